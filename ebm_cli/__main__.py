@@ -1,0 +1,8 @@
+"""`python -m ebm_cli` is `ebm`."""
+
+import sys
+
+from ebm_cli.cli import main
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,358 @@
+"""One way to make a Hydra app, and one way for it to end.
+
+Hydra makes a run's directory before the task runs, so what can be known to be wrong is refused earlier: in a callback
+at the run's start, and for every job of a sweep before the first one begins. Whatever ends a run that should not have,
+the person sees one line; `HYDRA_FULL_ERROR=1` shows the traceback.
+
+A verb's module may define, beside its plain function of the same name,
+
+    check(cfg)                        refuse a config that cannot work; builds, and makes nothing
+    claim(cfg, run_dir, *, lock)      compare with what is in the run's directory; with lock=True also take it. The jobs
+                                      of a sweep are called with lock=False: each takes its directory when it runs
+"""
+
+import importlib
+import io
+import os
+import re
+import sys
+import traceback
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, redirect_stderr
+from dataclasses import dataclass
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import hydra
+from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
+from hydra._internal.utils import get_args_parser
+from hydra.core.config_store import ConfigStore
+from hydra.core.global_hydra import GlobalHydra
+from hydra.core.hydra_config import HydraConfig
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.override_parser.types import Override
+from hydra.errors import HydraException, MissingConfigException, OverrideParseException
+from hydra.experimental.callback import Callback
+from hydra.types import RunMode
+from omegaconf import DictConfig, OmegaConf, open_dict
+from omegaconf.errors import OmegaConfBaseException
+
+from ebm_cli import catalogue
+from ebm_cli.catalogue import conf_dir as conf_dir
+from ebm_cli.config import check_stored, continued, run_dir, stored_config, validate
+from ebm_cli.errors import UserError as UserError
+
+FULL_ERROR = "HYDRA_FULL_ERROR"
+INTERRUPTED = 130
+
+
+class Refused(BaseException):
+    """Carries an error past Hydra, which turns an `Exception` of a callback into a warning, and prints one of a job."""
+
+
+@dataclass(frozen=True)
+class Task:
+    """A verb's function by name: typos and `--cfg` need no import of torch, and launchers pickle a name.
+
+    Args:
+        verb: the verb.
+        traceback: whether a failing job of a sweep shows its traceback, too.
+    """
+
+    verb: str
+    traceback: bool = False
+
+    @property
+    def module(self) -> ModuleType:
+        """Where the verb's function and hooks are; imports torch if they do."""
+        return importlib.import_module(f"ebm_cli.commands.{self.verb}")
+
+    def __call__(self, cfg: DictConfig) -> Any:
+        """Run the verb on the config that it works with."""
+        job = HydraConfig.get()
+        try:
+            return getattr(self.module, self.verb)(effective(cfg, self.verb, job.overrides.task))
+        except Exception as error:
+            if job.mode is not RunMode.MULTIRUN:
+                raise Refused from error
+            # A sweep goes on and would report its first failure alone, so each job says its own.
+            words = " ".join(job.overrides.task)
+            line = f"job {job.job.num} ({words}): {explain(error, self.verb, catalogue.search_path())}"
+            raise JobFailed(_report(error, line, self.traceback)) from None
+
+
+class JobFailed(Exception):
+    """A job of a sweep failed, and has said so."""
+
+    def __init__(self, exit_code: int) -> None:
+        super().__init__(exit_code)
+        self.exit_code = exit_code
+
+
+def effective(cfg: DictConfig, verb: str, typed: Sequence[str]) -> DictConfig:
+    """The config that a verb works with: the composed one, or the stored one of a run that is continued."""
+    return continued(cfg, typed) if verb == "train" and cfg.get("checkpoint") is not None else cfg
+
+
+class Validate(Callback):
+    """Refuses a run before its directory exists.
+
+    Args:
+        verb: whose schema and hooks apply.
+    """
+
+    def __init__(self, verb: str) -> None:
+        self.verb = verb
+
+    def on_run_start(self, config: DictConfig, **kwargs: Any) -> None:
+        """Check the run; take its directory."""
+        with _carried_out():
+            cfg = self._check(config)
+            self._hook("claim", cfg, Path(config.hydra.run.dir).absolute(), lock=True)
+
+    def on_multirun_start(self, config: DictConfig, **kwargs: Any) -> None:
+        """Check every job of a grid sweep. Another sweeper's jobs are not known yet: each is checked as it starts."""
+        if not _is_grid(config):
+            return
+        with _carried_out():
+            words = [f"{key}={value}" for key, value in (config.hydra.sweeper.params or {}).items()]
+            overrides = OverridesParser.create().parse_overrides([*words, *config.hydra.overrides.task])
+            loader = GlobalHydra.instance().config_loader()
+            for number, job in enumerate(BasicSweeper.split_arguments(overrides, None)[0]):
+                job_config = loader.load_sweep_config(config, job)
+                with open_dict(job_config):
+                    job_config.hydra.job.num = number
+                cfg = self._check(job_config)
+                HydraConfig.instance().set_config(job_config)
+                self._hook("claim", cfg, _job_dir(job_config), lock=False)
+
+    def on_job_start(self, config: DictConfig, **kwargs: Any) -> None:
+        """Check a job that no grid foretold."""
+        if config.hydra.mode is RunMode.MULTIRUN and not _is_grid(config):
+            with _carried_out():
+                self._check(config)
+
+    def _check(self, config: DictConfig) -> DictConfig:
+        cfg = OmegaConf.masked_copy(config, [str(key) for key in config if key != "hydra"])
+        cfg = effective(cfg, self.verb, config.hydra.overrides.task)
+        validate(cfg, self.verb)
+        self._hook("check", cfg)
+        return cfg
+
+    def _hook(self, name: str, *args: Any, **kwargs: Any) -> None:
+        hook = getattr(Task(self.verb).module, name, None)
+        if hook is not None:
+            hook(*args, **kwargs)
+
+
+def _is_grid(config: DictConfig) -> bool:
+    return str(config.hydra.sweeper._target_).endswith(".BasicSweeper")
+
+
+def _job_dir(config: DictConfig) -> Path:
+    return Path(config.hydra.sweep.dir, str(config.hydra.sweep.subdir)).absolute()
+
+
+@contextmanager
+def _carried_out() -> Iterator[None]:
+    try:
+        yield
+    except Exception as error:
+        raise Refused from error
+
+
+def _register_resolvers() -> None:
+    """What the configs compute: where a run goes depends on the checkpoint that it continues or reads."""
+
+    def beside(checkpoint: str) -> str:
+        return str(run_dir(checkpoint) or Path(checkpoint).parent)
+
+    resolvers: dict[str, Callable[..., Any]] = {
+        "ebm_unless": lambda checkpoint, value: value if checkpoint is None else None,
+        "ebm_run_dir": lambda checkpoint, fresh: fresh if checkpoint is None else beside(checkpoint),
+        "ebm_beside": beside,
+    }
+    for name, resolver in resolvers.items():
+        OmegaConf.register_new_resolver(name, resolver, replace=True)
+
+
+_register_resolvers()
+
+
+def run(verb: str, argv: Sequence[str]) -> int:
+    """Run a verb as a Hydra app; everything that it prints about a failure is one line. Returns the exit code.
+
+    Args:
+        verb: also the name of its config and of its module in `ebm_cli.commands`.
+        argv: what was typed behind the verb.
+    """
+    sys.path.append(str(Path.cwd()))  # the user's own package, from any folder; last, so that it shadows nothing
+    where, show = catalogue.search_path(), os.environ.get(FULL_ERROR) == "1"
+    try:
+        argv, where = _prepare(verb, argv)
+        with _environment(argv=[f"ebm {verb}", *argv]):
+            hydra.main(version_base="1.3", config_path=str(conf_dir()), config_name=verb)(Task(verb, show))()
+    except KeyboardInterrupt:
+        return _say("interrupted", INTERRUPTED)
+    except SystemExit as end:
+        return end.code if isinstance(end.code, int) else 0 if end.code is None else _say(str(end.code), 1)
+    except JobFailed as failed:
+        return failed.exit_code
+    except (Exception, Refused) as raised:
+        error = raised.__cause__ if isinstance(raised, Refused) and raised.__cause__ else raised
+        return _report(error, explain(error, verb, where), show)
+    return 0
+
+
+def _report(error: BaseException, line: str, show: bool) -> int:
+    """Say what went wrong, behind the traceback where the user asked for it; the exit code."""
+    if show:
+        traceback.print_exception(error)
+    return _say(line, getattr(error, "exit_code", 1))
+
+
+def _say(line: str, code: int) -> int:
+    print(f"ebm: {line}", file=sys.stderr)
+    return code
+
+
+@contextmanager
+def _environment(argv: list[str]) -> Iterator[None]:
+    """Hydra reads sys.argv; and it lets exceptions through, instead of printing them, where FULL_ERROR is set."""
+    before = sys.argv, os.environ.get(FULL_ERROR)
+    sys.argv, os.environ[FULL_ERROR] = argv, "1"
+    try:
+        yield
+    finally:
+        sys.argv = before[0]
+        os.environ.pop(FULL_ERROR)
+        if before[1] is not None:
+            os.environ[FULL_ERROR] = before[1]
+
+
+class _WrongFlag(Exception):
+    """A flag that Hydra does not know."""
+
+    exit_code = 2
+
+
+def _prepare(verb: str, argv: Sequence[str]) -> tuple[list[str], tuple[Path, ...]]:
+    """Check the flags, spell out our shorthands; also where options are looked for."""
+    parser = get_args_parser()
+    flags = list(parser._option_string_actions)
+    for word in argv:
+        flag = word.partition("=")[0]
+        if flag.startswith("-") and flag not in flags:
+            raise _WrongFlag(f"no flag {flag!r}{catalogue.did_you_mean(flag, flags)}")
+    said = io.StringIO()
+    try:
+        with redirect_stderr(said):
+            args = parser.parse_args(list(argv))
+    except SystemExit as end:
+        if end.code:
+            raise _WrongFlag(said.getvalue().strip().rpartition("error: ")[2]) from None
+        raise
+    where = catalogue.search_path(args.config_dir)
+    groups = catalogue.groups(verb, where)
+    names = {group.name: group for group in groups}
+    overrides = OverridesParser.create().parse_overrides(args.overrides)
+    for override in overrides:
+        name = override.get_key_element()
+        if name in names and not override.is_sweep_override() and not isinstance(override.value(), str | list | dict):
+            known = catalogue.options(names[name].folder, where)
+            raise UserError(f"{override.input_line}: {name} takes the name of an option ({', '.join(known)})")
+    nested = {group.package: group for group in groups if group.package != group.folder}
+    words = [_spelled(word, nested) for word in argv]
+    if any(group.name == "sampler" and group.default is None for group in groups):
+        words += _stored_sampler(overrides)
+    return words, where
+
+
+def _spelled(word: str, nested: dict[str, catalogue.Group]) -> str:
+    """`eval.sampler=hmc` is what a person types for Hydra's `sampler@eval.sampler=hmc`."""
+    name, _, value = word.partition("=")
+    return f"{nested[name].name}={value}" if name in nested and not value.startswith("{") else word
+
+
+def _stored_sampler(overrides: Sequence[Override]) -> list[str]:
+    """Choose the sampler that is stored in the run, unless one was chosen: then `sampler.noise_scale=0` has a meaning.
+
+    It is made an option of the group under the name `stored`. A sweep over checkpoints has no one stored sampler.
+    """
+    typed = {override.key_or_group: override for override in overrides}
+    checkpoint = typed.get("checkpoint")
+    if "sampler" in typed or checkpoint is None or checkpoint.is_sweep_override():
+        return []
+    stored = stored_config(str(checkpoint.value()))
+    if stored is None or not isinstance(stored.get("sampler"), DictConfig):
+        return []
+    trust = typed["trust"].value() if "trust" in typed else []
+    sampler = OmegaConf.to_container(stored.sampler, resolve=False)
+    check_stored(sampler, trust if isinstance(trust, list) else [], "sampler")
+    ConfigStore.instance().store(group="sampler", name="stored", node=sampler)
+    return ["sampler=stored"]
+
+
+# --- one line for each way to be wrong --------------------------------------------------------------------------------
+
+
+def explain(error: BaseException, verb: str, where: Sequence[Path]) -> str:
+    """One line that names the key, the value and what would be right."""
+    if isinstance(error, UserError) or hasattr(error, "exit_code"):
+        return str(error)
+    if isinstance(error, MissingConfigException) and error.missing_cfg_file:
+        return _no_such_option(error.missing_cfg_file, where) or _first_line(error)
+    if isinstance(error, OverrideParseException):
+        reason = (str(error).splitlines()[1:2] or [""])[0].partition(" expecting ")[0]
+        return f"{error.override}: cannot be read as key=value ({reason})"
+    if isinstance(error, HydraException | OmegaConfBaseException):
+        return _composition(error, verb, where)
+    frame = traceback.extract_tb(error.__traceback__)[-1:]
+    place = f" ({Path(frame[0].filename).name}:{frame[0].lineno})" if frame else ""
+    return f"{type(error).__name__}: {_first_line(error)}{place}; {FULL_ERROR}=1 shows the traceback"
+
+
+def _no_such_option(missing: str, where: Sequence[Path]) -> str | None:
+    """`method/ncee` → which options `method` has. Options may lie in sub-folders, and groups may too."""
+    parts = missing.split("/")
+    for n in range(1, len(parts)):
+        folder, option = "/".join(parts[:n]), "/".join(parts[n:])
+        known = catalogue.options(folder, where)
+        if known:
+            near = catalogue.did_you_mean(option, known)
+            return f"{folder}={option}: no such option{near} ({', '.join(known)})"
+    return None
+
+
+def _composition(error: BaseException, verb: str, where: Sequence[Path]) -> str:
+    message, cause = str(error), error.__cause__
+    unknown = re.match(r"Could not override '([^']+)'", message) or re.match(r"Could not (?:append|delete)", message)
+    ambiguous = re.match(r"(?:Ambiguous value for argument|Sweep parameters) '([^']+)'", message)
+    if ambiguous:
+        word = ambiguous[1]
+        key, _, value = word.partition("=")
+        return f"{word}: names several values; add -m to sweep over them, or write {key}=[{value}] for a list"
+    if unknown and unknown.lastindex:
+        key = unknown[1]
+        groups = {group.name for group in catalogue.groups(verb, where)}
+        known = _siblings(cause) if _siblings(cause) else sorted(groups)
+        level = key.rpartition(".")[0]
+        near = catalogue.did_you_mean(key.rpartition(".")[2], known)
+        listed = f"; there are {', '.join(known)}" if level and not near else ""
+        return f"{key}: no such key{f' in {level}' if level else ''}{near or listed or f'; see ebm {verb} --help'}"
+    detail = f" ({_first_line(cause)})" if cause is not None and str(cause) else ""
+    return f"{_first_line(error)}{detail}" if message.strip() else _first_line(cause or error)
+
+
+def _siblings(cause: BaseException | None) -> list[str]:
+    """The keys beside the one that was not found."""
+    parent = getattr(cause, "parent_node", None)
+    return (
+        sorted(str(key) for key in parent if key not in ("hydra", "_target_")) if isinstance(parent, DictConfig) else []
+    )
+
+
+def _first_line(error: BaseException) -> str:
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return lines[0].rstrip(":") if lines else type(error).__name__

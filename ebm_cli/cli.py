@@ -1,0 +1,60 @@
+"""The `ebm` command: picks the verb.
+
+Nothing here imports torch, and nothing but a verb that runs imports Hydra, so that help, versions and completion answer
+at once.
+"""
+
+import sys
+from collections.abc import Sequence
+from importlib.metadata import version
+from platform import python_version
+
+from ebm_cli import __version__, catalogue
+from ebm_cli.help import verb_page, verbs, verbs_page
+
+WRONG_USE = 2
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command; the exit code: 0 finished, 1 an error, 2 a wrong verb or flag, 3 diverged, 130 interrupted."""
+    words = list(sys.argv[1:] if argv is None else argv)
+    first = words[0] if words else "--help"
+    if first in ("--help", "-h"):
+        print(verbs_page())
+        return 0
+    if first == "--version":
+        print(_versions())
+        return 0
+    if first in ("-sc", "--shell-completion"):
+        from ebm_cli.completion import complete
+
+        return complete(words[1:])
+    if first not in verbs():
+        return _no_such_verb(first)
+    rest = words[1:]
+    if "--version" in rest:
+        print(_versions())
+        return 0
+    if "--help" in rest or "-h" in rest:
+        print(verb_page(first, rest))
+        return 0
+    from ebm_cli.app import run
+
+    return run(first, rest)
+
+
+def _no_such_verb(word: str) -> int:
+    if word.startswith("-"):
+        known = ("--help", "--version", "--shell-completion")
+        message = f"no flag {word!r} before the verb{catalogue.did_you_mean(word, known)}"
+    elif "=" in word:
+        message = f"no verb before {word!r}; did you mean ebm train {word}?"
+    else:
+        message = f"no verb {word!r}{catalogue.did_you_mean(word, verbs())}"
+    print(f"ebm: {message}", file=sys.stderr)
+    return WRONG_USE
+
+
+def _versions() -> str:
+    versions = {"ebm": __version__, "python": python_version(), "torch": version("torch")}
+    return "\n".join(f"{name} {found}" for name, found in (versions | {"hydra": version("hydra-core")}).items())

@@ -1,0 +1,38 @@
+"""Data sets: rows to train on, rows to judge by and, where it is known, the density of both."""
+
+from ebm_cli.datasets.banana import Banana
+from ebm_cli.datasets.base import Dataset, Target
+from ebm_cli.datasets.batches import Batches
+from ebm_cli.datasets.checkerboard import Checkerboard
+from ebm_cli.datasets.file import File
+from ebm_cli.datasets.funnel import Funnel
+from ebm_cli.datasets.gaussian import Gaussian
+from ebm_cli.datasets.mixture import GaussianGrid, GaussianRing, Mixture
+from ebm_cli.datasets.moons import Moons
+from ebm_cli.datasets.pinwheel import Pinwheel
+from ebm_cli.datasets.rings import Rings
+from ebm_cli.datasets.standardizer import Standardizer
+from ebm_cli.datasets.swiss_roll import SwissRoll
+from ebm_cli.datasets.synthetic import Synthetic
+from ebm_cli.datasets.two_spirals import TwoSpirals
+
+__all__ = [
+    "Banana",
+    "Batches",
+    "Checkerboard",
+    "Dataset",
+    "File",
+    "Funnel",
+    "Gaussian",
+    "GaussianGrid",
+    "GaussianRing",
+    "Mixture",
+    "Moons",
+    "Pinwheel",
+    "Rings",
+    "Standardizer",
+    "SwissRoll",
+    "Synthetic",
+    "Target",
+    "TwoSpirals",
+]

@@ -1,0 +1,64 @@
+"""A Gaussian bent along a parabola: a shear, which preserves area."""
+
+import math
+from typing import final
+
+import torch
+from torch import Tensor
+
+from ebm_cli.datasets.base import Target, check_positive
+from ebm_cli.datasets.nodes import Nodes
+from ebm_cli.datasets.smoothing import ConditionallySmoothed
+
+REACH = 10.0
+"""The smoothed density integrates over x₁ within so many standard deviations."""
+
+
+@final
+class Banana(Target):
+    """x₁ ~ N(0, a²),  x₂ | x₁ ~ N(b (x₁² − a²), s²).   E x = 0.
+
+    Source: Haario, Saksman & Tamminen (1999), Computational Statistics 14.
+
+    Args:
+        scale: a > 0, data units.
+        curvature: b, inverse data units.
+        std: s > 0, data units.
+
+    Shapes: x [B, 2]. One mode.
+    """
+
+    def __init__(self, scale: float = 1.5, curvature: float = 0.5, std: float = 0.5) -> None:
+        check_positive("scale", scale)
+        check_positive("std", std)
+        if not math.isfinite(curvature):
+            raise ValueError(f"curvature must be finite, got {curvature}")
+        super().__init__((2,))
+        self.scale = scale
+        self.curvature = curvature
+        self.std = std
+
+    def _centre(self, x1: Tensor) -> Tensor:
+        return self.curvature * (x1**2 - self.scale**2)
+
+    def sample(self, n: int, rng: torch.Generator) -> Tensor:
+        eps = self.normal(n, rng)
+        x1 = self.scale * eps[:, 0]
+        return torch.stack([x1, self._centre(x1) + self.std * eps[:, 1]], dim=1)
+
+    def log_prob(self, x: Tensor) -> Tensor:
+        z1 = x[:, 0] / self.scale
+        z2 = (x[:, 1] - self._centre(x[:, 0])) / self.std
+        return -0.5 * (z1**2 + z2**2) - math.log(2.0 * math.pi * self.scale * self.std)
+
+    def smoothed(self, noise_std: float) -> Target:
+        """Exact by a sum over x₁ before the noise, given which both coordinates are Gaussian."""
+        if noise_std == 0:
+            return self
+        across = math.hypot(self.std, noise_std)
+        steepest = 2.0 * abs(self.curvature) * REACH * self.scale
+        step = 0.75 / math.hypot(1.0 / noise_std, 1.0 / self.scale, steepest / across)
+        x1 = torch.arange(-REACH * self.scale, REACH * self.scale, step, dtype=torch.float64)
+        centres = torch.stack([x1, self._centre(x1)], dim=1)
+        stds = torch.tensor([[noise_std, across]], dtype=torch.float64).expand(len(x1), 2)
+        return ConditionallySmoothed(self, noise_std, Nodes(centres, stds, (-0.5 * (x1 / self.scale) ** 2).exp(), 1))

@@ -1,0 +1,116 @@
+"""The abstractions of this folder: a data set, and the density that a synthetic one is drawn from.
+
+A data set speaks two units. Training rows (`batches`, `reference`) come standardised, because energy, noise and
+sampler live there; held-out rows and the exact density are in the data's own units, because results are reported there.
+"""
+
+import hashlib
+from abc import ABC, abstractmethod
+
+import torch
+from torch import Tensor, nn
+
+from ebm_cli.datasets.batches import Batches
+from ebm_cli.datasets.standardizer import Standardizer
+from ebm_cli.densities.base import Density
+
+N_REFERENCE = 10_000
+"""Rows of `Dataset.reference`, where the training set has as many."""
+
+
+class Target(Density):
+    """A density that data are drawn from, in data units: it knows its modes, and itself under Gaussian noise.
+
+    Args:
+        shape: shape of one point.
+
+    Attributes:
+        n_modes: number of labels that `modes` gives.
+    """
+
+    n_modes: int = 1
+    origin: Tensor
+
+    def __init__(self, shape: tuple[int, ...]) -> None:
+        super().__init__()
+        self.shape = shape
+        # Not part of the state: a target is its constructor's arguments. It carries the target's device and dtype.
+        self.register_buffer("origin", torch.zeros(shape), persistent=False)
+
+    @abstractmethod
+    def smoothed(self, noise_std: float) -> "Target":
+        """The density of x + noise_std · ε, ε ~ N(0, I), noise_std ≥ 0 in data units; itself for 0.
+
+        Raises:
+            ValueError: where that density cannot be had.
+        """
+
+    def modes(self, x: Tensor) -> Tensor:
+        """The mode that each of x [B, *shape] belongs to: integers [B] in 0 … n_modes − 1."""
+        return torch.zeros(x.shape[0], dtype=torch.long, device=x.device)
+
+    def normal(self, n: int, rng: torch.Generator) -> Tensor:
+        """n standard normal points [n, *shape]."""
+        return torch.randn((n, *self.shape), generator=rng, dtype=self.origin.dtype, device=self.origin.device)
+
+    def uniform(self, n: int, rng: torch.Generator) -> Tensor:
+        """n numbers [n], uniform on [0, 1)."""
+        return torch.rand(n, generator=rng, dtype=self.origin.dtype, device=self.origin.device)
+
+    def labels(self, n: int, rng: torch.Generator) -> Tensor:
+        """n labels [n], each of 0 … n_modes − 1 equally likely."""
+        return torch.randint(self.n_modes, (n,), generator=rng, device=self.origin.device)
+
+
+class Dataset(nn.Module, ABC):
+    """Training rows, held-out rows and, where it is known, the density that both are drawn from.
+
+    A module, so that `.to(device, dtype)` moves all of it; its `state_dict` is the standardizer's.
+
+    Attributes:
+        shape: shape of one point.
+        standardizer: data units ↔ standardised units.
+        density: the exact density of a row in data units, smoothing noise included; None for real data.
+    """
+
+    shape: tuple[int, ...]
+    standardizer: Standardizer
+    density: Density | None
+
+    @property
+    @abstractmethod
+    def reference(self) -> Tensor:
+        """Fixed training rows [N, *shape], standardised units: what a noise distribution is fitted to."""
+
+    @abstractmethod
+    def held_out(self, n: int) -> Tensor:
+        """The first n of a fixed sequence of rows that training never sees: [n, *shape], data units.
+
+        A finite data set gives all that it has where n is larger.
+        """
+
+    @abstractmethod
+    def batches(self, batch_size: int, rng: torch.Generator) -> Batches:
+        """An endless stream of batches [B, *shape], standardised units; `rng`, on the data's device, becomes its own."""
+
+
+def stream(seed: int, name: str, device: torch.device) -> torch.Generator:
+    """A generator of its own for each (seed, name): hashing keeps neighbouring seeds' streams unrelated."""
+    digest = hashlib.blake2b(f"{seed}/{name}".encode(), digest_size=8).digest()
+    return torch.Generator(device).manual_seed(int.from_bytes(digest) >> 1)
+
+
+def check_common(n_train: int | None, noise_std: float, seed: int) -> None:
+    """Ranges of the keys that every data set has."""
+    if n_train is not None and n_train < 1:
+        raise ValueError(f"n_train must be >= 1 or null, got {n_train}")
+    if not 0 <= noise_std < float("inf"):
+        raise ValueError(f"noise_std must be >= 0, got {noise_std}")
+    if seed < 0:
+        raise ValueError(f"seed must be >= 0, got {seed}")
+
+
+def check_positive(name: str, value: float) -> None:
+    """A key that must be a finite number above 0."""
+    if not 0 < value < float("inf"):
+        raise ValueError(f"{name} must be > 0, got {value}")

@@ -1,0 +1,131 @@
+"""Where the training loop gets its rows: streams that stop and resume bit for bit.
+
+A stream owns the generator that it is given: nothing else may draw from it, because the stream's state *is* the
+generator's state (before the current block or epoch) and a cursor.
+"""
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from typing import Any, final
+
+import torch
+from torch import Tensor
+
+BLOCK_BATCHES = 64
+BLOCK_NUMBERS = 2**22
+"""A block holds at most 64 batches and, batches permitting, at most 2²² numbers (16 MB in float32)."""
+
+
+class Batches(ABC):
+    """An endless sequence of full batches [B, *shape], in standardised units."""
+
+    batch_size: int
+
+    @abstractmethod
+    def next(self) -> Tensor:
+        """The next batch [B, *shape]."""
+
+    @abstractmethod
+    def state_dict(self) -> dict[str, Any]:
+        """The position in the sequence: plain numbers and CPU tensors."""
+
+    @abstractmethod
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Continue from `state`, as if the stream had never stopped."""
+
+
+def _check_batch_size(batch_size: int) -> None:
+    if batch_size < 1:
+        raise ValueError(f"batch_size must be >= 1, got {batch_size}")
+
+
+@final
+class FreshBatches(Batches):
+    """Rows that are never repeated, drawn from a density in blocks of many batches: a step costs a slice.
+
+    Args:
+        draw: n → n fresh rows [n, *shape] in standardised units, every random number from `rng`.
+        batch_size: B ≥ 1.
+        n_numbers: numbers in one row, which bounds the block's memory.
+        rng: the stream's own generator, on the rows' device.
+    """
+
+    def __init__(self, draw: Callable[[int], Tensor], batch_size: int, n_numbers: int, rng: torch.Generator) -> None:
+        _check_batch_size(batch_size)
+        self.batch_size = batch_size
+        self._draw = draw
+        self._rng = rng
+        self._n_batches = max(1, min(BLOCK_BATCHES, BLOCK_NUMBERS // (batch_size * n_numbers)))
+        self._start = rng.get_state()
+        self._cursor = 0
+        self._block: Tensor | None = None
+
+    def next(self) -> Tensor:
+        if self._block is None:
+            self._block = self._draw(self._n_batches * self.batch_size)
+        first = self._cursor * self.batch_size
+        batch = self._block[first : first + self.batch_size]
+        self._cursor += 1
+        if self._cursor == self._n_batches:
+            # Now, not at the next call: a state saved in between must point at the block that follows.
+            self._start, self._cursor, self._block = self._rng.get_state(), 0, None
+        return batch
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"rng": self._start, "cursor": self._cursor}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        self._start = state["rng"].cpu()
+        self._cursor = int(state["cursor"])
+        self._block = None
+        self._rng.set_state(self._start)
+
+
+@final
+class EpochBatches(Batches):
+    """Minibatches without replacement from a finite set, shuffled anew for every epoch; its remainder is dropped.
+
+    Args:
+        rows: the training set [N, *shape], standardised units.
+        batch_size: B ≥ 1; at most N rows are given.
+        rng: the stream's own generator, on the rows' device.
+        noise: standard deviation [*shape] of fresh Gaussian noise for every row served, standardised units; None is off.
+    """
+
+    def __init__(self, rows: Tensor, batch_size: int, rng: torch.Generator, noise: Tensor | None = None) -> None:
+        _check_batch_size(batch_size)
+        self.batch_size = min(batch_size, rows.shape[0])
+        self._rows = rows
+        self._rng = rng
+        self._noise = noise
+        self._start = rng.get_state()
+        self._cursor = 0
+        self._order: Tensor | None = None
+
+    def next(self) -> Tensor:
+        if self._cursor + self.batch_size > self._rows.shape[0]:
+            self._start, self._cursor, self._order = self._rng.get_state(), 0, None
+        if self._order is None:
+            self._order = self._shuffle()
+        index = self._order[self._cursor : self._cursor + self.batch_size]
+        self._cursor += self.batch_size
+        x = self._rows[index]
+        if self._noise is None:
+            return x
+        eps = torch.randn(x.shape, generator=self._rng, dtype=x.dtype, device=x.device)
+        return x + self._noise * eps
+
+    def _shuffle(self) -> Tensor:
+        return torch.randperm(self._rows.shape[0], generator=self._rng, device=self._rows.device)
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"epoch_rng": self._start, "rng": self._rng.get_state(), "cursor": self._cursor}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        self._start = state["epoch_rng"].cpu()
+        self._cursor = int(state["cursor"])
+        self._rng.set_state(self._start)
+        self._order = None
+        if self._cursor:
+            self._order = self._shuffle()
+            self._rng.set_state(state["rng"].cpu())

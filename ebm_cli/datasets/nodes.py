@@ -1,0 +1,102 @@
+"""Sums of Gaussians over nodes: mixtures, and one-dimensional integrals by quadrature.
+
+A mixture's density and a blurred curve's are the same sum,
+
+    p(x) = Σ_i w_i N(x; c_i, diag s_i²),      log p(x) = logsumexp_i ( log w_i + log N(x; c_i, diag s_i²) ),
+
+over components in the first case, over the nodes of a quadrature rule in the second. The sum stays in logarithms, so
+that the far tails are right too, and is taken chunk by chunk of x, so that its [B, nodes] table stays in the cache.
+"""
+
+import math
+from collections.abc import Callable
+from typing import final
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
+
+CHUNK_NUMBERS = 2**18
+"""Entries of the table [rows, nodes] that is held at a time: 1 MB in float32, so that it stays in the cache."""
+
+NEGLIGIBLE = -60.0
+"""Terms e⁻⁶⁰ below the largest are raised to that: smaller ones are subnormal numbers, ten times slower to add."""
+
+
+def in_chunks(f: Callable[[Tensor], Tensor], x: Tensor, n_nodes: int) -> Tensor:
+    """f(x) for a row-wise f that builds a table [B, n_nodes], a few rows at a time.
+
+    A gradient recomputes each chunk's table in the backward pass: kept, the tables would be as large as the whole.
+    """
+    rows = max(1, CHUNK_NUMBERS // n_nodes)
+    if x.shape[0] <= rows:
+        return f(x)
+    if torch.is_grad_enabled() and x.requires_grad:
+        return torch.cat([checkpoint(f, c, use_reentrant=False, preserve_rng_state=False) for c in torch.split(x, rows)])
+    return torch.cat([f(c) for c in torch.split(x, rows)])
+
+
+def log_sum_exp(terms: Tensor) -> Tensor:
+    """log Σ_i exp(terms_i): terms [B, M] → [B]."""
+    top = terms.detach().amax(1, keepdim=True)
+    return (terms - top).clamp(min=NEGLIGIBLE).exp().sum(1).log() + top.squeeze(1)
+
+
+def gauss_legendre(low: float, high: float, n: int) -> tuple[Tensor, Tensor]:
+    """Nodes [n] and weights [n], float64, exact on [low, high] for polynomials of degree 2n − 1."""
+    t, w = np.polynomial.legendre.leggauss(n)
+    half = 0.5 * (high - low)
+    return torch.from_numpy(low + half * (t + 1.0)), torch.from_numpy(half * w)
+
+
+@final
+class Nodes(nn.Module):
+    """Σ_i w_i N(x; c_i, diag s_i²) on R^D.
+
+    Args:
+        centres: c [M, D].
+        stds: s [M, D] or [M, 1], > 0.
+        weights: w [M], ≥ 0; they are normalised to sum 1.
+        n_groups: the nodes fall into as many runs of equal length, one a mode.
+
+    Cost: B · M · D; no [B, M, D] table.
+    """
+
+    centres: Tensor
+    precisions: Tensor
+    log_weights: Tensor
+
+    def __init__(self, centres: Tensor, stds: Tensor, weights: Tensor, n_groups: int) -> None:
+        super().__init__()
+        dim = centres.shape[1]
+        s = stds.double().expand(-1, dim)
+        w = weights.double()
+        log_norm = s.log().sum(1) + 0.5 * dim * math.log(2.0 * math.pi)
+        dtype = torch.get_default_dtype()
+        self.n_groups = n_groups
+        self.register_buffer("centres", centres.to(dtype), persistent=False)
+        self.register_buffer("precisions", (0.5 / s**2).to(dtype), persistent=False)
+        self.register_buffer("log_weights", (w.log() - w.sum().log() - log_norm).to(dtype), persistent=False)
+
+    def log_terms(self, x: Tensor) -> Tensor:
+        """log w_i + log N(x; c_i, diag s_i²): x [B, D] → [B, M]. Differences first: no cancellation far from 0."""
+        terms = self.log_weights
+        for d in range(self.centres.shape[1]):
+            z = x[:, d, None] - self.centres[:, d]
+            terms = torch.addcmul(terms, z * z, self.precisions[:, d], value=-1.0)
+        return terms
+
+    def log_prob(self, x: Tensor) -> Tensor:
+        """log p(x): x [B, D] → [B]."""
+        return in_chunks(lambda c: log_sum_exp(self.log_terms(c)), x, self.centres.shape[0])
+
+    def group(self, x: Tensor) -> Tensor:
+        """The group with most of p(x): x [B, D] → integers [B]."""
+
+        def best(c: Tensor) -> Tensor:
+            terms = self.log_terms(c)
+            return terms.view(c.shape[0], self.n_groups, -1).logsumexp(2).argmax(1)
+
+        with torch.no_grad():
+            return in_chunks(best, x, self.centres.shape[0])

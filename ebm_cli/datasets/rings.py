@@ -1,0 +1,58 @@
+"""Concentric circles blurred by a Gaussian. The integral over the circle is a Bessel function."""
+
+import math
+from typing import final
+
+import torch
+from torch import Tensor
+
+from ebm_cli.datasets.base import Target, check_positive
+
+
+@final
+class Rings(Target):
+    """Circles of given radii around 0, equally likely, uniform in angle, blurred: with ρ = ‖x‖,
+
+        p(x | r) = exp(−(ρ² + r²) / 2σ²) I₀(ρ r / σ²) / (2π σ²)
+
+    (the Rice density over 2πρ; Rice, 1945).
+
+    Args:
+        radii: r > 0, at least one, data units.
+        noise: σ > 0, data units.
+
+    Shapes: x [B, 2]. Modes: one a circle, in the order of `radii`.
+    """
+
+    radii: Tensor
+
+    def __init__(self, radii: list[float], noise: float = 0.1) -> None:
+        if not radii or not all(0 < r < math.inf for r in radii):
+            raise ValueError(f"radii must be one or more numbers > 0, got {radii}")
+        check_positive("noise", noise)
+        super().__init__((2,))
+        self.noise = noise
+        self.n_modes = len(radii)
+        self.register_buffer("radii", torch.tensor(radii), persistent=False)
+
+    def sample(self, n: int, rng: torch.Generator) -> Tensor:
+        angle = 2.0 * math.pi * self.uniform(n, rng)
+        r = self.radii[self.labels(n, rng)]
+        x = torch.stack([r * angle.cos(), r * angle.sin()], dim=1)
+        return x.add_(self.normal(n, rng), alpha=self.noise)
+
+    def _log_terms(self, x: Tensor) -> Tensor:
+        """log p(x | r) for every circle, [B, n_modes]. i0e(z) = exp(−z) I₀(z) neither over- nor underflows."""
+        rho = x.norm(dim=1, keepdim=True)
+        variance = self.noise**2
+        log_bessel: Tensor = torch.special.i0e(rho * self.radii / variance).log()
+        return log_bessel - (rho - self.radii) ** 2 / (2.0 * variance) - math.log(2.0 * math.pi * variance)
+
+    def log_prob(self, x: Tensor) -> Tensor:
+        return self._log_terms(x).logsumexp(1) - math.log(self.n_modes)
+
+    def modes(self, x: Tensor) -> Tensor:
+        return self._log_terms(x).argmax(1)
+
+    def smoothed(self, noise_std: float) -> Target:
+        return Rings(self.radii.tolist(), math.hypot(self.noise, noise_std)) if noise_std else self

@@ -1,0 +1,33 @@
+"""The abstraction of this folder: a distribution that can be sampled and whose density is known.
+
+A density's −log p is an energy with log Z = 0: the reference model of every test. Toy targets, the noise of noise
+contrastive estimation and the flow of flow contrastive estimation are all a `Density`.
+"""
+
+from abc import ABC, abstractmethod
+
+import torch
+from torch import Tensor, nn
+
+
+class Density(nn.Module, ABC):
+    """A normalised density on R^D, or on points of any `shape`.
+
+    Attributes:
+        shape: shape of one point, without the batch.
+    """
+
+    shape: tuple[int, ...]
+
+    @abstractmethod
+    def sample(self, n: int, rng: torch.Generator) -> Tensor:
+        """Draw n exact, independent points [n, *shape]; every random number comes from `rng`."""
+
+    @abstractmethod
+    def log_prob(self, x: Tensor) -> Tensor:
+        """log p(x) in nats: x [B, *shape] → [B]. Differentiable in x."""
+
+    def sample_with_log_prob(self, n: int, rng: torch.Generator) -> tuple[Tensor, Tensor]:
+        """n points with their log-density: ([n, *shape], [n]). A flow has both in one pass."""
+        x = self.sample(n, rng)
+        return x, self.log_prob(x)

@@ -1,0 +1,56 @@
+"""The normal distribution fitted to the data: the default noise of noise contrastive estimation."""
+
+import math
+
+import torch
+from torch import Tensor
+
+from ebm_cli.densities.base import Density
+
+
+class Gaussian(Density):
+    """N(m, S): mean and full covariance of the data, S + ridge·I.
+
+        log q(x) = −½‖L⁻¹(x − m)‖² − log det L − ½ D log 2π,     L Lᵀ = widen² (S + ridge·I)
+
+    Args:
+        data: reference rows [N, *shape] in standardised units.
+        ridge: added to the covariance's diagonal, > 0: a constant column leaves S singular.
+        widen: factor on the standard deviations, > 0; above 1 the noise has heavier coverage than the data.
+
+    Raises: ValueError for a number out of its range.
+    """
+
+    mean: Tensor
+    factor: Tensor
+    whiten: Tensor
+    log_norm: Tensor
+
+    def __init__(self, data: Tensor, ridge: float = 1e-4, widen: float = 1.0) -> None:
+        super().__init__()
+        if ridge <= 0:
+            raise ValueError(f"ridge must be > 0, got {ridge}")
+        if widen <= 0:
+            raise ValueError(f"widen must be > 0, got {widen}")
+        self.shape = tuple(data.shape[1:])
+        rows = data.flatten(1).double()
+        size = rows.shape[1]
+        mean = rows.mean(0)
+        covariance = (rows - mean).T @ (rows - mean) / len(rows) + ridge * torch.eye(size, dtype=rows.dtype)
+        factor = widen * torch.linalg.cholesky(covariance)
+        log_norm = -factor.diagonal().log().sum() - 0.5 * size * math.log(2 * math.pi)
+        whiten = torch.linalg.solve_triangular(factor, torch.eye(size, dtype=rows.dtype), upper=False)
+        for name, value in {"mean": mean, "factor": factor, "whiten": whiten, "log_norm": log_norm}.items():
+            self.register_buffer(name, value.to(data))
+
+    def sample(self, n: int, rng: torch.Generator) -> Tensor:
+        return self.sample_with_log_prob(n, rng)[0]
+
+    def log_prob(self, x: Tensor) -> Tensor:
+        z = (x.flatten(1) - self.mean) @ self.whiten.T
+        return self.log_norm - 0.5 * z.square().sum(1)
+
+    def sample_with_log_prob(self, n: int, rng: torch.Generator) -> tuple[Tensor, Tensor]:
+        z = torch.randn(n, len(self.mean), generator=rng, dtype=self.mean.dtype, device=self.mean.device)
+        x = torch.addmm(self.mean, z, self.factor.T).view(n, *self.shape)
+        return x, self.log_norm - 0.5 * z.square().sum(1)

@@ -1,0 +1,89 @@
+"""Closed-form derivatives of the smooth activations, to third order.
+
+The forward Laplacian needs σ, σ' and σ'' in its forward pass, and σ''' in its backward pass. With s the logistic function and
+q = s(1 − s), its derivatives are s' = q, s'' = q(1 − 2s), s''' = q(1 − 6q); from σ = a·s follows σ⁽ⁿ⁾ = a s⁽ⁿ⁾ + n s⁽ⁿ⁻¹⁾.
+"""
+
+import math
+from collections.abc import Callable
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+Tower = Callable[[Tensor, int], tuple[Tensor, ...]]
+"""(a, order) → (σ(a), σ'(a), …) up to the order, at most 3; elementwise."""
+
+
+def silu(a: Tensor, order: int) -> tuple[Tensor, ...]:
+    """σ = a·s(a)."""
+    s = torch.sigmoid(a)
+    value = a * s
+    if order == 0:
+        return (value,)
+    first = torch.addcmul(s, value, 1 - s)
+    if order == 1:
+        return value, first
+    q = s * (1 - s)
+    r = 1 - 2 * s
+    second = q * torch.addcmul(torch.full_like(a[:1], 2.0), a, r)
+    if order == 2:
+        return value, first, second
+    return value, first, second, q * torch.addcmul(3 * r, a, 1 - 6 * q)
+
+
+def softplus(a: Tensor, order: int) -> tuple[Tensor, ...]:
+    """σ = log(1 + eᵃ)."""
+    tower = [F.softplus(a)]
+    if order >= 1:
+        s = torch.sigmoid(a)
+        tower.append(s)
+    if order >= 2:
+        q = s * (1 - s)
+        tower.append(q)
+    if order >= 3:
+        tower.append(q * (1 - 2 * s))
+    return tuple(tower)
+
+
+def tanh(a: Tensor, order: int) -> tuple[Tensor, ...]:
+    """σ = tanh(a)."""
+    t = torch.tanh(a)
+    tower = [t]
+    if order >= 1:
+        d = 1 - t * t
+        tower.append(d)
+    if order >= 2:
+        tower.append(-2 * t * d)
+    if order >= 3:
+        tower.append(d * (6 * t * t - 2))
+    return tuple(tower)
+
+
+def gelu(a: Tensor, order: int) -> tuple[Tensor, ...]:
+    """σ = a·Φ(a), Φ the standard normal distribution function, φ its density."""
+    cdf = 0.5 * (1 + torch.erf(a / math.sqrt(2)))
+    tower = [a * cdf]
+    if order >= 1:
+        pdf = torch.exp(-0.5 * a * a) / math.sqrt(2 * math.pi)
+        tower.append(cdf + a * pdf)
+    if order >= 2:
+        tower.append(pdf * (2 - a * a))
+    if order >= 3:
+        tower.append(a * pdf * (a * a - 4))
+    return tuple(tower)
+
+
+def tower_of(module: nn.Module) -> Tower | None:
+    """The derivatives of an activation module, or None where this file has no closed form for it as it is set up."""
+    match module:
+        case nn.SiLU():
+            return silu
+        case nn.Softplus(beta=1 | 1.0, threshold=threshold) if threshold >= 20:
+            return softplus
+        case nn.Tanh():
+            return tanh
+        case nn.GELU(approximate="none"):
+            return gelu
+        case _:
+            return None

@@ -1,0 +1,8 @@
+"""Energy functions: the group `energy`."""
+
+from ebm_cli.energies.base import Energy, NetworkEnergy
+from ebm_cli.energies.mlp import MLP
+from ebm_cli.energies.quadratic import Quadratic
+from ebm_cli.energies.residual_mlp import Residual, ResidualMLP
+
+__all__ = ["MLP", "Energy", "NetworkEnergy", "Quadratic", "Residual", "ResidualMLP"]

@@ -1,0 +1,98 @@
+"""The abstractions of this folder: a scalar function of a point, and the one made of a network.
+
+p_θ(x) = exp(−f_θ(x)) / Z(θ): low energy is likely. A bare network does not promise that Z is finite (a network that grows
+slower than log‖x‖ in one direction has none), so network energies add a wide Gaussian base, ½ κ‖x‖².
+"""
+
+from abc import ABC, abstractmethod
+
+import torch
+from torch import Tensor, nn
+
+from ebm_cli.derivatives import Jet, Pullback, pull, push
+
+
+class Energy(nn.Module, ABC):
+    """f: R^D → R, in nats.
+
+    Attributes:
+        shape: shape of one point, without the batch.
+    """
+
+    shape: tuple[int, ...]
+
+    @abstractmethod
+    def forward(self, x: Tensor) -> Tensor:
+        """f(x): x [B, *shape] → [B]."""
+
+    def log_z(self) -> Tensor | None:
+        """log ∫ exp(−f(x)) dx, differentiable in θ, where it has a closed form; None elsewhere."""
+        return None
+
+
+class NetworkEnergy(Energy):
+    """f(x) = g(x) + ½ κ‖x‖², g a network of one output.
+
+    Args:
+        shape: shape of one point.
+        network: flat points [B, D] → [B, 1].
+        base: κ ≥ 0, in inverse squared standardised units; 0 leaves the network bare.
+
+    Raises:
+        ValueError: a negative base.
+    """
+
+    def __init__(self, shape: tuple[int, ...], network: nn.Module, base: float) -> None:
+        super().__init__()
+        if base < 0:
+            raise ValueError(f"base must be >= 0, got {base}")
+        self.shape = shape
+        self.network = network
+        self.base = base
+
+    def forward(self, x: Tensor) -> Tensor:
+        flat = x.flatten(1)
+        value: Tensor = self.network(flat).squeeze(-1)
+        return value + 0.5 * self.base * flat.square().sum(1) if self.base else value
+
+    def pull(self, x: Tensor) -> tuple[Tensor, Pullback]:
+        """Derivative rule: value and pullback (see `ebm_cli.derivatives.rules`)."""
+        flat = x.flatten(1)
+        value, through = pull(self.network, flat)
+        value = value.squeeze(-1)
+        if self.base:
+            value = value + 0.5 * self.base * flat.square().sum(1)
+
+        def pullback(g: Tensor) -> Tensor:
+            grad = through(g.unsqueeze(-1))
+            if self.base:
+                grad = torch.addcmul(grad, flat, self.base * g.unsqueeze(-1))
+            return grad.view_as(x)
+
+        return value, pullback
+
+    def push(self, jet: Jet) -> Jet:
+        """Derivative rule: jet of the input → jet of the energy, [B], [K, B], [B]."""
+        x, v = jet.value.flatten(1), jet.first.flatten(2)
+        out = push(self.network, Jet(x, v, None))
+        value, first = out.value.squeeze(-1), out.first.squeeze(-1)
+        second = None if out.second is None else out.second.squeeze(-1)
+        if self.base:
+            value = value + 0.5 * self.base * x.square().sum(1)
+            first = first + self.base * (x * v).sum(-1)
+            bent = self.base * v.square().sum(-1).sum(0)
+            second = bent.expand_as(value) if second is None else second + bent
+        return Jet(value, first, second)
+
+    def narrow_directions(self) -> tuple[Tensor, Tensor] | None:
+        """An orthonormal basis [n, D] of the row space of the first layer, and the trace of the base outside it.
+
+        None where the first layer is not a linear one narrower than D: then nothing is gained.
+        """
+        first = self.network[0] if isinstance(self.network, nn.Sequential) else None
+        if not isinstance(first, nn.Linear) or first.out_features >= first.in_features:
+            return None
+        # The trace of WᵀAW and its derivative in W involve W only through its products with the row space: Q is a constant.
+        q = torch.linalg.qr(first.weight.detach().T).Q
+        outside = torch.as_tensor(self.base * (first.in_features - first.out_features), dtype=q.dtype, device=q.device)
+        return q.T, outside

@@ -1,0 +1,40 @@
+"""A multilayer perceptron as an energy."""
+
+import itertools
+import math
+
+from torch import nn
+
+from ebm_cli.energies.activations import ACTIVATIONS, Activation
+from ebm_cli.energies.base import NetworkEnergy
+
+
+class MLP(NetworkEnergy):
+    """f(x) = w·h_L + b + ½ κ‖x‖²,   h_l = σ(W_l h_{l−1} + b_l),   h_0 = x.
+
+    Args:
+        shape: shape of one point; points are flattened.
+        width: units a hidden layer, ≥ 1.
+        depth: hidden layers, ≥ 1.
+        activation: σ; smooth ones are needed by sm and ssm.
+        base: κ ≥ 0, the Gaussian base in inverse squared standardised units.
+
+    Shapes: x [B, *shape] → [B].  Raises: ValueError for a number out of its range.
+    """
+
+    def __init__(
+        self,
+        shape: tuple[int, ...],
+        width: int = 128,
+        depth: int = 2,
+        activation: Activation = "silu",
+        base: float = 0.2,
+    ) -> None:
+        if width < 1:
+            raise ValueError(f"width must be >= 1, got {width}")
+        if depth < 1:
+            raise ValueError(f"depth must be >= 1, got {depth}")
+        layers: list[nn.Module] = []
+        for n_in, n_out in itertools.pairwise([math.prod(shape), *[width] * depth]):
+            layers += [nn.Linear(n_in, n_out), ACTIVATIONS[activation]()]
+        super().__init__(shape, nn.Sequential(*layers, nn.Linear(width, 1)), base)

@@ -1,0 +1,62 @@
+"""A Gaussian as an energy: every objective has a closed form on it, so it is the energy of the tests."""
+
+import math
+
+import torch
+from torch import Tensor, nn
+
+from ebm_cli.derivatives import Jet, Pullback
+from ebm_cli.energies.base import Energy
+
+
+class Quadratic(Energy):
+    """f(x) = ½ (x − μ)ᵀP(x − μ), with μ and the symmetric P trained; log Z = ½ (D log 2π − log det P).
+
+    P is a symmetrised free matrix, so that methods which do not need Z (score matching, noise contrastive estimation with its
+    own log Z) have the estimators of the literature; `log_z` is None while P is not positive definite.
+
+    Args:
+        shape: shape of one point; points are flattened.
+        precision: P starts at this multiple of the identity, > 0.
+
+    Shapes: x [B, *shape] → [B].  Raises: ValueError for a precision that is not positive.
+    """
+
+    def __init__(self, shape: tuple[int, ...], precision: float = 1.0) -> None:
+        super().__init__()
+        if precision <= 0:
+            raise ValueError(f"precision must be > 0, got {precision}")
+        size = math.prod(shape)
+        self.shape = shape
+        self.mean = nn.Parameter(torch.zeros(size))
+        self.raw_precision = nn.Parameter(precision * torch.eye(size))
+
+    @property
+    def precision(self) -> Tensor:
+        """P [D, D]."""
+        return 0.5 * (self.raw_precision + self.raw_precision.T)
+
+    def forward(self, x: Tensor) -> Tensor:
+        centred = x.flatten(1) - self.mean
+        return 0.5 * (centred @ self.precision * centred).sum(1)
+
+    def pull(self, x: Tensor) -> tuple[Tensor, Pullback]:
+        """Derivative rule: ∇f = P(x − μ)."""
+        centred = x.flatten(1) - self.mean
+        grad = centred @ self.precision
+        return 0.5 * (grad * centred).sum(1), lambda g: (g.unsqueeze(-1) * grad).view_as(x)
+
+    def push(self, jet: Jet) -> Jet:
+        """Derivative rule: Σ_k v_kᵀP v_k."""
+        centred, v = jet.value.flatten(1) - self.mean, jet.first.flatten(2)
+        grad, along = centred @ self.precision, v @ self.precision
+        value = 0.5 * (grad * centred).sum(1)
+        bent = (along * v).sum(-1).sum(0)
+        return Jet(value, (grad * v).sum(-1), bent.expand_as(value))
+
+    def log_z(self) -> Tensor | None:
+        size = self.mean.numel()
+        factor, info = torch.linalg.cholesky_ex(self.precision)
+        if info.item() != 0:
+            return None
+        return 0.5 * size * math.log(2 * math.pi) - factor.diagonal().log().sum()

@@ -1,0 +1,66 @@
+"""A residual network of fully connected blocks as an energy."""
+
+import math
+
+from torch import Tensor, nn
+
+from ebm_cli.derivatives import Jet, Pullback, pull, push
+from ebm_cli.energies.activations import ACTIVATIONS, Activation
+from ebm_cli.energies.base import NetworkEnergy
+
+
+class Residual(nn.Module):
+    """h + block(h): the identity skip of He et al. (2016), with its derivative rules."""
+
+    def __init__(self, block: nn.Sequential) -> None:
+        super().__init__()
+        self.block = block
+
+    def forward(self, x: Tensor) -> Tensor:
+        out: Tensor = x + self.block(x)
+        return out
+
+    def pull(self, x: Tensor) -> tuple[Tensor, Pullback]:
+        """Derivative rule: the cotangent passes the skip unchanged."""
+        value, through = pull(self.block, x)
+        return x + value, lambda g: g + through(g)
+
+    def push(self, jet: Jet) -> Jet:
+        """Derivative rule: jets add."""
+        out = push(self.block, jet)
+        parts = [part for part in (jet.second, out.second) if part is not None]
+        return Jet(jet.value + out.value, jet.first + out.first, sum(parts[1:], parts[0]) if parts else None)
+
+
+class ResidualMLP(NetworkEnergy):
+    """f(x) = w·h_L + b + ½ κ‖x‖²,   h_l = h_{l−1} + V_l σ(W_l h_{l−1} + b_l) + c_l,   h_0 = σ(W x + b).
+
+    Args:
+        shape: shape of one point; points are flattened.
+        width: units of the stream and of a block's hidden layer, ≥ 1.
+        depth: residual blocks, ≥ 1.
+        activation: σ; smooth ones are needed by sm and ssm.
+        base: κ ≥ 0, the Gaussian base in inverse squared standardised units.
+
+    Shapes: x [B, *shape] → [B].  Raises: ValueError for a number out of its range.
+    """
+
+    def __init__(
+        self,
+        shape: tuple[int, ...],
+        width: int = 128,
+        depth: int = 2,
+        activation: Activation = "silu",
+        base: float = 0.2,
+    ) -> None:
+        if width < 1:
+            raise ValueError(f"width must be >= 1, got {width}")
+        if depth < 1:
+            raise ValueError(f"depth must be >= 1, got {depth}")
+        sigma = ACTIVATIONS[activation]
+        blocks = [
+            Residual(nn.Sequential(nn.Linear(width, width), sigma(), nn.Linear(width, width))) for _ in range(depth)
+        ]
+        stem = [nn.Linear(math.prod(shape), width), sigma()]
+        # The stream's last activation makes the read-out of a block nonlinear.
+        super().__init__(shape, nn.Sequential(*stem, *blocks, sigma(), nn.Linear(width, 1)), base)

@@ -1,0 +1,261 @@
+"""How far a model is from the data, measured against the data's own density.
+
+With log Z computed independently of training, log p_θ = −f − log Z, and every measure is an expectation under the data:
+
+    KL(p ‖ p_θ)    = E_p[log p − log p_θ]
+    NLL            = E_p[−log p_θ]            = KL + entropy of p
+    MSE            = E_p[(log p − log p_θ)²]
+    Fisher         = ½ E_p‖∇log p − ∇log p_θ‖²      (Hyvärinen 2005, eq. 2: needs no log Z)
+    mode TV        = ½ Σ_k |p(mode k) − p_θ(mode k)|
+
+In one and two dimensions the expectations are quadrature sums over the data's density, without sampling error; otherwise they
+are means over held-out rows. The energy lives in standardised units u, the measures are in the data's units x:
+log p_x(x) = log p_u(u) − Σ log scale and ∇_x = ∇_u / scale. KL, MSE and mode TV are the same in both.
+"""
+
+import copy
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cached_property
+
+import torch
+from torch import Tensor
+
+from ebm_cli.datasets.base import Dataset, Target
+from ebm_cli.datasets.standardizer import Standardizer
+from ebm_cli.densities.base import Density
+from ebm_cli.derivatives import value_and_grad
+from ebm_cli.energies.base import Energy
+from ebm_cli.evaluation.partition import (
+    CHUNK,
+    FINE,
+    Grid,
+    NotIntegrable,
+    Quadrature,
+    Resolution,
+    in_chunks,
+    integrate,
+    placement,
+)
+
+DROPPED = 1e-12  # probability that the nodes left out of an expectation hold together
+UNLABELLED = 1e-7  # the same, where only masses are summed: labelling a node can cost more than its energy
+UNNORMALISED = 1e-3  # how far from 1 the quadrature of the data's density may be
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """The measures of one energy.
+
+    Attributes:
+        values: the keys of results.json that can be computed; every number is finite.
+        absent: key → why it could not be computed.
+        data_modes, model_modes: probability of each mode [n_modes], where the density has several.
+    """
+
+    values: dict[str, float | str]
+    absent: dict[str, str]
+    data_modes: Tensor | None = None
+    model_modes: Tensor | None = None
+
+    @property
+    def log_z(self) -> float | None:
+        """log Z in standardised units, if there is one."""
+        value = self.values.get("eval/log_z")
+        return value if isinstance(value, float) else None
+
+
+@dataclass(frozen=True)
+class Expectation:
+    """E_p as a weighted sum over points.
+
+    Attributes:
+        u: points [N, *D], standardised units, float64.
+        weight: [N]; they sum to one.
+        log_p, score: log p_u [N] and ∇_u log p_u [N, *D]; None where the density is unknown.
+    """
+
+    u: Tensor
+    weight: Tensor
+    log_p: Tensor | None
+    score: Tensor | None
+
+    def __call__(self, values: Tensor) -> float:
+        """Σ weight · values, values [N]."""
+        return float(self.weight @ values)
+
+
+class Evaluator:
+    """Measures energies against one data set; what depends on the data alone is computed once.
+
+    Args:
+        data: the data set.
+        n_rows: held-out rows, for the box and where there is no quadrature.
+        resolution: of the quadrature in one and two dimensions: `FINE`, or `COARSE` for periodic evaluations.
+
+    Raises:
+        ValueError: n_rows < 2.
+    """
+
+    def __init__(self, data: Dataset, n_rows: int = 10_000, resolution: Resolution = FINE) -> None:
+        if n_rows < 2:
+            raise ValueError(f"n_rows must be >= 2, got {n_rows}")
+        self.data, self.n_rows, self.resolution = data, n_rows, resolution
+
+    def __call__(self, energy: Callable[[Tensor], Tensor]) -> Evaluation:
+        """Every measure that can be had of an energy [B, *D] → [B] in standardised units."""
+        values: dict[str, float | str] = {}
+        absent: dict[str, str] = {}
+        quadrature: Quadrature | None = None
+        log_z: float | None = None
+        if self._on_grid:
+            try:
+                quadrature = integrate(energy, self._grid, self.resolution, self.data.shape)
+            except NotIntegrable as reason:
+                absent["eval/log_z"] = str(reason)
+            else:
+                log_z = quadrature.log_z
+                values |= {"eval/log_z": log_z, "eval/log_z_method": "grid", "eval/border_mass": quadrature.border_mass}
+        closed_form = energy.log_z() if isinstance(energy, Energy) else None
+        if closed_form is not None:
+            if quadrature is not None:
+                values["eval/log_z_grid"] = quadrature.log_z
+            log_z = float(closed_form.detach())
+            values |= {"eval/log_z": log_z, "eval/log_z_method": "exact"}
+            absent.pop("eval/log_z", None)
+        elif not self._on_grid:
+            absent["eval/log_z"] = f"no closed form, and no grid in {math.prod(self.data.shape)} dimensions"
+
+        for key, value in self._measures(energy, log_z).items():
+            if math.isfinite(value):
+                values[key] = value
+            else:
+                absent[key] = f"its value is {value}"
+        data_modes, model_modes = self._data_modes, None
+        if quadrature is not None and data_modes is not None:
+            model_modes = self._mode_masses(quadrature)
+            values["eval/mode_tv"] = 0.5 * float((data_modes - model_modes).abs().sum())
+        return Evaluation(values, absent, data_modes, model_modes)
+
+    def _measures(self, energy: Callable[[Tensor], Tensor], log_z: float | None) -> dict[str, float]:
+        mean, log_det = self._expectation, float(self._standardizer.log_det)
+        measures: dict[str, float] = {}
+        if mean.log_p is not None:
+            measures["eval/entropy"] = log_det - mean(mean.log_p)
+        dtype, device = placement(energy)
+        points = mean.u.to(device, dtype)
+        if mean.score is None:
+            with torch.no_grad():
+                f = in_chunks(energy, points).cpu()
+        else:
+            f, grad = _values_and_grads(energy, points)
+            misfit = (mean.score + grad).flatten(1) / self._scale
+            measures["eval/fisher"] = 0.5 * mean(misfit.square().sum(1))
+        if log_z is None:
+            return measures
+        log_q = -f - log_z
+        measures["eval/nll"] = log_det - mean(log_q)
+        if mean.log_p is not None:
+            gap = mean.log_p - log_q
+            measures["eval/kl"] = mean(gap)
+            measures["eval/log_density_mse"] = mean(gap.square())
+        return measures
+
+    @property
+    def _on_grid(self) -> bool:
+        return math.prod(self.data.shape) <= 2
+
+    @cached_property
+    def _standardizer(self) -> Standardizer:
+        """The data set's own, in float64 on the CPU."""
+        return copy.deepcopy(self.data.standardizer).to("cpu", torch.float64)
+
+    @cached_property
+    def _density(self) -> Density | None:
+        """The data set's own, in float64 on the CPU, whatever the run computes in."""
+        return copy.deepcopy(self.data.density).to("cpu", torch.float64) if self.data.density is not None else None
+
+    @cached_property
+    def _rows(self) -> Tensor:
+        """Held-out rows [N, *D] in standardised units."""
+        with torch.no_grad():
+            rows: Tensor = self._standardizer(self.data.held_out(self.n_rows).to("cpu", torch.float64))
+        return rows
+
+    @property
+    def _scale(self) -> Tensor:
+        """Scale of each column [D]."""
+        return self._standardizer.scale.flatten()
+
+    def _minus_log_p(self, u: Tensor) -> Tensor:
+        """The data's own energy in standardised units: −log p_u(u) = −log p_x(x) − log_det."""
+        assert self._density is not None
+        return -(self._density.log_prob(self._standardizer.inverse(u)) + self._standardizer.log_det)
+
+    @cached_property
+    def _truth(self) -> Quadrature | None:
+        """The data's density on its own grid, which resolves it; None where there is no density or no grid."""
+        if self._density is None or not self._on_grid:
+            return None
+        around = Grid.around(self._rows.flatten(1), self.resolution)
+        truth = integrate(self._minus_log_p, around, self.resolution, self.data.shape, torch.float64)
+        if abs(math.expm1(truth.log_z)) > UNNORMALISED:
+            raise ValueError(f"density of the data integrates to {math.exp(truth.log_z):.6g}, not to 1")
+        return truth
+
+    @cached_property
+    def _grid(self) -> Grid:
+        """Where an energy's integral starts: cells that already resolve the data."""
+        return Grid.around(self._rows.flatten(1), self.resolution) if self._truth is None else self._truth.grid
+
+    @cached_property
+    def _expectation(self) -> Expectation:
+        if self._truth is None:
+            u, weight = self._rows, torch.full((len(self._rows),), 1 / len(self._rows), dtype=torch.float64)
+        else:
+            nodes, weight = self._truth.heaviest(DROPPED)
+            u = nodes.view(-1, *self.data.shape)
+        if self._density is None:
+            return Expectation(u, weight, None, None)
+        minus_log_p, minus_score = _values_and_grads(self._minus_log_p, u)
+        return Expectation(u, weight, -minus_log_p, -minus_score)
+
+    @cached_property
+    def _data_modes(self) -> Tensor | None:
+        density = self._density
+        if self._truth is None or not isinstance(density, Target) or density.n_modes < 2:
+            return None
+        return self._mode_masses(self._truth)
+
+    def _mode_masses(self, quadrature: Quadrature) -> Tensor:
+        """Probability of each mode of the data's density under exp(−f)/Z [n_modes]."""
+        density = self._density
+        assert isinstance(density, Target)
+        nodes, masses = quadrature.heaviest(UNLABELLED)
+        with torch.no_grad():
+            labels = density.modes(self._standardizer.inverse(nodes.view(-1, *self.data.shape)))
+        return torch.zeros(density.n_modes, dtype=torch.float64).index_add_(0, labels.long(), masses)
+
+
+def evaluate(
+    energy: Callable[[Tensor], Tensor], data: Dataset, *, n_rows: int = 10_000, resolution: Resolution = FINE
+) -> Evaluation:
+    """`Evaluator(data, n_rows, resolution)(energy)`, for a single energy."""
+    return Evaluator(data, n_rows, resolution)(energy)
+
+
+def with_learned_log_z(values: dict[str, float | str], learned: float) -> dict[str, float | str]:
+    """The same values with `eval/log_z_learned`, and `eval/log_z_gap` = learned − independent where there is one, nats."""
+    added: dict[str, float | str] = {"eval/log_z_learned": learned}
+    log_z = values.get("eval/log_z")
+    if isinstance(log_z, float):
+        added["eval/log_z_gap"] = learned - log_z
+    return values | added
+
+
+def _values_and_grads(energy: Callable[[Tensor], Tensor], u: Tensor) -> tuple[Tensor, Tensor]:
+    """f(u) [N] and ∇f(u) [N, *D] in chunks, float64, on the CPU."""
+    parts = [value_and_grad(energy, part) for part in torch.split(u, CHUNK)]
+    values, grads = (torch.cat([part[i] for part in parts]).to("cpu", torch.float64) for i in (0, 1))
+    return values, grads

@@ -1,0 +1,206 @@
+"""From a config to the parts of a run, and from a checkpoint back to the model: one way to put them together.
+
+Every stream of random numbers has its own generator, derived from the seed and a name: initialisation, data, method and
+evaluation do not disturb each other, so that changing `eval_every` changes no weight.
+"""
+
+import hashlib
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from omegaconf import DictConfig, OmegaConf
+from torch import nn
+from torch.optim import Optimizer
+from torch.optim.lr_scheduler import LRScheduler
+
+from ebm_cli.config import Trust, build, check_stored
+from ebm_cli.datasets import Dataset, Standardizer
+from ebm_cli.energies import Energy
+from ebm_cli.errors import UserError
+from ebm_cli.methods import Method
+from ebm_cli.training import checkpoint as checkpoints
+from ebm_cli.training.trainer import Trainer
+
+SMALL = 1_000_000
+"""Parameters below which `threads=auto` is 1: two threads on a small network cost more than they bring."""
+
+
+@dataclass(frozen=True)
+class Parts:
+    """What a config describes, on its device."""
+
+    dataset: Dataset
+    energy: Energy
+    method: Method
+
+
+@dataclass(frozen=True)
+class Model:
+    """What a checkpoint holds: the energy in standardised units, and how to leave them.
+
+    Attributes:
+        energy: f, in eval mode, with the chosen weights.
+        standardizer: data units ↔ standardised units.
+        config: the run's resolved config.
+        step: training steps behind it.
+        versions: what it was trained with.
+        path: the file it was read from.
+    """
+
+    energy: Energy
+    standardizer: Standardizer
+    config: DictConfig
+    step: int
+    versions: dict[str, str]
+    path: Path
+    trust: tuple[str, ...] = ()
+
+    @property
+    def dataset(self) -> Dataset:
+        """The data set that the run's config describes, built anew."""
+        dataset: Dataset = build(self.config.dataset, "dataset", Dataset, trust=self.trust)
+        return dataset
+
+
+def rng(seed: int, name: str, device: torch.device) -> torch.Generator:
+    """A generator of its own for each name; hashing keeps neighbouring seeds unrelated."""
+    digest = hashlib.blake2b(f"ebm/{seed}/{name}".encode(), digest_size=8).digest()
+    return torch.Generator(device).manual_seed(int.from_bytes(digest, "big") >> 1)
+
+
+def device_of(name: str) -> torch.device:
+    """`auto` is CUDA where there is one, then MPS, then the CPU.
+
+    Raises:
+        UserError: a device that is not there.
+    """
+    available = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available(), "cpu": True}
+    if name == "auto":
+        return torch.device(next(kind for kind, there in available.items() if there))
+    if not available[name]:
+        raise UserError(f"device={name}: there is none on this machine; try device=auto")
+    return torch.device(name)
+
+
+def assemble(cfg: DictConfig, trust: Trust = None) -> Parts:
+    """Data set, energy and method of a training config; refuses combinations that cannot work.
+
+    Raises:
+        UserError: anything in the config that its parts refuse.
+    """
+    device, dtype = device_of(cfg.device), getattr(torch, cfg.dtype)
+    dataset = build(cfg.dataset, "dataset", Dataset, trust=trust).to(device, dtype)
+    given: dict[str, Any] = {"shape": tuple(dataset.shape), "data": dataset.reference}
+    with _seeded(cfg.seed, "initialisation"):
+        energy = build(cfg.energy, "energy", Energy, trust=trust, shape=given["shape"]).to(device, dtype)
+        method = build(cfg.method, "method", Method, trust=trust, **given).to(device, dtype)
+    try:
+        method.check(energy)
+    except ValueError as error:
+        raise UserError(str(error)) from error
+    return Parts(dataset, energy, method)
+
+
+def make_trainer(cfg: DictConfig, parts: Parts, trust: Trust = None) -> Trainer:
+    """The trainer of a new run."""
+    device = device_of(cfg.device)
+
+    def optimizer(parameters: Iterable[nn.Parameter], lr: float | None) -> Optimizer:
+        node = cfg.optimizer if lr is None else OmegaConf.merge(cfg.optimizer, {"lr": lr})
+        made: Optimizer = build(node, "optimizer", Optimizer, trust=trust, params=list(parameters))
+        return made
+
+    def schedule(of: Optimizer) -> LRScheduler:
+        # What torch's schedules call the run's length and the player's own rate; one more step than the run has, because the
+        # schedule also moves after the last one.
+        given = {"T_max": cfg.steps, "total_steps": cfg.steps + 1, "max_lr": of.defaults["lr"]}
+        made: LRScheduler = build(cfg.schedule, "schedule", LRScheduler, trust=trust, optimizer=of, **given)
+        return made
+
+    return Trainer(
+        parts.energy,
+        parts.method,
+        parts.dataset.batches(cfg.batch_size, rng(cfg.seed, "data", device)),
+        optimizer,
+        schedule,
+        rng(cfg.seed, "method", device),
+        cfg.clip_grad_norm,
+        cfg.ema,
+        guard_interval=cfg.log_every,
+    )
+
+
+def load(
+    path: str | Path,
+    which: checkpoints.Which = "last",
+    weights: str = "ema",
+    trust: Sequence[str] = (),
+    device: str = "cpu",
+) -> Model:
+    """The model that a run directory or a checkpoint file holds, from that file alone.
+
+    Args:
+        path: a run directory, or a checkpoint file.
+        which: of a run directory, its best or its last checkpoint.
+        weights: "ema" for the averaged weights, "raw" for the live ones.
+        trust: packages, beside ours, whose classes the stored config may name.
+        device: where the energy is put.
+
+    Raises:
+        UserError: no checkpoint, a damaged one, or one whose config names what is not trusted.
+    """
+    file = checkpoints.locate(path, which)
+    state = checkpoints.read(file)
+    config = state["config"]
+    check_stored(config, list(trust))
+    cfg = OmegaConf.create(config)
+    shape = tuple(state["dataset"]["shape"])
+    try:
+        with _seeded(0, "initialisation"):
+            energy: Energy = build(cfg.energy, "energy", Energy, trust=list(trust), shape=shape)
+        energy.to(dtype=getattr(torch, cfg.dtype)).load_state_dict(state["energy"])
+        if weights == "ema":
+            names = dict(energy.named_parameters())
+            averages = {name.removeprefix("energy."): mean for name, mean in state["ema"]["mean"].items()}
+            with torch.no_grad():
+                for name, parameter in names.items():
+                    parameter.copy_(averages[name])
+        standardizer = Standardizer.identity(shape)
+        standardizer.load_state_dict(state["dataset"]["standardizer"])
+    except (RuntimeError, KeyError, TypeError, AttributeError) as error:
+        raise UserError(f"checkpoint={file}: its tensors do not fit its config ({_first(error)})") from error
+    target = device_of(device)
+    return Model(
+        energy.to(target).eval().requires_grad_(False),
+        standardizer.to(target, getattr(torch, cfg.dtype)),
+        cfg,
+        int(state["step"]),
+        dict(state["versions"]),
+        file,
+        tuple(trust),
+    )
+
+
+@contextmanager
+def _seeded(seed: int, name: str) -> Iterator[None]:
+    """Modules draw their initial weights from torch's global generator: it is seeded inside the block, restored after it."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(rng(seed, name, torch.device("cpu")).initial_seed())
+        yield
+
+
+def set_threads(threads: int | str, energy: Energy) -> int:
+    """Set the number of CPU threads; `auto` is a fixed rule on the network's size. Returns what it is now."""
+    if isinstance(threads, int):
+        torch.set_num_threads(threads)
+    elif sum(p.numel() for p in energy.parameters()) < SMALL:
+        torch.set_num_threads(1)
+    return torch.get_num_threads()
+
+
+def _first(error: Exception) -> str:
+    return str(error).strip().splitlines()[0][:160] if str(error).strip() else type(error).__name__

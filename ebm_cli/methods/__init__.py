@@ -1,0 +1,12 @@
+"""Training objectives: the group `method`."""
+
+from ebm_cli.methods.base import Evaluations, LossOutput, Method
+from ebm_cli.methods.cd import CD
+from ebm_cli.methods.dsm import DSM
+from ebm_cli.methods.fce import FCE
+from ebm_cli.methods.mle import MLE
+from ebm_cli.methods.nce import NCE
+from ebm_cli.methods.sm import SM
+from ebm_cli.methods.ssm import SSM
+
+__all__ = ["CD", "DSM", "FCE", "MLE", "NCE", "SM", "SSM", "Evaluations", "LossOutput", "Method"]

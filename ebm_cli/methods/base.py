@@ -1,0 +1,79 @@
+"""The abstraction of this folder: an objective that trains an energy without its partition function.
+
+A method declares its *players*, sets of parameters with one optimizer each, and every call of `loss` returns one loss and the
+player whose turn it is; the loop steps that player. Chains, flows and replay buffers are buffers and sub-modules of the method:
+checkpoint and resume need no case of their own. The number of evaluations that a step cost comes with its loss.
+"""
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from ebm_cli.densities import Density
+from ebm_cli.energies import Energy
+from ebm_cli.energies.activations import PIECEWISE_LINEAR
+
+
+class Evaluations(NamedTuple):
+    """What a step cost, counted per data row: evaluations of f, of ∇_x f, and of second derivatives in x."""
+
+    energy: float = 0.0
+    grad: float = 0.0
+    laplacian: float = 0.0
+
+
+@dataclass(frozen=True)
+class LossOutput:
+    """One step's loss, its diagnostics (device scalars), whose turn it is, and what it cost."""
+
+    loss: Tensor
+    metrics: Mapping[str, Tensor]
+    player: str = "energy"
+    evaluations: Evaluations = field(default_factory=Evaluations)
+
+
+class Method(nn.Module, ABC):
+    """An objective. Its own parameters belong to the player "energy" unless `players` says otherwise."""
+
+    def check(self, energy: Energy) -> None:
+        """Raise ValueError, beginning with `energy`, for one that this method cannot train."""
+
+    def prepare(self, data: Tensor, rng: torch.Generator) -> None:
+        """Once, before the first step of a new run (not on resume): fit what must be fitted to data [N, *D]."""
+
+    def players(self, energy: Energy) -> dict[str, list[nn.Parameter]]:
+        """Disjoint sets of parameters, one optimizer each."""
+        return {"energy": [*energy.parameters(), *self.parameters()]}
+
+    def learning_rates(self) -> dict[str, float]:
+        """Learning rates of players that do not use the run's own."""
+        return {}
+
+    @abstractmethod
+    def loss(self, energy: Energy, x: Tensor, rng: torch.Generator) -> LossOutput:
+        """The objective on a batch x [B, *D], in standardised units."""
+
+    def learned_log_z(self) -> Tensor | None:
+        """log Z as the method trained it; None where it trains none."""
+        return None
+
+    def densities(self) -> dict[str, Density]:
+        """Trained densities that deserve an evaluation of their own, by name."""
+        return {}
+
+
+def require_smooth(energy: Energy) -> None:
+    """Refuse an energy whose Hessian is zero almost everywhere.
+
+    Score matching's objective contains tr ∇²f; a piecewise linear activation makes it vanish, and what is minimised is ‖∇f‖² alone.
+    """
+    for module in energy.modules():
+        if isinstance(module, PIECEWISE_LINEAR):
+            raise ValueError(
+                f"energy has a {type(module).__name__} activation: its Hessian is zero almost everywhere, so score matching "
+                "learns nothing from it; choose a smooth one (silu, softplus, tanh, gelu)"
+            )

@@ -1,0 +1,119 @@
+"""Contrastive divergence: the likelihood's gradient with the model term estimated by short chains.
+
+    ∇L = E_data[∇f] − E_model[∇f]
+
+The model's rows come from k steps of a Markov chain that targets exp(−f), started at the data (CD-k), at noise, or where the last
+step's chains ended (persistent: a replay buffer with occasional restarts). Chains that are too short, or too coarse, bias the
+result: with ULA of step ε on N(0, v), CD learns the precision (1 − √(1 − 2ε/v))/ε instead of 1/v.
+Sources: Hinton (2002); Tieleman (2008), persistent chains; Du & Mordatch (2019), replay buffer and energy regularisation.
+"""
+
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from ebm_cli.densities import Density
+from ebm_cli.energies import Energy
+from ebm_cli.methods.base import Evaluations, LossOutput, Method
+from ebm_cli.samplers import Kernel, run
+
+
+class CD(Method):
+    """L = mean f(x⁺) − mean f(x⁻) + l2 (mean f(x⁺)² + mean f(x⁻)²), x⁻ detached.
+
+    Args:
+        shape: shape of one point.
+        sampler: the chain's transition.
+        noise: where chains from noise start, and where restarted ones do.
+        k: steps of a chain, ≥ 1.
+        start: data, noise, or persistent.
+        buffer_size: chains that the replay buffer holds, ≥ 1 (persistent).
+        restart: fraction of the chains taken from the buffer that start anew from noise, in [0, 1] (persistent).
+        l2: regularisation of the energies' size, ≥ 0; keeps an unbounded energy from drifting.
+
+    Cost: 2 energies and k gradients a data row (k·L for Hamiltonian chains).  Raises: ValueError for a number out of its range.
+    """
+
+    buffer: Tensor
+    age: Tensor
+
+    def __init__(
+        self,
+        shape: tuple[int, ...],
+        sampler: Kernel,
+        noise: Density,
+        k: int = 20,
+        start: Literal["data", "noise", "persistent"] = "data",
+        buffer_size: int = 10_000,
+        restart: float = 0.05,
+        l2: float = 0.0,
+    ) -> None:
+        super().__init__()
+        if k < 1:
+            raise ValueError(f"k must be >= 1, got {k}")
+        if buffer_size < 1:
+            raise ValueError(f"buffer_size must be >= 1, got {buffer_size}")
+        if not 0 <= restart <= 1:
+            raise ValueError(f"restart must be in [0, 1], got {restart}")
+        if l2 < 0:
+            raise ValueError(f"l2 must be >= 0, got {l2}")
+        self.sampler = sampler
+        self.noise = noise
+        self.k = k
+        self.start = start
+        self.restart = restart
+        self.l2 = l2
+        if start == "persistent":
+            self.register_buffer("buffer", torch.zeros(buffer_size, *shape))
+            self.register_buffer("age", torch.zeros(buffer_size))
+
+    def prepare(self, data: Tensor, rng: torch.Generator) -> None:
+        if self.start == "persistent":
+            self.buffer.copy_(self.noise.sample(len(self.buffer), rng))
+
+    def players(self, energy: Energy) -> dict[str, list[torch.nn.Parameter]]:
+        return {"energy": list(energy.parameters())}
+
+    def loss(self, energy: Energy, x: Tensor, rng: torch.Generator) -> LossOutput:
+        rows, begin, age = self._starts(x, rng)
+        training = energy.training
+        # Batch statistics and dropout would make the energy another function at every step of the chain.
+        energy.eval()
+        state, info = run(self.sampler, energy, begin, self.k, rng)
+        energy.train(training)
+        end = state.x.detach()
+        alive = end.flatten(1).isfinite().all(1)
+        negatives = torch.where(alive.view(-1, *[1] * (end.ndim - 1)), end, self.noise.sample(len(end), rng))
+        if rows is not None:
+            self.buffer[rows] = negatives
+            self.age[rows] = torch.where(alive, age + self.k, 0)
+        value = energy(torch.cat((x, negatives)))
+        plus, minus = value[: len(x)], value[len(x) :]
+        loss = plus.mean() - minus.mean()
+        metrics = {
+            "energy_gap": loss.detach(),
+            "acceptance": info.accept.mean(),
+            "chain_length": (age + self.k).mean(),
+            "dead_chains": 1 - alive.float().mean(),
+        }
+        if self.l2:
+            loss = loss + self.l2 * (plus.square().mean() + minus.square().mean())
+        cost = Evaluations(energy=2, grad=self.k * self.sampler.gradients_per_step)
+        return LossOutput(loss, metrics, evaluations=cost)
+
+    def _starts(self, x: Tensor, rng: torch.Generator) -> tuple[Tensor | None, Tensor, Tensor]:
+        """Rows of the buffer (persistent), where the chains begin, and how many steps they have behind them."""
+        fresh = torch.zeros(len(x), dtype=x.dtype, device=x.device)
+        if self.start == "data":
+            return None, x, fresh
+        noise = self.noise.sample(len(x), rng)
+        if self.start == "noise":
+            return None, noise, fresh
+        # Without replacement where the buffer is large enough: two chains must not be written back to one row.
+        rows = torch.randperm(len(self.buffer), generator=rng, device=x.device)[: len(x)]
+        if len(rows) < len(x):
+            raise ValueError(f"buffer_size must be >= batch_size, got {len(self.buffer)} < {len(x)}")
+        anew = torch.rand(len(x), generator=rng, device=x.device) < self.restart
+        begin = torch.where(anew.view(-1, *[1] * (x.ndim - 1)), noise, self.buffer[rows])
+        return rows, begin, torch.where(anew, 0, self.age[rows])

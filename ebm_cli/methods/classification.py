@@ -1,0 +1,36 @@
+"""The value function of noise contrastive estimation, which nce and fce share: telling data from noise.
+
+With ν noise rows to a data row, the probability that x is data is p_θ/(p_θ + ν q) = sigmoid(h(x)),
+
+    h(x) = −f(x) − log Z − log q(x) − log ν
+
+and the loss is the logistic one,  L = E_data softplus(−h) + ν E_q softplus(h).  `log Z` is a trained number: at the optimum
+p_θ = p_data, and it is the log of the true integral. Source: Gutmann & Hyvärinen (2012), JMLR 13, eq. 8–10.
+"""
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+
+class Classified(NamedTuple):
+    """The loss and what the classifier does; `accuracy` weighs both classes alike."""
+
+    loss: Tensor
+    accuracy: Tensor
+
+
+def classify(h_data: Tensor, h_noise: Tensor, nu: float) -> Classified:
+    """L = mean softplus(−h_data) + ν mean softplus(h_noise), and the accuracy of the classifier.
+
+    Args:
+        h_data: log-odds of data at data rows [B].
+        h_noise: the same at noise rows [M].
+        nu: ν > 0, noise rows to a data row; the classifier's prior odds, which `accuracy` takes out again.
+    """
+    loss = F.softplus(-h_data).mean() + nu * F.softplus(h_noise).mean()
+    threshold = -torch.log(torch.as_tensor(nu, dtype=h_data.dtype, device=h_data.device))
+    right = (h_data.detach() > threshold).float().mean() + (h_noise.detach() < threshold).float().mean()
+    return Classified(loss, 0.5 * right)

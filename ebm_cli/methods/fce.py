@@ -1,0 +1,113 @@
+"""Flow contrastive estimation: noise contrastive estimation whose noise is a flow that learns to be hard.
+
+    min over the flow α, max over the energy θ and log Z of
+    V = E_data log[ p_θ/(p_θ + q_α) ] + E_{q_α} log[ q_α/(p_θ + q_α) ]
+
+With a frozen q this is noise contrastive estimation at ν = 1 (the loss here is −V); the flow's step minimises the same V with
+reparameterised samples, the energy's parameters frozen. The better the flow, the closer the noise is to the data, and the less
+the energy's estimate wastes on easy noise. Source: Gao, Nijkamp, Kingma, Xu, Dai & Wu (2020), "Flow contrastive estimation of
+energy-based models", eq. 9–11 and Algorithm 1.
+"""
+
+import torch
+from torch import Tensor, nn
+
+from ebm_cli.densities import Density
+from ebm_cli.energies import Energy
+from ebm_cli.methods.base import Evaluations, LossOutput, Method
+from ebm_cli.methods.classification import classify
+from ebm_cli.methods.fitting import fit_density
+
+
+class FCE(Method):
+    """Two players, "energy" (f and log Z) and "flow", take turns by the classifier's accuracy.
+
+    While the classifier is right less often than `threshold`, the energy learns; above it, the flow does. The accuracy is a running
+    mean on the device and is read every `turn_every` steps, so that the loop never waits for it.
+
+    Args:
+        noise: the flow q_α: a density with parameters and reparameterised samples.
+        flow_lr: learning rate of the flow, > 0.
+        threshold: accuracy in (0.5, 1) above which it is the flow's turn.
+        turn_every: steps of a turn, ≥ 1.
+        log_z: where the trained log Z starts, nats.
+        fit_steps: steps of maximum likelihood with which the flow starts, ≥ 0.
+
+    Cost: 2 energies a data row.  Raises: ValueError for a number out of its range, or a noise without parameters.
+    """
+
+    accuracy: Tensor
+
+    def __init__(
+        self,
+        noise: Density,
+        flow_lr: float = 1e-3,
+        threshold: float = 0.6,
+        turn_every: int = 5,
+        log_z: float = 0.0,
+        fit_steps: int = 1000,
+    ) -> None:
+        super().__init__()
+        if not any(True for _ in noise.parameters()):
+            raise ValueError(f"noise must be a flow that can be trained, got {type(noise).__name__}")
+        if flow_lr <= 0:
+            raise ValueError(f"flow_lr must be > 0, got {flow_lr}")
+        if not 0.5 < threshold < 1:
+            raise ValueError(f"threshold must be in (0.5, 1), got {threshold}")
+        if turn_every < 1:
+            raise ValueError(f"turn_every must be >= 1, got {turn_every}")
+        if fit_steps < 0:
+            raise ValueError(f"fit_steps must be >= 0, got {fit_steps}")
+        self.flow = noise
+        self.flow_lr = flow_lr
+        self.threshold = threshold
+        self.turn_every = turn_every
+        self.fit_steps = fit_steps
+        self.log_z = nn.Parameter(torch.tensor(float(log_z)))
+        self.register_buffer("accuracy", torch.tensor(0.5))
+        # The turn is bookkeeping of the host: reading it must not wait for the device.
+        self._step = 0
+        self._flow_turn = False
+
+    def get_extra_state(self) -> dict[str, int | bool]:
+        return {"step": self._step, "flow_turn": self._flow_turn}
+
+    def set_extra_state(self, state: dict[str, int | bool]) -> None:
+        self._step, self._flow_turn = int(state["step"]), bool(state["flow_turn"])
+
+    def prepare(self, data: Tensor, rng: torch.Generator) -> None:
+        fit_density(self.flow, data, self.fit_steps, rng)
+
+    def players(self, energy: Energy) -> dict[str, list[nn.Parameter]]:
+        return {"energy": [*energy.parameters(), self.log_z], "flow": list(self.flow.parameters())}
+
+    def learning_rates(self) -> dict[str, float]:
+        return {"flow": self.flow_lr}
+
+    def learned_log_z(self) -> Tensor:
+        return self.log_z
+
+    def densities(self) -> dict[str, Density]:
+        return {"flow": self.flow}
+
+    def loss(self, energy: Energy, x: Tensor, rng: torch.Generator) -> LossOutput:
+        if self._step % self.turn_every == 0:
+            self._flow_turn = bool(self.accuracy > self.threshold)
+        self._step += 1
+        with torch.set_grad_enabled(self._flow_turn):
+            y, log_q_y = self.flow.sample_with_log_prob(len(x), rng)
+            log_q_x = self.flow.log_prob(x)
+        # Only this turn's player is differentiated (the loop names its parameters): the graph through the other stays intact.
+        h = -energy(torch.cat((x, y))) - self.log_z - torch.cat((log_q_x, log_q_y))
+        value, accuracy = classify(h[: len(x)], h[len(x) :], 1.0)
+        self.accuracy.lerp_(accuracy, 0.1)
+        metrics = {
+            "accuracy": accuracy,
+            "log_z": self.log_z.detach().clone(),
+            "flow_turn": torch.tensor(float(self._flow_turn)),
+            "flow_nll": -log_q_x.detach().mean(),
+        }
+        cost = Evaluations(energy=2)
+        if self._flow_turn:
+            return LossOutput(-value, metrics, player="flow", evaluations=cost)
+        return LossOutput(value, metrics, evaluations=cost)

@@ -1,0 +1,60 @@
+"""Noise contrastive estimation: learn the density by telling data from noise of known density.
+
+The classifier's log-odds contain the energy and a trained log Z (see `classification`); no chain is run and no derivative in x is
+taken. It works where the noise covers the data and is hard to tell from it. Source: Gutmann & Hyvärinen (2012), JMLR 13.
+"""
+
+import torch
+from torch import Tensor, nn
+
+from ebm_cli.densities import Density
+from ebm_cli.energies import Energy
+from ebm_cli.methods.base import Evaluations, LossOutput, Method
+from ebm_cli.methods.classification import classify
+from ebm_cli.methods.fitting import fit_density
+
+
+class NCE(Method):
+    """L = E_data softplus(−h) + ν E_q softplus(h),   h = −f − log Z − log q − log ν.
+
+    Args:
+        noise: q, frozen; one with parameters (a flow) is fitted to the data beforehand by maximum likelihood.
+        nu: ν > 0, noise rows to a data row; more noise brings the estimator closer to maximum likelihood.
+        log_z: where the trained log Z starts, nats.
+        fit_steps: steps of the fit beforehand, ≥ 0; none are taken for a noise without parameters.
+
+    Cost: 1 + ν energies a data row, in one forward pass.  Raises: ValueError for a number out of its range.
+    """
+
+    def __init__(self, noise: Density, nu: float = 1.0, log_z: float = 0.0, fit_steps: int = 2000) -> None:
+        super().__init__()
+        if nu <= 0:
+            raise ValueError(f"nu must be > 0, got {nu}")
+        if fit_steps < 0:
+            raise ValueError(f"fit_steps must be >= 0, got {fit_steps}")
+        self.noise = noise
+        self.nu = nu
+        self.fit_steps = fit_steps
+        self.log_z = nn.Parameter(torch.tensor(float(log_z)))
+
+    def prepare(self, data: Tensor, rng: torch.Generator) -> None:
+        fit_density(self.noise, data, self.fit_steps, rng)
+
+    def players(self, energy: Energy) -> dict[str, list[nn.Parameter]]:
+        return {"energy": [*energy.parameters(), self.log_z]}
+
+    def learned_log_z(self) -> Tensor:
+        return self.log_z
+
+    def loss(self, energy: Energy, x: Tensor, rng: torch.Generator) -> LossOutput:
+        n_noise = max(1, round(self.nu * len(x)))
+        nu = n_noise / len(x)
+        with torch.no_grad():
+            y, log_q_noise = self.noise.sample_with_log_prob(n_noise, rng)
+            log_q = torch.cat((self.noise.log_prob(x), log_q_noise))
+        h = -energy(torch.cat((x, y))) - self.log_z - log_q
+        if nu != 1:
+            h = h - torch.log(torch.as_tensor(nu, dtype=h.dtype, device=h.device))
+        loss, accuracy = classify(h[: len(x)], h[len(x) :], nu)
+        metrics = {"accuracy": accuracy, "log_z": self.log_z.detach().clone()}
+        return LossOutput(loss, metrics, evaluations=Evaluations(energy=1 + nu))

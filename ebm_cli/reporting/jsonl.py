@@ -1,0 +1,79 @@
+"""Metrics as text: one flat JSON object a line, one line a logged step.
+
+JSON has no NaN and no infinity: a number that is not finite is written as null. Each line is on disk when `write` returns, so
+a run that is killed loses at most the line it was writing.
+"""
+
+import json
+import math
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from types import TracebackType
+
+Value = float | int | str | bool | None
+
+
+def dumps(values: Mapping[str, Value]) -> str:
+    """A flat JSON object on one line; non-finite numbers become null."""
+    return json.dumps({k: None if isinstance(v, float) and not math.isfinite(v) else v for k, v in values.items()})
+
+
+class JsonLines:
+    """Appends to a metrics file.
+
+    Args:
+        path: the file; made if it is not there.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._file = path.open("a", buffering=1, encoding="utf-8")
+
+    def write(self, step: int, values: Mapping[str, Value]) -> None:
+        """One line: {"step": step, **values}."""
+        self._file.write(dumps({"step": step, **values}) + "\n")
+
+    def close(self) -> None:
+        """Close the file."""
+        self._file.close()
+
+    def __enter__(self) -> "JsonLines":
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+
+def read(path: Path) -> list[dict[str, Value]]:
+    """Every line of a metrics file; a last line torn by a kill is left out.
+
+    Raises:
+        ValueError: another line is not a JSON object with a step.
+    """
+    lines = path.read_text(encoding="utf-8", errors="replace").splitlines()
+    rows: list[dict[str, Value]] = []
+    for number, line in enumerate(lines, start=1):
+        try:
+            row = json.loads(line)
+        except json.JSONDecodeError:
+            row = None
+        if isinstance(row, dict) and isinstance(row.get("step"), int):
+            rows.append(row)
+        elif number < len(lines):
+            raise ValueError(f"{path} line {number} is not a JSON object with a step")
+    return rows
+
+
+def cut_back(path: Path, step: int) -> None:
+    """Drop every line after `step`, for a run that resumes there; all or nothing, should it be interrupted."""
+    if not path.exists():
+        return
+    kept = [row for row in read(path) if isinstance(row["step"], int) and row["step"] <= step]
+    temporary = path.with_name(path.name + ".tmp")
+    with temporary.open("w", encoding="utf-8") as file:
+        file.writelines(dumps(row) + "\n" for row in kept)
+        file.flush()
+        os.fsync(file.fileno())
+    os.replace(temporary, path)

@@ -1,0 +1,394 @@
+"""Pictures of a model beside its data. Each function returns a Figure; nothing is shown, and no global state is used.
+
+Axes are in the data's own units, densities are per unit of area there: p_x(x) = p_u(u) / Π scale. Two pictures of a density
+that stand side by side share one colour scale, fixed by the data's density where that is known.
+"""
+
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ebm_cli.datasets.base import Dataset
+from ebm_cli.derivatives import value_and_grad
+from ebm_cli.evaluation.partition import in_chunks, placement
+from ebm_cli.reporting.jsonl import Value
+from ebm_cli.reporting.tables import format_value
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.colors import Colormap
+    from matplotlib.figure import Figure
+
+LAYOUT = (("data", "data_density", "energy"), ("samples", "density", "score"))  # the data above the model
+
+Array = np.ndarray[Any, np.dtype[Any]]
+EnergyFn = Callable[[Tensor], Tensor]
+
+ENERGY_COLOURS = "viridis"
+DATA_COLOUR, MODEL_COLOUR = "#1f4e79", "#c8553d"
+MESH = 240  # points along a side of a surface
+ARROWS = 22  # arrows along a side of the score field
+SHOWN = 4000  # points in a scatter plot
+LEVELS = 14  # contours of the energy
+PANEL = 2.9  # inches along a side of a panel
+
+
+def final_figure(
+    energy: EnergyFn,
+    data: Dataset,
+    samples: Tensor | None = None,
+    log_z: float | None = None,
+    results: Mapping[str, Value] | None = None,
+    n_rows: int = 10_000,
+) -> "Figure":
+    """Everything about a model in one picture, whatever the shape of its data.
+
+    Args:
+        energy: f(u), standardised units.
+        data: the data set.
+        samples: from the model, data units [N, *shape].
+        log_z: in standardised units; without it there is no density to draw.
+        results: keys of results.json, for the titles.
+        n_rows: held-out rows to show.
+    """
+    dim = math.prod(data.shape)
+    if dim == 2:
+        drawn = panels(energy, data, samples, log_z, results, n_rows)
+        return _tiled([[drawn[name] for name in names if name in drawn] for names in LAYOUT])
+    if dim == 1:
+        return _figure_1d(energy, data, samples, log_z, results or {}, n_rows)
+    return samples_figure(samples if samples is not None else data.held_out(n_rows), data.held_out(n_rows))
+
+
+def final_figures(
+    energy: EnergyFn,
+    data: Dataset,
+    samples: Tensor | None = None,
+    log_z: float | None = None,
+    results: Mapping[str, Value] | None = None,
+    n_rows: int = 10_000,
+) -> dict[str, "Figure"]:
+    """The panels of `final_figure` one by one, for TensorBoard: name → figure. Empty where the picture has no panels."""
+    if math.prod(data.shape) != 2:
+        return {}
+    return {name: _tiled([[draw]]) for name, draw in panels(energy, data, samples, log_z, results, n_rows).items()}
+
+
+def panels(
+    energy: EnergyFn,
+    data: Dataset,
+    samples: Tensor | None,
+    log_z: float | None,
+    results: Mapping[str, Value] | None,
+    n_rows: int,
+) -> dict[str, Callable[["Axes"], None]]:
+    """The panels of a model in two dimensions: name → what draws it."""
+    results = results or {}
+    rows = _numpy(data.held_out(n_rows)).reshape(-1, 2)
+    view = _view(rows)
+    x, y, points = _mesh(view, MESH)
+    log_det = float(data.standardizer.log_det)
+    f = _energy_at(energy, data, points).reshape(MESH, MESH)
+    density = None if log_z is None else np.exp(-f - log_z - log_det)
+    truth = None
+    if data.density is not None:
+        with torch.no_grad():
+            truth = in_chunks(data.density.log_prob, points.view(-1, *data.shape)).exp().numpy().reshape(MESH, MESH)
+    peak = float(np.max(truth if truth is not None else density if density is not None else 1.0))
+
+    def surface(ax: "Axes", values: Array, title: str, alpha: float = 1.0) -> None:
+        _frame(ax, view, title)
+        ax.imshow(
+            values,
+            origin="lower",
+            extent=(x[0], x[-1], y[0], y[-1]),
+            cmap=_density_colours(),
+            vmin=0,
+            vmax=peak,
+            interpolation="bilinear",
+            alpha=alpha,
+        )
+
+    drawn: dict[str, Callable[[Axes], None]] = {
+        "data": lambda ax: _scatter(ax, view, rows, DATA_COLOUR, "data"),
+    }
+    if samples is not None:
+        from_model = _numpy(samples).reshape(-1, 2)
+        drawn["samples"] = lambda ax: _scatter(ax, view, from_model, MODEL_COLOUR, "model samples")
+    if truth is not None:
+        drawn["data_density"] = lambda ax: surface(ax, truth, "data density")
+    if density is not None:
+        drawn["density"] = lambda ax: surface(ax, density, _titled("model density", results, {"KL": "eval/kl"}))
+
+    def energy_panel(ax: "Axes") -> None:
+        above = f - f.min()
+        # Deep enough to show the barriers, not so deep that the far walls take all the colours.
+        step = max(round(float(np.quantile(above, 0.7)) / LEVELS), 1)
+        levels = step * np.arange(LEVELS + 1)
+        title = f"energy, 0 to {levels[-1]} nats"
+        _frame(ax, view, _titled(title, results, {"log Z": "eval/log_z"}))
+        ax.contourf(x, y, above, levels=levels, cmap=ENERGY_COLOURS, extend="max")
+        ax.contour(x, y, above, levels=levels[1:], colors="white", linewidths=0.35, alpha=0.5)
+
+    def score_panel(ax: "Axes") -> None:
+        title = _titled("score −∇f", results, {"Fisher": "eval/fisher"})
+        if density is None:
+            _frame(ax, view, title)
+        else:
+            surface(ax, density, title, alpha=0.6)
+        at_x, at_y, at = _mesh(view, ARROWS)
+        score = _score_at(energy, data, at)
+        length = np.linalg.norm(score, axis=1, keepdims=True)
+        # Lengths span decades: compressed by a logarithm, direction and order of magnitude both stay visible.
+        arrows = score / np.maximum(length, 1e-12) * np.log1p(2 * length / max(float(np.median(length)), 1e-12))
+        arrows *= 0.9 * (2 * view.half / ARROWS) / np.abs(arrows).max().clip(min=1e-12)
+        ax.quiver(
+            np.tile(at_x, ARROWS),
+            np.repeat(at_y, ARROWS),
+            *arrows.T,
+            angles="xy",
+            scale_units="xy",
+            scale=1,
+            pivot="mid",
+            color="#2b2b2b",
+            width=0.0035,
+            headwidth=4,
+            headlength=4.5,
+            headaxislength=4,
+        )
+
+    return drawn | {"energy": energy_panel, "score": score_panel}
+
+
+def samples_figure(samples: Tensor, data: Tensor | None = None) -> "Figure":
+    """Samples, beside or over data rows of the same shape: histogram, scatter, image grid or pair plot by the shape.
+
+    Args:
+        samples: [N, *shape].
+        data: [M, *shape].
+    """
+    shape = tuple(samples.shape[1:])
+    if len(shape) == 3 and shape[0] in (1, 3):
+        return _image_figure(samples, data)
+    points = _numpy(samples).reshape(len(samples), -1)
+    rows = None if data is None else _numpy(data).reshape(len(data), -1)
+    if points.shape[1] == 1:
+        figure = _figure(1.6 * PANEL, PANEL)
+        _histograms(figure.subplots(), points[:, 0], None if rows is None else rows[:, 0])
+        return figure
+    if points.shape[1] == 2:
+        view = _view(points if rows is None else rows)
+        draws = [] if rows is None else [lambda ax: _scatter(ax, view, rows, DATA_COLOUR, "data")]
+        return _tiled([[*draws, lambda ax: _scatter(ax, view, points, MODEL_COLOUR, "model samples")]])
+    return _pair_figure(points, rows)
+
+
+def save(figure: "Figure", path: Path) -> None:
+    """Write a figure as PNG, 150 dots an inch."""
+    figure.savefig(path, dpi=150, facecolor="white")
+
+
+def pixels(figure: "Figure") -> Array:
+    """A figure as an RGB image [height, width, 3], uint8."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+
+    canvas = FigureCanvasAgg(figure)
+    canvas.draw()  # type: ignore[no-untyped-call]
+    return np.asarray(canvas.buffer_rgba())[..., :3].copy()  # type: ignore[no-untyped-call]
+
+
+@dataclass(frozen=True)
+class _View:
+    """A square window on the plane."""
+
+    centre: tuple[float, float]
+    half: float
+
+
+def _view(rows: Array) -> _View:
+    """The square that holds all but the outermost 0.2 % of the rows, with a margin."""
+    low, high = np.quantile(rows, 0.001, axis=0), np.quantile(rows, 0.999, axis=0)
+    half = max(float((high - low).max()) / 2 * 1.15, 1e-6)
+    return _View((float(low[0] + high[0]) / 2, float(low[1] + high[1]) / 2), half)
+
+
+def _mesh(view: _View, n: int) -> tuple[Array, Array, Tensor]:
+    """Cell centres of an n × n mesh on the view: x [n], y [n], points [n², 2], row by row."""
+    side = (np.arange(n) + 0.5) * (2 * view.half / n) - view.half
+    x, y = side + view.centre[0], side + view.centre[1]
+    return x, y, torch.from_numpy(np.stack(np.meshgrid(x, y), -1).reshape(-1, 2))
+
+
+def _energy_at(energy: EnergyFn, data: Dataset, x: Tensor) -> Array:
+    """f at points in data units [N, D]."""
+    dtype, device = placement(energy)
+    with torch.no_grad():
+        u = data.standardizer(x.view(-1, *data.shape)).to(device, dtype)
+        return in_chunks(energy, u).cpu().numpy()
+
+
+def _score_at(energy: EnergyFn, data: Dataset, x: Tensor) -> Array:
+    """∇_x log p_θ = −∇_u f / scale at points in data units [N, D]."""
+    dtype, device = placement(energy)
+    with torch.no_grad():
+        u = data.standardizer(x.view(-1, *data.shape)).to(device, dtype)
+        zero = torch.zeros(1, *data.shape, dtype=torch.float64)
+        scale = data.standardizer.inverse(zero + 1) - data.standardizer.inverse(zero)
+    _, grad = value_and_grad(energy, u)
+    return (-grad.cpu().double() / scale.cpu()).flatten(1).numpy()
+
+
+def _numpy(x: Tensor) -> Array:
+    return x.detach().cpu().double().numpy()
+
+
+def _titled(name: str, results: Mapping[str, Value], numbers: Mapping[str, str]) -> str:
+    found = [f"{label} {format_value(results[key])}" for label, key in numbers.items() if results.get(key) is not None]
+    return "   ".join([name, *found])
+
+
+def _figure(width: float, height: float) -> "Figure":
+    from matplotlib.figure import Figure
+
+    return Figure(figsize=(width, height), layout="constrained")
+
+
+def _density_colours() -> "Colormap":
+    """Magma, perceptually uniform, from dark = likely to the white of the paper where there is nothing."""
+    from matplotlib import colormaps
+    from matplotlib.colors import ListedColormap
+
+    colours = colormaps["magma_r"](np.linspace(0, 1, 256))
+    fade = np.clip(1 - np.linspace(0, 1, 256) / 0.2, 0, 1)[:, None] ** 1.5
+    return ListedColormap(colours * (1 - fade) + fade)
+
+
+def _tiled(draws: list[list[Callable[["Axes"], None]]]) -> "Figure":
+    """Panels in rows; a row may be shorter than the others."""
+    rows = [row for row in draws if row]
+    width = max(len(row) for row in rows)
+    figure = _figure(PANEL * width, PANEL * 1.09 * len(rows))
+    grid = figure.add_gridspec(len(rows), width)
+    for i, row in enumerate(rows):
+        for j, draw in enumerate(row):
+            draw(figure.add_subplot(grid[i, j]))
+    return figure
+
+
+def _frame(ax: "Axes", view: _View, title: str) -> None:
+    (x, y), half = view.centre, view.half
+    ax.set(xlim=(x - half, x + half), ylim=(y - half, y + half), aspect="equal")
+    ax.set_title(title, fontsize=9)
+    _quiet(ax)
+
+
+def _quiet(ax: "Axes") -> None:
+    ax.tick_params(labelsize=7, length=2, color="#999999", labelcolor="#666666")
+    ax.locator_params(nbins=5)
+    ax.spines[:].set(color="#bbbbbb", linewidth=0.6)
+
+
+def _scatter(ax: "Axes", view: _View, points: Array, colour: str, title: str) -> None:
+    _frame(ax, view, title)
+    ax.scatter(points[:SHOWN, 0], points[:SHOWN, 1], s=2.5, c=colour, alpha=0.35, linewidths=0, rasterized=True)
+
+
+def _histograms(ax: "Axes", samples: Array | None, rows: Array | None) -> None:
+    known = [values for values in (rows, samples) if values is not None]
+    low, high = np.quantile(np.concatenate(known[:1]), [0.001, 0.999])
+    bins = np.linspace(low - 0.1 * (high - low), high + 0.1 * (high - low), 61)
+    for values, colour, label in ((rows, DATA_COLOUR, "data"), (samples, MODEL_COLOUR, "model samples")):
+        if values is not None:
+            # Normalised by all values, so that a bar outside the window is mass missing, not mass moved.
+            weights = np.full(len(values), 1 / (len(values) * (bins[1] - bins[0])))
+            ax.hist(values, bins=bins.tolist(), weights=weights, color=colour, alpha=0.35, label=label)
+    ax.set_xlim(bins[0], bins[-1])
+    ax.legend(fontsize=7, frameon=False)
+    _quiet(ax)
+
+
+def _figure_1d(
+    energy: EnergyFn,
+    data: Dataset,
+    samples: Tensor | None,
+    log_z: float | None,
+    results: Mapping[str, Value],
+    n_rows: int,
+) -> "Figure":
+    rows = _numpy(data.held_out(n_rows)).reshape(-1)
+    figure = _figure(3.4 * PANEL, PANEL * 1.09)
+    left, right = figure.subplots(1, 2, gridspec_kw={"width_ratios": [1.4, 1]})
+    _histograms(left, None if samples is None else _numpy(samples).reshape(-1), rows)
+    low, high = left.get_xlim()
+    x = torch.linspace(low, high, 800, dtype=torch.float64)
+    f = _energy_at(energy, data, x)
+    if data.density is not None:
+        with torch.no_grad():
+            truth = data.density.log_prob(x.view(-1, *data.shape)).exp()
+        left.plot(x.numpy(), truth.numpy(), color=DATA_COLOUR, lw=1.4, label="data density")
+    if log_z is not None:
+        density = np.exp(-f - log_z - float(data.standardizer.log_det))
+        left.plot(x.numpy(), density, color=MODEL_COLOUR, lw=1.4, label="model density")
+    left.legend(fontsize=7, frameon=False)
+    left.set_title(_titled("density", results, {"KL": "eval/kl"}), fontsize=9)
+    right.plot(x.numpy(), f - f.min(), color=MODEL_COLOUR, lw=1.4)
+    right.set_title(_titled("energy above its minimum, nats", results, {"log Z": "eval/log_z"}), fontsize=9)
+    right.set_xlim(*left.get_xlim())
+    _quiet(right)
+    return figure
+
+
+def _pair_figure(points: Array, rows: Array | None, n: int = 4) -> "Figure":
+    """The first n coordinates against each other: histograms on the diagonal, scatter plots below it."""
+    n = min(n, points.shape[1])
+    figure = _figure(1.5 * n + 0.5, 1.5 * n + 0.5)
+    axes = figure.subplots(n, n, sharex="col")
+    for i in range(n):
+        for j in range(n):
+            ax = axes[i, j]
+            if j > i:
+                ax.set_visible(False)
+                continue
+            if i == j:
+                _histograms(ax, points[:, i], None if rows is None else rows[:, i])
+                ax.set_yticks([])
+                if i or rows is None:
+                    ax.get_legend().remove()
+            else:
+                for values, colour in ((rows, DATA_COLOUR), (points, MODEL_COLOUR)):
+                    if values is not None:
+                        ax.scatter(values[:1500, j], values[:1500, i], s=2, c=colour, alpha=0.3, linewidths=0)
+                _quiet(ax)
+                ax.tick_params(labelleft=j == 0)
+            ax.set_box_aspect(1)
+            if i == n - 1:
+                ax.set_xlabel(f"x{j + 1}", fontsize=8)
+            if j == 0 and i:
+                ax.set_ylabel(f"x{i + 1}", fontsize=8)
+    return figure
+
+
+def _image_figure(samples: Tensor, data: Tensor | None, side: int = 8) -> "Figure":
+    """Grids of side × side images [C, H, W], data left and samples right, in one range of grey."""
+    parts = [("model samples", samples)] if data is None else [("data", data), ("model samples", samples)]
+    reference = _numpy(samples if data is None else data)
+    low, high = float(reference.min()), float(reference.max())
+    figure = _figure(1.3 * PANEL * len(parts), 1.4 * PANEL)
+    for ax, (title, images) in zip(figure.subplots(1, len(parts), squeeze=False)[0], parts, strict=True):
+        shown = _numpy(images[: side * side])
+        shown = np.pad((shown - low) / max(high - low, 1e-12), ((0, 0), (0, 0), (1, 1), (1, 1)), constant_values=1.0)
+        blank = np.ones((side * side - len(shown), *shown.shape[1:]))
+        cells = np.concatenate([shown, blank]).clip(0, 1)
+        _, channels, height, width = cells.shape
+        tiled = cells.reshape(side, side, channels, height, width).transpose(0, 3, 1, 4, 2)
+        tiled = tiled.reshape(side * height, side * width, channels)
+        ax.imshow(tiled.squeeze(-1) if channels == 1 else tiled, cmap="gray", vmin=0, vmax=1, interpolation="nearest")
+        ax.set_title(title, fontsize=9)
+        ax.axis("off")
+    return figure

@@ -1,0 +1,67 @@
+"""Unadjusted Langevin dynamics: follow the gradient, add noise.
+
+The diffusion dx = ∇log p(x) dt + √2 dW has p as its stationary law; Euler's scheme with a time step ε is the chain of this
+file. Without the noise (`noise_scale=0`) it is gradient descent on the energy, which ends in the nearest mode; the noise is
+what makes it a sampler. Euler's scheme is not exact: on N(0, σ²) the chain's stationary variance is σ² / (1 − ε/(2σ²)),
+and with ε > 2σ² it diverges. `mala` removes this bias.
+"""
+
+from dataclasses import dataclass
+from math import sqrt
+
+import torch
+from torch import Tensor
+
+from ebm_cli.derivatives import value_and_grad
+from ebm_cli.samplers.base import EnergyFn, Info, Kernel, State, normal_like, require_positive
+
+
+@dataclass(frozen=True)
+class Langevin(Kernel):
+    """Unadjusted Langevin step; its stationary law tends to exp(−E/T) as eps → 0.
+
+        x' = x − eps ∇E(x) + √(2 eps T) · noise_scale · z,   z ~ N(0, I)
+
+    A chain that overflows stays visible: nothing here replaces a value that is not finite.
+
+    Source: Roberts & Tweedie (1996), Bernoulli 2(4), with eps half their step.
+
+    Args:
+        step_size: eps > 0, in squared standardised units.
+        temperature: T > 0.
+        noise_scale: factor of the noise, ≥ 0; 1 samples, 0 is gradient descent.
+        clamp_grad: bound > 0 of each component of ∇E, in nats per standardised unit; None leaves it free. Biased.
+        clamp_sample: bound > 0 of each component of x', in standardised units; None leaves it free. Biased.
+
+    Raises:
+        ValueError: a number out of range.
+
+    Shapes: x [B, *D].  Cost: one gradient a step, k gradients for k steps: ∇E is taken where a step starts.
+    """
+
+    step_size: float = 0.01
+    noise_scale: float = 1.0
+    clamp_grad: float | None = None
+    clamp_sample: float | None = None
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if not 0 <= self.noise_scale < float("inf"):
+            raise ValueError(f"noise_scale must be >= 0 and finite, got {self.noise_scale}")
+        if self.clamp_grad is not None:
+            require_positive(clamp_grad=self.clamp_grad)
+        if self.clamp_sample is not None:
+            require_positive(clamp_sample=self.clamp_sample)
+
+    def init(self, energy: EnergyFn, x: Tensor, rng: torch.Generator) -> State:
+        return State(x.detach(), None, None, {})
+
+    def step(self, energy: EnergyFn, state: State, rng: torch.Generator) -> tuple[State, Info]:
+        _, grad = value_and_grad(energy, state.x)
+        if self.clamp_grad is not None:
+            grad = grad.clamp(-self.clamp_grad, self.clamp_grad)
+        noise = sqrt(2 * self.step_size * self.temperature) * self.noise_scale
+        x = state.x - self.step_size * grad + noise * normal_like(state.x, rng)
+        if self.clamp_sample is not None:
+            x = x.clamp(-self.clamp_sample, self.clamp_sample)
+        return State(x, None, None, {}), Info(x.new_ones(x.shape[0]))

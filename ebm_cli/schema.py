@@ -1,0 +1,113 @@
+"""The keys of each verb that are not a group: their types, and the ranges that are refused outside.
+
+The defaults and their meanings stand in `conf/VERB.yaml`, whose keys are exactly these.
+"""
+
+from dataclasses import dataclass
+from typing import Literal
+
+
+def _at_least(low: float, **values: float | None) -> None:
+    for name, value in values.items():
+        if value is not None and not value >= low:
+            raise ValueError(f"{name} must be >= {low}, got {value}")
+
+
+def _positive(**values: float | None) -> None:
+    for name, value in values.items():
+        if value is not None and not 0 < value < float("inf"):
+            raise ValueError(f"{name} must be > 0, got {value}")
+
+
+def _check_threads(threads: int | str) -> None:
+    if isinstance(threads, int):
+        _at_least(1, threads=threads)
+
+
+@dataclass(frozen=True)
+class EvalKeys:
+    """How the final model is measured."""
+
+    n_samples: int
+    burn_in: int
+
+    def __post_init__(self) -> None:
+        _at_least(1, n_samples=self.n_samples)
+        _at_least(0, burn_in=self.burn_in)
+
+
+@dataclass(frozen=True)
+class TrainKeys:
+    """`ebm train`."""
+
+    checkpoint: str | None
+    resume: Literal["auto", "never"]
+    trust: list[str]
+    seed: int
+    steps: int
+    max_seconds: float | None
+    batch_size: int
+    log_every: int
+    eval_every: int | None
+    checkpoint_every: int | None
+    keep: int
+    clip_grad_norm: float | None
+    ema: float
+    monitor: str
+    guard: Literal["stop", "ignore"]
+    device: Literal["auto", "cpu", "cuda", "mps"]
+    threads: int | Literal["auto"]
+    dtype: Literal["float32", "float64"]
+    deterministic: bool
+    compile: Literal["auto", "always", "never", "native"]
+    eval: EvalKeys
+
+    def __post_init__(self) -> None:
+        _at_least(0, seed=self.seed, keep=self.keep)
+        _at_least(1, steps=self.steps, batch_size=self.batch_size, log_every=self.log_every)
+        _at_least(1, eval_every=self.eval_every, checkpoint_every=self.checkpoint_every)
+        _positive(max_seconds=self.max_seconds, clip_grad_norm=self.clip_grad_norm)
+        if not 0 <= self.ema < 1:
+            raise ValueError(f"ema must be >= 0 and < 1, got {self.ema}")
+        _check_threads(self.threads)
+
+
+@dataclass(frozen=True)
+class SampleKeys:
+    """`ebm sample`."""
+
+    checkpoint: str
+    which: Literal["best", "last"]
+    weights: Literal["ema", "raw"]
+    trust: list[str]
+    n_samples: int
+    n_chains: int
+    burn_in: int
+    thin: int
+    init: str
+    adapt: bool
+    seed: int
+    device: Literal["auto", "cpu", "cuda", "mps"]
+    threads: int | Literal["auto"]
+    dtype: Literal["auto", "float32", "float64"]
+
+    def __post_init__(self) -> None:
+        _at_least(0, seed=self.seed, burn_in=self.burn_in)
+        _at_least(1, n_samples=self.n_samples, n_chains=self.n_chains, thin=self.thin)
+        _check_threads(self.threads)
+
+
+@dataclass(frozen=True)
+class RunsKeys:
+    """`ebm runs`."""
+
+    root: str
+
+
+SCHEMAS: dict[str, type] = {"train": TrainKeys, "sample": SampleKeys, "runs": RunsKeys}
+
+CONTINUABLE = frozenset(
+    {"checkpoint", "trust", "resume", "steps", "max_seconds", "device", "eval", "monitor"}
+    | {"log_every", "eval_every", "checkpoint_every", "keep"}
+)
+"""What may be typed beside `checkpoint=RUN` when a run is continued: nothing that changes what was trained so far."""

@@ -1,0 +1,50 @@
+"""Divergence: noticed with the step where it began, without waiting for the device at every step."""
+
+import torch
+from torch import Tensor
+
+
+class Diverged(Exception):
+    """Training produced a number that is not finite. Ends the command with exit code 3."""
+
+    exit_code = 3
+
+    def __init__(self, step: int, what: str) -> None:
+        super().__init__(
+            f"diverged at step {step}: the {what} is not finite; lower optimizer.lr or sampler.step_size, or clip_grad_norm"
+        )
+        self.step = step
+
+
+class Guard:
+    """Keeps loss and gradient norm of the last steps on the device; `read` looks at them.
+
+    Args:
+        interval: steps between two reads at most, ≥ 1.
+        device: where losses live.
+    """
+
+    def __init__(self, interval: int, device: torch.device) -> None:
+        self._seen = torch.zeros(interval, 2, device=device)
+        self._filled = 0
+        self._first = 1
+
+    def observe(self, step: int, loss: Tensor, grad_norm: Tensor) -> None:
+        """Remember one step (counted from 1)."""
+        if self._filled == 0:
+            self._first = step
+        self._seen[self._filled, 0] = loss.detach()
+        self._seen[self._filled, 1] = grad_norm
+        self._filled += 1
+
+    def read(self) -> Diverged | None:
+        """What went wrong since the last read, as the error to raise; None if nothing did."""
+        seen = self._seen[: self._filled].cpu()
+        self._filled = 0
+        bad = ~seen.isfinite()
+        if not bad.any():
+            return None
+        row = int(bad.any(1).nonzero()[0])
+        return Diverged(self._first + row, "loss" if bad[row, 0] else "gradient")
+
+

@@ -1,0 +1,155 @@
+"""A run directory: whose it is, what state it is in, and whether it may be written."""
+
+import fcntl
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+from datetime import datetime
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from types import FrameType, TracebackType
+from typing import IO, Any, Literal
+
+from ebm_cli.errors import UserError
+
+StateName = Literal["running", "finished", "interrupted", "diverged", "failed"]
+PACKAGES = ("ebm-cli", "torch", "hydra-core", "numpy")
+
+
+class Interrupted(Exception):
+    """A signal asked the run to stop; it did, after a checkpoint. Exit code 128 + the signal's number."""
+
+    def __init__(self, number: int, step: int) -> None:
+        super().__init__(f"interrupted by {signal.Signals(number).name} at step {step}; a checkpoint was written")
+        self.exit_code = 128 + number
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Write JSON atomically: a reader sees the old file or the new one."""
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    temporary.write_text(json.dumps(value, indent=2) + "\n", encoding="utf-8")
+    os.replace(temporary, path)
+
+
+def read_status(path: Path) -> dict[str, Any] | None:
+    """The directory's status.json; None where there is none, or none that can be read."""
+    try:
+        status = json.loads((path / "status.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None
+    return status if isinstance(status, dict) else None
+
+
+class RunDirectory:
+    """Holds the directory for one process (flock) and keeps its status.json.
+
+    Args:
+        path: the run directory, which exists.
+
+    Raises:
+        UserError: another process runs in it.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._lock: IO[str] = (path / ".lock").open("a")
+        try:
+            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            self._lock.close()
+            owner = read_status(path) or {}
+            raise UserError(
+                f"{path}: another process is running in it (pid {owner.get('pid')} on {owner.get('host')})"
+            ) from None
+        self._status: dict[str, Any] = {}
+
+    def begin(self, steps: int, config_hash: str) -> None:
+        """Mark the run as running, by this process."""
+        earlier = read_status(self.path) or {}
+        self._status = {
+            "state": "running",
+            "step": earlier.get("step", 0),
+            "steps": steps,
+            "started": earlier.get("started", _now()),
+            "ended": None,
+            "reason": None,
+            "pid": os.getpid(),
+            "host": socket.gethostname(),
+            "config_hash": config_hash,
+            "versions": versions(),
+            "git": _git_commit(),
+        }
+        write_json(self.path / "status.json", self._status)
+
+    def at(self, step: int) -> None:
+        """Say how far the run is."""
+        self._status["step"] = step
+        write_json(self.path / "status.json", self._status)
+
+    def end(self, state: StateName, step: int, reason: str | None = None) -> None:
+        """Say how the run ended."""
+        self._status |= {"state": state, "step": step, "ended": _now(), "reason": reason}
+        write_json(self.path / "status.json", self._status)
+
+    def close(self) -> None:
+        """Let another process have the directory."""
+        self._lock.close()
+
+    def __enter__(self) -> "RunDirectory":
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self.close()
+
+
+class Signals:
+    """Inside the block SIGINT and SIGTERM are noted, not obeyed: the loop ends after its step. A second one ends it at once."""
+
+    def __init__(self) -> None:
+        self.received: int | None = None
+        self._before: dict[int, Any] = {}
+
+    def _note(self, number: int, frame: FrameType | None) -> None:
+        if self.received is not None:
+            raise KeyboardInterrupt
+        self.received = number
+
+    def __enter__(self) -> "Signals":
+        for number in (signal.SIGINT, signal.SIGTERM):
+            try:
+                self._before[number] = signal.signal(number, self._note)
+            except ValueError:
+                # Not the main thread (a launcher's worker): its owner handles signals.
+                break
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        for number, handler in self._before.items():
+            signal.signal(number, handler)
+
+
+def versions() -> dict[str, str]:
+    """Versions of Python and of what a result depends on."""
+    found = {"python": sys.version.split()[0]}
+    for package in PACKAGES:
+        try:
+            found[package] = version(package)
+        except PackageNotFoundError:
+            continue
+    return found
+
+
+def _now() -> str:
+    return datetime.now().astimezone().isoformat(timespec="seconds")
+
+
+def _git_commit() -> str | None:
+    """The commit of the folder that the command was typed in; None outside a repository."""
+    try:
+        done = subprocess.run(["git", "rev-parse", "HEAD"], capture_output=True, text=True, timeout=5, check=False)
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return done.stdout.strip() or None if done.returncode == 0 else None
