@@ -187,7 +187,8 @@ def run(verb: str, argv: Sequence[str]) -> int:
         verb: also the name of its config and of its module in `ebm_cli.commands`.
         argv: what was typed behind the verb.
     """
-    sys.path.append(str(Path.cwd()))  # the user's own package, from any folder; last, so that it shadows nothing
+    if str(Path.cwd()) not in sys.path:
+        sys.path.append(str(Path.cwd()))  # the user's own package, from any folder; last, so that it shadows nothing
     where, show = catalogue.search_path(), os.environ.get(FULL_ERROR) == "1"
     try:
         argv, where = _prepare(verb, argv)
@@ -248,7 +249,7 @@ def _prepare(verb: str, argv: Sequence[str]) -> tuple[list[str], tuple[Path, ...
     said = io.StringIO()
     try:
         with redirect_stderr(said):
-            args = parser.parse_args(list(argv))
+            args = parser.parse_intermixed_args(list(argv))
     except SystemExit as end:
         if end.code:
             raise _WrongFlag(said.getvalue().strip().rpartition("error: ")[2]) from None
@@ -263,7 +264,9 @@ def _prepare(verb: str, argv: Sequence[str]) -> tuple[list[str], tuple[Path, ...
             known = catalogue.options(names[name].folder, where)
             raise UserError(f"{override.input_line}: {name} takes the name of an option ({', '.join(known)})")
     nested = {group.package: group for group in groups if group.package != group.folder}
-    words = [_spelled(word, nested) for word in argv]
+    # Flags first: Hydra's own parser refuses overrides on both sides of a flag.
+    words = [word for word in argv if word not in args.overrides]
+    words += [_spelled(word, nested) for word in args.overrides]
     if any(group.name == "sampler" and group.default is None for group in groups):
         words += _stored_sampler(overrides)
     return words, where

@@ -120,9 +120,9 @@ def keys(path: Path, package: str = "") -> list[Key]:
 
 
 def chosen(verb: str, words: Iterable[str], where: Sequence[Path]) -> dict[str, Group]:
-    """Each group of the verb with the option that `words` (what was typed) and the options themselves leave it with.
+    """Each group of the verb with the option that `words` (what was typed) leave it with.
 
-    An option may choose for another group: `override /noise: flow` in `method/fce.yaml`; what was typed has the last word.
+    An option may choose for another group, as `override /noise: flow` in `method/fce.yaml`; what was typed goes first.
     """
     typed = dict(word.split("=", 1) for word in words if "=" in word)
     found = {group.name: group._replace(default=typed.get(group.name, group.default)) for group in groups(verb, where)}
@@ -137,8 +137,8 @@ def chosen(verb: str, words: Iterable[str], where: Sequence[Path]) -> dict[str, 
 def keys_of(verb: str, words: Iterable[str], where: Sequence[Path]) -> list[Key]:
     """Every key that the verb has with these choices: its own, then those of the options chosen."""
     files = [(find(verb, where), "")]
-    for group in chosen(verb, words, where).values():
-        files.append((find(f"{group.folder}/{group.default}", where), group.package))
+    picked = chosen(verb, words, where).values()
+    files += [(find(f"{group.folder}/{group.default}", where), group.package) for group in picked]
     found: dict[str, Key] = {}
     for path, package in files:
         if path is not None:

@@ -91,7 +91,7 @@ def _read(node: Any, path: str, trust: Trust) -> tuple[type, dict[str, tuple[Any
     for key in entries:
         if key.startswith("_"):
             raise UserError(f"{path}.{key}: not a key; only _target_ may begin with an underscore")
-        if key not in known and not _takes_any_key(cls):
+        if key not in known:
             raise UserError(f"{path}.{key}: no such key in {cls.__name__}{did_you_mean(key, known)}")
     return cls, entries
 
@@ -207,21 +207,13 @@ def _import(target: str, path: str) -> Any:
 
 @cache
 def _parameters(cls: type) -> dict[str, inspect.Parameter]:
-    """The constructor's named parameters."""
+    """The constructor's parameters by name; what only `**kwargs` would take is no parameter."""
     try:
         signature = inspect.signature(cls)
     except ValueError:
         return {}
     hidden = (inspect.Parameter.VAR_KEYWORD, inspect.Parameter.VAR_POSITIONAL)
     return {name: parameter for name, parameter in signature.parameters.items() if parameter.kind not in hidden}
-
-
-@cache
-def _takes_any_key(cls: type) -> bool:
-    try:
-        return any(p.kind is p.VAR_KEYWORD for p in inspect.signature(cls).parameters.values())
-    except ValueError:
-        return True
 
 
 @cache
@@ -254,6 +246,8 @@ def _wants_tuple(hint: Any) -> bool:
 def fits(value: Any, hint: Any) -> bool:
     """Whether a value is what the annotation says. An int is a float; a bool is no number; NaN is no value at all."""
     origin, args = get_origin(hint), get_args(hint)
+    if hint is Any:
+        return True
     if origin is Literal:
         return any(type(value) is type(option) and value == option for option in args)
     if origin in (Union, types.UnionType):

@@ -167,7 +167,7 @@ def test_corrected_kernels_forget_a_wrong_start(kernel: Kernel) -> None:
     target = TARGETS[0]
     wrong = 2.0 + target.sample(20_000)
     assert not target.fits(wrong)
-    assert target.fits(run(kernel, target.energy, wrong, 150, generator())[0].x)
+    assert target.fits(run(kernel, target.energy, wrong, 80, generator())[0].x)
 
 
 @pytest.mark.parametrize(("eps", "var"), [(0.1, 0.5), (0.5, 1.0), (1.5, 1.0)])
@@ -235,7 +235,7 @@ def test_temperature_of_ula_scales_its_biased_variance() -> None:
 
 def asymmetry(kernel: Kernel, target: Target) -> float:
     """Largest standardised mean of h(x) k(x') − k(x) h(x'): 0 for a reversible chain at stationarity."""
-    x = target.sample(100_000)
+    x = target.sample(200_000)
     y = run(kernel, target.energy, x, 1, generator())[0].x
 
     def features(x: Tensor) -> tuple[Tensor, ...]:
@@ -364,6 +364,7 @@ def test_evaluations_of_six_steps(kernel: Kernel, gradients: int, values: int) -
 
     run(kernel, counted, normal(3, 2), 6, generator())
     assert (calls[True], calls[False]) == (gradients, values)
+    assert 6 * kernel.gradients_per_step in (gradients, gradients - 1)
 
 
 def live_tensors() -> int:
@@ -372,10 +373,11 @@ def live_tensors() -> int:
 
 def growth(kernel: Kernel) -> int:
     """Tensors alive at step 60 more than at step 10; the gradient's graph must not live on either."""
-    counts: list[int] = []
+    counts: dict[int, int] = {}
 
-    def count(_: int) -> dict[str, float]:
-        counts.append(live_tensors())
+    def count(i: int) -> dict[str, float]:
+        if i in (10, 60):
+            counts[i] = live_tensors()
         return {}
 
     state, _ = run(kernel, harmonic, normal(4, 2).requires_grad_(), 61, generator(), schedule=count)
@@ -495,10 +497,11 @@ def test_an_unstable_step_without_a_correction_stays_visible(kernel: Kernel) -> 
     assert not state.x.isfinite().any()
 
 
-def test_state_of_a_kernel_without_gradients_is_refused_by_one_with() -> None:
-    state = Langevin().init(harmonic, normal(2, 2), generator())
-    with pytest.raises(ValueError, match="state holds no energy or gradient"):
-        MALA().step(harmonic, state, generator())
+@pytest.mark.parametrize("kernel", [MALA(), HMC(), Metropolis(), Underdamped()], ids=name_of)
+def test_a_state_without_what_the_kernel_needs_is_refused(kernel: Kernel) -> None:
+    state = Langevin().init(harmonic, normal(2, 2), generator())._replace(aux={"velocity": normal(2, 2)})
+    with pytest.raises(ValueError, match=r"state holds no (energy|gradient)"):
+        kernel.step(harmonic, state, generator())
 
 
 # Loops
@@ -584,7 +587,7 @@ def test_adaptation_to_a_given_acceptance() -> None:
 
 
 def test_adaptation_on_a_flat_energy_stays_finite() -> None:
-    adapted, _ = adapt(Metropolis(), lambda x: 0 * x.sum(1), normal(4, 2), 3000, generator())
+    adapted, _ = adapt(Metropolis(), lambda x: 0 * x.sum(1), normal(1, 1), 2800, generator(), target=0.01)
     assert math.isfinite(adapted.step_size)
 
 
@@ -595,7 +598,7 @@ def test_a_kernel_without_a_correction_is_not_adapted(kernel: Kernel) -> None:
 
 
 @pytest.mark.parametrize(
-    ("n_steps", "target", "message"), [(10, 1.0, "^target must be in"), (1, None, "^n_steps must")]
+    ("n_steps", "target", "message"), [(10, 1.0, "^target must be in"), (0, None, "^n_steps must")]
 )
 def test_adaptation_refuses_numbers_out_of_range(n_steps: int, target: float | None, message: str) -> None:
     with pytest.raises(ValueError, match=message):

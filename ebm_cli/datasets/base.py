@@ -91,7 +91,7 @@ class Dataset(nn.Module, ABC):
 
     @abstractmethod
     def batches(self, batch_size: int, rng: torch.Generator) -> Batches:
-        """An endless stream of batches [B, *shape], standardised units; `rng`, on the data's device, becomes its own."""
+        """An endless stream of batches [B, *shape], standardised units; it owns `rng`, on the data's device."""
 
 
 def stream(seed: int, name: str, device: torch.device) -> torch.Generator:

@@ -89,7 +89,7 @@ class EpochBatches(Batches):
         rows: the training set [N, *shape], standardised units.
         batch_size: B ≥ 1; at most N rows are given.
         rng: the stream's own generator, on the rows' device.
-        noise: standard deviation [*shape] of fresh Gaussian noise for every row served, standardised units; None is off.
+        noise: standard deviation [*shape] of fresh Gaussian noise on every row served, standardised units; or None.
     """
 
     def __init__(self, rows: Tensor, batch_size: int, rng: torch.Generator, noise: Tensor | None = None) -> None:

@@ -1,8 +1,8 @@
 """The checkerboard: uniform on eight squares, blurred, because a hard edge breaks score matching.
 
-Score matching integrates by parts, which needs p · s → 0 at the border of the support (Hyvärinen, 2005); a uniform square
-has a jump there instead. So the board always carries some Gaussian blur, and the blurred density is a product of
-differences of the normal distribution function Φ.
+Score matching integrates by parts, which needs p · s → 0 at the border of the support (Hyvärinen, 2005); a uniform
+square has a jump there instead. So the board always carries some Gaussian blur, and the blurred density is a product
+of differences of the normal distribution function Φ.
 """
 
 import math

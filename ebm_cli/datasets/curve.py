@@ -3,8 +3,8 @@
     x = c(t) + σ ε,   t ~ density ∝ t^power on [a, b],   ε ~ N(0, I)
     p(x) = ∫ p(t) N(x; c(t), σ² I) dt
 
-The integrand is a smooth bump of width ~ σ / |c'(t)|, cut off at the ends of the curve. Gauss–Legendre nodes crowd at the
-ends, where the cut is, and converge exponentially once they lie less than about σ apart along the curve.
+The integrand is a smooth bump of width ~ σ / |c'(t)|, cut off at the ends of the curve. Gauss–Legendre nodes crowd
+at the ends, where the cut is, and converge exponentially once they lie less than about σ apart along the curve.
 """
 
 import math
@@ -19,7 +19,7 @@ from ebm_cli.datasets.nodes import Nodes, gauss_legendre
 SPACING = 1.0
 """Largest distance between neighbouring nodes along the curve, in units of the blur σ."""
 END_NODES = 16
-MAX_NODES = 20_000
+MAX_NODES = 8_000
 
 
 class Curve(Target):

@@ -24,7 +24,7 @@ class File(Dataset):
         path: a .npy, a .npz that holds one array, or a .csv or .tsv of numbers, with a line of names or without;
             N rows of D columns, all finite. A list of N numbers is one column.
         test_fraction: share of the rows that is held out, in (0, 1); at least one row.
-        n_train: rows of the training set, ≥ 1; None takes all that are not held out.
+        n_train: rows of the training set, ≥ 2; None takes all that are not held out.
         standardize: zero mean and unit scale per column, fitted on the training rows; else the identity.
         noise_std: standard deviation of Gaussian noise on every row, data units, ≥ 0; fresh whenever a row is served.
         seed: of the split and of the held-out rows' noise, ≥ 0.
@@ -47,13 +47,17 @@ class File(Dataset):
         seed: int = 0,
     ) -> None:
         check_common(n_train, noise_std, seed)
+        if n_train == 1:
+            raise ValueError("n_train must be >= 2 or null, got 1")
         if not 0 < test_fraction < 1:
             raise ValueError(f"test_fraction must be in (0, 1), got {test_fraction}")
         x = read_rows(path)
         n_test = max(1, round(test_fraction * len(x)))
         n_left = len(x) - n_test
         if n_left < 2:
-            raise ValueError(f"path {path} holds {len(x)} rows, which leaves {n_left} to train on: at least 2 are needed")
+            raise ValueError(
+                f"path {path} holds {len(x)} rows, which leaves {n_left} to train on: at least 2 are needed"
+            )
         if n_train is not None and n_train > n_left:
             raise ValueError(f"n_train must be <= {n_left}, the rows of {path} that are not held out, got {n_train}")
         super().__init__()
@@ -67,8 +71,7 @@ class File(Dataset):
         noisy = train + noise_std * torch.randn(train.shape, generator=rng)
         self.register_buffer("_reference", noisy[:N_REFERENCE], persistent=False)
         self.register_buffer("_held_out", x + noise_std * torch.randn(x.shape, generator=rng), persistent=False)
-        fitted = standardize and len(train) > 1
-        self.standardizer = Standardizer.fit(noisy) if fitted else Standardizer.identity(self.shape)
+        self.standardizer = Standardizer.fit(noisy) if standardize else Standardizer.identity(self.shape)
 
     @property
     def reference(self) -> Tensor:
@@ -94,9 +97,9 @@ def read_rows(path: str | None) -> Tensor:
     if not file.is_file():
         raise ValueError(f"path {path} is not a file: looked for {file.absolute()}")
     if suffix in DELIMITERS:
-        rows, columns, first_row = _read_text(file, DELIMITERS[suffix])
+        rows, names, lines = _read_text(file, DELIMITERS[suffix])
     else:
-        rows, columns, first_row = _read_numpy(file), None, 0
+        rows, names, lines = _read_numpy(file), None, None
     if rows.ndim == 1:
         rows = rows[:, None]
     if rows.ndim != 2:
@@ -108,9 +111,9 @@ def read_rows(path: str | None) -> Tensor:
     wrong = np.argwhere(~np.isfinite(x))
     if len(wrong):
         i, j = (int(k) for k in wrong[0])
-        column = f"{j} ({columns[j]})" if columns else str(j)
-        where = f"line {i + first_row}" if suffix in DELIMITERS else f"row {i}"
-        raise ValueError(f"path {path} holds {rows[i, j]} in {where}, column {column}, and {len(wrong) - 1} more such")
+        where = f"row {i}" if lines is None else f"line {lines[i]}"
+        more = f" (and {len(wrong) - 1} more like it)" if len(wrong) > 1 else ""
+        raise ValueError(f"path {path} holds {rows[i, j]} in {where}, {_column(j, names)}{more}")
     return torch.from_numpy(x)
 
 
@@ -139,45 +142,46 @@ def _read_numpy(file: Path) -> np.ndarray[Any, Any]:
     return np.asarray(array)
 
 
-def _read_text(file: Path, delimiter: str) -> tuple[np.ndarray[Any, Any], list[str] | None, int]:
-    """Rows, the columns' names where the first line is no row of numbers, and the line (from 1) of the first row."""
+def _read_text(file: Path, delimiter: str) -> tuple[np.ndarray[Any, Any], list[str] | None, list[int]]:
+    """The rows, the columns' names where the first line has no number in it, and each row's line (from 1)."""
     rows: list[list[float]] = []
+    lines: list[int] = []
     names: list[str] | None = None
-    first_row = 1
     try:
-        with file.open(newline="", encoding="utf-8-sig") as lines:
-            reader = csv.reader(lines, delimiter=delimiter)
+        with file.open(newline="", encoding="utf-8-sig") as text:
+            reader = csv.reader(text, delimiter=delimiter)
             for cells in reader:
                 if not any(cell.strip() for cell in cells):
                     continue
-                try:
-                    row = [float(cell) for cell in cells]
-                except ValueError:
-                    if not rows and names is None and not any(_is_number(cell) for cell in cells):
-                        names = [cell.strip() for cell in cells]
-                        continue
-                    j = next(j for j, cell in enumerate(cells) if not _is_number(cell))
-                    column = f"{j} ({names[j]})" if names and j < len(names) else str(j)
+                numbers = [_number(cell) for cell in cells]
+                if names is None and not rows and all(number is None for number in numbers):
+                    names = [cell.strip() for cell in cells]
+                    continue
+                row = [number for number in numbers if number is not None]
+                where = f"line {reader.line_num}"
+                if len(row) < len(cells):
+                    j = numbers.index(None)
                     found = f"text {cells[j]!r}" if cells[j].strip() else "nothing"
-                    raise ValueError(f"path {file} holds {found} in line {reader.line_num}, column {column}") from None
+                    raise ValueError(f"path {file} holds {found} in {where}, {_column(j, names)}")
                 width = len(rows[0]) if rows else len(names or row)
                 if len(row) != width:
-                    raise ValueError(
-                        f"path {file} has {len(row)} columns in line {reader.line_num}, expected {width}"
-                    ) from None
+                    raise ValueError(f"path {file} has {len(row)} columns in {where}, expected {width}")
                 rows.append(row)
-                if len(rows) == 1:
-                    first_row = reader.line_num
+                lines.append(reader.line_num)
     except (UnicodeDecodeError, csv.Error, OSError) as error:
         raise ValueError(f"path {file} cannot be read as {file.suffix}: {error}") from None
     if not rows:
         raise ValueError(f"path {file} is empty: it has no row of numbers")
-    return np.array(rows), names, first_row
+    return np.array(rows), names, lines
 
 
-def _is_number(cell: str) -> bool:
+def _number(cell: str) -> float | None:
     try:
-        float(cell)
+        return float(cell)
     except ValueError:
-        return False
-    return True
+        return None
+
+
+def _column(j: int, names: list[str] | None) -> str:
+    """A column by its position (from 0) and, where the file gives one, its name."""
+    return f"column {j} ({names[j]})" if names and j < len(names) else f"column {j}"

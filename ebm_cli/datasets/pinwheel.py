@@ -1,7 +1,7 @@
 """A pinwheel whose density is exact: arms of a star, twisted by a rotation that grows with the distance from 0.
 
-Rotating every point by an angle that depends on ‖x‖ alone moves each circle around 0 along itself: it preserves area, so
-that the density is the star's at the point rotated back.
+Rotating every point by an angle that depends on ‖x‖ alone moves each circle around 0 along itself: it preserves area,
+so that the density is the star's at the point rotated back.
 """
 
 import math
@@ -15,6 +15,7 @@ from ebm_cli.datasets.smoothing import Smoothed
 
 RADIUS = 2.0
 """Distance of the arms' centres from 0, data units."""
+
 
 @final
 class Pinwheel(Target):

@@ -46,7 +46,8 @@ class Rings(Target):
         rho = x.norm(dim=1, keepdim=True)
         variance = self.noise**2
         log_bessel: Tensor = torch.special.i0e(rho * self.radii / variance).log()
-        return log_bessel - (rho - self.radii) ** 2 / (2.0 * variance) - math.log(2.0 * math.pi * variance)
+        gap: Tensor = (rho - self.radii) ** 2 / (2.0 * variance)
+        return log_bessel - gap - math.log(2.0 * math.pi * variance)
 
     def log_prob(self, x: Tensor) -> Tensor:
         return self._log_terms(x).logsumexp(1) - math.log(self.n_modes)

@@ -39,7 +39,8 @@ class Smoothed(Target):
     def __init__(self, target: Target, noise_std: float, finest: float) -> None:
         if not 0 < noise_std <= MAX_RATIO * finest:
             raise ValueError(
-                f"noise_std must be in [0, {MAX_RATIO * finest:g}] for this density (twice its finest length), got {noise_std}"
+                f"noise_std must be in [0, {MAX_RATIO * finest:g}] (twice this density's finest length), "
+                f"got {noise_std}"
             )
         if target.origin.numel() > 2:
             raise ValueError(

@@ -21,8 +21,8 @@ class Synthetic(Dataset):
         density: what a row is drawn from, data units.
         n_train: rows of a finite training set, ≥ 1; None streams fresh rows.
         standardize: zero mean and unit scale per column, fitted on 100,000 rows; else the identity.
-        noise_std: standard deviation of Gaussian noise on every row, data units, ≥ 0. The data are then the convolution,
-            and so is `density`. A finite set's rows get fresh noise whenever they are served.
+        noise_std: standard deviation of Gaussian noise on every row, data units, ≥ 0. The data are then the
+            convolution, and so is `density`. A finite set's rows get fresh noise whenever they are served.
         seed: of the finite rows, the standardizer's rows and the held-out rows, ≥ 0. Fresh rows are the run's seed's.
     """
 

@@ -7,20 +7,22 @@ shows as a difference between two), with W the mean of the chains' variances s_m
     ρ̂_t = 1 − (W − (1/M) Σ_m s_m² ρ̂_{t,m}) / v̂ar⁺
     ESS = M N / τ̂,    τ̂ = 1 + 2 Σ_{t≥1} ρ̂_t = −1 + 2 Σ_{k≥0} P̂_k,    P̂_k = ρ̂_{2k} + ρ̂_{2k+1}
 
-The last sum stops before the first P̂_k that is not positive, and P̂ is made non-increasing: for a reversible chain both hold
-exactly (Geyer 1992, Stat. Sci. 7(4), "initial monotone sequence"), and the rest is noise. Draws are replaced by normal scores
-of their pooled ranks r among all S = M N,
+The last sum stops before the first P̂_k that is not positive, and P̂ is made non-increasing: for a reversible chain
+both hold exactly (Geyer 1992, Stat. Sci. 7(4), "initial monotone sequence"), and the rest is noise. Draws are
+replaced by normal scores of their pooled ranks r among all S = M N,
 
     z = Φ⁻¹((r − 3/8) / (S + 1/4)),   ties at their mean rank,
 
-so that no number needs a finite variance. R̂ is the larger of that of the draws and that of |draw − median|, which sees chains
-that differ in scale only. Bulk ESS is that of z; tail ESS is the smaller one of the indicators of the 5 % and 95 % quantiles.
+so that no number needs a finite variance. R̂ is the larger of that of the draws and that of |draw − median|, which
+sees chains that differ in scale only. Bulk ESS is that of z; tail ESS is the smaller one of the indicators of the 5
+% and 95 % quantiles.
 
-Source: Vehtari, Gelman, Simpson, Carpenter & Bürkner (2021), Bayesian Analysis 16(2), sections 3 and 4. R̂ < 1.01 is their
-threshold, and an ESS above 400 what they ask for before R̂ itself can be trusted.
+Source: Vehtari, Gelman, Simpson, Carpenter & Bürkner (2021), Bayesian Analysis 16(2), sections 3 and 4. R̂ < 1.01
+is their threshold, and an ESS above 400 what they ask for before R̂ itself can be trusted.
 
-All functions take draws [n_draws, n_chains, *D], at least 4 draws a chain, and return one number a coordinate [*D], float64.
-A coordinate that is constant, or not finite, has no answer: it is NaN. Memory: a few copies of a block of coordinates.
+All functions take draws [n_draws, n_chains, *D], at least 4 draws a chain, and return one number a coordinate [*D],
+float64. A coordinate that is constant, or not finite, has no answer: it is NaN. Memory: a few copies of a block of
+coordinates.
 """
 
 from collections.abc import Callable
@@ -121,7 +123,10 @@ def _normal_scores(x: Tensor) -> Tensor:
 
 
 def _ess(x: Tensor) -> Tensor:
-    """M N / τ̂ of [d, M, N] → [d], at most S log10 S with S = M N: an antithetic chain may exceed S, but not without bound."""
+    """M N / τ̂ of [d, M, N] → [d], at most S log10 S with S = M N.
+
+    An antithetic chain is worth more than its S draws; the bound keeps a τ̂ near 0 from making it infinite.
+    """
     _, n_chains, n = x.shape
     size = n_chains * n
     within, total = _variances(x)

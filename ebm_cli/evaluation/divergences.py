@@ -8,9 +8,9 @@ With log Z computed independently of training, log p_θ = −f − log Z, and ev
     Fisher         = ½ E_p‖∇log p − ∇log p_θ‖²      (Hyvärinen 2005, eq. 2: needs no log Z)
     mode TV        = ½ Σ_k |p(mode k) − p_θ(mode k)|
 
-In one and two dimensions the expectations are quadrature sums over the data's density, without sampling error; otherwise they
-are means over held-out rows. The energy lives in standardised units u, the measures are in the data's units x:
-log p_x(x) = log p_u(u) − Σ log scale and ∇_x = ∇_u / scale. KL, MSE and mode TV are the same in both.
+In one and two dimensions the expectations are quadrature sums over the data's density, without sampling error;
+otherwise they are means over held-out rows. The energy lives in standardised units u, the measures are in the data's
+units x: log p_x(x) = log p_u(u) − Σ log scale and ∇_x = ∇_u / scale. KL, MSE and mode TV are the same in both.
 """
 
 import copy
@@ -18,9 +18,10 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
+from typing import TypeVar
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from ebm_cli.datasets.base import Dataset, Target
 from ebm_cli.datasets.standardizer import Standardizer
@@ -38,6 +39,8 @@ from ebm_cli.evaluation.partition import (
     integrate,
     placement,
 )
+
+M = TypeVar("M", bound=nn.Module)
 
 DROPPED = 1e-12  # probability that the nodes left out of an expectation hold together
 UNLABELLED = 1e-7  # the same, where only masses are summed: labelling a node can cost more than its energy
@@ -169,12 +172,12 @@ class Evaluator:
     @cached_property
     def _standardizer(self) -> Standardizer:
         """The data set's own, in float64 on the CPU."""
-        return copy.deepcopy(self.data.standardizer).to("cpu", torch.float64)
+        return reference_copy(self.data.standardizer)
 
     @cached_property
     def _density(self) -> Density | None:
         """The data set's own, in float64 on the CPU, whatever the run computes in."""
-        return copy.deepcopy(self.data.density).to("cpu", torch.float64) if self.data.density is not None else None
+        return None if self.data.density is None else reference_copy(self.data.density)
 
     @cached_property
     def _rows(self) -> Tensor:
@@ -246,12 +249,17 @@ def evaluate(
 
 
 def with_learned_log_z(values: dict[str, float | str], learned: float) -> dict[str, float | str]:
-    """The same values with `eval/log_z_learned`, and `eval/log_z_gap` = learned − independent where there is one, nats."""
+    """The values with `eval/log_z_learned`, and `eval/log_z_gap` = learned − independent where there is one, nats."""
     added: dict[str, float | str] = {"eval/log_z_learned": learned}
     log_z = values.get("eval/log_z")
     if isinstance(log_z, float):
         added["eval/log_z_gap"] = learned - log_z
     return values | added
+
+
+def reference_copy(module: M) -> M:
+    """A copy in float64 on the CPU, whatever the run computes in: what the truth is measured with."""
+    return copy.deepcopy(module).to("cpu", torch.float64)
 
 
 def _values_and_grads(energy: Callable[[Tensor], Tensor], u: Tensor) -> tuple[Tensor, Tensor]:

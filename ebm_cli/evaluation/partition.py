@@ -2,11 +2,12 @@
 
     Z = ∫ exp(−f(u)) du ≈ Σ_c Σ_i w_ci exp(−f(u_ci)),        u in the units in which the energy lives
 
-The plane is cut into square cells, each with a tensor Gauss–Legendre rule of 8 nodes a side. A core of small cells covers
-the data; around it lie shells, each twice as wide as what it surrounds, out to ±REACH. All shells are always summed:
-an energy may keep mass far from the data, beyond a gap in which there is none, where no box widened step by step finds it.
-A cell is split in halves (quarters) while the decay of the integrand's Legendre coefficients in it promises too large an error,
-so narrow peaks cost nodes only where they are.
+The plane is cut into square cells, each with a tensor Gauss–Legendre rule of 8 nodes a side. A core of small cells
+covers the data; around it lie shells, each twice as wide as what it surrounds, out to ±REACH. All shells are always
+summed: an energy may keep mass far from the data, beyond a gap in which there is none, where no box widened step by
+step finds it. A cell is split in halves (quarters) while the decay of the integrand's Legendre coefficients in it
+promises too large an error, so narrow peaks cost nodes only where they are. What the first nodes do not see at all
+stays unseen: a peak far out and much narrower than the spacing there, a twentieth of its distance from the data.
 
 Source: Davis & Rabinowitz (1984), Methods of Numerical Integration, §2.7 and §6: composite and adaptive Gauss rules.
 """
@@ -58,7 +59,7 @@ class Resolution:
             raise ValueError(f"max_nodes must be >= 1, got {self.max_nodes}")
 
 
-FINE = Resolution(core=24, shell=12, tolerance=1e-10, max_nodes=2_000_000)
+FINE = Resolution(core=24, shell=12, tolerance=1e-9, max_nodes=2_000_000)
 """The final evaluation's: log Z of smooth energies to better than 1e-8."""
 COARSE = Resolution(core=12, shell=4, tolerance=1e-6, max_nodes=200_000)
 """A periodic evaluation's, during training: to better than 1e-5."""
@@ -176,7 +177,8 @@ def integrate(
         dtype, device: where the energy computes; by default those of its parameters. Sums are in float64.
 
     Raises:
-        NotIntegrable: f is NaN or −∞ somewhere, too much mass lies in the outermost shell, or `max_nodes` did not resolve exp(−f).
+        NotIntegrable: f is NaN or −∞ somewhere, too much mass lies in the outermost shell, or `max_nodes` did not
+            resolve exp(−f).
 
     Cost: one evaluation of f a node.
     """
@@ -250,8 +252,8 @@ def placement(energy: Callable[[Tensor], Tensor]) -> tuple[torch.dtype, torch.de
 def _cell_errors(grid: Grid, f: Tensor, log_z: float, noise: float) -> Tensor:
     """Estimated error of each cell's integral, as a share of Z [C].
 
-    With t the largest Legendre coefficient of the two highest degrees and m the largest of any degree but 0, coefficients
-    that decay geometrically leave a Gauss rule, which is exact to twice its degree, an error of about volume · t · t / m.
+    With t the largest Legendre coefficient of the two highest degrees and m the largest of any degree but 0, a
+    geometric decay of the coefficients leaves a Gauss rule, exact to twice that degree, an error of volume · t²/m.
     """
     dim = len(grid.origin)
     value = (-f - log_z).exp().view(-1, *[NODES] * dim)

@@ -1,4 +1,4 @@
-"""What a run says on the terminal: a live bar where there is one, plain lines where output goes to a file, a closing panel."""
+"""What a run says on the terminal: a live bar, or plain lines where output goes to a file, and a closing panel."""
 
 import time
 from collections import deque

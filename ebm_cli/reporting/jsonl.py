@@ -1,7 +1,7 @@
 """Metrics as text: one flat JSON object a line, one line a logged step.
 
-JSON has no NaN and no infinity: a number that is not finite is written as null. Each line is on disk when `write` returns, so
-a run that is killed loses at most the line it was writing.
+JSON has no NaN and no infinity: a number that is not finite is written as null. Each line is handed to the system when
+`write` returns, so a run that is killed loses at most the line it was writing.
 """
 
 import json
@@ -76,4 +76,4 @@ def cut_back(path: Path, step: int) -> None:
         file.writelines(dumps(row) + "\n" for row in kept)
         file.flush()
         os.fsync(file.fileno())
-    os.replace(temporary, path)
+    temporary.replace(path)

@@ -1,7 +1,7 @@
 """Pictures of a model beside its data. Each function returns a Figure; nothing is shown, and no global state is used.
 
-Axes are in the data's own units, densities are per unit of area there: p_x(x) = p_u(u) / Π scale. Two pictures of a density
-that stand side by side share one colour scale, fixed by the data's density where that is known.
+Axes are in the data's own units, densities are per unit of area there: p_x(x) = p_u(u) / Π scale. Pictures of densities
+share one colour scale, fixed by the data's density where that is known.
 """
 
 import math
@@ -16,6 +16,7 @@ from torch import Tensor
 
 from ebm_cli.datasets.base import Dataset
 from ebm_cli.derivatives import value_and_grad
+from ebm_cli.evaluation.divergences import reference_copy
 from ebm_cli.evaluation.partition import in_chunks, placement
 from ebm_cli.reporting.jsonl import Value
 from ebm_cli.reporting.tables import format_value
@@ -74,7 +75,7 @@ def final_figures(
     results: Mapping[str, Value] | None = None,
     n_rows: int = 10_000,
 ) -> dict[str, "Figure"]:
-    """The panels of `final_figure` one by one, for TensorBoard: name → figure. Empty where the picture has no panels."""
+    """The panels of `final_figure` one by one, for TensorBoard: name → figure. Empty where it has no panels."""
     if math.prod(data.shape) != 2:
         return {}
     return {name: _tiled([[draw]]) for name, draw in panels(energy, data, samples, log_z, results, n_rows).items()}
@@ -99,7 +100,12 @@ def panels(
     truth = None
     if data.density is not None:
         with torch.no_grad():
-            truth = in_chunks(data.density.log_prob, points.view(-1, *data.shape)).exp().numpy().reshape(MESH, MESH)
+            truth = (
+                in_chunks(reference_copy(data.density).log_prob, points.view(-1, *data.shape))
+                .exp()
+                .numpy()
+                .reshape(MESH, MESH)
+            )
     peak = float(np.max(truth if truth is not None else density if density is not None else 1.0))
 
     def surface(ax: "Axes", values: Array, title: str, alpha: float = 1.0) -> None:
@@ -141,7 +147,7 @@ def panels(
         if density is None:
             _frame(ax, view, title)
         else:
-            surface(ax, density, title, alpha=0.6)
+            surface(ax, density, title, alpha=0.45)
         at_x, at_y, at = _mesh(view, ARROWS)
         score = _score_at(energy, data, at)
         length = np.linalg.norm(score, axis=1, keepdims=True)
@@ -229,19 +235,18 @@ def _energy_at(energy: EnergyFn, data: Dataset, x: Tensor) -> Array:
     """f at points in data units [N, D]."""
     dtype, device = placement(energy)
     with torch.no_grad():
-        u = data.standardizer(x.view(-1, *data.shape)).to(device, dtype)
-        return in_chunks(energy, u).cpu().numpy()
+        u = reference_copy(data.standardizer)(x.view(-1, *data.shape))
+        values: Array = in_chunks(energy, u.to(device, dtype)).cpu().numpy()
+    return values
 
 
 def _score_at(energy: EnergyFn, data: Dataset, x: Tensor) -> Array:
     """∇_x log p_θ = −∇_u f / scale at points in data units [N, D]."""
     dtype, device = placement(energy)
-    with torch.no_grad():
-        u = data.standardizer(x.view(-1, *data.shape)).to(device, dtype)
-        zero = torch.zeros(1, *data.shape, dtype=torch.float64)
-        scale = data.standardizer.inverse(zero + 1) - data.standardizer.inverse(zero)
-    _, grad = value_and_grad(energy, u)
-    return (-grad.cpu().double() / scale.cpu()).flatten(1).numpy()
+    standardizer = reference_copy(data.standardizer)
+    _, grad = value_and_grad(energy, standardizer(x.view(-1, *data.shape)).to(device, dtype))
+    score: Array = (-grad.cpu().double() / standardizer.scale).flatten(1).numpy()
+    return score
 
 
 def _numpy(x: Tensor) -> Array:
@@ -330,7 +335,7 @@ def _figure_1d(
     f = _energy_at(energy, data, x)
     if data.density is not None:
         with torch.no_grad():
-            truth = data.density.log_prob(x.view(-1, *data.shape)).exp()
+            truth = reference_copy(data.density).log_prob(x.view(-1, *data.shape)).exp()
         left.plot(x.numpy(), truth.numpy(), color=DATA_COLOUR, lw=1.4, label="data density")
     if log_z is not None:
         density = np.exp(-f - log_z - float(data.standardizer.log_det))
@@ -358,8 +363,9 @@ def _pair_figure(points: Array, rows: Array | None, n: int = 4) -> "Figure":
             if i == j:
                 _histograms(ax, points[:, i], None if rows is None else rows[:, i])
                 ax.set_yticks([])
-                if i or rows is None:
-                    ax.get_legend().remove()
+                if i == 0:
+                    figure.legend(*ax.get_legend_handles_labels(), loc="upper right", fontsize=9, frameon=False)
+                ax.get_legend().remove()
             else:
                 for values, colour in ((rows, DATA_COLOUR), (points, MODEL_COLOUR)):
                     if values is not None:

@@ -46,7 +46,7 @@ def format_value(value: Value) -> str:
         return "0"
     if not 1e-4 <= abs(value) < 1e7:
         return f"{value:.3e}"
-    if abs(value) >= 1000:
+    if abs(value) >= 999.95:  # rounds to four digits before the point
         return f"{value:,.0f}".replace(",", " ")
     text = f"{value:#.4g}"
     return text if "e" not in text else f"{value:.4g}"

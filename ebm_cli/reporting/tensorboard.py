@@ -46,9 +46,9 @@ class TensorBoard:
     def hparams(self, params: Mapping[str, Value]) -> None:
         """The run's settings, for the HPARAMS page: one row a run, beside the last value of every scalar of this run.
 
-        Only the session's own summaries are written, into this run's event file: `SummaryWriter.add_hparams` would make a
-        second run of them. Without an experiment summary the page's columns are the union over all runs, so that a sweep
-        over methods, which have different settings, shows them all.
+        Only the session's own summaries are written, into this run's event file: `SummaryWriter.add_hparams` would make
+        a second run of them. Without an experiment summary the page's columns are the union over all runs, so that a
+        sweep over methods, which have different settings, shows them all.
         """
         shown = {key: "null" if value is None else value for key, value in params.items()}
         _, start, end = hparams_summaries(shown, {})  # type: ignore[no-untyped-call]

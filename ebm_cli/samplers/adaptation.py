@@ -1,18 +1,21 @@
 """Step-size adaptation by dual averaging: find the step size at which a kernel accepts as often as it should.
 
-A chain whose step size follows its own past is not a Markov chain with the right law: adapt during burn-in, then fix. With
-δ the target and α_m the acceptance of step m (here its mean over all chains), from H̄ = 0 and μ = log(10 eps_1):
+A chain whose step size follows its own past is not a Markov chain with the right law: adapt during burn-in, then
+fix. With δ the target and α_m the acceptance of step m (here its mean over all chains), from H̄ = 0 and μ = log(10
+eps_1):
 
     H̄_m = (1 − 1/(m + t0)) H̄_{m−1} + (δ − α_m)/(m + t0)
     log eps_{m+1} = μ − (√m/γ) H̄_m
     log ēps_m = m^{−κ} log eps_{m+1} + (1 − m^{−κ}) log ēps_{m−1}
 
-With the authors' γ the step size may move by a factor e^{20/√m} for a unit of error: right to find its order of magnitude,
-and, where the acceptance falls steeply, an oscillation that leaves the average too short (HMC at 0.97 in place of 0.65 after
-200 steps of a hundred chains, whose mean acceptance has too little noise to break it). So there are two rounds: the first
-half of the steps with their γ, and a second half that starts again where the first ended, μ = log eps, with ten times γ.
+With the authors' γ the step size may move by a factor e^{20/√m} for a unit of error: right to find its order of
+magnitude, and, where the acceptance falls steeply, an oscillation that leaves the average too short (HMC at 0.97 in
+place of 0.65 after 200 steps of 400 chains, whose mean acceptance has too little noise to break it). So there
+are two rounds: the first half of the steps with their γ, and a second half that starts again where the first ended,
+μ = log eps, with ten times γ.
 
-Source: Hoffman & Gelman (2014), JMLR 15, section 3.2, eq. (6), with their γ = 0.05, t0 = 10, κ = 0.75 in the first round.
+Source: Hoffman & Gelman (2014), JMLR 15, section 3.2, eq. (6), with their γ = 0.05, t0 = 10, κ = 0.75 in the first
+round.
 """
 
 from dataclasses import replace
@@ -45,7 +48,7 @@ def adapt(
         kernel: starts at its own step size.
         energy: the target is exp(−energy / kernel.temperature).
         x: where the chains start [B, *D].
-        n_steps: ≥ 2; two hundred bring the acceptance within 0.02 of its target.
+        n_steps: ≥ 1; two hundred bring the acceptance within 0.02 of its target.
         rng: source of every draw, on x's device.
         target: acceptance rate in (0, 1); None is the kernel's own.
 
@@ -62,8 +65,8 @@ def adapt(
     delta = kernel.target_accept if target is None else target
     if not 0 < delta < 1:
         raise ValueError(f"target must be in (0, 1), got {delta}")
-    if n_steps < 2:
-        raise ValueError(f"n_steps must be >= 2, got {n_steps}")
+    if n_steps < 1:
+        raise ValueError(f"n_steps must be >= 1, got {n_steps}")
     state = kernel.init(energy, x.detach(), rng)
     half = n_steps // 2
     kernel, state = _average(kernel, energy, state, half, rng, delta, log(10 * kernel.step_size), COARSE)
@@ -74,7 +77,7 @@ def _average(
     kernel: K, energy: EnergyFn, state: State, n_steps: int, rng: torch.Generator, delta: float, mu: float, gamma: float
 ) -> tuple[K, State]:
     """One round: the three lines of the module's docstring, n_steps times."""
-    error = log_averaged = 0.0
+    error, log_averaged = 0.0, log(kernel.step_size)
     current = kernel
     for m in range(1, n_steps + 1):
         state, info = current.step(energy, state, rng)

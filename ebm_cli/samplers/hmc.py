@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from ebm_cli.derivatives import value_and_grad
-from ebm_cli.samplers.base import EnergyFn, Info, Kernel, State, accept_reject, evaluated, inner, normal_like
+from ebm_cli.samplers.base import EnergyFn, Info, Kernel, State, accept_reject, energy_of, grad_of, inner, normal_like
 
 
 @dataclass(frozen=True)
@@ -24,8 +24,8 @@ class HMC(Kernel):
 
     accepted with probability min(1, exp((H(x, v) − H(x', v'))/T)).
 
-    Sources: Neal (2011), "MCMC using Hamiltonian dynamics", arXiv:1206.1901, eqs. (2.28)–(2.30) for the leapfrog; target
-    acceptance 0.651: Beskos et al. (2013), Bernoulli 19(5A).
+    Sources: Neal (2011), "MCMC using Hamiltonian dynamics", arXiv:1206.1901, eqs. (2.28)–(2.30) for the leapfrog;
+    target acceptance 0.651: Beskos et al. (2013), Bernoulli 19(5A).
 
     Args:
         step_size: eps > 0 of the leapfrog, in standardised units (unit mass).
@@ -47,12 +47,16 @@ class HMC(Kernel):
         if self.n_leapfrog < 1:
             raise ValueError(f"n_leapfrog must be >= 1, got {self.n_leapfrog}")
 
+    @property
+    def gradients_per_step(self) -> int:
+        return self.n_leapfrog
+
     def init(self, energy: EnergyFn, x: Tensor, rng: torch.Generator) -> State:
         return State(x.detach(), *value_and_grad(energy, x), {})
 
     def step(self, energy: EnergyFn, state: State, rng: torch.Generator) -> tuple[State, Info]:
         eps = self.step_size
-        old_energy, grad = evaluated(state)
+        old_energy, grad = energy_of(state), grad_of(state)
         v = start = sqrt(self.temperature) * normal_like(state.x, rng)
         x, new_energy = state.x, old_energy
         for _ in range(self.n_leapfrog):

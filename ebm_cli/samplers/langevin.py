@@ -1,9 +1,9 @@
 """Unadjusted Langevin dynamics: follow the gradient, add noise.
 
-The diffusion dx = ∇log p(x) dt + √2 dW has p as its stationary law; Euler's scheme with a time step ε is the chain of this
-file. Without the noise (`noise_scale=0`) it is gradient descent on the energy, which ends in the nearest mode; the noise is
-what makes it a sampler. Euler's scheme is not exact: on N(0, σ²) the chain's stationary variance is σ² / (1 − ε/(2σ²)),
-and with ε > 2σ² it diverges. `mala` removes this bias.
+The diffusion dx = ∇log p(x) dt + √2 dW has p as its stationary law; Euler's scheme with a time step ε is the chain
+of this file. Without the noise (`noise_scale=0`) it is gradient descent on the energy, which ends in the nearest
+mode; the noise is what makes it a sampler. Euler's scheme is not exact: on N(0, σ²) the chain's stationary variance
+is σ² / (1 − ε/(2σ²)), and with ε > 2σ² it diverges. `mala` removes this bias.
 """
 
 from dataclasses import dataclass

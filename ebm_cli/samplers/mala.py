@@ -1,6 +1,7 @@
 """The Metropolis-adjusted Langevin algorithm: a Langevin step is a proposal, and a Metropolis test makes it exact.
 
-With s = ∇E(x) + ∇E(x') and z the noise that led from x to x', the two proposal densities q = N(x − eps ∇E, 2 eps T I) give
+With s = ∇E(x) + ∇E(x') and z the noise that led from x to x', the two proposal densities q = N(x − eps ∇E, 2 eps T
+I) give
 
     T log [q(x | x') / q(x' | x)] = T‖z‖²/2 − ‖x − x' + eps ∇E(x')‖²/(4 eps) = √(eps T/2) sᵀz − eps‖s‖²/4
 
@@ -15,7 +16,7 @@ import torch
 from torch import Tensor
 
 from ebm_cli.derivatives import value_and_grad
-from ebm_cli.samplers.base import EnergyFn, Info, Kernel, State, accept_reject, evaluated, inner, normal_like
+from ebm_cli.samplers.base import EnergyFn, Info, Kernel, State, accept_reject, energy_of, grad_of, inner, normal_like
 
 
 @dataclass(frozen=True)
@@ -26,7 +27,8 @@ class MALA(Kernel):
 
     accepted with probability min(1, exp((E(x) − E(x'))/T) q(x | x') / q(x' | x)).
 
-    Sources: Roberts & Tweedie (1996), Bernoulli 2(4); target acceptance 0.574: Roberts & Rosenthal (1998), JRSS B 60(1).
+    Sources: Roberts & Tweedie (1996), Bernoulli 2(4); target acceptance 0.574: Roberts & Rosenthal (1998), JRSS B
+    60(1).
 
     Args:
         step_size: eps > 0, in squared standardised units.
@@ -46,7 +48,7 @@ class MALA(Kernel):
 
     def step(self, energy: EnergyFn, state: State, rng: torch.Generator) -> tuple[State, Info]:
         eps, temperature = self.step_size, self.temperature
-        old_energy, old_grad = evaluated(state)
+        old_energy, old_grad = energy_of(state), grad_of(state)
         z = normal_like(state.x, rng)
         x = state.x - eps * old_grad + sqrt(2 * eps * temperature) * z
         new_energy, new_grad = value_and_grad(energy, x)

@@ -10,7 +10,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from ebm_cli.samplers.base import EnergyFn, Info, Kernel, State, accept_reject, normal_like
+from ebm_cli.samplers.base import EnergyFn, Info, Kernel, State, accept_reject, energy_of, normal_like
 
 
 @dataclass(frozen=True)
@@ -37,14 +37,18 @@ class Metropolis(Kernel):
     step_size: float = 0.25
     target_accept: ClassVar[float | None] = 0.234
 
+    @property
+    def gradients_per_step(self) -> int:
+        return 0
+
     def init(self, energy: EnergyFn, x: Tensor, rng: torch.Generator) -> State:
         return State(x.detach(), _value(energy, x), None, {})
 
     def step(self, energy: EnergyFn, state: State, rng: torch.Generator) -> tuple[State, Info]:
-        old = _value(energy, state.x) if state.energy is None else state.energy
         x = state.x + self.step_size * normal_like(state.x, rng)
-        new = _value(energy, x)
-        return accept_reject(state._replace(energy=old), State(x, new, None, {}), (old - new) / self.temperature, rng)
+        value = _value(energy, x)
+        drop = energy_of(state) - value
+        return accept_reject(state, State(x, value, None, {}), drop / self.temperature, rng)
 
 
 def _value(energy: EnergyFn, x: Tensor) -> Tensor:

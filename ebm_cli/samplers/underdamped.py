@@ -2,11 +2,11 @@
 
     dx = v dt,   dv = −∇E(x) dt − γ v dt + √(2γT) dW
 
-has the stationary law exp(−E(x)/T) N(v; 0, T I). Momentum carries the chain through flat regions that overdamped Langevin
-crosses by diffusion. Each of the three parts is solved exactly on its own: A the drift of x, B the kick of v, O the
-Ornstein–Uhlenbeck process of v. Composed as B A O A B, half steps of B and A around a full O, the error of x's averages is
-of second order in the step, and vanishes on a Gaussian: there x is exact at every stable step, while v's variance is
-T (1 − eps²/(4σ²)).
+has the stationary law exp(−E(x)/T) N(v; 0, T I). Momentum carries the chain through flat regions that overdamped
+Langevin crosses by diffusion. Each of the three parts is solved exactly on its own: A the drift of x, B the kick of
+v, O the Ornstein–Uhlenbeck process of v. Composed as B A O A B, half steps of B and A around a full O, the error of
+x's averages is of second order in the step, and vanishes on a Gaussian: there x is exact at every stable step,
+while v's variance is T (1 − eps²/(4σ²)).
 """
 
 from dataclasses import dataclass
@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from ebm_cli.derivatives import value_and_grad
-from ebm_cli.samplers.base import EnergyFn, Info, Kernel, State, evaluated, normal_like, require_positive
+from ebm_cli.samplers.base import EnergyFn, Info, Kernel, State, grad_of, normal_like, require_positive
 
 
 @dataclass(frozen=True)
@@ -28,8 +28,8 @@ class Underdamped(Kernel):
 
     A chain that overflows stays visible: nothing here replaces a value that is not finite.
 
-    Source: Leimkuhler & Matthews (2013), "Rational construction of stochastic numerical methods for molecular sampling",
-    arXiv:1203.5428, the method [BAOAB].
+    Source: Leimkuhler & Matthews (2013), "Rational construction of stochastic numerical methods for molecular
+    sampling", arXiv:1203.5428, the method [BAOAB].
 
     Args:
         step_size: eps > 0, in standardised units (unit mass); stable on N(0, σ²) for eps < 2σ.
@@ -57,8 +57,7 @@ class Underdamped(Kernel):
         half = 0.5 * self.step_size
         decay = exp(-self.friction * self.step_size)
         heat = sqrt(-self.temperature * expm1(-2 * self.friction * self.step_size))
-        _, grad = evaluated(state)
-        v = state.aux["velocity"] - half * grad
+        v = state.aux["velocity"] - half * grad_of(state)
         x = state.x + half * v
         v = decay * v + heat * normal_like(v, rng)
         x = x + half * v

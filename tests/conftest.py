@@ -1,0 +1,63 @@
+"""What the tests share: one thread, and the command run in this process from an empty folder."""
+
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from types import ModuleType
+from typing import Any, NamedTuple
+
+import pytest
+import torch
+
+REPO = Path(__file__).resolve().parent.parent
+
+
+class Ran(NamedTuple):
+    code: int
+    out: str
+    err: str
+
+
+Ebm = Callable[..., Ran]
+StandIn = Callable[..., list[Any]]
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _one_thread() -> None:
+    torch.set_num_threads(1)
+
+
+@pytest.fixture
+def ebm(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> Iterator[Ebm]:
+    """Runs `ebm ...` in an empty current folder: its exit code and what it printed."""
+    from ebm_cli.cli import main
+
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", list(sys.path))
+    monkeypatch.delenv("HYDRA_FULL_ERROR", raising=False)
+
+    def run(*words: str) -> Ran:
+        capfd.readouterr()
+        code = main(words)
+        return Ran(code, *capfd.readouterr())
+
+    return run
+
+
+@pytest.fixture
+def stand_in(monkeypatch: pytest.MonkeyPatch) -> StandIn:
+    """Puts a function in a verb's place, with hooks beside it; gives the list of configs that it was called with."""
+
+    def put(verb: str, task: Callable[[Any], Any] = lambda cfg: None, **hooks: Callable[..., Any]) -> list[Any]:
+        module = ModuleType(f"ebm_cli.commands.{verb}")
+        seen: list[Any] = []
+
+        def recorded(cfg: Any) -> Any:
+            seen.append(cfg)
+            return task(cfg)
+
+        vars(module).update({verb: recorded, **hooks})
+        monkeypatch.setitem(sys.modules, module.__name__, module)
+        return seen
+
+    return put

@@ -1,0 +1,129 @@
+"""Layer rules equal autograd: values, gradients, directional second derivatives, Laplacians, and their parameter gradients."""
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from ebm_cli.derivatives import gradient, laplacian, second_directional, supports, value_and_grad
+from ebm_cli.derivatives.activations import tower_of
+from ebm_cli.energies import MLP, Energy, NetworkEnergy, Quadratic, ResidualMLP
+
+SHAPES = [(1,), (2,), (5,), (40,), (1, 3, 4)]
+SMOOTH = ["silu", "softplus", "tanh", "gelu"]
+
+
+def build(kind: str, shape: tuple[int, ...], activation: str) -> Energy:
+    torch.manual_seed(0)
+    if kind == "quadratic":
+        energy: Energy = Quadratic(shape)
+        for p in energy.parameters():
+            nn.init.normal_(p)
+    elif kind == "residual":
+        energy = ResidualMLP(shape, width=16, depth=2, activation=activation)  # type: ignore[arg-type]
+    else:
+        energy = MLP(shape, width=16, depth=int(kind[-1]), activation=activation, base=0.3)  # type: ignore[arg-type]
+    return energy.double()
+
+
+def autograd_only(energy: Energy) -> nn.Module:
+    """The same function behind a type that no rule knows."""
+
+    class Opaque(nn.Module):
+        def forward(self, x: Tensor) -> Tensor:
+            out: Tensor = energy(x)
+            return out
+
+    return Opaque()
+
+
+@pytest.mark.parametrize("shape", SHAPES, ids=str)
+@pytest.mark.parametrize("activation", SMOOTH)
+@pytest.mark.parametrize("kind", ["mlp1", "mlp3", "residual", "quadratic"])
+def test_rules_equal_autograd(kind: str, activation: str, shape: tuple[int, ...]) -> None:
+    energy = build(kind, shape, activation)
+    opaque = autograd_only(energy)
+    assert supports(energy)
+    assert not supports(opaque)
+    x, v = torch.randn(7, *shape).double(), torch.randn(3, 7, *shape).double()
+    for a, b in zip(value_and_grad(energy, x), value_and_grad(opaque, x), strict=True):
+        torch.testing.assert_close(a, b, rtol=1e-10, atol=1e-10)
+    found = []
+    for f in (energy, opaque):
+        along, curvature = second_directional(f, x, v)
+        grad, trace = laplacian(f, x)
+        outputs = (along, curvature, grad, trace, gradient(f, x)[1])
+        # A nonlinear function of everything: its parameter gradient checks every backward rule.
+        loss = sum((out.sin() * (i + 1)).sum() for i, out in enumerate(outputs))
+        assert isinstance(loss, Tensor)
+        parameters = torch.autograd.grad(loss, list(energy.parameters()), allow_unused=True)
+        found.append([*outputs, *(torch.zeros(1).double() if p is None else p for p in parameters)])
+    for a, b in zip(*found, strict=True):
+        torch.testing.assert_close(a.expand_as(b), b.expand_as(a), rtol=1e-9, atol=1e-10)
+
+
+def test_float32_agrees_to_1e_5() -> None:
+    energy = MLP((10,), width=64)
+    x = torch.randn(50, 10)
+    grad, trace = laplacian(energy, x)
+    grad64, trace64 = laplacian(energy.double(), x.double())
+    assert (grad - grad64).norm() / grad64.norm() < 1e-5
+    assert (trace - trace64).norm() / trace64.norm() < 1e-5
+
+
+def test_narrow_first_layer_keeps_the_trace_exact_even_when_it_is_rank_deficient() -> None:
+    torch.manual_seed(0)
+    energy = MLP((30,), width=8, base=0.5).double()
+    first = energy.network[0]
+    assert isinstance(first, nn.Linear)
+    with torch.no_grad():
+        first.weight[3] = first.weight[2]
+    assert energy.narrow_directions() is not None
+    x = torch.randn(5, 30).double()
+    _, trace = laplacian(energy, x)
+    _, full = laplacian(autograd_only(energy), x)
+    torch.testing.assert_close(trace, full, rtol=1e-12, atol=1e-12)
+
+
+@pytest.mark.parametrize("activation", [nn.SiLU(), nn.Softplus(), nn.Tanh(), nn.GELU()], ids=lambda m: type(m).__name__)
+def test_towers_are_the_derivatives_of_the_activation(activation: nn.Module) -> None:
+    a = torch.linspace(-6, 6, 101, dtype=torch.float64, requires_grad=True)
+    tower = tower_of(activation)
+    assert tower is not None
+    value = activation(a)
+    for order in range(4):
+        torch.testing.assert_close(tower(a, 3)[order], value, rtol=1e-9, atol=1e-10)
+        (value,) = torch.autograd.grad(value.sum(), a, create_graph=True)
+
+
+def test_an_activation_set_up_differently_has_no_rule() -> None:
+    assert tower_of(nn.Softplus(beta=2)) is None
+    assert tower_of(nn.GELU(approximate="tanh")) is None
+    assert tower_of(nn.ReLU()) is None
+
+
+def test_a_hook_takes_the_rules_away() -> None:
+    energy = MLP((2,), width=4)
+    energy.network[0].register_forward_hook(lambda m, i, out: out * 2)
+    assert not supports(energy)
+    x = torch.randn(3, 2)
+    value, grad = value_and_grad(energy, x)
+    torch.testing.assert_close(value, energy(x))
+    x.requires_grad_(True)
+    torch.testing.assert_close(grad, torch.autograd.grad(energy(x).sum(), x)[0])
+
+
+def test_a_layer_without_a_rule_falls_back() -> None:
+    energy = NetworkEnergy((3,), nn.Sequential(nn.Linear(3, 8), nn.ELU(), nn.Linear(8, 1)), 0.1).double()
+    assert not supports(energy)
+    x = torch.randn(4, 3).double()
+    grad, trace = laplacian(energy, x)
+    hessians = [torch.autograd.functional.hessian(lambda p: energy(p[None]).squeeze(0), row) for row in x]
+    torch.testing.assert_close(trace, torch.stack([h.trace() for h in hessians]))
+    torch.testing.assert_close(grad, value_and_grad(energy, x)[1])
+
+
+def test_value_and_grad_leaves_no_graph() -> None:
+    energy = MLP((2,), width=4)
+    value, grad = value_and_grad(energy, torch.randn(3, 2, requires_grad=True))
+    assert not value.requires_grad
+    assert not grad.requires_grad

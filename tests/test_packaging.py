@@ -1,0 +1,118 @@
+"""What a user installs: the wheel has the configs in it, and works from any folder."""
+
+import os
+import re
+import site
+import subprocess
+import sys
+import sysconfig
+import tomllib
+import venv
+import zipfile
+from importlib.metadata import version
+from pathlib import Path
+
+import pytest
+from conftest import REPO
+
+import ebm_cli
+from ebm_cli.catalogue import conf_dir
+
+PROJECT = tomllib.loads((REPO / "pyproject.toml").read_text())
+PINS = dict(line.split("==") for line in (REPO / "constraints.txt").read_text().split("\n") if "==" in line)
+
+
+def python(*words: str, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
+    env = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
+    return subprocess.run(words, capture_output=True, text=True, cwd=cwd, env=env, check=False)
+
+
+@pytest.fixture(scope="session")
+def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    out = tmp_path_factory.mktemp("wheel")
+    build = ("-m", "pip", "wheel", "--quiet", "--no-deps", "--no-build-isolation", "--wheel-dir", str(out), str(REPO))
+    ran = python(sys.executable, *build)
+    assert ran.returncode == 0, ran.stderr
+    return next(out.glob("*.whl"))
+
+
+@pytest.fixture(scope="session")
+def installed(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of commands of an environment that has the wheel, and this environment's packages but not its ebm."""
+    root = tmp_path_factory.mktemp("environment")
+    venv.create(root, with_pip=False, symlinks=True)
+    interpreter = root / "bin" / "python"
+    where = sysconfig.get_path("purelib", vars={"base": str(root), "platbase": str(root)})
+    shared = [path for path in sys.path if Path(path).name in ("site-packages", "dist-packages")]
+    Path(where, "shared.pth").write_text("\n".join(shared or site.getsitepackages()) + "\n")
+    words = ("install", "--quiet", "--no-deps", "--no-index", "--ignore-installed", str(wheel))
+    ran = python(sys.executable, "-m", "pip", "--python", str(interpreter), *words)
+    assert ran.returncode == 0, ran.stderr
+    return root / "bin"
+
+
+def test_the_wheel_holds_every_config_and_no_test(wheel: Path) -> None:
+    names = set(zipfile.ZipFile(wheel).namelist())
+    configs = {f"ebm_cli/conf/{path.relative_to(REPO / 'conf').as_posix()}" for path in (REPO / "conf").rglob("*.yaml")}
+    assert configs <= names
+    assert "ebm_cli/py.typed" in names
+    assert not any(name.startswith(("conf/", "tests/", "outputs/", "docs/")) for name in names)
+    assert any(name.endswith("licenses/LICENSE") for name in names)
+
+
+def test_the_checkout_reads_its_configs_in_place() -> None:
+    assert not (REPO / "ebm_cli" / "conf").exists()
+    assert conf_dir() == REPO / "conf"
+
+
+def test_the_installed_command_reads_its_own_configs(installed: Path, tmp_path: Path) -> None:
+    code = "import ebm_cli.catalogue as c; print(c.conf_dir())"
+    ran = python(str(installed / "python"), "-c", code, cwd=tmp_path)
+    assert Path(ran.stdout.strip()).parent.name == "ebm_cli"
+    assert Path(ran.stdout.strip()).is_relative_to(installed.parent)
+    ran = python(str(installed / "ebm"), "train", "--cfg", "job", cwd=tmp_path)
+    assert ran.returncode == 0, ran.stderr
+    assert "_target_: ebm_cli.methods.NCE" in ran.stdout
+
+
+def test_the_installed_command_trains_from_any_folder(installed: Path, tmp_path: Path) -> None:
+    words = ("train", "steps=20", "energy.width=8", "eval.n_samples=200", "eval.burn_in=10", "hydra.run.dir=run")
+    ran = python(str(installed / "ebm"), *words, cwd=tmp_path)
+    assert ran.returncode == 0, ran.stderr
+    for name in ("config.yaml", "results.json", "status.json", "metrics.jsonl", "checkpoints/last.pt"):
+        assert (tmp_path / "run" / name).is_file(), name
+
+
+def test_python_m(tmp_path: Path) -> None:
+    ran = subprocess.run(
+        [sys.executable, "-m", "ebm_cli", "--version"],
+        capture_output=True,
+        text=True,
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": str(REPO)},
+        check=True,
+    )
+    assert ran.stdout.startswith(f"ebm {ebm_cli.__version__}\n")
+
+
+def requirements() -> list[str]:
+    project = PROJECT["project"]
+    lines = [*project["dependencies"], *project["optional-dependencies"]["dev"], *PROJECT["build-system"]["requires"]]
+    return sorted({re.split(r"[<>=~!\[ ]", line)[0] for line in lines})
+
+
+@pytest.mark.parametrize("name", requirements())
+def test_what_is_tested_is_what_is_pinned(name: str) -> None:
+    pins = {key.lower(): value for key, value in PINS.items()}
+    assert version(name).partition("+")[0] == pins[name.lower()]
+
+
+def test_pins_name_no_build() -> None:
+    assert PINS["torch"] == "2.13.0"
+    assert not any("+" in pin for pin in PINS.values())
+
+
+def test_only_what_the_package_exports() -> None:
+    assert set(ebm_cli.__all__) == {"__version__", "load"}
+    with pytest.raises(AttributeError, match="no attribute 'laod'"):
+        ebm_cli.laod  # noqa: B018
