@@ -194,15 +194,15 @@ def run(verb: str, argv: Sequence[str]) -> int:
         argv, where = _prepare(verb, argv)
         with _environment(argv=[f"ebm {verb}", *argv]):
             hydra.main(version_base="1.3", config_path=str(conf_dir()), config_name=verb)(Task(verb, show))()
-    except KeyboardInterrupt:
-        return _say("interrupted", INTERRUPTED)
+    except KeyboardInterrupt as signal:
+        return _say(str(signal) or "interrupted", getattr(signal, "exit_code", INTERRUPTED))
     except SystemExit as end:
         return end.code if isinstance(end.code, int) else 0 if end.code is None else _say(str(end.code), 1)
     except JobFailed as failed:
         return failed.exit_code
     except (Exception, Refused) as raised:
-        error = raised.__cause__ if isinstance(raised, Refused) and raised.__cause__ else raised
-        return _report(error, explain(error, verb, where), show)
+        cause = raised.__cause__ if isinstance(raised, Refused) and raised.__cause__ else raised
+        return _report(cause, explain(cause, verb, where), show)
     return 0
 
 

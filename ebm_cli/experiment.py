@@ -115,8 +115,8 @@ def make_trainer(cfg: DictConfig, parts: Parts, trust: Trust = None) -> Trainer:
         return made
 
     def schedule(of: Optimizer) -> LRScheduler:
-        # What torch's schedules call the run's length and the player's own rate; one more step than the run has, because the
-        # schedule also moves after the last one.
+        # What torch's schedules call the run's length and the player's own rate; one more step than the run has,
+        # because the schedule also moves after the last one.
         given = {"T_max": cfg.steps, "total_steps": cfg.steps + 1, "max_lr": of.defaults["lr"]}
         made: LRScheduler = build(cfg.schedule, "schedule", LRScheduler, trust=trust, optimizer=of, **given)
         return made
@@ -169,7 +169,7 @@ def load(
             with torch.no_grad():
                 for name, parameter in names.items():
                     parameter.copy_(averages[name])
-        standardizer = Standardizer.identity(shape)
+        standardizer = Standardizer.identity(shape).to(getattr(torch, cfg.dtype))
         standardizer.load_state_dict(state["dataset"]["standardizer"])
     except (RuntimeError, KeyError, TypeError, AttributeError) as error:
         raise UserError(f"checkpoint={file}: its tensors do not fit its config ({_first(error)})") from error
@@ -187,7 +187,7 @@ def load(
 
 @contextmanager
 def _seeded(seed: int, name: str) -> Iterator[None]:
-    """Modules draw their initial weights from torch's global generator: it is seeded inside the block, restored after it."""
+    """Modules draw initial weights from torch's global generator: seeded inside the block, restored after it."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(rng(seed, name, torch.device("cpu")).initial_seed())
         yield

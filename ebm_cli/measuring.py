@@ -3,6 +3,7 @@
 import math
 import resource
 import sys
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,6 +13,7 @@ from torch import Tensor
 
 from ebm_cli.config import Trust, build
 from ebm_cli.datasets import Dataset
+from ebm_cli.densities import Density
 from ebm_cli.energies import Energy
 from ebm_cli.evaluation.chains import summary
 from ebm_cli.evaluation.divergences import Evaluator, with_learned_log_z
@@ -33,7 +35,16 @@ class Measured:
     samples: Tensor
 
 
-def measure(energy: Energy, method: Method, dataset: Dataset, evaluator: Evaluator, cfg: DictConfig, trust: Trust) -> Measured:
+def finite(results: Results, absent: dict[str, str]) -> tuple[Results, dict[str, str]]:
+    """Results without numbers that are not finite; these are absent, and why."""
+    bad = {key: value for key, value in results.items() if isinstance(value, float) and not math.isfinite(value)}
+    kept = {key: value for key, value in results.items() if key not in bad}
+    return kept, absent | {key: f"its value is {value}" for key, value in bad.items()}
+
+
+def measure(
+    energy: Energy, method: Method, dataset: Dataset, evaluator: Evaluator, cfg: DictConfig, trust: Trust
+) -> Measured:
     """Every result of the final model.
 
     Args:
@@ -50,14 +61,18 @@ def measure(energy: Energy, method: Method, dataset: Dataset, evaluator: Evaluat
     if learned is not None:
         results = with_learned_log_z(results, float(learned.detach()))
     for name, density in method.densities().items():
-        found = evaluator(lambda u, q=density: -q.log_prob(u)).values
+        found = evaluator(_energy_of(density)).values
         results |= {f"eval/{name}_{key}": found[f"eval/{key}"] for key in ("kl", "nll") if f"eval/{key}" in found}
     samples, diagnostics = draw(energy, dataset, cfg, trust)
-    return Measured(results | diagnostics, dict(evaluation.absent), samples)
+    return Measured(*finite(results | diagnostics, evaluation.absent), samples)
+
+
+def _energy_of(density: Density) -> Callable[[Tensor], Tensor]:
+    return lambda u: -density.log_prob(u)
 
 
 def draw(energy: Energy, dataset: Dataset, cfg: DictConfig, trust: Trust) -> tuple[Tensor, Results]:
-    """Samples [N, *shape] in data units by `eval.sampler`, from chains that start at noise, and the chains' diagnostics."""
+    """Samples [N, *shape] in data units by `eval.sampler`, whose chains start at noise, and their diagnostics."""
     kernel = build(cfg.eval.sampler, "eval.sampler", Kernel, trust=trust)
     like = dataset.reference
     generator = rng(cfg.seed, "evaluation", like.device)

@@ -59,7 +59,6 @@ class TrainKeys:
     threads: int | Literal["auto"]
     dtype: Literal["float32", "float64"]
     deterministic: bool
-    compile: Literal["auto", "always", "never", "native"]
     eval: EvalKeys
 
     def __post_init__(self) -> None:

@@ -67,7 +67,9 @@ def test_samples_follow_the_density(density: Density) -> None:
         x = density.sample(20_000, torch.Generator().manual_seed(2))
         surprise = -density.log_prob(x)
     error = 5 * float(surprise.std()) / len(x) ** 0.5
-    assert float(surprise.mean()) == pytest.approx(entropy, abs=error + (5e-2 if isinstance(density, Uniform) else 1e-4))
+    assert float(surprise.mean()) == pytest.approx(
+        entropy, abs=error + (5e-2 if isinstance(density, Uniform) else 1e-4)
+    )
 
 
 def test_sample_with_log_prob_is_one_pass_of_the_same(density: Density) -> None:

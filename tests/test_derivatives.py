@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from ebm_cli.derivatives import gradient, laplacian, second_directional, supports, value_and_grad
+from ebm_cli.derivatives import directional, gradient, laplacian, supports, value_and_grad
 from ebm_cli.derivatives.activations import tower_of
 from ebm_cli.energies import MLP, Energy, NetworkEnergy, Quadratic, ResidualMLP
 
@@ -49,9 +49,10 @@ def test_rules_equal_autograd(kind: str, activation: str, shape: tuple[int, ...]
         torch.testing.assert_close(a, b, rtol=1e-10, atol=1e-10)
     found = []
     for f in (energy, opaque):
-        along, curvature = second_directional(f, x, v)
+        (slopes, curvature), shared = directional(f, x, v, with_gradient=True)
         grad, trace = laplacian(f, x)
-        outputs = (along, curvature, grad, trace, gradient(f, x)[1])
+        assert shared is not None
+        outputs = (slopes, curvature, shared, grad, trace, gradient(f, x))
         # A nonlinear function of everything: its parameter gradient checks every backward rule.
         loss = sum((out.sin() * (i + 1)).sum() for i, out in enumerate(outputs))
         assert isinstance(loss, Tensor)

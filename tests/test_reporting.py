@@ -6,10 +6,12 @@ import math
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from matplotlib.figure import Figure
 from rich.console import Console
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from tensorboard.plugins.hparams import metadata
@@ -223,7 +225,7 @@ class TestTensorBoard:
 
     def test_figures_and_text(self, tmp_path: Path) -> None:
         board = TensorBoard(tmp_path)
-        board.figure("figures/samples", plots.samples_figure(torch.zeros(10, 2)), 3)
+        board.image("figures/samples", plots.pixels(plots.samples_figure(torch.zeros(10, 2))), 3)
         board.text("config", "seed: 0\nsteps: 5")
         board.close()
         events = self.accumulated(tmp_path)
@@ -246,9 +248,14 @@ class TestPlots:
         plots.save(figure, tmp_path / "final.png")
         assert (tmp_path / "final.png").read_bytes().startswith(b"\x89PNG")
 
+    def panel(self, energy: Any, data: Any, name: str, log_z: float | None) -> Any:
+        axes = Figure().add_subplot()
+        plots.panels(energy, data, None, log_z, None, 500)[name](axes)
+        return axes
+
     def test_without_log_z_and_samples_there_is_no_model_density(self) -> None:
         data, energy = self.model()
-        assert list(plots.final_figures(energy, data)) == ["data", "data_density", "energy", "score"]
+        assert list(plots.panels(energy, data, None, None, None, 500)) == ["data", "data_density", "energy", "score"]
 
     def test_densities_share_the_colours_and_integrate_to_one_in_data_units(self) -> None:
         data, _ = self.model()
@@ -256,8 +263,7 @@ class TestPlots:
         def truth(u: Tensor) -> Tensor:
             return -data.density.log_prob(data.standardizer.inverse(u)) - data.standardizer.log_det + 3.0
 
-        figures = plots.final_figures(truth, data, None, log_z=-3.0)
-        exact, model = (figures[name].axes[0].images[0] for name in ("data_density", "density"))
+        exact, model = (self.panel(truth, data, name, -3.0).images[0] for name in ("data_density", "density"))
         assert exact.get_clim() == model.get_clim()
         np.testing.assert_allclose(exact.get_array(), model.get_array(), rtol=1e-4, atol=1e-7)
         left, right, bottom, top = model.get_extent()
@@ -267,8 +273,7 @@ class TestPlots:
 
     def test_rows_of_the_picture_are_the_second_coordinate(self) -> None:
         data = Synthetic(Gaussian(2, [0.0, 5.0], [[1.0, 0.0], [0.0, 1.0]]))
-        figure = plots.final_figures(MLP(shape=(2,), width=8), data)["data_density"]
-        image = figure.axes[0].images[0]
+        image = self.panel(MLP(shape=(2,), width=8), data, "data_density", None).images[0]
         row, column = np.unravel_index(np.argmax(image.get_array()), image.get_array().shape)
         left, right, bottom, top = image.get_extent()
         assert bottom + (row / (plots.MESH - 1)) * (top - bottom) == pytest.approx(5, abs=0.1)

@@ -49,7 +49,9 @@ def sample(cfg: DictConfig) -> None:
     plots.save(plots.samples_figure(x, _data(model, len(x))), path / "samples.png")
     places = {"samples": str(path / "samples.npz"), "picture": str(path / "samples.png")}
     notes = [] if bool(torch.isfinite(flat).all()) else ["some chains left the finite numbers: lower sampler.step_size"]
-    title = f"{len(x):,} samples by {type(kernel).__name__} from {cfg.n_chains:,} chains (step {model.step:,} of the run)"
+    title = (
+        f"{len(x):,} samples by {type(kernel).__name__} from {cfg.n_chains:,} chains (step {model.step:,} of the run)"
+    )
     console.print(closing_panel(title, results, places, notes=notes, success=not notes))
 
 
@@ -70,7 +72,13 @@ def _run(cfg: DictConfig, model: Model, kernel: Kernel, console: Console) -> tup
                 x = state.x
                 progress.update(done, {})
         draws, info = trace(
-            kernel, model.energy, x, n_kept * cfg.thin, cfg.thin, generator, lambda n: progress.update(cfg.burn_in + n, {})
+            kernel,
+            model.energy,
+            x,
+            n_kept * cfg.thin,
+            cfg.thin,
+            generator,
+            lambda n: progress.update(cfg.burn_in + n, {}),
         )
     results: Results = {"sampler/acceptance": float(info.accept.mean()), "sampler/step_size": float(kernel.step_size)}
     if n_kept >= 4:
@@ -126,7 +134,9 @@ def _read_rows(file: str, shape: tuple[int, ...]) -> Tensor:
     if rows.shape[1:] != tuple(shape) or len(rows) == 0:
         raise UserError(f"init={file}: must have rows of shape {tuple(shape)}, got an array of shape {rows.shape}")
     if not np.isfinite(rows).all():
-        raise UserError(f"init={file}: row {int(np.argwhere(~np.isfinite(rows))[0][0])} holds a number that is not finite")
+        raise UserError(
+            f"init={file}: row {int(np.argwhere(~np.isfinite(rows))[0][0])} holds a number that is not finite"
+        )
     return torch.from_numpy(rows.astype(np.float64))
 
 

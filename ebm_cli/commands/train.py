@@ -14,7 +14,7 @@ from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf
 from rich.console import Console
 
-from ebm_cli.config import trust_of
+from ebm_cli.config import run_dir, trust_of
 from ebm_cli.errors import UserError
 from ebm_cli.evaluation.divergences import Evaluator
 from ebm_cli.evaluation.partition import COARSE
@@ -31,8 +31,8 @@ from ebm_cli.training.rundir import Interrupted, RunDirectory, Signals, read_sta
 
 log = logging.getLogger(__name__)
 
-NOT_THE_RUN = ("checkpoint", "trust", "resume")
-"""Keys that say how a command reaches a run, not what the run is."""
+NOT_THE_RUN = ("checkpoint", "trust", "resume", "device", "threads")
+"""Keys that say how a command reaches a run and where it runs, not what the run is."""
 
 MONITORS = ("eval/kl", "eval/nll", "eval/fisher")
 """What `monitor=auto` takes: the first that the data set allows."""
@@ -58,19 +58,25 @@ def claim(cfg: DictConfig, path: Path, *, lock: bool) -> None:
         path: its directory, which may not exist yet.
         lock: False for the jobs of a sweep, which look again when they start.
     """
+    own = None if cfg.checkpoint is None else run_dir(cfg.checkpoint)
+    if own is not None and own.resolve() != path.resolve():
+        raise UserError(f"checkpoint={cfg.checkpoint}: a run is continued in its own directory, not in {path}")
     status = read_status(path)
     if status is None:
         return
     if cfg.checkpoint is None:
         if cfg.resume == "never":
-            raise UserError(f"hydra.run.dir={path}: holds a run already; resume=auto continues it, another directory starts anew")
+            raise UserError(
+                f"hydra.run.dir={path}: holds a run already; resume=auto continues it, another directory starts anew"
+            )
         if status.get("config_hash") != config_hash(cfg):
             raise UserError(
-                f"hydra.run.dir={path}: holds a run of another config; continue it with checkpoint={path}, or name another directory"
+                f"hydra.run.dir={path}: holds a run of another config; continue that one with checkpoint={path}, "
+                "or name another directory"
             )
     if lock:
         RunDirectory(path).close()
-        if status.get("state") == "finished" and status.get("step", 0) >= cfg.steps:
+        if _is_finished(cfg, status):
             more = "" if cfg.checkpoint is None else f"; steps=N with N > {status['step']} trains it further"
             raise AlreadyFinished(f"{path}: finished at step {status['step']}, nothing to do{more}")
 
@@ -78,24 +84,28 @@ def claim(cfg: DictConfig, path: Path, *, lock: bool) -> None:
 def train(cfg: DictConfig) -> float | None:
     """Train one model; returns its main result, which a sweeper may minimise."""
     path = Path(HydraConfig.get().runtime.output_dir)
-    status = read_status(path)
-    if cfg.checkpoint is None and status is not None and status.get("state") == "finished":
-        return _stored_result(path, cfg.monitor)
-    resume_from = _resume_from(cfg, path, status)
-    with RunDirectory(path) as directory:
+    with RunDirectory(path) as directory, Signals() as signals:
+        claim(cfg, path, lock=False)
+        status = read_status(path)
+        if status is not None and _is_finished(cfg, status):
+            print(f"{path}: finished at step {status['step']}, left alone")
+            return _stored_result(path, cfg.monitor)
+        file = _resume_from(cfg, path)
+        # Read before the directory is touched: a damaged checkpoint changes nothing.
+        state = None if file is None else checkpoints.read(file)
         directory.begin(cfg.steps, config_hash(cfg))
         session: Session | None = None
         try:
-            session = Session(cfg, path, directory, resume_from)
-            return session.go()
+            session = Session(_as_stored(cfg, state), path, directory, state)
+            return session.go(signals)
         except Diverged as error:
             directory.end("diverged", error.step, str(error))
             raise
-        except (Interrupted, KeyboardInterrupt) as error:
-            directory.end("interrupted", session.trainer.step if session else 0, str(error) or "interrupted")
+        except KeyboardInterrupt as error:
+            directory.end("interrupted", session.trainer.step if session else None, str(error))
             raise
         except BaseException as error:
-            directory.end("failed", session.trainer.step if session else 0, f"{type(error).__name__}: {error}")
+            directory.end("failed", session.trainer.step if session else None, f"{type(error).__name__}: {error}")
             log.exception("failed")
             raise
 
@@ -103,7 +113,7 @@ def train(cfg: DictConfig) -> float | None:
 class Session:
     """One process's work on one run."""
 
-    def __init__(self, cfg: DictConfig, path: Path, directory: RunDirectory, resume_from: Path | None) -> None:
+    def __init__(self, cfg: DictConfig, path: Path, directory: RunDirectory, state: dict[str, Any] | None) -> None:
         self.cfg, self.path, self.directory = cfg, path, directory
         self.trust = trust_of(cfg)
         self.console = Console()
@@ -117,29 +127,32 @@ class Session:
             "threads": set_threads(cfg.threads, self.parts.energy),
         }
         self.trainer = make_trainer(cfg, self.parts, self.trust)
-        self.resumed = resume_from is not None
-        if resume_from is None:
+        self.resumed = state is not None
+        if state is None:
             self.parts.method.prepare(self.parts.dataset.reference, self.trainer.rng)
         else:
-            self._restore(resume_from)
+            self._restore(state)
+        # Also for a new run: one that was killed before its first checkpoint left lines here.
+        cut_back(path / "metrics.jsonl", self.trainer.step)
         self.evaluator = Evaluator(self.parts.dataset, cfg.eval.n_samples, COARSE)
         OmegaConf.save(OmegaConf.create(self.stored), path / "config.yaml")
 
-    def go(self) -> float | None:
+    def go(self, signals: Signals) -> float | None:
         """Train to the end, evaluate, report."""
         with ExitStack() as stack:
-            signals = stack.enter_context(Signals())
-            self.board = TensorBoard(self.path, self.trainer.step if self.resumed else None)
+            again = any(self.path.glob("events.out.tfevents.*"))
+            self.board = TensorBoard(self.path, self.trainer.step if again else None)
             stack.callback(self.board.close)
             self.metrics = stack.enter_context(JsonLines(self.path / "metrics.jsonl"))
             if not self.resumed:
                 self.board.text("config", OmegaConf.to_yaml(OmegaConf.create(self.stored)))
                 self.board.hparams(_hparams(self.stored))
-            with Progress(self.cfg.steps, self.trainer.step, console=self.console) as self.progress:
+            progress = Progress(self.cfg.steps, self.trainer.step, console=self.console)
+            with progress as self.progress, signals.deferred():
                 self._train(signals)
-            self._save()
+                self._save()
             if signals.received is not None:
-                raise Interrupted(signals.received, self.trainer.step)
+                raise Interrupted(signals.received, f" at step {self.trainer.step}; a checkpoint was written")
             return self._finish()
 
     def _train(self, signals: Signals) -> None:
@@ -188,9 +201,8 @@ class Session:
         value = float(values[name])
         self.shown[name.removeprefix("eval/")] = value
         if value < self.best:
-            self._guard()
             self.best = value
-            checkpoints.save(self.path / checkpoints.FOLDER / "best.pt", self._state())
+            self._keep("best.pt")
         return value
 
     def _write(self, values: Results) -> None:
@@ -205,35 +217,59 @@ class Session:
             "standardizer": self.parts.dataset.standardizer.state_dict(),
             "batches": state.pop("batches"),
         }
-        return {**state, "config": self.stored, "dataset": dataset, "best": self.best, "seconds": elapsed, "versions": versions()}
+        return {
+            **state,
+            "config": self.stored,
+            "dataset": dataset,
+            "best": self.best,
+            "seconds": elapsed,
+            "versions": versions(),
+        }
 
     def _save(self) -> None:
-        """A numbered checkpoint, which is also the last; never one with a number that is not finite in it."""
-        self._guard()
-        folder = self.path / checkpoints.FOLDER
-        file = folder / f"step-{self.trainer.step:08d}.pt"
-        checkpoints.save(file, self._state())
-        checkpoints.link(file, folder / "last.pt")
-        checkpoints.prune(folder, self.cfg.keep)
+        """A numbered checkpoint, which is also the last."""
+        file = self._keep(f"step-{self.trainer.step:08d}.pt")
+        checkpoints.link(file, file.with_name("last.pt"))
+        checkpoints.prune(file.parent, self.cfg.keep)
         self.directory.at(self.trainer.step)
 
-    def _restore(self, file: Path) -> None:
-        state = checkpoints.read(file, self.device)
+    def _keep(self, name: str) -> Path:
+        """Write a checkpoint: unless `guard=ignore`, never one with a number that is not finite in it."""
+        self._guard()
+        state, file = self._state(), self.path / checkpoints.FOLDER / name
+        bad = checkpoints.not_finite(state)
+        if bad is not None and self.cfg.guard == "stop":
+            raise Diverged(self.trainer.step, bad)
+        checkpoints.save(file, state)
+        return file
+
+    def _restore(self, state: dict[str, Any]) -> None:
         dataset = state["dataset"]
         self.parts.dataset.standardizer.load_state_dict(dataset["standardizer"])
         self.trainer.load_state_dict(state | {"batches": dataset["batches"]})
-        self.best, self.seconds_before = float(state["best"]), float(state["seconds"])
-        cut_back(self.path / "metrics.jsonl", self.trainer.step)
+        self.seconds_before = float(state["seconds"])
+        best = self.path / checkpoints.FOLDER / "best.pt"
+        if best.is_file():
+            # Its own word: the last checkpoint was written before the evaluation that may have made this one.
+            judged = checkpoints.read(best)
+            if judged["config"]["monitor"] == self.cfg.monitor:
+                self.best = float(judged["best"])
 
     def _finish(self) -> float | None:
         """The final evaluation, of the averaged weights: results.json, pictures, the closing panel."""
         energy, method, dataset = self.parts.energy.eval(), self.parts.method, self.parts.dataset
         with self.trainer.ema.applied():
-            measured = measure(energy, method, dataset, Evaluator(dataset, self.cfg.eval.n_samples), self.cfg, self.trust)
+            measured = measure(
+                energy, method, dataset, Evaluator(dataset, self.cfg.eval.n_samples), self.cfg, self.trust
+            )
             results = measured.results | self._cost()
             figures = self._figures(measured.samples, results)
         numbers = {key: value for key, value in results.items() if not isinstance(value, str)}
         value = self._judge(results)
+        if math.isinf(self.best):
+            # Nothing was judged: the last is the best that is known.
+            folder = self.path / checkpoints.FOLDER
+            checkpoints.link(folder / "last.pt", folder / "best.pt")
         self._write(numbers)
         write_json(self.path / "results.json", results)
         self.directory.end("finished", self.trainer.step)
@@ -248,10 +284,7 @@ class Session:
         folder.mkdir(exist_ok=True)
         energy, dataset, log_z = self.parts.energy, self.parts.dataset, results.get("eval/log_z")
         figure = plots.final_figure(energy, dataset, samples, log_z, results)
-        plots.save(figure, folder / "final.png")
-        self.board.figure("final", figure, self.trainer.step)
-        for name, panel in plots.final_figures(energy, dataset, samples, log_z, results).items():
-            self.board.figure(name, panel, self.trainer.step)
+        self.board.image("final", plots.save(figure, folder / "final.png"), self.trainer.step)
         return {"picture": str(folder / "final.png")}
 
     def _cost(self) -> Results:
@@ -262,7 +295,9 @@ class Session:
 
     def _title(self) -> str:
         choices = HydraConfig.get().runtime.choices
-        return f"{choices.get('method')} on {choices.get('dataset')}: {self.trainer.step:,} steps in {self.seconds:.0f} s"
+        return (
+            f"{choices.get('method')} on {choices.get('dataset')}: {self.trainer.step:,} steps in {self.seconds:.0f} s"
+        )
 
 
 def config_hash(cfg: DictConfig) -> str:
@@ -283,15 +318,25 @@ def set_deterministic(cfg: DictConfig) -> None:
     torch.use_deterministic_algorithms(bool(cfg.deterministic))
 
 
-def _resume_from(cfg: DictConfig, path: Path, status: dict[str, Any] | None) -> Path | None:
+def _is_finished(cfg: DictConfig, status: dict[str, Any]) -> bool:
+    """Whether there is nothing to do: a run that ended by the clock goes on only where it is named by `checkpoint`."""
+    return status.get("state") == "finished" and (cfg.checkpoint is None or status["step"] >= cfg.steps)
+
+
+def _resume_from(cfg: DictConfig, path: Path) -> Path | None:
     """The checkpoint file that the run goes on from; None for a new run."""
     if cfg.checkpoint is not None:
         return checkpoints.locate(cfg.checkpoint)
-    if status is None:
-        return None
-    claim(cfg, path, lock=False)
     last = path / checkpoints.FOLDER / "last.pt"
     return last if last.is_file() else None
+
+
+def _as_stored(cfg: DictConfig, state: dict[str, Any] | None) -> DictConfig:
+    """What `auto` resolved to when the run began, it means when the run goes on."""
+    if state is None or cfg.checkpoint is not None:
+        return cfg
+    settled = {key: state["config"][key] for key in ("device", "threads") if cfg[key] == "auto"}
+    return OmegaConf.merge(cfg, settled)  # type: ignore[return-value]
 
 
 def _stored_result(path: Path, monitor: str) -> float | None:
@@ -307,7 +352,9 @@ def _monitored(monitor: str, values: Results) -> str | None:
 
 def _hparams(config: dict[str, Any]) -> dict[str, Any]:
     """The choices and the plain keys of a config, flat."""
-    flat: dict[str, Any] = {str(k): v for k, v in HydraConfig.get().runtime.choices.items() if "hydra" not in str(k) and v}
+    flat: dict[str, Any] = {
+        str(k): v for k, v in HydraConfig.get().runtime.choices.items() if "hydra" not in str(k) and v
+    }
 
     def walk(node: dict[str, Any], prefix: str) -> None:
         for key, value in node.items():

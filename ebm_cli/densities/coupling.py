@@ -23,7 +23,11 @@ class Coupling(nn.Module):
         self.split = size // 2 if flip else size - size // 2
         self.moved = size - self.split
         self.net = nn.Sequential(
-            nn.Linear(self.split, width), nn.SiLU(), nn.Linear(width, width), nn.SiLU(), nn.Linear(width, 2 * self.moved)
+            nn.Linear(self.split, width),
+            nn.SiLU(),
+            nn.Linear(width, width),
+            nn.SiLU(),
+            nn.Linear(width, 2 * self.moved),
         )
         # Starts at the identity: the flow begins as its base, which the standardised data are close to.
         last = self.net[-1]

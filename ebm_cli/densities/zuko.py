@@ -12,9 +12,12 @@ from torch import Tensor
 
 from ebm_cli.densities.base import Density
 
-
 # zuko's class and what makes it ours: passes=2 turns the autoregressive spline transform into a coupling.
-FLOWS: dict[str, tuple[str, dict[str, int]]] = {"realnvp": ("RealNVP", {}), "nsf": ("NSF", {"passes": 2}), "maf": ("MAF", {})}
+FLOWS: dict[str, tuple[str, dict[str, int]]] = {
+    "realnvp": ("RealNVP", {}),
+    "nsf": ("NSF", {"passes": 2}),
+    "maf": ("MAF", {}),
+}
 
 
 class ZukoFlow(Density):

@@ -9,7 +9,7 @@ from abc import ABC, abstractmethod
 import torch
 from torch import Tensor, nn
 
-from ebm_cli.derivatives import Jet, Pullback, pull, push
+from ebm_cli.derivatives import Differentiable, Jet, Pullback, sweep
 
 
 class Energy(nn.Module, ABC):
@@ -30,7 +30,7 @@ class Energy(nn.Module, ABC):
         return None
 
 
-class NetworkEnergy(Energy):
+class NetworkEnergy(Energy, Differentiable):
     """f(x) = g(x) + ½ κ‖x‖², g a network of one output.
 
     Args:
@@ -55,34 +55,26 @@ class NetworkEnergy(Energy):
         value: Tensor = self.network(flat).squeeze(-1)
         return value + 0.5 * self.base * flat.square().sum(1) if self.base else value
 
-    def pull(self, x: Tensor) -> tuple[Tensor, Pullback]:
-        """Derivative rule: value and pullback (see `ebm_cli.derivatives.rules`)."""
-        flat = x.flatten(1)
-        value, through = pull(self.network, flat)
-        value = value.squeeze(-1)
-        if self.base:
-            value = value + 0.5 * self.base * flat.square().sum(1)
+    def sweep(self, jet: Jet) -> tuple[Jet, Pullback]:
+        """Derivative rule: jet of the points → jet of the energy, [B], [K, B], [B], and the way back."""
+        x, kappa = jet.value.flatten(1), self.base
+        v = None if jet.first is None else jet.first.flatten(2)
+        out, through = sweep(self.network, Jet(x, v))
+        value = out.value.squeeze(-1)
+        first = None if out.first is None else out.first.squeeze(-1)
+        second = None if out.second is None else out.second.squeeze(-1)
+        if kappa:
+            value = torch.add(value, x.square().sum(1), alpha=0.5 * kappa)
+        if kappa and v is not None and first is not None:
+            first = first + kappa * (x * v).sum(-1)
+            bent = kappa * v.square().sum(-1).sum(0)
+            second = bent.expand_as(value) if second is None else second + bent
 
         def pullback(g: Tensor) -> Tensor:
             grad = through(g.unsqueeze(-1))
-            if self.base:
-                grad = torch.addcmul(grad, flat, self.base * g.unsqueeze(-1))
-            return grad.view_as(x)
+            return (torch.addcmul(grad, x, kappa * g.unsqueeze(-1)) if kappa else grad).view(len(x), *self.shape)
 
-        return value, pullback
-
-    def push(self, jet: Jet) -> Jet:
-        """Derivative rule: jet of the input → jet of the energy, [B], [K, B], [B]."""
-        x, v = jet.value.flatten(1), jet.first.flatten(2)
-        out = push(self.network, Jet(x, v, None))
-        value, first = out.value.squeeze(-1), out.first.squeeze(-1)
-        second = None if out.second is None else out.second.squeeze(-1)
-        if self.base:
-            value = value + 0.5 * self.base * x.square().sum(1)
-            first = first + self.base * (x * v).sum(-1)
-            bent = self.base * v.square().sum(-1).sum(0)
-            second = bent.expand_as(value) if second is None else second + bent
-        return Jet(value, first, second)
+        return Jet(value, first, second), pullback
 
     def narrow_directions(self) -> tuple[Tensor, Tensor] | None:
         """An orthonormal basis [n, D] of the row space of the first layer, and the trace of the base outside it.

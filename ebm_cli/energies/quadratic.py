@@ -5,11 +5,11 @@ import math
 import torch
 from torch import Tensor, nn
 
-from ebm_cli.derivatives import Jet, Pullback
+from ebm_cli.derivatives import Differentiable, Jet, Pullback
 from ebm_cli.energies.base import Energy
 
 
-class Quadratic(Energy):
+class Quadratic(Energy, Differentiable):
     """f(x) = ½ (x − μ)ᵀP(x − μ), with μ and the symmetric P trained; log Z = ½ (D log 2π − log det P).
 
     P is a symmetrised free matrix, so that methods which do not need Z (score matching, noise contrastive estimation with its
@@ -40,23 +40,25 @@ class Quadratic(Energy):
         centred = x.flatten(1) - self.mean
         return 0.5 * (centred @ self.precision * centred).sum(1)
 
-    def pull(self, x: Tensor) -> tuple[Tensor, Pullback]:
-        """Derivative rule: ∇f = P(x − μ)."""
-        centred = x.flatten(1) - self.mean
+    def sweep(self, jet: Jet) -> tuple[Jet, Pullback]:
+        """Derivative rule: ∇f = P(x − μ), and Σ_k v_kᵀP v_k."""
+        centred = jet.value.flatten(1) - self.mean
         grad = centred @ self.precision
-        return 0.5 * (grad * centred).sum(1), lambda g: (g.unsqueeze(-1) * grad).view_as(x)
-
-    def push(self, jet: Jet) -> Jet:
-        """Derivative rule: Σ_k v_kᵀP v_k."""
-        centred, v = jet.value.flatten(1) - self.mean, jet.first.flatten(2)
-        grad, along = centred @ self.precision, v @ self.precision
         value = 0.5 * (grad * centred).sum(1)
-        bent = (along * v).sum(-1).sum(0)
-        return Jet(value, (grad * v).sum(-1), bent.expand_as(value))
+
+        def pullback(g: Tensor) -> Tensor:
+            return (g.unsqueeze(-1) * grad).view(len(g), *self.shape)
+
+        if jet.first is None:
+            return Jet(value), pullback
+        v = jet.first.flatten(2)
+        curvature = (v @ self.precision * v).sum(-1).sum(0)
+        return Jet(value, (grad * v).sum(-1), curvature.expand_as(value)), pullback
 
     def log_z(self) -> Tensor | None:
         size = self.mean.numel()
         factor, info = torch.linalg.cholesky_ex(self.precision)
         if info.item() != 0:
             return None
-        return 0.5 * size * math.log(2 * math.pi) - factor.diagonal().log().sum()
+        log_z: Tensor = 0.5 * size * math.log(2 * math.pi) - factor.diagonal().log().sum()
+        return log_z

@@ -4,12 +4,12 @@ import math
 
 from torch import Tensor, nn
 
-from ebm_cli.derivatives import Jet, Pullback, pull, push
+from ebm_cli.derivatives import Differentiable, Jet, Pullback, sweep
 from ebm_cli.energies.activations import ACTIVATIONS, Activation
 from ebm_cli.energies.base import NetworkEnergy
 
 
-class Residual(nn.Module):
+class Residual(Differentiable, nn.Module):
     """h + block(h): the identity skip of He et al. (2016), with its derivative rules."""
 
     def __init__(self, block: nn.Sequential) -> None:
@@ -20,16 +20,16 @@ class Residual(nn.Module):
         out: Tensor = x + self.block(x)
         return out
 
-    def pull(self, x: Tensor) -> tuple[Tensor, Pullback]:
-        """Derivative rule: the cotangent passes the skip unchanged."""
-        value, through = pull(self.block, x)
-        return x + value, lambda g: g + through(g)
+    def sweep(self, jet: Jet) -> tuple[Jet, Pullback]:
+        """Derivative rule: jets add, and the cotangent passes the skip unchanged."""
+        out, through = sweep(self.block, jet)
+        return Jet(
+            jet.value + out.value, _sum(jet.first, out.first), _sum(jet.second, out.second)
+        ), lambda g: g + through(g)
 
-    def push(self, jet: Jet) -> Jet:
-        """Derivative rule: jets add."""
-        out = push(self.block, jet)
-        parts = [part for part in (jet.second, out.second) if part is not None]
-        return Jet(jet.value + out.value, jet.first + out.first, sum(parts[1:], parts[0]) if parts else None)
+
+def _sum(a: Tensor | None, b: Tensor | None) -> Tensor | None:
+    return b if a is None else a if b is None else a + b
 
 
 class ResidualMLP(NetworkEnergy):

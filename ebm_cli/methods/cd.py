@@ -32,7 +32,7 @@ class CD(Method):
         restart: fraction of the chains taken from the buffer that start anew from noise, in [0, 1] (persistent).
         l2: regularisation of the energies' size, ≥ 0; keeps an unbounded energy from drifting.
 
-    Cost: 2 energies and k gradients a data row (k·L for Hamiltonian chains).  Raises: ValueError for a number out of its range.
+    Cost: 2 energies a data row, and the chain's evaluations.  Raises: ValueError for a number out of its range.
     """
 
     buffer: Tensor
@@ -99,7 +99,9 @@ class CD(Method):
         }
         if self.l2:
             loss = loss + self.l2 * (plus.square().mean() + minus.square().mean())
-        cost = Evaluations(energy=2, grad=self.k * self.sampler.gradients_per_step)
+        # The first term is the loss; a chain with a correction also evaluates where it starts.
+        chain = self.sampler.evaluations(self.k)
+        cost = Evaluations(energy=2 + chain.energy, grad=chain.grad)
         return LossOutput(loss, metrics, evaluations=cost)
 
     def _starts(self, x: Tensor, rng: torch.Generator) -> tuple[Tensor | None, Tensor, Tensor]:

@@ -32,5 +32,7 @@ def classify(h_data: Tensor, h_noise: Tensor, nu: float) -> Classified:
     """
     loss = F.softplus(-h_data).mean() + nu * F.softplus(h_noise).mean()
     threshold = -torch.log(torch.as_tensor(nu, dtype=h_data.dtype, device=h_data.device))
-    right = (h_data.detach() > threshold).to(h_data.dtype).mean() + (h_noise.detach() < threshold).to(h_data.dtype).mean()
+    right = (h_data.detach() > threshold).to(h_data.dtype).mean() + (h_noise.detach() < threshold).to(
+        h_data.dtype
+    ).mean()
     return Classified(loss, 0.5 * right)

@@ -33,7 +33,7 @@ class DSM(Method):
 
     def loss(self, energy: Energy, x: Tensor, rng: torch.Generator) -> LossOutput:
         eps = torch.randn(x.shape, generator=rng, dtype=x.dtype, device=x.device)
-        _, grad = gradient(energy, x + self.sigma * eps)
+        grad = gradient(energy, x + self.sigma * eps)
         loss = 0.5 * (self.sigma * grad - eps).flatten(1).square().sum(1).mean()
         metrics = {"score_norm": grad.detach().flatten(1).square().sum(1).mean()}
         return LossOutput(loss, metrics, evaluations=Evaluations(grad=1))

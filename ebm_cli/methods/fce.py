@@ -16,13 +16,14 @@ from ebm_cli.densities import Density
 from ebm_cli.energies import Energy
 from ebm_cli.methods.base import Evaluations, LossOutput, Method
 from ebm_cli.methods.classification import classify
-from ebm_cli.methods.fitting import fit_density
 
 
 class FCE(Method):
     """Two players, "energy" (f and log Z) and "flow", take turns by the classifier's accuracy.
 
-    While the classifier is right less often than `threshold`, the energy learns; above it, the flow does. The accuracy is a running
+    While the classifier is right less often than `threshold`, the energy learns; above it, the flow does. The flow starts as its
+    wide base and not fitted to the data: an energy that is first compared with a narrow noise keeps the mass that it has where
+    neither noise nor data are. The accuracy is a running
     mean on the device and is read every `turn_every` steps, so that the loop never waits for it.
 
     Args:
@@ -31,7 +32,6 @@ class FCE(Method):
         threshold: accuracy in (0.5, 1) above which it is the flow's turn.
         turn_every: steps of a turn, ≥ 1.
         log_z: where the trained log Z starts, nats.
-        fit_steps: steps of maximum likelihood with which the flow starts, ≥ 0.
 
     Cost: 2 energies a data row.  Raises: ValueError for a number out of its range, or a noise without parameters.
     """
@@ -45,7 +45,6 @@ class FCE(Method):
         threshold: float = 0.6,
         turn_every: int = 5,
         log_z: float = 0.0,
-        fit_steps: int = 1000,
     ) -> None:
         super().__init__()
         if not any(True for _ in noise.parameters()):
@@ -56,13 +55,10 @@ class FCE(Method):
             raise ValueError(f"threshold must be in (0.5, 1), got {threshold}")
         if turn_every < 1:
             raise ValueError(f"turn_every must be >= 1, got {turn_every}")
-        if fit_steps < 0:
-            raise ValueError(f"fit_steps must be >= 0, got {fit_steps}")
         self.flow = noise
         self.flow_lr = flow_lr
         self.threshold = threshold
         self.turn_every = turn_every
-        self.fit_steps = fit_steps
         self.log_z = nn.Parameter(torch.tensor(float(log_z)))
         self.register_buffer("accuracy", torch.tensor(0.5))
         # The turn is bookkeeping of the host: reading it must not wait for the device.
@@ -74,9 +70,6 @@ class FCE(Method):
 
     def set_extra_state(self, state: dict[str, int | bool]) -> None:
         self._step, self._flow_turn = int(state["step"]), bool(state["flow_turn"])
-
-    def prepare(self, data: Tensor, rng: torch.Generator) -> None:
-        fit_density(self.flow, data, self.fit_steps, rng)
 
     def players(self, energy: Energy) -> dict[str, list[nn.Parameter]]:
         return {"energy": [*energy.parameters(), self.log_z], "flow": list(self.flow.parameters())}

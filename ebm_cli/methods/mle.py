@@ -58,7 +58,9 @@ class MLE(Method):
             data_energy = energy(x).mean()
         else:
             if self.size > 2:
-                raise ValueError(f"energy {type(energy).__name__} lost its closed-form log Z (its precision is not positive)")
+                raise ValueError(
+                    f"energy {type(energy).__name__} lost its closed-form log Z (its precision is not positive)"
+                )
             y, log_weight = self._nodes(x, rng)
             nodes = len(y)
             value = energy(torch.cat((x, y)))

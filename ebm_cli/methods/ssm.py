@@ -14,7 +14,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from ebm_cli.derivatives import gradient, second_directional
+from ebm_cli.derivatives import directional
 from ebm_cli.energies import Energy
 from ebm_cli.methods.base import Evaluations, LossOutput, Method, require_smooth
 
@@ -50,11 +50,8 @@ class SSM(Method):
     def loss(self, energy: Energy, x: Tensor, rng: torch.Generator) -> LossOutput:
         k = self.n_projections
         v = DRAW[self.projection]((k, *x.shape), x, rng)
-        along, curvature = second_directional(energy, x, v)
-        if self.variance_reduction:
-            square = gradient(energy, x)[1].flatten(1).square().sum(1)
-        else:
-            square = along.square().mean(0)
+        (slopes, curvature), grad = directional(energy, x, v, with_gradient=self.variance_reduction)
+        square = slopes.square().mean(0) if grad is None else grad.flatten(1).square().sum(1)
         rows = 0.5 * square - curvature / k
         loss = rows.mean()
         metrics = {
@@ -77,7 +74,8 @@ def _gaussian(shape: tuple[int, ...], like: Tensor, rng: torch.Generator) -> Ten
 def _sphere(shape: tuple[int, ...], like: Tensor, rng: torch.Generator) -> Tensor:
     v = _gaussian(shape, like, rng)
     flat = v.flatten(2)
-    return (flat * (flat.shape[2] ** 0.5 / flat.norm(dim=2, keepdim=True))).view(shape)
+    scale: Tensor = flat.shape[2] ** 0.5 / flat.norm(dim=2, keepdim=True)
+    return (flat * scale).view(shape)
 
 
 DRAW = {"rademacher": _rademacher, "gaussian": _gaussian, "sphere": _sphere}

@@ -1,7 +1,8 @@
 """Metrics as text: one flat JSON object a line, one line a logged step.
 
-JSON has no NaN and no infinity: a number that is not finite is written as null. Each line is handed to the system when
-`write` returns, so a run that is killed loses at most the line it was writing.
+JSON has no NaN and no infinity: a number that is not finite is written as null. A step has one line: what is written
+for it later is added to it. Each line is handed to the system when `write` returns, so a run that is killed loses at
+most the line it was writing.
 """
 
 import json
@@ -23,15 +24,24 @@ class JsonLines:
     """Appends to a metrics file.
 
     Args:
-        path: the file; made if it is not there.
+        path: the file; made if it is not there. Its last line is whole, see `cut_back`.
     """
 
     def __init__(self, path: Path) -> None:
+        written = path.read_bytes() if path.exists() else b""
+        self._start = written[:-1].rfind(b"\n") + 1
+        self._row: dict[str, Value] = json.loads(written[self._start :] or b"{}")
         self._file = path.open("a", buffering=1, encoding="utf-8")
 
     def write(self, step: int, values: Mapping[str, Value]) -> None:
-        """One line: {"step": step, **values}."""
-        self._file.write(dumps({"step": step, **values}) + "\n")
+        """One line: {"step": step, **values}; where the last line is this step's, it takes the values in."""
+        if self._row.get("step") == step:
+            self._file.truncate(self._start)
+        else:
+            self._row = {"step": step}
+        self._row |= values
+        self._start = self._file.seek(0, os.SEEK_END)
+        self._file.write(dumps(self._row) + "\n")
 
     def close(self) -> None:
         """Close the file."""

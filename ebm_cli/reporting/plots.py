@@ -67,20 +67,6 @@ def final_figure(
     return samples_figure(samples if samples is not None else data.held_out(n_rows), data.held_out(n_rows))
 
 
-def final_figures(
-    energy: EnergyFn,
-    data: Dataset,
-    samples: Tensor | None = None,
-    log_z: float | None = None,
-    results: Mapping[str, Value] | None = None,
-    n_rows: int = 10_000,
-) -> dict[str, "Figure"]:
-    """The panels of `final_figure` one by one, for TensorBoard: name → figure. Empty where it has no panels."""
-    if math.prod(data.shape) != 2:
-        return {}
-    return {name: _tiled([[draw]]) for name, draw in panels(energy, data, samples, log_z, results, n_rows).items()}
-
-
 def panels(
     energy: EnergyFn,
     data: Dataset,
@@ -89,7 +75,7 @@ def panels(
     results: Mapping[str, Value] | None,
     n_rows: int,
 ) -> dict[str, Callable[["Axes"], None]]:
-    """The panels of a model in two dimensions: name → what draws it."""
+    """The panels of `final_figure` for a model in two dimensions: name → what draws it."""
     results = results or {}
     rows = _numpy(data.held_out(n_rows)).reshape(-1, 2)
     view = _view(rows)
@@ -195,15 +181,20 @@ def samples_figure(samples: Tensor, data: Tensor | None = None) -> "Figure":
     return _pair_figure(points, rows)
 
 
-def save(figure: "Figure", path: Path) -> None:
-    """Write a figure as PNG, 150 dots an inch."""
-    figure.savefig(path, dpi=150, facecolor="white")
+def save(figure: "Figure", path: Path) -> Array:
+    """Write a figure as PNG; its pixels, so that it need not be drawn again for TensorBoard."""
+    from matplotlib.image import imsave
+
+    image = pixels(figure)
+    imsave(path, image)
+    return image
 
 
 def pixels(figure: "Figure") -> Array:
-    """A figure as an RGB image [height, width, 3], uint8."""
+    """A figure as an RGB image [height, width, 3], uint8, at 150 dots an inch."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
 
+    figure.set_dpi(150)
     canvas = FigureCanvasAgg(figure)
     canvas.draw()  # type: ignore[no-untyped-call]
     return np.asarray(canvas.buffer_rgba())[..., :3].copy()  # type: ignore[no-untyped-call]

@@ -5,16 +5,12 @@ A scalar costs about 0.05 ms: write at intervals, not every step.
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from torch.utils.tensorboard import SummaryWriter
 from torch.utils.tensorboard.summary import hparams as hparams_summaries
 
 from ebm_cli.reporting.jsonl import Value
-from ebm_cli.reporting.plots import pixels
-
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
+from ebm_cli.reporting.plots import Array
 
 
 class TensorBoard:
@@ -35,9 +31,9 @@ class TensorBoard:
             if isinstance(value, int | float) and not isinstance(value, bool):
                 self._writer.add_scalar(key, value, step)
 
-    def figure(self, name: str, figure: "Figure", step: int) -> None:
-        """A picture, as PNG."""
-        self._writer.add_image(name, pixels(figure), step, dataformats="HWC")
+    def image(self, name: str, pixels: Array, step: int) -> None:
+        """A picture: RGB [height, width, 3], uint8."""
+        self._writer.add_image(name, pixels, step, dataformats="HWC")
 
     def text(self, name: str, text: str, step: int = 0) -> None:
         """A text, shown as it is: the run's config, for instance."""
@@ -51,9 +47,9 @@ class TensorBoard:
         sweep over methods, which have different settings, shows them all.
         """
         shown = {key: "null" if value is None else value for key, value in params.items()}
-        _, start, end = hparams_summaries(shown, {})  # type: ignore[no-untyped-call]
+        _, start, end = hparams_summaries(shown, {})
         for summary in (start, end):
-            self._writer._get_file_writer().add_summary(summary)  # type: ignore[no-untyped-call]
+            self._writer._get_file_writer().add_summary(summary)
 
     def flush(self) -> None:
         """Put everything written so far on disk."""

@@ -39,6 +39,13 @@ class State(NamedTuple):
     aux: dict[str, Tensor]
 
 
+class Cost(NamedTuple):
+    """Evaluations of a chain: of the energy alone, and of its gradient (which comes with the energy)."""
+
+    energy: int = 0
+    grad: int = 0
+
+
 class Info(NamedTuple):
     """What happened in a step (or, from the loops, on average over their steps), per chain [B].
 
@@ -70,10 +77,9 @@ class Kernel(ABC):
     def __post_init__(self) -> None:
         require_positive(step_size=self.step_size, temperature=self.temperature)
 
-    @property
-    def gradients_per_step(self) -> int:
-        """Evaluations of ∇E for a chain's step; where the state caches ∇E, its start costs one more."""
-        return 1
+    def evaluations(self, n_steps: int) -> Cost:
+        """What `run` evaluates in n_steps ≥ 1 of one chain; a state that caches ∇E has evaluated it at the start too."""
+        return Cost(grad=n_steps + 1)
 
     @abstractmethod
     def init(self, energy: EnergyFn, x: Tensor, rng: torch.Generator) -> State:

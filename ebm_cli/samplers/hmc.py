@@ -13,7 +13,18 @@ import torch
 from torch import Tensor
 
 from ebm_cli.derivatives import value_and_grad
-from ebm_cli.samplers.base import EnergyFn, Info, Kernel, State, accept_reject, energy_of, grad_of, inner, normal_like
+from ebm_cli.samplers.base import (
+    Cost,
+    EnergyFn,
+    Info,
+    Kernel,
+    State,
+    accept_reject,
+    energy_of,
+    grad_of,
+    inner,
+    normal_like,
+)
 
 
 @dataclass(frozen=True)
@@ -47,9 +58,8 @@ class HMC(Kernel):
         if self.n_leapfrog < 1:
             raise ValueError(f"n_leapfrog must be >= 1, got {self.n_leapfrog}")
 
-    @property
-    def gradients_per_step(self) -> int:
-        return self.n_leapfrog
+    def evaluations(self, n_steps: int) -> Cost:
+        return Cost(grad=n_steps * self.n_leapfrog + 1)
 
     def init(self, energy: EnergyFn, x: Tensor, rng: torch.Generator) -> State:
         return State(x.detach(), *value_and_grad(energy, x), {})

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from ebm_cli.derivatives import value_and_grad
-from ebm_cli.samplers.base import EnergyFn, Info, Kernel, State, normal_like, require_positive
+from ebm_cli.samplers.base import Cost, EnergyFn, Info, Kernel, State, normal_like, require_positive
 
 
 @dataclass(frozen=True)
@@ -52,6 +52,9 @@ class Langevin(Kernel):
             require_positive(clamp_grad=self.clamp_grad)
         if self.clamp_sample is not None:
             require_positive(clamp_sample=self.clamp_sample)
+
+    def evaluations(self, n_steps: int) -> Cost:
+        return Cost(grad=n_steps)
 
     def init(self, energy: EnergyFn, x: Tensor, rng: torch.Generator) -> State:
         return State(x.detach(), None, None, {})

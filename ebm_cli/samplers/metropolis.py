@@ -10,7 +10,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from ebm_cli.samplers.base import EnergyFn, Info, Kernel, State, accept_reject, energy_of, normal_like
+from ebm_cli.samplers.base import Cost, EnergyFn, Info, Kernel, State, accept_reject, energy_of, normal_like
 
 
 @dataclass(frozen=True)
@@ -37,9 +37,8 @@ class Metropolis(Kernel):
     step_size: float = 0.25
     target_accept: ClassVar[float | None] = 0.234
 
-    @property
-    def gradients_per_step(self) -> int:
-        return 0
+    def evaluations(self, n_steps: int) -> Cost:
+        return Cost(energy=n_steps + 1)
 
     def init(self, energy: EnergyFn, x: Tensor, rng: torch.Generator) -> State:
         return State(x.detach(), _value(energy, x), None, {})

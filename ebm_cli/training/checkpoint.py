@@ -1,8 +1,8 @@
 """Checkpoints: one file that holds all of a run's state, written whole or not at all, read only when it is sound.
 
-A file is written under a temporary name beside its target, flushed to the disk, and renamed: a kill at any moment leaves the old
-file or the new one. It is read with the checksums of its zip archive verified first (torch.load alone takes most flipped bits for
-good), and with `weights_only=True`: nothing in it is executed.
+A file is written under a temporary name beside its target, flushed to the disk, and renamed: a kill at any moment
+leaves the old file or the new one. It is read with the checksums of its zip archive verified first (torch.load alone
+takes most flipped bits for good), and with `weights_only=True`: nothing in it is executed.
 """
 
 import os
@@ -33,7 +33,7 @@ def save(path: Path, state: dict[str, Any]) -> None:
             torch.save({"format": FORMAT, **state}, file)
             file.flush()
             os.fsync(file.fileno())
-        os.replace(temporary, path)
+        temporary.replace(path)
     except BaseException:
         temporary.unlink(missing_ok=True)
         raise
@@ -53,7 +53,7 @@ def link(source: Path, target: Path) -> None:
         os.link(source, temporary)
     except OSError:
         temporary.write_bytes(source.read_bytes())
-    os.replace(temporary, target)
+    temporary.replace(target)
 
 
 def locate(path: str | Path, which: Which = "last") -> Path:
@@ -97,11 +97,22 @@ def read(path: Path, device: str | torch.device = "cpu") -> dict[str, Any]:
     if not isinstance(state, dict) or "format" not in state:
         raise UserError(f"checkpoint={path}: not a checkpoint of ebm")
     if not isinstance(state["format"], int) or state["format"] > FORMAT:
-        raise UserError(f"checkpoint={path}: written by a later version (format {state['format']}); this one reads {FORMAT}")
+        raise UserError(
+            f"checkpoint={path}: written by a later version (format {state['format']}); this one reads {FORMAT}"
+        )
     missing = [key for key in ("config", "step", "energy", "ema", "method", "dataset", "versions") if key not in state]
     if missing:
         raise UserError(f"checkpoint={path}: incomplete, it has no {', '.join(missing)}")
     return state
+
+
+def not_finite(state: Any, path: str = "") -> str | None:
+    """The name of the first tensor in a state that holds a number that is not finite; None where all are sound."""
+    if isinstance(state, torch.Tensor):
+        return None if bool(torch.isfinite(state).all()) else path
+    entries = state.items() if isinstance(state, dict) else enumerate(state) if isinstance(state, list) else ()
+    names = (not_finite(value, f"{path}.{key}" if path else str(key)) for key, value in entries)
+    return next((name for name in names if name is not None), None)
 
 
 def prune(folder: Path, keep: int) -> None:

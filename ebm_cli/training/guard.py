@@ -11,7 +11,7 @@ class Diverged(Exception):
 
     def __init__(self, step: int, what: str) -> None:
         super().__init__(
-            f"diverged at step {step}: the {what} is not finite; lower optimizer.lr or sampler.step_size, or clip_grad_norm"
+            f"diverged at step {step}: {what} is not finite; lower optimizer.lr or sampler.step_size, or clip_grad_norm"
         )
         self.step = step
 
@@ -45,6 +45,4 @@ class Guard:
         if not bad.any():
             return None
         row = int(bad.any(1).nonzero()[0])
-        return Diverged(self._first + row, "loss" if bad[row, 0] else "gradient")
-
-
+        return Diverged(self._first + row, "the loss" if bad[row, 0] else "the gradient")

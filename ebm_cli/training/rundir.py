@@ -7,6 +7,8 @@ import signal
 import socket
 import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import datetime
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -19,19 +21,24 @@ StateName = Literal["running", "finished", "interrupted", "diverged", "failed"]
 PACKAGES = ("ebm-cli", "torch", "hydra-core", "numpy")
 
 
-class Interrupted(Exception):
-    """A signal asked the run to stop; it did, after a checkpoint. Exit code 128 + the signal's number."""
+class Interrupted(KeyboardInterrupt):
+    """A signal asked the run to stop, and with it a sweep. Exit code 128 + the signal's number."""
 
-    def __init__(self, number: int, step: int) -> None:
-        super().__init__(f"interrupted by {signal.Signals(number).name} at step {step}; a checkpoint was written")
+    def __init__(self, number: int, where: str = "") -> None:
+        super().__init__(f"interrupted by {signal.Signals(number).name}{where}")
         self.exit_code = 128 + number
 
 
 def write_json(path: Path, value: Any) -> None:
-    """Write JSON atomically: a reader sees the old file or the new one."""
+    """Write JSON atomically: a reader sees the old file or the new one.
+
+    Raises:
+        ValueError: a number is not finite, which JSON cannot say.
+    """
+    text = json.dumps(value, indent=2, allow_nan=False)
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    temporary.write_text(json.dumps(value, indent=2) + "\n", encoding="utf-8")
-    os.replace(temporary, path)
+    temporary.write_text(text + "\n", encoding="utf-8")
+    temporary.replace(path)
 
 
 def read_status(path: Path) -> dict[str, Any] | None:
@@ -89,9 +96,10 @@ class RunDirectory:
         self._status["step"] = step
         write_json(self.path / "status.json", self._status)
 
-    def end(self, state: StateName, step: int, reason: str | None = None) -> None:
-        """Say how the run ended."""
-        self._status |= {"state": state, "step": step, "ended": _now(), "reason": reason}
+    def end(self, state: StateName, step: int | None = None, reason: str | None = None) -> None:
+        """Say how the run ended; without a step, where it was when it began."""
+        reached = self._status["step"] if step is None else step
+        self._status |= {"state": state, "step": reached, "ended": _now(), "reason": reason}
         write_json(self.path / "status.json", self._status)
 
     def close(self) -> None:
@@ -101,20 +109,35 @@ class RunDirectory:
     def __enter__(self) -> "RunDirectory":
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         self.close()
 
 
 class Signals:
-    """Inside the block SIGINT and SIGTERM are noted, not obeyed: the loop ends after its step. A second one ends it at once."""
+    """Inside the block SIGINT and SIGTERM raise `Interrupted`; while they are `deferred`, the first one is noted alone.
+
+    So the loop can end after its step, with a checkpoint.
+    """
 
     def __init__(self) -> None:
         self.received: int | None = None
+        self._deferred = False
         self._before: dict[int, Any] = {}
 
+    @contextmanager
+    def deferred(self) -> Iterator[None]:
+        """Inside this block a signal is noted in `received`; a second one is obeyed at once."""
+        self._deferred = True
+        try:
+            yield
+        finally:
+            self._deferred = False
+
     def _note(self, number: int, frame: FrameType | None) -> None:
-        if self.received is not None:
-            raise KeyboardInterrupt
+        if self.received is not None or not self._deferred:
+            raise Interrupted(number)
         self.received = number
 
     def __enter__(self) -> "Signals":
@@ -126,7 +149,9 @@ class Signals:
                 break
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         for number, handler in self._before.items():
             signal.signal(number, handler)
 

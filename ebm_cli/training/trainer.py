@@ -1,7 +1,7 @@
 """The loop's one step, for every method: ask for a loss, move the player whose turn it is.
 
-The trainer knows no method. It holds one optimizer and one schedule a player, the moving average, and every generator; the
-union of their states is the checkpoint, and training from it continues bit for bit.
+The trainer knows no method. It holds one optimizer and one schedule a player, the moving average, and every generator;
+the union of their states is the checkpoint, and training from it continues bit for bit.
 """
 
 from collections.abc import Callable, Iterable
@@ -59,7 +59,9 @@ class Trainer:
         self._players = method.players(energy)
         rates = method.learning_rates()
         self._optimizers = {
-            name: make_optimizer(parameters, rates.get(name)) for name, parameters in self._players.items() if parameters
+            name: make_optimizer(parameters, rates.get(name))
+            for name, parameters in self._players.items()
+            if parameters
         }
         self._make_schedule = make_schedule
         self._schedules = self._fresh_schedules()
@@ -97,8 +99,8 @@ class Trainer:
         for name, optimizer in self._optimizers.items():
             optimizer.zero_grad()
             schedules[name] = self._make_schedule(optimizer)
-            # A step without gradients moves nothing; it tells torch's schedules that they do not run ahead of an optimizer
-            # whose player has not had a turn yet.
+            # A step without gradients moves nothing; it tells torch's schedules that they do not run ahead of an
+            # optimizer whose player has not had a turn yet.
             optimizer.step()
         return schedules
 
@@ -119,8 +121,8 @@ class Trainer:
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Continue from `state`.
 
-        Schedules are built for this run's length and replayed to the step, not loaded: for the same length that gives the
-        same numbers, and a run that is continued for longer follows its longer schedule.
+        Schedules are built for this run's length and replayed to the step, not loaded: for the same length that gives
+        the same numbers, and a run that is continued for longer follows its longer schedule.
         """
         self.step = int(state["step"])
         self.energy.load_state_dict(state["energy"])
@@ -137,5 +139,3 @@ class Trainer:
         self.batches.load_state_dict(state["batches"])
         self.rng.set_state(state["rng"].cpu())
         self.evaluations = Evaluations(*state["evaluations"])
-
-
