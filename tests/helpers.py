@@ -16,8 +16,12 @@ from ebm_cli.training.trainer import Trainer
 TINY = ("energy.width=8", "batch_size=16", "log_every=1", "eval.n_samples=20", "eval.burn_in=4")
 """A run of milliseconds, of any method."""
 
-CHEAP = {"method.k": 2, "method.buffer_size": 64, "method.fit_steps": 3, "method.n_grid": 8, "method.turn_every": 2}
-"""What makes a method cheap, where it has such a key."""
+CHEAP = {"method.k": 2, "method.buffer_size": 64, "method.fit_steps": 3, "method.n_grid": 8}
+CHEAP |= {"method.turn_every": 2, "method.threshold": 0.501}
+"""What makes a method cheap, and every player move within a few steps, where it has such a key."""
+
+FAST = (*TINY, "dataset=gaussian", "dataset.density.dim=3")
+"""A run with the cheapest evaluation: in three dimensions there is no grid."""
 
 METHODS = sorted(path.stem for path in (REPO / "conf" / "method").glob("*.yaml"))
 

@@ -1,4 +1,4 @@
-"""Layer rules equal autograd: values, gradients, directional second derivatives, Laplacians, and their parameter gradients."""
+"""Layer rules equal autograd: values, gradients, second derivatives, Laplacians, all in the parameters too."""
 
 import pytest
 import torch

@@ -52,8 +52,14 @@ def test_one_energy_a_point(cls: type[MLP], shape: tuple[int, ...]) -> None:
 
 @pytest.mark.parametrize(
     ("cls", "name", "value"),
-    [(MLP, "width", 0), (MLP, "depth", 0), (MLP, "base", -0.1), (ResidualMLP, "width", 0), (ResidualMLP, "depth", 0)]
-    + [(Quadratic, "precision", 0.0)],
+    [
+        (MLP, "width", 0),
+        (MLP, "depth", 0),
+        (MLP, "base", -0.1),
+        (ResidualMLP, "width", 0),
+        (ResidualMLP, "depth", 0),
+        (Quadratic, "precision", 0.0),
+    ],
 )
 def test_constructors_name_what_they_refuse(cls: type[MLP], name: str, value: float) -> None:
     with pytest.raises(ValueError, match=rf"^{name} must be .*got {value}"):

@@ -84,7 +84,7 @@ def test_sm_is_the_written_formula() -> None:
 def test_ssm_over_all_sign_vectors_averages_to_sm_exactly(
     variance_reduction: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The 2^D sign vectors are the whole law of a Rademacher v: over all of them the estimator's mean is the exact loss."""
+    """The 2^D sign vectors are the whole law of a Rademacher v: the estimator's mean over them is the exact loss."""
     energy, x = mlp(shape=(3,)), correlated()[:20]
     signs = torch.tensor(list(itertools.product((-1.0, 1.0), repeat=3)), dtype=torch.float64)
     monkeypatch.setitem(
@@ -187,7 +187,7 @@ def cd_slope(method: CD, precision: float, x: Tensor) -> float:
 
 
 def tolerance(v: float, n: int) -> float:
-    """Five standard errors of ½(mean x⁺² − mean x⁻²), the two sides taken as independent (they are correlated: less)."""
+    """Five standard errors of ½(mean x⁺² − mean x⁻²) for independent sides; correlated ones have less."""
     return 5 * 0.5 * math.sqrt(2 * 2 * v**2 / n)
 
 
@@ -247,7 +247,7 @@ def test_energy_regularisation_adds_the_squares() -> None:
 
 @pytest.mark.parametrize("nu", [1.0, 3.0])
 def test_nce_loss_at_the_truth_is_the_jensen_shannon_bound(nu: float) -> None:
-    """Where p_θ = p_data = q the classifier knows nothing: L = log(1 + 1/ν)·… in closed form, and the gradient is zero."""
+    """Where p_θ = q the classifier knows nothing: L = log(1 + ν) + ν log(1 + 1/ν), whatever the data are."""
     x = torch.randn(5000, 2, generator=rng(), dtype=torch.float64)
     noise = Gaussian(x)
     energy = gaussian_energy(torch.linalg.inv(noise.factor @ noise.factor.T), noise.mean)
@@ -351,23 +351,38 @@ def test_fce_flow_minimises_what_the_energy_maximises_through_its_samples() -> N
     torch.testing.assert_close(theirs.loss, -mine.loss)
     grads = torch.autograd.grad(theirs.loss, fce.players(energy)["flow"], retain_graph=True)
     eps, first = 1e-6, fce.players(energy)["flow"][0]
+
+    def value() -> float:
+        out = fce.loss(energy, x, rng(3))
+        return float(out.loss.detach()) * (1 if out.player == "flow" else -1)
+
     with torch.no_grad():
         first[0, 0] += eps
-        up = float(fce.loss(energy, x, rng(3)).loss.detach())
+        up = value()
         first[0, 0] -= 2 * eps
-        down = float(fce.loss(energy, x, rng(3)).loss.detach())
+        down = value()
     # The whole derivative, through the samples too.
     assert float(grads[0][0, 0]) == pytest.approx((up - down) / (2 * eps), rel=1e-4, abs=1e-9)
 
 
-def test_fce_turns_go_by_the_accuracy_at_fixed_intervals() -> None:
+@pytest.mark.parametrize(
+    ("accuracies", "expected"),
+    [
+        ([0.5] * 12, "eeeeeeeeeeee"),
+        # Read at the steps 0, 3, 6 and 9 alone.
+        ([0.9, 0.5, 0.5] * 4, "fffeeefffeee"),
+        ([0.5, 0.9, 0.9] * 4, "eeeeeeeeeeee"),
+        ([0.5, 0.5, 0.5, 0.9, 0.9, 0.9] * 2, "eeefffeeefff"),
+    ],
+)
+def test_fce_turns_go_by_the_accuracy_at_fixed_intervals(accuracies: list[float], expected: str) -> None:
     x, energy = correlated()[:100, :2], mlp()
     fce = FCE(flow(), threshold=0.7, turn_every=3).double()
-    players = []
-    for step in range(9):
-        fce.accuracy.fill_(0.9 if step in (1, 2, 3) else 0.5)
-        players.append(fce.loss(energy, x, rng(step)).player)
-    assert players == ["energy"] * 3 + ["flow"] * 3 + ["energy"] * 3
+    players = ""
+    for step, accuracy in enumerate(accuracies):
+        fce.accuracy.fill_(accuracy)
+        players += fce.loss(energy, x, rng(step)).player[0]
+    assert players == expected
 
 
 def test_fce_players_are_disjoint_and_complete() -> None:
@@ -380,7 +395,7 @@ def test_fce_players_are_disjoint_and_complete() -> None:
 
 
 def test_fce_refuses_a_noise_that_cannot_learn() -> None:
-    with pytest.raises(ValueError, match="^noise must be a flow that can be trained"):
+    with pytest.raises(ValueError, match=r"^noise must be a flow that can be trained"):
         FCE(Gaussian(correlated()))
 
 
@@ -437,7 +452,7 @@ def test_mle_on_a_gaussian_is_the_sample_estimate() -> None:
 
 
 def test_mle_refuses_what_has_no_log_z() -> None:
-    with pytest.raises(ValueError, match="^energy MLP has no closed-form log Z"):
+    with pytest.raises(ValueError, match=r"^energy MLP has no closed-form log Z"):
         MLE((3,)).check(MLP((3,)))
     MLE((3,)).check(Quadratic((3,)))
     MLE((2,)).check(MLP((2,)))

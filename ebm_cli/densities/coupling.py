@@ -1,9 +1,9 @@
 """A compact normalising flow of affine couplings: the noise that learns in flow contrastive estimation.
 
-A coupling leaves half of the coordinates as they are and moves the other half by a scale and a shift computed from the first:
-its inverse and its Jacobian are as cheap as the map itself. So a sample and its log-density come out of one pass, which is what
-a training step of flow contrastive estimation needs. Source: Dinh, Sohl-Dickstein & Bengio (2017), "Density estimation using
-Real NVP", eq. 7–8.
+A coupling leaves half of the coordinates as they are and moves the other half by a scale and a shift computed from the
+first: its inverse and its Jacobian are as cheap as the map itself. So a sample and its log-density come out of one
+pass, which is what a training step of flow contrastive estimation needs. Source: Dinh, Sohl-Dickstein & Bengio (2017),
+"Density estimation using Real NVP", eq. 7–8.
 """
 
 import math
@@ -56,7 +56,8 @@ class CouplingFlow(Density):
         n_couplings: ≥ 2.
         width: hidden units of each coupling's network of two hidden layers, ≥ 1.
 
-    Cost: n_couplings small networks a pass, the same in both directions.  Raises: ValueError for a number out of its range.
+    Cost: n_couplings small networks a pass, the same in both directions.
+    Raises: ValueError for a number out of its range.
     """
 
     def __init__(self, shape: tuple[int, ...], n_couplings: int = 8, width: int = 64) -> None:

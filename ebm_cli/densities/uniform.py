@@ -9,7 +9,8 @@ from ebm_cli.densities.base import Density
 class Uniform(Density):
     """Constant density on the data's bounding box, each side stretched by `margin` of its length at both ends.
 
-    Outside the box log q = −∞: a classifier is then certain that the point is data. Choose a margin that covers held-out rows.
+    Outside the box log q = −∞: a classifier is then certain that the point is data. Choose a margin that covers
+    held-out rows.
 
     Args:
         data: reference rows [N, *shape] in standardised units.

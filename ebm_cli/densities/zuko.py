@@ -1,7 +1,7 @@
 """Normalising flows of the zuko library as a `Density`.
 
-Neural spline flows and masked autoregressive flows; the base noise is drawn here from the run's own generator and pushed through
-the library's transform, because torch.distributions draws from the global one.
+Neural spline flows and masked autoregressive flows; the base noise is drawn here from the run's own generator and
+pushed through the library's transform, because torch.distributions draws from the global one.
 """
 
 import math

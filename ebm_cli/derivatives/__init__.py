@@ -1,8 +1,8 @@
 """Derivatives of an energy: its gradient in x, directional second derivatives, and the exact Laplacian.
 
 Every sampler and every score-matching method takes its derivatives here. An energy whose layers all have a rule (see
-`rules`) is differentiated by them, which is several times faster than autograd; any other callable goes through autograd with
-the same result.
+`rules`) is differentiated by them, which is several times faster than autograd; any other callable goes through
+autograd with the same result.
 """
 
 from collections.abc import Callable
@@ -91,8 +91,9 @@ def directional(
 def laplacian(energy: EnergyFn, x: Tensor) -> tuple[Tensor, Tensor]:
     """∇f(x) and the exact Laplacian tr ∇²f(x), differentiable in the parameters.
 
-    Where a network's first layer is linear and narrower than D, its Hessian lives in the row space of that layer's weight: the
-    directions are an orthonormal basis of that space, and the trace stays exact (Li et al. 2023, section on low rank).
+    Where a network's first layer is linear and narrower than D, its Hessian lives in the row space of that layer's
+    weight: the directions are an orthonormal basis of that space, and the trace stays exact (Li et al. 2023, section on
+    low rank).
 
     Shapes: x [B, *D] → [B, *D], [B].  Cost: about min(D, width) + 2 forward passes, and their backward.
     """

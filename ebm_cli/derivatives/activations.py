@@ -1,7 +1,8 @@
 """Closed-form derivatives of the smooth activations, to third order.
 
-The forward Laplacian needs σ, σ' and σ'' in its forward pass, and σ''' in its backward pass. With s the logistic function and
-q = s(1 − s), its derivatives are s' = q, s'' = q(1 − 2s), s''' = q(1 − 6q); from σ = a·s follows σ⁽ⁿ⁾ = a s⁽ⁿ⁾ + n s⁽ⁿ⁻¹⁾.
+The forward Laplacian needs σ, σ' and σ'' in its forward pass, and σ''' in its backward pass. With s the logistic
+function and q = s(1 − s), its derivatives are s' = q, s'' = q(1 − 2s), s''' = q(1 − 6q); from σ = a·s follows
+σ⁽ⁿ⁾ = a s⁽ⁿ⁾ + n s⁽ⁿ⁻¹⁾.
 """
 
 import math

@@ -1,15 +1,16 @@
 """Layer rules: how value, gradient, and second-order directional derivatives pass through a network.
 
-One sweep over the layers carries, from input to output, a `Jet`: the value h, K directional derivatives J_k = ∂h·v_k, and the
-sum of second derivatives L = Σ_k v_kᵀ∇²h v_k,
+One sweep over the layers carries, from input to output, a `Jet`: the value h, K directional derivatives J_k = ∂h·v_k,
+and the sum of second derivatives L = Σ_k v_kᵀ∇²h v_k,
 
     linear       h ← W h + b     J ← W J       L ← W L
     elementwise  h ← σ(h)        J ← σ'(h) J   L ← σ'(h) L + σ''(h) Σ_k J_k²
 
-and returns with it the way back: a function that maps ∂f/∂(output) to ∂f/∂(input), which gives ∇f. With v the basis of R^D the
-last L is the exact Laplacian (Li et al. 2023, "Forward Laplacian", arXiv:2307.08214); with random directions it is the vᵀ∇²f v of
-sliced score matching; with no directions (K = 0) the sweep is a value and a gradient, which is what a chain needs. Under grad mode
-everything is differentiable in the parameters, so one backward pass trains through all of it.
+and returns with it the way back: a function that maps ∂f/∂(output) to ∂f/∂(input), which gives ∇f. With v the basis of
+R^D the last L is the exact Laplacian (Li et al. 2023, "Forward Laplacian", arXiv:2307.08214); with random directions it
+is the vᵀ∇²f v of sliced score matching; with no directions (K = 0) the sweep is a value and a gradient, which is what a
+chain needs. Under grad mode everything is differentiable in the parameters, so one backward pass trains through all of
+it.
 
 A module of our own takes part by deriving from `Differentiable`.
 """
@@ -31,8 +32,8 @@ Pullback = Callable[[Tensor], Tensor]
 class Jet(NamedTuple):
     """Second-order Taylor coefficients along K directions.
 
-    Shapes: value [B, n]; first [K, B, n] or [K, 1, n] where it is the same for the whole batch, None for K = 0; second [B, n],
-    None for 0.
+    Shapes: value [B, n]; first [K, B, n] or [K, 1, n] where it is the same for the whole batch, None for K = 0; second
+    [B, n], None for 0.
     """
 
     value: Tensor
@@ -49,7 +50,7 @@ class Differentiable(ABC):
 
 
 def supports(module: object) -> bool:
-    """Whether every part of the module has a rule. Hooks could change what a layer computes: a module with one has none."""
+    """Whether every part of the module has a rule. Hooks could change what a layer computes: with one it has none."""
     if not isinstance(module, nn.Module) or module._forward_hooks or module._forward_pre_hooks:
         return False
     kind = type(module)
@@ -101,7 +102,8 @@ def _elementwise(module: nn.Module, jet: Jet) -> tuple[Jet, Pullback]:
     if tower is None:
         raise TypeError(f"no derivative rule for {type(module).__name__}; ask supports() first")
     if jet.first is not None:
-        value, slope, first, second = _ElementwiseJet.apply(jet.value, jet.first, jet.second, tower)  # type: ignore[no-untyped-call]
+        out = _ElementwiseJet.apply(jet.value, jet.first, jet.second, tower)  # type: ignore[no-untyped-call]
+        value, slope, first, second = out
         return Jet(value, first, second), lambda g: g * slope
     if torch.is_grad_enabled():
         value, slope = _ValueAndSlope.apply(jet.value, tower)  # type: ignore[no-untyped-call]

@@ -1,7 +1,7 @@
 """The abstractions of this folder: a scalar function of a point, and the one made of a network.
 
-p_θ(x) = exp(−f_θ(x)) / Z(θ): low energy is likely. A bare network does not promise that Z is finite (a network that grows
-slower than log‖x‖ in one direction has none), so network energies add a wide Gaussian base, ½ κ‖x‖².
+p_θ(x) = exp(−f_θ(x)) / Z(θ): low energy is likely. A bare network does not promise that Z is finite (a network that
+grows slower than log‖x‖ in one direction has none), so network energies add a wide Gaussian base, ½ κ‖x‖².
 """
 
 from abc import ABC, abstractmethod
@@ -84,7 +84,8 @@ class NetworkEnergy(Energy, Differentiable):
         first = self.network[0] if isinstance(self.network, nn.Sequential) else None
         if not isinstance(first, nn.Linear) or first.out_features >= first.in_features:
             return None
-        # The trace of WᵀAW and its derivative in W involve W only through its products with the row space: Q is a constant.
+        # The trace of WᵀAW and its derivative in W involve W only through its products with the row space: Q is a
+        # constant.
         q = torch.linalg.qr(first.weight.detach().T).Q
         outside = torch.as_tensor(self.base * (first.in_features - first.out_features), dtype=q.dtype, device=q.device)
         return q.T, outside

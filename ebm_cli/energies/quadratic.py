@@ -12,8 +12,8 @@ from ebm_cli.energies.base import Energy
 class Quadratic(Energy, Differentiable):
     """f(x) = ½ (x − μ)ᵀP(x − μ), with μ and the symmetric P trained; log Z = ½ (D log 2π − log det P).
 
-    P is a symmetrised free matrix, so that methods which do not need Z (score matching, noise contrastive estimation with its
-    own log Z) have the estimators of the literature; `log_z` is None while P is not positive definite.
+    P is a symmetrised free matrix, so that methods which do not need Z (score matching, noise contrastive estimation
+    with its own log Z) have the estimators of the literature; `log_z` is None while P is not positive definite.
 
     Args:
         shape: shape of one point; points are flattened.

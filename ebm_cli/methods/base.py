@@ -1,8 +1,9 @@
 """The abstraction of this folder: an objective that trains an energy without its partition function.
 
-A method declares its *players*, sets of parameters with one optimizer each, and every call of `loss` returns one loss and the
-player whose turn it is; the loop steps that player. Chains, flows and replay buffers are buffers and sub-modules of the method:
-checkpoint and resume need no case of their own. The number of evaluations that a step cost comes with its loss.
+A method declares its *players*, sets of parameters with one optimizer each, and every call of `loss` returns one loss
+and the player whose turn it is; the loop steps that player. Chains, flows and replay buffers are buffers and
+sub-modules of the method: checkpoint and resume need no case of their own. The number of evaluations that a step cost
+comes with its loss.
 """
 
 from abc import ABC, abstractmethod
@@ -69,11 +70,12 @@ class Method(nn.Module, ABC):
 def require_smooth(energy: Energy) -> None:
     """Refuse an energy whose Hessian is zero almost everywhere.
 
-    Score matching's objective contains tr ∇²f; a piecewise linear activation makes it vanish, and what is minimised is ‖∇f‖² alone.
+    Score matching's objective contains tr ∇²f; a piecewise linear activation makes it vanish, and what is minimised is
+    ‖∇f‖² alone.
     """
     for module in energy.modules():
         if isinstance(module, PIECEWISE_LINEAR):
             raise ValueError(
-                f"energy has a {type(module).__name__} activation: its Hessian is zero almost everywhere, so score matching "
-                "learns nothing from it; choose a smooth one (silu, softplus, tanh, gelu)"
+                f"energy has a {type(module).__name__} activation: its Hessian is zero almost everywhere, so score "
+                "matching learns nothing from it; choose a smooth one (silu, softplus, tanh, gelu)"
             )

@@ -2,10 +2,11 @@
 
     ∇L = E_data[∇f] − E_model[∇f]
 
-The model's rows come from k steps of a Markov chain that targets exp(−f), started at the data (CD-k), at noise, or where the last
-step's chains ended (persistent: a replay buffer with occasional restarts). Chains that are too short, or too coarse, bias the
-result: with ULA of step ε on N(0, v), CD learns the precision (1 − √(1 − 2ε/v))/ε instead of 1/v.
-Sources: Hinton (2002); Tieleman (2008), persistent chains; Du & Mordatch (2019), replay buffer and energy regularisation.
+The model's rows come from k steps of a Markov chain that targets exp(−f), started at the data (CD-k), at noise, or
+where the last step's chains ended (persistent: a replay buffer with occasional restarts). Chains that are too short, or
+too coarse, bias the result: with ULA of step ε on N(0, v), CD learns the precision (1 − √(1 − 2ε/v))/ε and not 1/v.
+Sources: Hinton (2002); Tieleman (2008), persistent chains; Du & Mordatch (2019), replay buffer and energy
+regularisation.
 """
 
 from typing import Literal
@@ -43,7 +44,7 @@ class CD(Method):
         shape: tuple[int, ...],
         sampler: Kernel,
         noise: Density,
-        k: int = 20,
+        k: int = 5,
         start: Literal["data", "noise", "persistent"] = "data",
         buffer_size: int = 10_000,
         restart: float = 0.05,

@@ -4,8 +4,8 @@ With ν noise rows to a data row, the probability that x is data is p_θ/(p_θ +
 
     h(x) = −f(x) − log Z − log q(x) − log ν
 
-and the loss is the logistic one,  L = E_data softplus(−h) + ν E_q softplus(h).  `log Z` is a trained number: at the optimum
-p_θ = p_data, and it is the log of the true integral. Source: Gutmann & Hyvärinen (2012), JMLR 13, eq. 8–10.
+and the loss is the logistic one,  L = E_data softplus(−h) + ν E_q softplus(h).  `log Z` is a trained number: at the
+optimum p_θ = p_data, and it is the log of the true integral. Source: Gutmann & Hyvärinen (2012), JMLR 13, eq. 8–10.
 """
 
 from typing import NamedTuple

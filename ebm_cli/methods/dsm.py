@@ -4,8 +4,8 @@ For x̃ = x + σε the score of the blurred density at x̃ is E[(x − x̃)/σ²
 
     L(θ) = E_x E_ε[ ½ ‖σ ∇f(x̃) − ε‖² ]
 
-is minimal where −∇f is the score of p_data ∗ N(0, σ²I): it learns the *blurred* density, never the sharp one, and needs no second
-derivative. Source: Vincent (2011), "A connection between score matching and denoising autoencoders", eq. 9.
+is minimal where −∇f is the score of p_data ∗ N(0, σ²I): it learns the *blurred* density, never the sharp one, and needs
+no second derivative. Source: Vincent (2011), "A connection between score matching and denoising autoencoders", eq. 9.
 """
 
 import torch

@@ -3,10 +3,10 @@
     min over the flow α, max over the energy θ and log Z of
     V = E_data log[ p_θ/(p_θ + q_α) ] + E_{q_α} log[ q_α/(p_θ + q_α) ]
 
-With a frozen q this is noise contrastive estimation at ν = 1 (the loss here is −V); the flow's step minimises the same V with
-reparameterised samples, the energy's parameters frozen. The better the flow, the closer the noise is to the data, and the less
-the energy's estimate wastes on easy noise. Source: Gao, Nijkamp, Kingma, Xu, Dai & Wu (2020), "Flow contrastive estimation of
-energy-based models", eq. 9–11 and Algorithm 1.
+With a frozen q this is noise contrastive estimation at ν = 1 (the loss here is −V); the flow's step minimises the same
+V with reparameterised samples, the energy's parameters frozen. The better the flow, the closer the noise is to the
+data, and the less the energy's estimate wastes on easy noise. Source: Gao, Nijkamp, Kingma, Xu, Dai & Wu (2020), "Flow
+contrastive estimation of energy-based models", eq. 9–11 and Algorithm 1.
 """
 
 import torch
@@ -21,15 +21,17 @@ from ebm_cli.methods.classification import classify
 class FCE(Method):
     """Two players, "energy" (f and log Z) and "flow", take turns by the classifier's accuracy.
 
-    While the classifier is right less often than `threshold`, the energy learns; above it, the flow does. The flow starts as its
-    wide base and not fitted to the data: an energy that is first compared with a narrow noise keeps the mass that it has where
-    neither noise nor data are. The accuracy is a running
-    mean on the device and is read every `turn_every` steps, so that the loop never waits for it.
+    Below `threshold` the energy learns alone: it must first tell the two apart. Above it they alternate, because a flow
+    that cannot follow would otherwise keep every turn for itself. The accuracy is a running mean on the device and is
+    read once a turn, so that the loop does not wait for it at every step.
+
+    The flow starts as its wide base and not fitted to the data: an energy that is first compared with a narrow noise
+    keeps the mass that it has where neither noise nor data are.
 
     Args:
         noise: the flow q_α: a density with parameters and reparameterised samples.
         flow_lr: learning rate of the flow, > 0.
-        threshold: accuracy in (0.5, 1) above which it is the flow's turn.
+        threshold: accuracy in (0.5, 1) above which the flow has every other turn.
         turn_every: steps of a turn, ≥ 1.
         log_z: where the trained log Z starts, nats.
 
@@ -85,12 +87,13 @@ class FCE(Method):
 
     def loss(self, energy: Energy, x: Tensor, rng: torch.Generator) -> LossOutput:
         if self._step % self.turn_every == 0:
-            self._flow_turn = bool(self.accuracy > self.threshold)
+            self._flow_turn = not self._flow_turn and bool(self.accuracy > self.threshold)
         self._step += 1
         with torch.set_grad_enabled(self._flow_turn):
             y, log_q_y = self.flow.sample_with_log_prob(len(x), rng)
             log_q_x = self.flow.log_prob(x)
-        # Only this turn's player is differentiated (the loop names its parameters): the graph through the other stays intact.
+        # Only this turn's player is differentiated (the loop names its parameters): the graph through the other stays
+        # intact.
         h = -energy(torch.cat((x, y))) - self.log_z - torch.cat((log_q_x, log_q_y))
         value, accuracy = classify(h[: len(x)], h[len(x) :], 1.0)
         self.accuracy.lerp_(accuracy, 0.1)

@@ -2,13 +2,15 @@
 
     L(θ) = E_data[f(x)] + log Z(θ)
 
-log Z is the energy's own closed form where it has one. Elsewhere, in one and two dimensions, it is a quadrature whose nodes cover
-all of R^D: a regular grid t on the unit cube, mapped by the quantile function of the logistic distribution, x = s·log(t/(1 − t)),
+log Z is the energy's own closed form where it has one. Elsewhere, in one and two dimensions, it is a quadrature whose
+nodes cover all of R^D: a regular grid t on the unit cube, mapped by the quantile function of the logistic distribution,
+x = s·log(t/(1 − t)),
 
     Z ≈ mean_i exp(−f(x_i)) / π(x_i),     π the logistic density,
 
-so that an energy cannot hide mass outside a box. The grid is shifted at random in every step: peaks narrower than its spacing are
-seen on average, and the energy cannot fit the gaps between nodes (Cranley & Patterson 1976, randomised lattice rules).
+so that an energy cannot hide mass outside a box. The grid is shifted at random in every step: peaks narrower than its
+spacing are seen on average, and the energy cannot fit the gaps between nodes (Cranley & Patterson 1976, randomised
+lattice rules).
 """
 
 import math
@@ -29,11 +31,11 @@ class MLE(Method):
         n_grid: nodes a dimension, ≥ 8; in two dimensions n_grid² energies are evaluated a step.
         scale: s > 0 of the logistic map, in standardised units: half of the nodes lie within 1.1 s of the origin.
 
-    Cost: 1 energy a data row, and the grid's.  Raises: ValueError for a number out of its range, or an energy of three and more
-    dimensions without a closed form.
+    Cost: 1 energy a data row, and the grid's.
+    Raises: ValueError for a number out of its range, or an energy of three and more dimensions without a closed form.
     """
 
-    def __init__(self, shape: tuple[int, ...], n_grid: int = 64, scale: float = 1.0) -> None:
+    def __init__(self, shape: tuple[int, ...], n_grid: int = 32, scale: float = 1.0) -> None:
         super().__init__()
         if n_grid < 8:
             raise ValueError(f"n_grid must be >= 8, got {n_grid}")
@@ -47,8 +49,8 @@ class MLE(Method):
     def check(self, energy: Energy) -> None:
         if self.size > 2 and energy.log_z() is None:
             raise ValueError(
-                f"energy {type(energy).__name__} has no closed-form log Z, and a grid needs one or two dimensions, not {self.size}: "
-                "choose energy=quadratic, or another method"
+                f"energy {type(energy).__name__} has no closed-form log Z, and a grid needs one or two dimensions, "
+                f"not {self.size}: choose energy=quadratic, or another method"
             )
 
     def loss(self, energy: Energy, x: Tensor, rng: torch.Generator) -> LossOutput:

@@ -1,7 +1,8 @@
 """Noise contrastive estimation: learn the density by telling data from noise of known density.
 
-The classifier's log-odds contain the energy and a trained log Z (see `classification`); no chain is run and no derivative in x is
-taken. It works where the noise covers the data and is hard to tell from it. Source: Gutmann & Hyvärinen (2012), JMLR 13.
+The classifier's log-odds contain the energy and a trained log Z (see `classification`); no chain is run and no
+derivative in x is taken. It works where the noise covers the data and is hard to tell from it. Source: Gutmann &
+Hyvärinen (2012), JMLR 13.
 """
 
 import torch

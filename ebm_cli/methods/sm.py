@@ -1,7 +1,7 @@
 """Score matching: fit the score −∇f to the data's score without knowing it.
 
-The Fisher divergence ½ E_data‖∇log p_data − ∇log p_θ‖² contains the unknown score; integration by parts, with p_data·∇f → 0 at
-infinity, turns it into an expectation that data rows can estimate:
+The Fisher divergence ½ E_data‖∇log p_data − ∇log p_θ‖² contains the unknown score; integration by parts, with p_data·∇f
+→ 0 at infinity, turns it into an expectation that data rows can estimate:
 
     J(θ) = E_data[ ½‖∇f(x)‖² − tr ∇²f(x) ] + const
 

@@ -5,8 +5,8 @@ With directions v, E[v vᵀ] = I, the trace of the Hessian is E_v[vᵀ∇²f v]:
     J(θ) = E_data E_v[ ½ (v·∇f)² − vᵀ∇²f v ]            sliced score matching
     J(θ) = E_data E_v[ ½ ‖∇f‖²   − vᵀ∇²f v ]            with variance reduction: E_v[(v·∇f)²] = ‖∇f‖² is known
 
-The second is the exact score-matching loss with Hutchinson's estimator of the trace. Sources: Song, Garg, Shi & Ermon (2019),
-"Sliced score matching", eq. 7–9; Hutchinson (1989).
+The second is the exact score-matching loss with Hutchinson's estimator of the trace. Sources: Song, Garg, Shi & Ermon
+(2019), "Sliced score matching", eq. 7–9; Hutchinson (1989).
 """
 
 from typing import Literal
@@ -27,11 +27,13 @@ class SSM(Method):
     Sums over D, averages over the batch and the projections.
 
     Args:
-        projection: law of v: rademacher (±1, the least variance), gaussian, or sphere (uniform, scaled by √D so that E[vvᵀ] = I).
+        projection: law of v: rademacher (±1, the least variance), gaussian, or sphere (uniform, scaled by √D so that
+            E[vvᵀ] = I).
         n_projections: directions a row, ≥ 1.
         variance_reduction: use the exact ‖∇f‖².
 
-    Cost: n_projections second directional derivatives a row, whatever D is.  Raises: ValueError for a number out of its range.
+    Cost: n_projections second directional derivatives a row, whatever D is.
+    Raises: ValueError for a number out of its range.
     """
 
     def __init__(

@@ -78,7 +78,7 @@ class Kernel(ABC):
         require_positive(step_size=self.step_size, temperature=self.temperature)
 
     def evaluations(self, n_steps: int) -> Cost:
-        """What `run` evaluates in n_steps ≥ 1 of one chain; a state that caches ∇E has evaluated it at the start too."""
+        """What `run` evaluates in n_steps ≥ 1 of one chain; where the state caches ∇E, its start is one of them."""
         return Cost(grad=n_steps + 1)
 
     @abstractmethod

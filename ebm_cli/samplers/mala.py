@@ -40,7 +40,7 @@ class MALA(Kernel):
     Shapes: x [B, *D]; energy [B], nats.  Cost: one gradient a step, and one at the start.
     """
 
-    step_size: float = 0.03
+    step_size: float = 0.05
     target_accept: ClassVar[float | None] = 0.574
 
     def init(self, energy: EnergyFn, x: Tensor, rng: torch.Generator) -> State:
