@@ -40,7 +40,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from ebm_cli import catalogue
 from ebm_cli.catalogue import conf_dir as conf_dir
-from ebm_cli.config import check_stored, continued, run_dir, stored_config, validate
+from ebm_cli.config import check_stored, continued, retargeted, run_dir, stored_config, validate
 from ebm_cli.errors import UserError as UserError
 
 FULL_ERROR = "HYDRA_FULL_ERROR"
@@ -92,7 +92,9 @@ class JobFailed(Exception):
 
 def effective(cfg: DictConfig, verb: str, typed: Sequence[str]) -> DictConfig:
     """The config that a verb works with: the composed one, or the stored one of a run that is continued."""
-    return continued(cfg, typed) if verb == "train" and cfg.get("checkpoint") is not None else cfg
+    if verb == "train" and cfg.get("checkpoint") is not None:
+        return continued(cfg, typed)
+    return retargeted(cfg, typed)
 
 
 class Validate(Callback):
@@ -287,7 +289,8 @@ def _stored_sampler(overrides: Sequence[Override]) -> list[str]:
     checkpoint = typed.get("checkpoint")
     if "sampler" in typed or checkpoint is None or checkpoint.is_sweep_override():
         return []
-    stored = stored_config(str(checkpoint.value()))
+    path = str(checkpoint.value())
+    stored = stored_config(path) or _config_inside(path)
     if stored is None or not isinstance(stored.get("sampler"), DictConfig):
         return []
     trust = typed["trust"].value() if "trust" in typed else []
@@ -295,6 +298,16 @@ def _stored_sampler(overrides: Sequence[Override]) -> list[str]:
     check_stored(sampler, trust if isinstance(trust, list) else [], "sampler")
     ConfigStore.instance().store(group="sampler", name="stored", node=sampler)
     return ["sampler=stored"]
+
+
+def _config_inside(path: str) -> DictConfig | None:
+    """The config in a checkpoint file that lies outside a run directory."""
+    if not Path(path).is_file():
+        return None
+    from ebm_cli.training import checkpoint as checkpoints  # imports torch
+
+    config = checkpoints.read(Path(path))["config"]
+    return OmegaConf.create(config) if isinstance(config, dict) else None
 
 
 # --- one line for each way to be wrong --------------------------------------------------------------------------------

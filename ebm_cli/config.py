@@ -22,7 +22,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any, Literal, Union, get_args, get_origin
 
-from omegaconf import DictConfig, ListConfig, OmegaConf
+from omegaconf import DictConfig, ListConfig, OmegaConf, open_dict
 from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
 
 from ebm_cli.catalogue import conf_dir, did_you_mean
@@ -342,6 +342,28 @@ def _validate_node(node: DictConfig, path: str, trust: Trust) -> None:
     required = {key for key, parameter in _parameters(cls).items() if parameter.default is parameter.empty}
     if complete and required <= set(entries):
         build(node, path, trust=trust)
+
+
+def retargeted(cfg: DictConfig, typed: Sequence[str]) -> DictConfig:
+    """The config without the keys of a default option whose class was replaced by typing another `_target_`.
+
+    `energy._target_=my_package.MyEnergy` leaves the keys of the option it was composed from, which are another class's.
+    What was typed stays, and is refused by name if the class does not have it.
+    """
+    words = [word.partition("=") for word in typed]
+    chosen = [(key.removesuffix("._target_"), target) for key, _, target in words if key.endswith("._target_")]
+    kept = {key.lstrip("+") for key, _, _ in words}
+    for path, target in chosen:
+        node = OmegaConf.select(cfg, path)
+        if not isinstance(node, DictConfig):
+            continue
+        cls = locate(target, path, None)
+        known = {"_target_", *_parameters(cls)}
+        foreign = [key for key in map(str, node) if key not in known and f"{path}.{key}" not in kept]
+        with open_dict(node):
+            for key in foreign:
+                del node[key]
+    return cfg
 
 
 # --- stored runs ------------------------------------------------------------------------------------------------------

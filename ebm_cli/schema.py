@@ -32,7 +32,7 @@ class EvalKeys:
     burn_in: int
 
     def __post_init__(self) -> None:
-        _at_least(1, n_samples=self.n_samples)
+        _at_least(2, n_samples=self.n_samples)
         _at_least(0, burn_in=self.burn_in)
 
 

@@ -1,6 +1,8 @@
 """Small runs for the tests of a run's life, and what compares their states."""
 
+import copy
 from collections.abc import Callable, Mapping
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -26,10 +28,17 @@ FAST = (*TINY, "dataset=gaussian", "dataset.density.dim=3")
 METHODS = sorted(path.stem for path in (REPO / "conf" / "method").glob("*.yaml"))
 
 
+@cache
+def _chosen(*groups: str) -> DictConfig:
+    with initialize_config_dir(str(REPO / "conf"), version_base="1.3"):
+        return compose("train", list(groups))
+
+
 def composed(*words: str) -> DictConfig:
     """The config of `ebm train WORDS`, made cheap."""
-    with initialize_config_dir(str(REPO / "conf"), version_base="1.3"):
-        cfg = compose("train", [*TINY, *words])
+    groups = [word for word in words if (REPO / "conf" / word.partition("=")[0]).is_dir()]
+    cfg = copy.deepcopy(_chosen(*groups))
+    cfg.merge_with_dotlist([word for word in (*TINY, *words) if word not in groups])
     for key, value in CHEAP.items():
         if OmegaConf.select(cfg, key) is not None and not any(word.startswith(f"{key}=") for word in words):
             OmegaConf.update(cfg, key, value)

@@ -155,7 +155,7 @@ def test_a_wrong_verb_or_flag(ebm: Ebm, words: list[str], line: str) -> None:
         ("sampler.step_size=big", "sampler.step_size must be a number, got 'big'"),
         ("sampler.step_size=???", "sampler.step_size is required"),
         ("eval.sampler.step_size=-1.0", "eval.sampler.step_size must be > 0, got -1.0"),
-        ("eval.n_samples=0", "eval.n_samples must be >= 1, got 0"),
+        ("eval.n_samples=1", "eval.n_samples must be >= 2, got 1"),
         ("energy.width=${no.such}", "energy.width=${no.such}: Interpolation key 'no.such' not found"),
         ("energy._target_=os.system", "energy._target_=os.system: must name a class, not a builtin_function_or_method"),
         ("energy._target_=nowhere.Energy", "energy._target_=nowhere.Energy: there is no module nowhere"),
@@ -387,7 +387,14 @@ def test_the_users_own_package_works_from_any_folder(ebm: Ebm, stand_in: StandIn
     assert ebm("train", "--config-dir", "mine", "energy=bowl", "energy.rim=x").err == (
         "ebm: energy.rim must be a number, got 'x'\n"
     )
-    assert [cfg.energy.rim for cfg in seen] == [3]
+    # Typed alone, the class leaves behind the keys of the option that it replaces, and only those.
+    assert ebm("train", "energy._target_=my_package.Bowl").code == 0
+    assert ebm("train", "energy._target_=my_package.Bowl", "+energy.rim=4").code == 0
+    assert ebm("train", "energy._target_=my_package.Bowl", "energy.width=4").err == (
+        "ebm: energy.width: no such key in Bowl\n"
+    )
+    assert [cfg.energy.get("rim") for cfg in seen] == [3, None, 4]
+    assert "width" not in seen[1].energy
 
 
 # --- completion -------------------------------------------------------------------------------------------------------

@@ -126,12 +126,9 @@ def test_the_events_of_a_run(run: Path) -> None:
         told = {event.step: event.value for event in events.Scalars(key)}
         assert told == pytest.approx({row["step"]: row[key] for row in rows if key in row}, rel=1e-6)
     assert "final" in tags["images"]
-    assert len(tags["images"]) > 1
     [config] = [tag for tag in tags["tensors"] if tag.startswith("config")]
     assert "batch_size: 16" in events.Tensors(config)[0].tensor_proto.string_val[0].decode()
-    assert metadata.SESSION_START_INFO_TAG in events.SummaryMetadata(metadata.SESSION_START_INFO_TAG).plugin_data.content.decode(
-        errors="replace"
-    ) or events.PluginTagToContent(metadata.PLUGIN_NAME)
+    assert metadata.SESSION_START_INFO_TAG in events.PluginTagToContent(metadata.PLUGIN_NAME)
 
 
 def test_load_gives_what_was_trained(run: Path) -> None:
@@ -200,7 +197,7 @@ BOLTING = ["optimizer=sgd", "schedule=constant", "clip_grad_norm=null"]
     [
         (["optimizer.lr=1e10"], None, "the "),
         # Loss and gradient are finite, what they lead to is not: the checkpoint of that step would be lost.
-        (["optimizer.lr=1e45", "optimizer.momentum=0", "method=nce"], 1, "energy."),
+        (["optimizer.lr=3e38", "+optimizer.weight_decay=1e10"], 1, "energy."),
     ],
 )
 def test_a_run_that_diverges(ebm: Ebm, tmp_path: Path, words: list[str], step: int | None, what: str) -> None:
@@ -228,7 +225,7 @@ def test_a_run_that_diverges(ebm: Ebm, tmp_path: Path, words: list[str], step: i
 def test_a_run_that_is_to_go_on_whatever_happens(ebm: Ebm, tmp_path: Path) -> None:
     """guard=ignore: nulls in the metrics, no number that is none in the results, and pictures of what there is."""
     words = [*TINY, "dataset=gaussian", "dataset.density.dim=1", "method=sm", *BOLTING, "optimizer.lr=1e30"]
-    ran = ebm("train", *words, "steps=5", "guard=ignore", "hydra.run.dir=run")
+    ran = ebm("train", *words, "steps=5", "guard=ignore", "monitor=eval/kl", "hydra.run.dir=run")
     assert (ran.code, ran.err) == (0, "")
     run = tmp_path / "run"
     assert state_of(run) == ("finished", 5, 5)
@@ -236,20 +233,21 @@ def test_a_run_that_is_to_go_on_whatever_happens(ebm: Ebm, tmp_path: Path) -> No
     results = json.loads((run / "results.json").read_text())
     assert not {"eval/kl", "eval/log_z", "eval/nll"} & set(results)
     assert all(isinstance(value, str) or math.isfinite(value) for value in results.values())
-    assert "eval/log_z" in ran.out
+    assert "eval/log_z: the energy is nan" in ran.out
+    assert "best.pt is the last checkpoint: nothing was measured" in ran.out
     assert last(run, "best.pt")["step"] == 5
 
 
 @pytest.mark.usefixtures("_no_pictures")
 def test_a_run_that_the_clock_ends_is_evaluated(ebm: Ebm, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    words = [*TINY, "dataset=gaussian", "dataset.density.dim=1", "steps=9", "max_seconds=0.5", "hydra.run.dir=run"]
+    words = [*FAST, "steps=9", "max_seconds=0.5", "hydra.run.dir=run"]
     at_step(monkeypatch, 4, lambda: time.sleep(0.6))
     assert ebm("train", *words).code == 0
     run = tmp_path / "run"
     assert state_of(run) == ("finished", 4, 9)
     rows = read(run / "metrics.jsonl")
     assert [row["step"] for row in rows] == [1, 2, 3, 4]
-    assert rows[-1]["eval/kl"] == json.loads((run / "results.json").read_text())["eval/kl"]
+    assert rows[-1]["eval/fisher"] == json.loads((run / "results.json").read_text())["eval/fisher"]
     assert last(run)["step"] == 4
     ran = ebm("train", *words)
     assert (ran.code, ran.err) == (0, f"ebm: {run}: finished at step 4, nothing to do\n")
@@ -294,8 +292,11 @@ def test_a_sweep_over_methods_and_seeds(ebm: Ebm, tmp_path: Path, monkeypatch: p
     [
         (["batch_size=0"], "batch_size must be >= 1, got 0"),
         (["steps=-1"], "steps must be >= 1, got -1"),
-        (["optimizer.lr=-1"], "optimizer"),
-        (["method=sm", "energy.activation=relu"], "energy has a ReLU activation: its Hessian is zero almost everywhere"),
+        (["optimizer.lr=-1"], "optimizer: Invalid learning rate: -1"),
+        (
+            ["method=sm", "energy.activation=relu"],
+            "energy has a ReLU activation: its Hessian is zero almost everywhere",
+        ),
         (["method=ssm", "energy.activation=leaky_relu"], "energy has a LeakyReLU activation"),
         (["method=mle", "dataset=gaussian", "dataset.density.dim=3"], "energy MLP has no closed-form log Z"),
         (["method=fce", "noise=gaussian"], "noise must be a flow that can be trained"),
@@ -303,7 +304,6 @@ def test_a_sweep_over_methods_and_seeds(ebm: Ebm, tmp_path: Path, monkeypatch: p
         (["dataset=file", "dataset.path=nowhere.npy"], "dataset.path nowhere.npy"),
         (["dataset=file", "dataset.path=bad.npy"], "dataset.path bad.npy"),
         (["dataset=file", "dataset.path=bad.csv"], "dataset.path bad.csv"),
-        (["method=pcd", "method.buffer_size=8"], ""),
     ],
 )
 def test_what_cannot_work_is_refused_before_there_is_a_directory(

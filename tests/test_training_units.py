@@ -61,8 +61,7 @@ def test_live_values_return_whatever_happens_inside() -> None:
     ema = EMA({"p": p}, 0.9)
     p.data.fill_(5.0)
     with pytest.raises(ZeroDivisionError), ema.applied():
-        assert p.item() == 1.0
-        raise ZeroDivisionError
+        p.data.fill_(1 / (p.item() - 1))
     assert p.item() == 5.0
     with ema.applied():
         assert p.item() == 1.0
@@ -194,7 +193,7 @@ def test_locate(file: Path, tmp_path: Path) -> None:
         checkpoints.locate(tmp_path, "best")
     with pytest.raises(UserError, match="no such file or directory"):
         checkpoints.locate(tmp_path / "nowhere")
-    with pytest.raises(UserError, match="is it a run directory?"):
+    with pytest.raises(UserError, match="is it a run directory"):
         checkpoints.locate(file.parent)
 
 
@@ -286,22 +285,25 @@ def test_a_signal_is_noted_while_deferred_and_obeyed_otherwise(number: int, code
 
 
 def trainer(*words: str) -> Trainer:
-    cfg = composed("dataset=gaussian", "log_every=100", *words)
+    cfg = composed("dataset=gaussian", "log_every=100", "optimizer.lr=0.002", *words)
     parts = assemble(cfg)
     made = make_trainer(cfg, parts)
     parts.method.prepare(parts.dataset.reference, made.rng)
     return made
 
 
+PLAIN = ["optimizer=sgd", "optimizer.lr=0.01", "optimizer.momentum=0", "schedule=constant"]
+
+
 def test_the_gradient_is_clipped_to_its_norm() -> None:
-    clipped = trainer("method=sm", "optimizer=sgd", "optimizer.momentum=0", "schedule=constant", "clip_grad_norm=0.001")
+    clipped = trainer("method=sm", *PLAIN, "clip_grad_norm=0.001")
     before = [p.detach().clone() for p in clipped.energy.parameters()]
     clipped.advance()
     moved = [p - b for p, b in zip(clipped.energy.parameters(), before, strict=True)]
     norm = torch.cat([m.detach().flatten() for m in moved]).norm()
     assert clipped.grad_norm > 0.01
     assert float(norm) == pytest.approx(0.01 * 0.001, rel=1e-2)
-    loose = trainer("method=sm", "optimizer=sgd", "optimizer.momentum=0", "schedule=constant", "clip_grad_norm=null")
+    loose = trainer("method=sm", *PLAIN, "clip_grad_norm=null")
     before = [p.detach().clone() for p in loose.energy.parameters()]
     loose.advance()
     moved = [p - b for p, b in zip(loose.energy.parameters(), before, strict=True)]

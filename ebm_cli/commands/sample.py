@@ -16,7 +16,7 @@ from ebm_cli.evaluation.chains import summary
 from ebm_cli.experiment import Model, device_of, load, rng, set_threads
 from ebm_cli.measuring import Results, peak_memory_mb
 from ebm_cli.reporting import plots
-from ebm_cli.reporting.console import Progress, closing_panel
+from ebm_cli.reporting.console import Progress, as_typed, closing_panel
 from ebm_cli.samplers import Kernel, adapt, run, trace
 from ebm_cli.training.rundir import write_json
 
@@ -47,7 +47,7 @@ def sample(cfg: DictConfig) -> None:
     np.savez(path / "samples.npz", x=x.cpu().numpy(), energy=energy.cpu().numpy())
     write_json(path / "results.json", results)
     plots.save(plots.samples_figure(x, _data(model, len(x))), path / "samples.png")
-    places = {"samples": str(path / "samples.npz"), "picture": str(path / "samples.png")}
+    places = {"samples": as_typed(path / "samples.npz"), "picture": as_typed(path / "samples.png")}
     notes = [] if bool(torch.isfinite(flat).all()) else ["some chains left the finite numbers: lower sampler.step_size"]
     title = (
         f"{len(x):,} samples by {type(kernel).__name__} from {cfg.n_chains:,} chains (step {model.step:,} of the run)"
@@ -98,7 +98,7 @@ def _model(cfg: DictConfig) -> Model:
 
 def _kernel(cfg: DictConfig, model: Model) -> Kernel:
     """The sampler that was chosen, else the run's own."""
-    node = cfg.sampler if cfg.sampler is not None else model.config.sampler
+    node = model.config.sampler if cfg.get("sampler") is None else cfg.sampler
     kernel: Kernel = build(node, "sampler", Kernel, trust=trust_of(cfg))
     if cfg.adapt and kernel.target_accept is None:
         raise UserError(f"adapt=true: {type(kernel).__name__} accepts every step, so there is no rate to adapt to")

@@ -22,7 +22,7 @@ from ebm_cli.experiment import assemble, device_of, make_trainer, set_threads
 from ebm_cli.measuring import Results, measure, peak_memory_mb
 from ebm_cli.methods import LossOutput
 from ebm_cli.reporting import plots
-from ebm_cli.reporting.console import Progress, closing_panel
+from ebm_cli.reporting.console import Progress, as_typed, closing_panel
 from ebm_cli.reporting.jsonl import JsonLines, cut_back
 from ebm_cli.reporting.tensorboard import TensorBoard
 from ebm_cli.training import checkpoint as checkpoints
@@ -273,9 +273,11 @@ class Session:
         self._write(numbers)
         write_json(self.path / "results.json", results)
         self.directory.end("finished", self.trainer.step)
-        places = {"run": str(self.path), **figures}
-        commands = [f"ebm sample checkpoint={_short(self.path)}", f"tensorboard --logdir {_short(self.path)}"]
+        places = {"run": as_typed(self.path), **figures}
+        commands = [f"ebm sample checkpoint={as_typed(self.path)}", f"tensorboard --logdir {as_typed(self.path)}"]
         notes = [f"{key}: {reason}" for key, reason in measured.absent.items()]
+        if math.isinf(self.best):
+            notes.append(f"best.pt is the last checkpoint: nothing was measured that monitor={self.cfg.monitor} names")
         self.console.print(closing_panel(self._title(), results, places, commands, notes))
         return value
 
@@ -285,7 +287,7 @@ class Session:
         energy, dataset, log_z = self.parts.energy, self.parts.dataset, results.get("eval/log_z")
         figure = plots.final_figure(energy, dataset, samples, log_z, results)
         self.board.image("final", plots.save(figure, folder / "final.png"), self.trainer.step)
-        return {"picture": str(folder / "final.png")}
+        return {"picture": as_typed(folder / "final.png")}
 
     def _cost(self) -> Results:
         """Evaluations are per data row: a mean over the steps."""
@@ -365,10 +367,3 @@ def _hparams(config: dict[str, Any]) -> dict[str, Any]:
 
     walk(config, "")
     return flat
-
-
-def _short(path: Path) -> str:
-    try:
-        return str(path.relative_to(Path.cwd()))
-    except ValueError:
-        return str(path)

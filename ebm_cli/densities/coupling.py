@@ -60,7 +60,7 @@ class CouplingFlow(Density):
     Raises: ValueError for a number out of its range.
     """
 
-    def __init__(self, shape: tuple[int, ...], n_couplings: int = 8, width: int = 64) -> None:
+    def __init__(self, shape: tuple[int, ...], n_couplings: int = 8, width: int = 32) -> None:
         super().__init__()
         size = math.prod(shape)
         if size < 2:

@@ -3,6 +3,7 @@
 import time
 from collections import deque
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from types import TracebackType
 
 from rich.console import Console, Group, RenderableType
@@ -92,6 +93,14 @@ class Progress:
         if speed > 0:
             parts += [f"{format_value(speed)} steps/s", f"{duration((self._steps - step) / speed)} left"]
         return "  ".join(parts)
+
+
+def as_typed(path: Path) -> str:
+    """A path as a person in the current folder would type it."""
+    try:
+        return str(path.relative_to(Path.cwd()))
+    except ValueError:
+        return str(path)
 
 
 def duration(seconds: float) -> str:
