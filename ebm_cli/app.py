@@ -35,7 +35,7 @@ from hydra.core.override_parser.types import Override
 from hydra.errors import HydraException, MissingConfigException, OverrideParseException
 from hydra.experimental.callback import Callback
 from hydra.types import RunMode
-from omegaconf import DictConfig, OmegaConf, open_dict
+from omegaconf import DictConfig, ListConfig, OmegaConf, open_dict
 from omegaconf.errors import OmegaConfBaseException
 
 from ebm_cli import catalogue
@@ -92,9 +92,12 @@ class JobFailed(Exception):
 
 def effective(cfg: DictConfig, verb: str, typed: Sequence[str]) -> DictConfig:
     """The config that a verb works with: the composed one, or the stored one of a run that is continued."""
+    # As they were typed: iterating over Hydra's list would resolve what is to be looked at.
+    words = OmegaConf.to_container(typed, resolve=False) if isinstance(typed, ListConfig) else list(typed)
+    assert isinstance(words, list)
     if verb == "train" and cfg.get("checkpoint") is not None:
-        return continued(cfg, typed)
-    return retargeted(cfg, typed)
+        return continued(cfg, words)
+    return retargeted(cfg, words)
 
 
 class Validate(Callback):

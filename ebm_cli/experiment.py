@@ -99,7 +99,7 @@ def assemble(cfg: DictConfig, trust: Trust = None) -> Parts:
         energy = build(cfg.energy, "energy", Energy, trust=trust, shape=given["shape"]).to(device, dtype)
         method = build(cfg.method, "method", Method, trust=trust, **given).to(device, dtype)
     try:
-        method.check(energy)
+        method.check(energy, cfg.batch_size)
     except ValueError as error:
         raise UserError(str(error)) from error
     return Parts(dataset, energy, method)

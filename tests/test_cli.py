@@ -54,7 +54,7 @@ def test_help_of_a_verb_lists_options_and_keys(ebm: Ebm) -> None:
             assert text
             assert f"{option} " in out
             assert text in out
-    assert "sampler.step_size=0.03" in out
+    assert "sampler.step_size=0.05" in out
     assert "noise_scale" not in out
     assert "sampler.noise_scale=1.0" in ebm("train", "sampler=langevin", "--help").out
 
@@ -339,7 +339,7 @@ def test_samples_are_drawn_with_the_stored_sampler(ebm: Ebm, stand_in: StandIn, 
     plain, still, other = seen
     assert (plain.sampler.step_size, plain.sampler.noise_scale) == (0.007, 1.0)
     assert (still.sampler.step_size, still.sampler.noise_scale) == (0.007, 0)
-    assert other.sampler.step_size == 0.03
+    assert other.sampler.step_size == 0.05
     assert len(list((trained / "sample").iterdir())) == 3
 
 

@@ -133,8 +133,8 @@ def test_variance_reduction_reduces_variance() -> None:
 @pytest.mark.parametrize("method", [SM(), SSM()], ids=["sm", "ssm"])
 def test_score_matching_refuses_a_piecewise_linear_energy(method: Method) -> None:
     with pytest.raises(ValueError, match="energy has a ReLU activation: its Hessian is zero"):
-        method.check(MLP((2,), activation="relu"))
-    method.check(MLP((2,)))
+        method.check(MLP((2,), activation="relu"), 8)
+    method.check(MLP((2,)), 8)
 
 
 def test_dsm_learns_the_blurred_gaussian() -> None:
@@ -220,6 +220,13 @@ def test_persistent_chains_go_on_where_they_ended_and_are_never_written_dead() -
     assert torch.isfinite(method.buffer).all()
     assert float(out.metrics["dead_chains"]) == pytest.approx(1 / 64)
     assert torch.isfinite(out.loss)
+
+
+def test_a_batch_larger_than_the_replay_buffer_is_refused() -> None:
+    method = cd(correlated(), MALA(), 1, start="persistent", buffer_size=64)
+    method.check(mlp(), 64)
+    with pytest.raises(ValueError, match=r"^method.buffer_size must be >= batch_size = 65, got 64"):
+        method.check(mlp(), 65)
 
 
 def test_restarts_start_from_noise() -> None:
@@ -453,9 +460,9 @@ def test_mle_on_a_gaussian_is_the_sample_estimate() -> None:
 
 def test_mle_refuses_what_has_no_log_z() -> None:
     with pytest.raises(ValueError, match=r"^energy MLP has no closed-form log Z"):
-        MLE((3,)).check(MLP((3,)))
-    MLE((3,)).check(Quadratic((3,)))
-    MLE((2,)).check(MLP((2,)))
+        MLE((3,)).check(MLP((3,)), 8)
+    MLE((3,)).check(Quadratic((3,)), 8)
+    MLE((2,)).check(MLP((2,)), 8)
 
 
 @pytest.mark.parametrize(

@@ -40,8 +40,8 @@ class LossOutput:
 class Method(nn.Module, ABC):
     """An objective. Its own parameters belong to the player "energy" unless `players` says otherwise."""
 
-    def check(self, energy: Energy) -> None:
-        """Raise ValueError, beginning with `energy`, for one that this method cannot train."""
+    def check(self, energy: Energy, batch_size: int) -> None:
+        """Raise ValueError, beginning with the name of the key, for an energy or a batch that it cannot train with."""
 
     def prepare(self, data: Tensor, rng: torch.Generator) -> None:
         """Once, before the first step of a new run (not on resume): fit what must be fitted to data [N, *D]."""

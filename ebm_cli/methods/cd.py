@@ -69,6 +69,11 @@ class CD(Method):
             self.register_buffer("buffer", torch.zeros(buffer_size, *shape))
             self.register_buffer("age", torch.zeros(buffer_size))
 
+    def check(self, energy: Energy, batch_size: int) -> None:
+        # Two chains must not be written back to one row.
+        if self.start == "persistent" and batch_size > len(self.buffer):
+            raise ValueError(f"method.buffer_size must be >= batch_size = {batch_size}, got {len(self.buffer)}")
+
     def prepare(self, data: Tensor, rng: torch.Generator) -> None:
         if self.start == "persistent":
             self.buffer.copy_(self.noise.sample(len(self.buffer), rng))
@@ -113,10 +118,7 @@ class CD(Method):
         noise = self.noise.sample(len(x), rng)
         if self.start == "noise":
             return None, noise, fresh
-        # Without replacement where the buffer is large enough: two chains must not be written back to one row.
         rows = torch.randperm(len(self.buffer), generator=rng, device=x.device)[: len(x)]
-        if len(rows) < len(x):
-            raise ValueError(f"buffer_size must be >= batch_size, got {len(self.buffer)} < {len(x)}")
         anew = torch.rand(len(x), generator=rng, device=x.device) < self.restart
         begin = torch.where(anew.view(-1, *[1] * (x.ndim - 1)), noise, self.buffer[rows])
         return rows, begin, torch.where(anew, 0, self.age[rows])

@@ -46,7 +46,7 @@ class MLE(Method):
         self.n_grid = n_grid
         self.scale = scale
 
-    def check(self, energy: Energy) -> None:
+    def check(self, energy: Energy, batch_size: int) -> None:
         if self.size > 2 and energy.log_z() is None:
             raise ValueError(
                 f"energy {type(energy).__name__} has no closed-form log Z, and a grid needs one or two dimensions, "

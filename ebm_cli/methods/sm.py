@@ -23,7 +23,7 @@ class SM(Method):
     Cost: one Laplacian a row, by the forward Laplacian: about D + 2 forward passes, min(D, width) for a network.
     """
 
-    def check(self, energy: Energy) -> None:
+    def check(self, energy: Energy, batch_size: int) -> None:
         require_smooth(energy)
 
     def loss(self, energy: Energy, x: Tensor, rng: torch.Generator) -> LossOutput:

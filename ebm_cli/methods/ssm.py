@@ -46,7 +46,7 @@ class SSM(Method):
         self.n_projections = n_projections
         self.variance_reduction = variance_reduction
 
-    def check(self, energy: Energy) -> None:
+    def check(self, energy: Energy, batch_size: int) -> None:
         require_smooth(energy)
 
     def loss(self, energy: Energy, x: Tensor, rng: torch.Generator) -> LossOutput:
