@@ -7,6 +7,7 @@ from torch import nn
 
 from ebm_cli.energies.activations import ACTIVATIONS, Activation
 from ebm_cli.energies.base import NetworkEnergy
+from ebm_cli.energies.initialisation import check_input_scale, initialise
 
 
 class MLP(NetworkEnergy):
@@ -18,6 +19,7 @@ class MLP(NetworkEnergy):
         depth: hidden layers, ≥ 1.
         activation: σ; smooth ones are needed by sm and ssm.
         base: κ ≥ 0, the Gaussian base in inverse squared standardised units.
+        input_scale: s > 0, how fast the first layer's features vary over standardised data at the start.
 
     Shapes: x [B, *shape] → [B].  Raises: ValueError for a number out of its range.
     """
@@ -29,12 +31,15 @@ class MLP(NetworkEnergy):
         depth: int = 2,
         activation: Activation = "silu",
         base: float = 0.2,
+        input_scale: float = 3.0,
     ) -> None:
         if width < 1:
             raise ValueError(f"width must be >= 1, got {width}")
         if depth < 1:
             raise ValueError(f"depth must be >= 1, got {depth}")
-        layers: list[nn.Module] = []
-        for n_in, n_out in itertools.pairwise([math.prod(shape), *[width] * depth]):
-            layers += [nn.Linear(n_in, n_out), ACTIVATIONS[activation]()]
+        check_input_scale(input_scale)
+        widths = [math.prod(shape), *[width] * depth]
+        linears = [nn.Linear(n_in, n_out) for n_in, n_out in itertools.pairwise(widths)]
+        initialise(linears[0], linears[1:], input_scale)
+        layers = [layer for linear in linears for layer in (linear, ACTIVATIONS[activation]())]
         super().__init__(shape, nn.Sequential(*layers, nn.Linear(width, 1)), base)

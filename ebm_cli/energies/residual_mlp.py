@@ -7,6 +7,7 @@ from torch import Tensor, nn
 from ebm_cli.derivatives import Differentiable, Jet, Pullback, sweep
 from ebm_cli.energies.activations import ACTIVATIONS, Activation
 from ebm_cli.energies.base import NetworkEnergy
+from ebm_cli.energies.initialisation import check_input_scale, initialise
 
 
 class Residual(Differentiable, nn.Module):
@@ -41,6 +42,7 @@ class ResidualMLP(NetworkEnergy):
         depth: residual blocks, ≥ 1.
         activation: σ; smooth ones are needed by sm and ssm.
         base: κ ≥ 0, the Gaussian base in inverse squared standardised units.
+        input_scale: s > 0, how fast the first layer's features vary over standardised data at the start.
 
     Shapes: x [B, *shape] → [B].  Raises: ValueError for a number out of its range.
     """
@@ -52,15 +54,18 @@ class ResidualMLP(NetworkEnergy):
         depth: int = 2,
         activation: Activation = "silu",
         base: float = 0.2,
+        input_scale: float = 3.0,
     ) -> None:
         if width < 1:
             raise ValueError(f"width must be >= 1, got {width}")
         if depth < 1:
             raise ValueError(f"depth must be >= 1, got {depth}")
+        check_input_scale(input_scale)
         sigma = ACTIVATIONS[activation]
         blocks = [
             Residual(nn.Sequential(nn.Linear(width, width), sigma(), nn.Linear(width, width))) for _ in range(depth)
         ]
-        stem = [nn.Linear(math.prod(shape), width), sigma()]
+        first = nn.Linear(math.prod(shape), width)
+        initialise(first, [], input_scale)
         # The stream's last activation makes the read-out of a block nonlinear.
-        super().__init__(shape, nn.Sequential(*stem, *blocks, sigma(), nn.Linear(width, 1)), base)
+        super().__init__(shape, nn.Sequential(first, sigma(), *blocks, sigma(), nn.Linear(width, 1)), base)

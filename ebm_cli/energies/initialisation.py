@@ -1,0 +1,35 @@
+"""Where a fully connected energy starts.
+
+torch's default makes a network of two inputs almost linear over the data: the first layer's kinks lie outside them, and each
+layer halves the signal. Such an energy first has to grow its nonlinearity, which takes thousands of steps. Here the first
+layer starts as random features that vary on the scale of the data, and the others keep the signal's size.
+"""
+
+import math
+from collections.abc import Iterable
+
+from torch import nn
+
+
+def check_input_scale(input_scale: float) -> None:
+    """Raise ValueError for a scale that is not positive."""
+    if not input_scale > 0:
+        raise ValueError(f"input_scale must be > 0, got {input_scale}")
+
+
+def initialise(first: nn.Linear, hidden: Iterable[nn.Linear], input_scale: float) -> None:
+    """First layer: W ~ N(0, s²/D), b ~ U(−s, s); hidden layers: W ~ N(0, 2/n), b = 0.
+
+    On standardised data the first layer's inputs to the activation have standard deviation about s in any dimension D.
+    Sources: Rahimi & Recht (2007), random features, for the first; He et al. (2015), eq. 10, for the others.
+
+    Args:
+        first: the layer that sees the data.
+        hidden: the layers after it, without the last.
+        input_scale: s > 0: larger resolves finer structure, at the price of a rougher start.
+    """
+    nn.init.normal_(first.weight, std=input_scale / math.sqrt(first.in_features))
+    nn.init.uniform_(first.bias, -input_scale, input_scale)
+    for layer in hidden:
+        nn.init.normal_(layer.weight, std=math.sqrt(2 / layer.in_features))
+        nn.init.zeros_(layer.bias)
