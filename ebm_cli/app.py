@@ -14,7 +14,6 @@ A verb's module may define, beside its plain function of the same name,
 import importlib
 import io
 import os
-import re
 import sys
 import traceback
 from collections.abc import Callable, Iterator, Sequence
@@ -32,18 +31,17 @@ from hydra.core.global_hydra import GlobalHydra
 from hydra.core.hydra_config import HydraConfig
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override
-from hydra.errors import HydraException, MissingConfigException, OverrideParseException
 from hydra.experimental.callback import Callback
 from hydra.types import RunMode
 from omegaconf import DictConfig, ListConfig, OmegaConf, open_dict
-from omegaconf.errors import OmegaConfBaseException
 
 from ebm_cli import catalogue
 from ebm_cli.catalogue import conf_dir as conf_dir
-from ebm_cli.config import check_stored, continued, retargeted, run_dir, stored_config, validate
+from ebm_cli.config import check_stored, retargeted, validate
 from ebm_cli.errors import UserError as UserError
+from ebm_cli.explain import FULL_ERROR, explain
+from ebm_cli.stored import continued, run_dir, stored_config
 
-FULL_ERROR = "HYDRA_FULL_ERROR"
 INTERRUPTED = 130
 
 
@@ -311,67 +309,3 @@ def _config_inside(path: str) -> DictConfig | None:
 
     config = checkpoints.read(Path(path))["config"]
     return OmegaConf.create(config) if isinstance(config, dict) else None
-
-
-# --- one line for each way to be wrong --------------------------------------------------------------------------------
-
-
-def explain(error: BaseException, verb: str, where: Sequence[Path]) -> str:
-    """One line that names the key, the value and what would be right."""
-    if isinstance(error, UserError) or hasattr(error, "exit_code"):
-        return str(error)
-    if isinstance(error, MissingConfigException) and error.missing_cfg_file:
-        return _no_such_option(error.missing_cfg_file, where) or _first_line(error)
-    if isinstance(error, OverrideParseException):
-        reason = (str(error).splitlines()[1:2] or [""])[0].partition(" expecting ")[0]
-        return f"{error.override}: cannot be read as key=value ({reason})"
-    if isinstance(error, HydraException | OmegaConfBaseException):
-        return _composition(error, verb, where)
-    frame = traceback.extract_tb(error.__traceback__)[-1:]
-    place = f" ({Path(frame[0].filename).name}:{frame[0].lineno})" if frame else ""
-    return f"{type(error).__name__}: {_first_line(error)}{place}; {FULL_ERROR}=1 shows the traceback"
-
-
-def _no_such_option(missing: str, where: Sequence[Path]) -> str | None:
-    """`method/ncee` → which options `method` has. Options may lie in sub-folders, and groups may too."""
-    parts = missing.split("/")
-    for n in range(1, len(parts)):
-        folder, option = "/".join(parts[:n]), "/".join(parts[n:])
-        known = catalogue.options(folder, where)
-        if known:
-            near = catalogue.did_you_mean(option, known)
-            return f"{folder}={option}: no such option{near} ({', '.join(known)})"
-    return None
-
-
-def _composition(error: BaseException, verb: str, where: Sequence[Path]) -> str:
-    message, cause = str(error), error.__cause__
-    unknown = re.match(r"Could not override '([^']+)'", message) or re.match(r"Could not (?:append|delete)", message)
-    ambiguous = re.match(r"(?:Ambiguous value for argument|Sweep parameters) '([^']+)'", message)
-    if ambiguous:
-        word = ambiguous[1]
-        key, _, value = word.partition("=")
-        return f"{word}: names several values; add -m to sweep over them, or write {key}=[{value}] for a list"
-    if unknown and unknown.lastindex:
-        key = unknown[1]
-        groups = {group.name for group in catalogue.groups(verb, where)}
-        known = _siblings(cause) if _siblings(cause) else sorted(groups)
-        level = key.rpartition(".")[0]
-        near = catalogue.did_you_mean(key.rpartition(".")[2], known)
-        listed = f"; there are {', '.join(known)}" if level and not near else ""
-        return f"{key}: no such key{f' in {level}' if level else ''}{near or listed or f'; see ebm {verb} --help'}"
-    detail = f" ({_first_line(cause)})" if cause is not None and str(cause) else ""
-    return f"{_first_line(error)}{detail}" if message.strip() else _first_line(cause or error)
-
-
-def _siblings(cause: BaseException | None) -> list[str]:
-    """The keys beside the one that was not found."""
-    parent = getattr(cause, "parent_node", None)
-    return (
-        sorted(str(key) for key in parent if key not in ("hydra", "_target_")) if isinstance(parent, DictConfig) else []
-    )
-
-
-def _first_line(error: BaseException) -> str:
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    return lines[0].rstrip(":") if lines else type(error).__name__

@@ -19,16 +19,20 @@ LEVELS = [
     {"schema"},
     {"config"},
     {"experiment"},
-    {"measuring"},
-    {"app", "help"},
+    {"stored", "measuring"},
+    {"explain", "session", "help"},
+    {"app"},
     {"commands", "completion"},
     {"cli", "__main__"},
 ]
 """Imports go up this list, never down it; __init__ only names what it loads when asked."""
 
-HYDRA = {"app", "config", "commands", "experiment", "measuring"}
+HYDRA = {"app", "config", "commands", "experiment", "explain", "measuring", "session", "stored"}
 """Where a composed config is read; everything below is given plain values."""
-AT_ONCE = {"__init__", "__main__", "cli", "help", "completion", "catalogue", "errors", "schema", "app", "config"}
+AT_ONCE = {
+    *("__init__", "__main__", "cli", "help", "completion", "catalogue"),
+    *("errors", "schema", "app", "config", "explain", "stored"),
+}
 """What `ebm --help`, `--cfg job` and `ebm runs` import: never torch, at least not on import."""
 
 

@@ -19,9 +19,9 @@ from omegaconf import DictConfig
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from ebm_cli.cli import main
-from ebm_cli.commands.train import Session
 from ebm_cli.experiment import Parts, assemble, make_trainer
 from ebm_cli.reporting.jsonl import read
+from ebm_cli.session import Session
 from ebm_cli.training import checkpoint as checkpoints
 from ebm_cli.training.rundir import RunDirectory, read_status
 from ebm_cli.training.trainer import Trainer

@@ -1,8 +1,8 @@
 """Where a fully connected energy starts.
 
-torch's default makes a network of two inputs almost linear over the data: the first layer's kinks lie outside them, and each
-layer halves the signal. Such an energy first has to grow its nonlinearity, which takes thousands of steps. Here the first
-layer starts as random features that vary on the scale of the data, and the others keep the signal's size.
+torch's default makes a network of two inputs almost linear over the data: the first layer hardly bends there, and each
+layer halves the signal. Such an energy first has to grow its nonlinearity, which takes thousands of steps. Here the
+first layer starts as random features that vary on the scale of the data, and the others keep the signal's size.
 """
 
 import math
@@ -11,8 +11,12 @@ from collections.abc import Iterable
 from torch import nn
 
 
-def check_input_scale(input_scale: float) -> None:
-    """Raise ValueError for a scale that is not positive."""
+def check_size(width: int, depth: int, input_scale: float) -> None:
+    """Raise ValueError for a width or depth below 1, or a scale that is not positive."""
+    if width < 1:
+        raise ValueError(f"width must be >= 1, got {width}")
+    if depth < 1:
+        raise ValueError(f"depth must be >= 1, got {depth}")
     if not input_scale > 0:
         raise ValueError(f"input_scale must be > 0, got {input_scale}")
 

@@ -7,7 +7,7 @@ from torch import nn
 
 from ebm_cli.energies.activations import ACTIVATIONS, Activation
 from ebm_cli.energies.base import NetworkEnergy
-from ebm_cli.energies.initialisation import check_input_scale, initialise
+from ebm_cli.energies.initialisation import check_size, initialise
 
 
 class MLP(NetworkEnergy):
@@ -33,11 +33,7 @@ class MLP(NetworkEnergy):
         base: float = 0.2,
         input_scale: float = 3.0,
     ) -> None:
-        if width < 1:
-            raise ValueError(f"width must be >= 1, got {width}")
-        if depth < 1:
-            raise ValueError(f"depth must be >= 1, got {depth}")
-        check_input_scale(input_scale)
+        check_size(width, depth, input_scale)
         widths = [math.prod(shape), *[width] * depth]
         linears = [nn.Linear(n_in, n_out) for n_in, n_out in itertools.pairwise(widths)]
         initialise(linears[0], linears[1:], input_scale)

@@ -7,7 +7,7 @@ from torch import Tensor, nn
 from ebm_cli.derivatives import Differentiable, Jet, Pullback, sweep
 from ebm_cli.energies.activations import ACTIVATIONS, Activation
 from ebm_cli.energies.base import NetworkEnergy
-from ebm_cli.energies.initialisation import check_input_scale, initialise
+from ebm_cli.energies.initialisation import check_size, initialise
 
 
 class Residual(Differentiable, nn.Module):
@@ -56,11 +56,7 @@ class ResidualMLP(NetworkEnergy):
         base: float = 0.2,
         input_scale: float = 3.0,
     ) -> None:
-        if width < 1:
-            raise ValueError(f"width must be >= 1, got {width}")
-        if depth < 1:
-            raise ValueError(f"depth must be >= 1, got {depth}")
-        check_input_scale(input_scale)
+        check_size(width, depth, input_scale)
         sigma = ACTIVATIONS[activation]
         blocks = [
             Residual(nn.Sequential(nn.Linear(width, width), sigma(), nn.Linear(width, width))) for _ in range(depth)

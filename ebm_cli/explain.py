@@ -1,0 +1,77 @@
+"""One line for each way to be wrong: it names the key, the value and what would be right."""
+
+import re
+import traceback
+from collections.abc import Sequence
+from pathlib import Path
+
+from hydra.errors import HydraException, MissingConfigException, OverrideParseException
+from omegaconf import DictConfig
+from omegaconf.errors import OmegaConfBaseException
+
+from ebm_cli import catalogue
+from ebm_cli.errors import UserError
+
+FULL_ERROR = "HYDRA_FULL_ERROR"
+"""Set to 1, this variable shows the traceback behind the line."""
+
+
+def explain(error: BaseException, verb: str, where: Sequence[Path]) -> str:
+    """One line that names the key, the value and what would be right."""
+    if isinstance(error, UserError) or hasattr(error, "exit_code"):
+        return str(error)
+    if isinstance(error, MissingConfigException) and error.missing_cfg_file:
+        return _no_such_option(error.missing_cfg_file, where) or _first_line(error)
+    if isinstance(error, OverrideParseException):
+        reason = (str(error).splitlines()[1:2] or [""])[0].partition(" expecting ")[0]
+        return f"{error.override}: cannot be read as key=value ({reason})"
+    if isinstance(error, HydraException | OmegaConfBaseException):
+        return _composition(error, verb, where)
+    frame = traceback.extract_tb(error.__traceback__)[-1:]
+    place = f" ({Path(frame[0].filename).name}:{frame[0].lineno})" if frame else ""
+    return f"{type(error).__name__}: {_first_line(error)}{place}; {FULL_ERROR}=1 shows the traceback"
+
+
+def _no_such_option(missing: str, where: Sequence[Path]) -> str | None:
+    """`method/ncee` → which options `method` has. Options may lie in sub-folders, and groups may too."""
+    parts = missing.split("/")
+    for n in range(1, len(parts)):
+        folder, option = "/".join(parts[:n]), "/".join(parts[n:])
+        known = catalogue.options(folder, where)
+        if known:
+            near = catalogue.did_you_mean(option, known)
+            return f"{folder}={option}: no such option{near} ({', '.join(known)})"
+    return None
+
+
+def _composition(error: BaseException, verb: str, where: Sequence[Path]) -> str:
+    message, cause = str(error), error.__cause__
+    unknown = re.match(r"Could not override '([^']+)'", message) or re.match(r"Could not (?:append|delete)", message)
+    ambiguous = re.match(r"(?:Ambiguous value for argument|Sweep parameters) '([^']+)'", message)
+    if ambiguous:
+        word = ambiguous[1]
+        key, _, value = word.partition("=")
+        return f"{word}: names several values; add -m to sweep over them, or write {key}=[{value}] for a list"
+    if unknown and unknown.lastindex:
+        key = unknown[1]
+        groups = {group.name for group in catalogue.groups(verb, where)}
+        known = _siblings(cause) if _siblings(cause) else sorted(groups)
+        level = key.rpartition(".")[0]
+        near = catalogue.did_you_mean(key.rpartition(".")[2], known)
+        listed = f"; there are {', '.join(known)}" if level and not near else ""
+        return f"{key}: no such key{f' in {level}' if level else ''}{near or listed or f'; see ebm {verb} --help'}"
+    detail = f" ({_first_line(cause)})" if cause is not None and str(cause) else ""
+    return f"{_first_line(error)}{detail}" if message.strip() else _first_line(cause or error)
+
+
+def _siblings(cause: BaseException | None) -> list[str]:
+    """The keys beside the one that was not found."""
+    parent = getattr(cause, "parent_node", None)
+    return (
+        sorted(str(key) for key in parent if key not in ("hydra", "_target_")) if isinstance(parent, DictConfig) else []
+    )
+
+
+def _first_line(error: BaseException) -> str:
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return lines[0].rstrip(":") if lines else type(error).__name__

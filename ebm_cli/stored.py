@@ -1,0 +1,59 @@
+"""Configs that lie on disk: whose run a path means, what it was trained with, and what may change when it goes on."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from omegaconf import DictConfig, OmegaConf
+
+from ebm_cli.config import check_stored
+from ebm_cli.errors import UserError
+from ebm_cli.schema import CONTINUABLE
+
+
+def run_dir(checkpoint: str | Path) -> Path | None:
+    """The run directory that a path means: itself, or for RUN/checkpoints/FILE the RUN; None for a loose file."""
+    path = Path(checkpoint)
+    if path.is_dir():
+        return path
+    return path.parent.parent if path.parent.name == "checkpoints" else None
+
+
+def stored_config(checkpoint: str | Path) -> DictConfig | None:
+    """The resolved config in the run directory that a path means; None where there is none."""
+    run = run_dir(checkpoint)
+    path = run / "config.yaml" if run is not None else None
+    if path is None or not path.is_file():
+        return None
+    try:
+        stored = OmegaConf.load(path)
+    except Exception as error:  # PyYAML and OmegaConf raise many kinds for a damaged file, and all mean the same here
+        raise UserError(f"{path}: not a readable config ({str(error).splitlines()[0]})") from error
+    if not isinstance(stored, DictConfig):
+        raise UserError(f"{path}: not a config")
+    return stored
+
+
+def continued(cfg: DictConfig, typed: Sequence[str]) -> DictConfig:
+    """The stored config of the run `cfg.checkpoint`, with the few keys that a continued run may change.
+
+    Args:
+        cfg: the composed config, which holds the typed values.
+        typed: the overrides as typed.
+
+    Raises:
+        UserError: another key was typed, or the run has no stored config.
+    """
+    allowed = {word.partition("=")[0].partition("@")[2] or word.partition("=")[0] for word in typed}
+    for key in sorted(allowed):
+        if key.partition(".")[0] not in CONTINUABLE:
+            raise UserError(
+                f"{key}: cannot change when a run is continued; only {', '.join(sorted(CONTINUABLE))} can. "
+                f"Start a new run to change it"
+            )
+    stored = stored_config(cfg.checkpoint)
+    if stored is None:
+        raise UserError(f"checkpoint={cfg.checkpoint}: not a run directory (no config.yaml), so it cannot be continued")
+    check_stored(OmegaConf.to_container(stored, resolve=False), list(cfg.trust))
+    for key in allowed | {"checkpoint", "trust"}:
+        OmegaConf.update(stored, key, OmegaConf.select(cfg, key), merge=False, force_add=True)
+    return stored
