@@ -4,6 +4,7 @@ Nothing here imports torch, and nothing but a verb that runs imports Hydra, so t
 at once.
 """
 
+import os
 import sys
 from collections.abc import Sequence
 from importlib.metadata import version
@@ -16,8 +17,21 @@ WRONG_USE = 2
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run the command; the exit code: 0 finished, 1 an error, 2 a wrong verb or flag, 3 diverged, 130 interrupted."""
-    words = list(sys.argv[1:] if argv is None else argv)
+    """Run the command.
+
+    Returns the exit code: 0 done, 1 an error, 2 a wrong verb or flag, 3 diverged, 130 and 143 interrupted.
+    """
+    try:
+        code = _run(list(sys.argv[1:] if argv is None else argv))
+        sys.stdout.flush()
+    except BrokenPipeError:
+        # Whoever read the output has seen enough (`ebm train --help | head`); nothing is left to be flushed at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    return code
+
+
+def _run(words: list[str]) -> int:
     first = words[0] if words else "--help"
     if first in ("--help", "-h"):
         print(verbs_page())

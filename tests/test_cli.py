@@ -65,6 +65,14 @@ def test_help_knows_what_an_option_chooses_for_another_group(ebm: Ebm) -> None:
     assert "\nnoise=uniform\n" in ebm("train", "noise=uniform", "method=fce", "--help").out
 
 
+def test_a_reader_that_has_seen_enough_is_no_error() -> None:
+    command = f"{sys.executable} -m ebm_cli train --help | head -n 1; exit ${{PIPESTATUS[0]}}"
+    ran = subprocess.run(["bash", "-c", command], capture_output=True, text=True, check=False)
+    assert ran.returncode == 0
+    assert ran.stderr == ""
+    assert ran.stdout.startswith("ebm train: ")
+
+
 def test_help_honours_config_dir(ebm: Ebm, tmp_path: Path) -> None:
     (tmp_path / "mine" / "energy").mkdir(parents=True)
     (tmp_path / "mine" / "energy" / "bowl.yaml").write_text(
