@@ -11,7 +11,7 @@ PACKAGE = REPO / "ebm_cli"
 FILES = sorted(PACKAGE.rglob("*.py"))
 
 LEVELS = [
-    {"errors", "catalogue"},
+    {"errors", "catalogue", "records"},
     {"derivatives", "energies", "densities"},
     {"samplers", "datasets"},
     {"methods", "evaluation"},
@@ -31,7 +31,7 @@ HYDRA = {"app", "config", "commands", "experiment", "explain", "measuring", "ses
 """Where a composed config is read; everything below is given plain values."""
 AT_ONCE = {
     *("__init__", "__main__", "cli", "help", "completion", "catalogue"),
-    *("errors", "schema", "app", "config", "explain", "stored"),
+    *("errors", "schema", "app", "config", "explain", "stored", "records"),
 }
 """What `ebm --help`, `--cfg job` and `ebm runs` import: never torch, at least not on import."""
 
