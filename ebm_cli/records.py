@@ -32,6 +32,7 @@ class Record(NamedTuple):
         results: the newest evaluation's, else those of the end of training; `cost/…` are always training's. Empty where
             there are none.
         problem: what of the run could not be read; empty if nothing.
+        versions: of what the result depends on, and the commit of the folder that the run was started in.
     """
 
     path: Path
@@ -44,14 +45,21 @@ class Record(NamedTuple):
     config: dict[str, Any]
     results: dict[str, Any]
     problem: str
+    versions: dict[str, str]
+
+    @property
+    def options(self) -> dict[str, str]:
+        """Where a group lies in the config → its option, of the run's own: `eval.sampler` for sampler@eval.sampler."""
+        own = {group: option for group, option in self.choices.items() if not group.startswith("hydra/")}
+        return {group.partition("@")[2] or group: option for group, option in own.items()}
 
     def value(self, key: str) -> Any:
         """What a config key has in this run: the option for a group's name, else the config's value by dotted name.
 
         None where the run has no such key.
         """
-        if key in self.choices:
-            return self.choices[key]
+        if key in self.options:
+            return self.options[key]
         node: Any = self.config
         for part in key.split("."):
             if not isinstance(node, Mapping) or part not in node:
@@ -85,6 +93,7 @@ def read(run: Path) -> Record:
         config=_config(run),
         results=results,
         problem="; ".join(problems),
+        versions=_versions(status),
     )
 
 
@@ -121,7 +130,7 @@ def _yaml(path: Path) -> Any:
 def _choices(run: Path) -> dict[str, str]:
     try:
         noted = _yaml(run / ".hydra" / "hydra.yaml")["hydra"]["runtime"]["choices"]
-        return {str(group): str(option) for group, option in noted.items()}
+        return {str(group): str(option) for group, option in noted.items() if option is not None}
     except (LookupError, TypeError, AttributeError):
         return {}
 
@@ -143,6 +152,12 @@ def _is_gone(status: Mapping[str, Any]) -> bool:
     except (PermissionError, OverflowError):
         return False
     return False
+
+
+def _versions(status: Mapping[str, Any]) -> dict[str, str]:
+    noted = status.get("versions")
+    found = {str(name): str(version) for name, version in noted.items()} if isinstance(noted, dict) else {}
+    return found | ({"git": str(status["git"])} if status.get("git") else {})
 
 
 def _whole(value: Any) -> int | None:

@@ -1,0 +1,128 @@
+"""`ebm compare`: the table of who won and what it cost, from what the runs left in their directories.
+
+The numbers are read, not computed anew; torch is imported for the pictures alone.
+"""
+
+import glob
+from collections.abc import Iterable, Sequence
+from datetime import datetime
+from pathlib import Path
+
+from hydra.core.hydra_config import HydraConfig
+from omegaconf import DictConfig, ListConfig
+from rich.console import Console
+from rich.text import Text
+
+from ebm_cli import __version__
+from ebm_cli.catalogue import did_you_mean
+from ebm_cli.errors import UserError
+from ebm_cli.records import Record, find
+from ebm_cli.reporting import comparison_tables as tables
+from ebm_cli.reporting import page
+from ebm_cli.reporting.comparison import Comparison, conclusion, overall, settings, why_excluded
+from ebm_cli.reporting.comparison import compare as compared
+from ebm_cli.reporting.console import as_typed
+
+
+def check(cfg: DictConfig) -> None:
+    """Refuse runs that are not there, and keys that none of them has; makes nothing."""
+    _compared(cfg)
+
+
+def compare(cfg: DictConfig) -> None:
+    """Print the tables and what they say; write compare.csv, compare.tex and compare.html."""
+    folder = Path(HydraConfig.get().runtime.output_dir)
+    comparison = _compared(cfg)
+    console = Console()
+    # A pipe or a log has no width to fit into: there, no column is left out.
+    _show(comparison, console if console.is_terminal else Console(width=240))
+    panels = {}
+    if cfg.pictures:
+        from ebm_cli.picturing import panels_of
+
+        panels = {section.name: panels_of(section, list(cfg.trust)) for section in comparison.sections}
+    made = f"Made by ebm {__version__} on {datetime.now().astimezone():%Y-%m-%d %H:%M}."
+    written = {
+        "compare.csv": tables.to_csv(comparison),
+        "compare.tex": tables.to_tex(comparison),
+        "compare.html": page.render(comparison, panels, made),
+    }
+    for name, text in written.items():
+        (folder / name).write_text(text, encoding="utf-8")
+    for name in reversed(written):
+        console.print(Text.assemble((f"{name:<13}", "cyan"), as_typed(folder / name), overflow="fold"), soft_wrap=True)
+
+
+def _compared(cfg: DictConfig) -> Comparison:
+    by, metrics = _listed(cfg.by), _listed(cfg.metrics)
+    records = select(_listed(cfg.runs))
+    counted = [record for record in records if why_excluded(record) is None]
+    if not counted:
+        reasons = "; ".join(f"{record.path}: {why_excluded(record)}" for record in records[:3])
+        more = f"; and {len(records) - 3} more" if len(records) > 3 else ""
+        raise UserError(f"runs={_typed(cfg.runs)}: no finished run to compare ({reasons}{more})")
+    _check_by(by, counted)
+    if metrics == ["auto"]:
+        return compared(records, by)
+    known = {key: None for record in counted for key in record.results}
+    for key in metrics:
+        if not any(isinstance(record.results.get(key), int | float) for record in counted):
+            raise UserError(f"metrics: no run has a number {key}{did_you_mean(key, known)}")
+    return compared(records, by, metrics)
+
+
+def select(words: Sequence[str]) -> list[Record]:
+    """The runs that paths and globs mean, those inside a folder too, oldest first and each once.
+
+    Raises:
+        UserError: a word that means no run.
+    """
+    found: dict[Path, Record] = {}
+    for word in words:
+        paths = [Path(match) for match in sorted(glob.glob(word, recursive=True))]  # noqa: PTH207 (Path.glob takes no absolute one)
+        if not paths:
+            hint = "matches nothing" if glob.has_magic(word) else "no such directory"
+            raise UserError(f"runs={word}: {hint}; ebm runs lists the runs that there are")
+        records = [record for path in paths if path.is_dir() for record in find(path)]
+        if not records:
+            paths_said = "no directory in it" if len(paths) > 1 else "it"
+            raise UserError(f"runs={word}: no run there (neither {paths_said} nor anything below has a status.json)")
+        found |= {record.path.resolve(): record for record in records}
+    return sorted(found.values(), key=lambda record: (record.started, record.path))
+
+
+def _check_by(by: Sequence[str], records: Iterable[Record]) -> None:
+    known = {key: None for record in records for key in settings(record)}
+    for key in by:
+        if key in known:
+            continue
+        inner = [name for name in known if name.startswith(f"{key}.")]
+        if inner:
+            raise UserError(f"by: {key} is no single value; name one of its keys, such as {inner[0]}")
+        raise UserError(f"by: no run has a key {key}{did_you_mean(key, known)}")
+
+
+def _show(comparison: Comparison, console: Console) -> None:
+    for table, left_out in tables.console_tables(comparison, console.width):
+        console.print(table)
+        if left_out:
+            console.print(Text(f"not shown: {', '.join(m.label for m in left_out)}", style="dim"))
+    for notice in comparison.notices:
+        console.print(Text(notice, style="yellow"), soft_wrap=True)
+    if comparison.excluded:
+        console.print(Text(f"\nnot counted: {len(comparison.excluded)}", style="yellow"))
+        for record, why in comparison.excluded:
+            line = Text.assemble("  ", (f"{record.state:<11}", "red"), f" {record.path}  {why}")
+            console.print(line, soft_wrap=True)
+    console.print()
+    for sentence in filter(None, (*map(conclusion, comparison.sections), overall(comparison))):
+        console.print(Text(sentence, style="bold"), soft_wrap=True)
+    console.print()
+
+
+def _listed(value: str | ListConfig) -> list[str]:
+    return [value] if isinstance(value, str) else [str(item) for item in value]
+
+
+def _typed(value: str | ListConfig) -> str:
+    return value if isinstance(value, str) else f"[{','.join(value)}]"

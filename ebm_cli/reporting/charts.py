@@ -1,0 +1,135 @@
+"""Drawings for a page: quality against cost, and bare panels. Nothing here needs torch."""
+
+import base64
+import io
+import re
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, NamedTuple
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.axis import Axis
+    from matplotlib.figure import Figure
+
+COLOURS = (
+    *("#3b78c2", "#d9663f", "#3a9e6e", "#9a6fc4", "#c9982b"),
+    *("#c2588f", "#4aa5b5", "#8a7a52", "#6d7f96", "#a8503c"),
+)
+"""Told apart on white and on near-black; more groups than these share one, and differ by their mark."""
+MARKS = ("o", "s", "^", "D", "v")
+_INK = "#010203"
+"""Stands for the page's own ink, which is dark on light or light on dark."""
+_THEME = "<style>svg{color:#55534e}@media(prefers-color-scheme:dark){svg{color:#b5b2aa}}</style>"
+
+
+class Cloud(NamedTuple):
+    """The runs of a group: cost and quality of each, and which colour and mark is theirs."""
+
+    label: str
+    number: int
+    points: Sequence[tuple[float, float]]
+
+
+def quality_against_cost(clouds: Sequence[Cloud], x_name: str, y_name: str, log_y: bool) -> str:
+    """Every run a point, every group's mean a large one with bars of one sd; an SVG that follows the page's theme.
+
+    Args:
+        clouds: the groups; those without points are left out.
+        x_name, y_name: the axes. Cost is logarithmic, and shows what costs nothing at its left edge.
+        log_y: whether quality is, where all of it is positive.
+    """
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(4.6, 3.3), layout="constrained", facecolor="none")
+    ax = figure.subplots()
+    ax.set_facecolor("none")
+    clouds = [cloud for cloud in clouds if cloud.points]
+    costs = [x for cloud in clouds for x, _ in cloud.points]
+    for cloud in clouds:
+        colour, mark = COLOURS[cloud.number % len(COLOURS)], MARKS[cloud.number // len(COLOURS) % len(MARKS)]
+        xs, ys = ([point[i] for point in cloud.points] for i in (0, 1))
+        x, y = sum(xs) / len(xs), sum(ys) / len(ys)
+        ax.scatter(xs, ys, s=16, c=colour, marker=mark, alpha=0.45, linewidths=0)
+        if len(xs) > 1:
+            sds = [(sum((v - m) ** 2 for v in values) / (len(values) - 1)) ** 0.5 for values, m in ((xs, x), (ys, y))]
+            # On a logarithmic axis a bar below zero has no end: it stops a little above it.
+            down = [[min(sd, 0.9 * abs(m)) if m > 0 else sd] for sd, m in zip(sds, (x, y), strict=True)]
+            ax.errorbar(
+                *([x], [y]),
+                xerr=[down[0], [sds[0]]],
+                yerr=[down[1], [sds[1]]],
+                fmt="none",
+                ecolor=colour,
+                elinewidth=1.1,
+                alpha=0.8,
+            )
+        ax.scatter([x], [y], s=75, c=colour, marker=mark, edgecolors="white", linewidths=1.1, zorder=3)
+    qualities = [y for cloud in clouds for _, y in cloud.points]
+    positive = [x for x in costs if x > 0]
+    if positive and min(costs) == 0:
+        ax.set_xscale("symlog", linthresh=min(positive) / 2, linscale=0.4)
+        ax.set_xticks([0.0, *(10.0**k for k in range(25) if min(positive) / 2 <= 10.0**k <= 2 * max(positive))])
+        ax.minorticks_off()
+    elif positive:
+        ax.set_xscale("log")
+        _plain_decades(ax.xaxis, positive)
+    if log_y and min(qualities) > 0:
+        ax.set_yscale("log")
+        _plain_decades(ax.yaxis, qualities)
+    ax.set_xlabel(x_name, color=_INK)
+    ax.set_ylabel(y_name, color=_INK)
+    ax.margins(0.12)
+    ax.tick_params(which="both", color=_INK, labelcolor=_INK, labelsize=8, width=0.6)
+    ax.grid(color=_INK, alpha=0.13, linewidth=0.6)
+    ax.set_axisbelow(True)
+    ax.spines[["top", "right"]].set_visible(False)
+    ax.spines[["left", "bottom"]].set(color=_INK, linewidth=0.6)
+    return _svg(figure)
+
+
+def _plain_decades(axis: "Axis", values: Sequence[float]) -> None:
+    """Ticks of a logarithmic axis as plain numbers, 1-2-5 where it spans less than two decades."""
+    from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
+
+    axis.set_major_locator(LogLocator(subs=(1, 2, 5) if max(values) < 100 * min(values) else (1,)))
+    axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+    axis.set_minor_formatter(NullFormatter())
+
+
+def _svg(figure: "Figure") -> str:
+    """The figure as one SVG element, without a background and without a word on where it comes from."""
+    from matplotlib import rc_context
+    from matplotlib.backends.backend_svg import FigureCanvasSVG
+
+    out = io.StringIO()
+    with rc_context({"svg.fonttype": "path", "svg.hashsalt": "ebm"}):
+        FigureCanvasSVG(figure).print_svg(out, metadata={"Date": None})  # type: ignore[no-untyped-call]
+    text = re.sub(r"<metadata>.*?</metadata>", "", out.getvalue()[out.getvalue().index("<svg") :], flags=re.DOTALL)
+    head, close, body = text.replace(_INK, "currentColor").partition(">")
+    return head + close + _THEME + body
+
+
+def bare(draw: Callable[["Axes"], None], pixels: int = 320) -> bytes:
+    """What `draw` draws, alone on a square without title and axes: a PNG."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(2, 2), dpi=pixels / 2)
+    ax = figure.add_axes((0, 0, 1, 1))
+    draw(ax)
+    ax.set_title("")
+    ax.set_axis_off()
+    out = io.BytesIO()
+    FigureCanvasAgg(figure).print_png(out)  # type: ignore[no-untyped-call]
+    return out.getvalue()
+
+
+def data_uri(content: bytes | str) -> str:
+    """A PNG or an SVG inside an address: what shows it needs no other file."""
+    kind, raw = ("svg+xml", content.encode()) if isinstance(content, str) else ("png", content)
+    return f"data:image/{kind};base64,{base64.b64encode(raw).decode()}"
+
+
+def colours(labels: Sequence[str]) -> Mapping[str, int]:
+    """A number of colour and mark for each label, in order of appearance."""
+    return {label: i for i, label in enumerate(dict.fromkeys(labels))}
