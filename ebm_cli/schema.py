@@ -103,7 +103,23 @@ class RunsKeys:
     root: str
 
 
-SCHEMAS: dict[str, type] = {"train": TrainKeys, "sample": SampleKeys, "runs": RunsKeys}
+@dataclass(frozen=True)
+class CompareKeys:
+    """`ebm compare`."""
+
+    runs: str | list[str]
+    by: str | list[str]
+    metrics: str | list[str]
+    pictures: bool
+    trust: list[str]
+
+    def __post_init__(self) -> None:
+        for name, words in (("runs", self.runs), ("by", self.by), ("metrics", self.metrics)):
+            if not words or (isinstance(words, list) and len(set(words)) < len(words)):
+                raise ValueError(f"{name} must name at least one, and none twice, got {words!r}")
+
+
+SCHEMAS: dict[str, type] = {"train": TrainKeys, "sample": SampleKeys, "runs": RunsKeys, "compare": CompareKeys}
 
 CONTINUABLE = frozenset(
     {"checkpoint", "trust", "resume", "steps", "max_seconds", "device", "eval", "monitor"}
