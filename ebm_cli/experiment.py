@@ -5,15 +5,15 @@ evaluation do not disturb each other, so that changing `eval_every` changes no w
 """
 
 import hashlib
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import torch
 from omegaconf import DictConfig, OmegaConf
-from torch import nn
+from torch import Tensor, nn
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
@@ -49,6 +49,8 @@ class Model:
         step: training steps behind it.
         versions: what it was trained with.
         path: the file it was read from.
+        trust: packages whose classes its config may name.
+        trained: what else was trained: the method's state, and the moving averages.
     """
 
     energy: Energy
@@ -58,12 +60,29 @@ class Model:
     versions: dict[str, str]
     path: Path
     trust: tuple[str, ...] = ()
+    trained: Mapping[str, Any] = field(default_factory=dict, repr=False)
 
     @property
     def dataset(self) -> Dataset:
         """The data set that the run's config describes, built anew."""
         dataset: Dataset = build(self.config.dataset, "dataset", Dataset, trust=self.trust)
         return dataset
+
+    def parts(self) -> Parts:
+        """The run's data set and method too, where the energy is: built anew, the method with what it trained.
+
+        Raises:
+            UserError: data that are not to be had any more, or a method that does not fit its config.
+        """
+        like = self.standardizer.mean
+        dataset = self.dataset.to(like.device, like.dtype)
+        dataset.standardizer.load_state_dict(self.standardizer.state_dict())
+        given: dict[str, Any] = {"shape": tuple(dataset.shape), "data": dataset.reference}
+        with _seeded(0, "initialisation"):
+            method = build(self.config.method, "method", Method, trust=self.trust, **given).to(like.device, like.dtype)
+        with _fitting(self.path):
+            _load(method, "method", self.trained["method"], self.trained["ema"])
+        return Parts(dataset, self.energy, method.eval().requires_grad_(False))
 
 
 def rng(seed: int, name: str, device: torch.device) -> torch.Generator:
@@ -159,20 +178,16 @@ def load(
     check_stored(config, list(trust))
     cfg = OmegaConf.create(config)
     shape = tuple(state["dataset"]["shape"])
-    try:
+    with _fitting(file):
+        averages = state["ema"]["mean"] if weights == "ema" else {}
         with _seeded(0, "initialisation"):
             energy: Energy = build(cfg.energy, "energy", Energy, trust=list(trust), shape=shape)
-        energy.to(dtype=getattr(torch, cfg.dtype)).load_state_dict(state["energy"])
-        if weights == "ema":
-            names = dict(energy.named_parameters())
-            averages = {name.removeprefix("energy."): mean for name, mean in state["ema"]["mean"].items()}
-            with torch.no_grad():
-                for name, parameter in names.items():
-                    parameter.copy_(averages[name])
+        missing = {f"energy.{name}" for name, _ in energy.named_parameters()} - averages.keys()
+        if weights == "ema" and missing:
+            raise KeyError(f"no average of {min(missing)}")
+        _load(energy.to(dtype=getattr(torch, cfg.dtype)), "energy", state["energy"], averages)
         standardizer = Standardizer.identity(shape).to(getattr(torch, cfg.dtype))
         standardizer.load_state_dict(state["dataset"]["standardizer"])
-    except (RuntimeError, KeyError, TypeError, AttributeError) as error:
-        raise UserError(f"checkpoint={file}: its tensors do not fit its config ({_first(error)})") from error
     target = device_of(device)
     return Model(
         energy.to(target).eval().requires_grad_(False),
@@ -182,7 +197,27 @@ def load(
         dict(state["versions"]),
         file,
         tuple(trust),
+        {"method": state["method"], "ema": averages},
     )
+
+
+@contextmanager
+def _fitting(file: Path) -> Iterator[None]:
+    """What a checkpoint's tensors raise where they are not those of its config."""
+    try:
+        yield
+    except (RuntimeError, KeyError, TypeError, AttributeError) as error:
+        raise UserError(f"checkpoint={file}: its tensors do not fit its config ({_first(error)})") from error
+
+
+def _load(module: nn.Module, part: str, state: dict[str, Any], averages: Mapping[str, Tensor]) -> None:
+    """A stored state, with the moving averages of its parameters, `part.name` → mean, in place of the last values."""
+    module.load_state_dict(state)
+    parameters = {f"{part}.{name}": parameter for name, parameter in module.named_parameters()}
+    with torch.no_grad():
+        for name, mean in averages.items():
+            if name.startswith(f"{part}."):
+                parameters[name].copy_(mean)
 
 
 @contextmanager

@@ -22,11 +22,27 @@ def test_quadratic_log_z_is_that_of_its_gaussian() -> None:
     torch.testing.assert_close(-energy(x) - log_z, truth.log_prob(x))
 
 
+def test_quadratic_samples_are_exact() -> None:
+    """Mean and covariance within 5 standard errors; the wrong triangle of the Cholesky factor would miss by 40."""
+    energy = Quadratic((2,)).double()
+    precision = torch.tensor([[2.0, 1.2], [1.2, 1.0]]).double()
+    with torch.no_grad():
+        energy.raw_precision.copy_(precision)
+        energy.mean.copy_(torch.tensor([1.0, -2.0]))
+    x = energy.sample(100_000, torch.Generator().manual_seed(0))
+    assert x is not None
+    cov = torch.linalg.inv(precision)
+    assert ((x.mean(0) - energy.mean.detach()).abs() < 5 * (cov.diagonal() / len(x)).sqrt()).all()
+    outer = cov.diagonal().outer(cov.diagonal())
+    assert ((torch.cov(x.T) - cov).abs() < 5 * ((outer + cov.square()) / len(x)).sqrt()).all()
+
+
 def test_quadratic_has_no_log_z_while_its_precision_is_not_positive() -> None:
     energy = Quadratic((2,))
     with torch.no_grad():
         energy.raw_precision.copy_(torch.diag(torch.tensor([1.0, -0.1])))
     assert energy.log_z() is None
+    assert energy.sample(3, torch.Generator()) is None
 
 
 @pytest.mark.parametrize("cls", [MLP, ResidualMLP])

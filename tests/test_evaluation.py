@@ -12,9 +12,11 @@ from ebm_cli.datasets import Gaussian, Mixture, Synthetic
 from ebm_cli.datasets.base import Dataset
 from ebm_cli.datasets.batches import Batches
 from ebm_cli.datasets.standardizer import Standardizer
+from ebm_cli.densities import Gaussian as FittedGaussian
 from ebm_cli.energies.mlp import MLP
 from ebm_cli.energies.quadratic import Quadratic
 from ebm_cli.evaluation.divergences import Evaluator, evaluate, with_learned_log_z
+from ebm_cli.evaluation.normalisation import Normalisation
 from ebm_cli.evaluation.partition import COARSE, FINE, Grid, NotIntegrable, Quadrature, Resolution, integrate
 
 LOG_2PI = math.log(2 * math.pi)
@@ -260,7 +262,7 @@ class TestEvaluate:
         result = evaluate(lambda u: -u[:, 0], Synthetic(Gaussian(2)))
         assert "not integrable" in result.absent["eval/log_z"]
         assert result.log_z is None
-        assert set(result.values) == {"eval/entropy", "eval/fisher"}
+        assert set(result.values) == {"eval/entropy", "eval/fisher", "eval/fisher_flat"}
 
     def test_the_closed_form_is_used_and_the_grid_stands_beside_it(self) -> None:
         result = evaluate(Quadratic((2,), precision=2.0), Synthetic(Gaussian(2)))
@@ -276,13 +278,37 @@ class TestEvaluate:
             torch.distributions.Normal(data.standardizer.mean, data.standardizer.scale).log_prob(rows).sum(1).mean()
         )
         assert values["eval/nll"] == pytest.approx(-float(expected), abs=1e-8)
-        assert set(values) == {"eval/log_z", "eval/log_z_method", "eval/border_mass", "eval/nll"}
+        differences = {"eval/nll_vs_gaussian", "eval/nll_vs_gaussian_se"}
+        assert set(values) - differences == {
+            "eval/log_z", "eval/log_z_method", "eval/border_mass", "eval/nll", "eval/nll_se"
+        }  # fmt: skip
+
+    def test_without_a_density_the_model_is_measured_against_the_fitted_gaussian(self) -> None:
+        """A model that is the fitted Gaussian ties exactly; N(0, 4 I) loses by KL(N(0, I) ‖ N(0, 4 I)) a row."""
+        data = Rows(torch.randn(4000, 2, generator=rng()))
+        fitted = FittedGaussian(data.reference)
+        tie = evaluate(lambda u: -fitted.log_prob(u), data, n_rows=4000).values
+        assert tie["eval/nll_vs_gaussian"] == pytest.approx(0, abs=1e-9)
+        wide = evaluate(lambda u: u.square().sum(1) / 8, data, n_rows=4000).values
+        error = wide["eval/nll_vs_gaussian_se"]
+        assert isinstance(error, float)
+        assert wide["eval/nll_vs_gaussian"] == pytest.approx(2 * math.log(2) - 0.75, abs=5 * error)
+        # The rows' ⅜‖u‖² has standard deviation ¾: nothing else varies.
+        assert error == pytest.approx(0.75 / math.sqrt(4000), rel=0.1)
+
+    def test_an_uncertain_log_z_is_in_the_error_of_what_it_enters(self) -> None:
+        data, model = Synthetic(Gaussian(5)), Quadratic((5,), precision=1.5)
+        exact = Evaluator(data)(model).values
+        vague = Evaluator(data)(model, Normalisation(2.0, se=0.3)).values
+        assert vague["eval/kl_se"] == pytest.approx(math.hypot(exact["eval/kl_se"], 0.3))  # type: ignore[arg-type]
 
     def test_many_dimensions_need_a_closed_form(self) -> None:
         data = Synthetic(Gaussian(5))
         without = evaluate(lambda u: 0.5 * u.square().sum(1), data)
         assert "5 dimensions" in without.absent["eval/log_z"]
-        assert set(without.values) == {"eval/entropy", "eval/fisher"}
+        assert set(without.values) == {"eval/entropy", "eval/fisher", "eval/fisher_flat"}
+        # A model without a score is as far from N(0, I) as half its Fisher information, D/2: ½ E‖x‖².
+        assert without.values["eval/fisher_flat"] == pytest.approx(2.5, abs=5 * math.sqrt(10) / 2 / math.sqrt(10_000))
         model = Quadratic((5,), precision=1.5)
         values = evaluate(model, data, n_rows=20_000).values
         # Five standard errors of the mean of ¼‖u‖² − const over 20,000 rows.

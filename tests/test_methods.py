@@ -205,6 +205,27 @@ def test_cd_negatives_are_constants() -> None:
         torch.testing.assert_close(a, b)
 
 
+@pytest.mark.parametrize("start", ["data", "noise", "persistent"])
+def test_cd_shows_its_negatives_without_moving_on(start: str) -> None:
+    """What the next step's loss would draw, and nothing of the method has changed."""
+    x, energy = correlated()[:64, :2], mlp()
+    method = cd(x, MALA(step_size=0.05), 3, start=start, buffer_size=64)
+    method.prepare(x, rng())
+    before = {name: value.clone() for name, value in method.state_dict().items()}
+    shown = method.negatives(energy, x, rng(5))
+    for name, value in method.state_dict().items():
+        assert torch.equal(value, before[name])
+    assert torch.equal(shown, method.negatives(energy, x, rng(5)))
+    gap = method.loss(energy, x, rng(5)).metrics["energy_gap"]
+    torch.testing.assert_close(gap, (energy(x).mean() - energy(shown).mean()).detach())
+
+
+@pytest.mark.parametrize("method", [SM(), SSM(), DSM(), MLE((2,))])
+def test_a_method_without_a_chain_shows_none(method: Method) -> None:
+    assert method.negatives(mlp(), correlated()[:8, :2], rng()) is None
+    assert method.proposal() is None
+
+
 def test_persistent_chains_go_on_where_they_ended_and_are_never_written_dead() -> None:
     x, energy = correlated()[:64, :2], mlp()
     method = cd(x, MALA(step_size=0.05), 5, start="persistent", buffer_size=64, restart=0.0)

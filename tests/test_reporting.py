@@ -21,7 +21,8 @@ from ebm_cli.datasets import Gaussian, GaussianRing, Synthetic
 from ebm_cli.energies.mlp import MLP
 from ebm_cli.reporting import console, jsonl, plots
 from ebm_cli.reporting.console import Progress, closing_panel
-from ebm_cli.reporting.tables import format_value, groups, results_table, unit
+from ebm_cli.reporting.numbers import format_value
+from ebm_cli.reporting.tables import groups, results_table, unit
 from ebm_cli.reporting.tensorboard import TensorBoard
 
 
@@ -104,7 +105,7 @@ class TestTables:
         screen = terminal()
         screen.print(results_table({"eval/kl": 0.0012345, "cost/seconds": 41.52}))
         lines = [line.split() for line in written(screen).splitlines()]
-        assert ["kl", "0.001234", "nats"] in lines
+        assert ["kl", "0.001234", "nats", "0", "close"] in lines
         assert ["seconds", "41.52", "s"] in lines
 
     def test_a_pure_number_has_no_unit(self) -> None:

@@ -29,6 +29,10 @@ class Energy(nn.Module, ABC):
         """log ∫ exp(−f(x)) dx, differentiable in θ, where it has a closed form; None elsewhere."""
         return None
 
+    def sample(self, n: int, rng: torch.Generator) -> Tensor | None:
+        """n exact, independent points of exp(−f)/Z [n, *shape], where they can be had without a chain; None elsewhere."""
+        return None
+
 
 class NetworkEnergy(Energy, Differentiable):
     """f(x) = g(x) + ½ κ‖x‖², g a network of one output.

@@ -62,3 +62,12 @@ class Quadratic(Energy, Differentiable):
             return None
         log_z: Tensor = 0.5 * size * math.log(2 * math.pi) - factor.diagonal().log().sum()
         return log_z
+
+    def sample(self, n: int, rng: torch.Generator) -> Tensor | None:
+        """x = μ + L⁻ᵀ z with L Lᵀ = P; None while P is not positive definite."""
+        factor, info = torch.linalg.cholesky_ex(self.precision.detach())
+        if info.item() != 0:
+            return None
+        z = torch.randn(self.mean.numel(), n, generator=rng, dtype=factor.dtype, device=factor.device)
+        x = torch.linalg.solve_triangular(factor.T, z, upper=True).T
+        return (self.mean.detach() + x).view(n, *self.shape)

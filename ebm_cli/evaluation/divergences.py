@@ -9,7 +9,12 @@ With log Z computed independently of training, log p_θ = −f − log Z, and ev
     mode TV        = ½ Σ_k |p(mode k) − p_θ(mode k)|
 
 In one and two dimensions the expectations are quadrature sums over the data's density, without sampling error;
-otherwise they are means over held-out rows. The energy lives in standardised units u, the measures are in the data's
+otherwise they are means over held-out rows, and their standard errors hold that of log Z too. Where the density of the
+data is not known, the model is measured against the Gaussian fitted to the training rows, row by row:
+
+    NLL − NLL_Gauss = E_p[log q_Gauss − log p_θ]    with the standard error of the paired differences
+
+The energy lives in standardised units u, the measures are in the data's
 units x: log p_x(x) = log p_u(u) − Σ log scale and ∇_x = ∇_u / scale. KL, MSE and mode TV are the same in both.
 """
 
@@ -26,19 +31,10 @@ from torch import Tensor, nn
 from ebm_cli.datasets.base import Dataset, Target
 from ebm_cli.datasets.standardizer import Standardizer
 from ebm_cli.densities.base import Density
+from ebm_cli.densities.gaussian import Gaussian
 from ebm_cli.derivatives import value_and_grad
-from ebm_cli.energies.base import Energy
-from ebm_cli.evaluation.partition import (
-    CHUNK,
-    FINE,
-    Grid,
-    NotIntegrable,
-    Quadrature,
-    Resolution,
-    in_chunks,
-    integrate,
-    placement,
-)
+from ebm_cli.evaluation.normalisation import Normalisation, by_quadrature, closed_form
+from ebm_cli.evaluation.partition import CHUNK, FINE, Grid, Quadrature, Resolution, in_chunks, integrate, placement
 
 M = TypeVar("M", bound=nn.Module)
 
@@ -54,11 +50,13 @@ class Evaluation:
     Attributes:
         values: the keys of results.json that can be computed; every number is finite.
         absent: key → why it could not be computed.
+        notes: sentences about what is to be believed how far.
         data_modes, model_modes: probability of each mode [n_modes], where the density has several.
     """
 
     values: dict[str, float | str]
     absent: dict[str, str]
+    notes: tuple[str, ...] = ()
     data_modes: Tensor | None = None
     model_modes: Tensor | None = None
 
@@ -77,6 +75,7 @@ class Expectation:
         u: points [N, *D], standardised units, float64.
         weight: [N]; they sum to one.
         log_p, score: log p_u [N] and ∇_u log p_u [N, *D]; None where the density is unknown.
+        sampled: whether the points are rows, and not the nodes of a quadrature.
     """
 
     u: Tensor
@@ -84,9 +83,15 @@ class Expectation:
     log_p: Tensor | None
     score: Tensor | None
 
+    sampled: bool
+
     def __call__(self, values: Tensor) -> float:
         """Σ weight · values, values [N]."""
         return float(self.weight @ values)
+
+    def se(self, values: Tensor) -> float | None:
+        """Standard error of the mean of values [N]; None of a quadrature, which has none."""
+        return float(values.std()) / math.sqrt(len(values)) if self.sampled else None
 
 
 class Evaluator:
@@ -106,43 +111,35 @@ class Evaluator:
             raise ValueError(f"n_rows must be >= 2, got {n_rows}")
         self.data, self.n_rows, self.resolution = data, n_rows, resolution
 
-    def __call__(self, energy: Callable[[Tensor], Tensor]) -> Evaluation:
-        """Every measure that can be had of an energy [B, *D] → [B] in standardised units."""
-        values: dict[str, float | str] = {}
-        absent: dict[str, str] = {}
-        quadrature: Quadrature | None = None
-        log_z: float | None = None
-        if self._on_grid:
-            try:
-                quadrature = integrate(energy, self._grid, self.resolution, self.data.shape)
-            except NotIntegrable as reason:
-                absent["eval/log_z"] = str(reason)
-            else:
-                log_z = quadrature.log_z
-                values |= {"eval/log_z": log_z, "eval/log_z_method": "grid", "eval/border_mass": quadrature.border_mass}
-        closed_form = energy.log_z() if isinstance(energy, Energy) else None
-        if closed_form is not None:
-            if quadrature is not None:
-                values["eval/log_z_grid"] = quadrature.log_z
-            log_z = float(closed_form.detach())
-            values |= {"eval/log_z": log_z, "eval/log_z_method": "exact"}
-            absent.pop("eval/log_z", None)
-        elif not self._on_grid:
-            absent["eval/log_z"] = f"no closed form, and no grid in {math.prod(self.data.shape)} dimensions"
+    def __call__(self, energy: Callable[[Tensor], Tensor], normalisation: Normalisation | None = None) -> Evaluation:
+        """Every measure that can be had of an energy [B, *D] → [B] in standardised units.
 
-        for key, value in self._measures(energy, log_z).items():
+        Args:
+            energy: f.
+            normalisation: its log Z; by default the closed form or the quadrature, where there is one.
+        """
+        found = self.normalise(energy) if normalisation is None else normalisation
+        values, absent = dict(found.values), dict(found.absent)
+        for key, value in self._measures(energy, found).items():
             if math.isfinite(value):
                 values[key] = value
             else:
                 absent[key] = f"its value is {value}"
         data_modes, model_modes = self._data_modes, None
-        if quadrature is not None and data_modes is not None:
-            model_modes = self._mode_masses(quadrature)
+        if found.quadrature is not None and data_modes is not None:
+            model_modes = self._mode_masses(found.quadrature)
             values["eval/mode_tv"] = 0.5 * float((data_modes - model_modes).abs().sum())
-        return Evaluation(values, absent, data_modes, model_modes)
+        return Evaluation(values, absent, found.notes, data_modes, model_modes)
 
-    def _measures(self, energy: Callable[[Tensor], Tensor], log_z: float | None) -> dict[str, float]:
-        mean, log_det = self._expectation, float(self._standardizer.log_det)
+    def normalise(self, energy: Callable[[Tensor], Tensor]) -> Normalisation:
+        """log Z by the closed form or by quadrature; absent with a reason where there is neither."""
+        if self.on_grid:
+            return by_quadrature(energy, self._grid, self.resolution, self.data.shape)
+        reason = f"no closed form, and no grid in {math.prod(self.data.shape)} dimensions"
+        return closed_form(energy) or Normalisation(None, absent={"eval/log_z": reason})
+
+    def _measures(self, energy: Callable[[Tensor], Tensor], normalisation: Normalisation) -> dict[str, float]:
+        mean, log_det, log_z = self._expectation, float(self._standardizer.log_det), normalisation.log_z
         measures: dict[str, float] = {}
         if mean.log_p is not None:
             measures["eval/entropy"] = log_det - mean(mean.log_p)
@@ -155,19 +152,36 @@ class Evaluator:
             f, grad = _values_and_grads(energy, points)
             misfit = (mean.score + grad).flatten(1) / self._scale
             measures["eval/fisher"] = 0.5 * mean(misfit.square().sum(1))
+            measures["eval/fisher_flat"] = 0.5 * mean((mean.score.flatten(1) / self._scale).square().sum(1))
         if log_z is None:
             return measures
         log_q = -f - log_z
-        measures["eval/nll"] = log_det - mean(log_q)
+
+        def put(key: str, rows: Tensor) -> None:
+            """The mean, and its standard error where rows were drawn; log Z is the same for all of them."""
+            error = mean.se(rows)
+            measures[key] = mean(rows)
+            if error is not None:
+                measures[f"{key}_se"] = math.hypot(error, normalisation.se)
+
+        put("eval/nll", log_det - log_q)
         if mean.log_p is not None:
-            gap = mean.log_p - log_q
-            measures["eval/kl"] = mean(gap)
-            measures["eval/log_density_mse"] = mean(gap.square())
+            put("eval/kl", mean.log_p - log_q)
+            measures["eval/log_density_mse"] = mean((mean.log_p - log_q).square())
+        else:
+            with torch.no_grad():
+                put("eval/nll_vs_gaussian", in_chunks(self._gaussian.log_prob, mean.u) - log_q)
         return measures
 
     @property
-    def _on_grid(self) -> bool:
+    def on_grid(self) -> bool:
+        """Whether the data have one or two dimensions, where integrals are sums over cells."""
         return math.prod(self.data.shape) <= 2
+
+    @cached_property
+    def _gaussian(self) -> Gaussian:
+        """The Gaussian fitted to the training rows, standardised units: what a model has to beat."""
+        return Gaussian(self.data.reference.to("cpu", torch.float64))
 
     @cached_property
     def _standardizer(self) -> Standardizer:
@@ -199,7 +213,7 @@ class Evaluator:
     @cached_property
     def _truth(self) -> Quadrature | None:
         """The data's density on its own grid, which resolves it; None where there is no density or no grid."""
-        if self._density is None or not self._on_grid:
+        if self._density is None or not self.on_grid:
             return None
         around = Grid.around(self._rows.flatten(1), self.resolution)
         truth = integrate(self._minus_log_p, around, self.resolution, self.data.shape, torch.float64)
@@ -220,9 +234,9 @@ class Evaluator:
             nodes, weight = self._truth.heaviest(DROPPED)
             u = nodes.view(-1, *self.data.shape)
         if self._density is None:
-            return Expectation(u, weight, None, None)
+            return Expectation(u, weight, None, None, sampled=True)
         minus_log_p, minus_score = _values_and_grads(self._minus_log_p, u)
-        return Expectation(u, weight, -minus_log_p, -minus_score)
+        return Expectation(u, weight, -minus_log_p, -minus_score, sampled=self._truth is None)
 
     @cached_property
     def _data_modes(self) -> Tensor | None:

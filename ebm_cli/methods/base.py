@@ -9,7 +9,7 @@ comes with its loss.
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import NamedTuple
+from typing import ClassVar, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -40,6 +40,9 @@ class LossOutput:
 class Method(nn.Module, ABC):
     """An objective. Its own parameters belong to the player "energy" unless `players` says otherwise."""
 
+    comparable: ClassVar[bool] = True
+    """Whether the loss on fresh rows says how good an energy is: a game's value and a gradient's surrogate do not."""
+
     def check(self, energy: Energy, batch_size: int) -> None:
         """Raise ValueError, beginning with the name of the key, for an energy or a batch that it cannot train with."""
 
@@ -65,6 +68,17 @@ class Method(nn.Module, ABC):
     def densities(self) -> dict[str, Density]:
         """Trained densities that deserve an evaluation of their own, by name."""
         return {}
+
+    def proposal(self) -> Density | None:
+        """A normalised density that is close to the model: annealing may start from it. None where there is none."""
+        return None
+
+    def negatives(self, energy: Energy, x: Tensor, rng: torch.Generator) -> Tensor | None:
+        """The points [B, *D] that stand for the model in a step on the batch x; None where no chain is run.
+
+        Nothing of the method changes.
+        """
+        return None
 
 
 def require_smooth(energy: Energy) -> None:

@@ -9,7 +9,7 @@ Sources: Hinton (2002); Tieleman (2008), persistent chains; Du & Mordatch (2019)
 regularisation.
 """
 
-from typing import Literal
+from typing import ClassVar, Literal, NamedTuple
 
 import torch
 from torch import Tensor
@@ -17,7 +17,17 @@ from torch import Tensor
 from ebm_cli.densities import Density
 from ebm_cli.energies import Energy
 from ebm_cli.methods.base import Evaluations, LossOutput, Method
-from ebm_cli.samplers import Kernel, run
+from ebm_cli.samplers import Info, Kernel, run
+
+
+class Chains(NamedTuple):
+    """Where a step's chains ended [B, *D], which of them are finite [B], their length [B], their rows of the buffer."""
+
+    end: Tensor
+    alive: Tensor
+    length: Tensor
+    rows: Tensor | None
+    info: Info
 
 
 class CD(Method):
@@ -36,6 +46,7 @@ class CD(Method):
     Cost: 2 energies a data row, and the chain's evaluations.  Raises: ValueError for a number out of its range.
     """
 
+    comparable: ClassVar[bool] = False
     buffer: Tensor
     age: Tensor
 
@@ -81,7 +92,32 @@ class CD(Method):
     def players(self, energy: Energy) -> dict[str, list[torch.nn.Parameter]]:
         return {"energy": list(energy.parameters())}
 
+    def negatives(self, energy: Energy, x: Tensor, rng: torch.Generator) -> Tensor:
+        return self._chains(energy, x, rng).end
+
     def loss(self, energy: Energy, x: Tensor, rng: torch.Generator) -> LossOutput:
+        chains = self._chains(energy, x, rng)
+        if chains.rows is not None:
+            self.buffer[chains.rows] = chains.end
+            self.age[chains.rows] = torch.where(chains.alive, chains.length, 0)
+        value = energy(torch.cat((x, chains.end)))
+        plus, minus = value[: len(x)], value[len(x) :]
+        loss = plus.mean() - minus.mean()
+        metrics = {
+            "energy_gap": loss.detach(),
+            "acceptance": chains.info.accept.mean(),
+            "chain_length": chains.length.mean(),
+            "dead_chains": 1 - chains.alive.float().mean(),
+        }
+        if self.l2:
+            loss = loss + self.l2 * (plus.square().mean() + minus.square().mean())
+        # The first term is the loss; a chain with a correction also evaluates where it starts.
+        chain = self.sampler.evaluations(self.k)
+        cost = Evaluations(energy=2 + chain.energy, grad=chain.grad)
+        return LossOutput(loss, metrics, evaluations=cost)
+
+    def _chains(self, energy: Energy, x: Tensor, rng: torch.Generator) -> Chains:
+        """k steps; a chain that left the finite numbers is replaced by noise."""
         rows, begin, age = self._starts(x, rng)
         training = energy.training
         # Batch statistics and dropout would make the energy another function at every step of the chain.
@@ -90,25 +126,8 @@ class CD(Method):
         energy.train(training)
         end = state.x.detach()
         alive = end.flatten(1).isfinite().all(1)
-        negatives = torch.where(alive.view(-1, *[1] * (end.ndim - 1)), end, self.noise.sample(len(end), rng))
-        if rows is not None:
-            self.buffer[rows] = negatives
-            self.age[rows] = torch.where(alive, age + self.k, 0)
-        value = energy(torch.cat((x, negatives)))
-        plus, minus = value[: len(x)], value[len(x) :]
-        loss = plus.mean() - minus.mean()
-        metrics = {
-            "energy_gap": loss.detach(),
-            "acceptance": info.accept.mean(),
-            "chain_length": (age + self.k).mean(),
-            "dead_chains": 1 - alive.float().mean(),
-        }
-        if self.l2:
-            loss = loss + self.l2 * (plus.square().mean() + minus.square().mean())
-        # The first term is the loss; a chain with a correction also evaluates where it starts.
-        chain = self.sampler.evaluations(self.k)
-        cost = Evaluations(energy=2 + chain.energy, grad=chain.grad)
-        return LossOutput(loss, metrics, evaluations=cost)
+        kept = torch.where(alive.view(-1, *[1] * (end.ndim - 1)), end, self.noise.sample(len(end), rng))
+        return Chains(kept, alive, age + self.k, rows, info)
 
     def _starts(self, x: Tensor, rng: torch.Generator) -> tuple[Tensor | None, Tensor, Tensor]:
         """Rows of the buffer (persistent), where the chains begin, and how many steps they have behind them."""

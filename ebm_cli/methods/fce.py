@@ -9,6 +9,8 @@ data, and the less the energy's estimate wastes on easy noise. Source: Gao, Nijk
 contrastive estimation of energy-based models", eq. 9–11 and Algorithm 1.
 """
 
+from typing import ClassVar
+
 import torch
 from torch import Tensor, nn
 
@@ -38,6 +40,7 @@ class FCE(Method):
     Cost: 2 energies a data row.  Raises: ValueError for a number out of its range, or a noise without parameters.
     """
 
+    comparable: ClassVar[bool] = False
     accuracy: Tensor
 
     def __init__(
@@ -84,6 +87,9 @@ class FCE(Method):
 
     def densities(self) -> dict[str, Density]:
         return {"flow": self.flow}
+
+    def proposal(self) -> Density:
+        return self.flow
 
     def loss(self, energy: Energy, x: Tensor, rng: torch.Generator) -> LossOutput:
         if self._step % self.turn_every == 0:

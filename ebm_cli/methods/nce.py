@@ -47,6 +47,9 @@ class NCE(Method):
     def learned_log_z(self) -> Tensor:
         return self.log_z
 
+    def proposal(self) -> Density:
+        return self.noise
+
     def loss(self, energy: Energy, x: Tensor, rng: torch.Generator) -> LossOutput:
         n_noise = max(1, round(self.nu * len(x)))
         nu = n_noise / len(x)

@@ -19,7 +19,7 @@ from ebm_cli.derivatives import value_and_grad
 from ebm_cli.evaluation.divergences import reference_copy
 from ebm_cli.evaluation.partition import in_chunks, placement
 from ebm_cli.reporting.jsonl import Value
-from ebm_cli.reporting.tables import format_value
+from ebm_cli.reporting.numbers import format_value
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -1,11 +1,14 @@
-"""Results as a table: grouped by the first word of the key, four significant digits, with the unit."""
+"""Results as a table: grouped by the first word of the key, each beside what it is held against, and a verdict."""
 
 from collections.abc import Mapping
 
 from rich import box
 from rich.table import Table
+from rich.text import Text
 
 from ebm_cli.reporting.jsonl import Value
+from ebm_cli.reporting.numbers import format_value
+from ebm_cli.reporting.verdicts import attendants, verdict
 
 _UNITS = {
     "eval/kl": "nats",
@@ -20,6 +23,9 @@ _UNITS = {
     "eval/flow_kl": "nats",
     "eval/flow_nll": "nats",
     "eval/fisher": "1/unit²",
+    "eval/nll_vs_gaussian": "nats",
+    "sampler/ess_per_second": "1/s",
+    "cost/evaluation_seconds": "s",
     "cost/seconds": "s",
     "cost/peak_memory_mb": "MB",
     "cost/energy_evals": "a row",
@@ -34,24 +40,6 @@ def unit(key: str) -> str:
     return _UNITS.get(key, "")
 
 
-def format_value(value: Value) -> str:
-    """Four significant digits; plain decimals from 0.0001 to 10 million, powers of ten beyond; a dash for no value."""
-    if value is None:
-        return "–"
-    if isinstance(value, bool | str):
-        return str(value)
-    if isinstance(value, int):
-        return f"{value:,}".replace(",", " ")
-    if value == 0:
-        return "0"
-    if not 1e-4 <= abs(value) < 1e7:
-        return f"{value:.3e}"
-    if abs(value) >= 999.95:  # rounds to four digits before the point
-        return f"{value:,.0f}".replace(",", " ")
-    text = f"{value:#.4g}"
-    return text if "e" not in text else f"{value:.4g}"
-
-
 def groups(values: Mapping[str, Value]) -> dict[str, dict[str, Value]]:
     """The values by the first word of their key, known words first, in the order of the mapping otherwise."""
     grouped: dict[str, dict[str, Value]] = {}
@@ -62,14 +50,24 @@ def groups(values: Mapping[str, Value]) -> dict[str, dict[str, Value]]:
 
 
 def results_table(values: Mapping[str, Value], title: str | None = None) -> Table:
-    """Key, value and unit of every result, one section a group."""
-    table = Table(title=title, box=box.SIMPLE_HEAD, show_header=False, pad_edge=False)
+    """Key, value, unit, reference and verdict of every result, one section a group.
+
+    What is the reference of another result (its null, its standard error) has no row of its own.
+    """
+    table = Table(title=title, box=box.SIMPLE_HEAD, show_header=False, pad_edge=False, collapse_padding=True)
     table.add_column("key", style="cyan", no_wrap=True)
     table.add_column("value", justify="right", no_wrap=True)
     table.add_column("unit", style="dim", no_wrap=True)
+    table.add_column("reference", style="dim", no_wrap=True)
+    table.add_column("verdict", no_wrap=True)
+    hidden = attendants(values)
     for name, group in groups(values).items():
         table.add_section()
-        table.add_row(f"[bold]{_TITLES.get(name, name)}[/bold]", "", "")
+        table.add_row(f"[bold]{_TITLES.get(name, name)}[/bold]", "", "", "", "")
         for key, value in group.items():
-            table.add_row(f"  {key.partition('/')[2] or key}", format_value(value), unit(key))
+            if key not in hidden:
+                said = verdict(key, values)
+                word = Text(said.word, style={True: "green", False: "yellow", None: ""}[said.good])
+                label = f"  {key.partition('/')[2] or key}"
+                table.add_row(label, format_value(value), unit(key), said.reference, word)
     return table
