@@ -144,7 +144,8 @@ class Validate(Callback):
         return cfg
 
     def _hook(self, name: str, *args: Any, **kwargs: Any) -> None:
-        hook = getattr(Task(self.verb).module, name, None)
+        # Of `ebm check`, the name of a hook is the verb's own.
+        hook = getattr(Task(self.verb).module, name, None) if name != self.verb else None
         if hook is not None:
             hook(*args, **kwargs)
 

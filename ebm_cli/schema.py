@@ -104,6 +104,18 @@ class RunsKeys:
 
 
 @dataclass(frozen=True)
+class CheckKeys:
+    """`ebm check`."""
+
+    only: str | list[str]
+    seed: int
+    device: Literal["auto", "cpu", "cuda", "mps"]
+
+    def __post_init__(self) -> None:
+        _at_least(0, seed=self.seed)
+
+
+@dataclass(frozen=True)
 class CompareKeys:
     """`ebm compare`."""
 
@@ -119,7 +131,13 @@ class CompareKeys:
                 raise ValueError(f"{name} must name at least one, and none twice, got {words!r}")
 
 
-SCHEMAS: dict[str, type] = {"train": TrainKeys, "sample": SampleKeys, "runs": RunsKeys, "compare": CompareKeys}
+SCHEMAS: dict[str, type] = {
+    "train": TrainKeys,
+    "sample": SampleKeys,
+    "compare": CompareKeys,
+    "runs": RunsKeys,
+    "check": CheckKeys,
+}
 
 CONTINUABLE = frozenset(
     {"checkpoint", "trust", "resume", "steps", "max_seconds", "device", "eval", "monitor"}

@@ -19,7 +19,7 @@ LEVELS = [
     {"schema"},
     {"config"},
     {"experiment"},
-    {"stored", "measuring", "picturing"},
+    {"stored", "measuring", "selftest", "picturing"},
     {"explain", "session", "help"},
     {"app"},
     {"commands", "completion"},
@@ -27,7 +27,7 @@ LEVELS = [
 ]
 """Imports go up this list, never down it; __init__ only names what it loads when asked."""
 
-HYDRA = {"app", "config", "commands", "experiment", "explain", "measuring", "session", "stored"}
+HYDRA = {"app", "config", "commands", "experiment", "explain", "measuring", "selftest", "session", "stored"}
 """Where a composed config is read; everything below is given plain values."""
 AT_ONCE = {
     *("__init__", "__main__", "cli", "help", "completion", "catalogue"),

@@ -81,6 +81,14 @@ class Kernel(ABC):
         """What `run` evaluates in n_steps ≥ 1 of one chain; where the state caches ∇E, its start is one of them."""
         return Cost(grad=n_steps + 1)
 
+    def stationary_variance(self, variance: float) -> float | None:
+        """What the variance of x becomes, per coordinate, where the target is N(0, σ² I) before its temperature.
+
+        The energy is ‖x‖²/(2σ²), σ² = `variance` > 0. A kernel with a correction is exact: T σ². Infinite where the
+        step is too long for a stationary law to exist; None where it is not known.
+        """
+        return None if self.target_accept is None else self.temperature * variance
+
     @abstractmethod
     def init(self, energy: EnergyFn, x: Tensor, rng: torch.Generator) -> State:
         """The state of chains that start at x [B, *D]; `rng` for what the kernel adds (velocities)."""

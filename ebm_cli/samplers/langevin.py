@@ -7,7 +7,7 @@ is σ² / (1 − ε/(2σ²)), and with ε > 2σ² it diverges. `mala` removes th
 """
 
 from dataclasses import dataclass
-from math import sqrt
+from math import inf, sqrt
 
 import torch
 from torch import Tensor
@@ -55,6 +55,16 @@ class Langevin(Kernel):
 
     def evaluations(self, n_steps: int) -> Cost:
         return Cost(grad=n_steps)
+
+    def stationary_variance(self, variance: float) -> float | None:
+        """s² T σ² / (1 − eps/(2σ²)), s = noise_scale: the fixed point of v = (1 − eps/σ²)² v + 2 eps T s².
+
+        Infinite from eps = 2σ² on; None with a clamp.
+        """
+        if self.clamp_grad is not None or self.clamp_sample is not None:
+            return None
+        shrink = 1 - self.step_size / (2 * variance)
+        return self.noise_scale**2 * self.temperature * variance / shrink if shrink > 0 else inf
 
     def init(self, energy: EnergyFn, x: Tensor, rng: torch.Generator) -> State:
         return State(x.detach(), None, None, {})

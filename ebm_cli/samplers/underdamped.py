@@ -10,7 +10,7 @@ while v's variance is T (1 − eps²/(4σ²)).
 """
 
 from dataclasses import dataclass
-from math import exp, expm1, sqrt
+from math import exp, expm1, inf, sqrt
 
 import torch
 from torch import Tensor
@@ -48,6 +48,13 @@ class Underdamped(Kernel):
     def __post_init__(self) -> None:
         super().__post_init__()
         require_positive(friction=self.friction)
+
+    def stationary_variance(self, variance: float) -> float | None:
+        """T σ²: on a Gaussian the positions of BAOAB are exact (Leimkuhler & Matthews 2013, section 4).
+
+        Infinite from eps = 2σ on.
+        """
+        return self.temperature * variance if self.step_size < 2 * sqrt(variance) else inf
 
     def init(self, energy: EnergyFn, x: Tensor, rng: torch.Generator) -> State:
         velocity = sqrt(self.temperature) * normal_like(x, rng)

@@ -1,0 +1,116 @@
+"""`ebm check`: the self-test, as a table; exit code 0 where every row is ok or skipped, 1 where one failed."""
+
+import os
+import platform
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+import torch
+from hydra import compose
+from hydra.core.hydra_config import HydraConfig
+from omegaconf import DictConfig
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from ebm_cli import catalogue
+from ebm_cli.errors import UserError
+from ebm_cli.experiment import device_of
+from ebm_cli.selftest import SUBJECTS, Bench, Row, examine
+from ebm_cli.selftest.device import available
+from ebm_cli.training.rundir import versions
+
+STYLES = {"ok": "green", "FAILED": "bold red", "skipped": "yellow"}
+ALL = "all"
+N_NAMED = 5
+"""Failed rows that the closing line names."""
+
+
+class ChecksFailed(Exception):
+    """Some rows failed; the message names them."""
+
+    exit_code = 1
+
+
+def check(cfg: DictConfig) -> None:
+    """Run the checks; print a table for each subject as it is done."""
+    subjects, devices = _subjects(cfg), _devices(cfg)
+    # A pipe or a log has no width to fit into: there, nothing is cut.
+    console = Console() if Console().is_terminal else Console(width=200)
+    torch.set_num_threads(1)
+    began = time.monotonic()
+    console.print(Text(_machine(devices), style="dim"))
+    bench = Bench(lambda words: compose("train", list(words)), _where(), cfg.seed, devices)
+    found: list[tuple[str, Row]] = []
+    for subject in subjects:
+        with console.status(subject):
+            rows = examine(bench, subject)
+        console.print(table(subject, rows))
+        found += [(subject, row) for row in rows]
+    counts = {verdict: sum(row.verdict == verdict for _, row in found) for verdict in STYLES}
+    summary = f"{counts['ok']} ok, {counts['FAILED']} failed, {counts['skipped']} skipped"
+    console.print(Text(f"{summary}, in {time.monotonic() - began:.0f} s"))
+    failed = [f"{subject} {row.name} {row.what}".strip() for subject, row in found if row.verdict == "FAILED"]
+    if failed:
+        more = f"; and {len(failed) - N_NAMED} more" if len(failed) > N_NAMED else ""
+        raise ChecksFailed(f"{len(failed)} of {len(found)} checks FAILED: {'; '.join(failed[:N_NAMED])}{more}")
+    console.print(Text("Everything that could be checked on this machine is right.", style="green"))
+
+
+def table(subject: str, rows: Sequence[Row]) -> Table:
+    """A subject's rows: what was checked, the number and its bound, the verdict or why there is none."""
+    shown = Table(title=subject, title_justify="left", title_style="bold", box=None, pad_edge=False, show_edge=False)
+    shown.add_column("", style="cyan", no_wrap=True, min_width=14)
+    shown.add_column("", no_wrap=True, min_width=34)
+    shown.add_column("number", justify="right", no_wrap=True, min_width=9)
+    shown.add_column("bound", justify="right", no_wrap=True, min_width=9)
+    shown.add_column("", no_wrap=True, style="dim", min_width=18)
+    shown.add_column("verdict", overflow="fold")
+    before = ""
+    for row in rows:
+        verdict = Text(row.verdict, style=STYLES[row.verdict])
+        if row.reason:
+            verdict.append(f": {row.reason}", style="default")
+        name = row.name if row.name != before else ""
+        before = row.name
+        shown.add_row(name, row.what, _number(row.number), _number(row.bound), row.unit, verdict)
+    return shown
+
+
+def _number(value: float | None) -> str:
+    return "" if value is None else f"{value:.2g}"
+
+
+def _subjects(cfg: DictConfig) -> list[str]:
+    """The subjects that `only` names."""
+    named = [cfg.only] if isinstance(cfg.only, str) else list(cfg.only)
+    if named == [ALL]:
+        return list(SUBJECTS)
+    for name in named:
+        if name not in SUBJECTS:
+            near = catalogue.did_you_mean(name, SUBJECTS)
+            raise UserError(f"only={name}: must be all, or among {', '.join(SUBJECTS)}{near}")
+    if not named:
+        raise UserError(f"only=[]: must be all, or among {', '.join(SUBJECTS)}")
+    return [subject for subject in SUBJECTS if subject in named]
+
+
+def _devices(cfg: DictConfig) -> list[torch.device]:
+    """The device that was asked for; every one that is there for `auto`, the CPU first."""
+    if cfg.device != "auto":
+        return [device_of(cfg.device)]
+    return [torch.device(kind) for kind in ("cpu", "cuda", "mps") if available(kind)]
+
+
+def _where() -> list[Path]:
+    """The folders that Hydra composes from: ours, then the user's."""
+    return [Path(source.path) for source in HydraConfig.get().runtime.config_sources if source.schema == "file"]
+
+
+def _machine(devices: Sequence[torch.device]) -> str:
+    """Versions, processor, devices."""
+    parts = [f"{name} {version}" for name, version in versions().items()]
+    parts.append(f"{platform.system()} {platform.machine()}, {os.cpu_count()} cores")
+    parts += [torch.cuda.get_device_name(device) for device in devices if device.type == "cuda"]
+    return ", ".join(parts)

@@ -1,0 +1,55 @@
+"""Every density is one: it integrates to 1, its samples follow it, and its score is the slope of its logarithm.
+
+The noise densities are fitted to data in two dimensions first, the ones with parameters by a few steps of maximum
+likelihood, so that none is checked at a start where it is something simpler.
+"""
+
+from collections.abc import Iterator
+from functools import partial
+
+import torch
+from torch import Tensor
+
+from ebm_cli.densities import Density
+from ebm_cli.methods.fitting import fit_density
+from ebm_cli.selftest.bench import Bench, Check, Fact, Skip
+from ebm_cli.selftest.measures import MASS, RELATIVE, SIGMAS, deviation, gradient_fact, integral, relative_error
+from ebm_cli.selftest.samplers import eight_modes
+
+N_DATA, N_SAMPLES, N_POINTS = 2_000, 10_000, 64
+FIT_STEPS, FIT_RATE = 20, 1e-2
+
+
+def checks(bench: Bench) -> Iterator[Check]:
+    """A check for each option of the group `noise`."""
+    for name in bench.options("noise"):
+        yield Check(name, partial(_facts, bench, name))
+
+
+def _facts(bench: Bench, name: str) -> Iterator[Fact | Skip]:
+    rng = bench.rng(f"densities/{name}")
+    data = eight_modes().sample(N_DATA, rng)
+    density: Density = bench.build("noise", name, Density, shape=tuple(data.shape[1:]), data=data).double()
+    fit_density(density, data, FIT_STEPS, rng, lr=FIT_RATE)
+    density.requires_grad_(False)
+    yield from density_facts(density, rng)
+    x, log_q = density.sample_with_log_prob(N_POINTS, rng)
+    yield Fact("log q, both ways", relative_error(log_q, density.log_prob(x)), RELATIVE, "relative")
+
+
+def density_facts(density: Density, rng: torch.Generator) -> Iterator[Fact | Skip]:
+    """What makes it a density, in float64 on the CPU."""
+    x = density.sample(N_SAMPLES, rng)
+
+    def energy(points: Tensor) -> Tensor:
+        # The zero keeps a flat density differentiable.
+        return 0 * points.flatten(1).sum(1) - density.log_prob(points)
+
+    size = x[0].numel()
+    if size > 2:
+        yield Skip("integral", f"{size} dimensions: a quadrature needs one or two")
+    else:
+        law = integral(energy, x)
+        yield Fact("integral", abs(torch.tensor(law.log_z).expm1().item()), MASS + law.error, "away from 1")
+        yield Fact("samples", deviation(x, energy, law), SIGMAS, "standard errors")
+    yield gradient_fact(energy, x[:N_POINTS], rng, "score")

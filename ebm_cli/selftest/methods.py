@@ -1,0 +1,35 @@
+"""Every method trains: a few steps on every device give a finite loss, finite gradients, and weights that moved."""
+
+from collections.abc import Iterator
+from functools import partial
+
+import torch
+
+from ebm_cli.experiment import assemble, make_trainer
+from ebm_cli.selftest.bench import Bench, Check, Fact
+
+N_STEPS, BATCH = 3, 64
+
+
+def checks(bench: Bench) -> Iterator[Check]:
+    """A check for each option of the group `method`, on each device."""
+    for name in bench.options("method"):
+        for device in bench.devices:
+            yield Check(name, partial(_facts, bench, name, device.type))
+
+
+def _facts(bench: Bench, name: str, device: str) -> Iterator[Fact]:
+    words = {"device": device, "seed": bench.seed, "batch_size": BATCH, "log_every": N_STEPS}
+    cfg = bench.config(f"method={name}", *(f"{key}={value}" for key, value in words.items()))
+    parts = assemble(cfg)
+    trainer = make_trainer(cfg, parts)
+    parts.method.prepare(parts.dataset.reference, trainer.rng)
+    before = [p.detach().clone() for p in parts.energy.parameters()]
+    bad = 0
+    for _ in range(N_STEPS):
+        out = trainer.advance()
+        numbers = [out.loss, trainer.grad_norm, *out.metrics.values(), *parts.energy.parameters()]
+        bad += sum(int((~torch.isfinite(number.detach())).sum()) for number in numbers)
+    if all(torch.equal(p, old) for p, old in zip(parts.energy.parameters(), before, strict=True)):
+        raise ValueError(f"no weight moved in {N_STEPS} steps on {device}")
+    yield Fact(f"{N_STEPS} steps on {device}", bad, 0.0, "numbers not finite")
