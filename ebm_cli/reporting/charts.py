@@ -2,6 +2,7 @@
 
 import base64
 import io
+import math
 import re
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, NamedTuple
@@ -39,6 +40,7 @@ def quality_against_cost(clouds: Sequence[Cloud], x_name: str, y_name: str, log_
         log_y: whether quality is, where all of it is positive.
     """
     from matplotlib.figure import Figure
+    from matplotlib.ticker import EngFormatter
 
     figure = Figure(figsize=(4.6, 3.3), layout="constrained", facecolor="none")
     ax = figure.subplots()
@@ -68,14 +70,15 @@ def quality_against_cost(clouds: Sequence[Cloud], x_name: str, y_name: str, log_
     positive = [x for x in costs if x > 0]
     if positive and min(costs) == 0:
         ax.set_xscale("symlog", linthresh=min(positive) / 2, linscale=0.4)
-        ax.set_xticks([0.0, *(10.0**k for k in range(25) if min(positive) / 2 <= 10.0**k <= 2 * max(positive))])
+        ax.set_xticks([0.0, *_ticks(min(positive), max(positive))])
         ax.minorticks_off()
+        ax.xaxis.set_major_formatter(EngFormatter(sep=""))
     elif positive:
         ax.set_xscale("log")
-        _plain_decades(ax.xaxis, positive)
+        _plain(ax.xaxis, positive)
     if log_y and min(qualities) > 0:
         ax.set_yscale("log")
-        _plain_decades(ax.yaxis, qualities)
+        _plain(ax.yaxis, qualities)
     ax.set_xlabel(x_name, color=_INK)
     ax.set_ylabel(y_name, color=_INK)
     ax.margins(0.12)
@@ -87,12 +90,18 @@ def quality_against_cost(clouds: Sequence[Cloud], x_name: str, y_name: str, log_
     return _svg(figure)
 
 
-def _plain_decades(axis: "Axis", values: Sequence[float]) -> None:
-    """Ticks of a logarithmic axis as plain numbers, 1-2-5 where it spans less than two decades."""
-    from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
+def _ticks(low: float, high: float) -> list[float]:
+    """Round numbers from a little below `low` > 0 to a little above `high`: 1-2-5, or decades where those are many."""
+    decades = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
+    near = [m * 10.0**k for k in decades for m in (1, 2, 5) if 0.7 * low <= m * 10.0**k <= 1.4 * high]
+    return near if len(near) <= 6 else [10.0**k for k in decades if 0.5 * low <= 10.0**k <= 2 * high]
 
-    axis.set_major_locator(LogLocator(subs=(1, 2, 5) if max(values) < 100 * min(values) else (1,)))
-    axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+
+def _plain(axis: "Axis", values: Sequence[float]) -> None:
+    """Plain numbers on a logarithmic axis."""
+    from matplotlib.ticker import NullFormatter
+
+    axis.set_ticks(ticks := _ticks(min(values), max(values)), labels=[f"{tick:g}" for tick in ticks])
     axis.set_minor_formatter(NullFormatter())
 
 

@@ -103,6 +103,10 @@ class Section:
     floors: Mapping[str, float]
     best: Mapping[str, frozenset[tuple[str, ...]]]
 
+    def shown(self, measures: Iterable[Measure]) -> list[Measure]:
+        """Those of the measures that some group of it has."""
+        return [measure for measure in measures if any(measure.key in group.spreads for group in self.groups)]
+
 
 @dataclass(frozen=True)
 class Comparison:
@@ -208,7 +212,8 @@ def _section(name: str, groups: list[Group], qualities: Sequence[Measure]) -> Se
         if measure.ranks and len(scores) > 1:
             best[measure.key] = frozenset(names for names, s in scores.items() if s == min(scores.values()))
     records = [record for group in groups for record in group.records]
-    found = {m.key: [v for record in records if (v := m.floor(record)) is not None] for m in qualities}
+    had = [m for m in qualities if any(m.key in group.spreads for group in groups)]
+    found = {m.key: [v for record in records if (v := m.floor(record)) is not None] for m in had}
     floors = {key: math.fsum(values) / len(values) for key, values in found.items() if values}
     return Section(name, tuple(groups), judge, floors, best)
 
@@ -336,9 +341,18 @@ def _cheapest(ranked: Sequence[Group], judge: Measure) -> str:
 
 
 def overall(comparison: Comparison) -> str:
-    """Who is best how often; empty for a single data set."""
+    """Who leads how often, and how often by more than luck; empty for a single data set."""
     contests = [section for section in comparison.sections if len(section.groups) > 1 and section.judge is not None]
     if len(contests) < 2:
         return ""
-    wins = Counter(section.groups[0].label for section in contests).most_common()
-    return f"Over {len(contests)} data sets: " + ", ".join(f"{who} is best on {n}" for who, n in wins) + "."
+    wins = Counter(section.groups[0].label for section in contests)
+    clear = Counter(section.groups[0].label for section in contests if _is_clear(section))
+    said = [f"{who} leads on {n}, beyond the spread of the seeds on {clear[who]}" for who, n in wins.most_common()]
+    return f"Of {len(contests)} data sets " + "; ".join(said) + "."
+
+
+def _is_clear(section: Section) -> bool:
+    assert section.judge is not None
+    first, second = (group.spreads.get(section.judge.key) for group in section.groups[:2])
+    p = None if first is None or second is None else welch(first, second)
+    return p is not None and p < SIGNIFICANT

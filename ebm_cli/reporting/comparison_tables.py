@@ -5,6 +5,7 @@ import io
 from collections.abc import Iterator, Sequence
 
 from rich import box
+from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
@@ -14,11 +15,8 @@ from ebm_cli.reporting.numbers import format_value
 
 IN_FRONT = ("cost/seconds", "cost/grad_evals")
 """The costs that a narrow terminal shows; the others come when there is room for all of the quality."""
-
-
-def floor_label(section: Section) -> str:
-    """How the row of `Section.floors` is called; empty where none is known."""
-    return "the data themselves" if section.floors else ""
+FLOOR = "the data"
+"""What the row of `Section.floors` is called."""
 
 
 def heads(comparison: Comparison) -> list[str]:
@@ -44,7 +42,8 @@ def console_tables(comparison: Comparison, width: int) -> Iterator[tuple[Table, 
     """A table for each section, with the measures that did not fit into `width` characters."""
     for section in comparison.sections:
         shown = _fitting(comparison, section, width)
-        yield _console_table(comparison, section, shown), [m for m in comparison.columns if m not in shown]
+        left_out = [measure for measure in section.shown(comparison.columns) if measure not in shown]
+        yield _console_table(comparison, section, shown), left_out
 
 
 def _said(section: Section, group: Group, measure: Measure) -> str:
@@ -55,26 +54,18 @@ def _said(section: Section, group: Group, measure: Measure) -> str:
 def _fitting(comparison: Comparison, section: Section, width: int) -> list[Measure]:
     """The columns for which there is room: the judge, the first costs, the other qualities, the other costs."""
     first = [m for m in (section.judge,) if m is not None] + [m for m in comparison.costs if m.key in IN_FRONT]
-    order = list(dict.fromkeys((*first, *comparison.columns)))
-    label = [*names(comparison, section.groups[0])]
-    for group in section.groups:
-        label = [max(a, b, key=len) for a, b in zip(label, names(comparison, group), strict=True)]
-    label = [max(a, b, key=len) for a, b in zip(label, heads(comparison), strict=True)]
-    # A column is padded by one character on each side; the table by none outside.
-    used = max(sum(len(text) + 2 for text in label), len(floor_label(section)) + 2) + len(" 99 ")
-    fitting = set()
+    order = section.shown(dict.fromkeys((*first, *comparison.columns)))
+    wide = Console(width=10_000)
+    fitting: list[Measure] = []
     for measure in order:
-        column = max(
-            len(text) for text in (measure.label, *(_said(section, group, measure) for group in section.groups))
-        )
-        if used + column + 2 <= width or measure is section.judge:
-            used += column + 2
-            fitting.add(measure)
+        more = [*fitting, measure]
+        if measure is section.judge or wide.measure(_console_table(comparison, section, more)).maximum <= width:
+            fitting = more
     return [measure for measure in comparison.columns if measure in fitting]
 
 
 def _console_table(comparison: Comparison, section: Section, shown: Sequence[Measure]) -> Table:
-    table = Table(title=section.name or None, title_style="bold", title_justify="left", box=box.SIMPLE_HEAD)
+    table = Table(title=Text(section.name), title_style="bold", title_justify="left", box=box.SIMPLE_HEAD)
     table.pad_edge = False
     for head in heads(comparison):
         table.add_column(head, no_wrap=True)
@@ -89,7 +80,7 @@ def _console_table(comparison: Comparison, section: Section, shown: Sequence[Mea
         blank = [""] * (len(heads(comparison)) - 1)
         floors = [format_value(section.floors.get(m.key)) if m in comparison.qualities else "" for m in shown]
         table.add_section()
-        table.add_row(Text(floor_label(section)), *blank, "", *floors, style="dim")
+        table.add_row(Text(FLOOR), *blank, "", *floors, style="dim")
     return table
 
 
@@ -152,7 +143,7 @@ def to_tex(comparison: Comparison) -> str:
             lines.append(_row([*map(tex, names(comparison, group)), str(len(group.records)), *cells]))
         if section.floors:
             floors = [tex(format_value(section.floors.get(m.key))) for m in comparison.qualities]
-            lead = rf"\multicolumn{{{n_heads}}}{{l}}{{{floor_label(section)}}}"
+            lead = rf"\multicolumn{{{n_heads}}}{{l}}{{{FLOOR}}}"
             lines.append(_row([lead, *floors, *[""] * len(comparison.costs)]))
     return "\n".join([*lines, r"\bottomrule", r"\end{tabular}", ""])
 

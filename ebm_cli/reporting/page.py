@@ -18,7 +18,7 @@ from ebm_cli.reporting.comparison import (
     overall,
     settings,
 )
-from ebm_cli.reporting.comparison_tables import cell, floor_label
+from ebm_cli.reporting.comparison_tables import FLOOR, cell
 from ebm_cli.reporting.measures import Measure
 from ebm_cli.reporting.numbers import format_value
 
@@ -104,8 +104,8 @@ def _dot(label: str, numbers: Mapping[str, int]) -> str:
 
 
 def _table(comparison: Comparison, section: Section, numbers: Mapping[str, int]) -> str:
-    columns = comparison.columns
-    first_cost = comparison.costs[0] if comparison.costs else None
+    qualities, costs = section.shown(comparison.qualities), section.shown(comparison.costs)
+    columns, first_cost = qualities + costs, next(iter(costs), None)
 
     def head(measure: Measure) -> str:
         title = esc(f"{measure.key}: {measure.meaning}" if measure.meaning else measure.key)
@@ -115,7 +115,7 @@ def _table(comparison: Comparison, section: Section, numbers: Mapping[str, int])
 
     def data(group: Group, measure: Measure) -> str:
         mean, sd, lacking, best = cell(section, group, measure)
-        washed = best and measure in comparison.qualities
+        washed = best and measure in qualities
         classes = [name for name, on in (("best", washed), ("edge", measure is first_cost)) if on]
         mark = f' class="{" ".join(classes)}"' if classes else ""
         below = f"<small>± {esc(sd)}</small>" if sd else ""
@@ -135,8 +135,8 @@ def _table(comparison: Comparison, section: Section, numbers: Mapping[str, int])
             f"{esc(format_value(section.floors[m.key])) if m.key in section.floors else ''}</td>"
             for m in columns
         ]
-        rows.append(f"<tr class=floor><th scope=row>{floor_label(section)}</th><td></td>{''.join(floors)}</tr>")
-    spans = [("quality", len(comparison.qualities), ""), ("cost", len(comparison.costs), " class=edge")]
+        rows.append(f"<tr class=floor><th scope=row>{FLOOR}</th><td></td>{''.join(floors)}</tr>")
+    spans = [("quality", len(qualities), ""), ("cost", len(costs), " class=edge")]
     over = "".join(f"<th colspan={n}{edge}>{name}</th>" for name, n, edge in spans if n)
     return (
         "<div class=scroll><table><thead>"
@@ -149,6 +149,7 @@ def _table(comparison: Comparison, section: Section, numbers: Mapping[str, int])
 def _pictures(panels: Sequence[Panel], numbers: Mapping[str, int]) -> str:
     if not panels:
         return ""
+    size = "panels large" if any(panel.wide for panel in panels) else "panels"
     figures = []
     for panel in panels:
         images = "".join(
@@ -157,10 +158,11 @@ def _pictures(panels: Sequence[Panel], numbers: Mapping[str, int]) -> str:
         )
         note = f"<p class=note>{esc(panel.note)}</p>" if panel.note else ""
         caption = f"<figcaption>{_dot(panel.label, numbers)}{esc(panel.label)}</figcaption>"
-        figures.append(f"<figure{' class=wide' if panel.wide else ''}>{caption}{images}{note}</figure>")
+        figures.append(f"<figure>{caption}{images}{note}</figure>")
     said = sorted({what for panel in panels for what in panel.images if not panel.wide})
     told = f"<p class=note>From above: {esc(', '.join(said))}. The run in the middle of each group.</p>" if said else ""
-    return f"<h3>Densities and samples</h3><div class=panels>{''.join(figures)}</div>{told}"
+    title = "Densities and samples" if said else "Data and samples"
+    return f"<h3>{title}</h3><div class='{size}'>{''.join(figures)}</div>{told}"
 
 
 def _charts(section: Section, numbers: Mapping[str, int]) -> str:
@@ -232,7 +234,7 @@ def _legend(comparison: Comparison) -> str:
     )
     return (
         "<section><h2>How to read it</h2><p>Mean ± standard deviation (n − 1) over the runs of a group; the best of a "
-        f"column in bold; {MISSING} where no run has the result. A row named <i>the data themselves</i> says what the "
+        f"column in bold; {MISSING} where no run has the result. A row named <i>the data</i> says what the "
         "truth would get: the entropy, or the distance between two samples of the data.</p>"
         f"<details><summary>The columns</summary><div class=scroll><table class=list><tbody>{rows}</tbody></table>"
         "</div></details></section>"
@@ -319,7 +321,7 @@ section { margin-top: 3.2rem; padding-top: 1.6rem; border-top: 1px solid var(--r
 .notice { background: var(--warn-wash); color: var(--warn); padding: .55rem .9rem; border-radius: 6px; }
 .note { color: var(--soft); font-size: .85rem; }
 .scroll { overflow-x: auto; margin: 0 -1.5rem; padding: 0 1.5rem; }
-table { border-collapse: collapse; font-variant-numeric: tabular-nums; font-size: .9rem; min-width: 100%; }
+table { border-collapse: collapse; font-variant-numeric: tabular-nums; font-size: .9rem; }
 th, td { padding: .5rem .6rem; text-align: right; vertical-align: top; white-space: nowrap; }
 thead th { color: var(--soft); font-weight: 500; font-size: .8rem; vertical-align: bottom; }
 thead th[title] { cursor: help; }
@@ -333,14 +335,16 @@ td.best { background: var(--wash); }
 td.best b { color: var(--best); }
 .edge { border-left: 1px solid var(--rule); }
 .floor td, .floor th[scope=row] { color: var(--soft); font-weight: 400; font-style: italic; }
+table.list { width: 100%; }
 table.list th, table.list td { text-align: left; white-space: normal; }
+table.list code { overflow-wrap: anywhere; }
 .dot { display: inline-block; width: .65em; height: .65em; border-radius: 50%; margin-right: .5em; }
 .panels { display: grid; grid-template-columns: repeat(auto-fill, minmax(150px, 1fr)); gap: 1rem; }
 figure { margin: 0; }
 figcaption { font-size: .85rem; font-weight: 600; margin-bottom: .35rem; overflow-wrap: anywhere; }
 figure img { display: block; width: 100%; background: #fff; border-radius: 6px; margin-bottom: .5rem;
   border: 1px solid var(--rule); }
-figure.wide { grid-column: 1 / -1; max-width: 760px; }
+.panels.large { grid-template-columns: repeat(auto-fill, minmax(380px, 1fr)); }
 .charts { display: grid; grid-template-columns: repeat(auto-fit, minmax(320px, 1fr)); gap: 1.5rem; max-width: 980px; }
 .charts img { width: 100%; }
 .chips { margin: .4rem 0 0; font-size: .85rem; }
