@@ -10,7 +10,7 @@ import torch
 from hydra import compose
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig
-from rich.console import Console
+from rich.console import Console, Group, JustifyMethod
 from rich.table import Table
 from rich.text import Text
 
@@ -22,6 +22,15 @@ from ebm_cli.selftest.device import available
 from ebm_cli.training.rundir import versions
 
 STYLES = {"ok": "green", "FAILED": "bold red", "skipped": "yellow"}
+COLUMNS = {
+    "verdict": (7, ""),
+    "option": (14, "cyan"),
+    "fact": (20, ""),
+    "number": (8, ""),
+    "bound": (8, ""),
+    "unit": (11, "dim"),
+}
+"""Least width, the same for every subject, and style; together they fit into 80."""
 ALL = "all"
 N_NAMED = 5
 """Failed rows that the closing line names."""
@@ -37,7 +46,7 @@ def check(cfg: DictConfig) -> None:
     """Run the checks; print a table for each subject as it is done."""
     subjects, devices = _subjects(cfg), _devices(cfg)
     # A pipe or a log has no width to fit into: there, nothing is cut.
-    console = Console() if Console().is_terminal else Console(width=200)
+    console = Console() if Console().is_terminal else Console(width=240)
     torch.set_num_threads(1)
     began = time.monotonic()
     console.print(Text(_machine(devices), style="dim"))
@@ -50,36 +59,33 @@ def check(cfg: DictConfig) -> None:
         found += [(subject, row) for row in rows]
     counts = {verdict: sum(row.verdict == verdict for _, row in found) for verdict in STYLES}
     summary = f"{counts['ok']} ok, {counts['FAILED']} failed, {counts['skipped']} skipped"
-    console.print(Text(f"{summary}, in {time.monotonic() - began:.0f} s"))
-    failed = [f"{subject} {row.name} {row.what}".strip() for subject, row in found if row.verdict == "FAILED"]
+    console.print(Text(f"\n{summary}, in {time.monotonic() - began:.0f} s"))
+    failed = [f"{subject} {_named(row)}" for subject, row in found if row.verdict == "FAILED"]
     if failed:
         more = f"; and {len(failed) - N_NAMED} more" if len(failed) > N_NAMED else ""
         raise ChecksFailed(f"{len(failed)} of {len(found)} checks FAILED: {'; '.join(failed[:N_NAMED])}{more}")
     console.print(Text("Everything that could be checked on this machine is right.", style="green"))
 
 
-def table(subject: str, rows: Sequence[Row]) -> Table:
-    """A subject's rows: what was checked, the number and its bound, the verdict or why there is none."""
-    shown = Table(title=subject, title_justify="left", title_style="bold", box=None, pad_edge=False, show_edge=False)
-    shown.add_column("", style="cyan", no_wrap=True, min_width=14)
-    shown.add_column("", no_wrap=True, min_width=34)
-    shown.add_column("number", justify="right", no_wrap=True, min_width=9)
-    shown.add_column("bound", justify="right", no_wrap=True, min_width=9)
-    shown.add_column("", no_wrap=True, style="dim", min_width=18)
-    shown.add_column("verdict", overflow="fold")
+def table(subject: str, rows: Sequence[Row]) -> Group:
+    """A subject's rows: verdict, what was checked, its number and the bound; below, why one has no number."""
+    title = Text(f"\n{subject}", style="bold")
+    shown = Table(box=None, pad_edge=False, padding=(0, 1, 0, 0))
+    for name, (width, style) in COLUMNS.items():
+        side: JustifyMethod = "right" if name in ("number", "bound") else "left"
+        shown.add_column(name, justify=side, style=style, no_wrap=True, min_width=width)
     before = ""
     for row in rows:
-        verdict = Text(row.verdict, style=STYLES[row.verdict])
-        if row.reason:
-            verdict.append(f": {row.reason}", style="default")
-        name = row.name if row.name != before else ""
+        numbers = ["" if value is None else f"{value:.2g}" for value in (row.number, row.bound)]
+        name = "" if row.name == before and row.verdict == "ok" else row.name
+        shown.add_row(Text(row.verdict, style=STYLES[row.verdict]), name, row.what, *numbers, row.unit)
         before = row.name
-        shown.add_row(name, row.what, _number(row.number), _number(row.bound), row.unit, verdict)
-    return shown
+    notes = [Text(f"{_named(row)}: {row.reason}", style="yellow") for row in rows if row.reason]
+    return Group(title, shown, *notes)
 
 
-def _number(value: float | None) -> str:
-    return "" if value is None else f"{value:.2g}"
+def _named(row: Row) -> str:
+    return f"{row.name} {row.what}".strip()
 
 
 def _subjects(cfg: DictConfig) -> list[str]:

@@ -21,9 +21,9 @@ def _facts(bench: Bench, name: str) -> Iterator[Fact | Skip]:
     rng = bench.rng(f"datasets/{name}")
     dataset: Dataset = bench.build("dataset", name, Dataset).double()
     rows = dataset.held_out(N_ROWS)
-    yield Fact("held-out rows, again", int((rows != dataset.held_out(N_ROWS)).sum()), 0.0, "numbers differ")
+    yield Fact("held-out rows, again", int((rows != dataset.held_out(N_ROWS)).sum()), 0.0, "differ")
     back = dataset.standardizer.inverse(dataset.standardizer(rows))
-    yield Fact("standardised and back", relative_error(back, rows), RELATIVE, "relative")
+    yield Fact("units and back", relative_error(back, rows), RELATIVE, "relative")
     if dataset.density is None:
         yield Skip("density", "it is not known")
     else:

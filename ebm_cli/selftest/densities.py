@@ -51,5 +51,5 @@ def density_facts(density: Density, rng: torch.Generator) -> Iterator[Fact | Ski
     else:
         law = integral(energy, x)
         yield Fact("integral", abs(torch.tensor(law.log_z).expm1().item()), MASS + law.error, "away from 1")
-        yield Fact("samples", deviation(x, energy, law), SIGMAS, "standard errors")
+        yield Fact("samples", deviation(x, energy, law), SIGMAS, "std. errors")
     yield gradient_fact(energy, x[:N_POINTS], rng, "score")

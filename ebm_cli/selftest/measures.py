@@ -26,7 +26,7 @@ def relative_error(found: Tensor, expected: Tensor, quantile: float = 1.0) -> fl
     A quantile below 1 forgives single points: a piecewise smooth function has kinks, and a difference across one is
     no derivative.
     """
-    found, expected = found.detach().double().cpu(), expected.detach().double().cpu()
+    found, expected = (value.detach().cpu().double() for value in (found, expected))
     if not bool(found.isfinite().all()):
         return math.nan
     scale = max(1.0, float(expected.square().mean().sqrt()))

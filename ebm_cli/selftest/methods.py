@@ -32,4 +32,4 @@ def _facts(bench: Bench, name: str, device: str) -> Iterator[Fact]:
         bad += sum(int((~torch.isfinite(number.detach())).sum()) for number in numbers)
     if all(torch.equal(p, old) for p, old in zip(parts.energy.parameters(), before, strict=True)):
         raise ValueError(f"no weight moved in {N_STEPS} steps on {device}")
-    yield Fact(f"{N_STEPS} steps on {device}", bad, 0.0, "numbers not finite")
+    yield Fact(f"{N_STEPS} steps on {device}", bad, 0.0, "not finite")

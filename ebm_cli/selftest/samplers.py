@@ -54,7 +54,7 @@ def _facts(bench: Bench, name: str) -> Iterator[Fact | Skip]:
 
     exact = coarse(replace(kernel, temperature=1.0), energy, start[:N_ADAPTING], rng)
     end = run(exact, energy, start, N_STEPS, rng)[0].x
-    yield Fact("law on a mixture", deviation(end, energy, integral(energy, start)), SIGMAS, "standard errors")
+    yield Fact("law on a mixture", deviation(end, energy, integral(energy, start)), SIGMAS, "std. errors")
 
 
 def gaussian_facts(
@@ -74,10 +74,11 @@ def gaussian_facts(
     assert variance is not None
     start = math.sqrt(variance) * unit
     end = run(kernel, harmonic, start, N_STEPS, rng)[0].x
-    moments = torch.cat((end, end.square()), 1).double()
+    # To the CPU first: not every device has float64.
+    moments = torch.cat((end, end.square()), 1).cpu().double()
     expected = moments.new_tensor([0.0] * DIM + [variance] * DIM)
     return (
-        Fact(law, standard_errors(moments, expected), SIGMAS, "standard errors"),
+        Fact(law, standard_errors(moments, expected), SIGMAS, "std. errors"),
         Fact(memory, float((start * end).mean()) / variance, MEMORY, "correlation"),
     )
 
