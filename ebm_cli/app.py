@@ -9,6 +9,7 @@ A verb's module may define, beside its plain function of the same name,
     check(cfg)                        refuse a config that cannot work; builds, and makes nothing
     claim(cfg, run_dir, *, lock)      compare with what is in the run's directory; with lock=True also take it. The jobs
                                       of a sweep are called with lock=False: each takes its directory when it runs
+    judge(cfg, sweep_dir)             after the last job of a sweep
 """
 
 import importlib
@@ -77,15 +78,22 @@ class Task:
             # A sweep goes on and would report its first failure alone, so each job says its own.
             words = " ".join(job.overrides.task)
             line = f"job {job.job.num} ({words}): {explain(error, self.verb, catalogue.search_path())}"
-            raise JobFailed(_report(error, line, self.traceback)) from None
+            raise JobFailed(_report(error, line, self.traceback), cfg, Path(job.sweep.dir).absolute()) from None
+
+    def hook(self, name: str, *args: Any, **kwargs: Any) -> None:
+        """Call a function that the verb's module may define beside its own."""
+        # Of `ebm check`, the name of a hook is the verb's own.
+        hook = getattr(self.module, name, None) if name != self.verb else None
+        if hook is not None:
+            hook(*args, **kwargs)
 
 
 class JobFailed(Exception):
     """A job of a sweep failed, and has said so."""
 
-    def __init__(self, exit_code: int) -> None:
-        super().__init__(exit_code)
-        self.exit_code = exit_code
+    def __init__(self, exit_code: int, cfg: DictConfig, sweep_dir: Path) -> None:
+        super().__init__(exit_code, cfg, sweep_dir)
+        self.exit_code, self.cfg, self.sweep_dir = exit_code, cfg, sweep_dir
 
 
 def effective(cfg: DictConfig, verb: str, typed: Sequence[str]) -> DictConfig:
@@ -112,7 +120,7 @@ class Validate(Callback):
         """Check the run; take its directory."""
         with _carried_out():
             cfg = self._check(config)
-            self._hook("claim", cfg, Path(config.hydra.run.dir).absolute(), lock=True)
+            Task(self.verb).hook("claim", cfg, Path(config.hydra.run.dir).absolute(), lock=True)
 
     def on_multirun_start(self, config: DictConfig, **kwargs: Any) -> None:
         """Check every job of a grid sweep. Another sweeper's jobs are not known yet: each is checked as it starts."""
@@ -124,11 +132,18 @@ class Validate(Callback):
             loader = GlobalHydra.instance().config_loader()
             for number, job in enumerate(BasicSweeper.split_arguments(overrides, None)[0]):
                 job_config = loader.load_sweep_config(config, job)
+                if job_config.get("claims") != config.get("claims"):
+                    raise UserError("a sweep is judged as a whole: run experiments that make claims one at a time")
                 with open_dict(job_config):
                     job_config.hydra.job.num = number
                 cfg = self._check(job_config)
                 HydraConfig.instance().set_config(job_config)
-                self._hook("claim", cfg, _job_dir(job_config), lock=False)
+                Task(self.verb).hook("claim", cfg, _job_dir(job_config), lock=False)
+
+    def on_multirun_end(self, config: DictConfig, **kwargs: Any) -> None:
+        """Judge the sweep; Hydra does not come here where a job failed."""
+        with _carried_out():
+            Task(self.verb).hook("judge", config, Path(config.hydra.sweep.dir).absolute())
 
     def on_job_start(self, config: DictConfig, **kwargs: Any) -> None:
         """Check a job that no grid foretold."""
@@ -140,14 +155,8 @@ class Validate(Callback):
         cfg = OmegaConf.masked_copy(config, [str(key) for key in config if key != "hydra"])
         cfg = effective(cfg, self.verb, config.hydra.overrides.task)
         validate(cfg, self.verb)
-        self._hook("check", cfg)
+        Task(self.verb).hook("check", cfg)
         return cfg
-
-    def _hook(self, name: str, *args: Any, **kwargs: Any) -> None:
-        # Of `ebm check`, the name of a hook is the verb's own.
-        hook = getattr(Task(self.verb).module, name, None) if name != self.verb else None
-        if hook is not None:
-            hook(*args, **kwargs)
 
 
 def _is_grid(config: DictConfig) -> bool:
@@ -203,6 +212,10 @@ def run(verb: str, argv: Sequence[str]) -> int:
     except SystemExit as end:
         return end.code if isinstance(end.code, int) else 0 if end.code is None else _say(str(end.code), 1)
     except JobFailed as failed:
+        try:
+            Task(verb).hook("judge", failed.cfg, failed.sweep_dir)
+        except Exception as error:
+            _report(error, explain(error, verb, where), show)
         return failed.exit_code
     except (Exception, Refused) as raised:
         cause = raised.__cause__ if isinstance(raised, Refused) and raised.__cause__ else raised

@@ -4,7 +4,7 @@ The defaults and their meanings stand in `conf/VERB.yaml`, whose keys are exactl
 """
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 
 def _at_least(low: float, **values: float | None) -> None:
@@ -54,6 +54,7 @@ class TrainKeys:
     clip_grad_norm: float | None
     ema: float
     monitor: str
+    claims: dict[str, Any] | None
     guard: Literal["stop", "ignore"]
     device: Literal["auto", "cpu", "cuda", "mps"]
     threads: int | Literal["auto"]

@@ -285,10 +285,13 @@ def test_a_sweep_with_one_bad_job_runs_none(ebm: Ebm, stand_in: StandIn, tmp_pat
 
 
 def test_launchers_can_send_a_task_to_another_process() -> None:
+    from omegaconf import OmegaConf
+
     from ebm_cli.app import JobFailed, Task
 
     assert pickle.loads(pickle.dumps(Task("train", traceback=True))) == Task("train", traceback=True)
-    assert pickle.loads(pickle.dumps(JobFailed(3))).exit_code == 3
+    failed = pickle.loads(pickle.dumps(JobFailed(3, OmegaConf.create({"seed": 1}), Path("sweep"))))
+    assert (failed.exit_code, failed.cfg, failed.sweep_dir) == (3, {"seed": 1}, Path("sweep"))
 
 
 def test_a_sweep_goes_on_behind_a_job_that_fails(ebm: Ebm, stand_in: StandIn) -> None:

@@ -7,11 +7,14 @@ from pathlib import Path
 from typing import Any
 
 from hydra.core.hydra_config import HydraConfig
+from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
 from ebm_cli.config import trust_of
 from ebm_cli.errors import UserError
 from ebm_cli.experiment import assemble, make_trainer
+from ebm_cli.judging import build_claims, jobs_of
+from ebm_cli.judging import judge as judge_runs
 from ebm_cli.session import Session, monitored, set_deterministic, stored_form
 from ebm_cli.stored import run_dir
 from ebm_cli.training import checkpoint as checkpoints
@@ -20,8 +23,8 @@ from ebm_cli.training.rundir import RunDirectory, Signals, read_status
 
 log = logging.getLogger(__name__)
 
-NOT_THE_RUN = ("checkpoint", "trust", "resume", "device", "threads")
-"""Keys that say how a command reaches a run and where it runs, not what the run is."""
+NOT_THE_RUN = ("checkpoint", "trust", "resume", "device", "threads", "claims")
+"""Keys that say how a command reaches a run, where it runs and what is expected of it, not what the run is."""
 
 
 class AlreadyFinished(Exception):
@@ -33,6 +36,7 @@ class AlreadyFinished(Exception):
 def check(cfg: DictConfig) -> None:
     """Refuse a config whose parts do not fit together; makes nothing."""
     set_deterministic(cfg)
+    build_claims(cfg.claims, trust_of(cfg))
     make_trainer(cfg, assemble(cfg, trust_of(cfg)), trust_of(cfg))
 
 
@@ -68,8 +72,20 @@ def claim(cfg: DictConfig, path: Path, *, lock: bool) -> None:
 
 
 def train(cfg: DictConfig) -> float | None:
-    """Train one model; returns its main result, which a sweeper may minimise."""
+    """Train one model and judge what its experiment claims; returns its main result, which a sweeper may minimise."""
     path = Path(HydraConfig.get().runtime.output_dir)
+    value = _train(cfg, path)
+    if HydraConfig.get().mode is not RunMode.MULTIRUN:
+        judge_runs(build_claims(cfg.claims, trust_of(cfg)), path, [path])
+    return value
+
+
+def judge(cfg: DictConfig, sweep_dir: Path) -> None:
+    """Judge what an experiment claims, on all jobs of its sweep."""
+    judge_runs(build_claims(cfg.claims, trust_of(cfg)), sweep_dir, jobs_of(sweep_dir))
+
+
+def _train(cfg: DictConfig, path: Path) -> float | None:
     with RunDirectory(path) as directory, Signals() as signals:
         claim(cfg, path, lock=False)
         status = read_status(path)

@@ -7,6 +7,7 @@ from ebm_cli.datasets.checkerboard import Checkerboard
 from ebm_cli.datasets.file import File
 from ebm_cli.datasets.funnel import Funnel
 from ebm_cli.datasets.gaussian import Gaussian
+from ebm_cli.datasets.ica import ICA
 from ebm_cli.datasets.mixture import GaussianGrid, GaussianRing, Mixture
 from ebm_cli.datasets.moons import Moons
 from ebm_cli.datasets.pinwheel import Pinwheel
@@ -17,6 +18,7 @@ from ebm_cli.datasets.synthetic import Synthetic
 from ebm_cli.datasets.two_spirals import TwoSpirals
 
 __all__ = [
+    "ICA",
     "Banana",
     "Batches",
     "Checkerboard",
