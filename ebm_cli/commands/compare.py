@@ -79,7 +79,9 @@ def select(words: Sequence[str]) -> list[Record]:
     """
     found: dict[Path, Record] = {}
     for word in words:
-        paths = [Path(match) for match in sorted(glob.glob(word, recursive=True))]  # noqa: PTH207 (Path.glob takes no absolute one)
+        # A name that is there is meant as it is, also where it could be read as a pattern. Path.glob takes no absolute one.
+        matches = [word] if Path(word).exists() else sorted(glob.glob(word, recursive=True))  # noqa: PTH207
+        paths = [Path(match) for match in matches]
         if not paths:
             hint = "matches nothing" if glob.has_magic(word) else "no such directory"
             raise UserError(f"runs={word}: {hint}; ebm runs lists the runs that there are")

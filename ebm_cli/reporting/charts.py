@@ -4,8 +4,9 @@ import base64
 import io
 import math
 import re
+import statistics
 from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -35,7 +36,7 @@ def quality_against_cost(clouds: Sequence[Cloud], x_name: str, y_name: str, log_
     """Every run a point, every group's mean a large one with bars of one sd; an SVG that follows the page's theme.
 
     Args:
-        clouds: the groups; those without points are left out.
+        clouds: the groups, one of them at least with a point whose cost is not zero; those without points are left out.
         x_name, y_name: the axes. Cost is logarithmic, and shows what costs nothing at its left edge.
         log_y: whether quality is, where all of it is positive.
     """
@@ -45,38 +46,21 @@ def quality_against_cost(clouds: Sequence[Cloud], x_name: str, y_name: str, log_
     figure = Figure(figsize=(4.6, 3.3), layout="constrained", facecolor="none")
     ax = figure.subplots()
     ax.set_facecolor("none")
-    clouds = [cloud for cloud in clouds if cloud.points]
-    costs = [x for cloud in clouds for x, _ in cloud.points]
+    points = [point for cloud in clouds for point in cloud.points]
+    costs, qualities = [x for x, _ in points if x > 0], [y for _, y in points]
+    log_y = log_y and min(qualities) > 0
     for cloud in clouds:
-        colour, mark = COLOURS[cloud.number % len(COLOURS)], MARKS[cloud.number // len(COLOURS) % len(MARKS)]
-        xs, ys = ([point[i] for point in cloud.points] for i in (0, 1))
-        x, y = sum(xs) / len(xs), sum(ys) / len(ys)
-        ax.scatter(xs, ys, s=16, c=colour, marker=mark, alpha=0.45, linewidths=0)
-        if len(xs) > 1:
-            sds = [(sum((v - m) ** 2 for v in values) / (len(values) - 1)) ** 0.5 for values, m in ((xs, x), (ys, y))]
-            # On a logarithmic axis a bar below zero has no end: it stops a little above it.
-            down = [[min(sd, 0.9 * abs(m)) if m > 0 else sd] for sd, m in zip(sds, (x, y), strict=True)]
-            ax.errorbar(
-                *([x], [y]),
-                xerr=[down[0], [sds[0]]],
-                yerr=[down[1], [sds[1]]],
-                fmt="none",
-                ecolor=colour,
-                elinewidth=1.1,
-                alpha=0.8,
-            )
-        ax.scatter([x], [y], s=75, c=colour, marker=mark, edgecolors="white", linewidths=1.1, zorder=3)
-    qualities = [y for cloud in clouds for _, y in cloud.points]
-    positive = [x for x in costs if x > 0]
-    if positive and min(costs) == 0:
-        ax.set_xscale("symlog", linthresh=min(positive) / 2, linscale=0.4)
-        ax.set_xticks([0.0, *_ticks(min(positive), max(positive))])
+        if cloud.points:
+            _draw(ax, cloud, log_y)
+    if len(costs) < len(points):
+        ax.set_xscale("symlog", linthresh=min(costs) / 2, linscale=0.4)
+        ax.set_xticks([0.0, *_ticks(min(costs), max(costs))])
         ax.minorticks_off()
         ax.xaxis.set_major_formatter(EngFormatter(sep=""))
-    elif positive:
+    else:
         ax.set_xscale("log")
-        _plain(ax.xaxis, positive)
-    if log_y and min(qualities) > 0:
+        _plain(ax.xaxis, costs)
+    if log_y:
         ax.set_yscale("log")
         _plain(ax.yaxis, qualities)
     ax.set_xlabel(x_name, color=_INK)
@@ -88,6 +72,22 @@ def quality_against_cost(clouds: Sequence[Cloud], x_name: str, y_name: str, log_
     ax.spines[["top", "right"]].set_visible(False)
     ax.spines[["left", "bottom"]].set(color=_INK, linewidth=0.6)
     return _svg(figure)
+
+
+def _draw(ax: "Axes", cloud: Cloud, log_y: bool) -> None:
+    colour, mark = COLOURS[cloud.number % len(COLOURS)], MARKS[cloud.number // len(COLOURS) % len(MARKS)]
+    xs, ys = ([point[i] for point in cloud.points] for i in (0, 1))
+    x, y = statistics.fmean(xs), statistics.fmean(ys)
+    ax.scatter(xs, ys, s=16, c=colour, marker=mark, alpha=0.45, linewidths=0)
+    if len(xs) > 1:
+        bars = [
+            # On a logarithmic axis a bar that reaches zero has no end: it stops a little above.
+            [[min(sd, 0.9 * mean) if log else sd], [sd]]
+            for mean, sd, log in ((x, statistics.stdev(xs), x > 0), (y, statistics.stdev(ys), log_y))
+        ]
+        look: dict[str, Any] = {"fmt": "none", "ecolor": colour, "elinewidth": 1.1, "alpha": 0.8}
+        ax.errorbar([x], [y], xerr=bars[0], yerr=bars[1], **look)
+    ax.scatter([x], [y], s=75, c=colour, marker=mark, edgecolors="white", linewidths=1.1, zorder=3)
 
 
 def _ticks(low: float, high: float) -> list[float]:
