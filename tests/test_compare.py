@@ -241,9 +241,9 @@ def test_one_row_for_each_data_set(write: Write, tmp_path: Path) -> None:
 
 
 def test_groups_that_mix_configs_are_noticed(write: Write, tmp_path: Path) -> None:
-    write(results={"eval/kl": 0.1}, seed=1, config={"steps": 2000, "log_every": 1})
-    write(results={"eval/kl": 0.1}, seed=2, config={"steps": 8000, "log_every": 2})
-    assert of(tmp_path).notices == ("groups mix steps=2000 and 8000; add it to by: by=[method,dataset,steps]",)
+    write(results={"eval/kl": 0.1}, seed=1, config={"steps": 8000, "log_every": 1})
+    write(results={"eval/kl": 0.1}, seed=2, config={"steps": 20000, "log_every": 2})
+    assert of(tmp_path).notices == ("groups mix steps=8000 and 20000; add it to by: by=[method,dataset,steps]",)
     assert of(tmp_path, ["method", "dataset", "steps"]).notices == ()
 
 

@@ -79,7 +79,7 @@ def select(words: Sequence[str]) -> list[Record]:
     """
     found: dict[Path, Record] = {}
     for word in words:
-        # A name that is there is meant as it is, also where it could be read as a pattern. Path.glob takes no absolute one.
+        # A name that is there is meant as it is, even one that is a pattern; Path.glob takes no absolute pattern.
         matches = [word] if Path(word).exists() else sorted(glob.glob(word, recursive=True))  # noqa: PTH207
         paths = [Path(match) for match in matches]
         if not paths:

@@ -247,7 +247,7 @@ def differing(records: Sequence[Record]) -> dict[str, list[str]]:
     """Key → its values, for the settings in which runs differ; where options differ, not also each of their keys."""
     all_settings = [settings(record) for record in records]
     keys = dict.fromkeys(key for found in all_settings for key in found)
-    values = {key: sorted({found.get(key, MISSING) for found in all_settings}) for key in keys}
+    values = {key: _in_order({found.get(key, MISSING) for found in all_settings}) for key in keys}
     options = {key for record in records for key in record.options if len(values[key]) > 1}
     inside = {key: any(f".{option}." in f".{key}." and option != key for option in options) for key in keys}
     return {key: found for key, found in values.items() if len(found) > 1 and not inside[key]}
@@ -262,7 +262,7 @@ def _mixed(groups: Iterable[Group], by: Sequence[str]) -> list[str]:
                 mixed.setdefault(key, set()).update(values)
     if not mixed:
         return []
-    said = [f"{key}={' and '.join(_short(sorted(values)))}" for key, values in list(mixed.items())[:3]]
+    said = [f"{key}={' and '.join(_short(_in_order(values)))}" for key, values in list(mixed.items())[:3]]
     more = f" and {len(mixed) - 3} more keys" if len(mixed) > 3 else ""
     them = "it" if len(mixed) == 1 else "them"
     return [f"groups mix {', '.join(said)}{more}; add {them} to by: by=[{','.join([*by, *list(mixed)[:3]])}]"]
@@ -279,6 +279,11 @@ def _repeated(groups: Iterable[Group]) -> list[str]:
         if again:
             found.append(f"{' · '.join(group.names)}: several runs of seed={again[0]}; a repeated seed shows no spread")
     return found
+
+
+def _in_order(values: Iterable[str]) -> list[str]:
+    """Shorter ones first, so that 64 stands before 128."""
+    return sorted(values, key=lambda value: (len(value), value))
 
 
 def _short(values: list[str]) -> list[str]:
