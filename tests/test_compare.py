@@ -599,7 +599,7 @@ def test_without_pictures_torch_is_not_imported(write: Write, tmp_path: Path) ->
 def test_pictures_of_trained_models(ebm: Ebm, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """In two dimensions they are drawn anew; in three, training's own is taken; a damaged checkpoint is said to be."""
     no_pictures(monkeypatch)
-    words = [*TINY, "steps=2", "eval.n_chains=10", "metrics=[score]"]
+    words = [*TINY, "steps=2", "metrics=[score]"]
     assert ebm("train", "-m", *words, "method=dsm,nce", "hydra.sweep.dir=two").code == 0
     assert ebm("train", *words, "dataset=gaussian", "dataset.density.dim=3", "hydra.run.dir=two/2").code == 0
     (tmp_path / "two/2/figures").mkdir()
