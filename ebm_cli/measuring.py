@@ -1,10 +1,20 @@
-"""What a trained model is measured by at the end of a run: exact numbers where there are some, samples, cost."""
+"""What a trained model is measured by, at the end of a run and by `ebm evaluate`: one protocol for both.
 
+Four groups of results, each of which can be left out (`metrics`):
+
+    density   log Z, KL, NLL, the error of log p, mode masses, the method's own objective on held-out rows
+    score     Fisher divergence, kernel Stein discrepancy
+    samples   distances between the model's samples and held-out rows, each beside its value between data and data
+    chains    R̂, ESS and acceptance of the chains that drew them; the temperature of the method's own short chains
+"""
+
+import copy
 import math
 import resource
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import torch
@@ -12,27 +22,301 @@ from omegaconf import DictConfig
 from torch import Tensor
 
 from ebm_cli.config import Trust, build
-from ebm_cli.datasets import Dataset
-from ebm_cli.densities import Density
-from ebm_cli.energies import Energy
-from ebm_cli.evaluation.chains import summary
+from ebm_cli.datasets import Dataset, Target
+from ebm_cli.densities import Density, Gaussian
+from ebm_cli.derivatives import value_and_grad
+from ebm_cli.evaluation.annealing import Annealed, anneal, anneal_back, bracket, resample
 from ebm_cli.evaluation.divergences import Evaluator, with_learned_log_z
-from ebm_cli.experiment import rng
+from ebm_cli.evaluation.drawing import Drawn, draw
+from ebm_cli.evaluation.normalisation import Normalisation, by_annealing, known
+from ebm_cli.evaluation.partition import NotIntegrable
+from ebm_cli.evaluation.stein import ksd, temperature
+from ebm_cli.evaluation.two_sample import compare
+from ebm_cli.experiment import Parts, rng
 from ebm_cli.methods import Method
-from ebm_cli.samplers import Kernel, adapt, run, trace
+from ebm_cli.samplers import Kernel
 
 Results = dict[str, Any]
-THIN = 10
-"""Steps between two kept positions of an evaluation's chains."""
+
+N_SHORT = 2000
+"""Ends of the method's own chains that its temperature is measured on, at least."""
+N_START = 200
+"""Temperatures of the annealing where log Z comes from elsewhere and chains only have to start in the right modes."""
+GLANCE = 100
+"""Chains and temperatures of an annealing during training."""
+CHUNK = 256
+"""Rows in one call of a loss with second derivatives."""
+
+
+@dataclass(frozen=True)
+class Protocol:
+    """How a model is measured.
+
+    Attributes:
+        metrics: of density, score, samples, chains.
+        kernel: the transition of the evaluation's chains.
+        n_samples: held-out rows, and samples.
+        n_chains, burn_in: of the chains.
+        n_temperatures: of annealed importance sampling.
+        base: where annealing starts: "gaussian", or the "method"'s own proposal where it has one.
+        batch_size: rows of the method's own short chains.
+        seed: of everything that is random here.
+    """
+
+    metrics: Sequence[str]
+    kernel: Kernel
+    n_samples: int
+    n_chains: int
+    burn_in: int
+    n_temperatures: int
+    base: str
+    batch_size: int
+    seed: int
+
+
+def protocol_of(cfg: DictConfig, seed: int, batch_size: int, trust: Trust) -> Protocol:
+    """The protocol that a verb's keys `metrics` and `eval` describe, for a run of this batch size."""
+    keys = cfg.eval
+    return Protocol(
+        metrics=tuple(cfg.metrics),
+        kernel=build(keys.sampler, "eval.sampler", Kernel, trust=trust),
+        n_samples=keys.n_samples,
+        n_chains=min(keys.n_chains, keys.n_samples),
+        burn_in=keys.burn_in,
+        n_temperatures=keys.n_temperatures,
+        base=keys.base,
+        batch_size=batch_size,
+        seed=seed,
+    )
 
 
 @dataclass(frozen=True)
 class Measured:
-    """Results by their keys, why others are missing, and the model's samples [N, *shape] in data units."""
+    """Results by their keys, why others are missing, sentences about them, and samples [N, *shape] in data units.
+
+    `samples` is None where the protocol asks for none.
+    """
 
     results: Results
     absent: dict[str, str]
-    samples: Tensor
+    notes: tuple[str, ...]
+    samples: Tensor | None
+
+
+class Measurement:
+    """One model under one protocol; what several results need is computed once.
+
+    Args:
+        parts: energy, with the weights that are judged, in eval mode; method, for what it trained beside it; data.
+        protocol: how.
+    """
+
+    def __init__(self, parts: Parts, protocol: Protocol) -> None:
+        self.parts, self.protocol = parts, protocol
+        self.energy, self.method, self.dataset = parts.energy, parts.method, parts.dataset
+        self.evaluator = Evaluator(parts.dataset, protocol.n_samples)
+        self.absent: dict[str, str] = {}
+        self.notes: list[str] = []
+
+    def run(self) -> Measured:
+        """Every result that the protocol asks for."""
+        asked = set(self.protocol.metrics)
+        results: Results = {}
+        samples = None
+        if asked & {"density", "score"}:
+            found = self._divergences()
+            score = {key for key in found if key.startswith("eval/fisher")}
+            results |= {k: v for k, v in found.items() if ("score" if k in score else "density") in asked}
+        if "density" in asked and self.method.comparable:
+            results["eval/objective"] = self._objective()
+        if "score" in asked:
+            results |= self._stein()
+        if asked & {"samples", "chains"}:
+            drawn = self._drawn()
+            samples = self._in_data_units(drawn.draws.flatten(0, 1)[: self.protocol.n_samples])
+            results |= self._both_sides(results) if "density" in asked else {}
+            if "samples" in asked:
+                results |= self._distances(drawn) | self._mode_weights(drawn, results)
+            if "chains" in asked:
+                results |= drawn.results | self._temperature()
+        return Measured(*finite(results, self.absent), tuple(self.notes), samples)
+
+    # --- density and score ---
+
+    def _divergences(self) -> Results:
+        normalisation = self.evaluator.normalise(self.energy)
+        if normalisation.log_z is None and not self.evaluator.on_grid and "density" in self.protocol.metrics:
+            normalisation = by_annealing(lambda: self.annealed)
+        evaluation = self.evaluator(self.energy, normalisation)
+        self.absent |= evaluation.absent
+        self.notes += evaluation.notes
+        results: Results = dict(evaluation.values)
+        learned = self.method.learned_log_z()
+        if learned is not None:
+            results = with_learned_log_z(results, float(learned.detach()))
+        for name, density in self.method.densities().items():
+            found = self.evaluator(_energy_of(density), self._of_a_density(density)).values
+            results |= {f"eval/{name}_{key}": found[f"eval/{key}"] for key in ("kl", "nll") if f"eval/{key}" in found}
+        if evaluation.data_modes is not None and evaluation.model_modes is not None:
+            worst = int((evaluation.model_modes - evaluation.data_modes).abs().argmax())
+            has, should = float(evaluation.model_modes[worst]), float(evaluation.data_modes[worst])
+            if abs(has - should) > 0.02:
+                self.notes.append(
+                    f"mode {worst} has {has:.3f} of the model's probability, and {should:.3f} of the data's"
+                )
+        return results
+
+    def _both_sides(self, results: Results) -> Results:
+        """Annealing beside an exact log Z; and where the model has exact samples, the bound from above as well."""
+        if results.get("eval/log_z_method") not in ("exact", "grid"):
+            return {}
+        forward = self.annealed
+        found: Results = {"eval/log_z_ais": forward.log_z, "eval/log_z_ais_se": forward.log_z_se}
+        exact = self.energy.sample(self.protocol.n_chains, self._rng("exact"))
+        if exact is not None:
+            base = annealing_base(self.dataset, self.method, self.protocol.base)
+            back = anneal_back(self.energy, base, exact, forward.plan, rng=self._rng("annealing_back"))
+            found |= {"eval/log_z_ais_upper": back.log_z, "eval/log_z_ais_gap": bracket(forward, back).gap}
+        return found
+
+    def _of_a_density(self, density: Density) -> Normalisation | None:
+        """In the plane its own sum, which shows a flow whose log-density is wrong; beyond, log Z = 0 as it says."""
+        return None if self.evaluator.on_grid else known(0.0)
+
+    def _objective(self) -> float:
+        """The method's loss on held-out rows. On a copy: a loss may count its steps, or write to a buffer."""
+        method, generator = copy.deepcopy(self.method), self._rng("objective")
+        total = torch.zeros((), dtype=torch.float64)
+        for rows in torch.split(self._rows, CHUNK):
+            total += method.loss(self.energy, rows, generator).loss.detach().cpu().double() * len(rows)
+        return float(total / len(self._rows))
+
+    def _stein(self) -> Results:
+        rows = self._rows
+        score = -torch.cat([value_and_grad(self.energy, part)[1] for part in torch.split(rows, CHUNK)])
+        value, p = ksd(rows, score, self._rng("stein"))
+        return {"eval/ksd": value, "eval/ksd_p": p}
+
+    # --- samples and chains ---
+
+    @cached_property
+    def annealed(self) -> Annealed:
+        """Chains carried from a known density to the model.
+
+        Raises:
+            NotIntegrable: the energy has no number somewhere on the way.
+        """
+        p = self.protocol
+        base = annealing_base(self.dataset, self.method, p.base)
+        elsewhere = self.evaluator.on_grid or self.energy.log_z() is not None
+        n = min(p.n_temperatures, N_START) if elsewhere else p.n_temperatures
+        return anneal(self.energy, base, n_chains=p.n_chains, n_temperatures=n, rng=self._rng("annealing"))
+
+    def _drawn(self) -> Drawn:
+        p = self.protocol
+        try:
+            starts = resample(self.annealed, p.n_chains, self._rng("starts"))
+        except NotIntegrable as reason:
+            self.notes.append(f"chains start at noise, since annealing failed: {reason}")
+            like = self.dataset.standardizer.mean
+            starts = 2 * torch.randn(
+                p.n_chains, *self.dataset.shape, generator=self._rng("starts"), dtype=like.dtype, device=like.device
+            )
+        return draw(self.energy, p.kernel, starts, p.n_samples, p.burn_in, self._rng("chains"))
+
+    def _distances(self, drawn: Drawn) -> Results:
+        """One position a chain, the last: those of different chains are independent of each other."""
+        model = drawn.draws[-1]
+        if not bool(torch.isfinite(model).all()):
+            self.absent["eval/mmd"] = "some chains left the finite numbers"
+            return {}
+        found = compare(model.flatten(1), self._rows.flatten(1), self._rng("two_sample"))
+        results: Results = {}
+        for name, distance in found.items():
+            results |= {
+                f"eval/{name}": distance.value,
+                f"eval/{name}_null": distance.null,
+                f"eval/{name}_p": distance.p,
+            }
+        return results
+
+    def _mode_weights(self, drawn: Drawn, results: Results) -> Results:
+        """Beyond the plane, where no sum over cells gives them: by counting, beside the same of as many data rows."""
+        density = self.dataset.density
+        if "eval/mode_tv" in results or not isinstance(density, Target) or density.n_modes < 2:
+            return {}
+
+        def share(x: Tensor) -> Tensor:
+            return torch.bincount(density.modes(x), minlength=density.n_modes).double() / len(x)
+
+        rows, model = self._in_data_units(self._rows), self._in_data_units(drawn.draws[-1])
+        held_back, others = rows[: len(model)], rows[len(model) :]
+        if len(others) == 0:
+            return {}
+        truth = share(others)
+        distances = [0.5 * float((share(x) - truth).abs().sum()) for x in (model, held_back)]
+        return {"eval/mode_tv": distances[0], "eval/mode_tv_null": distances[1]}
+
+    def _temperature(self) -> Results:
+        """Of the points that stand for the model in a training step; nothing for a method that runs no chain."""
+        ends: list[Tensor] = []
+        generator = self._rng("temperature")
+        for rows in self._batches():
+            end = self.method.negatives(self.energy, rows, generator)
+            if end is None:
+                return {}
+            ends.append(end)
+        found = temperature(self.energy, torch.cat(ends))
+        if found is None:
+            self.absent["eval/chain_temperature"] = "the energy's mean curvature at the chains' ends is not positive"
+            return {}
+        return {"eval/chain_temperature": found.value, "eval/chain_temperature_se": found.error}
+
+    def _batches(self) -> Iterator[Tensor]:
+        """Held-out rows in batches of the run's own size, N_SHORT rows and more in all."""
+        size = min(self.protocol.batch_size, len(self._rows))
+        for start in range(0, max(N_SHORT, size), size):
+            yield self._rows[torch.arange(start, start + size, device=self._rows.device) % len(self._rows)]
+
+    @cached_property
+    def _rows(self) -> Tensor:
+        """Held-out rows [N, *D] in standardised units, where the energy computes."""
+        like = self.dataset.standardizer.mean
+        with torch.no_grad():
+            rows: Tensor = self.dataset.standardizer(self.dataset.held_out(self.protocol.n_samples).to(like))
+        return rows
+
+    def _in_data_units(self, u: Tensor) -> Tensor:
+        with torch.no_grad():
+            x: Tensor = self.dataset.standardizer.inverse(u)
+        return x
+
+    def _rng(self, name: str) -> torch.Generator:
+        return rng(self.protocol.seed, f"evaluation/{name}", self.dataset.standardizer.mean.device)
+
+
+def measure(parts: Parts, protocol: Protocol) -> Measured:
+    """Every result of a model that the protocol asks for."""
+    return Measurement(parts, protocol).run()
+
+
+def glance(parts: Parts, evaluator: Evaluator, seed: int) -> Results:
+    """The cheap part, for the time of training: divergences alone, beyond the plane with a small annealing."""
+    normalisation = evaluator.normalise(parts.energy)
+    if normalisation.log_z is None and not evaluator.on_grid:
+        base = Gaussian(parts.dataset.reference)
+        # The same draws at every glance: its error is then nearly the same too, and the trend is the model's.
+        generator = rng(seed, "evaluation/glance", parts.dataset.standardizer.mean.device)
+        normalisation = by_annealing(
+            lambda: anneal(parts.energy, base, n_chains=GLANCE, n_temperatures=GLANCE, rng=generator)
+        )
+    return finite(dict(evaluator(parts.energy, normalisation).values), {})[0]
+
+
+def annealing_base(dataset: Dataset, method: Method, base: str) -> Density:
+    """The density that annealing starts from: the method's proposal if it is asked for and there, else the Gaussian."""
+    proposal = method.proposal() if base == "method" else None
+    return Gaussian(dataset.reference) if proposal is None else proposal
 
 
 def finite(results: Results, absent: dict[str, str]) -> tuple[Results, dict[str, str]]:
@@ -42,55 +326,8 @@ def finite(results: Results, absent: dict[str, str]) -> tuple[Results, dict[str,
     return kept, absent | {key: f"its value is {value}" for key, value in bad.items()}
 
 
-def measure(
-    energy: Energy, method: Method, dataset: Dataset, evaluator: Evaluator, cfg: DictConfig, trust: Trust
-) -> Measured:
-    """Every result of the final model.
-
-    Args:
-        energy: with the weights that are judged.
-        method: for what it trained beside the energy: its log Z, its flow.
-        dataset: the truth.
-        evaluator: of the data set.
-        cfg: the run's config; `cfg.eval` says how many samples, by which chain.
-        trust: whose classes the config may name.
-    """
-    evaluation = evaluator(energy)
-    results: Results = dict(evaluation.values)
-    learned = method.learned_log_z()
-    if learned is not None:
-        results = with_learned_log_z(results, float(learned.detach()))
-    for name, density in method.densities().items():
-        found = evaluator(_energy_of(density)).values
-        results |= {f"eval/{name}_{key}": found[f"eval/{key}"] for key in ("kl", "nll") if f"eval/{key}" in found}
-    samples, diagnostics = draw(energy, dataset, cfg, trust)
-    return Measured(*finite(results | diagnostics, evaluation.absent), samples)
-
-
 def _energy_of(density: Density) -> Callable[[Tensor], Tensor]:
     return lambda u: -density.log_prob(u)
-
-
-def draw(energy: Energy, dataset: Dataset, cfg: DictConfig, trust: Trust) -> tuple[Tensor, Results]:
-    """Samples [N, *shape] in data units by `eval.sampler`, whose chains start at noise, and their diagnostics."""
-    kernel = build(cfg.eval.sampler, "eval.sampler", Kernel, trust=trust)
-    like = dataset.reference
-    generator = rng(cfg.seed, "evaluation", like.device)
-    n_chains = min(500, cfg.eval.n_samples)
-    n_kept = math.ceil(cfg.eval.n_samples / n_chains)
-    # Standardised data have unit scale: twice that covers them.
-    x = 2 * torch.randn(n_chains, *dataset.shape, generator=generator, dtype=like.dtype, device=like.device)
-    if kernel.target_accept is not None and cfg.eval.burn_in > 0:
-        kernel, state = adapt(kernel, energy, x, cfg.eval.burn_in, generator)
-    else:
-        state, _ = run(kernel, energy, x, cfg.eval.burn_in, generator)
-    draws, info = trace(kernel, energy, state.x, n_kept * THIN, THIN, generator)
-    results = {"sampler/acceptance": float(info.accept.mean()), "sampler/step_size": float(kernel.step_size)}
-    if n_kept >= 4:
-        results |= {f"sampler/{name}": value for name, value in summary(draws).items()}
-    samples = draws.flatten(0, 1)[: cfg.eval.n_samples]
-    with torch.no_grad():
-        return dataset.standardizer.inverse(samples), results
 
 
 def peak_memory_mb(device: torch.device) -> float:

@@ -29,11 +29,17 @@ class EvalKeys:
     """How the final model is measured."""
 
     n_samples: int
+    n_chains: int
     burn_in: int
+    n_temperatures: int
+    base: Literal["gaussian", "method"]
 
     def __post_init__(self) -> None:
-        _at_least(2, n_samples=self.n_samples)
+        _at_least(2, n_samples=self.n_samples, n_chains=self.n_chains, n_temperatures=self.n_temperatures)
         _at_least(0, burn_in=self.burn_in)
+
+
+Metric = Literal["density", "score", "samples", "chains"]
 
 
 @dataclass(frozen=True)
@@ -54,6 +60,7 @@ class TrainKeys:
     clip_grad_norm: float | None
     ema: float
     monitor: str
+    metrics: list[Metric]
     claims: dict[str, Any] | None
     guard: Literal["stop", "ignore"]
     device: Literal["auto", "cpu", "cuda", "mps"]
@@ -98,6 +105,26 @@ class SampleKeys:
 
 
 @dataclass(frozen=True)
+class EvaluateKeys:
+    """`ebm evaluate`."""
+
+    checkpoint: str
+    which: Literal["best", "last"]
+    weights: Literal["ema", "raw"]
+    trust: list[str]
+    metrics: list[Metric]
+    seed: int | None
+    device: Literal["auto", "cpu", "cuda", "mps"]
+    threads: int | Literal["auto"]
+    dtype: Literal["auto", "float32", "float64"]
+    eval: EvalKeys
+
+    def __post_init__(self) -> None:
+        _at_least(0, seed=self.seed)
+        _check_threads(self.threads)
+
+
+@dataclass(frozen=True)
 class RunsKeys:
     """`ebm runs`."""
 
@@ -135,13 +162,14 @@ class CompareKeys:
 SCHEMAS: dict[str, type] = {
     "train": TrainKeys,
     "sample": SampleKeys,
+    "evaluate": EvaluateKeys,
     "compare": CompareKeys,
     "runs": RunsKeys,
     "check": CheckKeys,
 }
 
 CONTINUABLE = frozenset(
-    {"checkpoint", "trust", "resume", "steps", "max_seconds", "device", "eval", "monitor"}
+    {"checkpoint", "trust", "resume", "steps", "max_seconds", "device", "eval", "monitor", "metrics"}
     | {"log_every", "eval_every", "checkpoint_every", "keep"}
 )
 """What may be typed beside `checkpoint=RUN` when a run is continued: nothing that changes what was trained so far."""

@@ -15,12 +15,13 @@ from ebm_cli.config import trust_of
 from ebm_cli.evaluation.divergences import Evaluator
 from ebm_cli.evaluation.partition import COARSE
 from ebm_cli.experiment import assemble, device_of, make_trainer, set_threads
-from ebm_cli.measuring import Results, measure, peak_memory_mb
+from ebm_cli.measuring import Results, glance, measure, peak_memory_mb, protocol_of
 from ebm_cli.methods import LossOutput
 from ebm_cli.reporting import plots
 from ebm_cli.reporting.console import Progress, as_typed, closing_panel
 from ebm_cli.reporting.jsonl import JsonLines, cut_back
 from ebm_cli.reporting.tensorboard import TensorBoard
+from ebm_cli.reporting.verdicts import meanings
 from ebm_cli.training import checkpoint as checkpoints
 from ebm_cli.training.guard import Diverged
 from ebm_cli.training.rundir import Interrupted, RunDirectory, Signals, versions, write_json
@@ -107,7 +108,7 @@ class Session:
 
     def _evaluate(self) -> None:
         with self.trainer.ema.applied():
-            values = self.evaluator(self.parts.energy).values
+            values = glance(self.parts, self.evaluator, self.cfg.seed)
         numbers = {key: value for key, value in values.items() if isinstance(value, float)}
         self._write(numbers)
         self._judge(numbers)
@@ -176,13 +177,13 @@ class Session:
 
     def _finish(self) -> float | None:
         """The final evaluation, of the averaged weights: results.json, pictures, the closing panel."""
-        energy, method, dataset = self.parts.energy.eval(), self.parts.method, self.parts.dataset
+        began = time.monotonic()
+        self.parts.energy.eval()
+        protocol = protocol_of(self.cfg, self.cfg.seed, self.cfg.batch_size, self.trust)
         with self.trainer.ema.applied():
-            measured = measure(
-                energy, method, dataset, Evaluator(dataset, self.cfg.eval.n_samples), self.cfg, self.trust
-            )
-            results = measured.results | self._cost()
-            figures = self._figures(measured.samples, results)
+            measured = measure(self.parts, protocol)
+            results = measured.results | self._cost() | {"cost/eval_seconds": time.monotonic() - began}
+            figures = {} if measured.samples is None else self._figures(measured.samples, results)
         numbers = {key: value for key, value in results.items() if not isinstance(value, str)}
         value = self._judge(results)
         if math.isinf(self.best):
@@ -194,7 +195,7 @@ class Session:
         self.directory.end("finished", self.trainer.step)
         places = {"run": as_typed(self.path), **figures}
         commands = [f"ebm sample checkpoint={as_typed(self.path)}", f"tensorboard --logdir {as_typed(self.path)}"]
-        notes = [f"{key}: {reason}" for key, reason in measured.absent.items()]
+        notes = [*meanings(results), *measured.notes, *(f"{key}: {why}" for key, why in measured.absent.items())]
         if math.isinf(self.best):
             notes.append(f"best.pt is the last checkpoint: nothing was measured that monitor={self.cfg.monitor} names")
         self.console.print(closing_panel(self._title(), results, places, commands, notes))

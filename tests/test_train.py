@@ -22,14 +22,17 @@ from ebm_cli.reporting.jsonl import read
 from ebm_cli.training import checkpoint as checkpoints
 from ebm_cli.training.rundir import read_status
 
+ALL = ("metrics=[density,score,samples,chains]", "eval.n_chains=100", "eval.n_temperatures=40", "eval.burn_in=40")
+DISTANCES = ("mmd", "energy_distance", "sliced_wasserstein", "c2st")
 KEYS = {
     *("kl", "nll", "entropy", "log_density_mse", "fisher", "log_z", "log_z_method", "border_mass", "mode_tv"),
-    *("log_z_learned", "log_z_gap"),
+    *("log_z_learned", "log_z_gap", "fisher_flat", "log_z_ais", "log_z_ais_se", "objective", "ksd", "ksd_p"),
+    *(f"{name}{part}" for name in DISTANCES for part in ("", "_null", "_p")),
 }
+CHAINS = ("acceptance", "step_size", "rhat", "ess_bulk", "ess_tail", "ess_per_grad", "ess_per_second")
+COST = ("energy_evals", "grad_evals", "laplacian_evals", "seconds", "eval_seconds", "peak_memory_mb")
 RESULTS = (
-    {f"eval/{key}" for key in KEYS}
-    | {f"sampler/{key}" for key in ("acceptance", "step_size", "rhat", "ess_bulk", "ess_tail")}
-    | {f"cost/{key}" for key in ("energy_evals", "grad_evals", "laplacian_evals", "seconds", "peak_memory_mb")}
+    {f"eval/{key}" for key in KEYS} | {f"sampler/{key}" for key in CHAINS} | {f"cost/{key}" for key in COST}
 )
 """Keys of results.json for nce on a two-dimensional set."""
 
@@ -46,7 +49,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     before = torch.get_rng_state(), np.random.get_state()[1].copy()  # noqa: NPY002
     with pytest.MonkeyPatch.context() as patched:
         patched.chdir(folder)
-        assert main(["train", *TINY, "eval.n_samples=2400", *words, "hydra.run.dir=run"]) == 0
+        assert main(["train", *TINY, "eval.n_samples=2400", *ALL, *words, "hydra.run.dir=run"]) == 0
     assert torch.equal(torch.get_rng_state(), before[0])
     assert (np.random.get_state()[1] == before[1]).all()  # noqa: NPY002
     return folder / "run"

@@ -32,7 +32,7 @@ def test_against_the_gaussian(value: float, word: str) -> None:
 @pytest.mark.parametrize(("p", "word"), [(0.4, "within noise"), (0.01, "differs")])
 def test_a_distance_is_judged_by_its_null(p: float, word: str) -> None:
     found = of("eval/mmd", eval__mmd=0.02, eval__mmd_null=0.001, eval__mmd_p=p)
-    assert found == Verdict(f"data: 0.001000, p {p}", word, word == "within noise")
+    assert found == Verdict(f"data: 0.001, p {p}", word, word == "within noise")
 
 
 def test_a_distance_without_a_null_is_not_judged() -> None:

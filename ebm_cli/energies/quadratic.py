@@ -70,4 +70,4 @@ class Quadratic(Energy, Differentiable):
             return None
         z = torch.randn(self.mean.numel(), n, generator=rng, dtype=factor.dtype, device=factor.device)
         x = torch.linalg.solve_triangular(factor.T, z, upper=True).T
-        return (self.mean.detach() + x).view(n, *self.shape)
+        return torch.add(self.mean.detach(), x).view(n, *self.shape)

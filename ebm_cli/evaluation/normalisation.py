@@ -6,15 +6,12 @@ Whatever the way, it is independent of training: what a method believes its log 
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
 
 from torch import Tensor
 
 from ebm_cli.energies.base import Energy
+from ebm_cli.evaluation.annealing import Annealed
 from ebm_cli.evaluation.partition import Grid, NotIntegrable, Quadrature, Resolution, integrate
-
-if TYPE_CHECKING:
-    from ebm_cli.evaluation.annealing import Annealed
 
 EnergyFn = Callable[[Tensor], Tensor]
 Results = dict[str, float | str]
@@ -60,22 +57,22 @@ def by_quadrature(energy: EnergyFn, grid: Grid, resolution: Resolution, shape: t
     return Normalisation(quadrature.log_z, values=values, quadrature=quadrature)
 
 
-def by_annealing(anneal: Callable[[], "Annealed"]) -> Normalisation:
+def by_annealing(anneal: Callable[[], Annealed]) -> Normalisation:
     """By annealed importance sampling, in any dimension, with its standard error and a word where it is too rough."""
     try:
         annealed = anneal()
     except NotIntegrable as reason:
         return Normalisation(None, absent={"eval/log_z": str(reason)})
-    if not math.isfinite(annealed.log_z):
-        return Normalisation(None, absent={"eval/log_z": f"annealing gives {annealed.log_z}"})
+    if not math.isfinite(annealed.log_z_se):
+        return Normalisation(None, absent={"eval/log_z": f"annealing gives no number: {annealed.warning}"})
     values: Results = {
         "eval/log_z": annealed.log_z,
-        "eval/log_z_se": annealed.se,
+        "eval/log_z_se": annealed.log_z_se,
         "eval/log_z_method": "ais",
         "eval/log_z_ess": annealed.ess,
     }
     notes = () if annealed.warning is None else (f"log Z: {annealed.warning}",)
-    return Normalisation(annealed.log_z, annealed.se, values, notes=notes)
+    return Normalisation(annealed.log_z, annealed.log_z_se, values, notes=notes)
 
 
 def closed_form(energy: EnergyFn) -> Normalisation | None:

@@ -25,7 +25,7 @@ _UNITS = {
     "eval/fisher": "1/unit²",
     "eval/nll_vs_gaussian": "nats",
     "sampler/ess_per_second": "1/s",
-    "cost/evaluation_seconds": "s",
+    "cost/eval_seconds": "s",
     "cost/seconds": "s",
     "cost/peak_memory_mb": "MB",
     "cost/energy_evals": "a row",
@@ -68,6 +68,6 @@ def results_table(values: Mapping[str, Value], title: str | None = None) -> Tabl
             if key not in hidden:
                 said = verdict(key, values)
                 word = Text(said.word, style={True: "green", False: "yellow", None: ""}[said.good])
-                label = f"  {key.partition('/')[2] or key}"
+                label = f" {key.partition('/')[2] or key}"
                 table.add_row(label, format_value(value), unit(key), said.reference, word)
     return table

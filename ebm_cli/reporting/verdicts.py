@@ -47,14 +47,13 @@ def attendants(results: Results) -> set[str]:
     """Keys that are shown in the reference of another one, and need no row of their own."""
     suffixes = ("_null", "_null_sd", "_p", "_se")
     found = {key for key in results for suffix in suffixes if key.removesuffix(suffix) in results.keys() - {key}}
-    return (
-        found
-        | {key for key in results if key.startswith("eval/log_z_") and key in _OF_LOG_Z}
-        | ({"eval/border_mass", "eval/fisher_flat"} & results.keys())
-    )
+    return found | (_ATTENDANTS & results.keys())
 
 
-_OF_LOG_Z = ("eval/log_z_method", "eval/log_z_ess", "eval/log_z_grid")
+_ATTENDANTS = {
+    *("eval/border_mass", "eval/fisher_flat", "eval/log_z_method", "eval/log_z_ess", "eval/log_z_grid"),
+    *("eval/log_z_ais_upper", "eval/log_z_ais_gap"),
+}
 
 
 def _number(results: Results, key: str) -> float | None:
@@ -119,13 +118,13 @@ def _log_z_gap(key: str, value: float, results: Results) -> Verdict:
 def _mode_tv(key: str, value: float, results: Results) -> Verdict:
     null = _number(results, f"{key}_null")
     floor = 0.0 if null is None else null
-    reference = "0" if null is None else f"data: {format_value(null)}"
+    reference = "0" if null is None else f"data: {null:.2g}"
     return Verdict(reference, *(("right", True) if value <= 0.02 + 2 * floor else ("wrong", False)))
 
 
 def _against_null(key: str, value: float, results: Results) -> Verdict:
     null, p = _number(results, f"{key}_null"), _number(results, f"{key}_p")
-    parts = [] if null is None else [f"data: {format_value(null)}"]
+    parts = [] if null is None else [f"data: {null:.2g}"]
     if p is None:
         return Verdict(", ".join(parts))
     parts.append(f"p {p:.2g}")
@@ -159,6 +158,18 @@ def _acceptance(key: str, value: float, results: Results) -> Verdict:
     return Verdict("0.4 to 0.9", *(("fine", True) if 0.4 <= value <= 0.9 else ("", None)))
 
 
+def _log_z_ais(key: str, value: float, results: Results) -> Verdict:
+    log_z, error = _number(results, "eval/log_z"), _number(results, f"{key}_se")
+    upper = _number(results, f"{key}_upper")
+    reference = "" if error is None else f"± {format_value(error)}"
+    if upper is not None:
+        reference += f", below {format_value(upper)}"
+    if log_z is None or error is None:
+        return Verdict(reference)
+    agrees = abs(value - log_z) <= max(LOG_Z_AGREES, 3 * error)
+    return Verdict(reference, "agrees" if agrees else "off", agrees)
+
+
 _Rule = Callable[[str, float, Results], Verdict]
 _RULES: dict[str, _Rule] = {
     "eval/kl": _kl,
@@ -167,6 +178,7 @@ _RULES: dict[str, _Rule] = {
     "eval/log_density_mse": _mse,
     "eval/fisher": _fisher,
     "eval/log_z": _log_z,
+    "eval/log_z_ais": _log_z_ais,
     "eval/log_z_learned": _learned_log_z,
     "eval/log_z_gap": _log_z_gap,
     "eval/mode_tv": _mode_tv,

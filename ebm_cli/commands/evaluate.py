@@ -1,0 +1,58 @@
+"""`ebm evaluate`: a trained model against the data, rebuilt from its checkpoint alone."""
+
+import time
+from pathlib import Path
+
+import torch
+from hydra.core.hydra_config import HydraConfig
+from omegaconf import DictConfig
+from rich.console import Console
+
+from ebm_cli.config import trust_of
+from ebm_cli.experiment import Model, device_of, load, set_threads
+from ebm_cli.measuring import Protocol, measure, protocol_of
+from ebm_cli.reporting import plots
+from ebm_cli.reporting.console import as_typed, closing_panel, duration
+from ebm_cli.reporting.verdicts import meanings
+from ebm_cli.training.rundir import write_json
+
+
+def check(cfg: DictConfig) -> None:
+    """Refuse a checkpoint that cannot be used, data that are gone, and keys that do not fit; makes nothing."""
+    model = _model(cfg)
+    model.parts()
+    _protocol(cfg, model)
+
+
+def evaluate(cfg: DictConfig) -> None:
+    """Measure the model; write results.json and a picture, print the table."""
+    path = Path(HydraConfig.get().runtime.output_dir)
+    console, began = Console(), time.monotonic()
+    model = _model(cfg)
+    set_threads(cfg.threads, model.energy)
+    parts = model.parts()
+    measured = measure(parts, _protocol(cfg, model))
+    results = measured.results
+    write_json(path / "results.json", results)
+    places = {"results": as_typed(path / "results.json")}
+    if measured.samples is not None:
+        picture = path / "evaluation.png"
+        figure = plots.final_figure(parts.energy, parts.dataset, measured.samples, results.get("eval/log_z"), results)
+        plots.save(figure, picture)
+        places["picture"] = as_typed(picture)
+    notes = [*meanings(results), *measured.notes, *(f"{key}: {why}" for key, why in measured.absent.items())]
+    title = f"{as_typed(model.path)}, step {model.step:,}: measured in {duration(time.monotonic() - began)}"
+    console.print(closing_panel(title, results, places, notes=notes))
+
+
+def _model(cfg: DictConfig) -> Model:
+    model = load(cfg.checkpoint, cfg.which, cfg.weights, list(cfg.trust), device_of(cfg.device).type)
+    if cfg.dtype != "auto":
+        model.energy.to(getattr(torch, cfg.dtype))
+        model.standardizer.to(getattr(torch, cfg.dtype))
+    return model
+
+
+def _protocol(cfg: DictConfig, model: Model) -> Protocol:
+    seed = model.config.seed if cfg.seed is None else cfg.seed
+    return protocol_of(cfg, seed, model.config.batch_size, trust_of(cfg))

@@ -1,0 +1,137 @@
+"""A path of distributions from a density that can be sampled to a model that cannot.
+
+    p_b(x) ∝ exp(−E_b(x)),    E_b = a(b) u(x) + b f(x),    u = −log q,    a(b) = (1 − b) h / (h + b),    0 ≤ b ≤ 1
+
+starts at the normalised base q and ends at the model exp(−f)/Z. For h → ∞ it is the geometric path a = 1 − b, on
+which the base weighs on the model's modes until the end: those far from its centre get few chains while these can
+still cross from mode to mode, and none after. With a small h the base is spread out first and gone (half of it at b =
+h) when the modes separate, so that their shares of the chains are near their shares of the model; the price is the
+longer way through wide distributions. For two normal distributions the shortest path between them also goes through
+wider ones.
+
+Sources: Neal (2001), "Annealed importance sampling", Stat. Comput. 11, for the geometric path; Gelman & Meng (1998),
+Stat. Sci. 13(2), section 4, for paths that bend outwards.
+"""
+
+from math import inf
+from typing import NamedTuple, final
+
+import torch
+from torch import Tensor, nn
+
+from ebm_cli.densities.base import Density
+from ebm_cli.derivatives import Differentiable, Jet, Pullback, value_and_grad
+from ebm_cli.samplers import EnergyFn, Kernel, State
+
+
+class Points(NamedTuple):
+    """Positions [B, *D], and what makes the energy and its gradient there at any level of the path without evaluation.
+
+    `f` [B] and `u` = −log q [B] with their gradients [B, *D], which are None for a kernel that needs none.
+    """
+
+    x: Tensor
+    f: Tensor
+    f_grad: Tensor | None
+    u: Tensor
+    u_grad: Tensor | None
+
+    def take(self, index: Tensor) -> "Points":
+        """The points that an index selects."""
+        return Points(*(None if part is None else part[index] for part in self))  # type: ignore[arg-type]
+
+    def where(self, mask: Tensor, other: "Points") -> "Points":
+        """These points where the mask [B] holds, and the others elsewhere."""
+
+        def choose(mine: Tensor, theirs: Tensor) -> Tensor:
+            return torch.where(mask.view(-1, *(1,) * (mine.dim() - 1)), mine, theirs)
+
+        pairs = zip(self, other, strict=True)
+        return Points(*(None if p is None or o is None else choose(p, o) for p, o in pairs))  # type: ignore[arg-type]
+
+
+@final
+class Path(nn.Module, Differentiable):
+    """E_b at the present level b, as an energy that any kernel can step on.
+
+    It keeps the parts of the last points that it evaluated. A kernel with an acceptance test evaluates its proposal
+    last, so that `move` has the parts of the chains that moved, and a change of b costs no evaluation.
+
+    Args:
+        energy: f, [B, *shape] → [B], nats; with derivative rules where it has them, whatever the base is.
+        base: q, normalised, positive and differentiable wherever the model has mass.
+        fade: h > 0, the level at which half of the base is left; inf is the geometric path.
+
+    Attributes:
+        level: b.
+        evaluations: points at which f has been evaluated.
+        undefined: those among them at which f was NaN or −∞; a proposal there is rejected, as if f were +∞.
+    """
+
+    def __init__(self, energy: EnergyFn, base: Density, fade: float) -> None:
+        super().__init__()
+        if not fade > 0:
+            raise ValueError(f"fade must be > 0, got {fade}")
+        # In a tuple, which makes them no children: the rule of this module holds for energies that have none.
+        self._ends = (energy, base)
+        self.fade, self.level = fade, 0.0
+        self.evaluations = 0
+        self.undefined = torch.zeros((), dtype=torch.long)
+        self._last: Points | None = None
+
+    def exponents(self, b: float) -> tuple[float, float]:
+        """a(b) and b."""
+        return (1 - b if self.fade == inf else (1 - b) * self.fade / (self.fade + b)), b
+
+    def evaluate(self, x: Tensor, *, with_grad: bool) -> Points:
+        """f, log q and their gradients at x.  Cost: one evaluation of each."""
+        energy, base = self._ends
+        if with_grad:
+            f, f_grad = value_and_grad(energy, x)
+            u, u_grad = value_and_grad(lambda y: -base.log_prob(y), x)
+            points = Points(x, f, f_grad, u, u_grad)
+        else:
+            with torch.no_grad():
+                points = Points(x, energy(x), None, -base.log_prob(x), None)
+        self.evaluations += len(x)
+        # Where x itself has overflowed, f says nothing.
+        bad = ~(points.f > -inf) & x.flatten(1).sum(1).isfinite()
+        self.undefined = self.undefined.to(x.device) + bad.sum()
+        return points
+
+    def energy_change(self, points: Points, b: float) -> Tensor:
+        """E_b − E_level at the points, [B] in float64 on the CPU."""
+        (a, c), (a_new, c_new) = self.exponents(self.level), self.exponents(b)
+        u, f = (part.to("cpu", torch.float64) for part in (points.u, points.f))
+        return (a_new - a) * u + (c_new - c) * f
+
+    def move(self, kernel: Kernel, points: Points, rng: torch.Generator) -> tuple[Points, Tensor]:
+        """One transition of the kernel at the present level: the new points, and the acceptance probability [B]."""
+        grad = None
+        if points.f_grad is not None and points.u_grad is not None:
+            grad = self._mix(points.u_grad, points.f_grad)
+        state = State(points.x, self._mix(points.u, points.f), grad, {})
+        state, info = kernel.step(self, state, rng)
+        assert self._last is not None
+        moved = (state.x == self._last.x).flatten(1).all(1)
+        return self._last.where(moved, points), info.accept
+
+    def forward(self, x: Tensor) -> Tensor:
+        """E_b(x) [B], without derivatives."""
+        self._last = self.evaluate(x, with_grad=False)
+        return self._mix(self._last.u, self._last.f)
+
+    def sweep(self, jet: Jet) -> tuple[Jet, Pullback]:
+        """Derivative rule of first order: E_b and ∇E_b, from one value and gradient of each end."""
+        if jet.first is not None:
+            raise ValueError("a path has no second derivatives")
+        self._last = points = self.evaluate(jet.value, with_grad=True)
+        assert points.u_grad is not None
+        assert points.f_grad is not None
+        grad = self._mix(points.u_grad, points.f_grad)
+        return Jet(self._mix(points.u, points.f)), lambda g: g.view(-1, *(1,) * (grad.dim() - 1)) * grad
+
+    def _mix(self, u: Tensor, f: Tensor) -> Tensor:
+        a, c = self.exponents(self.level)
+        # An infinite energy that does not count yet, or no more, is no NaN.
+        return a * u if c == 0 else c * f if a == 0 else torch.add(a * u, f, alpha=c)
