@@ -19,8 +19,8 @@ RELATIVE = 1e-6
 MASS = 1e-3
 """Bound of |∫ p − 1|, to which the quadrature's own estimate of its error is added.
 
-Its core is the box of ten thousand samples. Beyond it there is more mass than this with probability e⁻¹⁰, and of what is
-narrow there (a filament of a flow) the wide cells of the shells may see nothing.
+Its core is the box of ten thousand samples. Beyond it there is more mass than this with probability e⁻¹⁰, and of what
+is narrow there (a filament of a flow) the wide cells of the shells may see nothing.
 """
 EDGE = 1e-2
 """The same where the support ends: an end between a cell and its outermost node, 2 % of the cell, is not seen.
