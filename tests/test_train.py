@@ -18,6 +18,7 @@ from tensorboard.plugins.hparams import metadata
 
 import ebm_cli
 from ebm_cli.cli import main
+from ebm_cli.measuring import forget_peak_memory, peak_memory_mb
 from ebm_cli.reporting.jsonl import read
 from ebm_cli.training import checkpoint as checkpoints
 from ebm_cli.training.rundir import read_status
@@ -84,6 +85,19 @@ def test_the_results_of_a_run(run: Path) -> None:
     assert results["eval/kl"] == pytest.approx(results["eval/nll"] - results["eval/entropy"], abs=1e-6)
     assert results["eval/log_z_gap"] == pytest.approx(results["eval/log_z_learned"] - results["eval/log_z"], abs=1e-9)
     assert results["cost/energy_evals"] == 2.0
+
+
+@pytest.mark.skipif(not Path("/proc/self/clear_refs").exists(), reason="the system keeps one peak a process")
+def test_a_run_does_not_inherit_the_memory_of_another() -> None:
+    cpu = torch.device("cpu")
+    forget_peak_memory(cpu)
+    before = peak_memory_mb(cpu)
+    block = torch.ones(25_000_000)
+    with_block = peak_memory_mb(cpu)
+    del block
+    assert with_block > before + 80
+    forget_peak_memory(cpu)
+    assert peak_memory_mb(cpu) < with_block - 50
 
 
 def test_the_metrics_of_a_run(run: Path) -> None:

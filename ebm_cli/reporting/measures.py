@@ -80,7 +80,7 @@ COSTS = (
     Measure("cost/energy_evals", "f", "evaluations of the energy a step, per data row"),
     Measure("cost/grad_evals", "∇f", "evaluations of ∇ₓf a step, per data row"),
     Measure("cost/laplacian_evals", "Δf", "evaluations of second derivatives in x a step, per data row"),
-    Measure("cost/peak_memory_mb", "memory", "peak memory of the process, MB: jobs of one sweep may share a process"),
+    Measure("cost/peak_memory_mb", "memory", "peak memory of the training, MB"),
 )
 
 _OTHERS = (

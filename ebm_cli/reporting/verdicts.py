@@ -67,7 +67,7 @@ def _graded(value: float) -> tuple[str, bool]:
 
 def _kl(key: str, value: float, results: Results) -> Verdict:
     error = _number(results, f"{key}_se")
-    reference = "0" if error is None else f"0 ± {format_value(error)}"
+    reference = "0" if error is None else f"0 ± {error:.2g}"
     if error is not None and abs(value) <= 2 * error:
         return Verdict(reference, "within noise", True)
     return Verdict(reference, *_graded(value))
@@ -77,7 +77,7 @@ def _nll(key: str, value: float, results: Results) -> Verdict:
     entropy, error = _number(results, "eval/entropy"), _number(results, f"{key}_se")
     if entropy is not None:
         return Verdict(f"entropy {format_value(entropy)}")
-    return Verdict("" if error is None else f"± {format_value(error)}")
+    return Verdict("" if error is None else f"± {error:.2g}")
 
 
 def _mse(key: str, value: float, results: Results) -> Verdict:
@@ -136,14 +136,14 @@ def _gain(key: str, value: float, results: Results) -> Verdict:
     if error is None:
         return Verdict("0")
     word, good = ("better", True) if value < -2 * error else ("worse", False) if value > 2 * error else ("equal", True)
-    return Verdict(f"0 ± {format_value(error)}", word, good)
+    return Verdict(f"0 ± {error:.2g}", word, good)
 
 
 def _temperature(key: str, value: float, results: Results) -> Verdict:
     error = _number(results, f"{key}_se") or 0.0
     near = abs(value - 1) <= max(0.02, 3 * error)
     word = "right" if near else "too hot" if value > 1 else "too cold"
-    return Verdict(f"1 ± {format_value(error)}", word, near)
+    return Verdict(f"1 ± {error:.2g}", word, near)
 
 
 def _rhat(key: str, value: float, results: Results) -> Verdict:
@@ -161,7 +161,7 @@ def _acceptance(key: str, value: float, results: Results) -> Verdict:
 def _log_z_ais(key: str, value: float, results: Results) -> Verdict:
     log_z, error = _number(results, "eval/log_z"), _number(results, f"{key}_se")
     upper = _number(results, f"{key}_upper")
-    reference = "" if error is None else f"± {format_value(error)}"
+    reference = "" if error is None else f"± {error:.2g}"
     if upper is not None:
         reference += f", below {format_value(upper)}"
     if log_z is None or error is None:
