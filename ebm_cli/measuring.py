@@ -10,13 +10,9 @@ Four groups of results, each of which can be left out (`metrics`):
 
 import copy
 import math
-import resource
-import sys
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -46,7 +42,6 @@ N_START = 200
 """Temperatures of the annealing where log Z comes from elsewhere and chains only have to start in the right modes."""
 GLANCE = 100
 """Chains and temperatures of an annealing during training."""
-CLEAR, STATUS = Path("/proc/self/clear_refs"), Path("/proc/self/status")
 CHUNK = 256
 """Rows in one call of a loss with second derivatives."""
 
@@ -331,25 +326,3 @@ def finite(results: Results, absent: dict[str, str]) -> tuple[Results, dict[str,
 
 def _energy_of(density: Density) -> Callable[[Tensor], Tensor]:
     return lambda u: -density.log_prob(u)
-
-
-def forget_peak_memory(device: torch.device) -> None:
-    """Begin a new peak, so that a job of a sweep does not inherit that of the jobs before it.
-
-    Only where the system allows it (a device of its own memory; Linux): elsewhere the peak is the process's.
-    """
-    if device.type == "cuda":
-        torch.cuda.reset_peak_memory_stats(device)
-    with suppress(OSError):
-        CLEAR.write_text("5")  # proc(5): resets VmHWM
-
-
-def peak_memory_mb(device: torch.device) -> float:
-    """The most memory held since `forget_peak_memory`: the device's where it has its own, else resident; megabytes."""
-    if device.type == "cuda":
-        return torch.cuda.max_memory_allocated(device) / 2**20
-    with suppress(OSError):
-        lines = (line.split() for line in STATUS.read_text().splitlines())
-        return next(int(words[1]) for words in lines if words[0] == "VmHWM:") / 2**10
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return peak / (2**20 if sys.platform == "darwin" else 2**10)

@@ -15,7 +15,8 @@ from ebm_cli.config import trust_of
 from ebm_cli.evaluation.divergences import Evaluator
 from ebm_cli.evaluation.partition import COARSE
 from ebm_cli.experiment import assemble, device_of, make_trainer, set_threads
-from ebm_cli.measuring import Results, forget_peak_memory, glance, measure, peak_memory_mb, protocol_of
+from ebm_cli.measuring import Results, glance, measure, protocol_of
+from ebm_cli.memory import forget_peak_memory, peak_memory_mb
 from ebm_cli.methods import LossOutput
 from ebm_cli.reporting import plots
 from ebm_cli.reporting.console import Progress, as_typed, closing_panel

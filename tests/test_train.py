@@ -18,7 +18,7 @@ from tensorboard.plugins.hparams import metadata
 
 import ebm_cli
 from ebm_cli.cli import main
-from ebm_cli.measuring import forget_peak_memory, peak_memory_mb
+from ebm_cli.memory import forget_peak_memory, peak_memory_mb
 from ebm_cli.reporting.jsonl import read
 from ebm_cli.training import checkpoint as checkpoints
 from ebm_cli.training.rundir import read_status

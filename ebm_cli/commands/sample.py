@@ -14,7 +14,8 @@ from ebm_cli.config import build, trust_of
 from ebm_cli.errors import UserError
 from ebm_cli.evaluation.chains import summary
 from ebm_cli.experiment import Model, device_of, load, rng, set_threads
-from ebm_cli.measuring import Results, peak_memory_mb
+from ebm_cli.measuring import Results
+from ebm_cli.memory import peak_memory_mb
 from ebm_cli.reporting import plots
 from ebm_cli.reporting.console import Progress, as_typed, closing_panel
 from ebm_cli.samplers import Kernel, adapt, run, trace
