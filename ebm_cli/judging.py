@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import yaml
 from rich.console import Console
 
 from ebm_cli.claims import Claim, Verdict
@@ -56,7 +57,8 @@ def judge(claims: Mapping[str, Claim], directory: Path, runs: Sequence[Path]) ->
     verdicts = verdicts_on(claims, [read(run) for run in runs])
     rows = [{"claim": name, "passed": verdict.passed, "what": verdict.what} for name, verdict in verdicts]
     write_json(directory / FILE, rows)
-    Console().print(claims_table(verdicts))
+    # A pipe or a log has no width to fit into.
+    (Console() if Console().is_terminal else Console(width=240)).print(claims_table(verdicts))
     failed = list(dict.fromkeys(name for name, verdict in verdicts if verdict.passed is False))
     if failed:
         raise ClaimsFailed(f"claims that failed: {', '.join(failed)}; see {directory / FILE}")
@@ -73,6 +75,7 @@ def verdicts_on(claims: Mapping[str, Claim], runs: Sequence[Record]) -> list[tup
 
 
 def _named(run: Record) -> str:
-    about = " ".join(f"{key}={run.value(key)}" for key in ("method", "seed") if run.value(key) is not None)
+    typed = run.path / ".hydra" / "overrides.yaml"
+    about = " ".join(yaml.safe_load(typed.read_text(encoding="utf-8"))) if typed.is_file() else "no overrides"
     why = f": {run.reason or run.problem}" if run.reason or run.problem else ""
     return f"{run.path.name} ({about}) {run.state}{why}"

@@ -309,6 +309,29 @@ def test_nce_with_noise_that_misses_the_data_stays_finite() -> None:
     assert torch.isfinite(out.loss)
 
 
+def test_nce_keeps_one_sample_of_noise_where_it_is_told_to() -> None:
+    """The loss of the same rows is then the same number in every step, before and after a checkpoint."""
+    x, energy = correlated(), mlp(shape=(3,))
+
+    def losses(method: NCE, g: torch.Generator) -> list[float]:
+        return [float(method.loss(energy, x, g).loss.detach()) for _ in range(2)]
+
+    def prepared(seed: int, redraw: bool) -> NCE:
+        method = NCE(Gaussian(x), redraw=redraw).double()
+        method.prepare(x, rng(seed))
+        return method
+
+    fresh, again = losses(prepared(1, redraw=True), rng(2))
+    assert fresh != again
+    kept = prepared(1, redraw=False)
+    first, second = losses(kept, rng(2))
+    assert first == second
+    resumed = NCE(Gaussian(x), redraw=False).double()
+    resumed.load_state_dict(kept.state_dict())
+    assert losses(resumed, rng(3)) == [first, first]
+    assert losses(prepared(4, redraw=False), rng(2))[0] != first
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize(("nu", "level"), [(1.0, 57.9), (10.0, 29.5)])
 def test_nce_has_its_asymptotic_error(nu: float, level: float) -> None:

@@ -23,11 +23,17 @@ class NCE(Method):
         nu: ν > 0, noise rows to a data row; more noise brings the estimator closer to maximum likelihood.
         log_z: where the trained log Z starts, nats.
         fit_steps: steps of the fit beforehand, ≥ 0; none are taken for a noise without parameters.
+        redraw: fresh noise in every step, which is closer to E_q; else the same sample in all of them, which the theory
+            of the estimator assumes (Theorem 3).
 
     Cost: 1 + ν energies a data row, in one forward pass.  Raises: ValueError for a number out of its range.
     """
 
-    def __init__(self, noise: Density, nu: float = 1.0, log_z: float = 0.0, fit_steps: int = 2000) -> None:
+    noise_seed: Tensor
+
+    def __init__(
+        self, noise: Density, nu: float = 1.0, log_z: float = 0.0, fit_steps: int = 2000, redraw: bool = True
+    ) -> None:
         super().__init__()
         if nu <= 0:
             raise ValueError(f"nu must be > 0, got {nu}")
@@ -36,10 +42,15 @@ class NCE(Method):
         self.noise = noise
         self.nu = nu
         self.fit_steps = fit_steps
+        self.redraw = redraw
         self.log_z = nn.Parameter(torch.tensor(float(log_z)))
+        # What a kept sample is drawn from: a number resumes it, whatever the sizes of the batch and of nu.
+        self.register_buffer("noise_seed", torch.tensor(0), persistent=not redraw)
 
     def prepare(self, data: Tensor, rng: torch.Generator) -> None:
         fit_density(self.noise, data, self.fit_steps, rng)
+        if not self.redraw:
+            self.noise_seed.random_(generator=rng)
 
     def players(self, energy: Energy) -> dict[str, list[nn.Parameter]]:
         return {"energy": [*energy.parameters(), self.log_z]}
@@ -54,7 +65,8 @@ class NCE(Method):
         n_noise = max(1, round(self.nu * len(x)))
         nu = n_noise / len(x)
         with torch.no_grad():
-            y, log_q_noise = self.noise.sample_with_log_prob(n_noise, rng)
+            drawn_by = rng if self.redraw else torch.Generator(x.device).manual_seed(int(self.noise_seed))
+            y, log_q_noise = self.noise.sample_with_log_prob(n_noise, drawn_by)
             log_q = torch.cat((self.noise.log_prob(x), log_q_noise))
         h = -energy(torch.cat((x, y))) - self.log_z - log_q
         if nu != 1:
