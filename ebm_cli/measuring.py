@@ -266,7 +266,7 @@ class Measurement:
             ends.append(end)
         found = temperature(self.energy, torch.cat(ends))
         if found is None:
-            self.absent["eval/chain_temperature"] = "the energy's mean curvature at the chains' ends is not positive"
+            self.absent["eval/chain_temperature"] = "the energy has no positive mean curvature at the chains' ends"
             return {}
         return {"eval/chain_temperature": found.value, "eval/chain_temperature_se": found.error}
 

@@ -164,6 +164,14 @@ def test_the_best_of_each_column(write: Write, tmp_path: Path) -> None:
     }
 
 
+def test_nothing_is_better_than_the_data_themselves(write: Write, tmp_path: Path) -> None:
+    """A distance below its value between data and data is so by chance: those groups share the first place."""
+    for method, value in (("nce", 0.0), ("sm", 0.009), ("cd", 0.02)):
+        write(method, results={"eval/mmd": value, "eval/mmd_null": 0.01})
+    [section] = of(tmp_path, metrics=["eval/mmd"]).sections
+    assert {name for name, _ in section.best["eval/mmd"]} == {"nce", "sm"}
+
+
 def test_magnitudes_are_averaged_not_signs(write: Write, tmp_path: Path) -> None:
     for gap in (-0.3, 0.3):
         write(results={"eval/log_z_gap": gap})

@@ -206,15 +206,18 @@ def _section(name: str, groups: list[Group], qualities: Sequence[Measure]) -> Se
     if judge is not None:
         key, score = judge.key, judge.score
         groups.sort(key=lambda g: (key not in g.spreads, score(g.spreads[key].mean) if key in g.spreads else 0.0))
-    best = {}
-    for measure in {m.key: m for m in (*qualities, *COSTS)}.values():
-        scores = {g.names: measure.score(g.spreads[measure.key].mean) for g in groups if measure.key in g.spreads}
-        if measure.ranks and len(scores) > 1:
-            best[measure.key] = frozenset(names for names, s in scores.items() if s == min(scores.values()))
     records = [record for group in groups for record in group.records]
     had = [m for m in qualities if any(m.key in group.spreads for group in groups)]
     found = {m.key: [v for record in records if (v := m.floor(record)) is not None] for m in had}
     floors = {key: math.fsum(values) / len(values) for key, values in found.items() if values}
+    best = {}
+    for measure in {m.key: m for m in (*qualities, *COSTS)}.values():
+        # What is better than the data themselves is so by chance: there all are equally good.
+        floor = measure.score(floors[measure.key]) if measure.key in floors else -math.inf
+        means = {g.names: g.spreads[measure.key].mean for g in groups if measure.key in g.spreads}
+        scores = {names: max(measure.score(mean), floor) for names, mean in means.items()}
+        if measure.ranks and len(scores) > 1:
+            best[measure.key] = frozenset(names for names, s in scores.items() if s == min(scores.values()))
     return Section(name, tuple(groups), judge, floors, best)
 
 

@@ -4,7 +4,7 @@ A distance without its noise floor says nothing: every result has a reference (t
 of the data, a threshold of the literature) and, where that allows one, a verdict:
 
     KL, and what is on its scale          close ≤ 0.01 < fair ≤ 0.1 < far        (nats; 1/KL rows tell model from data)
-    distances between samples, KSD        within noise where p > 0.05, else differs
+    distances between samples, KSD        within noise where p > 0.01, else differs
     chains                                mixed where R̂ < 1.01, enough where ESS > 400   (Vehtari et al. 2021)
 """
 
@@ -19,7 +19,8 @@ Results = Mapping[str, Value]
 
 CLOSE, FAIR = 0.01, 0.1
 """Nats: about 1/KL rows are needed to tell a model from its data."""
-SIGNIFICANT = 0.05
+SIGNIFICANT = 0.01
+"""Of a p-value: five distances are judged at once, and a right model should pass them all."""
 MIXED, ENOUGH = 1.01, 400
 """R̂ and effective sample size that Vehtari et al. (2021) ask for."""
 LOG_Z_AGREES = 0.02
