@@ -1,12 +1,16 @@
 """Layer rules equal autograd: values, gradients, second derivatives, Laplacians, all in the parameters too."""
 
+import random
+
 import pytest
 import torch
 from torch import Tensor, nn
+from torch.nn.utils.parametrizations import spectral_norm
 
 from ebm_cli.derivatives import directional, gradient, laplacian, supports, value_and_grad
 from ebm_cli.derivatives.activations import tower_of
-from ebm_cli.energies import MLP, Energy, NetworkEnergy, Quadratic, ResidualMLP
+from ebm_cli.energies import MLP, Conv, Energy, NetworkEnergy, Quadratic, Residual, ResidualMLP, ResNet
+from ebm_cli.energies.activations import ACTIVATIONS
 
 SHAPES = [(1,), (2,), (5,), (40,), (1, 3, 4)]
 SMOOTH = ["silu", "softplus", "tanh", "gelu"]
@@ -44,7 +48,11 @@ def test_rules_equal_autograd(kind: str, activation: str, shape: tuple[int, ...]
     opaque = autograd_only(energy)
     assert supports(energy)
     assert not supports(opaque)
-    x, v = torch.randn(7, *shape).double(), torch.randn(3, 7, *shape).double()
+    assert_same_derivatives(energy, opaque, torch.randn(7, *shape).double(), torch.randn(3, 7, *shape).double())
+
+
+def assert_same_derivatives(energy: Energy, opaque: nn.Module, x: Tensor, v: Tensor) -> None:
+    """Value, gradient, directional derivatives and Laplacian, and the gradient of them all in the parameters."""
     for a, b in zip(value_and_grad(energy, x), value_and_grad(opaque, x), strict=True):
         torch.testing.assert_close(a, b, rtol=1e-10, atol=1e-10)
     found = []
@@ -63,9 +71,92 @@ def test_rules_equal_autograd(kind: str, activation: str, shape: tuple[int, ...]
         torch.testing.assert_close(a.expand_as(b), b.expand_as(a), rtol=1e-9, atol=1e-10)
 
 
-def test_float32_agrees_to_1e_5() -> None:
-    energy = MLP((10,), width=64)
-    x = torch.randn(50, 10)
+def random_network(seed: int) -> NetworkEnergy:
+    """A small network of every kind of layer that has a rule, its settings drawn at random, in float64."""
+    draw = random.Random(seed)
+    torch.manual_seed(seed)
+    activation = ACTIVATIONS[draw.choice(SMOOTH)]  # type: ignore[index]
+    channels, sides = draw.choice([1, 2, 3]), (draw.randint(4, 6), draw.randint(4, 6))
+    shape = (channels, *sides)
+    layers: list[nn.Module] = [nn.Unflatten(1, shape)]
+    for i in range(draw.randint(1, 3)):
+        groups = draw.choice([1, channels])
+        kernel = (draw.randint(1, 3), draw.randint(1, 3))
+        dilation = draw.randint(1, 2)
+        conv = nn.Conv2d(
+            channels,
+            2 * channels if i == 0 else channels,
+            kernel,
+            stride=(draw.randint(1, 3), draw.randint(1, 2)),
+            padding=(dilation, draw.randint(1, 2)),
+            dilation=dilation,
+            groups=groups,
+            bias=draw.random() < 0.8,
+        )
+        channels = conv.out_channels
+        layers += [spectral_norm(conv) if draw.random() < 0.3 else conv, activation()]
+        if draw.random() < 0.5:
+            inner = nn.Conv2d(channels, channels, 3, padding=1)
+            layers.append(Residual(nn.Sequential(inner, activation(), nn.Conv2d(channels, channels, 1))))
+        if draw.random() < 0.4:
+            layers.append(nn.AvgPool2d(2, stride=draw.choice([1, 2]), padding=draw.choice([0, 1]), ceil_mode=True))
+    features = nn.Sequential(*layers, nn.Flatten())
+    width = features(torch.zeros(1, shape[0] * shape[1] * shape[2])).shape[1]
+    head: nn.Module = nn.Linear(width, 4)
+    head = spectral_norm(head) if draw.random() < 0.3 else head
+    network = nn.Sequential(*features, head, activation(), nn.Linear(4, 1))
+    return NetworkEnergy(shape, network, draw.choice([0.0, 0.4])).double().eval()
+
+
+@pytest.mark.parametrize("seed", range(24))
+def test_random_networks_equal_autograd(seed: int) -> None:
+    energy = random_network(seed)
+    assert supports(energy)
+    x, v = torch.randn(3, *energy.shape).double(), torch.randn(2, 3, *energy.shape).double()
+    assert_same_derivatives(energy, autograd_only(energy), x, v)
+
+
+def test_the_random_networks_hold_every_kind_of_layer() -> None:
+    modules = [m for seed in range(24) for m in random_network(seed).modules()]
+    kinds = {type(m).__name__ for m in modules}
+    assert kinds >= {"Conv2d", "ParametrizedConv2d", "Linear", "ParametrizedLinear", "AvgPool2d", "Residual"}
+    assert kinds >= {"SiLU", "Softplus", "Tanh", "GELU", "Flatten", "Unflatten"}
+    convs = [m for m in modules if isinstance(m, nn.Conv2d)]
+    for setting in ("groups", "stride", "dilation", "padding", "kernel_size"):
+        assert len({getattr(m, setting) for m in convs}) > 1
+
+
+@pytest.mark.parametrize("bound", [False, True])
+@pytest.mark.parametrize("cls", [Conv, ResNet])
+def test_image_energies_equal_autograd(cls: type[Conv] | type[ResNet], bound: bool) -> None:
+    torch.manual_seed(0)
+    energy = cls((2, 5, 3), width=4, depth=2, spectral_norm=bound).double().eval()
+    assert supports(energy)
+    x, v = torch.randn(3, 2, 5, 3).double(), torch.randn(2, 3, 2, 5, 3).double()
+    assert_same_derivatives(energy, autograd_only(energy), x, v)
+
+
+@pytest.mark.parametrize(
+    "layer",
+    [
+        nn.Conv2d(1, 2, 3, padding=1, padding_mode="circular"),
+        nn.Conv2d(1, 2, 3, padding="same"),
+        nn.Flatten(2),
+        nn.Unflatten(2, (1, 4)),
+    ],
+    ids=["circular", "same", "flatten", "unflatten"],
+)
+def test_a_layer_set_up_differently_has_no_rule(layer: nn.Module) -> None:
+    assert not supports(layer)
+    assert supports(nn.Conv2d(1, 2, 3, padding=1))
+
+
+@pytest.mark.parametrize("kind", ["mlp", "conv", "resnet"])
+def test_float32_agrees_to_1e_5(kind: str) -> None:
+    torch.manual_seed(0)
+    shape = (10,) if kind == "mlp" else (1, 6, 6)
+    energy: Energy = MLP(shape, width=64) if kind == "mlp" else {"conv": Conv, "resnet": ResNet}[kind](shape, width=8)
+    x = torch.randn(50, *shape)
     grad, trace = laplacian(energy, x)
     grad64, trace64 = laplacian(energy.double(), x.double())
     assert (grad - grad64).norm() / grad64.norm() < 1e-5

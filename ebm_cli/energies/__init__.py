@@ -1,10 +1,23 @@
 """Energy functions: the group `energy`."""
 
 from ebm_cli.energies.base import Energy, NetworkEnergy
+from ebm_cli.energies.conv import Conv
 from ebm_cli.energies.ica import ICA
 from ebm_cli.energies.mixture import Mixture
 from ebm_cli.energies.mlp import MLP
 from ebm_cli.energies.quadratic import Quadratic
 from ebm_cli.energies.residual_mlp import Residual, ResidualMLP
+from ebm_cli.energies.resnet import ResNet
 
-__all__ = ["ICA", "MLP", "Energy", "Mixture", "NetworkEnergy", "Quadratic", "Residual", "ResidualMLP"]
+__all__ = [
+    "ICA",
+    "MLP",
+    "Conv",
+    "Energy",
+    "Mixture",
+    "NetworkEnergy",
+    "Quadratic",
+    "ResNet",
+    "Residual",
+    "ResidualMLP",
+]

@@ -30,7 +30,7 @@ class Energy(nn.Module, ABC):
         return None
 
     def sample(self, n: int, rng: torch.Generator) -> Tensor | None:
-        """n exact, independent points of exp(−f)/Z [n, *shape], where they can be had without a chain; None elsewhere."""
+        """n exact, independent points of exp(−f)/Z [n, *shape], where they can be had without a chain; else None."""
         return None
 
 

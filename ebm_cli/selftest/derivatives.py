@@ -25,8 +25,8 @@ from ebm_cli.selftest.measures import (
     relative_error,
 )
 
-SHAPES: tuple[tuple[int, ...], ...] = ((2,), (1, 28, 28))
-"""Shapes of a point, of which an energy is checked on the first that it takes."""
+SHAPES: tuple[tuple[int, ...], ...] = ((2,), (1, 4, 4), (1, 28, 28))
+"""Shapes of a point, of which an energy is checked on the first that it takes: a plain point, images."""
 WIDE = (160,)
 """More dimensions than a small network's first layer is wide."""
 N_POINTS = 16
