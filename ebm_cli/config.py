@@ -277,6 +277,8 @@ def describe(hint: Any) -> str:
     if origin in (Union, types.UnionType):
         return " or ".join(describe(arm) for arm in args)
     if origin in (list, tuple, Sequence):
+        if get_origin(args[0]) is Literal:
+            return f"a list out of {', '.join(map(str, get_args(args[0])))}"
         inner = [describe(arm).removeprefix("a ").removeprefix("an ") for arm in args if arm is not ...]
         return f"a list of {inner[0]}s" if len(set(inner)) == 1 else f"a list of {', '.join(inner)}"
     names = {float: "a number", int: "a whole number", bool: "true or false", str: "text", types.NoneType: "null"}

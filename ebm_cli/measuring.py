@@ -228,7 +228,11 @@ class Measurement:
         if not bool(torch.isfinite(model).all()):
             self.absent["eval/mmd"] = "some chains left the finite numbers"
             return {}
-        found = compare(model.flatten(1), self._rows.flatten(1), self._rng("two_sample"))
+        try:
+            found = compare(model.flatten(1), self._rows.flatten(1), self._rng("two_sample"))
+        except ValueError as reason:
+            self.absent["eval/mmd"] = str(reason)
+            return {}
         results: Results = {}
         for name, distance in found.items():
             results |= {

@@ -19,6 +19,11 @@ def _positive(**values: float | None) -> None:
             raise ValueError(f"{name} must be > 0, got {value}")
 
 
+def _check_metrics(metrics: list[str]) -> None:
+    if not metrics:
+        raise ValueError("metrics must name something to measure, got []")
+
+
 def _check_threads(threads: int | str) -> None:
     if isinstance(threads, int):
         _at_least(1, threads=threads)
@@ -35,7 +40,8 @@ class EvalKeys:
     base: Literal["gaussian", "method"]
 
     def __post_init__(self) -> None:
-        _at_least(2, n_samples=self.n_samples, n_chains=self.n_chains, n_temperatures=self.n_temperatures)
+        _at_least(10, n_samples=self.n_samples, n_chains=self.n_chains)
+        _at_least(2, n_temperatures=self.n_temperatures)
         _at_least(0, burn_in=self.burn_in)
 
 
@@ -76,6 +82,7 @@ class TrainKeys:
         _positive(max_seconds=self.max_seconds, clip_grad_norm=self.clip_grad_norm)
         if not 0 <= self.ema < 1:
             raise ValueError(f"ema must be >= 0 and < 1, got {self.ema}")
+        _check_metrics(self.metrics)
         _check_threads(self.threads)
 
 
@@ -121,6 +128,7 @@ class EvaluateKeys:
 
     def __post_init__(self) -> None:
         _at_least(0, seed=self.seed)
+        _check_metrics(self.metrics)
         _check_threads(self.threads)
 
 

@@ -163,7 +163,7 @@ def test_a_wrong_verb_or_flag(ebm: Ebm, words: list[str], line: str) -> None:
         ("sampler.step_size=big", "sampler.step_size must be a number, got 'big'"),
         ("sampler.step_size=???", "sampler.step_size is required"),
         ("eval.sampler.step_size=-1.0", "eval.sampler.step_size must be > 0, got -1.0"),
-        ("eval.n_samples=1", "eval.n_samples must be >= 2, got 1"),
+        ("eval.n_samples=1", "eval.n_samples must be >= 10, got 1"),
         ("energy.width=${no.such}", "energy.width=${no.such}: Interpolation key 'no.such' not found"),
         ("energy._target_=os.system", "energy._target_=os.system: must name a class, not a builtin_function_or_method"),
         ("energy._target_=nowhere.Energy", "energy._target_=nowhere.Energy: there is no module nowhere"),
