@@ -11,6 +11,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
+from ebm_cli.derivatives.blocks import Still, in_blocks
 from ebm_cli.derivatives.rules import Differentiable, Jet, Pullback, supports, sweep
 
 __all__ = [
@@ -93,22 +94,29 @@ def laplacian(energy: EnergyFn, x: Tensor) -> tuple[Tensor, Tensor]:
 
     Where a network's first layer is linear and narrower than D, its Hessian lives in the row space of that layer's
     weight: the directions are an orthonormal basis of that space, and the trace stays exact (Li et al. 2023, section on
-    low rank).
+    low rank). Directions and points are taken in blocks that bound the memory (see `blocks`), but not for an energy
+    without rules.
 
     Shapes: x [B, *D] → [B, *D], [B].  Cost: about min(D, width) + 2 forward passes, and their backward.
     """
-    narrow = getattr(energy, "narrow_directions", None)
-    reduced = narrow() if narrow is not None and supports(energy) else None
+    module = energy if isinstance(energy, nn.Module) and supports(energy) else None
+    narrow = None if module is None else getattr(module, "narrow_directions", None)
+    reduced = None if narrow is None else narrow()
+    size = x[0].numel()
+    basis = torch.eye(size, dtype=x.dtype, device=x.device) if reduced is None else reduced[0]
+    v = basis.view(-1, 1, *x.shape[1:])
+    blocked = None if module is None else in_blocks(module, lambda x, v: directional(energy, x, v)[0], x, v)
     if reduced is None:
-        size = x[0].numel()
-        basis = torch.eye(size, dtype=x.dtype, device=x.device).view(size, 1, *x.shape[1:])
-        (slopes, trace), _ = directional(energy, x, basis)
+        slopes, trace = directional(energy, x, v)[0] if blocked is None else blocked
         return slopes.T.reshape(x.shape), trace
     # The part of the energy outside the row space is added by the energy itself, and its gradient needs all of D.
-    basis, outside = reduced
-    (_, trace), grad = directional(energy, x, basis.view(-1, 1, *x.shape[1:]), with_gradient=True)
-    assert grad is not None
-    return grad, trace + outside
+    if module is None or blocked is None:
+        (_, trace), grad = directional(energy, x, v, with_gradient=True)
+        assert grad is not None
+    else:
+        with Still(module):
+            trace, grad = blocked[1], gradient(energy, x)
+    return grad, trace + reduced[1]
 
 
 def _value_and_grad_by_rules(energy: nn.Module, x: Tensor) -> tuple[Tensor, Tensor]:
