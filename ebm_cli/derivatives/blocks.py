@@ -1,9 +1,10 @@
 """The memory of a Laplacian: its directions and points in blocks.
 
 The forward Laplacian of B points in D dimensions carries D·B tangents through every layer, and under grad mode the
-graph holds all of them: 50 GB for 128 colour images of 32 × 32 and a small network. Here they go through in blocks
-that stay below `BLOCK` numbers; where the graphs of all blocks together would hold more than `GRAPH` numbers, a block
-keeps none and is computed again in the backward pass. The result is that of one block, up to rounding.
+graph holds all of them: 180 GB for 128 colour images of 32 × 32 and the default energy=conv. Here they go through in
+blocks that stay below `BLOCK` numbers; where the graphs of all blocks together would hold more than `GRAPH` numbers, a
+block keeps none and is computed again in the backward pass (Chen, Xu, Zhang & Guestrin 2016, "Training deep nets with
+sublinear memory cost"). The result is that of one block, up to rounding.
 """
 
 from collections.abc import Callable

@@ -34,7 +34,7 @@ class Conv(NetworkEnergy):
         depth: int = 3,
         activation: Activation = "silu",
         base: float = 0.2,
-        input_scale: float = 1.0,
+        input_scale: float = 2.0,
         spectral_norm: bool = False,
     ) -> None:
         check_image(shape)

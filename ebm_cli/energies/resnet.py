@@ -37,7 +37,7 @@ class ResNet(NetworkEnergy):
         depth: int = 3,
         activation: Activation = "silu",
         base: float = 0.2,
-        input_scale: float = 1.0,
+        input_scale: float = 2.0,
         spectral_norm: bool = False,
     ) -> None:
         check_image(shape)
