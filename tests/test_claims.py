@@ -10,8 +10,14 @@ import pytest
 import torch
 from conftest import Ebm
 from helpers import FAST
+from hydra import compose, initialize_config_dir
+from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from omegaconf import OmegaConf
 
+from ebm_cli.catalogue import conf_dir
 from ebm_cli.claims import Bound, Claim, NoiseContrastiveError, Order, PowerLaw, Verdict
+from ebm_cli.claims.base import groups
 from ebm_cli.claims.noise_contrastive import limit
 from ebm_cli.errors import UserError
 from ebm_cli.judging import ClaimsFailed, build_claims, jobs_of, judge, verdicts_on
@@ -209,6 +215,31 @@ def test_null_takes_a_claim_away() -> None:
 def test_a_claim_that_says_nothing_is_refused(node: dict[str, Any], message: str) -> None:
     with pytest.raises(UserError, match=message):
         build_claims({"c": {"_target_": "ebm_cli.claims.Bound", **node}}, None)
+
+
+EXPERIMENTS = sorted(path.stem for path in (conf_dir() / "experiment" / "paper").glob("*.yaml"))
+
+
+@pytest.mark.parametrize("name", EXPERIMENTS)
+def test_a_shipped_experiment_speaks_of_runs_that_it_makes(name: str) -> None:
+    """Every selector of its claims is met by a job of its sweep."""
+    with initialize_config_dir(str(conf_dir()), version_base="1.3"):
+        swept = compose("train", [f"experiment=paper/{name}"], return_hydra_config=True).hydra.sweeper.params
+        words = [f"{key}={value}" for key, value in swept.items() if "seed" not in key]
+        jobs = []
+        for job in BasicSweeper.split_arguments(OverridesParser.create().parse_overrides(words), None)[0]:
+            cfg = compose("train", [f"experiment=paper/{name}", *job], return_hydra_config=True)
+            own = OmegaConf.masked_copy(cfg, [str(key) for key in cfg if key != "hydra"])
+            config = OmegaConf.to_container(own, resolve=True)
+            assert isinstance(config, dict)
+            jobs.append(record({})._replace(choices=dict(cfg.hydra.runtime.choices), config=config))
+    claims = build_claims(jobs[0].config["claims"], None)
+    assert claims
+    for claim in claims.values():
+        for where in (getattr(claim, "where", None), getattr(claim, "beside", None)):
+            assert all(group.runs for group in groups(jobs, where or {}))
+    text = (conf_dir() / "experiment" / "paper" / f"{name}.yaml").read_text()
+    assert all(f"# {word}" in text for word in ("Source", "Accepted", "Takes"))
 
 
 # --- the command ------------------------------------------------------------------------------------------------------
