@@ -389,6 +389,9 @@ class Restless(Dataset):
         self.calls += self.restless
         return torch.full((n, 3), float(self.calls), dtype=torch.float64)
 
+    def validation(self, n: int) -> Tensor:
+        return self.held_out(n)
+
     def batches(self, batch_size: int, rng: torch.Generator) -> Batches:
         raise NotImplementedError
 

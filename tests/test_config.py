@@ -11,6 +11,7 @@ import pytest
 import yaml
 from hydra import compose, initialize_config_dir
 from omegaconf import DictConfig, OmegaConf
+from pictures import put_pictures
 
 import ebm_cli.app  # noqa: F401 (registers the resolvers that the configs use)
 from ebm_cli.catalogue import conf_dir, groups, keys, options, search_path
@@ -46,6 +47,7 @@ NEEDS = {"dataset=file": "dataset.path=rows.csv"}
 def test_every_option_composes_and_is_valid(word: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     Path("rows.csv").write_text("".join(f"{i},{i * i % 7}\n" for i in range(20)))
+    put_pictures(Path("data"))
     cfg = compose("train", [word, *([NEEDS[word]] if word in NEEDS else [])])
     group = word.partition("=")[0]
     assert group == "experiment" or isinstance(cfg[group]._target_, str)

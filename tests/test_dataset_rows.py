@@ -1,15 +1,13 @@
-"""Rows: standardised and back, streamed, shuffled, held out, resumed bit for bit, and read from files."""
+"""Rows: standardised and back, streamed, shuffled, held out and resumed bit for bit."""
 
 import io
 import math
-from pathlib import Path
 
-import numpy as np
 import pytest
 import torch
 from torch import Tensor
 
-from ebm_cli.datasets import Batches, Dataset, File, Gaussian, GaussianRing, Moons, Standardizer, Synthetic
+from ebm_cli.datasets import Batches, Digits, Gaussian, GaussianRing, Moons, Standardizer, Synthetic, Table
 from ebm_cli.datasets.batches import BLOCK_BATCHES
 
 
@@ -78,6 +76,12 @@ SETS = {
     "finite, noisy": lambda: Synthetic(Moons(), n_train=1000, noise_std=0.1),
     "one batch an epoch": lambda: Synthetic(Moons(), n_train=33, noise_std=0.1),
 }
+REAL = {
+    "table": lambda: Table("wine"),
+    "table, noisy": lambda: Table("iris", noise_std=0.1),
+    "whole numbers": lambda: Digits(n_train=200),
+    "whole numbers, noisy": lambda: Digits(n_train=200, noise_std=0.1, image=False),
+}
 
 
 def saved_and_loaded(state: dict[str, object]) -> dict[str, object]:
@@ -88,10 +92,10 @@ def saved_and_loaded(state: dict[str, object]) -> dict[str, object]:
     return loaded
 
 
-@pytest.mark.parametrize("name", SETS)
+@pytest.mark.parametrize("name", [*SETS, *REAL])
 @pytest.mark.parametrize("n_before", [0, 1, 30, 31, 32, BLOCK_BATCHES - 1, BLOCK_BATCHES, BLOCK_BATCHES + 1, 130])
 def test_a_stream_resumes_bit_for_bit(name: str, n_before: int):
-    data = SETS[name]()
+    data = (SETS | REAL)[name]()
     stream = data.batches(32, rng(1))
     for _ in range(n_before):
         stream.next()
@@ -162,23 +166,29 @@ def test_a_finite_sets_noise_is_fresh_each_time_a_row_is_served():
 # --- held-out rows ----------------------------------------------------------------------------------------------------
 
 
+FIXED = ["held_out", "validation"]
+
+
+@pytest.mark.parametrize("fixed", FIXED)
 @pytest.mark.parametrize("name", SETS)
-def test_held_out_rows_are_the_same_every_call_and_fewer_are_the_first(name: str):
+def test_fixed_rows_are_the_same_every_call_and_fewer_are_the_first(name: str, fixed: str):
     data = SETS[name]()
-    many = data.held_out(9000)
+    many = getattr(data, fixed)(9000)
     assert many.shape == (9000, 2)
-    assert torch.equal(data.held_out(100), many[:100])
-    assert torch.equal(SETS[name]().held_out(9000), many)
+    assert torch.equal(getattr(data, fixed)(100), many[:100])
+    assert torch.equal(getattr(SETS[name](), fixed)(9000), many)
 
 
 @pytest.mark.parametrize("n_train", [None, 2000])
 @pytest.mark.parametrize("seed", [0, 1])
-def test_held_out_rows_are_never_trained_on(n_train: int | None, seed: int):
-    """Also where the run's seed is the data set's own."""
+def test_fixed_rows_are_never_trained_on(n_train: int | None, seed: int):
+    """Also where the run's seed is the data set's own; and those that watch training are not those that judge it."""
     data = Synthetic(GaussianRing(), n_train=n_train, standardize=False, seed=seed)
-    held_out = rows_of(data.held_out(20_000))
-    assert not held_out & rows_of(epoch(data.batches(500, rng(seed)), 40))
-    assert not held_out & rows_of(data.reference)
+    trained = rows_of(epoch(data.batches(500, rng(seed)), 40)) | rows_of(data.reference)
+    held_out, validation = rows_of(data.held_out(20_000)), rows_of(data.validation(20_000))
+    assert not held_out & trained
+    assert not validation & trained
+    assert not held_out & validation
 
 
 def test_the_seed_chooses_the_finite_rows_and_the_held_out_rows():
@@ -220,135 +230,3 @@ def test_a_batch_of_no_rows_is_refused():
     for n_train in (None, 10):
         with pytest.raises(ValueError, match=r"^batch_size must be >= 1, got 0"):
             Synthetic(Moons(), n_train=n_train).batches(0, rng())
-
-
-# --- files ------------------------------------------------------------------------------------------------------------
-
-ROWS = np.random.default_rng(0).normal(size=(50, 3)).astype(np.float32)
-
-
-def text(delimiter: str, header: str = "") -> str:
-    return header + "\n".join(delimiter.join(repr(float(v)) for v in row) for row in ROWS)
-
-
-def write(folder: Path, name: str, content: object) -> str:
-    path = folder / name
-    if isinstance(content, dict):
-        np.savez(path, **content)
-    elif isinstance(content, np.ndarray):
-        np.save(path, content, allow_pickle=True)
-    elif isinstance(content, bytes):
-        path.write_bytes(content)
-    else:
-        path.write_text(str(content))
-    return str(path)
-
-
-@pytest.mark.parametrize(
-    ("name", "content"),
-    [
-        ("x.npy", ROWS),
-        ("x.npy", ROWS.astype(np.float64)),
-        ("x.npz", {"x": ROWS}),
-        ("x.csv", text(",")),
-        ("x.csv", "﻿" + text(",")),
-        ("x.csv", text(",", "width, height, depth\n\n")),
-        ("x.TSV", text("\t", "width\theight\tdepth\n")),
-    ],
-)
-def test_a_file_is_split_into_training_and_held_out_rows(name: str, content: object, tmp_path: Path):
-    data: Dataset = File(write(tmp_path, name, content), standardize=False)
-    held_out, train = rows_of(data.held_out(1000)), rows_of(data.reference)
-    assert data.shape == (3,)
-    assert data.density is None
-    assert (len(held_out), len(train)) == (10, 40)
-    assert held_out | train == rows_of(torch.from_numpy(ROWS))
-    assert rows_of(epoch(data.batches(8, rng()), 5)) == train
-
-
-def test_a_files_standardizer_is_fitted_on_training_rows_only(tmp_path: Path):
-    data = File(write(tmp_path, "x.npy", 5.0 + 3.0 * ROWS))
-    torch.testing.assert_close(data.reference.mean(0), torch.zeros(3), atol=1e-5, rtol=0.0)
-    torch.testing.assert_close(data.reference.std(0), torch.ones(3))
-    assert data.standardizer(data.held_out(10)).mean(0).abs().max() > 1e-3
-
-
-def test_a_files_seed_n_train_and_noise(tmp_path: Path):
-    path = write(tmp_path, "x.npy", ROWS)
-    assert torch.equal(File(path).held_out(5), File(path).held_out(10)[:5])
-    assert not torch.equal(File(path).held_out(10), File(path, seed=1).held_out(10))
-    assert File(path, n_train=7).reference.shape == (7, 3)
-    noisy = File(path, noise_std=0.1, standardize=False)
-    assert torch.equal(noisy.held_out(10), noisy.held_out(10))
-    assert not rows_of(noisy.held_out(10)) & rows_of(torch.from_numpy(ROWS))
-
-
-def test_a_list_of_numbers_is_one_column(tmp_path: Path):
-    assert File(write(tmp_path, "x.npy", ROWS[:, 0])).shape == (1,)
-
-
-def with_value(value: float) -> np.ndarray:
-    rows = ROWS.copy()
-    rows[7, 2] = value
-    return rows
-
-
-@pytest.mark.parametrize(
-    ("name", "content", "message"),
-    [
-        ("x.npy", with_value(np.nan), "holds nan in row 7, column 2$"),
-        ("x.npz", {"x": with_value(-np.inf)}, "holds -inf in row 7, column 2$"),
-        ("x.npy", np.full((5, 2), 1e300), r"holds 1e\+300 in row 0, column 0 \(and 9 more like it\)"),
-        ("x.npy", np.array([[1.0, "a"]], dtype=object), "holds Python objects, not numbers"),
-        ("x.npy", np.array([["a", "b"]]), "must hold real numbers, got dtype <U1"),
-        ("x.npy", np.ones((5, 2), dtype=complex), "must hold real numbers, got dtype complex128"),
-        ("x.npy", np.ones((0, 3)), r"is empty: shape \[0, 3\]"),
-        ("x.npy", np.ones((9, 2, 2)), r"must hold rows and columns, \[N, D\], got shape \[9, 2, 2\]"),
-        ("x.npy", np.array(1.0), r"must hold rows and columns, \[N, D\], got one number"),
-        ("x.npy", ROWS[:2], "holds 2 rows, which leaves 1 to train on"),
-        ("x.npy", b"not an array", "cannot be read as .npy"),
-        ("x.npy", b"", "cannot be read as .npy"),
-        ("x.npz", b"not a zip", "cannot be read as .npz"),
-        ("x.npz", {"a": ROWS, "b": ROWS}, "must hold one array, got 2: a, b"),
-        ("x.csv", "", "is empty: it has no row of numbers"),
-        ("x.csv", "a,b\n", "is empty: it has no row of numbers"),
-        ("x.csv", "1,2\n3,oops\n", "holds text 'oops' in line 2, column 1$"),
-        ("x.csv", "a,b\n\n1,2\n3,oops\n", r"holds text 'oops' in line 4, column 1 \(b\)"),
-        ("x.csv", "a,b\n1,2\n3,\n", r"holds nothing in line 3, column 1 \(b\)"),
-        ("x.csv", "a,b\n1,2\n\nnan,4\n5,6\n7,8\n", r"holds nan in line 4, column 0 \(a\)"),
-        ("x.csv", "1,2\n3,4,5\n", "has 3 columns in line 2, expected 2"),
-        ("x.csv", "a,b,c\n1,2\n", "has 2 columns in line 2, expected 3"),
-        ("x.csv", b"\xff\xfe\x00", "cannot be read as .csv"),
-    ],
-)
-def test_a_file_that_holds_no_rows_says_where(name: str, content: object, message: str, tmp_path: Path):
-    path = write(tmp_path, name, content)
-    with pytest.raises(ValueError, match=rf"^path \S+{name} {message}"):
-        File(path)
-
-
-@pytest.mark.parametrize(
-    ("path", "message"),
-    [
-        (None, "path must name a .npy, .npz, .csv or .tsv file$"),
-        ("data.parquet", "path must name a .npy, .npz, .csv or .tsv file, got data.parquet"),
-        ("nowhere/x.npy", "path nowhere/x.npy is not a file: looked for /"),
-    ],
-)
-def test_a_path_that_names_no_such_file_is_refused(path: str | None, message: str):
-    with pytest.raises(ValueError, match=f"^{message}"):
-        File(path)
-
-
-@pytest.mark.parametrize(
-    ("keys", "message"),
-    [
-        ({"test_fraction": 0.0}, r"test_fraction must be in \(0, 1\), got 0.0"),
-        ({"test_fraction": 1.0}, r"test_fraction must be in \(0, 1\), got 1.0"),
-        ({"n_train": 41}, "n_train must be <= 40"),
-        ({"n_train": 1}, "n_train must be >= 2"),
-    ],
-)
-def test_a_split_that_cannot_be_is_refused(keys: dict[str, float], message: str, tmp_path: Path):
-    with pytest.raises(ValueError, match=f"^{message}"):
-        File(write(tmp_path, "x.npy", ROWS), **keys)

@@ -69,6 +69,9 @@ class Rows(Dataset):
     def held_out(self, n: int) -> Tensor:
         return self.rows[:n]
 
+    def validation(self, n: int) -> Tensor:
+        return self.held_out(n)
+
     def batches(self, batch_size: int, rng: torch.Generator) -> Batches:
         raise NotImplementedError
 

@@ -6,6 +6,7 @@ sampler live there; held-out rows and the exact density are in the data's own un
 
 import hashlib
 from abc import ABC, abstractmethod
+from typing import Literal, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -16,6 +17,18 @@ from ebm_cli.densities.base import Density
 
 N_REFERENCE = 10_000
 """Rows of `Dataset.reference`, where the training set has as many."""
+BLOCK = 4096
+"""Rows of a fixed sequence are drawn in blocks of this many, so that fewer rows are the first of more."""
+
+Part = Literal["train", "validation", "test"]
+"""What training sees, what it is watched by, and what the final evaluation takes (`held_out`)."""
+
+
+class Labelled(NamedTuple):
+    """Rows x [N, *shape] in data units, and the class of each: labels [N], integers from 0."""
+
+    x: Tensor
+    labels: Tensor
 
 
 class Target(Density):
@@ -88,6 +101,14 @@ class Dataset(nn.Module, ABC):
 
         A finite data set gives all that it has where n is larger.
         """
+
+    @abstractmethod
+    def validation(self, n: int) -> Tensor:
+        """The first n of another such sequence, to watch training by: no row of it is held out or trained on."""
+
+    def labelled(self, part: Part, n: int) -> Labelled | None:
+        """The first n rows of a part, with their classes, the noise on them fixed; None for rows without classes."""
+        return None
 
     @abstractmethod
     def batches(self, batch_size: int, rng: torch.Generator) -> Batches:

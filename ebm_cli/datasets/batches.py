@@ -86,37 +86,35 @@ class EpochBatches(Batches):
     """Minibatches without replacement from a finite set, shuffled anew for every epoch; its remainder is dropped.
 
     Args:
-        rows: the training set [N, *shape], standardised units.
+        serve: (index [B], rng) → these rows [B, *shape] in standardised units; its random numbers are from `rng`.
+        n_rows: N ≥ 1, the rows of the set.
         batch_size: B ≥ 1; at most N rows are given.
         rng: the stream's own generator, on the rows' device.
-        noise: standard deviation [*shape] of fresh Gaussian noise on every row served, standardised units; or None.
     """
 
-    def __init__(self, rows: Tensor, batch_size: int, rng: torch.Generator, noise: Tensor | None = None) -> None:
+    def __init__(
+        self, serve: Callable[[Tensor, torch.Generator], Tensor], n_rows: int, batch_size: int, rng: torch.Generator
+    ) -> None:
         _check_batch_size(batch_size)
-        self.batch_size = min(batch_size, rows.shape[0])
-        self._rows = rows
+        self.batch_size = min(batch_size, n_rows)
+        self._serve = serve
+        self._n_rows = n_rows
         self._rng = rng
-        self._noise = noise
         self._start = rng.get_state()
         self._cursor = 0
         self._order: Tensor | None = None
 
     def next(self) -> Tensor:
-        if self._cursor + self.batch_size > self._rows.shape[0]:
+        if self._cursor + self.batch_size > self._n_rows:
             self._start, self._cursor, self._order = self._rng.get_state(), 0, None
         if self._order is None:
             self._order = self._shuffle()
         index = self._order[self._cursor : self._cursor + self.batch_size]
         self._cursor += self.batch_size
-        x = self._rows[index]
-        if self._noise is None:
-            return x
-        eps = torch.randn(x.shape, generator=self._rng, dtype=x.dtype, device=x.device)
-        return x + self._noise * eps
+        return self._serve(index, self._rng)
 
     def _shuffle(self) -> Tensor:
-        return torch.randperm(self._rows.shape[0], generator=self._rng, device=self._rows.device)
+        return torch.randperm(self._n_rows, generator=self._rng, device=self._rng.device)
 
     def state_dict(self) -> dict[str, Any]:
         return {"epoch_rng": self._start, "rng": self._rng.get_state(), "cursor": self._cursor}

@@ -41,19 +41,34 @@ class Standardizer(nn.Module):
 
     @classmethod
     def fit(cls, x: Tensor) -> Self:
-        """Zero mean and unit standard deviation for each column of x [N, *shape].
+        """Zero mean and unit standard deviation for each column of x [N, *shape], N ≥ 2; a constant one keeps its unit.
 
-        A constant column keeps its own unit (scale 1): divided by its rounding error it would explode on the first
-        new value.
+        Raises:
+            ValueError: fewer rows.
         """
         if x.shape[0] < 2:
             raise ValueError(f"x must hold at least 2 rows, got {x.shape[0]}")
         rows = x.detach().double()
-        std = rows.std(dim=0)
-        varies = std > RELATIVE_FLOOR * rows.abs().amax(dim=0)
-        standardizer = cls(tuple(x.shape[1:])).to(x)
-        standardizer.mean.copy_(rows.mean(dim=0))
-        standardizer.scale.copy_(torch.where(varies, std, torch.ones_like(std)))
+        return cls.of(rows.mean(dim=0), rows.std(dim=0), rows.abs().amax(dim=0)).to(x)
+
+    @classmethod
+    def of(cls, mean: Tensor, std: Tensor, largest: Tensor) -> Self:
+        """The same from each column's mean, standard deviation and largest absolute value, [*shape], data units.
+
+        A constant column keeps its own unit (scale 1): divided by its rounding error it would explode on the first
+        new value.
+        """
+        standardizer = cls(tuple(mean.shape)).to(mean)
+        standardizer.mean.copy_(mean)
+        standardizer.scale.copy_(torch.where(std > RELATIVE_FLOOR * largest, std, torch.ones_like(std)))
+        return standardizer
+
+    @classmethod
+    def pixels(cls, shape: tuple[int, ...], top: float) -> Self:
+        """[0, top] → [−1, 1], the same map for every pixel: one that is always black stays at −1."""
+        standardizer = cls(shape)
+        standardizer.mean.fill_(top / 2)
+        standardizer.scale.fill_(top / 2)
         return standardizer
 
     def forward(self, x: Tensor) -> Tensor:

@@ -5,12 +5,11 @@ from typing import final
 import torch
 from torch import Tensor
 
-from ebm_cli.datasets.base import N_REFERENCE, Dataset, Target, check_common, stream
+from ebm_cli.datasets.base import BLOCK, N_REFERENCE, Dataset, Target, check_common, stream
 from ebm_cli.datasets.batches import Batches, EpochBatches, FreshBatches
 from ebm_cli.datasets.standardizer import Standardizer
 
 N_FIT = 100_000
-HELD_OUT_BLOCK = 4096
 
 
 @final
@@ -23,7 +22,8 @@ class Synthetic(Dataset):
         standardize: zero mean and unit scale per column, fitted on 100,000 rows; else the identity.
         noise_std: standard deviation of Gaussian noise on every row, data units, ≥ 0. The data are then the
             convolution, and so is `density`. A finite set's rows get fresh noise whenever they are served.
-        seed: of the finite rows, the standardizer's rows and the held-out rows, ≥ 0. Fresh rows are the run's seed's.
+        seed: of the finite rows, and of those that the standardizer is fitted on, validation takes or are held out,
+            ≥ 0. Fresh rows are the run's seed's.
     """
 
     density: Target
@@ -58,15 +58,29 @@ class Synthetic(Dataset):
         return x
 
     def held_out(self, n: int) -> Tensor:
-        """n ≥ 1 rows [n, *shape], data units, in blocks of a fixed size so that fewer rows are the first of more."""
-        rng = stream(self.seed, "held_out", self.density.origin.device)
-        n_blocks = -(-n // HELD_OUT_BLOCK)
-        return torch.cat([self.density.sample(HELD_OUT_BLOCK, rng) for _ in range(n_blocks)])[:n]
+        return self._fixed("held_out", n)
+
+    def validation(self, n: int) -> Tensor:
+        return self._fixed("validation", n)
+
+    def _fixed(self, name: str, n: int) -> Tensor:
+        """n ≥ 1 rows [n, *shape], data units, of the stream of this name."""
+        rng = stream(self.seed, name, self.density.origin.device)
+        n_blocks = -(-n // BLOCK)
+        return torch.cat([self.density.sample(BLOCK, rng) for _ in range(n_blocks)])[:n]
 
     def batches(self, batch_size: int, rng: torch.Generator) -> Batches:
         if self.n_train is None:
             return FreshBatches(
                 lambda n: self.standardizer(self.density.sample(n, rng)), batch_size, self.density.origin.numel(), rng
             )
-        noise = self.noise_std / self.standardizer.scale if self.noise_std else None
-        return EpochBatches(self.standardizer(self._rows), batch_size, rng, noise)
+        rows = self.standardizer(self._rows)
+        noise = self.noise_std / self.standardizer.scale
+
+        def serve(index: Tensor, rng: torch.Generator) -> Tensor:
+            x: Tensor = rows[index]
+            if not self.noise_std:
+                return x
+            return x + noise * torch.randn(x.shape, generator=rng, dtype=x.dtype, device=x.device)
+
+        return EpochBatches(serve, len(rows), batch_size, rng)

@@ -1,0 +1,62 @@
+"""The IDX files that MNIST was published in, and that sets made to replace it keep to.
+
+Four bytes 0, 0, 8 (for bytes), d; then d sizes of four bytes each, the first byte the highest; then the numbers, one
+byte each, the last index moving fastest. Source: LeCun, Cortes & Burges, "The MNIST database of handwritten digits".
+"""
+
+import gzip
+import math
+import struct
+import zlib
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ebm_cli.datasets.fetch import find
+from ebm_cli.datasets.pictures import Pictures
+
+
+def read_idx(root: str, url: str, published: Mapping[str, str], download: bool) -> Pictures:
+    """The images [·, 1, height, width] of four files under a folder, as published (.gz) or unpacked.
+
+    Args:
+        root: the folder.
+        url: of the folder that they are published in.
+        published: the files' names and checksums: training images, training labels, test images, test labels.
+        download: fetch those that are not there.
+
+    Raises:
+        ValueError: a file that holds something else.
+        OSError: a file that is not there, or cannot be fetched.
+    """
+    files = [find(root, (name.removesuffix(".gz"), name), url, md5, download) for name, md5 in published.items()]
+    train, test = (_labelled(root, images, labels) for images, labels in (files[:2], files[2:]))
+    if train[0].shape[1:] != test[0].shape[1:]:
+        shapes = " and ".join(str(list(x.shape[2:])) for x in (train[0], test[0]))
+        raise ValueError(f"root {root} holds training and test images of different sizes, {shapes}")
+    return Pictures.joined([train], test)
+
+
+def _labelled(root: str, images: Path, labels: Path) -> tuple[Tensor, Tensor]:
+    x, y = _array(root, images, 3), _array(root, labels, 1)
+    if len(x) != len(y):
+        raise ValueError(f"root {root} holds {len(x)} images in {images.name}, and {len(y)} labels in {labels.name}")
+    return x[:, None], y
+
+
+def _array(root: str, file: Path, n_dims: int) -> Tensor:
+    try:
+        data = file.read_bytes()
+        data = gzip.decompress(data) if file.suffix == ".gz" else data
+    except (OSError, EOFError, zlib.error) as error:
+        raise ValueError(f"root {root} holds a {file.name} that cannot be read: {error}") from None
+    start = 4 + 4 * n_dims
+    if data[:4] != bytes([0, 0, 8, n_dims]) or len(data) < start:
+        raise ValueError(f"root {root} holds a {file.name} that is no IDX file of bytes in {n_dims} dimensions")
+    shape = struct.unpack(f">{n_dims}I", data[4:start])
+    if len(data) - start != math.prod(shape):
+        raise ValueError(f"root {root} holds a {file.name} of {len(data) - start} bytes for shape {list(shape)}")
+    return torch.from_numpy(np.frombuffer(data, np.uint8, offset=start).reshape(shape).copy())
