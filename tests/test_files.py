@@ -88,6 +88,12 @@ def test_whole_numbers_and_halves_are_read(tmp_path: Path):
         assert File(write(tmp_path, "x.pt", torch.arange(12).view(6, 2).to(dtype))).shape == (2,)
 
 
+def test_a_constant_column_is_no_fault_even_if_it_was_computed_with_rounding(tmp_path: Path):
+    rows = np.stack([np.full(50, 1e9), np.linspace(0.0, 1.0, 50), np.full(50, 0.1)], axis=1)
+    rows[::2, 2] = np.nextafter(0.1, 1.0)
+    assert File(write(tmp_path, "x.npy", rows)).standardizer.scale[[0, 2]].tolist() == [1.0, 1.0]
+
+
 def test_a_list_of_numbers_is_one_column(tmp_path: Path):
     assert File(write(tmp_path, "x.npy", ROWS[:, 0])).shape == (1,)
 
@@ -241,6 +247,11 @@ WRONG = [
     ("x.npz", {"x": with_value(-np.inf)}, "holds -inf in row 7, column 2$"),
     ("x.pt", torch.from_numpy(with_value(np.inf)), "holds inf in row 7, column 2$"),
     ("x.npy", np.full((5, 2), 1e300), r"holds 1e\+300 in row 0, column 0 \(and 9 more like it\)"),
+    (
+        "x.csv",
+        "time,x\n" + "".join(f"17000000{i:02},{i}\n" for i in range(40)),
+        r"holds numbers from 1700000000 to 1700000039 in column 0 \(time\), which float32 rounds too coarsely",
+    ),
     ("x.npy", np.array([[1.0, "a"]], dtype=object), "holds Python objects, not numbers"),
     ("x.npz", {"x": np.array([[1.0, "a"]], dtype=object)}, "holds Python objects, not numbers"),
     ("x.npy", np.array([["a", "b"]]), "must hold real numbers, got dtype <U1"),

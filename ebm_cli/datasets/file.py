@@ -1,6 +1,6 @@
 """One's own rows, from a file: .npy, .npz, .csv, .tsv, .parquet or .pt."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import lru_cache, partial
 from pathlib import Path
 from typing import final
@@ -28,9 +28,9 @@ class File(Finite):
     """The rows of a file, shuffled once and split into training, validation and held-out rows.
 
     Args:
-        path: N ≥ 4 rows of D columns, all finite numbers: a .npy, a .npz that holds one array, a .csv or .tsv with a
-            line of names or without, a .parquet (needs pyarrow), or a .pt that holds one tensor. A list of N numbers
-            is one column. A large .npy is not read but mapped: its rows are read when they are served.
+        path: N ≥ 4 rows of D columns of finite numbers, kept in float32: a .npy, a .npz that holds one array, a .csv or
+            .tsv with a line of names or without, a .parquet (needs pyarrow), or a .pt that holds one tensor. A list of
+            N numbers is one column. A large .npy is not read but mapped: its rows are read when they are served.
         validation_fraction: share of the rows that training is watched by, in (0, 1); at least one row.
         test_fraction: share of the rows that is held out, in (0, 1); at least one row.
         n_train: rows of the training set, ≥ 2; None takes all that are left.
@@ -101,20 +101,40 @@ def _read(file: Path, changed: int, size: int) -> Rows:
     if array.size == 0:
         raise Refused(f"is empty: shape {list(array.shape)}")
     rows = Mapped(array)
-    _check_finite(rows, found)
+    step = max(1, CHUNK_NUMBERS // rows.shape[1])
+    pieces = [slice(start, start + step) for start in range(0, len(rows), step)]
+    _check_finite(rows, pieces, found)
+    _check_rounding(rows, pieces, found)
     return rows if isinstance(array, np.memmap) else rows[:]
 
 
-def _check_finite(rows: Mapped, found: Found) -> None:
+def _check_finite(rows: Mapped, pieces: Sequence[slice], found: Found) -> None:
     """Every number is one, in float32 too; else the first that is not is named."""
-    step = max(1, CHUNK_NUMBERS // rows.shape[1])
     n_wrong, first = 0, ""
-    for start in range(0, len(rows), step):
-        wrong = (~torch.isfinite(rows[start : start + step])).nonzero()
+    for piece in pieces:
+        wrong = (~torch.isfinite(rows[piece])).nonzero()
         if len(wrong) and not n_wrong:
-            i, j = start + int(wrong[0, 0]), int(wrong[0, 1])
+            i, j = piece.start + int(wrong[0, 0]), int(wrong[0, 1])
             first = f"{rows.array[i, j]} in {found.place(i)}, {column(j, found.names)}"
         n_wrong += len(wrong)
     if n_wrong:
         more = f" (and {n_wrong - 1} more like it)" if n_wrong > 1 else ""
         raise Refused(f"holds {first}{more}")
+
+
+def _check_rounding(rows: Mapped, pieces: Sequence[slice], found: Found) -> None:
+    """float32 is right to 1/1000 of each column's range: dates in seconds are off by a minute, whatever the range."""
+    low, high, error = np.full(rows.shape[1], np.inf), np.full(rows.shape[1], -np.inf), np.zeros(rows.shape[1])
+    for piece in pieces:
+        x = rows.array[piece].astype(np.float64)
+        low, high = np.minimum(low, x.min(axis=0)), np.maximum(high, x.max(axis=0))
+        error = np.maximum(error, np.abs(x - x.astype(np.float32)).max(axis=0))
+    # A range that is smaller still is a constant's that was computed with rounding.
+    varies = high - low > 1e-12 * np.maximum(np.abs(low), np.abs(high))
+    wrong = np.flatnonzero(varies & (error > (high - low) / 1000))
+    if len(wrong):
+        j = int(wrong[0])
+        raise Refused(
+            f"holds numbers from {low[j]:.12g} to {high[j]:.12g} in {column(j, found.names)}, which float32 rounds too "
+            "coarsely: subtract a constant from them"
+        )
