@@ -3,6 +3,7 @@
 The defaults and their meanings stand in `conf/VERB.yaml`, whose keys are exactly these.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -19,7 +20,7 @@ def _positive(**values: float | None) -> None:
             raise ValueError(f"{name} must be > 0, got {value}")
 
 
-def _check_metrics(metrics: list[str]) -> None:
+def _check_metrics(metrics: Sequence[str]) -> None:
     if not metrics:
         raise ValueError("metrics must name something to measure, got []")
 

@@ -32,9 +32,7 @@ KEYS = {
 }
 CHAINS = ("acceptance", "step_size", "rhat", "ess_bulk", "ess_tail", "ess_per_grad", "ess_per_second")
 COST = ("energy_evals", "grad_evals", "laplacian_evals", "seconds", "eval_seconds", "peak_memory_mb")
-RESULTS = (
-    {f"eval/{key}" for key in KEYS} | {f"sampler/{key}" for key in CHAINS} | {f"cost/{key}" for key in COST}
-)
+RESULTS = {f"eval/{key}" for key in KEYS} | {f"sampler/{key}" for key in CHAINS} | {f"cost/{key}" for key in COST}
 """Keys of results.json for nce on a two-dimensional set."""
 
 
