@@ -224,6 +224,20 @@ class TestTensorBoard:
             (30, 0.5),
         ]
 
+    def test_files_of_one_second_are_read_in_their_order(self, tmp_path: Path) -> None:
+        """The name's number is compared as text: a resumed run must not come before the tenth file of its process."""
+        for step in range(12):
+            board = TensorBoard(tmp_path / "others" / str(step))
+            board.close()
+        made = []
+        for step in (10, 20):
+            board = TensorBoard(tmp_path / "run", resumed_at=None if step == 10 else 10)
+            made.append(max((tmp_path / "run").iterdir(), key=lambda path: path.stat().st_mtime_ns).name)
+            board.close()
+        seconds = [int(name.split(".")[3]) for name in made]
+        assert seconds[0] < seconds[1]
+        assert made == sorted(made)
+
     def test_figures_and_text(self, tmp_path: Path) -> None:
         board = TensorBoard(tmp_path)
         board.image("figures/samples", plots.pixels(plots.samples_figure(torch.zeros(10, 2))), 3)

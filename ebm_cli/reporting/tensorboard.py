@@ -3,6 +3,7 @@
 A scalar costs about 0.05 ms: write at intervals, not every step.
 """
 
+import time
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -23,6 +24,7 @@ class TensorBoard:
 
     def __init__(self, directory: Path, resumed_at: int | None = None) -> None:
         purge_step = None if resumed_at is None else resumed_at + 1
+        _wait_for_a_later_name(directory)
         self._writer = SummaryWriter(str(directory), purge_step=purge_step)
 
     def scalars(self, values: Mapping[str, Value], step: int) -> None:
@@ -58,3 +60,16 @@ class TensorBoard:
     def close(self) -> None:
         """Flush and close the file."""
         self._writer.close()
+
+
+def _wait_for_a_later_name(directory: Path) -> None:
+    """Wait out the second of the newest event file, a moment at most.
+
+    TensorBoard reads a directory's files in the order of their names, which begin with the second that they were made
+    in and end with a number that is compared as text: of two in one second the tenth would come before the ninth.
+    """
+    seconds = [path.name.split(".")[3] for path in directory.glob("events.out.tfevents.*")]
+    newest = max((int(second) for second in seconds if second.isdigit()), default=0)
+    # The clock may have been set back: then there is nothing to wait for.
+    while int(time.time()) == newest:
+        time.sleep(0.01)
