@@ -19,16 +19,15 @@ from ebm_cli.evaluation import annealing
 from ebm_cli.evaluation.annealing import (
     Annealed,
     Bracket,
-    Plan,
     anneal,
     anneal_back,
     bracket,
-    plan,
     resample,
-    systematic,
 )
 from ebm_cli.evaluation.partition import FINE, Grid, NotIntegrable, integrate
 from ebm_cli.evaluation.path import Path, Points
+from ebm_cli.evaluation.pilot import Plan, plan
+from ebm_cli.evaluation.weights import effective, families, standard_error, systematic
 from ebm_cli.samplers import EnergyFn, Info, Kernel, State
 from ebm_cli.samplers.base import normal_like
 from ebm_cli.samplers.hmc import HMC
@@ -384,6 +383,11 @@ class TestHonesty:
             anneal(energy, base, rng=rng(), fade=0.0)
         with pytest.raises(ValueError, match="levels"):
             plan(energy, base, rng=rng(), levels=(0.0, 0.5, 0.5, 1.0))
+        made = plan(energy, base, rng=rng(), n_temperatures=5)
+        with pytest.raises(ValueError, match="9 samples"):
+            anneal_back(energy, base, torch.zeros(9, 3), made, rng=rng())
+        with pytest.raises(ValueError, match="not the model's"):
+            anneal_back(lambda x: x[:, 0].log().abs(), base, torch.eye(3).repeat(4, 1), made, rng=rng())
         with pytest.raises(ValueError, match="Uniform has no gradient"):
             anneal(energy, Uniform(torch.randn(10, 3, generator=rng())), rng=rng())
 
@@ -394,6 +398,23 @@ class TestResampling:
         for seed in range(20):
             counts = systematic(weights.log(), 8, rng(seed)).bincount(minlength=5)
             assert counts.tolist() == [0, 4, 1, 3, 0]
+
+    def test_families_are_what_counts(self) -> None:
+        log_w = torch.tensor([1.0, 2.0, 3.0, 2.0], dtype=torch.float64).log()
+        assert effective(log_w) == pytest.approx(64 / 18)
+        assert families(log_w, torch.arange(4)) == pytest.approx(64 / 18)
+        assert families(log_w, torch.tensor([0, 0, 2, 2])) == pytest.approx(64 / 34)
+        assert families(log_w, torch.zeros(4, dtype=torch.long)) == pytest.approx(1)
+        with pytest.raises(NotIntegrable, match="no chain has any weight"):
+            families(log_w - math.inf, torch.arange(4))
+
+    def test_the_error_of_single_chains_is_the_usual_one(self) -> None:
+        w = torch.rand(50, generator=rng(), dtype=torch.float64)
+        ess = families(w.log(), torch.arange(50))
+        usual = float(w.std() / w.mean()) / math.sqrt(50)
+        assert standard_error(ess, 50) == pytest.approx(usual * math.sqrt((ess - 1) / (ess - 3)))
+        assert standard_error(2.9, 50) == math.inf
+        assert standard_error(50.0, 50) == 0
 
     def test_odd_shares_come_out_on_average(self) -> None:
         log_w = torch.randn(10, generator=rng(), dtype=torch.float64)
