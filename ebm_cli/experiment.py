@@ -8,6 +8,7 @@ import hashlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,7 @@ from torch.optim.lr_scheduler import LRScheduler
 
 from ebm_cli.config import Trust, build, check_stored
 from ebm_cli.datasets import Dataset, Standardizer
-from ebm_cli.energies import Energy
+from ebm_cli.energies import Energy, Rescaled
 from ebm_cli.errors import UserError
 from ebm_cli.methods import Method
 from ebm_cli.training import checkpoint as checkpoints
@@ -115,8 +116,14 @@ def assemble(cfg: DictConfig, trust: Trust = None) -> Parts:
     dataset = build(cfg.dataset, "dataset", Dataset, trust=trust).to(device, dtype)
     given: dict[str, Any] = {"shape": tuple(dataset.shape), "data": dataset.reference}
     with _seeded(cfg.seed, "initialisation"):
-        energy = build(cfg.energy, "energy", Energy, trust=trust, shape=given["shape"]).to(device, dtype)
+        context = {"shape": given["shape"], "load_member": partial(_member, dataset.standardizer, tuple(cfg.trust))}
+        energy = build(cfg.energy, "energy", Energy, trust=trust, **context).to(device, dtype)
         method = build(cfg.method, "method", Method, trust=trust, **given).to(device, dtype)
+    if not method.players(energy)["energy"]:
+        raise UserError(
+            f"energy._target_={cfg.energy._target_}: has no parameters, so there is nothing to train; the weights of "
+            "a sum are trained with energy.train_weights=true, and ebm sample checkpoint=[A,B] takes runs as they are"
+        )
     try:
         method.check(energy, cfg.batch_size)
     except ValueError as error:
@@ -180,14 +187,15 @@ def load(
     shape = tuple(state["dataset"]["shape"])
     with _fitting(file):
         averages = state["ema"]["mean"] if weights == "ema" else {}
+        standardizer = Standardizer.identity(shape).to(getattr(torch, cfg.dtype))
+        standardizer.load_state_dict(state["dataset"]["standardizer"])
+        context = {"shape": shape, "load_member": partial(_member, standardizer, trust)}
         with _seeded(0, "initialisation"):
-            energy: Energy = build(cfg.energy, "energy", Energy, trust=list(trust), shape=shape)
+            energy: Energy = build(cfg.energy, "energy", Energy, trust=list(trust), **context)
         missing = {f"energy.{name}" for name, _ in energy.named_parameters()} - averages.keys()
         if weights == "ema" and missing:
             raise KeyError(f"no average of {min(missing)}")
         _load(energy.to(dtype=getattr(torch, cfg.dtype)), "energy", state["energy"], averages)
-        standardizer = Standardizer.identity(shape).to(getattr(torch, cfg.dtype))
-        standardizer.load_state_dict(state["dataset"]["standardizer"])
     target = device_of(device)
     return Model(
         energy.to(target).eval().requires_grad_(False),
@@ -199,6 +207,24 @@ def load(
         tuple(trust),
         {"method": state["method"], "ema": averages},
     )
+
+
+def _member(into: Standardizer, trust: Sequence[str], path: str) -> Energy:
+    """A trained energy in the units of another run: its u' = (x − m') / s' as a map of that run's u = (x − m) / s.
+
+    Raises:
+        UserError: no such run, or one whose points have another shape.
+    """
+    try:
+        model = load(path, trust=trust)
+    except UserError as error:
+        raise UserError(f"energy.checkpoints: {str(error).removeprefix('checkpoint=')}") from error
+    own = model.standardizer
+    if own.mean.shape != into.mean.shape:
+        shapes = list(own.mean.shape), list(into.mean.shape)
+        raise UserError(f"energy.checkpoints: the points of {path} have the shape {shapes[0]}, the data's {shapes[1]}")
+    mean, scale = (part.cpu() for part in (into.mean, into.scale))
+    return Rescaled(model.energy, scale / own.scale, (mean - own.mean) / own.scale)
 
 
 @contextmanager

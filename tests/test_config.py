@@ -19,7 +19,7 @@ from ebm_cli.config import build, check_stored, describe, fits, locate, shipped_
 from ebm_cli.errors import UserError
 from ebm_cli.schema import CONTINUABLE, SCHEMAS
 
-PROVIDED = {"shape", "data", "steps", "params", "optimizer", "total_steps", "T_max", "max_lr"}
+PROVIDED = {"shape", "data", "load_member", "steps", "params", "optimizer", "total_steps", "T_max", "max_lr"}
 """What the run gives a constructor by name, so that no YAML does."""
 
 OPTIONS = [
@@ -39,7 +39,7 @@ def _hydra() -> Iterator[None]:
 # --- the shipped configs ----------------------------------------------------------------------------------------------
 
 
-NEEDS = {"dataset=file": "dataset.path=rows.csv"}
+NEEDS = {"dataset=file": "dataset.path=rows.csv", "energy=sum": "energy.checkpoints=[a,b]"}
 """What an option asks of its user."""
 
 

@@ -54,7 +54,7 @@ def supports(module: object) -> bool:
     """Whether every part of the module has a rule. Hooks could change what a layer computes: with one it has none."""
     if not isinstance(module, nn.Module) or module._forward_hooks or module._forward_pre_hooks:
         return False
-    if isinstance(module, Differentiable) or type(module) is nn.Sequential:
+    if isinstance(module, Differentiable) or type(module) in (nn.Sequential, nn.ModuleList):
         return all(supports(child) for child in module.children())
     rule = _rule(module)
     return tower_of(module) is not None if rule is None else rule.holds(module)

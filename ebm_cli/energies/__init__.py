@@ -6,8 +6,10 @@ from ebm_cli.energies.ica import ICA
 from ebm_cli.energies.mixture import Mixture
 from ebm_cli.energies.mlp import MLP
 from ebm_cli.energies.quadratic import Quadratic
+from ebm_cli.energies.rescaled import Rescaled
 from ebm_cli.energies.residual_mlp import Residual, ResidualMLP
 from ebm_cli.energies.resnet import ResNet
+from ebm_cli.energies.sum import Sum
 
 __all__ = [
     "ICA",
@@ -18,6 +20,8 @@ __all__ = [
     "NetworkEnergy",
     "Quadratic",
     "ResNet",
+    "Rescaled",
     "Residual",
     "ResidualMLP",
+    "Sum",
 ]

@@ -117,7 +117,8 @@ class Bench:
 def _left_empty(node: DictConfig, group: str, message: str) -> bool:
     """Whether a message is about a key that the option's YAML leaves without a value."""
     named = re.match(rf"{re.escape(group)}\.(\w+)", message)
-    return named is not None and named[1] in node and (OmegaConf.is_missing(node, named[1]) or node[named[1]] is None)
+    # A key that is missing (`???`) is not "in" its node.
+    return named is not None and (OmegaConf.is_missing(node, named[1]) or (named[1] in node and node[named[1]] is None))
 
 
 @contextmanager

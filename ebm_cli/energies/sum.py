@@ -1,0 +1,144 @@
+"""Trained energies put together: both concepts (a product of the densities), or either (their mixture)."""
+
+from collections.abc import Callable, Sequence
+from typing import Literal, Self
+
+import torch
+from torch import Tensor, nn
+
+from ebm_cli.derivatives import Differentiable, Jet, Pullback, sweep
+from ebm_cli.energies.base import Energy
+
+Member = Callable[[str], Energy]
+"""A run directory or checkpoint file → its energy, in the units of the run that asks."""
+
+
+class Sum(Energy, Differentiable):
+    """f(x) = Σ_k w_k f_k(x), a product of experts; or f(x) = −log Σ_k w_k exp(−f_k(x)), a mixture.
+
+    In a product a point is likely where every member finds it so; a negative weight stands for "not". In a mixture it
+    is likely where one does. Member k has the share w_k Z_k of a mixture, and its Z_k is not known: with
+    `train_weights` a method that normalises (nce, fce) finds the shares that the data have. The members stay as they
+    were trained, and a checkpoint of the sum names their files: it needs them where they were.
+
+    Args:
+        shape: shape of one point.
+        checkpoints: run directories or checkpoint files, two or more.
+        load_member: reads one, and gives its energy in the units of this one.
+        kind: product or mixture.
+        weights: w_k, one a member; > 0 in a mixture. Nothing stands for 1 each.
+        train_weights: whether w is trained (in a mixture its logarithm).
+
+    Shapes: x [B, *shape] → [B].  Cost: that of all members.
+    Raises: ValueError for fewer than two members, weights that do not fit, or members of points of another shape.
+    Sources: Hinton (2002), products of experts; Du, Li & Mordatch (2020), "Compositional visual generation with energy
+    based models", eq. 6 and 8.
+    """
+
+    weights: Tensor
+
+    def __init__(
+        self,
+        shape: tuple[int, ...],
+        checkpoints: list[str],
+        load_member: Member,
+        kind: Literal["product", "mixture"] = "product",
+        weights: list[float] | None = None,
+        train_weights: bool = False,
+    ) -> None:
+        super().__init__()
+        if len(checkpoints) < 2:
+            raise ValueError(f"checkpoints must be two or more, got {checkpoints}")
+        w = torch.ones(len(checkpoints)) if weights is None else torch.tensor(weights)
+        if len(w) != len(checkpoints) or not w.isfinite().all() or (kind == "mixture" and not (w > 0).all()):
+            positive = " > 0" if kind == "mixture" else ""
+            raise ValueError(f"weights must be {len(checkpoints)} numbers{positive}, one a checkpoint, got {weights}")
+        self.shape = tuple(shape)
+        self.kind = kind
+        self.members = nn.ModuleList(_frozen(load_member(path)) for path in checkpoints)
+        for path, member in zip(checkpoints, self._members(), strict=True):
+            if tuple(member.shape) != self.shape:
+                raise ValueError(
+                    f"checkpoints must be of points of shape {list(self.shape)}, got {path}: {list(member.shape)}"
+                )
+        self.members.eval()
+        # What is added up: w_k f_k, or log w_k − f_k.
+        w = w.log() if kind == "mixture" else w
+        if train_weights:
+            self.weights = nn.Parameter(w)
+        else:
+            self.register_buffer("weights", w)
+
+    def train(self, mode: bool = True) -> Self:
+        """Training mode stops here: in a member it would move what a spectral norm keeps in buffers."""
+        super().train(mode)
+        self.members.eval()
+        return self
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self._together(torch.stack([member(x) for member in self._members()]))[0]
+
+    def sweep(self, jet: Jet) -> tuple[Jet, Pullback]:
+        """Derivative rule. A mixture's members count by r_k = softmax_k(log w_k − f_k), and their slopes' spread bends:
+
+        ∇f = Σ_k r_k ∇f_k,   vᵀ∇²f v = Σ_k r_k vᵀ∇²f_k v − Var_r(v·∇f_k).
+        """
+        jets, backs = zip(*(sweep(member, jet) for member in self._members()), strict=True)
+        value, share = self._together(torch.stack([member.value for member in jets]))
+
+        def pullback(g: Tensor) -> Tensor:
+            return torch.stack([back(g * r) for back, r in zip(backs, share, strict=True)]).sum(0)
+
+        if jet.first is None:
+            return Jet(value), pullback
+        slopes = torch.stack([member.first.expand(len(jet.first), len(value)) for member in jets])
+        bends = torch.stack([torch.zeros_like(value) if m.second is None else m.second for m in jets])
+        first, second = torch.einsum("mb,mkb->kb", share, slopes), (share * bends).sum(0)
+        if self.kind == "mixture":
+            second = second - torch.einsum("mb,mkb->b", share, (slopes - first).square())
+        return Jet(value, first, second), pullback
+
+    def log_z(self) -> Tensor | None:
+        """log Σ_k w_k Z_k of a mixture whose members all know theirs."""
+        shares = self._log_shares()
+        return None if shares is None else shares.logsumexp(0)
+
+    def sample(self, n: int, rng: torch.Generator) -> Tensor | None:
+        """A member of a mixture, by its share, then a point of it."""
+        shares = self._log_shares()
+        if shares is None:
+            return None
+        points = [x for member in self._members() if (x := member.sample(n, rng)) is not None]
+        if len(points) < len(self.members):
+            return None
+        k = torch.multinomial(shares.detach().softmax(0), n, replacement=True, generator=rng)
+        return torch.stack(points)[k, torch.arange(n, device=k.device)]
+
+    def _members(self) -> Sequence[Energy]:
+        return list(self.members)  # type: ignore[arg-type]  # torch types its lists' items as modules
+
+    def _together(self, values: Tensor) -> tuple[Tensor, Tensor]:
+        """The members' energies [K, B] → f [B], and ∂f/∂f_k [K, B]."""
+        w = self.weights.unsqueeze(1)
+        if self.kind == "product":
+            return (w * values).sum(0), w.expand_as(values)
+        terms = w - values
+        return -terms.logsumexp(0), terms.softmax(0)
+
+    def _log_shares(self) -> Tensor | None:
+        """log w_k + log Z_k [K]."""
+        if self.kind == "product":
+            return None
+        known = [log_z for member in self._members() if (log_z := member.log_z()) is not None]
+        if len(known) < len(self.members):
+            return None
+        return self.weights + torch.stack(known)
+
+
+def _frozen(energy: Energy) -> Energy:
+    """The energy with buffers for parameters: nothing trains or averages them, and a state holds them as before."""
+    for module in energy.modules():
+        for name, parameter in list(module.named_parameters(recurse=False)):
+            delattr(module, name)
+            module.register_buffer(name, parameter.detach())
+    return energy
