@@ -178,8 +178,9 @@ def _carried_out() -> Iterator[None]:
 def _register_resolvers() -> None:
     """What the configs compute: where a run goes depends on the checkpoint that it continues or reads."""
 
-    def beside(checkpoint: str) -> str:
-        return str(run_dir(checkpoint) or Path(checkpoint).parent)
+    def beside(checkpoint: str | Sequence[str]) -> str:
+        # Of several checkpoints, beside none of them.
+        return str(run_dir(checkpoint) or Path(checkpoint).parent) if isinstance(checkpoint, str) else "outputs"
 
     resolvers: dict[str, Callable[..., Any]] = {
         "ebm_unless": lambda checkpoint, value: value if checkpoint is None else None,
@@ -298,13 +299,15 @@ def _spelled(word: str, nested: dict[str, catalogue.Group]) -> str:
 def _stored_sampler(overrides: Sequence[Override]) -> list[str]:
     """Choose the sampler that is stored in the run, unless one was chosen: then `sampler.noise_scale=0` has a meaning.
 
-    It is made an option of the group under the name `stored`. A sweep over checkpoints has no one stored sampler.
+    It is made an option of the group under the name `stored`. A sweep over checkpoints has no one stored sampler; of a
+    list of them it is that of the first.
     """
     typed = {override.key_or_group: override for override in overrides}
     checkpoint = typed.get("checkpoint")
     if "sampler" in typed or checkpoint is None or checkpoint.is_sweep_override():
         return []
-    path = str(checkpoint.value())
+    value = checkpoint.value()
+    path = str(value[0] if isinstance(value, list) and value else value)
     stored = stored_config(path) or _config_inside(path)
     if stored is None or not isinstance(stored.get("sampler"), DictConfig):
         return []

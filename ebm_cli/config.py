@@ -304,9 +304,10 @@ def validate(cfg: DictConfig, verb: str) -> None:
     is also built, so that its constructor can refuse values.
     """
     _validate_keys(SCHEMAS[verb], cfg, "", trust_of(cfg) if "checkpoint" in _known(SCHEMAS[verb]) else None)
-    checkpoint = cfg.get("checkpoint")
-    if checkpoint is not None and not Path(checkpoint).exists():
-        raise UserError(f"checkpoint={checkpoint}: no such file or directory")
+    checkpoint = _plain(cfg.get("checkpoint"))
+    for path in checkpoint if isinstance(checkpoint, list) else [] if checkpoint is None else [checkpoint]:
+        if not Path(path).exists():
+            raise UserError(f"checkpoint={path}: no such file or directory")
 
 
 def _validate_keys(schema: type, cfg: DictConfig, path: str, trust: Trust) -> Any:

@@ -5,12 +5,12 @@ evaluation do not disturb each other, so that changing `eval_every` changes no w
 """
 
 import hashlib
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from omegaconf import DictConfig, OmegaConf
@@ -20,7 +20,7 @@ from torch.optim.lr_scheduler import LRScheduler
 
 from ebm_cli.config import Trust, build, check_stored
 from ebm_cli.datasets import Dataset, Standardizer
-from ebm_cli.energies import Energy, Rescaled
+from ebm_cli.energies import Energy, Rescaled, Sum
 from ebm_cli.errors import UserError
 from ebm_cli.methods import Method
 from ebm_cli.training import checkpoint as checkpoints
@@ -116,7 +116,8 @@ def assemble(cfg: DictConfig, trust: Trust = None) -> Parts:
     dataset = build(cfg.dataset, "dataset", Dataset, trust=trust).to(device, dtype)
     given: dict[str, Any] = {"shape": tuple(dataset.shape), "data": dataset.reference}
     with _seeded(cfg.seed, "initialisation"):
-        context = {"shape": given["shape"], "load_member": partial(_member, dataset.standardizer, tuple(cfg.trust))}
+        read = partial(_member, partial(load, trust=tuple(cfg.trust)), dataset.standardizer, "energy.checkpoints")
+        context = {"shape": given["shape"], "load_member": read}
         energy = build(cfg.energy, "energy", Energy, trust=trust, **context).to(device, dtype)
         method = build(cfg.method, "method", Method, trust=trust, **given).to(device, dtype)
     if not method.players(energy)["energy"]:
@@ -189,7 +190,8 @@ def load(
         averages = state["ema"]["mean"] if weights == "ema" else {}
         standardizer = Standardizer.identity(shape).to(getattr(torch, cfg.dtype))
         standardizer.load_state_dict(state["dataset"]["standardizer"])
-        context = {"shape": shape, "load_member": partial(_member, standardizer, trust)}
+        read = partial(_member, partial(load, trust=trust), standardizer, "energy.checkpoints")
+        context = {"shape": shape, "load_member": read}
         with _seeded(0, "initialisation"):
             energy: Energy = build(cfg.energy, "energy", Energy, trust=list(trust), **context)
         missing = {f"energy.{name}" for name, _ in energy.named_parameters()} - averages.keys()
@@ -209,21 +211,49 @@ def load(
     )
 
 
-def _member(into: Standardizer, trust: Sequence[str], path: str) -> Energy:
+def compose(
+    paths: Sequence[str],
+    read: Callable[[str], Model],
+    kind: Literal["product", "mixture"] = "product",
+    weights: Sequence[float] | None = None,
+) -> Model:
+    """Trained models as one: the first, with the sum of all their energies (see `energies.Sum`) in place of its own.
+
+    Args:
+        paths: run directories or checkpoint files, two or more.
+        read: `load`, with what is to be loaded of each.
+        kind, weights: of the sum.
+
+    Raises:
+        UserError: a model that cannot be loaded, points of different shapes, or weights that do not fit.
+    """
+    if len(paths) < 2:
+        raise UserError(f"checkpoint={list(paths)}: a composition takes two or more")
+    first = read(paths[0])
+    mean = first.standardizer.mean
+    member = partial(_member, read, first.standardizer, "checkpoint")
+    try:
+        energy = Sum(tuple(mean.shape), list(paths), member, kind, None if weights is None else list(weights))
+    except ValueError as error:
+        raise UserError(f"compose.{error}") from error
+    return replace(first, energy=energy.to(mean.device, mean.dtype).eval())
+
+
+def _member(read: Callable[[str], Model], into: Standardizer, key: str, path: str) -> Energy:
     """A trained energy in the units of another run: its u' = (x − m') / s' as a map of that run's u = (x − m) / s.
 
     Raises:
-        UserError: no such run, or one whose points have another shape.
+        UserError: no such run, or one whose points have another shape; it begins with the key.
     """
     try:
-        model = load(path, trust=trust)
+        model = read(path)
     except UserError as error:
-        raise UserError(f"energy.checkpoints: {str(error).removeprefix('checkpoint=')}") from error
+        raise UserError(f"{key}: {str(error).removeprefix('checkpoint=')}") from error
     own = model.standardizer
     if own.mean.shape != into.mean.shape:
         shapes = list(own.mean.shape), list(into.mean.shape)
-        raise UserError(f"energy.checkpoints: the points of {path} have the shape {shapes[0]}, the data's {shapes[1]}")
-    mean, scale = (part.cpu() for part in (into.mean, into.scale))
+        raise UserError(f"{key}: the points of {path} have the shape {shapes[0]}, and not {shapes[1]} as the others")
+    mean, scale = (part.to(own.mean.device) for part in (into.mean, into.scale))
     return Rescaled(model.energy, scale / own.scale, (mean - own.mean) / own.scale)
 
 

@@ -88,10 +88,19 @@ class TrainKeys:
 
 
 @dataclass(frozen=True)
+class ComposeKeys:
+    """How several checkpoints become one energy."""
+
+    kind: Literal["product", "mixture"]
+    weights: list[float] | None
+
+
+@dataclass(frozen=True)
 class SampleKeys:
     """`ebm sample`."""
 
-    checkpoint: str
+    checkpoint: str | list[str]
+    compose: ComposeKeys
     which: Literal["best", "last"]
     weights: Literal["ema", "raw"]
     trust: list[str]
@@ -100,6 +109,9 @@ class SampleKeys:
     burn_in: int
     thin: int
     init: str
+    mask: str | None
+    noise_std: float | None
+    anneal: float
     adapt: bool
     seed: int
     device: Literal["auto", "cpu", "cuda", "mps"]
@@ -108,7 +120,10 @@ class SampleKeys:
 
     def __post_init__(self) -> None:
         _at_least(0, seed=self.seed, burn_in=self.burn_in)
-        _at_least(1, n_samples=self.n_samples, n_chains=self.n_chains, thin=self.thin)
+        _at_least(1, n_samples=self.n_samples, n_chains=self.n_chains, thin=self.thin, anneal=self.anneal)
+        _positive(noise_std=self.noise_std)
+        if self.anneal == float("inf"):
+            raise ValueError("anneal must be finite, got inf")
         _check_threads(self.threads)
 
 

@@ -19,7 +19,7 @@ LEVELS = [
     {"schema"},
     {"config"},
     {"experiment"},
-    {"stored", "measuring", "judging", "selftest", "picturing"},
+    {"stored", "conditioning", "measuring", "judging", "selftest", "picturing"},
     {"explain", "session", "help"},
     {"app"},
     {"commands", "completion"},

@@ -22,6 +22,8 @@ from ebm_cli.errors import UserError
 from ebm_cli.experiment import Model
 from ebm_cli.training import checkpoint as checkpoints
 
+Array = np.ndarray[Any, Any]
+
 MEAN, COV = [3.0, -20.0], [[4.0, 0.9], [0.9, 0.5]]
 FEW = ("n_samples=40", "n_chains=8", "burn_in=3", "thin=2")
 
@@ -53,7 +55,7 @@ def _no_picture(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(verb.plots, "save", lambda figure, path: None)
 
 
-def drawn(folder: Path) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any], dict[str, float]]:
+def drawn(folder: Path) -> tuple[Array, Array, dict[str, float]]:
     """x, energy and the results."""
     with np.load(folder / "samples.npz") as arrays:
         assert set(arrays) == {"x", "energy"}
@@ -182,13 +184,13 @@ def gaussian(original: Path, tmp_path: Path) -> Path:
     return tmp_path / "gaussian.pt"
 
 
-def errors(x: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
-    """How far mean and covariance of independent rows are from N(MEAN, COV), in standard errors."""
-    n, cov = len(x), np.array(COV)
-    mean = (x.mean(0) - MEAN) / np.sqrt(np.diag(cov) / n)
-    centred = x - np.array(MEAN)
+def errors(x: Array, mean: Any = MEAN, covariance: Any = COV) -> Array:
+    """How far mean and covariance of independent rows are from those of a Gaussian, in standard errors."""
+    n, cov = len(x), np.array(covariance)
+    off = (x.mean(0) - mean) / np.sqrt(np.diag(cov) / n)
+    centred = x - np.array(mean)
     spread = np.sqrt((np.outer(np.diag(cov), np.diag(cov)) + cov**2) / n)
-    return np.abs(np.concatenate([mean, ((centred.T @ centred / n - cov) / spread).flatten()]))
+    return np.abs(np.concatenate([off, ((centred.T @ centred / n - cov) / spread).flatten()]))
 
 
 @pytest.mark.usefixtures("_no_picture")
@@ -201,6 +203,106 @@ def test_samples_have_the_energys_moments_in_data_units(ebm: Ebm, gaussian: Path
     words = ["n_samples=4000", "n_chains=4000", "burn_in=150", "thin=1", "sampler=langevin", "sampler.noise_scale=0.9"]
     assert ebm("sample", "checkpoint=gaussian.pt", *words, "sampler.step_size=1e-3", "hydra.run.dir=b").code == 0
     assert errors(drawn(tmp_path / "b")[0]).max() > 5
+
+
+# --- annealing --------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def two_modes(original: Path, tmp_path: Path) -> Path:
+    """Two modes of the same weight, 16 standard deviations apart, and the first of them as rows to start from."""
+    state = last(original)
+    modes = {"_target_": "ebm_cli.energies.Mixture", "means": [[-4.0, 0.0], [4.0, 0.0]], "std": 0.5}
+    state["config"]["energy"] = modes | {"weights": [0.5, 0.5]}
+    state["energy"] = {"logits": torch.zeros(2)}
+    state["ema"] = {"count": 1, "mean": {"energy.logits": torch.zeros(2)}}
+    state["dataset"]["standardizer"] = {"mean": torch.zeros(2), "scale": torch.ones(2)}
+    checkpoints.save(tmp_path / "modes.pt", state)
+    np.save(tmp_path / "left.npy", np.array([[-4.0, 0.0]]))
+    return tmp_path / "modes.pt"
+
+
+@pytest.mark.usefixtures("_no_picture")
+@pytest.mark.parametrize("adapted", [False, True])
+def test_annealed_chains_find_the_other_mode(ebm: Ebm, two_modes: Path, tmp_path: Path, adapted: bool) -> None:
+    """Chains that cool from a temperature at which nothing holds them choose a mode as a coin does: by symmetry, half.
+
+    Without it none of them ever leaves the mode where it began.
+    """
+    words = ["checkpoint=modes.pt", "init=left.npy", "n_samples=2000", "n_chains=2000", "burn_in=400", "thin=1"]
+    words += ["sampler=mala", "sampler.step_size=0.1", f"adapt={str(adapted).lower()}"]
+    for name, more in (("a", ["anneal=64"]), ("b", [])):
+        ran = ebm("sample", *words, *more, f"hydra.run.dir={name}")
+        assert (ran.code, ran.err) == (0, "")
+    x, _, results = drawn(tmp_path / "a")
+    right = x[:, 0] > 0
+    assert abs(right.mean() - 0.5) < 5 * 0.5 / 2000**0.5
+    within = (np.abs(x) - [4.0, 0.0]) / 0.5
+    assert abs(within[:, 0].mean()) < 5 / 2000**0.5  # cooled down: each mode has its own mean and width
+    assert abs(within[:, 0].var() - 1) < 5 * (2 / 2000) ** 0.5
+    if adapted:
+        assert abs(results["sampler/acceptance"] - 0.574) < 0.05
+    assert not (drawn(tmp_path / "b")[0][:, 0] > 0).any()
+
+
+# --- several runs together --------------------------------------------------------------------------------------------
+
+OTHER_MEAN, OTHER_COV = [1.0, -19.0], [[1.0, -0.3], [-0.3, 0.4]]
+
+
+@pytest.fixture
+def other(gaussian: Path, tmp_path: Path) -> Path:
+    """A second Gaussian, in other standardised units."""
+    state = checkpoints.read(gaussian)
+    mean, scale = torch.tensor([0.0, -10.0]), torch.tensor([0.5, 2.0])
+    state["dataset"]["standardizer"] = {"mean": mean, "scale": scale}
+    precision = torch.linalg.inv(torch.tensor(OTHER_COV) / torch.outer(scale, scale))
+    state["energy"] = {"mean": (torch.tensor(OTHER_MEAN) - mean) / scale, "raw_precision": precision}
+    state["ema"]["mean"] = {f"energy.{name}": value for name, value in state["energy"].items()}
+    checkpoints.save(tmp_path / "other.pt", state)
+    return tmp_path / "other.pt"
+
+
+HMC = (
+    "n_samples=4000",
+    "n_chains=4000",
+    "burn_in=150",
+    "thin=1",
+    "sampler=hmc",
+    "sampler.step_size=0.05",
+    "adapt=true",
+)
+
+
+@pytest.mark.usefixtures("_no_picture", "other")
+def test_a_product_of_two_runs(ebm: Ebm, tmp_path: Path) -> None:
+    """p² q of two Gaussians in data units: precisions add up, with the weights, though the runs' own units differ."""
+    words = ["checkpoint=[gaussian.pt,other.pt]", "compose.weights=[2,1]"]
+    ran = ebm("sample", *words, *HMC)
+    assert (ran.code, ran.err) == (0, "")
+    assert "2 runs together" in ran.out
+    [folder] = (tmp_path / "outputs" / "sample").iterdir()
+    p, q = np.linalg.inv(COV), np.linalg.inv(OTHER_COV)
+    cov = np.linalg.inv(2 * p + q)
+    mean = cov @ (2 * p @ MEAN + q @ OTHER_MEAN)
+    x = drawn(folder)[0]
+    assert errors(x, mean, cov).max() < 5
+    for wrong in (np.linalg.inv(p + q), np.linalg.inv(2 * p)):
+        assert errors(x, mean, wrong).max() > 5
+
+
+@pytest.mark.usefixtures("_no_picture", "other")
+def test_a_mixture_of_two_runs(ebm: Ebm, tmp_path: Path) -> None:
+    """Shares in proportion to w Z, where Z = 2π √det of each member in its own run's standardised units."""
+    words = ["checkpoint=[other.pt,gaussian.pt]", "compose={kind:mixture,weights:[12,1]}", "sampler.n_leapfrog=5"]
+    ran = ebm("sample", *words, *HMC, "hydra.run.dir=out", "burn_in=400")
+    assert (ran.code, ran.err) == (0, "")
+    z = np.array([12 * np.linalg.det(OTHER_COV) ** 0.5 / (0.5 * 2.0), np.linalg.det(COV) ** 0.5 / (3.0 * 0.2)])
+    share = z / z.sum()
+    x = drawn(tmp_path / "out")[0]
+    mean = share @ np.array([OTHER_MEAN, MEAN])
+    assert (np.abs(x.mean(0) - mean) < 5 * x.std(0) / len(x) ** 0.5).all()
+    assert not (np.abs(x.mean(0) - np.mean([OTHER_MEAN, MEAN], axis=0)) < 5 * x.std(0) / len(x) ** 0.5).all()
 
 
 # --- what is refused --------------------------------------------------------------------------------------------------
@@ -238,6 +340,22 @@ def refused(ebm: Ebm, tmp_path: Path, *words: str) -> str:
         (["checkpoint=run", "init=nan.npy"], "init=nan.npy: row 2 holds a number that is not finite"),
         (["checkpoint=run", "sampler.step_size=-1"], "sampler.step_size must be > 0, got -1"),
         (["checkpoint=run", "sampler.lenght=1"], "sampler.lenght: no such key in sampler"),
+        (["checkpoint=[run]"], "checkpoint=['run']: a composition takes two or more"),
+        (["checkpoint=[run,nowhere]"], "checkpoint=nowhere: no such file or directory"),
+        (["checkpoint=[run,empty]"], "checkpoint: empty: no checkpoints/last.pt in it"),
+        (
+            ["checkpoint=run", "compose.weights=[1,2]"],
+            "compose: needs checkpoint=[A,B], two or more, got checkpoint=run",
+        ),
+        (
+            ["checkpoint=[run,run]", "compose.weights=[1]"],
+            "compose.weights must be 2 numbers, one a checkpoint, got [1]",
+        ),
+        (
+            ["checkpoint=[run,run]", "compose={kind:mixture,weights:[1,-1]}"],
+            "compose.weights must be 2 numbers > 0, one a checkpoint, got [1, -1]",
+        ),
+        (["checkpoint=[run,run]", "compose.kind=both"], "compose.kind must be one of product, mixture, got 'both'"),
     ],
 )
 def test_what_cannot_work_is_refused(ebm: Ebm, run: Path, tmp_path: Path, words: list[str], line: str) -> None:

@@ -1,7 +1,14 @@
-"""`ebm sample`: chains on a trained energy, rebuilt from its checkpoint alone."""
+"""`ebm sample`: chains on a trained energy, rebuilt from its checkpoint alone.
+
+The energy may be several checkpoints' together (`checkpoint=[A,B]`), and the law that of what is left open in given
+rows (`mask`, `noise_std`).
+"""
 
 import time
+from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -10,23 +17,27 @@ from omegaconf import DictConfig
 from rich.console import Console
 from torch import Tensor
 
+from ebm_cli.conditioning import Target, check_step, target_of
 from ebm_cli.config import build, trust_of
 from ebm_cli.errors import UserError
 from ebm_cli.evaluation.chains import summary
-from ebm_cli.experiment import Model, device_of, load, rng, set_threads
+from ebm_cli.experiment import Model, compose, device_of, load, rng, set_threads
 from ebm_cli.measuring import Results
 from ebm_cli.memory import peak_memory_mb
 from ebm_cli.reporting import plots
 from ebm_cli.reporting.console import Progress, as_typed, closing_panel
-from ebm_cli.samplers import Kernel, adapt, run, trace
+from ebm_cli.samplers import Kernel, Schedule, adapt, geometric, run, trace
 from ebm_cli.training.rundir import write_json
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 
 def check(cfg: DictConfig) -> None:
     """Refuse a checkpoint that cannot be used, and numbers that do not fit together; makes nothing."""
     model = _model(cfg)
-    _starts(cfg, model)
-    _kernel(cfg, model)
+    _target(cfg, model)
+    _annealing(cfg, _kernel(cfg, model))
     if cfg.n_samples % cfg.n_chains:
         raise UserError(f"n_samples must be a multiple of n_chains = {cfg.n_chains}, got {cfg.n_samples}")
 
@@ -37,44 +48,49 @@ def sample(cfg: DictConfig) -> None:
     console = Console()
     model = _model(cfg)
     set_threads(cfg.threads, model.energy)
-    kernel = _kernel(cfg, model)
+    kernel, target = _kernel(cfg, model), _target(cfg, model)
     began = time.monotonic()
-    draws, results = _run(cfg, model, kernel, console)
-    flat = draws.flatten(0, 1)
+    draws, results = _run(cfg, kernel, target, console)
+    points = target.points(draws)
+    flat = points.flatten(0, 1)
     with torch.no_grad():
         energy = torch.cat([model.energy(part) for part in flat.split(65_536)])
-        x = model.standardizer.inverse(flat)
+        x = target.in_data_units(model, points)
     results |= {"cost/seconds": time.monotonic() - began, "cost/peak_memory_mb": peak_memory_mb(flat.device)}
-    np.savez(path / "samples.npz", x=x.cpu().numpy(), energy=energy.cpu().numpy())
+    row = {} if target.given is None else {"row": np.arange(len(flat)) % cfg.n_chains % target.n_rows}
+    np.savez(path / "samples.npz", x=x.flatten(0, 1).cpu().numpy(), energy=energy.cpu().numpy(), **row)
     write_json(path / "results.json", results)
-    plots.save(plots.samples_figure(x, _data(model, len(x))), path / "samples.png")
+    plots.save(_picture(model, target, x), path / "samples.png")
     places = {"samples": as_typed(path / "samples.npz"), "picture": as_typed(path / "samples.png")}
     notes = [] if bool(torch.isfinite(flat).all()) else ["some chains left the finite numbers: lower sampler.step_size"]
-    title = (
-        f"{len(x):,} samples by {type(kernel).__name__} from {cfg.n_chains:,} chains (step {model.step:,} of the run)"
+    of = (
+        f"step {model.step:,} of the run" if isinstance(cfg.checkpoint, str) else f"{len(cfg.checkpoint)} runs together"
     )
+    title = f"{len(flat):,} samples by {type(kernel).__name__} from {cfg.n_chains:,} chains ({of})"
     console.print(closing_panel(title, results, places, notes=notes, success=not notes))
 
 
-def _run(cfg: DictConfig, model: Model, kernel: Kernel, console: Console) -> tuple[Tensor, Results]:
-    """Burn in, then keep every thin-th position: [n_samples / n_chains, n_chains, *shape], and diagnostics."""
-    x = _starts(cfg, model)
+def _run(cfg: DictConfig, kernel: Kernel, target: Target, console: Console) -> tuple[Tensor, Results]:
+    """Burn in, then keep every thin-th position: [n_samples / n_chains, n_chains, *Z], and diagnostics."""
+    x = target.starts
     generator = rng(cfg.seed, "chains", x.device)
     n_kept = cfg.n_samples // cfg.n_chains
     total = cfg.burn_in + n_kept * cfg.thin
+    schedule = _annealing(cfg, kernel)
     with Progress(total, console=console) as progress:
         if cfg.adapt and cfg.burn_in:
-            kernel, state = adapt(kernel, model.energy, x, cfg.burn_in, generator)
+            kernel, state = adapt(kernel, target.energy, x, cfg.burn_in, generator, schedule=schedule)
             x = state.x
         else:
             # In pieces, so that the bar moves.
             for done in range(0, cfg.burn_in, 100):
-                state, _ = run(kernel, model.energy, x, min(100, cfg.burn_in - done), generator)
+                piece = None if schedule is None else partial(_later, schedule, done)
+                state, _ = run(kernel, target.energy, x, min(100, cfg.burn_in - done), generator, piece)
                 x = state.x
                 progress.update(done, {})
         draws, info = trace(
             kernel,
-            model.energy,
+            target.energy,
             x,
             n_kept * cfg.thin,
             cfg.thin,
@@ -83,12 +99,47 @@ def _run(cfg: DictConfig, model: Model, kernel: Kernel, console: Console) -> tup
         )
     results: Results = {"sampler/acceptance": float(info.accept.mean()), "sampler/step_size": float(kernel.step_size)}
     if n_kept >= 4:
-        results |= {f"sampler/{name}": value for name, value in summary(draws).items()}
+        results |= {f"sampler/{name}": value for name, value in _diagnosed(draws, target).items()}
     return draws, results
 
 
+def _diagnosed(draws: Tensor, target: Target) -> dict[str, float]:
+    """`summary` of the worst coordinate of the worst row: only the chains of one row have the same law."""
+    if target.conditional is not None:
+        draws = draws.masked_fill(~target.conditional.free, torch.nan)
+    alike = draws.shape[1] // target.n_rows
+    return summary(draws[:, : alike * target.n_rows].unflatten(1, (alike, target.n_rows)))
+
+
+def _annealing(cfg: DictConfig, kernel: Kernel) -> Schedule | None:
+    """The temperatures of burn-in; with `adapt`, of its first half. None where it is not annealed."""
+    if cfg.anneal == 1:
+        return None
+    if cfg.anneal <= kernel.temperature:
+        raise UserError(
+            f"anneal={cfg.anneal:g}: must be above sampler.temperature, {kernel.temperature:g}, to fall to it"
+        )
+    n_steps = cfg.burn_in // 2 if cfg.adapt else cfg.burn_in
+    if n_steps < 2:
+        raise UserError(
+            f"anneal={cfg.anneal:g}: burn_in must be >= {4 if cfg.adapt else 2} to cool in, got {cfg.burn_in}"
+        )
+    return geometric(n_steps, temperature=(float(cfg.anneal), kernel.temperature))
+
+
+def _later(schedule: Schedule, done: int, i: int) -> Mapping[str, float]:
+    return schedule(done + i)
+
+
 def _model(cfg: DictConfig) -> Model:
-    model = load(cfg.checkpoint, cfg.which, cfg.weights, list(cfg.trust), device_of(cfg.device).type)
+    device = device_of(cfg.device).type
+    read = partial(load, which=cfg.which, weights=cfg.weights, trust=list(cfg.trust), device=device)
+    if isinstance(cfg.checkpoint, str):
+        if cfg.compose.kind != "product" or cfg.compose.weights is not None:
+            raise UserError(f"compose: needs checkpoint=[A,B], two or more, got checkpoint={cfg.checkpoint}")
+        model = read(cfg.checkpoint)
+    else:
+        model = compose(list(cfg.checkpoint), read, cfg.compose.kind, cfg.compose.weights)
     if cfg.dtype == "auto":
         return model
     dtype = getattr(torch, cfg.dtype)
@@ -103,42 +154,22 @@ def _kernel(cfg: DictConfig, model: Model) -> Kernel:
     kernel: Kernel = build(node, "sampler", Kernel, trust=trust_of(cfg))
     if cfg.adapt and kernel.target_accept is None:
         raise UserError(f"adapt=true: {type(kernel).__name__} accepts every step, so there is no rate to adapt to")
+    check_step(kernel, model, cfg.noise_std)
     return kernel
 
 
-def _starts(cfg: DictConfig, model: Model) -> Tensor:
-    """Where the chains begin [n_chains, *shape], standardised units: wide noise, data rows, or the rows of a file."""
-    like = model.standardizer.mean
-    shape = model.energy.shape
-    if cfg.init == "noise":
-        generator = rng(cfg.seed, "starts", like.device)
-        # Standardised data have unit scale: twice that covers them.
-        return 2 * torch.randn(cfg.n_chains, *shape, generator=generator, dtype=like.dtype, device=like.device)
-    rows = model.dataset.held_out(cfg.n_chains).to(like) if cfg.init == "data" else _read_rows(cfg.init, shape).to(like)
-    # Chains beyond the rows there are begin where the first ones do.
-    index = torch.arange(cfg.n_chains, device=like.device) % len(rows)
-    with torch.no_grad():
-        starts: Tensor = model.standardizer(rows[index])
-    return starts
+def _target(cfg: DictConfig, model: Model) -> Target:
+    return target_of(model, cfg.init, cfg.mask, cfg.noise_std, cfg.n_chains, cfg.seed)
 
 
-def _read_rows(file: str, shape: tuple[int, ...]) -> Tensor:
-    """Rows [N, *shape] in data units from .npy, or from the array `x` of .npz."""
-    path = Path(file)
-    if not path.is_file():
-        raise UserError(f"init={file}: must be noise, data, or an .npy or .npz file that exists")
-    try:
-        loaded = np.load(path, allow_pickle=False)
-        rows = loaded["x"] if isinstance(loaded, np.lib.npyio.NpzFile) else loaded
-    except (ValueError, OSError, KeyError) as error:
-        raise UserError(f"init={file}: cannot be read as .npy, or as .npz with an array x ({error})") from error
-    if rows.shape[1:] != tuple(shape) or len(rows) == 0:
-        raise UserError(f"init={file}: must have rows of shape {tuple(shape)}, got an array of shape {rows.shape}")
-    if not np.isfinite(rows).all():
-        raise UserError(
-            f"init={file}: row {int(np.argwhere(~np.isfinite(rows))[0][0])} holds a number that is not finite"
-        )
-    return torch.from_numpy(rows.astype(np.float64))
+def _picture(model: Model, target: Target, x: Tensor) -> "Figure":
+    """Samples [N, n_chains, *shape] beside what they are to be held against: data, or the rows that were given."""
+    given = target.given
+    if given is None or len(model.energy.shape) != 3:
+        return plots.samples_figure(x.flatten(0, 1), _data(model, x.shape[0] * x.shape[1]))
+    # The last draws of all chains of a row before earlier ones.
+    of_rows = [x[:, row :: target.n_rows].flip(0).flatten(0, 1) for row in range(min(plots.GIVEN, target.n_rows))]
+    return plots.completions_figure(given.rows, given.keep, of_rows)
 
 
 def _data(model: Model, n: int) -> Tensor | None:

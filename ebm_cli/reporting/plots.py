@@ -5,7 +5,7 @@ share one colour scale, fixed by the data's density where that is known.
 """
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -38,6 +38,8 @@ ARROWS = 22  # arrows along a side of the score field
 SHOWN = 4000  # points in a scatter plot
 LEVELS = 14  # contours of the energy
 PANEL = 2.9  # inches along a side of a panel
+GIVEN, COMPLETIONS = 8, 8  # given images in a picture, and samples of each
+FREE_COLOUR = "#e8c7bd"  # what is to be sampled in a given image
 
 
 def final_figure(
@@ -179,6 +181,42 @@ def samples_figure(samples: Tensor, data: Tensor | None = None) -> "Figure":
         draws = [] if rows is None else [lambda ax: _scatter(ax, view, rows, DATA_COLOUR, "data")]
         return _tiled([[*draws, lambda ax: _scatter(ax, view, points, MODEL_COLOUR, "model samples")]])
     return _pair_figure(points, rows)
+
+
+def completions_figure(given: Tensor, keep: Tensor | None, samples: Sequence[Tensor]) -> "Figure":
+    """One line for each row of images: what was given (free pixels in a tint), the mean of its samples, some of them.
+
+    Args:
+        given: [R, C, H, W], R of 1 or more.
+        keep: which pixels were kept [R, C, H, W]; None where all of them were free.
+        samples: of each of the first rows, as many as are to be shown: its samples [M, C, H, W], M of 1 or more.
+    """
+    n, width = len(samples), 2 + min(COMPLETIONS, max(len(images) for images in samples))
+    kept = _numpy(given)[slice(None) if keep is None else keep.cpu().numpy()]
+    known = np.concatenate([kept.ravel(), *(_numpy(images[: width - 2]).ravel() for images in samples)])
+    dark, bright = np.quantile(known[np.isfinite(known)], [0.005, 0.995])
+    cells = np.full((n, width, *given.shape[1:]), np.nan)
+    for line, images in zip(cells, samples, strict=True):
+        line[1], line[2 : 2 + len(images)] = _numpy(images).mean(0), _numpy(images[: width - 2])
+    cells[:, 0] = _numpy(given[:n])
+    cells = ((cells - dark) / max(float(bright - dark), 1e-12)).clip(0, 1)
+    # Grey in three channels; white where there is nothing.
+    cells = np.nan_to_num(np.broadcast_to(cells, (n, width, 3, *given.shape[2:])), nan=1.0)
+    if keep is not None:
+        from matplotlib.colors import to_rgb
+
+        hidden = (~keep[:n].all(1, keepdim=True)).cpu().numpy()
+        cells[:, 0] = np.where(hidden, np.reshape(to_rgb(FREE_COLOUR), (3, 1, 1)), cells[:, 0])
+    cells = np.pad(cells, ((0, 0), (0, 0), (0, 0), (1, 1), (1, 1)), constant_values=1.0)
+    tall, wide = cells.shape[3:]
+    picture = cells.transpose(0, 3, 1, 4, 2).reshape(n * tall, width * wide, 3)
+    figure = _figure(0.3 * PANEL * width * wide / tall, 0.3 * PANEL * n + 0.3)
+    ax = figure.subplots()
+    ax.imshow(picture, interpolation="nearest")
+    for column, name in enumerate(("given", "mean", "samples")):
+        ax.text((column + 0.5) * wide, -1, name, ha="center", va="bottom", fontsize=9)
+    ax.axis("off")
+    return figure
 
 
 def save(figure: "Figure", path: Path) -> Array:

@@ -2,5 +2,18 @@
 
 from ebm_cli.samplers.adaptation import adapt
 from ebm_cli.samplers.base import EnergyFn, Info, Kernel, Schedule, State, geometric, run, trace
+from ebm_cli.samplers.conditional import Conditional, posterior
 
-__all__ = ["EnergyFn", "Info", "Kernel", "Schedule", "State", "adapt", "geometric", "run", "trace"]
+__all__ = [
+    "Conditional",
+    "EnergyFn",
+    "Info",
+    "Kernel",
+    "Schedule",
+    "State",
+    "adapt",
+    "geometric",
+    "posterior",
+    "run",
+    "trace",
+]

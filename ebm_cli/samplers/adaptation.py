@@ -25,7 +25,7 @@ from typing import TypeVar
 import torch
 from torch import Tensor
 
-from ebm_cli.samplers.base import EnergyFn, Kernel, State
+from ebm_cli.samplers.base import EnergyFn, Kernel, Schedule, State
 
 K = TypeVar("K", bound=Kernel)
 
@@ -41,6 +41,7 @@ def adapt(
     n_steps: int,
     rng: torch.Generator,
     target: float | None = None,
+    schedule: Schedule | None = None,
 ) -> tuple[K, State]:
     """Run the chains for n_steps while their common step size settles.
 
@@ -51,6 +52,8 @@ def adapt(
         n_steps: ≥ 1; two hundred bring the acceptance within 0.02 of its target.
         rng: source of every draw, on x's device.
         target: acceptance rate in (0, 1); None is the kernel's own.
+        schedule: fields of the kernel, beside its step size, that differ in the first n_steps // 2 steps, for
+            annealing. The step size follows it, and then settles on the kernel as it is.
 
     Returns:
         The kernel with the averaged step size, and the last state.
@@ -69,18 +72,28 @@ def adapt(
         raise ValueError(f"n_steps must be >= 1, got {n_steps}")
     state = kernel.init(energy, x.detach(), rng)
     half = n_steps // 2
-    kernel, state = _average(kernel, energy, state, half, rng, delta, log(10 * kernel.step_size), COARSE)
+    mu = log(10 * kernel.step_size)
+    kernel, state = _average(kernel, energy, state, half, rng, delta, mu, COARSE, schedule)
     return _average(kernel, energy, state, n_steps - half, rng, delta, log(kernel.step_size), FINE)
 
 
 def _average(
-    kernel: K, energy: EnergyFn, state: State, n_steps: int, rng: torch.Generator, delta: float, mu: float, gamma: float
+    kernel: K,
+    energy: EnergyFn,
+    state: State,
+    n_steps: int,
+    rng: torch.Generator,
+    delta: float,
+    mu: float,
+    gamma: float,
+    schedule: Schedule | None = None,
 ) -> tuple[K, State]:
     """One round: the three lines of the module's docstring, n_steps times."""
     error, log_averaged = 0.0, log(kernel.step_size)
     current = kernel
     for m in range(1, n_steps + 1):
-        state, info = current.step(energy, state, rng)
+        moved = current if schedule is None else replace(current, **schedule(m - 1))
+        state, info = moved.step(energy, state, rng)
         error += (delta - float(info.accept.mean()) - error) / (m + T0)
         log_eps = min(max(mu - sqrt(m) / gamma * error, mu - REACH), mu + REACH)
         log_averaged += m**-KAPPA * (log_eps - log_averaged)
