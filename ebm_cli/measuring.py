@@ -1,11 +1,15 @@
 """What a trained model is measured by, at the end of a run and by `ebm evaluate`: one protocol for both.
 
-Four groups of results, each of which can be left out (`metrics`):
+Six groups of results, each of which can be left out (`metrics`):
 
     density   log Z, KL, NLL, the error of log p, mode masses, the method's own objective on held-out rows
     score     Fisher divergence, kernel Stein discrepancy
     samples   distances between the model's samples and held-out rows, each beside its value between data and data
     chains    R̂, ESS and acceptance of the chains that drew them; the temperature of the method's own short chains
+    features  of the samples: what a classifier of the data's classes says of them, and whether they are copies
+    ood       how well the energy tells rows that are no data from held-out ones
+
+The last two are for real data. Where the density of the data is known, the divergences say more than they do.
 """
 
 import copy
@@ -23,10 +27,14 @@ from ebm_cli.config import Trust, build
 from ebm_cli.datasets import Dataset, Target
 from ebm_cli.densities import Density, Gaussian
 from ebm_cli.derivatives import value_and_grad
+from ebm_cli.errors import UserError
 from ebm_cli.evaluation.annealing import Annealed, anneal, anneal_back, bracket, resample
 from ebm_cli.evaluation.divergences import Evaluator, with_learned_log_z
 from ebm_cli.evaluation.drawing import Drawn, draw
+from ebm_cli.evaluation.features import class_results
+from ebm_cli.evaluation.neighbours import copying
 from ebm_cli.evaluation.normalisation import Normalisation, by_annealing, known
+from ebm_cli.evaluation.ood import detection
 from ebm_cli.evaluation.partition import NotIntegrable
 from ebm_cli.evaluation.stein import ksd, temperature
 from ebm_cli.evaluation.two_sample import compare
@@ -51,7 +59,7 @@ class Protocol:
     """How a model is measured.
 
     Attributes:
-        metrics: of density, score, samples, chains.
+        metrics: of density, score, samples, chains, features, ood.
         kernel: the transition of the evaluation's chains.
         n_samples: held-out rows, and samples.
         n_chains, burn_in: of the chains.
@@ -59,6 +67,7 @@ class Protocol:
         base: where annealing starts: "gaussian", or the "method"'s own proposal where it has one.
         batch_size: rows of the method's own short chains.
         seed: of everything that is random here.
+        foreign: a data set whose rows are to be told from the data's; None for none.
     """
 
     metrics: Sequence[str]
@@ -70,6 +79,17 @@ class Protocol:
     base: str
     batch_size: int
     seed: int
+    foreign: Dataset | None = None
+
+    def check(self, dataset: Dataset) -> None:
+        """Refuse foreign rows of another shape than the data's, before anything is trained or measured.
+
+        Raises:
+            UserError: they have another shape.
+        """
+        if self.foreign is not None and tuple(self.foreign.shape) != tuple(dataset.shape):
+            shapes = list(self.foreign.shape), list(dataset.shape)
+            raise UserError(f"eval.ood: its rows have the shape {shapes[0]}, the data's have {shapes[1]}")
 
 
 def protocol_of(cfg: DictConfig, seed: int, batch_size: int, trust: Trust) -> Protocol:
@@ -85,6 +105,7 @@ def protocol_of(cfg: DictConfig, seed: int, batch_size: int, trust: Trust) -> Pr
         base=keys.base,
         batch_size=batch_size,
         seed=seed,
+        foreign=build(keys.ood, "eval.ood", Dataset, trust=trust) if keys.get("ood") else None,
     )
 
 
@@ -129,7 +150,8 @@ class Measurement:
             results["eval/objective"] = self._objective()
         if "score" in asked:
             results |= self._stein()
-        if asked & {"samples", "chains"}:
+        real = self.dataset.density is None
+        if asked & {"samples", "chains"} or (real and "features" in asked):
             drawn = self._drawn()
             samples = self._in_data_units(drawn.draws.flatten(0, 1)[: self.protocol.n_samples])
             results |= self._both_sides(results) if "density" in asked else {}
@@ -137,6 +159,12 @@ class Measurement:
                 results |= self._distances(drawn) | self._mode_weights(drawn, results)
             if "chains" in asked:
                 results |= drawn.results | self._temperature()
+            if real and "features" in asked:
+                results |= self._features(drawn)
+        if "ood" in asked and (real or self.protocol.foreign is not None):
+            results |= self._detection()
+        if not results and not real:
+            self.absent["eval"] = "the density of the data is known, and KL says more; metrics=[density] measures it"
         return Measured(*finite(results, self.absent), tuple(self.notes), samples)
 
     # --- density and score ---
@@ -240,6 +268,44 @@ class Measurement:
                 f"eval/{name}_null": distance.null,
                 f"eval/{name}_p": distance.p,
             }
+        return results
+
+    def _features(self, drawn: Drawn) -> Results:
+        """Of the chains' last positions too."""
+        model = drawn.draws[-1]
+        if not bool(torch.isfinite(model).all()):
+            self.absent |= dict.fromkeys(
+                ("eval/feature_distance", "eval/nn_ratio"), "some chains left the finite numbers"
+            )
+            return {}
+        results: Results = {}
+        # The classifier is small, and trained on the CPU: the same on every device.
+        generator = rng(self.protocol.seed, "evaluation/features", torch.device("cpu"))
+        try:
+            found = class_results(model, self.dataset, self.protocol.n_samples, generator)
+            results |= found.results
+            self.notes += found.notes
+        except ValueError as reason:
+            self.absent["eval/feature_distance"] = str(reason)
+        try:
+            ratio = copying(model, self._rows, self.dataset, self._rng("copying"))
+            results |= {"eval/nn_ratio": ratio.value, "eval/nn_ratio_se": ratio.error}
+        except ValueError as reason:
+            self.absent["eval/nn_ratio"] = str(reason)
+        return results
+
+    def _detection(self) -> Results:
+        """Each kind of foreign rows by its name, and the one that the energy tells from the data least."""
+        try:
+            found = detection(self.energy, self._rows, self.dataset, self.protocol.foreign, self._rng("ood"))
+        except ValueError as reason:
+            self.absent["eval/ood_auroc"] = str(reason)
+            return {}
+        found["least"] = min(found.values())
+        results: Results = {}
+        for name, area in found.items():
+            key = "eval/ood_auroc" if name == "least" else f"eval/ood_auroc_{name}"
+            results |= {key: area.value, f"{key}_se": area.error}
         return results
 
     def _mode_weights(self, drawn: Drawn, results: Results) -> Results:

@@ -46,7 +46,7 @@ class EvalKeys:
         _at_least(0, burn_in=self.burn_in)
 
 
-Metric = Literal["density", "score", "samples", "chains"]
+Metric = Literal["density", "score", "samples", "chains", "features", "ood"]
 
 
 @dataclass(frozen=True)

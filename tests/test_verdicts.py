@@ -35,6 +35,43 @@ def test_a_distance_is_judged_by_its_null(p: float, word: str) -> None:
     assert found == Verdict(f"data: 0.001, p {p}", word, word == "within noise")
 
 
+@pytest.mark.parametrize(
+    ("value", "p", "word"), [(0.02, 0.3, "within noise"), (0.05, 0.01, "close"), (0.061, 0.01, "far")]
+)
+def test_a_feature_distance_is_close_up_to_three_nulls(value: float, p: float, word: str) -> None:
+    found = of(
+        "eval/feature_distance",
+        eval__feature_distance=value,
+        eval__feature_distance_null=0.02,
+        eval__feature_distance_p=p,
+    )
+    assert found == Verdict(f"data: 0.02, p {p}", word, word != "far")
+
+
+@pytest.mark.parametrize(("value", "good"), [(1.0, True), (0.9, True), (0.8, False)])
+def test_nine_of_ten_classes_are_enough(value: float, good: bool) -> None:
+    assert of("eval/coverage", eval__coverage=value, eval__coverage_null=1.0).good is good
+
+
+@pytest.mark.parametrize(("value", "word"), [(0.2, "copies"), (0.75, "new"), (1.3, "new"), (2.0, "off the data")])
+def test_the_distance_to_the_training_rows(value: float, word: str) -> None:
+    found = of("eval/nn_ratio", eval__nn_ratio=value, eval__nn_ratio_se=0.03)
+    assert found == Verdict("1 ± 0.03", word, word == "new")
+
+
+@pytest.mark.parametrize("kind", ["", "_uniform", "_shuffled", "_other"])
+def test_what_the_energy_tells_apart(kind: str) -> None:
+    words = [verdict(f"eval/ood_auroc{kind}", {f"eval/ood_auroc{kind}": value}).word for value in (0.99, 0.7, 0.3)]
+    assert words == ["told apart", "in part", "reversed"]
+
+
+def test_a_classifier_that_guesses_is_not_believed() -> None:
+    assert of("eval/classifier_accuracy", eval__classifier_accuracy=0.4, eval__classifier_accuracy_null=0.1) == Verdict(
+        "guessing: 0.1", "unreliable", False
+    )
+    assert of("eval/classifier_accuracy", eval__classifier_accuracy=0.97).word == "reliable"
+
+
 def test_a_distance_without_a_null_is_not_judged() -> None:
     assert of("eval/mmd", eval__mmd=0.02).word == ""
 

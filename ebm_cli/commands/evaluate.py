@@ -20,8 +20,7 @@ from ebm_cli.training.rundir import write_json
 def check(cfg: DictConfig) -> None:
     """Refuse a checkpoint that cannot be used, data that are gone, and keys that do not fit; makes nothing."""
     model = _model(cfg)
-    model.parts()
-    _protocol(cfg, model)
+    _protocol(cfg, model).check(model.parts().dataset)
 
 
 def evaluate(cfg: DictConfig) -> None:

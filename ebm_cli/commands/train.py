@@ -15,6 +15,7 @@ from ebm_cli.errors import UserError
 from ebm_cli.experiment import assemble, make_trainer
 from ebm_cli.judging import build_claims, jobs_of
 from ebm_cli.judging import judge as judge_runs
+from ebm_cli.measuring import protocol_of
 from ebm_cli.session import Session, monitored, set_deterministic, stored_form
 from ebm_cli.stored import run_dir
 from ebm_cli.training import checkpoint as checkpoints
@@ -37,7 +38,9 @@ def check(cfg: DictConfig) -> None:
     """Refuse a config whose parts do not fit together; makes nothing."""
     set_deterministic(cfg)
     build_claims(cfg.claims, trust_of(cfg))
-    make_trainer(cfg, assemble(cfg, trust_of(cfg)), trust_of(cfg))
+    parts = assemble(cfg, trust_of(cfg))
+    make_trainer(cfg, parts, trust_of(cfg))
+    protocol_of(cfg, cfg.seed, cfg.batch_size, trust_of(cfg)).check(parts.dataset)
 
 
 def claim(cfg: DictConfig, path: Path, *, lock: bool) -> None:

@@ -81,9 +81,9 @@ def compare(x: Tensor, data: Tensor, rng: torch.Generator) -> dict[str, Distance
     n = min(len(x), len(data) // 2, ROWS)
     if n < FEWEST:
         raise ValueError(f"x must have {FEWEST} rows and data {2 * FEWEST} or more, got {len(x)} and {len(data)}")
-    x, data = _shuffled(x, rng)[:n], _shuffled(data, rng)[: 2 * n]
+    x, data = shuffled(x, rng)[:n], shuffled(data, rng)[: 2 * n]
     together = torch.cat((x, data[:n]))
-    labels, directions = _labels(n, rng), _directions(x.shape[1], rng)
+    labels, directions = labellings(n, rng), _directions(x.shape[1], rng)
     # From rows that are on neither side: the same for every model, and no relabelling changes it.
     width = median_distance(data[n:])
 
@@ -92,9 +92,9 @@ def compare(x: Tensor, data: Tensor, rng: torch.Generator) -> dict[str, Distance
         "energy_distance": lambda z: _root(squared_energy_distance(z, labels)),
         "sliced_wasserstein": lambda z: sliced_wasserstein(z, labels, directions),
     }
-    found = {name: _against_relabelled(statistic, together, data) for name, statistic in statistics.items()}
+    found = {name: against_relabelled(statistic, together, data) for name, statistic in statistics.items()}
     value = c2st(x, data[:n])
-    null = sum(c2st(*_shuffled(data, rng).split(n)) for _ in range(REFITS)) / REFITS
+    null = sum(c2st(*shuffled(data, rng).split(n)) for _ in range(REFITS)) / REFITS
     return found | {"c2st": Distance(value, null, _p_of_accuracy(value, n), n)}
 
 
@@ -195,7 +195,14 @@ def _p_of_accuracy(accuracy: float, n: int) -> float:
     return 0.5 * erfc((accuracy - 0.5) * 2 * sqrt(n) / sqrt(2))
 
 
-def _against_relabelled(statistic: Callable[[Tensor], Tensor], together: Tensor, data: Tensor) -> Distance:
+def against_relabelled(statistic: Callable[[Tensor], Tensor], together: Tensor, data: Tensor) -> Distance:
+    """A statistic of samples and data beside its null between two halves of data, and its p-value.
+
+    Args:
+        statistic: both sides together [2n, D] → [B], its values for the labellings that it was made with.
+        together: n samples, then n data rows.
+        data: 2n data rows.
+    """
     value, *others = statistic(together).tolist()
     p = (1 + sum(other >= value for other in others)) / (1 + len(others))
     return Distance(value, float(statistic(data).mean()), p, len(together) // 2)
@@ -219,7 +226,7 @@ def _two_sample_mean(z: Tensor, labels: Tensor, kernel: Callable[[Tensor], Tenso
     return (total + form) / (2 * n * (n - 1)) - (total - form) / (2 * n * n)
 
 
-def _labels(n: int, rng: torch.Generator) -> Tensor:
+def labellings(n: int, rng: torch.Generator) -> Tensor:
     """±1 [2n, 1 + RELABELLINGS]: in the first column the n first rows are one sample, in the others random ones."""
     keys = torch.rand(2 * n, RELABELLINGS, generator=rng, device=rng.device).cpu()
     ranks = torch.cat((torch.arange(2 * n)[:, None], keys.argsort(0)), dim=1)
@@ -233,7 +240,8 @@ def _directions(dim: int, rng: torch.Generator) -> Tensor:
     return torch.nn.functional.normalize(z)
 
 
-def _shuffled(x: Tensor, rng: torch.Generator) -> Tensor:
+def shuffled(x: Tensor, rng: torch.Generator) -> Tensor:
+    """The rows of x, on the CPU, in random order."""
     return x[torch.randperm(len(x), generator=rng, device=rng.device).cpu()]
 
 

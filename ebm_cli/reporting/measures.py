@@ -74,9 +74,21 @@ QUALITIES = (
     Measure("eval/sliced_wasserstein", "sliced W", "sliced Wasserstein distance between samples and held-out rows"),
     Measure("eval/c2st", "C2ST", "accuracy of a classifier between samples and held-out rows", "half"),
     Measure("eval/flow_kl", "flow KL", "KL(p_data‖q) of the trained flow, nats"),
-    Measure("eval/ood_auroc", "OOD AUROC", "how well the energy tells foreign rows from held-out ones", "high"),
-    Measure("eval/coverage", "coverage", "share of the held-out rows that have a sample near them", "high"),
-    Measure("eval/feature_distance", "feature dist.", "distance between samples and held-out rows in feature space"),
+    Measure(
+        "eval/ood_auroc", "OOD AUROC", "how well the energy tells rows that are no data from held-out ones", "high"
+    ),
+    Measure(
+        "eval/coverage",
+        "coverage",
+        "share of the classes of which the samples have a fifth of the held-out rows' share, or more",
+        "high",
+    ),
+    Measure(
+        "eval/feature_distance",
+        "feature dist.",
+        "Fréchet distance between samples and held-out rows in a classifier's features",
+    ),
+    Measure("eval/class_tv", "class TV", "total variation between the class shares of samples and of held-out rows"),
 )
 """The columns of quality, in the order in which they rank."""
 
@@ -90,6 +102,16 @@ COSTS = (
 )
 
 _OTHERS = (
+    Measure("eval/nn_ratio", "nn ratio", "distance to the nearest training row, samples over held-out rows", "none"),
+    Measure("eval/classifier_accuracy", "accuracy", "of the classifier whose features are used", "none"),
+    *(
+        Measure(f"eval/ood_auroc_{name}", f"AUROC {name}", f"AUROC of the energy against {rows}", "high")
+        for name, rows in (
+            ("uniform", "uniform noise in the data's box"),
+            ("shuffled", "rows whose values are out of place"),
+            ("other", "rows of another data set"),
+        )
+    ),
     Measure("eval/flow_nll", "flow NLL", "negative log-likelihood of held-out rows under the flow", positive=False),
     Measure("sampler/ess_bulk", "ESS", "bulk effective sample size of the evaluation's chains", "high"),
     Measure("sampler/ess_tail", "tail ESS", "tail effective sample size of the evaluation's chains", "high"),

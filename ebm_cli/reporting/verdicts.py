@@ -5,6 +5,10 @@ of the data, a threshold of the literature) and, where that allows one, a verdic
 
     KL, and what is on its scale          close ≤ 0.01 < fair ≤ 0.1 < far        (nats; 1/KL rows tell model from data)
     distances between samples, KSD        within noise where p > 0.01, else differs
+    feature distance                      within noise where p > 0.01, else close ≤ 3 nulls < far
+    coverage of classes                   reached ≥ 0.9, else classes missed
+    nearest training rows, against data's copies < 0.7 ≤ new ≤ 1/0.7 < off the data
+    AUROC of the energy                   told apart ≥ 0.95 > in part ≥ 0.5 > reversed
     chains                                mixed where R̂ < 1.01, enough where ESS > 400   (Vehtari et al. 2021)
 """
 
@@ -25,6 +29,18 @@ MIXED, ENOUGH = 1.01, 400
 """R̂ and effective sample size that Vehtari et al. (2021) ask for."""
 LOG_Z_AGREES = 0.02
 """Nats: the learned log Z counts as right within this, or within two standard errors of the independent one."""
+
+NULLS = 3
+"""A feature distance up to so many nulls is close: samples then differ from the data by less than two of their own
+samples' noise."""
+REACHED = 0.9
+"""Of the classes: nine of ten digits."""
+COPIES = 0.7
+"""Of the distance to the nearest training row, samples against held-out rows."""
+RELIABLE = 0.9
+"""Accuracy from which on a classifier's word on samples is taken."""
+APART = 0.95
+"""AUROC."""
 
 
 class Verdict(NamedTuple):
@@ -132,6 +148,41 @@ def _against_null(key: str, value: float, results: Results) -> Verdict:
     return Verdict(", ".join(parts), *(("within noise", True) if p > SIGNIFICANT else ("differs", False)))
 
 
+def _feature_distance(key: str, value: float, results: Results) -> Verdict:
+    found, null = _against_null(key, value, results), _number(results, f"{key}_null")
+    if null is None or found.good:
+        return found
+    return Verdict(found.reference, *(("close", True) if value <= NULLS * null else ("far", False)))
+
+
+def _coverage(key: str, value: float, results: Results) -> Verdict:
+    null = _number(results, f"{key}_null")
+    reference = "1" if null is None else f"data: {null:.2g}"
+    return Verdict(reference, *(("reached", True) if value >= REACHED else ("classes missed", False)))
+
+
+def _nn_ratio(key: str, value: float, results: Results) -> Verdict:
+    error = _number(results, f"{key}_se")
+    reference = "1" if error is None else f"1 ± {error:.2g}"
+    if value < COPIES:
+        return Verdict(reference, "copies", False)
+    return Verdict(reference, *(("new", True) if value <= 1 / COPIES else ("off the data", False)))
+
+
+def _accuracy(key: str, value: float, results: Results) -> Verdict:
+    chance = _number(results, f"{key}_null")
+    reference = "" if chance is None else f"guessing: {chance:.2g}"
+    return Verdict(reference, *(("reliable", True) if value >= RELIABLE else ("unreliable", False)))
+
+
+def _auroc(key: str, value: float, results: Results) -> Verdict:
+    error = _number(results, f"{key}_se")
+    reference = "1" if error is None else f"1 ± {error:.2g}"
+    if value >= APART:
+        return Verdict(reference, "told apart", True)
+    return Verdict(reference, "in part" if value >= 0.5 else "reversed", False)
+
+
 def _gain(key: str, value: float, results: Results) -> Verdict:
     error = _number(results, f"{key}_se")
     if error is None:
@@ -189,6 +240,15 @@ _RULES: dict[str, _Rule] = {
     "eval/energy_distance": _against_null,
     "eval/sliced_wasserstein": _against_null,
     "eval/c2st": _against_null,
+    "eval/classifier_accuracy": _accuracy,
+    "eval/feature_distance": _feature_distance,
+    "eval/class_tv": _against_null,
+    "eval/coverage": _coverage,
+    "eval/nn_ratio": _nn_ratio,
+    "eval/ood_auroc": _auroc,
+    "eval/ood_auroc_uniform": _auroc,
+    "eval/ood_auroc_shuffled": _auroc,
+    "eval/ood_auroc_other": _auroc,
     "eval/chain_temperature": _temperature,
     "sampler/rhat": _rhat,
     "sampler/ess_bulk": _ess,
