@@ -6,7 +6,7 @@ The model's rows come from k steps of a Markov chain that targets exp(−f), sta
 where the last step's chains ended (persistent: a replay buffer with occasional restarts). Chains that are too short, or
 too coarse, bias the result: with ULA of step ε on N(0, v), CD learns the precision (1 − √(1 − 2ε/v))/ε and not 1/v.
 Sources: Hinton (2002); Tieleman (2008), persistent chains; Du & Mordatch (2019), replay buffer and energy
-regularisation.
+regularisation; Du, Li, Tenenbaum & Mordatch (2021), the divergence of the chain itself (`chain_divergence`).
 """
 
 from typing import ClassVar, Literal, NamedTuple
@@ -17,7 +17,10 @@ from torch import Tensor
 from ebm_cli.densities import Density
 from ebm_cli.energies import Energy
 from ebm_cli.methods.base import Evaluations, LossOutput, Method
+from ebm_cli.methods.chain_divergence import chain_divergence
 from ebm_cli.samplers import Info, Kernel, run
+from ebm_cli.samplers.langevin import Langevin
+from ebm_cli.samplers.mala import MALA
 
 
 class Chains(NamedTuple):
@@ -31,7 +34,7 @@ class Chains(NamedTuple):
 
 
 class CD(Method):
-    """L = mean f(x⁺) − mean f(x⁻) + l2 (mean f(x⁺)² + mean f(x⁻)²), x⁻ detached.
+    """L = mean f(x⁺) − mean f(x⁻) + l2 (mean f(x⁺)² + mean f(x⁻)²) + kl KL(chain ‖ model), x⁻ detached.
 
     Args:
         shape: shape of one point.
@@ -42,6 +45,8 @@ class CD(Method):
         buffer_size: chains that the replay buffer holds, ≥ 1 (persistent).
         restart: fraction of the chains taken from the buffer that start anew from noise, in [0, 1] (persistent).
         l2: regularisation of the energies' size, ≥ 0; keeps an unbounded energy from drifting.
+        kl: weight of the divergence of the chains from the model, ≥ 0, taken through one Langevin step; with the
+            samplers langevin and mala, whose step size that step has.
 
     Cost: 2 energies a data row, and the chain's evaluations.  Raises: ValueError for a number out of its range.
     """
@@ -60,6 +65,7 @@ class CD(Method):
         buffer_size: int = 10_000,
         restart: float = 0.05,
         l2: float = 0.0,
+        kl: float = 0.0,
     ) -> None:
         super().__init__()
         if k < 1:
@@ -70,12 +76,17 @@ class CD(Method):
             raise ValueError(f"restart must be in [0, 1], got {restart}")
         if l2 < 0:
             raise ValueError(f"l2 must be >= 0, got {l2}")
+        if not 0 <= kl < float("inf"):
+            raise ValueError(f"kl must be >= 0, got {kl}")
+        if kl and not isinstance(sampler, Langevin | MALA):
+            raise ValueError(f"kl must be 0 with {type(sampler).__name__}: it goes through a step of langevin or mala")
         self.sampler = sampler
         self.noise = noise
         self.k = k
         self.start = start
         self.restart = restart
         self.l2 = l2
+        self.kl = kl
         if start == "persistent":
             self.register_buffer("buffer", torch.zeros(buffer_size, *shape))
             self.register_buffer("age", torch.zeros(buffer_size))
@@ -84,6 +95,8 @@ class CD(Method):
         # Two chains must not be written back to one row.
         if self.start == "persistent" and batch_size > len(self.buffer):
             raise ValueError(f"method.buffer_size must be >= batch_size = {batch_size}, got {len(self.buffer)}")
+        if self.kl and batch_size < 2:
+            raise ValueError("batch_size must be >= 2 with method.kl: a chain is compared with the others, got 1")
 
     def prepare(self, data: Tensor, rng: torch.Generator) -> None:
         if self.start == "persistent":
@@ -114,6 +127,10 @@ class CD(Method):
         # The first term is the loss; a chain with a correction also evaluates where it starts.
         chain = self.sampler.evaluations(self.k)
         cost = Evaluations(energy=2 + chain.energy, grad=chain.grad)
+        if self.kl:
+            divergence = chain_divergence(energy, chains.end, self.sampler.step_size, self.sampler.temperature, rng)
+            loss, metrics["chain_divergence"] = loss + self.kl * divergence, divergence.detach()
+            cost = cost._replace(grad=cost.grad + 1, laplacian=1)
         return LossOutput(loss, metrics, evaluations=cost)
 
     def _chains(self, energy: Energy, x: Tensor, rng: torch.Generator) -> Chains:
