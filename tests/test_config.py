@@ -97,7 +97,8 @@ def test_keys_are_the_constructors(path: Path, node: Mapping[str, Any]) -> None:
 @pytest.mark.parametrize("path", FILES, ids=[f"{path.parent.name}/{path.stem}" for path in FILES])
 def test_configs_are_short_and_commented(path: Path) -> None:
     lines = path.read_text().splitlines()
-    assert len(lines) <= 12 or is_experiment(path)
+    # Hydra's own directive is not for a reader.
+    assert sum("# @package" not in line for line in lines) <= 12 or is_experiment(path)
     assert any(line.startswith("# ") and "@" not in line for line in lines[:2])
     assert [key.name for key in keys(path) if not key.meaning] == []
 
