@@ -200,6 +200,15 @@ def test_training_rows_are_copies(dequantise: bool, ratio: float) -> None:
     assert found.value == pytest.approx(ratio, abs=0.02)
 
 
+def test_it_is_the_ratio_of_the_median_distances(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(neighbours, "CHUNK_ROWS", 100)
+    data = Digits(dequantise=False, n_train=500)
+    fresh, held_out = (rows(data, part)[:100].flatten(1).double() for part in ("validation", "test"))
+    near = [torch.cdist(x, data.reference.flatten(1).double()).amin(1).median() for x in (fresh, held_out)]
+    found = copying(rows(data, "validation")[:100], rows(data, "test"), data, rng())
+    assert found.value == pytest.approx(float(near[0] / near[1]), rel=1e-5)
+
+
 def test_a_mixture_of_copies_and_data_and_noise(digits: Dataset) -> None:
     held_out = rows(digits, "test")
     noise = 2 * torch.rand(300, 1, 8, 8, generator=rng()) - 1

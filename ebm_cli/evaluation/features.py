@@ -80,7 +80,7 @@ def train(x: Tensor, labels: Tensor, rng: torch.Generator) -> Classifier:
         labels: class of each, integers [N] from 0.
         rng: source of every draw, on the CPU.
 
-    Cost: STEPS steps of BATCH rows; 0.3 s for 64 columns on one thread, 3 s for 3,072.
+    Cost: STEPS steps of BATCH rows; 0.3 s for 64 columns on one thread, a few for 3,072.
     """
     centre = x.mean(0)
     scale = (x - centre).square().mean().sqrt().clamp_min(torch.finfo(x.dtype).tiny)
