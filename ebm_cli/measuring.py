@@ -27,6 +27,7 @@ from ebm_cli.config import Trust, build
 from ebm_cli.datasets import Dataset, Target
 from ebm_cli.densities import Density, Gaussian
 from ebm_cli.derivatives import value_and_grad
+from ebm_cli.energies import Energy
 from ebm_cli.errors import UserError
 from ebm_cli.evaluation.annealing import Annealed, anneal, anneal_back, bracket, resample
 from ebm_cli.evaluation.divergences import Evaluator, with_learned_log_z
@@ -48,8 +49,6 @@ N_SHORT = 2000
 """Ends of the method's own chains that its temperature is measured on, at least."""
 N_START = 200
 """Temperatures of the annealing where log Z comes from elsewhere and chains only have to start in the right modes."""
-GLANCE = 100
-"""Chains and temperatures of an annealing during training."""
 CHUNK = 256
 """Rows in one call of a loss with second derivatives."""
 
@@ -147,7 +146,7 @@ class Measurement:
             score = {key for key in found if key.startswith("eval/fisher")}
             results |= {k: v for k, v in found.items() if ("score" if k in score else "density") in asked}
         if "density" in asked and self.method.comparable:
-            results["eval/objective"] = self._objective()
+            results["eval/objective"] = objective(self.energy, self.method, self._rows, self._rng("objective"))
         if "score" in asked:
             results |= self._stein()
         real = self.dataset.density is None
@@ -208,14 +207,6 @@ class Measurement:
     def _of_a_density(self, density: Density) -> Normalisation | None:
         """In the plane its own sum, which shows a flow whose log-density is wrong; beyond, log Z = 0 as it says."""
         return None if self.evaluator.on_grid else known(0.0)
-
-    def _objective(self) -> float:
-        """The method's loss on held-out rows. On a copy: a loss may count its steps, or write to a buffer."""
-        method, generator = copy.deepcopy(self.method), self._rng("objective")
-        total = torch.zeros((), dtype=torch.float64)
-        for rows in torch.split(self._rows, CHUNK):
-            total += method.loss(self.energy, rows, generator).loss.detach().cpu().double() * len(rows)
-        return float(total / len(self._rows))
 
     def _stein(self) -> Results:
         rows = self._rows
@@ -368,17 +359,12 @@ def measure(parts: Parts, protocol: Protocol) -> Measured:
     return Measurement(parts, protocol).run()
 
 
-def glance(parts: Parts, evaluator: Evaluator, seed: int) -> Results:
-    """The cheap part, for the time of training: divergences alone, beyond the plane with a small annealing."""
-    normalisation = evaluator.normalise(parts.energy)
-    if normalisation.log_z is None and not evaluator.on_grid:
-        base = Gaussian(parts.dataset.reference)
-        # The same draws at every glance: its error is then nearly the same too, and the trend is the model's.
-        generator = rng(seed, "evaluation/glance", parts.dataset.standardizer.mean.device)
-        normalisation = by_annealing(
-            lambda: anneal(parts.energy, base, n_chains=GLANCE, n_temperatures=GLANCE, rng=generator)
-        )
-    return finite(dict(evaluator(parts.energy, normalisation).values), {})[0]
+def objective(energy: Energy, method: Method, rows: Tensor, generator: torch.Generator) -> float:
+    """The method's mean loss on rows [N, *D]. On a copy of it: a loss may count its steps, or write to a buffer."""
+    method, total = copy.deepcopy(method), torch.zeros((), dtype=torch.float64)
+    for part in torch.split(rows, CHUNK):
+        total += method.loss(energy, part, generator).loss.detach().cpu().double() * len(part)
+    return float(total / len(rows))
 
 
 def annealing_base(dataset: Dataset, method: Method, base: str) -> Density:

@@ -67,6 +67,7 @@ class TrainKeys:
     clip_grad_norm: float | None
     ema: float
     monitor: str
+    patience: int | None
     metrics: list[Metric]
     claims: dict[str, Any] | None
     guard: Literal["stop", "ignore"]
@@ -80,6 +81,11 @@ class TrainKeys:
         _at_least(0, seed=self.seed, keep=self.keep)
         _at_least(1, steps=self.steps, batch_size=self.batch_size, log_every=self.log_every)
         _at_least(1, eval_every=self.eval_every, checkpoint_every=self.checkpoint_every)
+        _at_least(1, patience=self.patience)
+        if self.patience is not None and self.eval_every is None:
+            raise ValueError(
+                f"patience={self.patience} counts evaluations: eval_every must be a number of steps, got null"
+            )
         _positive(max_seconds=self.max_seconds, clip_grad_norm=self.clip_grad_norm)
         if not 0 <= self.ema < 1:
             raise ValueError(f"ema must be >= 0 and < 1, got {self.ema}")
@@ -194,6 +200,6 @@ SCHEMAS: dict[str, type] = {
 
 CONTINUABLE = frozenset(
     {"checkpoint", "trust", "resume", "steps", "max_seconds", "device", "eval", "monitor", "metrics"}
-    | {"log_every", "eval_every", "checkpoint_every", "keep"}
+    | {"log_every", "eval_every", "checkpoint_every", "keep", "patience"}
 )
 """What may be typed beside `checkpoint=RUN` when a run is continued: nothing that changes what was trained so far."""

@@ -11,11 +11,10 @@ from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf
 from rich.console import Console
 
+from ebm_cli import records
 from ebm_cli.config import trust_of
-from ebm_cli.evaluation.divergences import Evaluator
-from ebm_cli.evaluation.partition import COARSE
 from ebm_cli.experiment import assemble, device_of, make_trainer, set_threads
-from ebm_cli.measuring import Results, glance, measure, protocol_of
+from ebm_cli.measuring import Measured, Results, measure, protocol_of
 from ebm_cli.memory import forget_peak_memory, peak_memory_mb
 from ebm_cli.methods import LossOutput
 from ebm_cli.reporting import plots
@@ -26,9 +25,8 @@ from ebm_cli.reporting.verdicts import meanings
 from ebm_cli.training import checkpoint as checkpoints
 from ebm_cli.training.guard import Diverged
 from ebm_cli.training.rundir import Interrupted, RunDirectory, Signals, versions, write_json
-
-MONITORS = ("eval/kl", "eval/nll", "eval/fisher")
-"""What `monitor=auto` takes: the first that the data set allows."""
+from ebm_cli.training.stopping import Stopping
+from ebm_cli.watching import Watch, monitored
 
 
 class Session:
@@ -41,6 +39,7 @@ class Session:
         self.device = device_of(cfg.device)
         forget_peak_memory(self.device)
         self.best = math.inf
+        self.stopping = Stopping()
         self.seconds_before = 0.0
         set_deterministic(cfg)
         self.parts = assemble(cfg, self.trust)
@@ -49,6 +48,8 @@ class Session:
             "threads": set_threads(cfg.threads, self.parts.energy),
         }
         self.trainer = make_trainer(cfg, self.parts, self.trust)
+        self.protocol = protocol_of(cfg, cfg.seed, cfg.batch_size, self.trust)
+        self.watch = Watch(self.parts, self.protocol, cfg.monitor)
         self.resumed = state is not None
         if state is None:
             self.parts.method.prepare(self.parts.dataset.reference, self.trainer.rng)
@@ -56,7 +57,6 @@ class Session:
             self._restore(state)
         # Also for a new run: one that was killed before its first checkpoint left lines here.
         cut_back(path / "metrics.jsonl", self.trainer.step)
-        self.evaluator = Evaluator(self.parts.dataset, cfg.eval.n_samples, COARSE)
         OmegaConf.save(OmegaConf.create(self.stored), path / "config.yaml")
 
     def go(self, signals: Signals) -> float | None:
@@ -83,6 +83,8 @@ class Session:
         self.shown: dict[str, Any] = {}
         deadline = math.inf if cfg.max_seconds is None else self.began + cfg.max_seconds
         while trainer.step < cfg.steps and signals.received is None and time.monotonic() < deadline:
+            if self.stopping.enough(cfg.patience):
+                break
             out = trainer.advance()
             step = trainer.step
             if step % cfg.log_every == 0 or step == cfg.steps:
@@ -109,19 +111,22 @@ class Session:
         self.progress.update(self.trainer.step, self.shown)
 
     def _evaluate(self) -> None:
+        numbers = self._look()
+        self.stopping.saw(self.trainer.step, self._judge(numbers))
+        # Without rows the final evaluation, which then follows, has the same names.
+        if self.watch.by_rows or not self.stopping.enough(self.cfg.patience):
+            self._write(numbers)
+
+    def _look(self) -> Results:
         with self.trainer.ema.applied():
-            values = glance(self.parts, self.evaluator, self.cfg.seed)
-        numbers = {key: value for key, value in values.items() if isinstance(value, float)}
-        self._write(numbers)
-        self._judge(numbers)
+            return self.watch.look()
 
     def _judge(self, values: Results) -> float | None:
         """Keep the checkpoint if it is the best so far. Returns the monitored result; None where it cannot be had."""
-        name = monitored(self.cfg.monitor, values)
-        if name is None:
+        value = self.watch.value(values)
+        if value is None:
             return None
-        value = float(values[name])
-        self.shown[name.removeprefix("eval/")] = value
+        self.shown[self.watch.name] = value
         if value < self.best:
             self.best = value
             self._keep("best.pt")
@@ -144,6 +149,8 @@ class Session:
             "config": self.stored,
             "dataset": dataset,
             "best": self.best,
+            "monitored": self.watch.key,
+            "stopping": self.stopping.state_dict(),
             "seconds": elapsed,
             "versions": versions(),
         }
@@ -170,38 +177,77 @@ class Session:
         self.parts.dataset.standardizer.load_state_dict(dataset["standardizer"])
         self.trainer.load_state_dict(state | {"batches": dataset["batches"]})
         self.seconds_before = float(state["seconds"])
+        # Another result cannot be compared with what was the best.
+        if state.get("monitored") == self.watch.key:
+            self.stopping = Stopping.of(state["stopping"])
         best = self.path / checkpoints.FOLDER / "best.pt"
         if best.is_file():
             # Its own word: the last checkpoint was written before the evaluation that may have made this one.
             judged = checkpoints.read(best)
-            if judged["config"]["monitor"] == self.cfg.monitor:
+            if judged.get("monitored") == self.watch.key:
                 self.best = float(judged["best"])
 
     def _finish(self) -> float | None:
         """The final evaluation, of the averaged weights: results.json, pictures, the closing panel."""
         began = time.monotonic()
+        trainer, patience, key = self.trainer, self.cfg.patience, self.watch.key
+        stopped = self.stopping.reason(key) if self.stopping.enough(patience) else None
+        value, seen = self.stopping.last, {}
+        if (self.watch.by_rows or patience is not None) and self.stopping.seen != trainer.step:
+            seen = self._look()
+            value = self._judge(seen)
         self.parts.energy.eval()
-        protocol = protocol_of(self.cfg, self.cfg.seed, self.cfg.batch_size, self.trust)
-        with self.trainer.ema.applied():
-            measured = measure(self.parts, protocol)
+        if patience is not None and math.isfinite(self.best):
+            value, step = self.best, self._take_the_best()
+        else:
+            step = trainer.step
+        with trainer.ema.applied():
+            measured = measure(self.parts, self.protocol)
             results = measured.results | self._cost() | {"cost/eval_seconds": time.monotonic() - began}
             figures = {} if measured.samples is None else self._figures(measured.samples, results)
-        numbers = {key: value for key, value in results.items() if not isinstance(value, str)}
-        value = self._judge(results)
+        numbers = {name: number for name, number in results.items() if not isinstance(number, str)}
+        if self.watch.by_rows:
+            # What it was chosen by, beside what it is judged by.
+            results |= {} if value is None else {key: value}
+            numbers = seen | numbers
+        elif patience is None:
+            self._judge(results)
         if math.isinf(self.best):
             # Nothing was judged: the last is the best that is known.
             folder = self.path / checkpoints.FOLDER
             checkpoints.link(folder / "last.pt", folder / "best.pt")
         self._write(numbers)
         write_json(self.path / "results.json", results)
-        self.directory.end("finished", self.trainer.step)
-        places = {"run": as_typed(self.path), **figures}
-        commands = [f"ebm sample checkpoint={as_typed(self.path)}", f"tensorboard --logdir {as_typed(self.path)}"]
+        self.directory.end("finished", trainer.step, stopped, self.stopping.waited)
+        self._tell(measured, results, figures, stopped, step)
+        return monitored(self.cfg.monitor, results)
+
+    def _tell(
+        self, measured: Measured, results: Results, figures: dict[str, str], stopped: str | None, step: int
+    ) -> None:
+        """The closing panel."""
+        run = as_typed(self.path)
         notes = [*meanings(results), *measured.notes, *(f"{key}: {why}" for key, why in measured.absent.items())]
+        which = ""
+        if stopped is not None:
+            notes.append(stopped)
+        if step != self.trainer.step:
+            which = " which=best"
+            notes.append(
+                f"These are the results of best.pt, of step {step:,}; last.pt is of step {self.trainer.step:,}."
+            )
         if math.isinf(self.best):
             notes.append(f"best.pt is the last checkpoint: nothing was measured that monitor={self.cfg.monitor} names")
-        self.console.print(closing_panel(self._title(), results, places, commands, notes))
-        return value
+        commands = [f"ebm sample checkpoint={run}{which}", f"tensorboard --logdir {run}"]
+        self.console.print(closing_panel(self._title(), results, {"run": run, **figures}, commands, notes))
+
+    def _take_the_best(self) -> int:
+        """Put the best weights in the place of the last, which are in last.pt; the step that they are of."""
+        state = checkpoints.read(self.path / checkpoints.FOLDER / "best.pt")
+        self.parts.energy.load_state_dict(state["energy"])
+        self.parts.method.load_state_dict(state["method"])
+        self.trainer.ema.load_state_dict(state["ema"])
+        return int(state["step"])
 
     def _figures(self, samples: torch.Tensor, results: Results) -> dict[str, str]:
         folder = self.path / "figures"
@@ -218,7 +264,8 @@ class Session:
         return {**costs, "cost/seconds": self.seconds, "cost/peak_memory_mb": peak_memory_mb(self.device)}
 
     def _title(self) -> str:
-        choices = HydraConfig.get().runtime.choices
+        # Of the command that began the run: one that continues it names none.
+        choices = records.read(self.path).choices
         return (
             f"{choices.get('method')} on {choices.get('dataset')}: {self.trainer.step:,} steps in {self.seconds:.0f} s"
         )
@@ -234,12 +281,6 @@ def stored_form(cfg: DictConfig) -> dict[str, Any]:
 def set_deterministic(cfg: DictConfig) -> None:
     """Refuse operations that are not reproducible, where asked to."""
     torch.use_deterministic_algorithms(bool(cfg.deterministic))
-
-
-def monitored(monitor: str, values: Results) -> str | None:
-    """The key of the result that judges a run; None where it was not measured."""
-    names = MONITORS if monitor == "auto" else (monitor,)
-    return next((name for name in names if isinstance(values.get(name), float)), None)
 
 
 def _hparams(config: dict[str, Any]) -> dict[str, Any]:

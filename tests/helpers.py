@@ -64,9 +64,9 @@ def last(run: Path, name: str = "last.pt") -> dict[str, Any]:
 
 
 def trained(run: Path, name: str = "last.pt") -> dict[str, Any]:
-    """What a checkpoint holds of the training itself: all but how it was reached."""
-    state = last(run, name)
-    return {key: value for key, value in state.items() if key not in ("config", "seconds", "best", "versions")}
+    """What a checkpoint holds of the training itself: all but how it was reached, and what was seen of it."""
+    state, others = last(run, name), ("config", "seconds", "best", "stopping", "versions")
+    return {key: value for key, value in state.items() if key not in others}
 
 
 def at_step(monkeypatch: pytest.MonkeyPatch, step: int, act: Callable[[], Any]) -> None:

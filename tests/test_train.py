@@ -275,8 +275,8 @@ def test_a_run_that_the_clock_ends_is_evaluated(ebm: Ebm, tmp_path: Path, monkey
 
 @pytest.mark.usefixtures("_no_pictures")
 def test_without_a_result_to_judge_by_the_last_is_the_best(ebm: Ebm, tmp_path: Path) -> None:
-    """In three dimensions there is no KL; `ebm sample checkpoint=RUN` takes the best checkpoint all the same."""
-    assert ebm("train", *FAST, "steps=2", "monitor=eval/kl", "keep=0", "hydra.run.dir=run").code == 0
+    """KSD is measured at the end alone; `ebm sample checkpoint=RUN` takes the best checkpoint all the same."""
+    assert ebm("train", *FAST, "steps=2", "monitor=eval/ksd", "keep=0", "hydra.run.dir=run").code == 0
     assert {path.name for path in (tmp_path / "run" / "checkpoints").iterdir()} == {"best.pt", "last.pt"}
     assert differences(last(tmp_path / "run", "best.pt"), last(tmp_path / "run")) == []
 

@@ -16,11 +16,12 @@ from ebm_cli.experiment import assemble, make_trainer
 from ebm_cli.judging import build_claims, jobs_of
 from ebm_cli.judging import judge as judge_runs
 from ebm_cli.measuring import protocol_of
-from ebm_cli.session import Session, monitored, set_deterministic, stored_form
+from ebm_cli.session import Session, set_deterministic, stored_form
 from ebm_cli.stored import run_dir
 from ebm_cli.training import checkpoint as checkpoints
 from ebm_cli.training.guard import Diverged
 from ebm_cli.training.rundir import RunDirectory, Signals, read_status
+from ebm_cli.watching import monitored
 
 log = logging.getLogger(__name__)
 
@@ -70,8 +71,7 @@ def claim(cfg: DictConfig, path: Path, *, lock: bool) -> None:
     if lock:
         RunDirectory(path).close()
         if _is_finished(cfg, status):
-            more = "" if cfg.checkpoint is None else f"; steps=N with N > {status['step']} trains it further"
-            raise AlreadyFinished(f"{path}: finished at step {status['step']}, nothing to do{more}")
+            raise AlreadyFinished(f"{path}: finished at step {status['step']}, nothing to do{_more(cfg, status)}")
 
 
 def train(cfg: DictConfig) -> float | None:
@@ -123,7 +123,23 @@ def config_hash(cfg: DictConfig) -> str:
 
 def _is_finished(cfg: DictConfig, status: dict[str, Any]) -> bool:
     """Whether there is nothing to do: a run that ended by the clock goes on only where it is named by `checkpoint`."""
-    return status.get("state") == "finished" and (cfg.checkpoint is None or status["step"] >= cfg.steps)
+    ended = cfg.checkpoint is None or status["step"] >= cfg.steps or _stopped_early(cfg, status)
+    return status.get("state") == "finished" and ended
+
+
+def _stopped_early(cfg: DictConfig, status: dict[str, Any]) -> bool:
+    """Whether the run has waited for as long as the patience that is asked for now."""
+    return cfg.patience is not None and status.get("waited", 0) >= cfg.patience
+
+
+def _more(cfg: DictConfig, status: dict[str, Any]) -> str:
+    """What would train a finished run further, where one was named to be trained further."""
+    if cfg.checkpoint is None:
+        return ""
+    if _stopped_early(cfg, status):
+        waited = status["waited"]
+        return f"; its last evaluations ({waited}) improved nothing: patience=null, or N > {waited}, trains it further"
+    return f"; steps=N with N > {status['step']} trains it further"
 
 
 def _resume_from(cfg: DictConfig, path: Path) -> Path | None:
@@ -143,6 +159,4 @@ def _as_stored(cfg: DictConfig, state: dict[str, Any] | None) -> DictConfig:
 
 
 def _stored_result(path: Path, monitor: str) -> float | None:
-    values = json.loads((path / "results.json").read_text(encoding="utf-8"))
-    name = monitored(monitor, values)
-    return None if name is None else float(values[name])
+    return monitored(monitor, json.loads((path / "results.json").read_text(encoding="utf-8")))

@@ -9,8 +9,8 @@ With log Z computed independently of training, log p_θ = −f − log Z, and ev
     mode TV        = ½ Σ_k |p(mode k) − p_θ(mode k)|
 
 In one and two dimensions the expectations are quadrature sums over the data's density, without sampling error;
-otherwise they are means over held-out rows, and their standard errors hold that of log Z too. Where the density of the
-data is not known, the model is measured against the Gaussian fitted to the training rows, row by row:
+otherwise they are means over rows that training never saw, and their standard errors hold that of log Z too. Where the
+density of the data is not known, the model is measured against the Gaussian fitted to the training rows, row by row:
 
     NLL − NLL_Gauss = E_p[log q_Gauss − log p_θ]    with the standard error of the paired differences
 
@@ -23,7 +23,7 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TypeVar
+from typing import Literal, TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -99,17 +99,24 @@ class Evaluator:
 
     Args:
         data: the data set.
-        n_rows: held-out rows, for the box and where there is no quadrature.
+        n_rows: rows, for the box and where there is no quadrature.
         resolution: of the quadrature in one and two dimensions: `FINE`, or `COARSE` for periodic evaluations.
+        part: whose rows: "test" to judge by, "validation" to watch training by.
 
     Raises:
         ValueError: n_rows < 2.
     """
 
-    def __init__(self, data: Dataset, n_rows: int = 10_000, resolution: Resolution = FINE) -> None:
+    def __init__(
+        self,
+        data: Dataset,
+        n_rows: int = 10_000,
+        resolution: Resolution = FINE,
+        part: Literal["validation", "test"] = "test",
+    ) -> None:
         if n_rows < 2:
             raise ValueError(f"n_rows must be >= 2, got {n_rows}")
-        self.data, self.n_rows, self.resolution = data, n_rows, resolution
+        self.data, self.n_rows, self.resolution, self.part = data, n_rows, resolution, part
 
     def __call__(self, energy: Callable[[Tensor], Tensor], normalisation: Normalisation | None = None) -> Evaluation:
         """Every measure that can be had of an energy [B, *D] → [B] in standardised units.
@@ -178,6 +185,19 @@ class Evaluator:
         """Whether the data have one or two dimensions, where integrals are sums over cells."""
         return math.prod(self.data.shape) <= 2
 
+    @property
+    def exact(self) -> bool:
+        """Whether expectations are sums over the data's density, into which no rows enter."""
+        return self.on_grid and self.data.density is not None
+
+    @cached_property
+    def rows(self) -> Tensor:
+        """The rows of the part [N, *D], standardised units, float64 on the CPU."""
+        give = self.data.validation if self.part == "validation" else self.data.held_out
+        with torch.no_grad():
+            rows: Tensor = self._standardizer(give(self.n_rows).to("cpu", torch.float64))
+        return rows
+
     @cached_property
     def _gaussian(self) -> Gaussian:
         """The Gaussian fitted to the training rows, standardised units: what a model has to beat."""
@@ -193,13 +213,6 @@ class Evaluator:
         """The data set's own, in float64 on the CPU, whatever the run computes in."""
         return None if self.data.density is None else reference_copy(self.data.density)
 
-    @cached_property
-    def _rows(self) -> Tensor:
-        """Held-out rows [N, *D] in standardised units."""
-        with torch.no_grad():
-            rows: Tensor = self._standardizer(self.data.held_out(self.n_rows).to("cpu", torch.float64))
-        return rows
-
     @property
     def _scale(self) -> Tensor:
         """Scale of each column [D]."""
@@ -213,9 +226,9 @@ class Evaluator:
     @cached_property
     def _truth(self) -> Quadrature | None:
         """The data's density on its own grid, which resolves it; None where there is no density or no grid."""
-        if self._density is None or not self.on_grid:
+        if not self.exact:
             return None
-        around = Grid.around(self._rows.flatten(1), self.resolution)
+        around = Grid.around(self.rows.flatten(1), self.resolution)
         truth = integrate(self._minus_log_p, around, self.resolution, self.data.shape, torch.float64)
         if abs(math.expm1(truth.log_z)) > UNNORMALISED:
             raise ValueError(f"density of the data integrates to {math.exp(truth.log_z):.6g}, not to 1")
@@ -224,12 +237,12 @@ class Evaluator:
     @cached_property
     def _grid(self) -> Grid:
         """Where an energy's integral starts: cells that already resolve the data."""
-        return Grid.around(self._rows.flatten(1), self.resolution) if self._truth is None else self._truth.grid
+        return Grid.around(self.rows.flatten(1), self.resolution) if self._truth is None else self._truth.grid
 
     @cached_property
     def _expectation(self) -> Expectation:
         if self._truth is None:
-            u, weight = self._rows, torch.full((len(self._rows),), 1 / len(self._rows), dtype=torch.float64)
+            u, weight = self.rows, torch.full((len(self.rows),), 1 / len(self.rows), dtype=torch.float64)
         else:
             nodes, weight = self._truth.heaviest(DROPPED)
             u = nodes.view(-1, *self.data.shape)

@@ -83,6 +83,7 @@ class RunDirectory:
             "started": earlier.get("started", _now()),
             "ended": None,
             "reason": None,
+            "waited": 0,
             "pid": os.getpid(),
             "host": socket.gethostname(),
             "config_hash": config_hash,
@@ -96,10 +97,15 @@ class RunDirectory:
         self._status["step"] = step
         write_json(self.path / "status.json", self._status)
 
-    def end(self, state: StateName, step: int | None = None, reason: str | None = None) -> None:
-        """Say how the run ended; without a step, where it was when it began."""
+    def end(self, state: StateName, step: int | None = None, reason: str | None = None, waited: int = 0) -> None:
+        """Say how the run ended; without a step, where it was when it began.
+
+        Args:
+            state, step, reason: in status.json.
+            waited: evaluations at the end that brought no improvement, which `patience` is compared with.
+        """
         reached = self._status["step"] if step is None else step
-        self._status |= {"state": state, "step": reached, "ended": _now(), "reason": reason}
+        self._status |= {"state": state, "step": reached, "ended": _now(), "reason": reason, "waited": waited}
         write_json(self.path / "status.json", self._status)
 
     def close(self) -> None:
