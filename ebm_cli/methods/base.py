@@ -80,6 +80,10 @@ class Method(nn.Module, ABC):
         """
         return None
 
+    def replay(self) -> Tensor | None:
+        """Where the chains stand that it keeps from step to step [N, *shape]; None where it keeps none."""
+        return None
+
 
 def require_smooth(energy: Energy) -> None:
     """Refuse an energy whose Hessian is zero almost everywhere.

@@ -108,6 +108,9 @@ class CD(Method):
     def negatives(self, energy: Energy, x: Tensor, rng: torch.Generator) -> Tensor:
         return self._chains(energy, x, rng).end
 
+    def replay(self) -> Tensor | None:
+        return self.buffer if self.start == "persistent" else None
+
     def loss(self, energy: Energy, x: Tensor, rng: torch.Generator) -> LossOutput:
         chains = self._chains(energy, x, rng)
         if chains.rows is not None:
