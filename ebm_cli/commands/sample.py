@@ -60,13 +60,14 @@ def sample(cfg: DictConfig) -> None:
     row = {} if target.given is None else {"row": np.arange(len(flat)) % cfg.n_chains % target.n_rows}
     np.savez(path / "samples.npz", x=x.flatten(0, 1).cpu().numpy(), energy=energy.cpu().numpy(), **row)
     write_json(path / "results.json", results)
-    plots.save(_picture(model, target, x), path / "samples.png")
+    # A composition has no data of its own.
+    data = _data(model, len(flat)) if target.given is None and isinstance(cfg.checkpoint, str) else None
+    plots.save(_picture(target, x, data), path / "samples.png")
     places = {"samples": as_typed(path / "samples.npz"), "picture": as_typed(path / "samples.png")}
     notes = [] if bool(torch.isfinite(flat).all()) else ["some chains left the finite numbers: lower sampler.step_size"]
-    of = (
-        f"step {model.step:,} of the run" if isinstance(cfg.checkpoint, str) else f"{len(cfg.checkpoint)} runs together"
-    )
-    title = f"{len(flat):,} samples by {type(kernel).__name__} from {cfg.n_chains:,} chains ({of})"
+    alone = isinstance(cfg.checkpoint, str)
+    source = f"step {model.step:,} of the run" if alone else f"{len(cfg.checkpoint)} runs together"
+    title = f"{len(flat):,} samples by {type(kernel).__name__} from {cfg.n_chains:,} chains ({source})"
     console.print(closing_panel(title, results, places, notes=notes, success=not notes))
 
 
@@ -162,11 +163,11 @@ def _target(cfg: DictConfig, model: Model) -> Target:
     return target_of(model, cfg.init, cfg.mask, cfg.noise_std, cfg.n_chains, cfg.seed)
 
 
-def _picture(model: Model, target: Target, x: Tensor) -> "Figure":
-    """Samples [N, n_chains, *shape] beside what they are to be held against: data, or the rows that were given."""
+def _picture(target: Target, x: Tensor, data: Tensor | None) -> "Figure":
+    """Samples [N, n_chains, *shape] in data units, beside data, or, of images, beside the rows that were given."""
     given = target.given
-    if given is None or len(model.energy.shape) != 3:
-        return plots.samples_figure(x.flatten(0, 1), _data(model, x.shape[0] * x.shape[1]))
+    if given is None or x.ndim != 5 or x.shape[2] not in (1, 3):
+        return plots.samples_figure(x.flatten(0, 1), data)
     # The last draws of all chains of a row before earlier ones.
     of_rows = [x[:, row :: target.n_rows].flip(0).flatten(0, 1) for row in range(min(plots.GIVEN, target.n_rows))]
     return plots.completions_figure(given.rows, given.keep, of_rows)

@@ -16,8 +16,9 @@ Member = Callable[[str], Energy]
 class Sum(Energy, Differentiable):
     """f(x) = Σ_k w_k f_k(x), a product of experts; or f(x) = −log Σ_k w_k exp(−f_k(x)), a mixture.
 
-    In a product a point is likely where every member finds it so; a negative weight stands for "not". In a mixture it
-    is likely where one does. Member k has the share w_k Z_k of a mixture, and its Z_k is not known: with
+    In a product a point is likely where every member finds it so; a negative weight stands for "not", and whether a
+    sum with one is still integrable is the user's business. In a mixture a point is likely where one member finds it
+    so. Member k has the share w_k Z_k of a mixture, Z_k in its own run's units, and its Z_k is not known: with
     `train_weights` a method that normalises (nce, fce) finds the shares that the data have. The members stay as they
     were trained, and a checkpoint of the sum names their files: it needs them where they were.
 
