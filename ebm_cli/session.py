@@ -26,6 +26,7 @@ from ebm_cli.training import checkpoint as checkpoints
 from ebm_cli.training.guard import Diverged
 from ebm_cli.training.rundir import Interrupted, RunDirectory, Signals, versions, write_json
 from ebm_cli.training.stopping import Stopping
+from ebm_cli.viewing import Views
 from ebm_cli.watching import Watch, monitored
 
 
@@ -50,6 +51,7 @@ class Session:
         self.trainer = make_trainer(cfg, self.parts, self.trust)
         self.protocol = protocol_of(cfg, cfg.seed, cfg.batch_size, self.trust)
         self.watch = Watch(self.parts, self.protocol, cfg.monitor)
+        self.views = Views(self.parts, self.protocol.kernel, cfg.seed)
         self.resumed = state is not None
         if state is None:
             self.parts.method.prepare(self.parts.dataset.reference, self.trainer.rng)
@@ -114,8 +116,12 @@ class Session:
         numbers = self._look()
         self.stopping.saw(self.trainer.step, self._judge(numbers))
         # Without rows the final evaluation, which then follows, has the same names.
-        if self.watch.by_rows or not self.stopping.enough(self.cfg.patience):
+        last = self.stopping.enough(self.cfg.patience)
+        if self.watch.by_rows or not last:
             self._write(numbers)
+        if not last:
+            with self.trainer.ema.applied():
+                self.views.look(self.board, self.trainer.step)
 
     def _look(self) -> Results:
         with self.trainer.ema.applied():
@@ -204,7 +210,7 @@ class Session:
         with trainer.ema.applied():
             measured = measure(self.parts, self.protocol)
             results = measured.results | self._cost() | {"cost/eval_seconds": time.monotonic() - began}
-            figures = {} if measured.samples is None else self._figures(measured.samples, results)
+            figures = self._figures(measured.samples, results)
         numbers = {name: number for name, number in results.items() if not isinstance(number, str)}
         if self.watch.by_rows:
             # What it was chosen by, beside what it is judged by.
@@ -249,13 +255,21 @@ class Session:
         self.trainer.ema.load_state_dict(state["ema"])
         return int(state["step"])
 
-    def _figures(self, samples: torch.Tensor, results: Results) -> dict[str, str]:
-        folder = self.path / "figures"
+    def _figures(self, samples: torch.Tensor | None, results: Results) -> dict[str, str]:
+        """The pictures at the end, in figures/ and in TensorBoard: name → where."""
+        folder, step = self.path / "figures", self.trainer.step
         folder.mkdir(exist_ok=True)
-        energy, dataset, log_z = self.parts.energy, self.parts.dataset, results.get("eval/log_z")
-        figure = plots.final_figure(energy, dataset, samples, log_z, results)
-        self.board.image("final", plots.save(figure, folder / "final.png"), self.trainer.step)
-        return {"picture": as_typed(folder / "final.png")}
+        self.views.histograms(self.board, step)
+        figures = {"energies": plots.energies_figure(self.views.energies("test"))}
+        if samples is not None:
+            energy, dataset, log_z = self.parts.energy, self.parts.dataset, results.get("eval/log_z")
+            figures["final"] = plots.final_figure(energy, dataset, samples, log_z, results)
+            if plots.is_image(dataset.shape):
+                self.views.images(self.board, step, samples)
+        for name, figure in figures.items():
+            self.board.image(name, plots.save(figure, folder / f"{name}.png"), step)
+        named = {"final": "picture", "energies": "energies"}
+        return {named[name]: as_typed(folder / f"{name}.png") for name in reversed(figures)}
 
     def _cost(self) -> Results:
         """Evaluations are per data row: a mean over the steps."""

@@ -17,7 +17,7 @@ from ebm_cli.measuring import Protocol, Results, finite, objective
 
 GLANCE = 100
 """Chains and temperatures of an annealing during training."""
-N_OBJECTIVE = 1000
+N_OBJECTIVE = 500
 """Validation rows that the objective is averaged over: few rows are taken again and again, with new noise."""
 RESULTS = ("kl", "nll", "fisher")
 """What `monitor=auto` may have meant in a results.json, the first that is there."""

@@ -19,7 +19,7 @@ LEVELS = [
     {"schema"},
     {"config"},
     {"experiment"},
-    {"stored", "conditioning", "measuring", "watching", "judging", "selftest", "picturing"},
+    {"stored", "conditioning", "measuring", "watching", "viewing", "judging", "selftest", "picturing"},
     {"explain", "session", "help"},
     {"app"},
     {"commands", "completion"},

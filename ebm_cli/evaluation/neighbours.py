@@ -71,6 +71,11 @@ def copying(samples: Tensor, held_out: Tensor, dataset: Dataset, rng: torch.Gene
     return Copying(float(of_samples.median() / of_data.median()), float(ratios.std()))
 
 
+def nearest(x: Tensor, rows: Tensor) -> Tensor:
+    """The nearest row to each point, by Euclidean distance: x [N, *shape], rows [M, *shape] → [N, *shape]."""
+    return rows[torch.cdist(x.flatten(1), rows.flatten(1)).argmin(1)]
+
+
 def epoch(dataset: Dataset, rng: torch.Generator) -> Iterator[Tensor]:
     """Every training row once, but for fewer than there are chunks [B, *shape]; run's units, as training gets them.
 

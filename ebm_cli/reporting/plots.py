@@ -17,6 +17,7 @@ from torch import Tensor
 from ebm_cli.datasets.base import Dataset
 from ebm_cli.derivatives import value_and_grad
 from ebm_cli.evaluation.divergences import reference_copy
+from ebm_cli.evaluation.neighbours import nearest
 from ebm_cli.evaluation.partition import in_chunks, placement
 from ebm_cli.reporting.jsonl import Value
 from ebm_cli.reporting.numbers import format_value
@@ -32,12 +33,14 @@ Array = np.ndarray[Any, np.dtype[Any]]
 EnergyFn = Callable[[Tensor], Tensor]
 
 ENERGY_COLOURS = "viridis"
-DATA_COLOUR, MODEL_COLOUR = "#1f4e79", "#c8553d"
+DATA_COLOUR, MODEL_COLOUR, NOISE_COLOUR = "#1f4e79", "#c8553d", "#8a8a8a"
 MESH = 240  # points along a side of a surface
 ARROWS = 22  # arrows along a side of the score field
 SHOWN = 4000  # points in a scatter plot
 LEVELS = 14  # contours of the energy
 PANEL = 2.9  # inches along a side of a panel
+COLUMNS = 8  # images across a grid
+NEIGHBOURS = 4  # rows of samples with their nearest training rows under them
 GIVEN, COMPLETIONS = 8, 8  # given images in a picture, and samples of each
 FREE_COLOUR = "#e8c7bd"  # what is to be sampled in a given image
 
@@ -66,7 +69,87 @@ def final_figure(
         return _tiled([[drawn[name] for name in names if name in drawn] for names in LAYOUT])
     if dim == 1:
         return _figure_1d(energy, data, samples, log_z, results or {}, n_rows)
-    return samples_figure(samples if samples is not None else data.held_out(n_rows), data.held_out(n_rows))
+    rows = data.held_out(n_rows)
+    if samples is None or not is_image(data.shape):
+        return samples_figure(rows if samples is None else samples, rows)
+    return samples_figure(samples, rows, nearest_training_rows(samples[: NEIGHBOURS * COLUMNS], data))
+
+
+def is_image(shape: Sequence[int]) -> bool:
+    """Whether points of this shape are pictures: [1 or 3, height, width]."""
+    return len(shape) == 3 and shape[0] in (1, 3)
+
+
+def nearest_training_rows(x: Tensor, data: Dataset) -> Tensor:
+    """The nearest of the fixed training rows (ten thousand at most) to each point: [N, *shape] → [N, *shape].
+
+    Units are the data's own; the distance is Euclidean in standardised ones, where the energy computes.
+    """
+    with torch.no_grad():
+        found: Tensor = data.standardizer.inverse(nearest(data.standardizer(x.to(data.reference)), data.reference))
+    return found
+
+
+def tiles(images: Tensor, low: float, high: float, width: int = 320) -> Array:
+    """Images in a grid, row by row, with white lines between them: RGB [H, W, 3], uint8.
+
+    Args:
+        images: [N, C, h, w], C = 1 (grey) or 3.
+        low, high: what is black and what is white.
+        width: pixels that the grid has across, about: small images are enlarged by a whole number.
+    """
+    grid = _grid(_numpy(images), low, high)
+    scale = max(1, width // grid.shape[1])
+    grid = grid.repeat(scale, axis=0).repeat(scale, axis=1)
+    shown: Array = np.broadcast_to((255 * grid).round().astype(np.uint8), (*grid.shape[:2], 3)).copy()
+    return shown
+
+
+def above(upper: Tensor, lower: Tensor) -> Tensor:
+    """Rows of a grid in turn from two sets of images [N, …] each: upper's first, under it lower's first: [2 N, …]."""
+    pairs = zip(upper.split(COLUMNS), lower.split(COLUMNS), strict=True)
+    return torch.cat([row for pair in pairs for row in pair])
+
+
+def energies_figure(energies: Mapping[str, Tensor]) -> "Figure":
+    """Histograms of the energies of several sets of rows in one picture: whether a model knows its training rows apart.
+
+    The title is the mean of the second set minus that of the first, with its standard error. The axis holds these two;
+    what of the others is outside, their labels say.
+
+    Args:
+        energies: what the rows are → f of each [N], nats; training rows first, held-out rows second.
+    """
+    numbers = {name: _numpy(f) for name, f in energies.items()}
+    values = {name: f[np.isfinite(f)] for name, f in numbers.items() if np.isfinite(f).any()}
+    figure = _figure(2.2 * PANEL, 1.2 * PANEL)
+    ax = figure.subplots()
+    _quiet(ax)
+    ax.set_xlabel("energy f, nats", fontsize=8)
+    if not values:
+        ax.set_title("no energy is finite", fontsize=9)
+        return figure
+    rows, everything = np.concatenate(list(values.values())[:2]), np.concatenate(list(values.values()))
+    bottom, top = (float(q) for q in np.quantile(rows, [0.002, 0.998]))
+    reach = max(top - bottom, 1e-6)
+    # Noise may lie so far away that the rows would be one bar: the axis goes a little in its direction.
+    low = max(float(np.quantile(everything, 0.002)), bottom - 2 * reach) - 0.05 * reach
+    high = min(float(np.quantile(everything, 0.998)), top + 2 * reach) + 0.05 * reach
+    bins = np.linspace(low, high, 41)
+    for (name, f), colour in zip(values.items(), (DATA_COLOUR, MODEL_COLOUR, NOISE_COLOUR), strict=False):
+        outside = float(np.mean((f < low) | (f > high)))
+        label = name if outside < 0.01 else f"{name} ({outside:.0%} outside)"
+        weights = np.full(len(f), 1 / (len(f) * (bins[1] - bins[0])))
+        ax.hist(f, bins=bins.tolist(), weights=weights, histtype="stepfilled", alpha=0.2, color=colour)
+        ax.hist(f, bins=bins.tolist(), weights=weights, histtype="step", color=colour, lw=1.2, label=label)
+    ax.set_xlim(low, high)
+    ax.set_yticks([])
+    ax.legend(fontsize=7, frameon=False)
+    if len(values) > 1:
+        (first, f), (second, g) = list(values.items())[:2]
+        gap, error = float(g.mean() - f.mean()), math.sqrt(f.var() / len(f) + g.var() / len(g))
+        ax.set_title(f"mean energy, {second} minus {first}: {gap:+.3g} ± {error:.2g} nats", fontsize=9)
+    return figure
 
 
 def panels(
@@ -160,16 +243,16 @@ def panels(
     return drawn | {"energy": energy_panel, "score": score_panel}
 
 
-def samples_figure(samples: Tensor, data: Tensor | None = None) -> "Figure":
+def samples_figure(samples: Tensor, data: Tensor | None = None, neighbours: Tensor | None = None) -> "Figure":
     """Samples, beside or over data rows of the same shape: histogram, scatter, image grid or pair plot by the shape.
 
     Args:
         samples: [N, *shape].
         data: [M, *shape].
+        neighbours: the nearest training row to each of the first samples [n ≤ N, *shape], for images.
     """
-    shape = tuple(samples.shape[1:])
-    if len(shape) == 3 and shape[0] in (1, 3):
-        return _image_figure(samples, data)
+    if is_image(samples.shape[1:]):
+        return _image_figure(samples, data, neighbours)
     points = _numpy(samples).reshape(len(samples), -1)
     rows = None if data is None else _numpy(data).reshape(len(data), -1)
     if points.shape[1] == 1:
@@ -409,21 +492,33 @@ def _pair_figure(points: Array, rows: Array | None, n: int = 4) -> "Figure":
     return figure
 
 
-def _image_figure(samples: Tensor, data: Tensor | None, side: int = 8) -> "Figure":
-    """Grids of side × side images [C, H, W], data left and samples right, in one range of grey."""
-    parts = [("model samples", samples)] if data is None else [("data", data), ("model samples", samples)]
+def _image_figure(samples: Tensor, data: Tensor | None, neighbours: Tensor | None) -> "Figure":
+    """Grids of images [C, H, W] in one range of grey: data, samples, samples above their nearest training rows."""
+    parts = {} if data is None else {"data": data}
+    parts["model samples"] = samples
+    if neighbours is not None:
+        parts["each above its nearest training row"] = above(samples[: len(neighbours)], neighbours.to(samples))
     reference = _numpy(samples if data is None else data)
     low, high = float(reference.min()), float(reference.max())
     figure = _figure(1.3 * PANEL * len(parts), 1.4 * PANEL)
-    for ax, (title, images) in zip(figure.subplots(1, len(parts), squeeze=False)[0], parts, strict=True):
-        shown = _numpy(images[: side * side])
-        shown = np.pad((shown - low) / max(high - low, 1e-12), ((0, 0), (0, 0), (1, 1), (1, 1)), constant_values=1.0)
-        blank = np.ones((side * side - len(shown), *shown.shape[1:]))
-        cells = np.concatenate([shown, blank]).clip(0, 1)
-        _, channels, height, width = cells.shape
-        tiled = cells.reshape(side, side, channels, height, width).transpose(0, 3, 1, 4, 2)
-        tiled = tiled.reshape(side * height, side * width, channels)
-        ax.imshow(tiled.squeeze(-1) if channels == 1 else tiled, cmap="gray", vmin=0, vmax=1, interpolation="nearest")
+    for ax, (title, images) in zip(figure.subplots(1, len(parts), squeeze=False)[0], parts.items(), strict=True):
+        grid = _grid(_numpy(images[: COLUMNS * COLUMNS]), low, high)
+        ax.imshow(
+            grid.squeeze(-1) if grid.shape[-1] == 1 else grid, cmap="gray", vmin=0, vmax=1, interpolation="nearest"
+        )
         ax.set_title(title, fontsize=9)
         ax.axis("off")
     return figure
+
+
+def _grid(images: Array, low: float, high: float) -> Array:
+    """Images [N, C, h, w] in rows: [height, width, C] in [0, 1]; places without an image are white."""
+    shown = (np.nan_to_num(images, nan=high) - low) / max(high - low, 1e-12)
+    shown = np.pad(shown, ((0, 0), (0, 0), (1, 1), (1, 1)), constant_values=1.0)
+    n_rows = -(-len(shown) // COLUMNS)
+    blank = np.ones((n_rows * COLUMNS - len(shown), *shown.shape[1:]))
+    cells = np.concatenate([shown, blank]).clip(0, 1)
+    _, channels, height, width = cells.shape
+    grid = cells.reshape(n_rows, COLUMNS, channels, height, width).transpose(0, 3, 1, 4, 2)
+    tiled: Array = grid.reshape(n_rows * height, COLUMNS * width, channels)
+    return tiled

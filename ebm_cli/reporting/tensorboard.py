@@ -7,6 +7,7 @@ import time
 from collections.abc import Mapping
 from pathlib import Path
 
+from torch import Tensor
 from torch.utils.tensorboard import SummaryWriter
 from torch.utils.tensorboard.summary import hparams as hparams_summaries
 
@@ -36,6 +37,12 @@ class TensorBoard:
     def image(self, name: str, pixels: Array, step: int) -> None:
         """A picture: RGB [height, width, 3], uint8."""
         self._writer.add_image(name, pixels, step, dataformats="HWC")
+
+    def histogram(self, name: str, values: Tensor, step: int) -> None:
+        """How numbers [N] are spread; those that are not finite are left out, and nothing is written of none."""
+        finite = values.detach().flatten()[values.detach().flatten().isfinite()].cpu()
+        if len(finite):
+            self._writer.add_histogram(name, finite, step)
 
     def text(self, name: str, text: str, step: int = 0) -> None:
         """A text, shown as it is: the run's config, for instance."""
