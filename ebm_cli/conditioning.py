@@ -19,7 +19,6 @@ from ebm_cli.errors import UserError
 from ebm_cli.experiment import Model, rng
 from ebm_cli.samplers import Conditional, EnergyFn, Kernel, posterior
 
-
 Array = np.ndarray[Any, np.dtype[Any]]
 
 

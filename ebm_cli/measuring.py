@@ -64,6 +64,7 @@ class Protocol:
         n_chains, burn_in: of the chains.
         n_temperatures: of annealed importance sampling.
         base: where annealing starts: "gaussian", or the "method"'s own proposal where it has one.
+        init: where chains start: "annealed" points, in which the modes have their masses, or wide "noise".
         batch_size: rows of the method's own short chains.
         seed: of everything that is random here.
         foreign: a data set whose rows are to be told from the data's; None for none.
@@ -76,6 +77,7 @@ class Protocol:
     burn_in: int
     n_temperatures: int
     base: str
+    init: str
     batch_size: int
     seed: int
     foreign: Dataset | None = None
@@ -102,6 +104,7 @@ def protocol_of(cfg: DictConfig, seed: int, batch_size: int, trust: Trust) -> Pr
         burn_in=keys.burn_in,
         n_temperatures=keys.n_temperatures,
         base=keys.base,
+        init=keys.init,
         batch_size=batch_size,
         seed=seed,
         foreign=build(keys.ood, "eval.ood", Dataset, trust=trust) if keys.get("ood") else None,
@@ -231,15 +234,18 @@ class Measurement:
 
     def _drawn(self) -> Drawn:
         p = self.protocol
-        try:
-            starts = resample(self.annealed, p.n_chains, self._rng("starts"))
-        except NotIntegrable as reason:
-            self.notes.append(f"chains start at noise, since annealing failed: {reason}")
-            like = self.dataset.standardizer.mean
-            starts = 2 * torch.randn(
-                p.n_chains, *self.dataset.shape, generator=self._rng("starts"), dtype=like.dtype, device=like.device
-            )
-        return draw(self.energy, p.kernel, starts, p.n_samples, p.burn_in, self._rng("chains"))
+        return draw(self.energy, p.kernel, self._starts(), p.n_samples, p.burn_in, self._rng("chains"))
+
+    def _starts(self) -> Tensor:
+        """Where the chains begin [n_chains, *shape]: annealed points resampled by their weights, or wide noise."""
+        p, like = self.protocol, self.dataset.standardizer.mean
+        if p.init == "annealed":
+            try:
+                return resample(self.annealed, p.n_chains, self._rng("starts"))
+            except NotIntegrable as reason:
+                self.notes.append(f"chains start at noise, since annealing failed: {reason}")
+        size = (p.n_chains, *self.dataset.shape)
+        return 2 * torch.randn(size, generator=self._rng("starts"), dtype=like.dtype, device=like.device)
 
     def _distances(self, drawn: Drawn) -> Results:
         """One position a chain, the last: those of different chains are independent of each other."""

@@ -39,6 +39,7 @@ class EvalKeys:
     burn_in: int
     n_temperatures: int
     base: Literal["gaussian", "method"]
+    init: Literal["annealed", "noise"]
 
     def __post_init__(self) -> None:
         _at_least(10, n_samples=self.n_samples, n_chains=self.n_chains)

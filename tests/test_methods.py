@@ -1,11 +1,13 @@
 """Objectives: each equals its closed form where there is one."""
 
+import copy
 import itertools
 import math
 from collections.abc import Callable, Iterable
 
 import pytest
 import torch
+from helpers import differences
 from torch import Tensor, nn
 
 from ebm_cli.densities import CouplingFlow, Gaussian, Uniform
@@ -213,10 +215,9 @@ def test_cd_shows_its_negatives_without_moving_on(start: str) -> None:
     x, energy = correlated()[:64, :2], mlp()
     method = cd(x, MALA(step_size=0.05), 3, start=start, buffer_size=64)
     method.prepare(x, rng())
-    before = {name: value.clone() for name, value in method.state_dict().items()}
+    before = copy.deepcopy(method.state_dict())
     shown = method.negatives(energy, x, rng(5))
-    for name, value in method.state_dict().items():
-        assert torch.equal(value, before[name])
+    assert differences(before, method.state_dict()) == []
     assert torch.equal(shown, method.negatives(energy, x, rng(5)))
     gap = method.loss(energy, x, rng(5)).metrics["energy_gap"]
     torch.testing.assert_close(gap, (energy(x).mean() - energy(shown).mean()).detach())
@@ -243,6 +244,33 @@ def test_persistent_chains_go_on_where_they_ended_and_are_never_written_dead() -
     assert torch.isfinite(method.buffer).all()
     assert float(out.metrics["dead_chains"]) == pytest.approx(1 / 64)
     assert torch.isfinite(out.loss)
+
+
+def test_steps_that_nothing_survives_are_shortened_and_grow_back() -> None:
+    """On N(0, 10⁻⁴ I) MALA with ε = 0.05 accepts nothing; 100 losses later it moves, and stays below its own ε."""
+    x, sharp, wide = 0.01 * correlated()[:64, :2], *(Quadratic((2,), precision=p).double() for p in (1e4, 1.0))
+    method = cd(x, MALA(step_size=0.05), 5)
+    first = method.loss(sharp, x, rng(0)).metrics["acceptance"]
+    for i in range(300):
+        last = method.loss(sharp, x, rng(i)).metrics
+    assert float(first) < 1e-6
+    assert 0.3 < float(last["acceptance"]) < 0.8
+    assert method.kernel.step_size < 1e-3
+    state = copy.deepcopy(method.state_dict())
+    for i in range(300):
+        method.loss(wide, x, rng(i))
+    assert method.kernel is method.sampler
+    method.load_state_dict(state)
+    assert method.kernel.step_size < 1e-3
+
+
+@pytest.mark.parametrize("kernel", [MALA(step_size=0.05), Langevin(step_size=0.05)])
+def test_steps_that_fit_stay_as_they_are(kernel: MALA | Langevin) -> None:
+    x = correlated()[:64, :2]
+    method, energy = cd(x, kernel, 5), Quadratic((2,), precision=1.0).double()
+    for i in range(50):
+        method.loss(energy, x, rng(i))
+    assert method.kernel is kernel
 
 
 def test_the_entropy_of_a_gaussian() -> None:

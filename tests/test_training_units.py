@@ -225,7 +225,8 @@ def test_status_says_whose_run_it_is_and_where_it_is(tmp_path: Path) -> None:
         directory.begin(50, "abc")
         status = json.loads((tmp_path / "status.json").read_text())
         assert set(status) == {
-            "state", "step", "steps", "started", "ended", "reason", "waited", "pid", "host", "config_hash", "versions", "git",
+            "state", "step", "steps", "started", "ended", "reason", "waited", "pid", "host", "config_hash", "versions",
+            "git",
         }  # fmt: skip
         assert (status["state"], status["step"], status["steps"], status["pid"]) == ("running", 0, 50, os.getpid())
         assert status["versions"]["torch"] == torch.__version__

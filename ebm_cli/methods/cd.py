@@ -9,6 +9,8 @@ Sources: Hinton (2002); Tieleman (2008), persistent chains; Du & Mordatch (2019)
 regularisation; Du, Li, Tenenbaum & Mordatch (2021), the divergence of the chain itself (`chain_divergence`).
 """
 
+import math
+from dataclasses import replace
 from typing import ClassVar, Literal, NamedTuple
 
 import torch
@@ -21,6 +23,11 @@ from ebm_cli.methods.chain_divergence import chain_divergence
 from ebm_cli.samplers import Info, Kernel, run
 from ebm_cli.samplers.langevin import Langevin
 from ebm_cli.samplers.mala import MALA
+
+LOOK_EVERY = 10
+"""Losses between two looks at the acceptance: a look waits for the device."""
+TOO_LOW = 0.7
+"""Acceptance, in parts of the kernel's target, below which its steps are shortened."""
 
 
 class Chains(NamedTuple):
@@ -36,9 +43,14 @@ class Chains(NamedTuple):
 class CD(Method):
     """L = mean f(x⁺) − mean f(x⁻) + l2 (mean f(x⁺)² + mean f(x⁻)²) + kl KL(chain ‖ model), x⁻ detached.
 
+    With a step that is too long for the energy an exact kernel accepts nothing: chains from data do not move, chains
+    from noise stay noise, and the energy runs away from them. So its step is shortened while it accepts less than
+    TOO_LOW of its target, by ε ← ε exp(α − TOO_LOW δ), and grows back, never above the sampler's own, while it accepts
+    more. A shorter step leaves the kernel exact.
+
     Args:
         shape: shape of one point.
-        sampler: the chain's transition.
+        sampler: the chain's transition; its step size is the largest that is taken.
         noise: where chains from noise start, and where restarted ones do.
         k: steps of a chain, ≥ 1.
         start: data, noise, or persistent.
@@ -54,6 +66,7 @@ class CD(Method):
     comparable: ClassVar[bool] = False
     buffer: Tensor
     age: Tensor
+    accepted: Tensor
 
     def __init__(
         self,
@@ -87,9 +100,26 @@ class CD(Method):
         self.restart = restart
         self.l2 = l2
         self.kl = kl
+        self.register_buffer("accepted", torch.zeros(()))
+        # What follows from it is bookkeeping of the host: reading it must not wait for the device.
+        self._step = 0
+        self._shortened = 1.0
         if start == "persistent":
             self.register_buffer("buffer", torch.zeros(buffer_size, *shape))
             self.register_buffer("age", torch.zeros(buffer_size))
+
+    def get_extra_state(self) -> dict[str, int | float]:
+        return {"step": self._step, "shortened": self._shortened}
+
+    def set_extra_state(self, state: dict[str, int | float]) -> None:
+        self._step, self._shortened = int(state["step"]), float(state["shortened"])
+
+    @property
+    def kernel(self) -> Kernel:
+        """The transition of the next chains: the sampler, with the step size that it has by now."""
+        if self._shortened == 1:
+            return self.sampler
+        return replace(self.sampler, step_size=self.sampler.step_size * self._shortened)
 
     def check(self, energy: Energy, batch_size: int) -> None:
         # Two chains must not be written back to one row.
@@ -112,7 +142,10 @@ class CD(Method):
         return self.buffer if self.start == "persistent" else None
 
     def loss(self, energy: Energy, x: Tensor, rng: torch.Generator) -> LossOutput:
+        self._adapt()
+        kernel = self.kernel
         chains = self._chains(energy, x, rng)
+        self.accepted += chains.info.accept.mean()
         if chains.rows is not None:
             self.buffer[chains.rows] = chains.end
             self.age[chains.rows] = torch.where(chains.alive, chains.length, 0)
@@ -122,6 +155,7 @@ class CD(Method):
         metrics = {
             "energy_gap": loss.detach(),
             "acceptance": chains.info.accept.mean(),
+            "step_size": torch.tensor(kernel.step_size),
             "chain_length": chains.length.mean(),
             "dead_chains": 1 - chains.alive.float().mean(),
         }
@@ -131,10 +165,20 @@ class CD(Method):
         chain = self.sampler.evaluations(self.k)
         cost = Evaluations(energy=2 + chain.energy, grad=chain.grad)
         if self.kl:
-            divergence = chain_divergence(energy, chains.end, self.sampler.step_size, self.sampler.temperature, rng)
+            divergence = chain_divergence(energy, chains.end, kernel.step_size, kernel.temperature, rng)
             loss, metrics["chain_divergence"] = loss + self.kl * divergence, divergence.detach()
             cost = cost._replace(grad=cost.grad + 1, laplacian=1)
         return LossOutput(loss, metrics, evaluations=cost)
+
+    def _adapt(self) -> None:
+        """Look at the acceptance of the last LOOK_EVERY losses; shorten the step, or let it grow back."""
+        target = self.sampler.target_accept
+        if target is not None and self._step and self._step % LOOK_EVERY == 0:
+            accepted = float(self.accepted) / LOOK_EVERY
+            if math.isfinite(accepted):
+                self._shortened = min(1.0, self._shortened * math.exp(accepted - TOO_LOW * target))
+            self.accepted.zero_()
+        self._step += 1
 
     def _chains(self, energy: Energy, x: Tensor, rng: torch.Generator) -> Chains:
         """k steps; a chain that left the finite numbers is replaced by noise."""
@@ -142,7 +186,7 @@ class CD(Method):
         training = energy.training
         # Batch statistics and dropout would make the energy another function at every step of the chain.
         energy.eval()
-        state, info = run(self.sampler, energy, begin, self.k, rng)
+        state, info = run(self.kernel, energy, begin, self.k, rng)
         energy.train(training)
         end = state.x.detach()
         alive = end.flatten(1).isfinite().all(1)
