@@ -117,7 +117,7 @@ def assemble(cfg: DictConfig, trust: Trust = None) -> Parts:
     given: dict[str, Any] = {"shape": tuple(dataset.shape), "data": dataset.reference}
     with _seeded(cfg.seed, "initialisation"):
         read = partial(_member, partial(load, trust=tuple(cfg.trust)), dataset.standardizer, "energy.checkpoints")
-        context = {"shape": given["shape"], "load_member": read}
+        context = given | {"load_member": read}
         energy = build(cfg.energy, "energy", Energy, trust=trust, **context).to(device, dtype)
         method = build(cfg.method, "method", Method, trust=trust, **given).to(device, dtype)
     if not method.players(energy)["energy"]:

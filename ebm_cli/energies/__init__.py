@@ -10,6 +10,7 @@ from ebm_cli.energies.rescaled import Rescaled
 from ebm_cli.energies.residual_mlp import Residual, ResidualMLP
 from ebm_cli.energies.resnet import ResNet
 from ebm_cli.energies.sum import Sum
+from ebm_cli.energies.tilted import Tilted
 
 __all__ = [
     "ICA",
@@ -24,4 +25,5 @@ __all__ = [
     "Residual",
     "ResidualMLP",
     "Sum",
+    "Tilted",
 ]

@@ -1,0 +1,68 @@
+"""A Gaussian that a network bends: what the data are beside their mean and covariance."""
+
+import math
+
+import torch
+from torch import Tensor, nn
+
+from ebm_cli.energies.activations import Activation
+from ebm_cli.energies.base import Energy
+from ebm_cli.energies.initialisation import check_size
+from ebm_cli.energies.mlp import MLP
+
+RIDGE = 1e-4
+"""Added to the covariance's diagonal, squared standardised units: a constant column leaves it singular."""
+
+
+class Tilted(Energy):
+    """f(x) = g(x) − log N(x; m, S): the fitted Gaussian, tilted by exp(−g).
+
+    m and S are those of the data, and stay; g is a perceptron whose last layer starts at 0, so that training starts at
+    the Gaussian, with log Z = 0, and all that it learns is what the Gaussian does not say. Few rows of many columns do
+    not determine more.
+
+    Args:
+        shape: shape of one point.
+        data: rows [N, *shape] that m and S are fitted to, standardised units. None is N(0, I), for what is loaded
+            next: m and S are in the state.
+        width: units of each hidden layer of g, ≥ 1.
+        depth: hidden layers, ≥ 1.
+        activation: of g; smooth ones are needed by sm and ssm.
+        input_scale: s > 0, how fast the first layer's features vary over standardised data at the start.
+
+    Shapes: x [B, *shape] → [B].  Raises: ValueError for a number out of its range.
+    """
+
+    mean: Tensor
+    whiten: Tensor
+    log_norm: Tensor
+
+    def __init__(
+        self,
+        shape: tuple[int, ...],
+        data: Tensor | None = None,
+        width: int = 32,
+        depth: int = 1,
+        activation: Activation = "silu",
+        input_scale: float = 1.0,
+    ) -> None:
+        super().__init__()
+        check_size(width, depth, input_scale)
+        self.shape = shape
+        self.tilt = MLP(shape, width, depth, activation, base=0.0, input_scale=input_scale)
+        last = self.tilt.network[-1]  # type: ignore[index]
+        nn.init.zeros_(last.weight)
+        nn.init.zeros_(last.bias)
+        size = math.prod(shape)
+        rows = torch.zeros(2, size) if data is None else data.detach().flatten(1).cpu().double()
+        covariance = torch.eye(size).double() if data is None else rows.T.cov(correction=0) + RIDGE * torch.eye(size)
+        factor = torch.linalg.cholesky(covariance.view(size, size))
+        whiten = torch.linalg.solve_triangular(factor, torch.eye(size, dtype=factor.dtype), upper=False)
+        log_norm = -factor.diagonal().log().sum() - 0.5 * size * math.log(2 * math.pi)
+        for name, value in {"mean": rows.mean(0), "whiten": whiten, "log_norm": log_norm}.items():
+            self.register_buffer(name, value.to(torch.get_default_dtype()))
+
+    def forward(self, x: Tensor) -> Tensor:
+        z = (x.flatten(1) - self.mean) @ self.whiten.T
+        tilt: Tensor = self.tilt(x)
+        return tilt + 0.5 * z.square().sum(1) - self.log_norm
