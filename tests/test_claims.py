@@ -16,7 +16,7 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from omegaconf import OmegaConf
 
 from ebm_cli.catalogue import conf_dir
-from ebm_cli.claims import Bound, Claim, NoiseContrastiveError, Order, PowerLaw, Verdict
+from ebm_cli.claims import Bound, Claim, Gain, NoiseContrastiveError, Order, PowerLaw, Verdict
 from ebm_cli.claims.base import groups
 from ebm_cli.claims.noise_contrastive import limit
 from ebm_cli.errors import UserError
@@ -53,6 +53,18 @@ def test_a_bound_holds_for_each_run_or_for_what_they_are_taken_together_to() -> 
     assert passed(Bound("eval/kl", at_most=0.51, take="spread"), runs) == [True]
     assert passed(Bound("eval/kl", at_least=0.1), runs) == [True]
     assert passed(Bound("eval/kl", at_least=0.11), runs) == [False]
+
+
+def test_a_gain_over_splits_has_the_error_of_splits_that_share_rows() -> None:
+    """Mean −0.3 of −0.1, −0.3, −0.5: s = 0.2, and 0.2 √(1/3 + 0.25) = 0.153."""
+    [verdict] = Gain("eval/kl", ratio=0.25).judge(runs_of("nce", -0.1, -0.3, -0.5))
+    assert verdict == Verdict(True, "eval/kl -0.3 ± 0.15, within its noise; 3 of 3 splits below 0")
+    [verdict] = Gain("eval/kl", ratio=0.25).judge(runs_of("nce", 0.4, 0.3, -0.1))
+    assert (verdict.passed, verdict.what[-23:]) == (False, "; 1 of 3 splits below 0")
+    assert passed(Gain("eval/kl", ratio=0.25), runs_of("nce", -0.1)) == [None]
+    assert passed(Gain("eval/none", ratio=0.25), runs_of("nce", -0.1, -0.2)) == [False]
+    with pytest.raises(ValueError, match=r"^ratio must be > 0"):
+        Gain("eval/kl", ratio=0.0)
 
 
 def test_a_list_makes_a_group_of_each_value_and_an_empty_group_is_not_judged() -> None:

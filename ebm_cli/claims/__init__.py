@@ -2,8 +2,9 @@
 
 from ebm_cli.claims.base import Claim, Verdict
 from ebm_cli.claims.bound import Bound
+from ebm_cli.claims.gain import Gain
 from ebm_cli.claims.noise_contrastive import NoiseContrastiveError
 from ebm_cli.claims.order import Order
 from ebm_cli.claims.power_law import PowerLaw
 
-__all__ = ["Bound", "Claim", "NoiseContrastiveError", "Order", "PowerLaw", "Verdict"]
+__all__ = ["Bound", "Claim", "Gain", "NoiseContrastiveError", "Order", "PowerLaw", "Verdict"]

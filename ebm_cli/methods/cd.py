@@ -24,10 +24,11 @@ from ebm_cli.samplers import Info, Kernel, run
 from ebm_cli.samplers.langevin import Langevin
 from ebm_cli.samplers.mala import MALA
 
-LOOK_EVERY = 10
+LOOK_EVERY = 5
 """Losses between two looks at the acceptance: a look waits for the device."""
 TOO_LOW = 0.7
 """Acceptance, in parts of the kernel's target, below which its steps are shortened."""
+HASTE = 5.0
 
 
 class Chains(NamedTuple):
@@ -45,8 +46,9 @@ class CD(Method):
 
     With a step that is too long for the energy an exact kernel accepts nothing: chains from data do not move, chains
     from noise stay noise, and the energy runs away from them. So its step is shortened while it accepts less than
-    TOO_LOW of its target, by ε ← ε exp(α − TOO_LOW δ), and grows back, never above the sampler's own, while it accepts
-    more. A shorter step leaves the kernel exact.
+    TOO_LOW of its target δ, by ε ← ε exp(c (α − TOO_LOW δ)), and grows back, never above the sampler's own, while it
+    accepts more; c = HASTE where it is shortened, since the energy does not wait, and 1 where it grows. A shorter step
+    leaves the kernel exact.
 
     Args:
         shape: shape of one point.
@@ -176,7 +178,8 @@ class CD(Method):
         if target is not None and self._step and self._step % LOOK_EVERY == 0:
             accepted = float(self.accepted) / LOOK_EVERY
             if math.isfinite(accepted):
-                self._shortened = min(1.0, self._shortened * math.exp(accepted - TOO_LOW * target))
+                excess = accepted - TOO_LOW * target
+                self._shortened = min(1.0, self._shortened * math.exp(HASTE * excess if excess < 0 else excess))
             self.accepted.zero_()
         self._step += 1
 
