@@ -26,7 +26,7 @@ from ebm_cli.samplers.mala import MALA
 
 LOOK_EVERY = 5
 """Losses between two looks at the acceptance: a look waits for the device."""
-TOO_LOW = 0.7
+TOO_LOW = 0.5
 """Acceptance, in parts of the kernel's target, below which its steps are shortened."""
 HASTE = 5.0
 
