@@ -432,6 +432,24 @@ class TestResampling:
         assert points.u_grad is None
 
 
+def test_a_model_that_is_nearly_the_base_is_not_reached_through_wide_distributions() -> None:
+    """Its log Z is nearly exact, however ill-conditioned the base; on the bent path it would not be."""
+    rows = torch.randn(200, 10, generator=rng()) * torch.logspace(-1.5, 0.5, 10)
+    base = FittedGaussian(rows)
+
+    def model(x: Tensor) -> Tensor:
+        return 0.05 * torch.sin(x[:, 0]) - base.log_prob(x) - 3.0
+
+    straight = anneal(model, base, rng=rng(1), n_chains=200, n_temperatures=100)
+    x = base.sample(200_000, rng(2))
+    truth = 3.0 + float((-0.05 * torch.sin(x[:, 0])).double().exp().mean().log())
+    assert abs(straight.log_z - truth) < 0.01
+    assert straight.log_z_se < 0.01
+    even = tuple(i / 100 for i in range(101))
+    bent = anneal(model, base, rng=rng(1), n_chains=200, along=plan(model, base, rng=rng(3), levels=even))
+    assert bent.log_z_se > 0.1
+
+
 @pytest.mark.slow
 class TestCheck:
     """The mixture of eight, from N(0, 16 I): 20 seeds, each with a pilot of its own."""

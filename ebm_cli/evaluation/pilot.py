@@ -71,6 +71,7 @@ def plan(
 
     The next level is where the conditional ESS, (Σ v)²/(n Σ v²) of the incremental weights v, is 0.8; the levels so
     found are then thinned or refined to n_temperatures, evenly in √(−log CESS). The step size follows the acceptance.
+    Where one such step leads from the base to the model, the path is the geometric one.
 
     Args:
         energy: f, [B, *shape] → [B], nats, in standardised units.
@@ -99,6 +100,9 @@ def plan(
     if levels is not None and (levels[0] != 0 or levels[-1] != 1 or any(b >= c for b, c in itertools.pairwise(levels))):
         raise ValueError("levels must increase from 0 to 1")
     path, points = start(energy, base, fade, kernel, n_chains, rng)
+    if levels is None and _next_level(path, points) == 1:
+        # The pilot would step over the wide distributions of the bent path, and the run would walk through them.
+        path.fade = math.inf
     if points.f_grad is not None:
         target = ACCEPT
     log_eps = math.log(kernel.step_size)
@@ -130,7 +134,7 @@ def plan(
         even = np.linspace(0, length[-1], n_temperatures + 1)
         log_sizes = np.interp(even, length, log_sizes).tolist()
         found = [0.0, *np.interp(even, length, found)[1:-1].tolist(), 1.0]
-    return Plan(kernel, fade, tuple(found), tuple(math.exp(s) for s in log_sizes), length[-1], path.evaluations)
+    return Plan(kernel, path.fade, tuple(found), tuple(math.exp(s) for s in log_sizes), length[-1], path.evaluations)
 
 
 def start(
