@@ -432,6 +432,34 @@ class TestResampling:
         assert points.u_grad is None
 
 
+def collinear(dim: int = 12) -> tuple[Tensor, Quadratic]:
+    """Rows of nearly collinear columns, variances of 10⁻⁴ to 10, and another Gaussian of the same axes."""
+    axes = torch.linalg.qr(torch.randn(dim, dim, generator=rng(5))).Q
+    widths = torch.logspace(-2, 0.5, dim)
+    energy = Quadratic((dim,))
+    with torch.no_grad():
+        energy.raw_precision.copy_(axes @ torch.diag(1 / (1.4 * widths).square()) @ axes.T)
+    return torch.randn(2000, dim, generator=rng(6)) * widths @ axes.T, energy
+
+
+def test_nearly_collinear_columns_do_not_hold_the_chains_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    """log Z from both sides in the base's own coordinates; the same chains in the data's do not get anywhere."""
+    rows, energy = collinear()
+    truth = energy.log_z()
+    assert truth is not None
+    base = FittedGaussian(rows, ridge=1e-6)
+    forward = anneal(energy, base, rng=rng(1), n_chains=200, n_temperatures=300)
+    back = anneal_back(energy, base, energy.sample, forward.plan, rng=rng(2), n_chains=200)
+    for side in (forward, back):
+        assert abs(side.log_z - float(truth.detach())) < 3 * side.log_z_se < 0.4
+    assert float(energy(forward.x).detach().mean()) == pytest.approx(6.0, abs=1.0), (
+        "half of a chi-square with 12 degrees of freedom"
+    )
+    monkeypatch.setattr("ebm_cli.evaluation.path.ILL_CONDITIONED", math.inf)
+    held_up = anneal(energy, base, rng=rng(1), n_chains=200, n_temperatures=300)
+    assert held_up.log_z_se > 3 * forward.log_z_se
+
+
 def test_a_model_that_is_nearly_the_base_is_not_reached_through_wide_distributions() -> None:
     """Its log Z is nearly exact, however ill-conditioned the base; on the bent path it would not be."""
     rows = torch.randn(200, 10, generator=rng()) * torch.logspace(-1.5, 0.5, 10)

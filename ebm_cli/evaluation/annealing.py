@@ -143,7 +143,7 @@ def anneal_back(
         raise ValueError(f"n_chains must be >= 10, got {len(x)} samples")
     path = Path(energy, base, along.fade)
     path.level = 1.0
-    points = evaluated(path, x.detach(), along.kernel)
+    points = evaluated(path, path.inside(x.detach()), along.kernel)
     if bool((points.f == math.inf).any()):
         raise ValueError("the energy is infinite at some of the samples: they are not the model's")
     return _run(path, points, replace(along, evaluations=0), along.levels[::-1], along.step_sizes[::-1], rng, sign=-1)
@@ -198,7 +198,7 @@ def _run(
         log_z=sign * log_mean,
         log_z_se=standard_error(ess, n),
         ess=ess,
-        x=points.x,
+        x=path.outside(points.x),
         log_weights=log_w + offset,
         acceptance=acceptance,
         evaluations=path.evaluations + along.evaluations,

@@ -9,6 +9,10 @@ h) when the modes separate, so that their shares of the chains are near their sh
 longer way through wide distributions. For two normal distributions the shortest path between them also goes through
 wider ones.
 
+A kernel has one step size for all directions. Where the columns of the data are nearly collinear, so that the widths of
+a Gaussian base differ too much for that, chains live in coordinates in which the base is N(0, I); weights do not depend
+on coordinates.
+
 Sources: Neal (2001), "Annealed importance sampling", Stat. Comput. 11, for the geometric path; Gelman & Meng (1998),
 Stat. Sci. 13(2), section 4, for paths that bend outwards.
 """
@@ -24,9 +28,13 @@ from ebm_cli.densities.gaussian import Gaussian
 from ebm_cli.derivatives import Differentiable, Jet, Pullback, value_and_grad
 from ebm_cli.samplers import EnergyFn, Kernel, State
 
+ILL_CONDITIONED = 1000.0
+"""Largest over smallest variance of a Gaussian base from which on chains live in its own coordinates. Not below: the
+covariance of separate modes says how far they are apart, and dividing by it would make each of them narrow."""
+
 
 class Points(NamedTuple):
-    """Positions [B, *D], and what makes the energy and its gradient there at any level of the path without evaluation.
+    """Positions [B, *D] in the path's coordinates, and what makes the energy and its gradient there at any level.
 
     `f` [B] and `u` = −log q [B] with their gradients [B, *D], which are None for a kernel that needs none.
     """
@@ -49,6 +57,14 @@ class Points(NamedTuple):
 
         pairs = zip(self, other, strict=True)
         return Points(*(None if p is None or o is None else choose(p, o) for p, o in pairs))  # type: ignore[arg-type]
+
+
+class Frame(NamedTuple):
+    """x = mean + factor · y: mean [D], factor [D, D] and its inverse."""
+
+    mean: Tensor
+    factor: Tensor
+    inverse: Tensor
 
 
 @final
@@ -75,6 +91,7 @@ class Path(nn.Module, Differentiable):
             raise ValueError(f"fade must be > 0, got {fade}")
         # In a tuple, which makes them no children: the rule of this module holds for energies that have none.
         self._ends = (energy, base)
+        self._frame = _frame(base)
         self.fade, self.level = fade, 0.0
         self.evaluations = 0
         self.undefined = torch.zeros((), dtype=torch.long)
@@ -84,16 +101,29 @@ class Path(nn.Module, Differentiable):
         """a(b) and b."""
         return (1 - b if self.fade == inf else (1 - b) * self.fade / (self.fade + b)), b
 
+    def inside(self, x: Tensor) -> Tensor:
+        """Standardised units → the path's coordinates, [B, *D]."""
+        frame = self._frame
+        return x if frame is None else ((x.flatten(1) - frame.mean) @ frame.inverse.T).view_as(x)
+
+    def outside(self, x: Tensor) -> Tensor:
+        """The path's coordinates → standardised units, [B, *D]."""
+        frame = self._frame
+        return x if frame is None else torch.addmm(frame.mean, x.flatten(1), frame.factor.T).view_as(x)
+
     def evaluate(self, x: Tensor, *, with_grad: bool) -> Points:
-        """f, log q and their gradients at x.  Cost: one evaluation of each."""
+        """f, log q and their gradients at x, in the path's coordinates.  Cost: one evaluation of each."""
         energy, base = self._ends
+        y = self.outside(x)
         if with_grad:
-            f, f_grad = value_and_grad(energy, x)
-            u, u_grad = _surprise(base, x)
+            f, f_grad = value_and_grad(energy, y)
+            u, u_grad = _surprise(base, y)
+            if self._frame is not None:
+                f_grad, u_grad = ((g.flatten(1) @ self._frame.factor).view_as(x) for g in (f_grad, u_grad))
             points = Points(x, f, f_grad, u, u_grad)
         else:
             with torch.no_grad():
-                points = Points(x, energy(x), None, -base.log_prob(x), None)
+                points = Points(x, energy(y), None, -base.log_prob(y), None)
         self.evaluations += len(x)
         # Where x itself has overflowed, f says nothing.
         bad = ~(points.f > -inf) & x.flatten(1).sum(1).isfinite()
@@ -136,6 +166,16 @@ class Path(nn.Module, Differentiable):
         a, c = self.exponents(self.level)
         # An infinite energy that does not count yet, or no more, is no NaN.
         return a * u if c == 0 else c * f if a == 0 else torch.add(a * u, f, alpha=c)
+
+
+def _frame(base: Density) -> Frame | None:
+    """The coordinates in which an ill-conditioned Gaussian is N(0, I); None elsewhere."""
+    if not isinstance(base, Gaussian):
+        return None
+    widths = torch.linalg.svdvals(base.factor.to("cpu", torch.float64))
+    if float((widths[0] / widths[-1]).square()) < ILL_CONDITIONED:
+        return None
+    return Frame(base.mean, base.factor, base.whiten)
 
 
 def _surprise(base: Density, x: Tensor) -> tuple[Tensor, Tensor]:

@@ -100,7 +100,7 @@ def plan(
     if levels is not None and (levels[0] != 0 or levels[-1] != 1 or any(b >= c for b, c in itertools.pairwise(levels))):
         raise ValueError("levels must increase from 0 to 1")
     path, points = start(energy, base, fade, kernel, n_chains, rng)
-    if levels is None and _next_level(path, points) == 1:
+    if levels is None and _near(path, points, 1.0):
         # The pilot would step over the wide distributions of the bent path, and the run would walk through them.
         path.fade = math.inf
     if points.f_grad is not None:
@@ -148,7 +148,7 @@ def start(
         if not base.log_prob(x.requires_grad_()).requires_grad:
             raise ValueError(f"base {type(base).__name__} has no gradient: it must be positive and smooth everywhere")
     path = Path(energy, base, fade)
-    return path, evaluated(path, x.detach(), kernel)
+    return path, evaluated(path, path.inside(x.detach()), kernel)
 
 
 def evaluated(path: Path, x: Tensor, kernel: Kernel) -> Points:
@@ -156,27 +156,36 @@ def evaluated(path: Path, x: Tensor, kernel: Kernel) -> Points:
     points = path.evaluate(x, with_grad=kernel.evaluations(1).grad > 0)
     bad = ~(points.f > -math.inf)
     if bad.any():
-        where = [round(v, 3) for v in x[bad][0].flatten()[:4].tolist()]
+        where = [round(v, 3) for v in path.outside(x)[bad][0].flatten()[:4].tolist()]
         raise NotIntegrable(f"the energy is {points.f[bad][0].item()} at u = {where}{'…' if x[0].numel() > 4 else ''}")
     if bool((points.f == math.inf).all()):
         raise NotIntegrable(f"the energy is infinite at all of {len(x)} points that the chains would start at")
     return points
 
 
-def _next_level(path: Path, points: Points) -> float:
-    """The largest level at which the conditional ESS is still CESS of the chains that have any weight."""
+def _near(path: Path, points: Points, b: float) -> bool:
+    """Whether one step from the present level to b leaves CESS of the chains that have any weight."""
     alive = points.take((points.f < math.inf).nonzero().squeeze(1))
+    return effective(-path.energy_change(alive, b)) >= CESS * len(alive.x)
 
-    def enough(b: float) -> bool:
-        return effective(-path.energy_change(alive, b)) >= CESS * len(alive.x)
 
-    if enough(1.0):
-        return 1.0
+def _next_level(path: Path, points: Points) -> float:
+    """The largest level up to which every one is near.
+
+    From below: a path that is bent may come back to where it was, and what lies between must not be stepped over.
+    """
     # In logarithms: the first step may have to be very small.
-    low, high = math.log(1e-12), math.log(1 - path.level)
-    for _ in range(40):
+    low, end = math.log(1e-12), math.log(1 - path.level)
+    high = low
+    while high < end and _near(path, points, path.level + math.exp(high)):
+        low, high = high, high + math.log(2)
+    if high >= end:
+        if _near(path, points, 1.0):
+            return 1.0
+        high = end
+    for _ in range(20):
         middle = (low + high) / 2
-        low, high = (middle, high) if enough(path.level + math.exp(middle)) else (low, middle)
+        low, high = (middle, high) if _near(path, points, path.level + math.exp(middle)) else (low, middle)
     return path.level + math.exp(low)
 
 
