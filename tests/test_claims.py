@@ -61,6 +61,9 @@ def test_a_gain_over_splits_has_the_error_of_splits_that_share_rows() -> None:
     assert verdict == Verdict(True, "eval/kl -0.3 ± 0.15, within its noise; 3 of 3 splits below 0")
     [verdict] = Gain("eval/kl", ratio=0.25).judge(runs_of("nce", 0.4, 0.3, -0.1))
     assert (verdict.passed, verdict.what[-23:]) == (False, "; 1 of 3 splits below 0")
+    unsure = [record({"eval/kl": kl, "eval/log_z_se": 0.5}) for kl in (0.4, 0.3, -0.1)]
+    [verdict] = Gain("eval/kl", ratio=0.25).judge(unsure)
+    assert verdict.what.endswith("splits below 0; log Z is not sure (± 0.5 at most)")
     assert passed(Gain("eval/kl", ratio=0.25), runs_of("nce", -0.1)) == [None]
     assert passed(Gain("eval/none", ratio=0.25), runs_of("nce", -0.1, -0.2)) == [False]
     with pytest.raises(ValueError, match=r"^ratio must be > 0"):

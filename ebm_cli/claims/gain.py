@@ -53,4 +53,18 @@ class Gain(Claim):
         mean, error = fmean(values), stdev(values) * sqrt(1 / len(values) + self.ratio)
         beyond = "" if abs(mean) > 2 * error else ", within its noise"
         split = f"{sum(value < 0 for value in values)} of {len(values)} splits below 0"
-        return Verdict(mean < 0, f"{about} {mean:.3g} ± {error:.2g}{beyond}; {split}")
+        why = "" if mean < 0 else _why_not(group.runs, mean)
+        return Verdict(mean < 0, f"{about} {mean:.3g} ± {error:.2g}{beyond}; {split}{why}")
+
+
+def _why_not(runs: Sequence[Record], mean: float) -> str:
+    """What the runs say of a mean that is not below 0: whether log Z is sure enough, and whether training stopped early."""
+    errors = [value for run in runs if isinstance(value := run.results.get("eval/log_z_se"), float)]
+    said = []
+    if errors:
+        largest = max(errors)
+        said.append(f"log Z is {'sure' if largest < mean else 'not sure'} (± {largest:.2g} at most)")
+    early = sum(run.step is not None and run.steps is not None and run.step < run.steps for run in runs)
+    if early:
+        said.append(f"{early} of {len(runs)} runs stopped early, on validation rows that got worse")
+    return "".join(f"; {words}" for words in said)

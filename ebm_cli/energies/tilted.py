@@ -50,9 +50,9 @@ class Tilted(Energy):
         check_size(width, depth, input_scale)
         self.shape = shape
         self.tilt = MLP(shape, width, depth, activation, base=0.0, input_scale=input_scale)
-        last = self.tilt.network[-1]  # type: ignore[index]
-        nn.init.zeros_(last.weight)
-        nn.init.zeros_(last.bias)
+        *_, last = self.tilt.network.children()
+        for parameter in last.parameters():
+            nn.init.zeros_(parameter)
         size = math.prod(shape)
         rows = torch.zeros(2, size) if data is None else data.detach().flatten(1).cpu().double()
         covariance = torch.eye(size).double() if data is None else rows.T.cov(correction=0) + RIDGE * torch.eye(size)
