@@ -58,7 +58,7 @@ class Gain(Claim):
 
 
 def _why_not(runs: Sequence[Record], mean: float) -> str:
-    """What the runs say of a mean that is not below 0: whether log Z is sure enough, and whether training stopped early."""
+    """What runs say of a mean that is not below 0: whether log Z is sure enough, and how many stopped early."""
     errors = [value for run in runs if isinstance(value := run.results.get("eval/log_z_se"), float)]
     said = []
     if errors:
