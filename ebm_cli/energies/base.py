@@ -5,6 +5,7 @@ grows slower than log‖x‖ in one direction has none), so network energies add
 """
 
 from abc import ABC, abstractmethod
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -17,9 +18,13 @@ class Energy(nn.Module, ABC):
 
     Attributes:
         shape: shape of one point, without the batch.
+        native: what advances its chains in native code, consulted by `samplers.base` alone; None is the torch path.
+        compiled: what differentiates it in compiled form, consulted by `derivatives` alone; None is the eager path.
     """
 
     shape: tuple[int, ...]
+    native: Any = None
+    compiled: Any = None
 
     @abstractmethod
     def forward(self, x: Tensor) -> Tensor:
