@@ -14,7 +14,7 @@ LEVELS = [
     {"errors", "catalogue", "records", "memory"},
     {"derivatives", "energies", "densities"},
     {"samplers", "datasets"},
-    {"methods", "evaluation", "claims"},
+    {"methods", "evaluation", "claims", "native"},
     {"training", "reporting"},
     {"schema"},
     {"config"},

@@ -119,6 +119,10 @@ def run(
     Returns:
         The last state, and `Info` averaged over the steps (NaN over none).
     """
+    native = getattr(energy, "native", None)
+    done: tuple[State, Info] | None = None if native is None else native.run(kernel, energy, x, n_steps, rng, schedule)
+    if done is not None:
+        return done
     state = kernel.init(energy, x.detach(), rng)
     total = _no_info(x)
     for i in range(n_steps):
@@ -158,6 +162,12 @@ def trace(
         raise ValueError(f"thin must be >= 1, got {thin}")
     if n_steps % thin:
         raise ValueError(f"n_steps must be a multiple of thin = {thin}, got {n_steps}")
+    native = getattr(energy, "native", None)
+    done: tuple[Tensor, Info] | None = (
+        None if native is None else native.trace(kernel, energy, x, n_steps, thin, rng, progress)
+    )
+    if done is not None:
+        return done
     state = kernel.init(energy, x.detach(), rng)
     total = _no_info(x)
     draws = x.new_empty(n_steps // thin, *x.shape)

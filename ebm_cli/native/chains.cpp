@@ -1,0 +1,430 @@
+// Markov chains on the energy of a perceptron, f(x) = w·h_L + b + ½ κ‖x‖², h_l = σ(W_l h_{l−1} + b_l), in float32.
+//
+// Chains do not know of one another. So a block of them, small enough for its activations to stay in cache, goes through
+// all steps before the next block begins, and threads take blocks. Inside a block the chains lie along the lanes of the
+// vector registers: activations are [units][chains], a matrix product is a sum of (one weight) × (a vector of chains),
+// and a tile of UNITS × vectors sums stays in registers while the weights stream by. The sum over a chain's units runs in
+// one fixed order, whatever the block and whoever computes it: results are bit-equal for any number of threads.
+//
+// Nothing here draws: the noise is the caller's. No header of torch or Python: this file compiles in a second.
+
+#include <algorithm>
+#include <cmath>
+#include <cstdint>
+#include <cstring>
+#include <utility>
+#include <vector>
+
+namespace {
+
+#if defined(__AVX512F__)
+constexpr int LANES = 16;
+#elif defined(__AVX__)
+constexpr int LANES = 8;
+#else
+constexpr int LANES = 4;
+#endif
+constexpr int UNITS = 8;    // outputs of a tile: with two vectors of chains, 16 sums and their operands fit 32 registers
+constexpr int VECTORS = 2;  // vectors of chains in a block
+
+typedef float Vec __attribute__((vector_size(LANES * sizeof(float))));
+typedef int32_t Ints __attribute__((vector_size(LANES * sizeof(int32_t))));
+
+enum Kind { LANGEVIN, MALA, HMC };
+enum Activation { SILU, SOFTPLUS, TANH, GELU };
+
+inline Vec fill(float a) { return a - Vec{}; }
+// A comparison with NaN is false: bounds let it through.
+inline Vec at_most(Vec a, float bound) { return a > bound ? fill(bound) : a; }
+inline Vec at_least(Vec a, float bound) { return a < bound ? fill(bound) : a; }
+inline Vec absolute(Vec a) { return a < 0.0f ? -a : a; }
+
+// --- elementary functions: minimax polynomials, relative error below 2e-7 --------------------------------------------
+
+// exp(a), a clamped to ±87: a = n log 2 + r, |r| ≤ ½ log 2, and n goes into the exponent's bits.
+inline Vec exponential(Vec a) {
+    const float round = 12582912.0f;  // 1.5 · 2²³: adding it leaves the nearest integer in the low bits
+    a = at_most(at_least(a, -87.0f), 87.0f);
+    const Vec shifted = a * 1.44269504f + round;
+    const Vec n = shifted - round;
+    const Vec r = (a - n * 0.693359375f) + n * 2.12194440e-4f;
+    Vec p = r * 1.38145964e-3f + 8.36871709e-3f;
+    p = p * r + 4.16683881e-2f;
+    p = p * r + 1.66665206e-1f;
+    p = p * r + 4.99999934e-1f;
+    p = p * (r * r) + r + 1.0f;
+    return p * (Vec)(((Ints)shifted << 23) + 0x3f800000);
+}
+
+// σ(a) and σ'(a).
+template <Activation A>
+inline void activate(Vec a, Vec& value, Vec& slope) {
+    if constexpr (A == SILU) {
+        const Vec s = 1.0f / (1.0f + exponential(-a));
+        value = a * s;
+        slope = s + value * (1.0f - s);
+    } else if constexpr (A == SOFTPLUS) {
+        // log(1 + e) = 2 artanh t, t = e/(2 + e) ≤ 1/3, with e = exp(−|a|): nothing overflows.
+        const Vec e = exponential(-absolute(a)), inverse = 1.0f / ((1.0f + e) * (2.0f + e));
+        const Vec s = (2.0f + e) * inverse, t = e * (1.0f + e) * inverse, z = t * t;
+        Vec p = z * 1.40891630e-1f + 1.39803024e-1f;
+        p = p * z + 2.00124551e-1f;
+        p = p * z + 3.33331573e-1f;
+        p = p * z + 1.0f;
+        value = 2.0f * t * p + at_least(a, 0.0f);
+        slope = a > 0.0f ? s : e * s;
+    } else if constexpr (A == TANH) {
+        const Vec z = a * a;
+        Vec p = z * -5.65998481e-3f + 2.05909842e-2f;
+        p = p * z - 5.37210666e-2f;
+        p = p * z + 1.33311275e-1f;
+        p = p * z - 3.33332605e-1f;
+        const Vec near = p * z * a + a, far = 1.0f - 2.0f / (1.0f + exponential(2.0f * absolute(a)));
+        value = absolute(a) < 0.625f ? near : a < 0.0f ? -far : far;
+        slope = 1.0f - value * value;
+    } else {
+        // a Φ(a): 1 − Φ(|a|) = φ(a) q(t)·√(2π), t = 1/(1 + |a|/4), the form of Abramowitz & Stegun 26.2.17.
+        const Vec gauss = exponential(-0.5f * a * a), t = 1.0f / (1.0f + 0.25f * absolute(a));
+        Vec q = t * -9.45106710e-2f + 3.55865497e-1f;
+        q = q * t - 2.96201128e-1f;
+        q = q * t + 3.13468585e-1f;
+        q = q * t + 4.08361411e-3f;
+        q = q * t + 1.19852531e-1f;
+        q = q * t + 9.73246881e-2f;
+        q = q * t + 1.16878589e-4f;
+        const Vec tail = q * gauss, cdf = a < 0.0f ? tail : 1.0f - tail;
+        value = a * cdf;
+        slope = cdf + a * gauss * 0.398942280f;
+    }
+}
+
+// --- matrix products over a block of chains --------------------------------------------------------------------------
+
+// A matrix [rows][columns] as panels of UNITS columns and, of what is left, of 4, 2 and 1: each [rows][its columns], as
+// a tile reads them.
+struct Panels {
+    const float* data;
+    int rows, columns;
+};
+
+inline int panel_size(int left) { return left >= UNITS ? UNITS : left >= 4 ? 4 : left >= 2 ? 2 : 1; }
+
+int64_t pack(const float* weight, int rows, int columns, int row_stride, int column_stride, float* out) {
+    for (int first = 0, size; first < columns; first += size) {
+        size = panel_size(columns - first);
+        for (int i = 0; i < rows; ++i)
+            for (int j = first; j < first + size; ++j)
+                *out++ = weight[int64_t(i) * row_stride + int64_t(j) * column_stride];
+    }
+    return int64_t(rows) * columns;
+}
+
+// For J columns of a panel: Σ_i panel[i][j] in[i], handed to done(j, vector, sum).
+template <int J, int V, class Done>
+inline void tile(const float* panel, int rows, const Vec* in, Done done) {
+    Vec sum[J][V] = {};
+    for (int i = 0; i < rows; ++i)
+#pragma GCC unroll 8
+        for (int j = 0; j < J; ++j)
+#pragma GCC unroll 4
+            for (int v = 0; v < V; ++v) sum[j][v] += panel[i * J + j] * in[i * V + v];
+    // Through memory, so that what follows is compiled once and not J times.
+    Vec sums[J * V];
+#pragma GCC unroll 8
+    for (int j = 0; j < J; ++j)
+#pragma GCC unroll 4
+        for (int v = 0; v < V; ++v) sums[j * V + v] = sum[j][v];
+#pragma GCC unroll 1
+    for (int k = 0; k < J * V; ++k) done(k / V, k % V, sums[k]);
+}
+
+// out[j] = Σ_i m[i][j] in[i] for every column j, handed to done(j, vector, sum).
+template <int V, class Done>
+inline void product(const Panels& m, const Vec* in, Done done) {
+    for (int first = 0, size; first < m.columns; first += size) {
+        size = panel_size(m.columns - first);
+        const float* panel = m.data + int64_t(first) * m.rows;
+        const auto here = [&](int j, int v, Vec sum) { done(first + j, v, sum); };
+        switch (size) {
+            case UNITS: tile<UNITS, V>(panel, m.rows, in, here); break;
+            case 4: tile<4, V>(panel, m.rows, in, here); break;
+            case 2: tile<2, V>(panel, m.rows, in, here); break;
+            default: tile<1, V>(panel, m.rows, in, here);
+        }
+    }
+}
+
+// --- the energy ------------------------------------------------------------------------------------------------------
+
+struct Layer {
+    Panels forward, backward;  // Wᵀ and W
+    const float* bias;
+};
+
+struct Network {
+    std::vector<Layer> hidden;
+    Activation activation;
+    const float* out;  // w
+    float out_bias, base;
+    int dim, width;  // D, and the widest hidden layer
+};
+
+// Memory of a block: vectors of chains, [units][V].
+template <int V>
+struct Scratch {
+    std::vector<Vec> memory;
+    Vec *values[2], *slopes, *x, *grad, *new_x, *new_grad, *noise, *velocity;
+    Vec energy[V], new_energy[V], accept[V], uniform[V];
+
+    explicit Scratch(const Network& net) {
+        const size_t units = size_t(net.width) * V, point = size_t(net.dim) * V;
+        memory.assign(units * (2 + net.hidden.size()) + 6 * point, Vec{});
+        Vec* next = memory.data();
+        const auto take = [&](size_t n) { return std::exchange(next, next + n); };
+        for (Vec*& value : values) value = take(units);
+        slopes = take(units * net.hidden.size());
+        for (Vec** point_memory : {&x, &grad, &new_x, &new_grad, &noise, &velocity}) *point_memory = take(point);
+    }
+};
+
+// σ(W in + b) and σ'(W in + b).
+template <Activation A, int V>
+void hidden(const Layer& layer, const Vec* in, Vec* value, Vec* slope) {
+    const float* bias = layer.bias;
+    product<V>(layer.forward, in, [=](int j, int v, Vec sum) {
+        activate<A>(sum + bias[j], value[j * V + v], slope[j * V + v]);
+    });
+}
+
+template <int V>
+void hidden(Activation activation, const Layer& layer, const Vec* in, Vec* value, Vec* slope) {
+    switch (activation) {
+        case SILU: return hidden<SILU, V>(layer, in, value, slope);
+        case SOFTPLUS: return hidden<SOFTPLUS, V>(layer, in, value, slope);
+        case TANH: return hidden<TANH, V>(layer, in, value, slope);
+        case GELU: return hidden<GELU, V>(layer, in, value, slope);
+    }
+}
+
+// f(x) and ∇f(x) of a block.
+template <int V>
+void evaluate(const Network& net, Scratch<V>& s, const Vec* x, Vec* energy, Vec* grad) {
+    const size_t units = size_t(net.width) * V;
+    const Vec* in = x;
+    Vec* slope = s.slopes;
+    for (size_t l = 0; l < net.hidden.size(); ++l, slope += units) {
+        Vec* out = s.values[l % 2];
+        hidden<V>(net.activation, net.hidden[l], in, out, slope);
+        in = out;
+    }
+    slope -= units;
+    for (int v = 0; v < V; ++v) energy[v] = fill(net.out_bias);
+    const int last = net.hidden.back().forward.columns;
+    for (int j = 0; j < last; ++j)
+        for (int v = 0; v < V; ++v) {
+            energy[v] += net.out[j] * in[j * V + v];
+            slope[j * V + v] *= net.out[j];
+        }
+    for (size_t l = net.hidden.size() - 1; l > 0; --l, slope -= units) {
+        Vec* below = slope - units;
+        product<V>(net.hidden[l].backward, slope, [=](int j, int v, Vec sum) { below[j * V + v] *= sum; });
+    }
+    const float base = net.base;
+    product<V>(net.hidden[0].backward, slope, [=](int d, int v, Vec sum) {
+        grad[d * V + v] = sum + base * x[d * V + v];
+        energy[v] += 0.5f * base * x[d * V + v] * x[d * V + v];
+    });
+}
+
+// --- the chains ------------------------------------------------------------------------------------------------------
+
+// What a step is made with; a schedule gives every step its own.
+struct Step {
+    double step_size, temperature, noise_scale, clamp_grad, clamp_sample;
+    int64_t n_leapfrog;
+};
+
+// Rows of chains [count][dim] → [dim][V lanes], and back.
+template <int V>
+void load(const float* rows, int64_t count, int dim, Vec* out) {
+    float* to = reinterpret_cast<float*>(out);
+    for (int64_t c = 0; c < count; ++c)
+        for (int d = 0; d < dim; ++d) to[d * V * LANES + c] = rows[c * dim + d];
+}
+
+template <int V>
+void store(const Vec* in, int64_t count, int dim, float* rows) {
+    const float* from = reinterpret_cast<const float*>(in);
+    for (int64_t c = 0; c < count; ++c)
+        for (int d = 0; d < dim; ++d) rows[c * dim + d] = from[d * V * LANES + c];
+}
+
+// The Metropolis–Hastings decision; a proposal whose energy or gradient is not finite has probability 0.
+template <int V>
+void accept_reject(Scratch<V>& s, int dim, const Vec* log_ratio) {
+    Vec total[V];
+    for (int v = 0; v < V; ++v) total[v] = s.new_energy[v];
+    for (int d = 0; d < dim; ++d)
+        for (int v = 0; v < V; ++v) total[v] += s.new_grad[d * V + v];
+    for (int v = 0; v < V; ++v) {
+        const Vec ratio = at_most(log_ratio[v], 0.0f), zero{};
+        Vec accept = ratio > -87.0f ? exponential(ratio) : zero;  // false for NaN, too
+        accept = total[v] - total[v] == 0.0f ? accept : zero;
+        s.accept[v] += accept;
+        const Ints moves = s.uniform[v] < accept;
+        s.energy[v] = moves ? s.new_energy[v] : s.energy[v];
+        for (int i = v; i < dim * V; i += V) {
+            s.x[i] = moves ? s.new_x[i] : s.x[i];
+            s.grad[i] = moves ? s.new_grad[i] : s.grad[i];
+        }
+    }
+}
+
+template <int V>
+void langevin(const Network& net, Scratch<V>& s, const Step& step) {
+    const float eps = step.step_size, noise = std::sqrt(2 * step.step_size * step.temperature) * step.noise_scale;
+    const float bound = step.clamp_grad, limit = step.clamp_sample;
+    evaluate<V>(net, s, s.x, s.energy, s.grad);
+    for (int i = 0; i < net.dim * V; ++i) {
+        const Vec grad = at_most(at_least(s.grad[i], -bound), bound);
+        s.x[i] = at_most(at_least(s.x[i] - eps * grad + noise * s.noise[i], -limit), limit);
+    }
+}
+
+template <int V>
+void mala(const Network& net, Scratch<V>& s, const Step& step) {
+    const double t = step.temperature;
+    const float eps = step.step_size, noise = std::sqrt(2 * step.step_size * t), inverse = 1 / t;
+    const float along = std::sqrt(step.step_size / (2 * t)), square = step.step_size / (4 * t);
+    for (int i = 0; i < net.dim * V; ++i) s.new_x[i] = s.x[i] - eps * s.grad[i] + noise * s.noise[i];
+    evaluate<V>(net, s, s.new_x, s.new_energy, s.new_grad);
+    Vec log_ratio[V] = {};
+    for (int d = 0; d < net.dim; ++d)
+        for (int v = 0, i = d * V; v < V; ++v, ++i) {
+            const Vec sum = s.grad[i] + s.new_grad[i];
+            log_ratio[v] += sum * (along * s.noise[i] - square * sum);
+        }
+    for (int v = 0; v < V; ++v) log_ratio[v] += (s.energy[v] - s.new_energy[v]) * inverse;
+    accept_reject<V>(s, net.dim, log_ratio);
+}
+
+template <int V>
+void hmc(const Network& net, Scratch<V>& s, const Step& step) {
+    const float eps = step.step_size, half = 0.5 * step.step_size, heat = std::sqrt(step.temperature);
+    const float inverse = 1 / step.temperature;
+    const int n = net.dim * V;
+    for (int i = 0; i < n; ++i) {
+        s.noise[i] *= heat;
+        s.velocity[i] = s.noise[i];
+        s.new_x[i] = s.x[i];
+        s.new_grad[i] = s.grad[i];
+    }
+    for (int64_t k = 0; k < step.n_leapfrog; ++k) {
+        for (int i = 0; i < n; ++i) {
+            s.velocity[i] -= half * s.new_grad[i];
+            s.new_x[i] += eps * s.velocity[i];
+        }
+        evaluate<V>(net, s, s.new_x, s.new_energy, s.new_grad);
+        for (int i = 0; i < n; ++i) s.velocity[i] -= half * s.new_grad[i];
+    }
+    Vec log_ratio[V] = {};
+    for (int d = 0; d < net.dim; ++d)
+        for (int v = 0, i = d * V; v < V; ++v, ++i)
+            log_ratio[v] += (s.noise[i] - s.velocity[i]) * (s.noise[i] + s.velocity[i]);
+    for (int v = 0; v < V; ++v)
+        log_ratio[v] = (s.energy[v] - s.new_energy[v] + 0.5f * log_ratio[v]) * inverse;
+    accept_reject<V>(s, net.dim, log_ratio);
+}
+
+struct Run {
+    Kind kind;
+    int64_t n_chains, n_steps, thin, start;
+    const Step* steps;
+    const float *noise, *uniform;            // [n_steps][n_chains][D], [n_steps][n_chains]
+    float *x, *energy, *grad, *accept, *kept;  // [n_chains][D], [n_chains], [n_chains][D], [n_chains], [·][n_chains][D]
+};
+
+// All steps of the chains first … first + count − 1.
+template <int V>
+void advance(const Network& net, const Run& run, int64_t first, int64_t count, Scratch<V>& s) {
+    const int dim = net.dim;
+    const int64_t at = first * dim, all = run.n_chains * dim;
+    load<V>(run.x + at, count, dim, s.x);
+    for (int v = 0; v < V; ++v) s.accept[v] = fill(0.0f);
+    if (run.kind != LANGEVIN) {
+        if (run.start == 0) {
+            evaluate<V>(net, s, s.x, s.energy, s.grad);
+        } else {
+            load<V>(run.energy + first, count, 1, s.energy);
+            load<V>(run.grad + at, count, dim, s.grad);
+        }
+    }
+    float* kept = run.kept == nullptr ? nullptr : run.kept + at;
+    for (int64_t i = 0; i < run.n_steps; ++i) {
+        load<V>(run.noise + i * all + at, count, dim, s.noise);
+        if (run.kind == LANGEVIN) {
+            langevin<V>(net, s, run.steps[i]);
+        } else {
+            load<V>(run.uniform + i * run.n_chains + first, count, 1, s.uniform);
+            run.kind == MALA ? mala<V>(net, s, run.steps[i]) : hmc<V>(net, s, run.steps[i]);
+        }
+        if (kept != nullptr && (run.start + i + 1) % run.thin == 0) {
+            store<V>(s.x, count, dim, kept);
+            kept += all;
+        }
+    }
+    store<V>(s.x, count, dim, run.x + at);
+    if (run.kind == LANGEVIN) return;
+    store<V>(s.energy, count, 1, run.energy + first);
+    store<V>(s.grad, count, dim, run.grad + at);
+    float accepted[V * LANES];
+    std::memcpy(accepted, s.accept, sizeof(accepted));
+    for (int64_t c = 0; c < count; ++c) run.accept[first + c] += accepted[c];
+}
+
+template <int V>
+void in_blocks(const Network& net, const Run& run, int threads) {
+    constexpr int64_t size = V * LANES;
+    const int64_t n_blocks = (run.n_chains + size - 1) / size;
+#pragma omp parallel num_threads(threads) if (threads > 1 && n_blocks > 1)
+    {
+        Scratch<V> scratch(net);
+#pragma omp for schedule(dynamic, 1)
+        for (int64_t block = 0; block < n_blocks; ++block) {
+            const int64_t first = block * size;
+            advance<V>(net, run, first, std::min(size, run.n_chains - first), scratch);
+        }
+    }
+}
+
+}  // namespace
+
+extern "C" {
+
+// Weights as they are multiplied: for each hidden layer W [n_out][n_in] its panels of Wᵀ, then those of W.
+void ebm_pack(int64_t n_hidden, const int64_t* widths, const float* const* weights, float* out) {
+    for (int64_t l = 0; l < n_hidden; ++l) {
+        const int n_in = widths[l], n_out = widths[l + 1];
+        out += pack(weights[l], n_in, n_out, 1, n_in, out);
+        out += pack(weights[l], n_out, n_in, n_in, 1, out);
+    }
+}
+
+// n_steps transitions of n_chains chains, of which `start` steps are done; x, energy, grad and accept are updated.
+void ebm_advance(int64_t kind, int64_t activation, int64_t n_hidden, const int64_t* widths, const float* packed,
+                 const float* const* biases, const float* out, double base, int64_t n_chains, int64_t n_steps,
+                 int64_t start, int64_t thin, const void* steps, const float* noise, const float* uniform, float* x,
+                 float* energy, float* grad, float* accept, float* kept, int64_t threads) {
+    Network net{{}, Activation(activation), out, biases[n_hidden][0], float(base), int(widths[0]), 0};
+    for (int64_t l = 0; l < n_hidden; ++l) {
+        const int n_in = widths[l], n_out = widths[l + 1];
+        const float* backward = packed + int64_t(n_in) * n_out;
+        net.hidden.push_back({{packed, n_in, n_out}, {backward, n_out, n_in}, biases[l]});
+        net.width = std::max(net.width, n_out);
+        packed = backward + int64_t(n_in) * n_out;
+    }
+    const Run run{Kind(kind), n_chains, n_steps, thin, start, static_cast<const Step*>(steps),
+                  noise, uniform, x, energy, grad, accept, kept};
+    run.n_chains > LANES ? in_blocks<VECTORS>(net, run, int(threads)) : in_blocks<1>(net, run, int(threads));
+}
+}
