@@ -2,9 +2,11 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
+BENCH := .venv-bench
+BENCH_STAMP := $(BENCH)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test test-slow check format clean
+.PHONY: help install demo test test-slow check format bench clean
 
 help:  ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 12
@@ -33,6 +35,14 @@ check: install  ## format, lint, types
 format: install  ## write the format that check asks for
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
+
+bench: $(BENCH_STAMP)  ## ours against other libraries, in an environment of its own: only=sm,ula-2-64-64-1-1024 quick=1 resume=1
+	$(BENCH)/bin/python -m tests.benchmarks $(foreach key,only quick resume threads seconds,$(if $($(key)),$(key)=$($(key))))
+
+$(BENCH_STAMP): pyproject.toml constraints.txt
+	test -x $(BENCH)/bin/python || $(PYTHON) -m venv $(BENCH)
+	$(BENCH)/bin/python -m pip install --quiet --editable '.[bench]' --constraint constraints.txt
+	touch $@
 
 clean:  ## remove caches and build products; runs and .venv stay
 	rm -rf build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache

@@ -1,0 +1,150 @@
+"""The same network for every library: ours with its weights, seen by torchebm, by JAX, and as matrix products.
+
+No network here has a Gaussian base: what is compared is what all of them can do.
+"""
+
+import itertools
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torchebm.core import BaseModel
+
+from ebm_cli.energies.mlp import MLP
+
+from .harness import Agreement
+
+Weights = list[tuple[Any, Any]]
+"""(W [n_in, n_out], b [n_out]) of each layer, as JAX multiplies them."""
+
+JAX_ACTIVATIONS: dict[str, Callable[[Any], Any]] = {"softplus": jax.nn.softplus, "silu": jax.nn.silu}
+"""As JAX ships them."""
+
+
+def mlp(size: int, width: int, depth: int, activation: str, seed: int = 0) -> MLP:
+    """Our energy D-width-…-1."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        return MLP((size,), width, depth, activation, base=0.0)
+
+
+def widths(energy: MLP) -> list[int]:
+    """D, width, …, 1."""
+    linears = _linears(energy)
+    return [linears[0].in_features, *(linear.out_features for linear in linears)]
+
+
+def points(n: int, size: int, seed: int = 1) -> Tensor:
+    """Standard normal rows."""
+    return torch.randn(n, size, generator=generator(seed))
+
+
+def generator(seed: int) -> torch.Generator:
+    return torch.Generator().manual_seed(seed)
+
+
+class Torchebm(BaseModel):
+    """Our energy's own network, its weights shared, as torchebm wants a model."""
+
+    def __init__(self, energy: MLP) -> None:
+        super().__init__()
+        self.network = energy.network
+
+    def forward(self, x: Tensor) -> Tensor:
+        value: Tensor = self.network(x).squeeze(-1)
+        return value
+
+
+def plain(energy: MLP) -> Callable[[Tensor], Tensor]:
+    """The network as a function that our rules do not see."""
+    return lambda x: energy.network(x).squeeze(-1)
+
+
+def weights(energy: MLP) -> Weights:
+    """A copy for JAX."""
+    return [(jnp.asarray(layer.weight.detach().numpy().T), jnp.asarray(_bias(layer))) for layer in _linears(energy)]
+
+
+def jax_energy(activation: str) -> Callable[[Weights, Any], Any]:
+    """f(weights, x): x [D] → [] or x [B, D] → [B]."""
+    act = JAX_ACTIVATIONS[activation]
+
+    def energy(params: Weights, x: Any) -> Any:
+        for w, b in params[:-1]:
+            x = act(x @ w + b)
+        w, b = params[-1]
+        return (x @ w + b)[..., 0]
+
+    return energy
+
+
+def blocking(call: Callable[[], Any]) -> Callable[[], object]:
+    """JAX returns before it has computed; a time needs the end."""
+    return lambda: jax.block_until_ready(call())
+
+
+def torch_gradient(energy: nn.Module) -> np.ndarray:
+    """The gradients of the parameters in one vector, in the order of JAX's weights."""
+    parts = []
+    for linear in _linears(energy):
+        for parameter, transposed in ((linear.weight, True), (linear.bias, False)):
+            # The last bias moves no derivative in x, so that score matching gives it no gradient.
+            grad = torch.zeros_like(parameter) if parameter.grad is None else parameter.grad
+            parts.append((grad.T if transposed else grad).reshape(-1))
+    return torch.cat(parts).double().numpy()
+
+
+def jax_gradient(gradient: Weights) -> np.ndarray:
+    return np.concatenate([np.asarray(part, np.float64).ravel() for layer in gradient for part in layer])
+
+
+def same(what: str, a: Any, b: Any, tolerance: float) -> Agreement:
+    """‖a − b‖ / ‖b‖."""
+    a, b = np.asarray(a, np.float64), np.asarray(b, np.float64)
+    return Agreement(what, float(np.linalg.norm(a - b) / np.linalg.norm(b)), tolerance)
+
+
+# --- the floor --------------------------------------------------------------------------------------------------------
+
+Product = tuple[int, int, int]
+"""(m, k, n): a matrix [m, k] times one [k, n]."""
+
+
+def forward_products(sizes: Sequence[int], rows: int) -> list[Product]:
+    """Those of one forward pass of `rows` rows."""
+    return [(rows, n_in, n_out) for n_in, n_out in itertools.pairwise(sizes)]
+
+
+def input_products(sizes: Sequence[int], rows: int) -> list[Product]:
+    """Those that carry a cotangent from the output to the input."""
+    return [(rows, n_out, n_in) for n_in, n_out in itertools.pairwise(sizes)]
+
+
+def training_products(sizes: Sequence[int], rows: int) -> list[Product]:
+    """Forward pass, and the gradients of the weights; nothing needs the cotangent of the input."""
+    in_weights = [(n_in, rows, n_out) for n_in, n_out in itertools.pairwise(sizes)]
+    return [*forward_products(sizes, rows), *input_products(sizes[1:], rows), *in_weights]
+
+
+def floor(products: Sequence[Product]) -> Callable[[], object]:
+    """The products alone, by torch.mm into memory that is there."""
+    made = [(torch.randn(m, k), torch.randn(k, n), torch.empty(m, n)) for m, k, n in products]
+
+    def call() -> None:
+        for a, b, out in made:
+            torch.mm(a, b, out=out)
+
+    return call
+
+
+def _linears(module: nn.Module) -> list[nn.Linear]:
+    return [part for part in module.modules() if isinstance(part, nn.Linear)]
+
+
+def _bias(layer: nn.Linear) -> np.ndarray:
+    found: np.ndarray = layer.bias.detach().numpy()
+    return found

@@ -1,0 +1,64 @@
+"""What the page says beside its numbers."""
+
+HOW = """\
+`make bench` measures this page anew: every row in a process of its own, ours and the peers side by side on the same
+weights, data, batch and number of threads. Results are compared first; then, in each round, every variant runs a
+block of calls, in shuffled order. A ratio is the median over the rounds of the ratios within a round, with the 95 %
+interval of that median by order statistics. `floor` is the matrix products alone that the work cannot do without, by
+`torch.mm`. A target is met where the median reaches it, or where the low end of the interval is within 15 % of it.
+`make bench only=sm,ula-2-64-64-1-1024 quick=1` measures some of it in a hurry, `resume=1` leaves out what is measured
+in full already; `python -m tests.benchmarks list` names the rows, and [benchmarks.json](benchmarks.json) holds the
+numbers."""
+
+FAMILIES = {
+    "sm": (
+        "Exact score matching",
+        "The loss and its gradient in all parameters; MLP D-128-128-1, softplus, batch 128. No optimizer.",
+    ),
+    "ssm": (
+        "Sliced score matching",
+        "As above, with ½ (v·∇f)² − vᵀ∇²f v along random signs, which every library draws for itself.",
+    ),
+    "ula": (
+        "Langevin chains",
+        """\
+A step of all chains, SiLU networks. JAX and blackjax run the whole chain jitted. Ours and torchebm are compared after
+ten steps with the same noise, JAX with that noise given to it, blackjax by the mean energy.""",
+    ),
+    "mala": ("MALA", "A step of all chains."),
+    "hmc": ("HMC", "A trajectory of ten leapfrogs of all chains."),
+    "cd": (
+        "Contrastive divergence",
+        """\
+A whole training step: 20 Langevin steps, loss, gradient, Adam. Ours with the fused Adam of `ebm train`, torch's peers
+with `torch.optim.Adam` as they use it, JAX with its Adam in the same jitted step.""",
+    ),
+    "pcd": ("Persistent contrastive divergence", "The same with a replay buffer of 10,000 chains."),
+}
+"""Family of rows → title and text, in the order of the page."""
+
+TRIED = """\
+From trials before this suite, on two cores with AVX-512, medians of interleaved runs:
+
+- **`vmap` over a basis of `jvp(grad)`**, the textbook way to an exact trace in torch: slower than a loop of
+  `autograd.grad` in two dimensions and never ahead of the forward Laplacian. Compiled it is 1.4 to 3 times as fast as
+  torchebm, where the forward Laplacian is 3 to 74 times uncompiled; compiled with its backward pass it crashed for
+  softplus unless the compiler's reuse of buffers was off.
+- **A loop of D calls of `autograd.grad`**: ahead of torchebm in two dimensions, behind it in ten to a hundred.
+- **A Cholesky factor in place of the QR** of the first layer's weight, to reduce the rank of the Laplacian: it fails
+  where the weight is rank-deficient; QR stays exact to 3e-16.
+- **`torch.func.grad` and `vmap(grad)` for the gradient of a chain**: up to twice as slow as `autograd.grad`.
+- **Compiling one, ten or twenty steps of a chain into one graph**: as fast as the value and gradient without autograd,
+  uncompiled; a training step of contrastive divergence pays its compilation back only after 10,000 steps.
+- **oneDNN's linear layers** in place of MKL's: up to a third faster where MKL stays at AVX2, and only through a private
+  operator.
+- **One convolution on the stacked jet** of a convolutional energy: stacking copies the largest part, so that three
+  convolutions are as fast ([ADR 12](adr/0012-energies-of-images.md)).
+- **Rules in place of autograd for the first derivatives of a convolutional energy**: within the noise of autograd for
+  cd and nce; the convolutions are all of the cost.
+- **Autoregressive flows as the noise of flow contrastive estimation**: one of their two directions takes D passes. In
+  64 dimensions a step takes 17 (MAF) and 430 (NSF) times that of our couplings. Compiled couplings gain a third, after
+  26 s of compilation.
+- **`DataLoader(TensorDataset)`**: 0.65 ms a batch, where indexing with a permutation takes 0.01.
+- **Two threads for small networks**: with one busy neighbour on the machine they are twice as slow as one, so that
+  `threads=auto` is 1 for them."""

@@ -1,0 +1,216 @@
+"""docs/benchmarks.md and docs/benchmarks.png, from docs/benchmarks.json."""
+
+from collections.abc import Iterator, Sequence
+from typing import Any, NamedTuple
+
+from . import record
+from .harness import FLOOR, OURS
+from .notes import FAMILIES, HOW, TRIED
+
+LENIENCE = 0.85
+"""A target is met by the median, or by the low end of the interval within 15 % of it."""
+
+Measured = dict[str, Any]
+
+
+class Verdict(NamedTuple):
+    """A target, and what came out."""
+
+    row: Measured
+    what: str
+    needed: str
+    found: str
+    met: bool
+
+
+def render() -> None:
+    """Write the page and the picture."""
+    found = record.read()
+    page, picture = record.FILE.with_suffix(".md"), record.FILE.with_suffix(".png")
+    page.write_text(markdown(found), encoding="utf-8")
+    draw(found["rows"], picture)
+
+
+def markdown(found: dict[str, Any]) -> str:
+    """The page."""
+    rows = in_order(found["rows"])
+    verdicts = [verdict for row in rows.values() for verdict in judged(row)]
+    met = sum(verdict.met for verdict in verdicts)
+    lines = [
+        "# Benchmarks",
+        "",
+        HOW,
+        "",
+        _machine(found),
+        "",
+        "![Times faster than the base of each row](benchmarks.png)",
+        "",
+        "## Targets",
+        "",
+        f"{met} of {len(verdicts)} are met.",
+        "",
+        "| work | at least | measured | met |",
+        "|---|---|---|---|",
+        *(f"| {v.what} | {v.needed} | {v.found} | {'yes' if v.met else '**no**'} |" for v in verdicts),
+    ]
+    for family, (title, text) in FAMILIES.items():
+        own = {name: row for name, row in rows.items() if family_of(name) == family}
+        if own:
+            lines += ["", f"## {title}", "", text, "", *_family(own)]
+    lines += ["", "## What was tried and did not help", "", TRIED]
+    return "\n".join(lines) + "\n"
+
+
+def in_order(rows: dict[str, Measured]) -> dict[str, Measured]:
+    """Rows by family in the order of the page, and within one as they were first measured."""
+    families = list(FAMILIES)
+    return dict(sorted(rows.items(), key=lambda item: (families.index(family_of(item[0])), _natural(item[0]))))
+
+
+def family_of(name: str) -> str:
+    return name.partition("-")[0]
+
+
+def _natural(name: str) -> list[tuple[int, int, str]]:
+    """Numbers by their value: sm-2 before sm-10."""
+    return [(0, int(part), "") if part.isdigit() else (1, 0, part) for part in name.split("-")]
+
+
+def judged(row: Measured) -> Iterator[Verdict]:
+    """The targets of a row: ratios that are to be reached, and numbers that are not to be exceeded."""
+    for r in row["ratios"]:
+        if r["target"] is not None:
+            met = r["median"] >= r["target"] or r["low"] >= LENIENCE * r["target"]
+            what = f"{row['title']}: {r['of']}, against {r['to']}"
+            yield Verdict(row, what, f"{r['target']:g}×", _interval(r), met)
+    for fact in row["facts"]:
+        if fact["at_most"] is not None:
+            what = f"{row['title']}: {fact['what']}"
+            met = fact["number"] <= fact["at_most"]
+            yield Verdict(row, what, f"≤ {_number(fact['at_most'])} {fact['unit']}".rstrip(), _fact(fact), met)
+
+
+def _machine(found: dict[str, Any]) -> str:
+    versions = ", ".join(f"{name} {version}" for name, version in found.get("versions", {}).items())
+    rows = found["rows"].values()
+    dates = sorted({row["date"] for row in rows})
+    quick = sum(row["quick"] for row in rows)
+    threads = sorted({row["threads"] for row in rows})
+    busiest = max((row["load"] for row in rows), default=0.0)
+    words = [
+        f"Measured {' to '.join(dict.fromkeys((dates[0], dates[-1])))}" if dates else "Nothing was measured yet",
+        f"on {found.get('processor', 'an unknown processor')}, Python {found.get('python', '')}, {versions}",
+        f"with {' or '.join(map(str, threads))} thread{'s' * (threads != [1])}",
+    ]
+    shared = (
+        f" The machine was shared: its load was up to {busiest:.0f}." if busiest > max(threads, default=1) + 1 else ""
+    )
+    hasty = f" {quick} of {len(rows)} rows are from a quick run, of few rounds." if quick else ""
+    return ", ".join(words) + "." + shared + hasty
+
+
+def _family(rows: dict[str, Measured]) -> Iterator[str]:
+    timed = {name: row for name, row in rows.items() if row["seconds"]}
+    if timed:
+        yield from _times(list(timed.values()))
+    facts = [row for row in rows.values() if row["facts"]]
+    if facts:
+        yield from ["", "| | | |", "|---|---|---|"] if timed else ["| | | |", "|---|---|---|"]
+        for row in facts:
+            for fact in row["facts"]:
+                yield f"| {row['title']} | {fact['what']} | {_fact(fact)} |"
+    for row in rows.values():
+        for curve in row["curves"]:
+            yield ""
+            yield f"{row['title']}, {curve['what']}: ∝ {curve['x_name']}^{curve['slope']:.2f}"
+            yield ""
+            yield f"| {curve['x_name']} | " + " | ".join(_number(x) for x in curve["x"]) + " |"
+            yield "|---" * (1 + len(curve["x"])) + "|"
+            yield f"| {curve['y_name']} | " + " | ".join(_number(y) for y in curve["y"]) + " |"
+    notes = dict.fromkeys(note for row in rows.values() for note in row["notes"])
+    if notes:
+        yield ""
+        yield from (f"- {note}" for note in notes)
+
+
+def _times(rows: Sequence[Measured]) -> Iterator[str]:
+    """Times faster than the base, with the interval; the base's own time; how well the results agree."""
+    names = list(dict.fromkeys(name for row in rows for name in row["seconds"] if name != row["base"]))
+    names.sort(key=lambda name: (name == FLOOR, not name.startswith(OURS)))
+    base = rows[0]["base"]
+    yield f"| times faster than {base} | {base}, ms | " + " | ".join(names) + " | results agree to |"
+    yield "|---" * (3 + len(names)) + "|"
+    for row in rows:
+        to_base = {r["of"]: r for r in row["ratios"] if r["to"] == row["base"]}
+        cells = [_interval(to_base[name]) if name in to_base else "–" for name in names]
+        apart = [f"{apart:.0e}" for what, apart, _ in row["agreements"] if "standard errors" not in what]
+        agreed = max(apart, key=float) if apart else "their standard errors"
+        yield f"| {row['title']} | {_number(1e3 * row['seconds'][row['base']])} | {' | '.join(cells)} | {agreed} |"
+
+
+def _interval(ratio: dict[str, float]) -> str:
+    return f"{_number(ratio['median'])}× ({_number(ratio['low'])}–{_number(ratio['high'])})"
+
+
+def _fact(fact: dict[str, Any]) -> str:
+    spread = "" if fact["spread"] is None else f" ({_number(fact['spread'][0])}–{_number(fact['spread'][1])})"
+    return f"{_number(fact['number'])} {fact['unit']}{spread}".strip()
+
+
+def _number(value: float) -> str:
+    """Three digits, thousands apart."""
+    if abs(value) >= 1000:
+        return f"{value:,.0f}"
+    return f"{float(f'{value:.3g}'):g}"
+
+
+# --- the picture ------------------------------------------------------------------------------------------------------
+
+OURS_COLOURS = ("#1b6ca8", "#0b3c5d", "#58a4d6")
+PEER_MARKERS = "svD^P"
+
+
+def draw(rows: dict[str, Measured], file: Any) -> None:
+    """One line a row: how many times faster than the row's base each variant is, on a log axis; targets as ticks."""
+    from matplotlib.figure import Figure
+
+    shown = [row for row in in_order(rows).values() if row["seconds"] and row["base"] in row["seconds"]]
+    figure = Figure(figsize=(9, 1.6 + 0.3 * len(shown)), layout="constrained")
+    axes = figure.subplots()
+    ours = list(dict.fromkeys(r["of"] for row in shown for r in row["ratios"] if r["of"].startswith(OURS)))
+    peers = list(
+        dict.fromkeys(name for row in shown for name in row["seconds"] if name not in (*ours, FLOOR, row["base"]))
+    )
+    labelled: set[str] = set()
+
+    def once(label: str) -> str | None:
+        return None if label in labelled else labelled.add(label) or label
+
+    for y, row in enumerate(reversed(shown)):
+        for r in row["ratios"]:
+            name = r["of"]
+            if r["to"] != row["base"]:
+                continue
+            if name in ours:
+                colour = OURS_COLOURS[ours.index(name) % len(OURS_COLOURS)]
+                axes.plot([r["low"], r["high"]], [y, y], color=colour, lw=1.5)
+                axes.plot(r["median"], y, "o", color=colour, ms=6, label=once(name), zorder=3)
+                if r["target"] is not None:
+                    axes.plot(r["target"], y, "|", color=colour, ms=14, mew=1.5, label=once(f"target of {name}"))
+            elif name == FLOOR:
+                axes.plot(r["median"], y, "x", color="0.6", ms=5, label=once("matrix products alone"))
+            else:
+                marker = PEER_MARKERS[peers.index(name) % len(PEER_MARKERS)]
+                label = once(name)
+                axes.plot(r["median"], y, marker, mfc="none", mec="#b5532a", ms=5, label=label)
+    axes.axvline(1, color="0.3", lw=0.8)
+    titles = [f"{row['title']} (1 = {row['base']})" for row in reversed(shown)]
+    axes.set_yticks(range(len(shown)), titles, fontsize=7)
+    axes.set_ylim(-0.7, len(shown) - 0.3)
+    axes.set_xscale("log")
+    axes.xaxis.set_major_formatter("{x:g}×")
+    axes.set_xlabel("times faster than the row's base, median of rounds with its 95 % interval")
+    axes.grid(axis="x", color="0.9", which="both", lw=0.5)
+    axes.set_axisbelow(True)
+    figure.legend(loc="outside lower center", ncols=4, fontsize=7, frameon=False)
+    figure.savefig(file, dpi=130, metadata={"Software": None})
