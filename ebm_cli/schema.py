@@ -112,7 +112,7 @@ class SampleKeys:
     weights: Literal["ema", "raw"]
     trust: list[str]
     n_samples: int
-    n_chains: int
+    n_chains: int | None
     burn_in: int
     thin: int
     init: str

@@ -87,6 +87,16 @@ def test_samples_of_a_run(ebm: Ebm, run: Path) -> None:
     assert "40 samples by Langevin from 8 chains" in ran.out
 
 
+@pytest.mark.usefixtures("run", "_no_picture")
+def test_few_samples_take_as_many_chains(ebm: Ebm, tmp_path: Path) -> None:
+    """Without n_chains, each of a few samples has a chain of its own; more take a thousand."""
+    ran = ebm("sample", "checkpoint=run", "n_samples=30", "burn_in=1", "thin=1", "hydra.run.dir=few")
+    assert (ran.code, len(drawn(tmp_path / "few")[0])) == (0, 30)
+    assert "30 samples by Langevin from 30 chains" in ran.out
+    ran = ebm("sample", "checkpoint=run", "n_samples=2000", "burn_in=1", "thin=1", "hydra.run.dir=many")
+    assert "2,000 samples by Langevin from 1,000 chains" in ran.out
+
+
 @pytest.mark.usefixtures("_no_picture")
 def test_a_lone_file_is_all_it_takes(ebm: Ebm, run: Path, tmp_path: Path, original: Path) -> None:
     """A copied checkpoint in another folder, with the run and the data file gone, gives the same samples."""

@@ -32,14 +32,17 @@ from ebm_cli.training.rundir import write_json
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
+MANY = 1000
+"""Chains that are run side by side where a user does not say how many."""
+
 
 def check(cfg: DictConfig) -> None:
     """Refuse a checkpoint that cannot be used, and numbers that do not fit together; makes nothing."""
     model = _model(cfg)
     _target(cfg, model)
     _annealing(cfg, _kernel(cfg, model))
-    if cfg.n_samples % cfg.n_chains:
-        raise UserError(f"n_samples must be a multiple of n_chains = {cfg.n_chains}, got {cfg.n_samples}")
+    if cfg.n_samples % _n_chains(cfg):
+        raise UserError(f"n_samples must be a multiple of n_chains = {_n_chains(cfg)}, got {cfg.n_samples}")
 
 
 def sample(cfg: DictConfig) -> None:
@@ -57,7 +60,7 @@ def sample(cfg: DictConfig) -> None:
         energy = torch.cat([model.energy(part) for part in flat.split(65_536)])
         x = target.in_data_units(model, points)
     results |= {"cost/seconds": time.monotonic() - began, "cost/peak_memory_mb": peak_memory_mb(flat.device)}
-    row = {} if target.given is None else {"row": np.arange(len(flat)) % cfg.n_chains % target.n_rows}
+    row = {} if target.given is None else {"row": np.arange(len(flat)) % _n_chains(cfg) % target.n_rows}
     np.savez(path / "samples.npz", x=x.flatten(0, 1).cpu().numpy(), energy=energy.cpu().numpy(), **row)
     write_json(path / "results.json", results)
     # A composition has no data of its own.
@@ -67,7 +70,7 @@ def sample(cfg: DictConfig) -> None:
     notes = [] if bool(torch.isfinite(flat).all()) else ["some chains left the finite numbers: lower sampler.step_size"]
     alone = isinstance(cfg.checkpoint, str)
     source = f"step {model.step:,} of the run" if alone else f"{len(cfg.checkpoint)} runs together"
-    title = f"{len(flat):,} samples by {type(kernel).__name__} from {cfg.n_chains:,} chains ({source})"
+    title = f"{len(flat):,} samples by {type(kernel).__name__} from {_n_chains(cfg):,} chains ({source})"
     console.print(closing_panel(title, results, places, notes=notes, success=not notes))
 
 
@@ -75,7 +78,7 @@ def _run(cfg: DictConfig, kernel: Kernel, target: Target, console: Console) -> t
     """Burn in, then keep every thin-th position: [n_samples / n_chains, n_chains, *Z], and diagnostics."""
     x = target.starts
     generator = rng(cfg.seed, "chains", x.device)
-    n_kept = cfg.n_samples // cfg.n_chains
+    n_kept = cfg.n_samples // _n_chains(cfg)
     total = cfg.burn_in + n_kept * cfg.thin
     schedule = _annealing(cfg, kernel)
     with Progress(total, console=console) as progress:
@@ -149,6 +152,11 @@ def _model(cfg: DictConfig) -> Model:
     return model
 
 
+def _n_chains(cfg: DictConfig) -> int:
+    """Chains side by side: as asked, else MANY, or one a sample where that is fewer."""
+    return int(min(MANY, cfg.n_samples) if cfg.n_chains is None else cfg.n_chains)
+
+
 def _kernel(cfg: DictConfig, model: Model) -> Kernel:
     """The sampler that was chosen, else the run's own."""
     node = model.config.sampler if cfg.get("sampler") is None else cfg.sampler
@@ -160,7 +168,7 @@ def _kernel(cfg: DictConfig, model: Model) -> Kernel:
 
 
 def _target(cfg: DictConfig, model: Model) -> Target:
-    return target_of(model, cfg.init, cfg.mask, cfg.noise_std, cfg.n_chains, cfg.seed)
+    return target_of(model, cfg.init, cfg.mask, cfg.noise_std, _n_chains(cfg), cfg.seed)
 
 
 def _picture(target: Target, x: Tensor, data: Tensor | None) -> "Figure":
