@@ -28,6 +28,8 @@ from ebm_cli.training.trainer import Trainer
 
 SMALL = 1_000_000
 """Parameters below which `threads=auto` is 1: two threads on a small network cost more than they bring."""
+ALL_THREADS = torch.get_num_threads()
+"""What torch chooses by itself: a job of a sweep does not inherit the choice of the one before it."""
 
 
 @dataclass(frozen=True)
@@ -284,12 +286,17 @@ def _seeded(seed: int, name: str) -> Iterator[None]:
         yield
 
 
-def set_threads(threads: int | str, energy: Energy) -> int:
-    """Set the number of CPU threads; `auto` is a fixed rule on the network's size. Returns what it is now."""
+def set_threads(threads: int | str, energy: Energy | None = None) -> int:
+    """Set the number of CPU threads; `auto` is a fixed rule on the network's size. Returns what it is now.
+
+    Without an energy, for putting one together, `auto` is 1: drawing rows and fitting to them is work of milliseconds,
+    of which threads that wait for each other make tenths of a second.
+    """
     if isinstance(threads, int):
         torch.set_num_threads(threads)
-    elif sum(p.numel() for p in energy.parameters()) < SMALL:
-        torch.set_num_threads(1)
+    else:
+        small = energy is None or sum(p.numel() for p in energy.parameters()) < SMALL
+        torch.set_num_threads(1 if small else ALL_THREADS)
     return torch.get_num_threads()
 
 

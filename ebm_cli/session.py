@@ -43,6 +43,7 @@ class Session:
         self.stopping = Stopping()
         self.seconds_before = 0.0
         set_deterministic(cfg)
+        set_threads(cfg.threads)
         self.parts = assemble(cfg, self.trust)
         self.stored = stored_form(cfg) | {
             "device": self.device.type,
@@ -294,7 +295,9 @@ def stored_form(cfg: DictConfig) -> dict[str, Any]:
 
 def set_deterministic(cfg: DictConfig) -> None:
     """Refuse operations that are not reproducible, where asked to."""
-    torch.use_deterministic_algorithms(bool(cfg.deterministic))
+    if torch.are_deterministic_algorithms_enabled() != cfg.deterministic:
+        # Not for nothing: it imports the compiler, to tell it too.
+        torch.use_deterministic_algorithms(bool(cfg.deterministic))
 
 
 def _hparams(config: dict[str, Any]) -> dict[str, Any]:

@@ -26,7 +26,6 @@ from dataclasses import dataclass
 from typing import Any, final
 
 import numpy as np
-from scipy.special import expit, roots_genlaguerre
 
 from ebm_cli.claims.base import Claim, Group, Verdict, Where, check_where, groups, numbers, sentence
 from ebm_cli.records import Record
@@ -106,6 +105,8 @@ def limit(dim: int, nu: float, widen: float) -> float:
 
     Cost: a Gauss–Laguerre rule of 80 nodes.
     """
+    from scipy.special import expit, roots_genlaguerre  # a quarter of a second that no run needs to begin
+
     half_t, weight = roots_genlaguerre(NODES, 0.5 * dim - 1)
     t, weight = 2 * half_t, weight / weight.sum()
     p = expit(math.log(nu) - dim * math.log(widen) + 0.5 * t * (1 - widen**-2))

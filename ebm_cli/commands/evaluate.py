@@ -19,6 +19,7 @@ from ebm_cli.training.rundir import write_json
 
 def check(cfg: DictConfig) -> None:
     """Refuse a checkpoint that cannot be used, data that are gone, and keys that do not fit; makes nothing."""
+    set_threads(cfg.threads)
     model = _model(cfg)
     _protocol(cfg, model).check(model.parts().dataset)
 

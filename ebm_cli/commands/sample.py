@@ -38,6 +38,7 @@ MANY = 1000
 
 def check(cfg: DictConfig) -> None:
     """Refuse a checkpoint that cannot be used, and numbers that do not fit together; makes nothing."""
+    set_threads(cfg.threads)
     model = _model(cfg)
     _target(cfg, model)
     _annealing(cfg, _kernel(cfg, model))

@@ -12,7 +12,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from ebm_cli.config import trust_of
 from ebm_cli.errors import UserError
-from ebm_cli.experiment import assemble, make_trainer
+from ebm_cli.experiment import assemble, make_trainer, set_threads
 from ebm_cli.judging import build_claims, jobs_of
 from ebm_cli.judging import judge as judge_runs
 from ebm_cli.measuring import protocol_of
@@ -38,6 +38,7 @@ class AlreadyFinished(Exception):
 def check(cfg: DictConfig) -> None:
     """Refuse a config whose parts do not fit together; makes nothing."""
     set_deterministic(cfg)
+    set_threads(cfg.threads)
     build_claims(cfg.claims, trust_of(cfg))
     parts = assemble(cfg, trust_of(cfg))
     make_trainer(cfg, parts, trust_of(cfg))

@@ -26,6 +26,10 @@ class Evaluations(NamedTuple):
     grad: float = 0.0
     laplacian: float = 0.0
 
+    def plus(self, other: "Evaluations") -> "Evaluations":
+        """Those of two steps together."""
+        return Evaluations(self.energy + other.energy, self.grad + other.grad, self.laplacian + other.laplacian)
+
 
 @dataclass(frozen=True)
 class LossOutput:

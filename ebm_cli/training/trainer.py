@@ -16,6 +16,7 @@ from ebm_cli.datasets.batches import Batches
 from ebm_cli.energies import Energy
 from ebm_cli.methods import LossOutput, Method
 from ebm_cli.methods.base import Evaluations
+from ebm_cli.training.clipping import clip_
 from ebm_cli.training.ema import EMA
 from ebm_cli.training.guard import Guard
 
@@ -77,14 +78,15 @@ class Trainer:
         optimizer = self._optimizers.get(out.player)
         if optimizer is not None:
             parameters = self._players[out.player]
-            optimizer.zero_grad()
+            for parameter in parameters:
+                parameter.grad = None
             out.loss.backward(inputs=parameters)
-            self.grad_norm = nn.utils.clip_grad_norm_(parameters, self._clip)
+            self.grad_norm = clip_(parameters, self._clip)
             optimizer.step()
         for schedule in self._schedules.values():
             schedule.step()
         self.step += 1
-        self.evaluations = Evaluations(*(a + b for a, b in zip(self.evaluations, out.evaluations, strict=True)))
+        self.evaluations = self.evaluations.plus(out.evaluations)
         self.guard.observe(self.step, out.loss, self.grad_norm)
         if out.player == "energy":
             self.ema.update()
