@@ -81,21 +81,24 @@ class Session:
             return self._finish()
 
     def _train(self, signals: Signals) -> None:
-        cfg, trainer = self.cfg, self.trainer
+        cfg, trainer, steps = self.cfg, self.trainer, self.cfg.steps
+        # Read once: looking a key up in a config costs as much as a small operation on a tensor.
+        log_every, eval_every, checkpoint_every = cfg.log_every, cfg.eval_every or 0, cfg.checkpoint_every or 0
+        patience = cfg.patience
         self.began = time.monotonic()
         self.shown: dict[str, Any] = {}
         deadline = math.inf if cfg.max_seconds is None else self.began + cfg.max_seconds
-        while trainer.step < cfg.steps and signals.received is None and time.monotonic() < deadline:
-            if self.stopping.enough(cfg.patience):
+        while trainer.step < steps and signals.received is None and time.monotonic() < deadline:
+            if self.stopping.enough(patience):
                 break
             out = trainer.advance()
             step = trainer.step
-            if step % cfg.log_every == 0 or step == cfg.steps:
+            if step % log_every == 0 or step == steps:
                 self._guard()
                 self._log(out)
-            if cfg.eval_every is not None and step % cfg.eval_every == 0 and step < cfg.steps:
+            if eval_every and step % eval_every == 0 and step < steps:
                 self._evaluate()
-            if cfg.checkpoint_every is not None and step % cfg.checkpoint_every == 0 and step < cfg.steps:
+            if checkpoint_every and step % checkpoint_every == 0 and step < steps:
                 self._save()
         self.seconds = self.seconds_before + time.monotonic() - self.began
 
