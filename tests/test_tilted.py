@@ -1,9 +1,14 @@
 """A tilted Gaussian starts as the Gaussian of the data, and comes back from its state without them."""
 
+import pytest
 import torch
+from test_derivatives import assert_same_derivatives, autograd_only
+from torch import nn
 
 from ebm_cli.densities import Gaussian
+from ebm_cli.derivatives import supports
 from ebm_cli.energies import Tilted
+from ebm_cli.methods.whitening import Whitening
 
 
 def rows(n: int = 500) -> torch.Tensor:
@@ -38,3 +43,15 @@ def test_a_constant_column_has_a_ridge() -> None:
     x = rows()
     x[:, 1] = 0.0
     assert Tilted((3,), x)(x).isfinite().all()
+
+
+@pytest.mark.parametrize("whitened", [False, True])
+def test_rules_equal_autograd(whitened: bool) -> None:
+    """Of the tilted Gaussian as it is, and seen in whitened coordinates by score matching."""
+    x = rows(7).double()
+    energy = Tilted((3,), x, width=8).double()
+    for parameter in energy.parameters():
+        nn.init.normal_(parameter)
+    seen = Whitening((3,), x).double().of(energy, x)[0] if whitened else energy
+    assert supports(seen)
+    assert_same_derivatives(seen, autograd_only(seen), x, torch.randn(3, 7, 3).double())

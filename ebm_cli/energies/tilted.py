@@ -5,6 +5,7 @@ import math
 import torch
 from torch import Tensor, nn
 
+from ebm_cli.derivatives import Differentiable, Jet, Pullback, sweep
 from ebm_cli.energies.activations import Activation
 from ebm_cli.energies.base import Energy
 from ebm_cli.energies.initialisation import check_size
@@ -14,7 +15,7 @@ RIDGE = 1e-4
 """Added to the covariance's diagonal, squared standardised units: a constant column leaves it singular."""
 
 
-class Tilted(Energy):
+class Tilted(Energy, Differentiable):
     """f(x) = g(x) − log N(x; m, S): the fitted Gaussian, tilted by exp(−g).
 
     m and S are those of the data, and stay; g is a perceptron whose last layer starts at 0, so that training starts at
@@ -66,3 +67,20 @@ class Tilted(Energy):
         z = (x.flatten(1) - self.mean) @ self.whiten.T
         tilt: Tensor = self.tilt(x)
         return tilt + 0.5 * z.square().sum(1) - self.log_norm
+
+    def sweep(self, jet: Jet) -> tuple[Jet, Pullback]:
+        """Derivative rule: that of g, and beside it that of a quadratic form."""
+        x, whiten = jet.value, self.whiten
+        z = (x.flatten(1) - self.mean) @ whiten.T
+        out, through = sweep(self.tilt, jet)
+        value, first, second = out.value + 0.5 * z.square().sum(1) - self.log_norm, out.first, out.second
+        if jet.first is not None:
+            w = jet.first.flatten(2) @ whiten.T
+            bent, slope = w.square().sum(2).sum(0), (w * z).sum(2)
+            first = slope if first is None else first + slope
+            second = bent.expand_as(value) if second is None else second + bent
+
+        def pullback(g: Tensor) -> Tensor:
+            return through(g) + ((g.unsqueeze(1) * z) @ whiten).view(x.shape)
+
+        return Jet(value, first, second), pullback

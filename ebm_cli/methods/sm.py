@@ -15,18 +15,31 @@ from torch import Tensor
 from ebm_cli.derivatives import laplacian
 from ebm_cli.energies import Energy
 from ebm_cli.methods.base import Evaluations, LossOutput, Method, require_smooth
+from ebm_cli.methods.whitening import Whitening
 
 
 class SM(Method):
     """L = mean_x[ ½‖∇f(x)‖² − tr ∇²f(x) ], with the exact trace.
 
-    Cost: one Laplacian a row, by the forward Laplacian: about D + 2 forward passes, min(D, width) for a network.
+    Args:
+        whiten: in coordinates in which the data have the identity as covariance (see `whitening`).
+        shape, data: of the points, and reference rows, for `whiten`.
+
+    Cost: one Laplacian a row, by the forward Laplacian: about D + 2 forward passes, min(D, width) for a network that
+        sees the points as they are.
+    Raises: ValueError where the points cannot be whitened.
     """
+
+    def __init__(self, whiten: bool = False, shape: tuple[int, ...] = (), data: Tensor | None = None) -> None:
+        super().__init__()
+        self.whitening = Whitening(shape, data) if whiten else None
 
     def check(self, energy: Energy, batch_size: int) -> None:
         require_smooth(energy)
 
     def loss(self, energy: Energy, x: Tensor, rng: torch.Generator) -> LossOutput:
+        if self.whitening is not None:
+            energy, x = self.whitening.of(energy, x)
         grad, trace = laplacian(energy, x)
         square = grad.flatten(1).square().sum(1).mean()
         bend = trace.mean()

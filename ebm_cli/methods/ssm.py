@@ -17,6 +17,7 @@ from torch import Tensor
 from ebm_cli.derivatives import directional
 from ebm_cli.energies import Energy
 from ebm_cli.methods.base import Evaluations, LossOutput, Method, require_smooth
+from ebm_cli.methods.whitening import Whitening
 
 Projection = Literal["rademacher", "gaussian", "sphere"]
 
@@ -31,13 +32,21 @@ class SSM(Method):
             E[vvᵀ] = I).
         n_projections: directions a row, ≥ 1.
         variance_reduction: use the exact ‖∇f‖².
+        whiten: in coordinates in which the data have the identity as covariance (see `whitening`).
+        shape, data: of the points, and reference rows, for `whiten`.
 
     Cost: n_projections second directional derivatives a row, whatever D is.
     Raises: ValueError for a number out of its range.
     """
 
     def __init__(
-        self, projection: Projection = "rademacher", n_projections: int = 1, variance_reduction: bool = True
+        self,
+        projection: Projection = "rademacher",
+        n_projections: int = 1,
+        variance_reduction: bool = True,
+        whiten: bool = False,
+        shape: tuple[int, ...] = (),
+        data: Tensor | None = None,
     ) -> None:
         super().__init__()
         if n_projections < 1:
@@ -45,11 +54,14 @@ class SSM(Method):
         self.projection = projection
         self.n_projections = n_projections
         self.variance_reduction = variance_reduction
+        self.whitening = Whitening(shape, data) if whiten else None
 
     def check(self, energy: Energy, batch_size: int) -> None:
         require_smooth(energy)
 
     def loss(self, energy: Energy, x: Tensor, rng: torch.Generator) -> LossOutput:
+        if self.whitening is not None:
+            energy, x = self.whitening.of(energy, x)
         k = self.n_projections
         v = DRAW[self.projection]((k, *x.shape), x, rng)
         (slopes, curvature), grad = directional(energy, x, v, with_gradient=self.variance_reduction)
