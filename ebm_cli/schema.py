@@ -75,6 +75,7 @@ class TrainKeys:
     device: Literal["auto", "cpu", "cuda", "mps"]
     threads: int | Literal["auto"]
     dtype: Literal["float32", "float64"]
+    compile: Literal["auto", "always", "never", "native"]
     deterministic: bool
     eval: EvalKeys
 
@@ -124,6 +125,7 @@ class SampleKeys:
     device: Literal["auto", "cpu", "cuda", "mps"]
     threads: int | Literal["auto"]
     dtype: Literal["auto", "float32", "float64"]
+    compile: Literal["auto", "always", "never", "native"]
 
     def __post_init__(self) -> None:
         _at_least(0, seed=self.seed, burn_in=self.burn_in)
@@ -147,6 +149,7 @@ class EvaluateKeys:
     device: Literal["auto", "cpu", "cuda", "mps"]
     threads: int | Literal["auto"]
     dtype: Literal["auto", "float32", "float64"]
+    compile: Literal["auto", "always", "never", "native"]
     eval: EvalKeys
 
     def __post_init__(self) -> None:

@@ -12,6 +12,7 @@ from omegaconf import DictConfig, OmegaConf
 from rich.console import Console
 
 from ebm_cli import records
+from ebm_cli.compiling import Work, run_fast
 from ebm_cli.config import trust_of
 from ebm_cli.experiment import assemble, device_of, make_trainer, set_threads
 from ebm_cli.measuring import Measured, Results, measure, protocol_of
@@ -51,6 +52,9 @@ class Session:
         }
         self.trainer = make_trainer(cfg, self.parts, self.trust)
         self.protocol = protocol_of(cfg, cfg.seed, cfg.batch_size, self.trust)
+        work = Work.of_training(self.trainer, self.protocol.kernel, cfg.steps)
+        threads = int(self.stored["threads"])
+        self.stored["compile"] = run_fast(cfg.compile, self.parts.energy, work, threads, self.console.print)
         self.watch = Watch(self.parts, self.protocol, cfg.monitor)
         self.views = Views(self.parts, self.protocol.kernel, cfg.seed)
         self.resumed = state is not None

@@ -15,7 +15,7 @@ LEVELS = [
     {"derivatives", "energies", "densities"},
     {"samplers", "datasets"},
     {"methods", "evaluation", "claims", "native"},
-    {"training", "reporting"},
+    {"training", "reporting", "compiling"},
     {"schema"},
     {"config"},
     {"experiment"},

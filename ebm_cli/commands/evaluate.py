@@ -8,6 +8,7 @@ from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig
 from rich.console import Console
 
+from ebm_cli.compiling import Work, run_fast
 from ebm_cli.config import trust_of
 from ebm_cli.experiment import Model, device_of, load, set_threads
 from ebm_cli.measuring import Protocol, measure, protocol_of
@@ -29,9 +30,10 @@ def evaluate(cfg: DictConfig) -> None:
     path = Path(HydraConfig.get().runtime.output_dir)
     console, began = Console(), time.monotonic()
     model = _model(cfg)
-    set_threads(cfg.threads, model.energy)
-    parts = model.parts()
-    measured = measure(parts, _protocol(cfg, model))
+    threads = set_threads(cfg.threads, model.energy)
+    parts, protocol = model.parts(), _protocol(cfg, model)
+    run_fast(cfg.compile, parts.energy, Work(0, cfg.eval.n_chains, 0, (protocol.kernel,)), threads, console.print)
+    measured = measure(parts, protocol)
     results = measured.results
     write_json(path / "results.json", results)
     places = {"results": as_typed(path / "results.json")}

@@ -17,6 +17,7 @@ from omegaconf import DictConfig
 from rich.console import Console
 from torch import Tensor
 
+from ebm_cli.compiling import Work, run_fast
 from ebm_cli.conditioning import Target, check_step, target_of
 from ebm_cli.config import build, trust_of
 from ebm_cli.errors import UserError
@@ -51,8 +52,10 @@ def sample(cfg: DictConfig) -> None:
     path = Path(HydraConfig.get().runtime.output_dir)
     console = Console()
     model = _model(cfg)
-    set_threads(cfg.threads, model.energy)
+    threads = set_threads(cfg.threads, model.energy)
     kernel, target = _kernel(cfg, model), _target(cfg, model)
+    n_steps = cfg.burn_in + cfg.n_samples // _n_chains(cfg) * cfg.thin
+    run_fast(cfg.compile, target.energy, Work(n_steps, _n_chains(cfg), 0, (kernel,)), threads, console.print)
     began = time.monotonic()
     draws, results = _run(cfg, kernel, target, console)
     points = target.points(draws)

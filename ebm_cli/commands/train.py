@@ -25,7 +25,7 @@ from ebm_cli.watching import monitored
 
 log = logging.getLogger(__name__)
 
-NOT_THE_RUN = ("checkpoint", "trust", "resume", "device", "threads", "claims")
+NOT_THE_RUN = ("checkpoint", "trust", "resume", "device", "threads", "compile", "claims")
 """Keys that say how a command reaches a run, where it runs and what is expected of it, not what the run is."""
 
 
@@ -155,7 +155,7 @@ def _as_stored(cfg: DictConfig, state: dict[str, Any] | None) -> DictConfig:
     """What `auto` resolved to when the run began, it means when the run goes on."""
     if state is None or cfg.checkpoint is not None:
         return cfg
-    settled = {key: state["config"][key] for key in ("device", "threads") if cfg[key] == "auto"}
+    settled = {key: state["config"][key] for key in ("device", "threads", "compile") if cfg[key] == "auto"}
     return OmegaConf.merge(cfg, settled)  # type: ignore[return-value]
 
 

@@ -2,7 +2,8 @@
 
 Every sampler and every score-matching method takes its derivatives here. An energy whose layers all have a rule (see
 `rules`) is differentiated by them, which is several times faster than autograd; any other callable goes through
-autograd with the same result.
+autograd with the same result. An energy may carry its sweeps in compiled form (`energy.compiled`, see `compiled`):
+chains and losses then go through it.
 """
 
 from collections.abc import Callable
@@ -11,17 +12,22 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-from ebm_cli.derivatives.blocks import Still, in_blocks
+from ebm_cli.derivatives.blocks import Along, Still, in_blocks, one_block
+from ebm_cli.derivatives.compiled import Compiled, Outputs, Sweep
 from ebm_cli.derivatives.rules import Differentiable, Jet, Pullback, supports, sweep
 
 __all__ = [
+    "Compiled",
     "Differentiable",
     "Directional",
     "Jet",
     "Pullback",
+    "ScoreTerms",
     "directional",
+    "exact_terms",
     "gradient",
     "laplacian",
+    "sliced_terms",
     "supports",
     "sweep",
     "value_and_grad",
@@ -37,6 +43,13 @@ class Directional(NamedTuple):
     curvature: Tensor
 
 
+class ScoreTerms(NamedTuple):
+    """What score matching needs of each point: the square of the score [B], and the second derivatives [B]."""
+
+    square: Tensor
+    curvature: Tensor
+
+
 def value_and_grad(energy: EnergyFn, x: Tensor) -> tuple[Tensor, Tensor]:
     """f(x) and ∇f(x), both detached: what a chain needs.
 
@@ -44,7 +57,7 @@ def value_and_grad(energy: EnergyFn, x: Tensor) -> tuple[Tensor, Tensor]:
     """
     if isinstance(energy, nn.Module) and supports(energy):
         with torch.no_grad():
-            return _value_and_grad_by_rules(energy, x)
+            return _run(_value_and_grad_by_rules, energy, x)
     with torch.enable_grad():
         x = x.detach().requires_grad_(True)
         value = energy(x)
@@ -58,7 +71,7 @@ def gradient(energy: EnergyFn, x: Tensor) -> Tensor:
     Shapes: x [B, *D] → [B, *D].  Cost: one forward and one backward pass, and their backward.
     """
     if isinstance(energy, nn.Module) and supports(energy):
-        return _value_and_grad_by_rules(energy, x)[1]
+        return _run(_gradient_by_rules, energy, x)[0]
     x = x.detach().requires_grad_(True)
     (grad,) = torch.autograd.grad(energy(x).sum(), x, create_graph=True)
     return grad
@@ -83,8 +96,7 @@ def directional(
         jet, pullback = sweep(energy, Jet(x, v))
         assert jet.first is not None
         slopes = jet.first.expand(len(v), len(x))
-        curvature = torch.zeros_like(jet.value) if jet.second is None else jet.second
-        return Directional(slopes, curvature), pullback(torch.ones_like(jet.value)) if with_gradient else None
+        return Directional(slopes, _curvature(jet)), pullback(torch.ones_like(jet.value)) if with_gradient else None
     slopes, curvatures = _hessian_products(energy, x, v.expand(len(v), *x.shape))
     return Directional(slopes, curvatures.sum(0)), gradient(energy, x) if with_gradient else None
 
@@ -100,13 +112,9 @@ def laplacian(energy: EnergyFn, x: Tensor) -> tuple[Tensor, Tensor]:
     Shapes: x [B, *D] → [B, *D], [B].  Cost: about min(D, width) + 2 forward passes, and their backward.
     """
     module = energy if isinstance(energy, nn.Module) and supports(energy) else None
-    narrow = None if module is None else getattr(module, "narrow_directions", None)
-    reduced = None if narrow is None else narrow()
-    size = x[0].numel()
-    basis = torch.eye(size, dtype=x.dtype, device=x.device) if reduced is None else reduced[0]
-    v = basis.view(-1, 1, *x.shape[1:])
-    blocked = None if module is None else in_blocks(module, lambda x, v: directional(energy, x, v)[0], x, v)
-    if reduced is None:
+    v, outside = _directions(module, x)
+    blocked = None if module is None else in_blocks(module, _along(module), x, v)
+    if outside is None:
         slopes, trace = directional(energy, x, v)[0] if blocked is None else blocked
         return slopes.T.reshape(x.shape), trace
     # The part of the energy outside the row space is added by the energy itself, and its gradient needs all of D.
@@ -116,12 +124,101 @@ def laplacian(energy: EnergyFn, x: Tensor) -> tuple[Tensor, Tensor]:
     else:
         with Still(module):
             trace, grad = blocked[1], gradient(energy, x)
-    return grad, trace + reduced[1]
+    return grad, trace + outside
+
+
+def exact_terms(energy: EnergyFn, x: Tensor) -> ScoreTerms:
+    """‖∇f(x)‖² and tr ∇²f(x): `laplacian`, as much of it as score matching needs.
+
+    Shapes: x [B, *D] → [B], [B].  Cost: that of `laplacian`.
+    """
+    compiled = getattr(energy, "compiled", None)
+    if compiled is None or not compiled.takes(x) or not isinstance(energy, nn.Module) or not supports(energy):
+        grad, trace = laplacian(energy, x)
+        return ScoreTerms(_square(grad), trace)
+    v, outside = _directions(energy, x)
+    # What the graph holds depends on the shapes alone. In blocks it is the products that take the time.
+    if not compiled.once(("one block", x.shape), lambda: one_block(energy, _along(energy), x, v)):
+        grad, trace = laplacian(energy, x)
+        return ScoreTerms(_square(grad), trace)
+    if outside is None:
+        return ScoreTerms(*compiled(_slopes_by_rules, energy, x, v))
+    square, trace = compiled(_terms_by_rules, energy, x, v)
+    return ScoreTerms(square, trace + outside)
+
+
+def sliced_terms(energy: EnergyFn, x: Tensor, v: Tensor, *, exact_square: bool) -> ScoreTerms:
+    """‖∇f(x)‖², or where not `exact_square` Σ_k (v_k·∇f)², and Σ_k v_kᵀ∇²f v_k.
+
+    Args:
+        energy: f.
+        x: points [B, *D].
+        v: directions [K, B, *D].
+        exact_square: the square of the whole gradient.
+
+    Shapes: [B], [B].  Cost: that of `directional`.
+    """
+    if isinstance(energy, nn.Module) and supports(energy):
+        return ScoreTerms(*_run(_terms_by_rules if exact_square else _slopes_by_rules, energy, x, v))
+    (slopes, curvature), grad = directional(energy, x, v, with_gradient=exact_square)
+    return ScoreTerms(slopes.square().sum(0) if grad is None else _square(grad), curvature)
+
+
+def _run(function: Sweep[Outputs], energy: nn.Module, x: Tensor, *inputs: Tensor) -> Outputs:
+    """function(energy, x, *inputs), in compiled form where the energy carries one for such points."""
+    compiled = getattr(energy, "compiled", None)
+    if compiled is None or not compiled.takes(x):
+        return function(energy, x, *inputs)
+    found: Outputs = compiled(function, energy, x, *inputs)
+    return found
+
+
+def _directions(energy: nn.Module | None, x: Tensor) -> tuple[Tensor, Tensor | None]:
+    """The directions of a Laplacian [K, 1, *D]: a basis of R^D and None, or of less and the trace outside of it."""
+    narrow = None if energy is None else getattr(energy, "narrow_directions", None)
+    reduced = None if narrow is None else narrow()
+    if reduced is None:
+        size = x[0].numel()
+        reduced = torch.eye(size, dtype=x.dtype, device=x.device), None
+    return reduced[0].view(-1, 1, *x.shape[1:]), reduced[1]
+
+
+def _along(energy: nn.Module) -> Along:
+    return lambda x, v: directional(energy, x, v)[0]
+
+
+def _square(grad: Tensor) -> Tensor:
+    return grad.flatten(1).square().sum(1)
+
+
+# --- by rules: functions of a module and tensors, all of whose outputs are needed -------------------------------------
 
 
 def _value_and_grad_by_rules(energy: nn.Module, x: Tensor) -> tuple[Tensor, Tensor]:
     jet, pullback = sweep(energy, Jet(x))
     return jet.value, pullback(torch.ones_like(jet.value))
+
+
+def _gradient_by_rules(energy: nn.Module, x: Tensor) -> tuple[Tensor]:
+    return (_value_and_grad_by_rules(energy, x)[1],)
+
+
+def _terms_by_rules(energy: nn.Module, x: Tensor, v: Tensor) -> tuple[Tensor, Tensor]:
+    jet, pullback = sweep(energy, Jet(x, v))
+    return _square(pullback(torch.ones_like(jet.value))), _curvature(jet)
+
+
+def _slopes_by_rules(energy: nn.Module, x: Tensor, v: Tensor) -> tuple[Tensor, Tensor]:
+    jet, _ = sweep(energy, Jet(x, v))
+    assert jet.first is not None
+    return jet.first.expand(len(v), len(x)).square().sum(0), _curvature(jet)
+
+
+def _curvature(jet: Jet) -> Tensor:
+    return torch.zeros_like(jet.value) if jet.second is None else jet.second
+
+
+# --- by autograd ------------------------------------------------------------------------------------------------------
 
 
 def _hessian_products(energy: EnergyFn, x: Tensor, v: Tensor) -> tuple[Tensor, Tensor]:

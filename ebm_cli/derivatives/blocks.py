@@ -40,10 +40,7 @@ def in_blocks(energy: nn.Module, along: Along, x: Tensor, v: Tensor) -> tuple[Te
         x: points [B, *D].
         v: directions [K, 1, *D].
     """
-    if len(v) * x.numel() <= NEGLIGIBLE:
-        return None
-    with Still(energy):
-        each = _held(along, x, v, 2) - _held(along, x, v, 1)
+    each = _held_by_each(energy, along, x, v)
     total = each * len(x) * len(v)
     if total <= BLOCK:
         return None
@@ -62,6 +59,19 @@ def in_blocks(energy: nn.Module, along: Along, x: Tensor, v: Tensor) -> tuple[Te
             slopes.append(torch.cat([part[0] for part in parts]))
             curvatures.append(torch.stack([part[1] for part in parts]).sum(0))
     return torch.cat(slopes, 1), torch.cat(curvatures)
+
+
+def one_block(energy: nn.Module, along: Along, x: Tensor, v: Tensor) -> bool:
+    """Whether one block holds it all, so that `in_blocks` would give None."""
+    return _held_by_each(energy, along, x, v) * len(x) * len(v) <= BLOCK
+
+
+def _held_by_each(energy: nn.Module, along: Along, x: Tensor, v: Tensor) -> int:
+    """How many numbers the graph holds for each point and direction; 0 where that is not worth asking."""
+    if len(v) * x.numel() <= NEGLIGIBLE:
+        return 0
+    with Still(energy):
+        return _held(along, x, v, 2) - _held(along, x, v, 1)
 
 
 class Still(AbstractContextManager[None]):

@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from ebm_cli.densities import Density
 from ebm_cli.energies import Energy
 from ebm_cli.energies.activations import PIECEWISE_LINEAR
+from ebm_cli.samplers import Kernel
 
 
 class Evaluations(NamedTuple):
@@ -49,6 +50,15 @@ class Method(nn.Module, ABC):
 
     def check(self, energy: Energy, batch_size: int) -> None:
         """Raise ValueError, beginning with the name of the key, for an energy or a batch that it cannot train with."""
+
+    def directions(self, energy: Energy) -> int | None:
+        """Along how many directions a step differentiates f twice in x; 0 for gradients alone, None for neither."""
+        return None
+
+    @property
+    def kernel(self) -> Kernel | None:
+        """The transition of the chains that a step runs; None where it runs none."""
+        return None
 
     def prepare(self, data: Tensor, rng: torch.Generator) -> None:
         """Once, before the first step of a new run (not on resume): fit what must be fitted to data [N, *D]."""

@@ -134,6 +134,9 @@ class CD(Method):
         if self.start == "persistent":
             self.buffer.copy_(self.noise.sample(len(self.buffer), rng))
 
+    def directions(self, energy: Energy) -> int:
+        return 0
+
     def players(self, energy: Energy) -> dict[str, list[torch.nn.Parameter]]:
         return {"energy": list(energy.parameters())}
 

@@ -31,6 +31,9 @@ class DSM(Method):
             raise ValueError(f"sigma must be > 0, got {sigma}")
         self.sigma = sigma
 
+    def directions(self, energy: Energy) -> int:
+        return 0
+
     def loss(self, energy: Energy, x: Tensor, rng: torch.Generator) -> LossOutput:
         eps = torch.randn(x.shape, generator=rng, dtype=x.dtype, device=x.device)
         grad = gradient(energy, x + self.sigma * eps)

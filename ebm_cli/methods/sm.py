@@ -9,10 +9,12 @@ The boundary condition fails for data with a hard edge: such a data set needs sm
 Source: Hyvärinen (2005), "Estimation of non-normalized statistical models by score matching", Theorem 1.
 """
 
+import math
+
 import torch
 from torch import Tensor
 
-from ebm_cli.derivatives import laplacian
+from ebm_cli.derivatives import exact_terms
 from ebm_cli.energies import Energy
 from ebm_cli.methods.base import Evaluations, LossOutput, Method, require_smooth
 from ebm_cli.methods.whitening import Whitening
@@ -37,11 +39,13 @@ class SM(Method):
     def check(self, energy: Energy, batch_size: int) -> None:
         require_smooth(energy)
 
+    def directions(self, energy: Energy) -> int:
+        return math.prod(energy.shape)
+
     def loss(self, energy: Energy, x: Tensor, rng: torch.Generator) -> LossOutput:
         if self.whitening is not None:
             energy, x = self.whitening.of(energy, x)
-        grad, trace = laplacian(energy, x)
-        square = grad.flatten(1).square().sum(1).mean()
-        bend = trace.mean()
+        terms = exact_terms(energy, x)
+        square, bend = terms.square.mean(), terms.curvature.mean()
         metrics = {"score_norm": square.detach(), "laplacian": bend.detach()}
         return LossOutput(0.5 * square - bend, metrics, evaluations=Evaluations(grad=1, laplacian=1))

@@ -14,7 +14,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from ebm_cli.derivatives import directional
+from ebm_cli.derivatives import sliced_terms
 from ebm_cli.energies import Energy
 from ebm_cli.methods.base import Evaluations, LossOutput, Method, require_smooth
 from ebm_cli.methods.whitening import Whitening
@@ -59,13 +59,16 @@ class SSM(Method):
     def check(self, energy: Energy, batch_size: int) -> None:
         require_smooth(energy)
 
+    def directions(self, energy: Energy) -> int:
+        return self.n_projections
+
     def loss(self, energy: Energy, x: Tensor, rng: torch.Generator) -> LossOutput:
         if self.whitening is not None:
             energy, x = self.whitening.of(energy, x)
         k = self.n_projections
         v = DRAW[self.projection]((k, *x.shape), x, rng)
-        (slopes, curvature), grad = directional(energy, x, v, with_gradient=self.variance_reduction)
-        square = slopes.square().mean(0) if grad is None else grad.flatten(1).square().sum(1)
+        square, curvature = sliced_terms(energy, x, v, exact_square=self.variance_reduction)
+        square = square if self.variance_reduction else square / k
         rows = 0.5 * square - curvature / k
         loss = rows.mean()
         metrics = {

@@ -63,6 +63,7 @@ class _Whitened(Energy, Differentiable):
         super().__init__()
         self.shape = energy.shape
         self.energy, self.factor, self.mean = energy, factor, mean
+        self.compiled = energy.compiled
 
     def forward(self, x: Tensor) -> Tensor:
         value: Tensor = self.energy(F.linear(x, self.factor, self.mean))

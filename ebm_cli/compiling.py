@@ -1,0 +1,117 @@
+"""What `compile=` means: how the derivatives and the chains of an energy are run.
+
+    never    eager torch
+    always   compiled: what a step differentiates in x, and what its chains do (see `derivatives.compiled`)
+    native   eager torch, and chains in native code (see `native`)
+    auto     always where the run is long enough to pay for it, else never: a fixed rule, no timing
+
+What it came to is stored in the checkpoint, and a run that goes on does so in the same way: compiled code rounds
+differently.
+"""
+
+import os
+import shutil
+import sys
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from importlib.util import find_spec
+from typing import Literal
+
+import torch
+
+from ebm_cli.derivatives import Compiled, supports
+from ebm_cli.energies import Energy
+from ebm_cli.native import attach
+from ebm_cli.samplers import Kernel
+from ebm_cli.training.trainer import Trainer
+
+Word = Literal["auto", "always", "never", "native"]
+
+PAYS_AFTER = 100_000
+"""Steps of a small network on a CPU that save more than compiling costs, 0.35 ms each against 25 s."""
+LARGE = 4e7
+"""Directions × points × parameters of a step that saves twice as much."""
+PAYS_AFTER_ON_GPU = 5_000
+"""There a step is mostly launches, and a graph is one."""
+
+
+@dataclass(frozen=True)
+class Work:
+    """What is going to be differentiated in x, and how often.
+
+    Args:
+        steps: how often, ≥ 0.
+        n_rows: points at a time, ≥ 1.
+        directions: of the second derivatives, ≥ 0; None where no derivative in x is taken.
+        kernels: the chains that are going to run.
+    """
+
+    steps: int
+    n_rows: int
+    directions: int | None
+    kernels: Iterable[Kernel] = ()
+
+    @classmethod
+    def of_training(cls, trainer: Trainer, kernel: Kernel, steps: int) -> "Work":
+        """That of a run, whose evaluation has this kernel."""
+        method = trainer.method
+        kernels = (kernel,) if method.kernel is None else (kernel, method.kernel)
+        return cls(steps, trainer.batches.batch_size, method.directions(trainer.energy), kernels)
+
+
+def pays(work: Work, n_parameters: int, device: str) -> bool:
+    """Whether `auto` compiles."""
+    if work.directions is None:
+        return False
+    if device == "cuda":
+        return work.steps >= PAYS_AFTER_ON_GPU
+    share = work.directions * work.n_rows * n_parameters / LARGE
+    return device == "cpu" and work.steps * (1 + share) >= PAYS_AFTER
+
+
+def run_fast(word: Word, energy: object, work: Work, threads: int, tell: Callable[[str], None]) -> Word:
+    """Have an energy run as the word says; `energy.compiled` or `energy.native` is set.
+
+    Args:
+        word: as it was asked for.
+        energy: what is going to run; only an `Energy` can run otherwise than eager.
+        work: what it is going to do.
+        threads: of native chains, ≥ 1.
+        tell: is given one line where what was asked for cannot be had; `auto` asked for nothing.
+
+    Returns:
+        What it came to: never auto.
+    """
+    if word == "never" or (word == "auto" and work.directions is None):
+        return "never"
+    if not isinstance(energy, Energy):
+        tell(f"compile={word}: needs the energy as it is, not under given rows; running eager")
+        return "never"
+    like = next(energy.parameters(), next(energy.buffers(), torch.zeros(())))
+    if word == "native":
+        why = attach(energy, threads, work.kernels)
+        if why is not None:
+            tell(f"compile=native: {why}")
+        return "never" if why else "native"
+    asked = word == "always"
+    if not asked and not pays(work, sum(p.numel() for p in energy.parameters()), like.device.type):
+        return "never"
+    why = _why_not(energy, work, like.device.type)
+    if why is not None:
+        if asked:
+            tell(f"compile=always: {why}; running eager")
+        return "never"
+    energy.compiled = Compiled(work.n_rows, like.dtype, like.device, lambda line: tell(f"compile={word}: {line}"))
+    return "always"
+
+
+def _why_not(energy: Energy, work: Work, device: str) -> str | None:
+    """Why there is nothing to compile, or nothing to compile with."""
+    if work.directions is None:
+        return "this method takes no derivative in x, and for the energy alone compiled code is no faster"
+    if not supports(energy):
+        return f"{type(energy).__name__} has layers without a derivative rule"
+    if device == "cuda":
+        return None if find_spec("triton") else "there is no triton"
+    compiler = os.environ.get("CXX", "clang++" if sys.platform == "darwin" else "g++")
+    return None if shutil.which(compiler) else f"there is no C++ compiler ({compiler})"

@@ -1,0 +1,368 @@
+"""`compile=`: compiled sweeps are the eager ones, `auto` is a rule, what it came to is kept, a failure is one line."""
+
+import copy
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Iterable, Iterator
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from conftest import REPO, Ebm
+from helpers import FAST, at_step, differences, last, no_pictures, trained
+from torch import Tensor, nn
+
+from ebm_cli import compiling
+from ebm_cli.compiling import Work, pays, run_fast
+from ebm_cli.derivatives import Compiled, blocks, exact_terms, gradient, laplacian, sliced_terms, value_and_grad
+from ebm_cli.energies import MLP, Conv, Energy, Quadratic, ResidualMLP
+from ebm_cli.methods.whitening import Whitening
+from ebm_cli.samplers import Kernel
+from ebm_cli.samplers.langevin import Langevin
+from ebm_cli.samplers.underdamped import Underdamped
+
+# torch's own compiler makes an instance of a class that torch says is not to be instantiated.
+pytestmark = pytest.mark.filterwarnings("ignore:.*should not be instantiated:DeprecationWarning")
+
+QUICK = "aot_eager"
+"""Traces as the compiler does, and runs torch's own kernels: what is left of compiling takes seconds, not a minute."""
+
+
+def points(energy: Energy, n: int = 6) -> tuple[Tensor, Tensor]:
+    dtype = next(energy.parameters()).dtype
+    return torch.randn(n, *energy.shape, dtype=dtype), torch.randn(2, n, *energy.shape, dtype=dtype)
+
+
+def everything(energy: Energy, x: Tensor, v: Tensor) -> list[Tensor]:
+    """All that can be compiled, with the gradients in the parameters."""
+    losses = [
+        exact_terms(energy, x),
+        sliced_terms(energy, x, v, exact_square=True),
+        sliced_terms(energy, x, v, exact_square=False),
+        (gradient(energy, x),),
+    ]
+    found = list(value_and_grad(energy, x))
+    for outputs in losses:
+        weights = [torch.linspace(-1, 2, out.numel(), dtype=x.dtype).view_as(out) for out in outputs]
+        loss = sum(((out * w).sum() for out, w in zip(outputs, weights, strict=True)), torch.zeros((), dtype=x.dtype))
+        grads = torch.autograd.grad(loss, list(energy.parameters()), allow_unused=True)
+        found += [out.detach() for out in outputs] + [g for g in grads if g is not None]
+    return found
+
+
+def with_compiled(energy: Energy, n_rows: int, told: list[str], backend: Any = QUICK) -> Energy:
+    like = next(energy.parameters())
+    energy.compiled = Compiled(n_rows, like.dtype, like.device, told.append, backend)
+    return energy
+
+
+def largest_error(ours: list[Tensor], theirs: list[Tensor]) -> float:
+    pairs = zip(ours, theirs, strict=True)
+    return max(float((a - b).detach().norm() / b.detach().norm().clamp_min(1e-30)) for a, b in pairs)
+
+
+def work(directions: int | None = 1, steps: int = 10**6, **others: Any) -> Work:
+    return Work(steps, 128, directions, **others)
+
+
+@pytest.fixture(autouse=True)
+def _no_compiled_code_is_left() -> Iterator[None]:
+    yield
+    if "torch._dynamo" in sys.modules:
+        torch.compiler.reset()
+
+
+# --- compiled sweeps --------------------------------------------------------------------------------------------------
+
+
+def test_what_is_compiled_is_the_eager_sweep() -> None:
+    energy, told = MLP((3,), width=4, depth=1).double(), list[str]()
+    x, v = points(energy)
+    expected = [*value_and_grad(energy, x), *sliced_terms(energy, x, v, exact_square=True)]
+    with_compiled(energy, len(x), told)
+    found = [*value_and_grad(energy, x), *sliced_terms(energy, x, v, exact_square=True)]
+    assert told == []
+    assert len(energy.compiled._made) == 2
+    assert largest_error(found, expected) < 1e-10
+    # And not a constant that was traced: weights that moved are read.
+    with torch.no_grad():
+        for parameter in energy.parameters():
+            parameter += 0.1
+    moved = value_and_grad(energy, x)[0]
+    assert largest_error([moved], [energy(x)]) < 1e-10
+    assert not torch.allclose(moved, expected[0])
+
+
+MODELS: dict[str, Callable[[], Energy]] = {
+    "mlp": lambda: MLP((3,), width=16),
+    "narrow": lambda: MLP((12,), width=8, activation="softplus"),
+    "residual": lambda: ResidualMLP((3,), width=8, depth=2, activation="gelu"),
+    "quadratic": lambda: Quadratic((3,)),
+    "conv, spectral norm": lambda: Conv((1, 6, 6), width=4, spectral_norm=True),
+}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64], ids=str)
+@pytest.mark.parametrize("name", MODELS)
+def test_compiled_code_agrees(name: str, dtype: torch.dtype) -> None:
+    """The value, every derivative and every gradient in the parameters, in training mode; and what moves there."""
+    torch.manual_seed(0)
+    energy, told = MODELS[name]().to(dtype), list[str]()
+    for parameter in energy.parameters():
+        nn.init.normal_(parameter, std=0.5)
+    x, v = points(energy)
+    other = copy.deepcopy(energy)
+    expected = everything(energy, x, v)
+    found = everything(with_compiled(other, len(x), told, "inductor"), x, v)
+    assert told == []
+    assert len(other.compiled._made) == 4
+    bound = 1e-5 if dtype is torch.float32 else 1e-10
+    assert largest_error(found, expected) < bound
+    assert largest_error(list(other.buffers()), list(energy.buffers())) < bound if list(energy.buffers()) else True
+
+
+def test_other_points_are_eager() -> None:
+    """Another number, another dtype, an energy without rules, a Laplacian in blocks: nothing is compiled for them."""
+    energy = with_compiled(MLP((3,), width=4, depth=1), 6, [])
+    x, _ = points(energy)
+    value_and_grad(energy, x[:5])
+    exact_terms(energy, x[:5])
+    laplacian(energy, x)
+    assert energy.compiled._made == {}
+    double = copy.deepcopy(energy).double()
+    assert double.compiled is energy.compiled
+    value_and_grad(double, x.double())
+    energy.network[0].register_forward_hook(lambda module, inputs, out: out)
+    value_and_grad(energy, x)
+    exact_terms(energy, x)
+    assert energy.compiled._made == {}
+
+
+def test_a_laplacian_in_blocks_is_eager(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(blocks, "NEGLIGIBLE", 0)
+    monkeypatch.setattr(blocks, "BLOCK", 40)
+    energy = with_compiled(MLP((3,), width=4, depth=1), 6, [])
+    x, _ = points(energy)
+    torch.testing.assert_close(exact_terms(energy, x).curvature, laplacian(energy, x)[1])
+    assert energy.compiled._made == {}
+
+
+def test_a_whitened_energy_is_compiled_once() -> None:
+    """Score matching in whitened coordinates makes a new module every step: nothing is compiled anew for it."""
+    energy, told = MLP((3,), width=4, depth=1).double(), list[str]()
+    x, _ = points(energy)
+    whitening = Whitening((3,), torch.randn(20, 3)).double()
+    expected = exact_terms(*whitening.of(energy, x))
+    calls: list[None] = []
+
+    def counted(graph: Any, inputs: object) -> Any:
+        calls.append(None)
+        return graph.forward
+
+    with_compiled(energy, len(x), told, counted)
+    for _ in range(3):
+        found = exact_terms(*whitening.of(energy, x))
+        assert largest_error(list(found), list(expected)) < 1e-10
+    assert (told, len(calls)) == ([], 1)
+
+
+def test_a_failing_compiler_is_one_line() -> None:
+    def broken(graph: object, inputs: object) -> Any:
+        raise RuntimeError("out of registers")
+
+    energy, told = MLP((3,), width=4, depth=1), list[str]()
+    x, _ = points(energy)
+    expected = value_and_grad(energy, x)
+    with_compiled(energy, len(x), told, broken)
+    for _ in range(2):
+        assert largest_error(list(value_and_grad(energy, x)), list(expected)) == 0
+    assert len(told) == 1
+    assert "the run goes on without it" in told[0]
+    assert "\n" not in told[0]
+
+
+def test_more_networks_than_the_compiler_keeps() -> None:
+    """Jobs of a sweep in one process: the compiler's limit on variants of a function is not theirs together."""
+    import torch._dynamo.config
+
+    told: list[str] = []
+    with torch._dynamo.config.patch(recompile_limit=1):
+        for dim in (2, 3, 4):
+            energy = with_compiled(MLP((dim,), width=4, depth=1), 6, told)
+            x, _ = points(energy)
+            assert largest_error([value_and_grad(energy, x)[0]], [energy(x)]) < 1e-5
+    assert told == []
+
+
+# --- what the word comes to -------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("of", "n_parameters", "device", "answer"),
+    [
+        (work(None), 20_000, "cpu", False),
+        (work(None), 20_000, "cuda", False),
+        (work(2, steps=8_000), 20_000, "cpu", False),
+        (work(2, steps=90_000), 20_000, "cpu", True),
+        (work(0, steps=90_000), 20_000, "cpu", False),
+        (work(100, steps=10_000), 30_000, "cpu", True),
+        (work(0, steps=5_000), 20_000, "cuda", True),
+        (work(0, steps=4_999), 20_000, "cuda", False),
+        (work(784, steps=10**9), 10**6, "mps", False),
+    ],
+)
+def test_auto_is_a_rule(of: Work, n_parameters: int, device: str, answer: bool) -> None:
+    assert pays(of, n_parameters, device) is answer
+
+
+class Unruled(Energy):
+    """f(x) = Σ wx⁴, of a form that no rule knows."""
+
+    shape = (3,)
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.w = nn.Parameter(torch.ones(3))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return (self.w * x**4).sum(1)
+
+
+@pytest.mark.parametrize(
+    ("make", "of", "line"),
+    [
+        (lambda: MLP((3,), width=4), work(None), "takes no derivative in x"),
+        (Unruled, work(1), "Unruled has layers without a derivative rule"),
+        (lambda: torch.sin, work(1), "not under given rows"),
+    ],
+)
+def test_what_cannot_be_compiled_is_one_line(make: Callable[[], Any], of: Work, line: str) -> None:
+    told: list[str] = []
+    energy = make()
+    assert run_fast("always", energy, of, 1, told.append) == "never"
+    assert len(told) == 1
+    assert told[0].startswith("compile=always: ")
+    assert line in told[0]
+    assert getattr(energy, "compiled", None) is None
+
+
+@pytest.mark.parametrize(("word", "n_lines"), [("always", 1), ("auto", 0), ("never", 0)])
+def test_without_a_compiler_it_is_never(word: Any, n_lines: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """`auto` asked for nothing, so it says nothing."""
+    monkeypatch.setenv("CXX", "no-such-compiler")
+    told: list[str] = []
+    energy = MLP((3,), width=4)
+    assert run_fast(word, energy, work(), 1, told.append) == "never"
+    assert len(told) == n_lines
+    assert all("no C++ compiler (no-such-compiler)" in line for line in told)
+    assert energy.compiled is None
+
+
+@pytest.mark.parametrize(("word", "comes_to"), [("always", "always"), ("auto", "always"), ("never", "never")])
+def test_with_one_it_is_compiled(word: Any, comes_to: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CXX", sys.executable)
+    told: list[str] = []
+    energy = MLP((3,), width=4)
+    assert run_fast(word, energy, work(), 1, told.append) == comes_to
+    assert (energy.compiled is not None) == (comes_to == "always")
+    assert told == []
+    assert "compiled" not in "".join(energy.state_dict())
+
+
+def test_native_is_asked_of_the_chains_that_run(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[tuple[int, list[str]]] = []
+
+    def attach(energy: Energy, threads: int, kernels: Iterable[Kernel]) -> str | None:
+        asked.append((threads, [type(kernel).__name__ for kernel in kernels]))
+        return "no" if "Underdamped" in asked[-1][1] else None
+
+    monkeypatch.setattr(compiling, "attach", attach)
+    told: list[str] = []
+    energy = MLP((3,), width=4)
+    assert run_fast("native", energy, work(None, kernels=(Langevin(),)), 2, told.append) == "native"
+    assert told == []
+    assert run_fast("native", energy, work(kernels=(Langevin(), Underdamped())), 1, told.append) == "never"
+    assert told == ["compile=native: no"]
+    assert asked == [(2, ["Langevin"]), (1, ["Langevin", "Underdamped"])]
+    assert energy.compiled is None
+
+
+# --- runs -------------------------------------------------------------------------------------------------------------
+
+SSM = [*FAST, "method=ssm", "energy.depth=1", "steps=6"]
+
+
+def resolved(run: Path) -> str:
+    word: str = last(run)["config"]["compile"]
+    return word
+
+
+@pytest.fixture
+def quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Compiled runs without the half minute that the compiler takes."""
+    no_pictures(monkeypatch)
+    monkeypatch.setattr(compiling, "Compiled", partial(Compiled, backend=QUICK))
+    monkeypatch.setenv("CXX", sys.executable)
+
+
+def test_a_run_goes_on_as_it_began(ebm: Ebm, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, quick: None) -> None:
+    """What `auto` came to is in the checkpoint, and holds where the rule would now say otherwise; bit for bit."""
+    monkeypatch.setattr(compiling, "PAYS_AFTER", 1)
+    assert ebm("train", *SSM, "hydra.run.dir=whole").code == 0
+    with monkeypatch.context() as patched:
+        at_step(patched, 3, lambda: os.kill(os.getpid(), signal.SIGTERM))
+        assert ebm("train", *SSM, "hydra.run.dir=half").code == 143
+    monkeypatch.setattr(compiling, "PAYS_AFTER", 10**9)
+    sizes: list[int] = []
+    call = Compiled.__call__
+    monkeypatch.setattr(Compiled, "__call__", lambda self, *args: sizes.append(len(args[2])) or call(self, *args))
+    assert ebm("train", *SSM, "hydra.run.dir=half").code == 0
+    assert resolved(tmp_path / "half") == resolved(tmp_path / "whole") == "always"
+    assert sizes[:3] == [16, 16, 16]
+    assert differences(trained(tmp_path / "half"), trained(tmp_path / "whole")) == []
+
+
+def test_a_short_run_is_eager(ebm: Ebm, tmp_path: Path, quick: None) -> None:
+    assert ebm("train", *SSM, "hydra.run.dir=run").code == 0
+    assert resolved(tmp_path / "run") == "never"
+    ran = ebm("train", "checkpoint=run", "steps=7", "compile=always")
+    assert ran.code == 1
+    assert ran.err.startswith("ebm: compile: cannot change when a run is continued")
+
+
+def test_a_line_says_what_cannot_be_had(ebm: Ebm, tmp_path: Path, quick: None) -> None:
+    ran = ebm("train", *FAST, "method=nce", "steps=2", "compile=always", "hydra.run.dir=run")
+    assert ran.code == 0
+    assert ran.out.count("compile=always: this method takes no derivative in x") == 1
+    assert resolved(tmp_path / "run") == "never"
+    few = ["n_samples=20", "n_chains=10", "burn_in=2", "thin=1", "sampler=underdamped"]
+    ran = ebm("sample", "checkpoint=run", *few, "compile=native")
+    assert ran.code == 0
+    assert ran.out.count("compile=native: ") == 1
+
+
+@pytest.mark.slow
+def test_a_compiled_run_resumes_bit_for_bit(ebm: Ebm, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Through the compiler, and its cache on disk."""
+    no_pictures(monkeypatch)
+    for method in ("ssm", "cd"):
+        words = [*FAST, f"method={method}", "steps=6", "compile=always"]
+        assert ebm("train", *words, f"hydra.run.dir=whole-{method}").code == 0
+        with monkeypatch.context() as patched:
+            at_step(patched, 3, lambda: os.kill(os.getpid(), signal.SIGTERM))
+            assert ebm("train", *words, f"hydra.run.dir=half-{method}").code == 143
+        torch.compiler.reset()
+        assert ebm("train", f"checkpoint=half-{method}").code == 0
+        whole, half = tmp_path / f"whole-{method}", tmp_path / f"half-{method}"
+        assert resolved(half) == "always"
+        assert differences(trained(half), trained(whole)) == []
+
+
+def test_nothing_imports_the_compiler() -> None:
+    code = "import sys; import ebm_cli.session; sys.exit('torch._inductor' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], cwd=REPO, check=False).returncode == 0
