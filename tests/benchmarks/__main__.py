@@ -27,6 +27,12 @@ FAMILIES = {
     "hmc": "chains",
     "cd": "contrastive",
     "pcd": "contrastive",
+    "nce": "noise_contrastive",
+    "fce": "flow_contrastive",
+    "startup": "startup",
+    "memory": "memory",
+    "kl": "whole",
+    "scaling": "scaling",
 }
 """Family of rows → the module that has it, in the order of the page."""
 
@@ -112,6 +118,8 @@ def _one(options: dict[str, str]) -> int:
     print(json.dumps({f"{r['of']} / {r['to']}": r["median"] for r in measured["ratios"]}))
     for fact in measured["facts"]:
         print(f"  {fact['what']}: {fact['number']} {fact['unit']}")
+    for curve in measured["curves"]:
+        print(f"  {curve['what']} ∝ {curve['x_name']}^{curve['slope']}")
     return 0
 
 

@@ -71,7 +71,7 @@ def _measure_ula(network: str, n: int, effort: Effort) -> Found:
     energy, x = nets.mlp(*NETWORKS[network], ACTIVATION), nets.points(n, NETWORKS[network][0])
     params, n_steps = nets.weights(energy), _steps(n)
     kernel, peer = Langevin(step_size=EPS), LangevinDynamics(nets.Torchebm(energy), step_size=EPS)
-    ours = {"ours, portable": energy}
+    ours = {"ours, portable": energy, "ours, native": nets.native(energy)}
     jaxes = {
         "JAX scan": peers.running(peers.langevin_chain(ACTIVATION, EPS, n_steps), params, x),
         "blackjax": peers.running(peers.blackjax_sgld(ACTIVATION, EPS, n_steps), params, x),
@@ -158,6 +158,7 @@ def _measure_corrected(
     params, rng = nets.weights(energy), nets.generator(3)
     n_steps = max(5, _steps(n) // gradients)
     jaxed = peers.running(peers.blackjax_many(make, ACTIVATION, n_steps), params, x)
+    native = nets.native(energy)
     ends = {
         "ours": run(kernel, energy, x, n_steps, nets.generator(7)),
         "ebmkit": (ebmkit.sample(nets.plain(energy), x, steps=n_steps), None),
@@ -167,6 +168,7 @@ def _measure_corrected(
     found = Found()
     found.agreements = agree(
         [
+            nets.same("5 steps, native", *(_end(kernel, e, x) for e in (native, energy)), SAME_NOISE),
             _same_law("ebmkit", energy, state.x, lambda: ends["ebmkit"][0]),
             _same_law("blackjax", energy, state.x, lambda: ends["blackjax"][0]),
             Agreement("acceptance, blackjax", abs(float(info.accept.mean()) - float(ends["blackjax"][1])), 0.05),
@@ -174,6 +176,7 @@ def _measure_corrected(
     )
     variants = [
         Variant("ours, portable", _ours(kernel, energy, x, n_steps, rng), n_steps),
+        Variant("ours, native", _ours(kernel, native, x, n_steps, rng), n_steps),
         Variant("ebmkit", lambda: ebmkit.sample(nets.plain(energy), x, steps=n_steps), n_steps),
         Variant("blackjax", jaxed, n_steps),
         Variant(FLOOR, nets.floor(_gradient_products(energy, n) * gradients)),
@@ -187,6 +190,10 @@ def _measure_corrected(
 
 def _ours(kernel: Kernel, energy: MLP, x: Tensor, n_steps: int, rng: torch.Generator) -> Callable[[], object]:
     return lambda: run(kernel, energy, x, n_steps, rng)
+
+
+def _end(kernel: Kernel, energy: MLP, x: Tensor) -> Tensor:
+    return run(kernel, energy, x, 5, nets.generator(7))[0].x
 
 
 def _steps(n: int) -> int:

@@ -56,6 +56,7 @@ def _measure(persistent: bool, effort: Effort) -> Found:
     first = _network()
     variants = {
         "ours, portable": _ours(first, x, persistent),
+        "ours, native": _ours(nets.native(_network()), x, persistent),
         "torchebm": _torchebm(_network(), x, persistent),
         "ebmkit": _ebmkit(_network(), x, persistent),
         "JAX, whole step": _jax(nets.weights(_network()), x, persistent),

@@ -53,11 +53,12 @@ class Target(NamedTuple):
 class Fact(NamedTuple):
     """A number that is no ratio of times, in its unit; `at_most` is what it should not exceed, None where it informs.
 
-    `spread` is the 95 % interval of the number, where it is a median.
+    `spread` is the 95 % interval of the number, where it is a median. A number that there is not is None: `unit` then
+    says why.
     """
 
     what: str
-    number: float
+    number: float | None
     unit: str
     at_most: float | None = None
     spread: tuple[float, float] | None = None
@@ -191,7 +192,9 @@ def stored(row: Row, found: Found) -> dict[str, Any]:
             for of, to in pairs
         ],
         "agreements": [[what, _short(apart), allowed] for what, apart, allowed in found.agreements],
-        "facts": [fact._asdict() | {"number": _short(fact.number)} for fact in found.facts],
+        "facts": [
+            fact._asdict() | {"number": None if fact.number is None else _short(fact.number)} for fact in found.facts
+        ],
         "curves": [curve._asdict() | {"slope": _short(curve.slope)} for curve in found.curves],
         "notes": found.notes,
     }

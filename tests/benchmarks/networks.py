@@ -3,6 +3,7 @@
 No network here has a Gaussian base: what is compared is what all of them can do.
 """
 
+import copy
 import itertools
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -15,6 +16,7 @@ from torch import Tensor, nn
 from torchebm.core import BaseModel
 
 from ebm_cli.energies.mlp import MLP
+from ebm_cli.native import attach
 
 from .harness import Agreement
 
@@ -57,6 +59,18 @@ class Torchebm(BaseModel):
     def forward(self, x: Tensor) -> Tensor:
         value: Tensor = self.network(x).squeeze(-1)
         return value
+
+
+def native(energy: MLP) -> MLP:
+    """The same energy, whose chains run in native code.
+
+    Raises: RuntimeError where that cannot be built.
+    """
+    other = copy.deepcopy(energy)
+    why = attach(other, torch.get_num_threads())
+    if why is not None:
+        raise RuntimeError(why)
+    return other
 
 
 def plain(energy: MLP) -> Callable[[Tensor], Tensor]:

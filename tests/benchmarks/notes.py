@@ -34,6 +34,40 @@ A whole training step: 20 Langevin steps, loss, gradient, Adam. Ours with the fu
 with `torch.optim.Adam` as they use it, JAX with its Adam in the same jitted step.""",
     ),
     "pcd": ("Persistent contrastive divergence", "The same with a replay buffer of 10,000 chains."),
+    "nce": (
+        "Noise contrastive estimation",
+        """\
+A whole training step. `torch.distributions` is the loss as it is written by hand: a forward pass of the data and one of
+the noise, log-densities from `MultivariateNormal`, `torch.optim.Adam`.""",
+    ),
+    "fce": (
+        "Flow contrastive estimation",
+        """\
+A turn of the energy and one of the flow, 8 affine couplings of two hidden layers of 32, batch 256; the same method and
+energy, another library's flow in it.""",
+    ),
+    "startup": (
+        "The command and its loop",
+        """\
+Processes from their start to their answer. `ebm train` is compared with a process that imports torch and Hydra and
+makes one step of `torch.optim.Adam`. What is outside the steps of a default run is imports, evaluation and figures.""",
+    ),
+    "memory": (
+        "Memory",
+        "What a step takes at its peak, beyond what was held before it; each in a process of its own.",
+    ),
+    "kl": (
+        "Whole runs on eight Gaussians",
+        """\
+Seconds of training, without start-up and evaluation, until the averaged weights are within a KL of the data, by the
+same grid for all. Every loss trains the energy of `ebm train` from the same weights, with the optimizer, schedule,
+batch and number of steps that `ebm train` has for that method, or for the one most like it; the peers' chains take 20
+steps of 0.01. JAX, blackjax, folx and normflows have no losses of energies.""",
+    ),
+    "scaling": (
+        "Scaling",
+        "Our cost of one step against one size; an exponent below that of the arithmetic is overhead of small sizes.",
+    ),
 }
 """Family of rows → title and text, in the order of the page."""
 

@@ -1,6 +1,8 @@
 """docs/benchmarks.md and docs/benchmarks.png, from docs/benchmarks.json."""
 
+import textwrap
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 from typing import Any, NamedTuple
 
 from . import record
@@ -71,9 +73,9 @@ def family_of(name: str) -> str:
     return name.partition("-")[0]
 
 
-def _natural(name: str) -> list[tuple[int, int, str]]:
-    """Numbers by their value: sm-2 before sm-10."""
-    return [(0, int(part), "") if part.isdigit() else (1, 0, part) for part in name.split("-")]
+def _natural(name: str) -> list[tuple[int, str]]:
+    """Numbers by their value: sm-2 before sm-10, 64 chains before 1,024; words as they are."""
+    return [(int(part), "") if part.isdigit() else (0, part) for part in name.split("-")]
 
 
 def judged(row: Measured) -> Iterator[Verdict]:
@@ -86,7 +88,7 @@ def judged(row: Measured) -> Iterator[Verdict]:
     for fact in row["facts"]:
         if fact["at_most"] is not None:
             what = f"{row['title']}: {fact['what']}"
-            met = fact["number"] <= fact["at_most"]
+            met = fact["number"] is not None and fact["number"] <= fact["at_most"]
             yield Verdict(row, what, f"≤ {_number(fact['at_most'])} {fact['unit']}".rstrip(), _fact(fact), met)
 
 
@@ -106,7 +108,7 @@ def _machine(found: dict[str, Any]) -> str:
         f" The machine was shared: its load was up to {busiest:.0f}." if busiest > max(threads, default=1) + 1 else ""
     )
     hasty = f" {quick} of {len(rows)} rows are from a quick run, of few rounds." if quick else ""
-    return ", ".join(words) + "." + shared + hasty
+    return textwrap.fill(", ".join(words) + "." + shared + hasty, 120)
 
 
 def _family(rows: dict[str, Measured]) -> Iterator[str]:
@@ -115,10 +117,8 @@ def _family(rows: dict[str, Measured]) -> Iterator[str]:
         yield from _times(list(timed.values()))
     facts = [row for row in rows.values() if row["facts"]]
     if facts:
-        yield from ["", "| | | |", "|---|---|---|"] if timed else ["| | | |", "|---|---|---|"]
-        for row in facts:
-            for fact in row["facts"]:
-                yield f"| {row['title']} | {fact['what']} | {_fact(fact)} |"
+        yield from [""] if timed else []
+        yield from _facts(facts)
     for row in rows.values():
         for curve in row["curves"]:
             yield ""
@@ -148,11 +148,26 @@ def _times(rows: Sequence[Measured]) -> Iterator[str]:
         yield f"| {row['title']} | {_number(1e3 * row['seconds'][row['base']])} | {' | '.join(cells)} | {agreed} |"
 
 
+def _facts(rows: Sequence[Measured]) -> Iterator[str]:
+    """A column a fact where all rows have the same facts, else a line a fact."""
+    columns = [fact["what"] for fact in rows[0]["facts"]]
+    if len(rows) > 1 and all([fact["what"] for fact in row["facts"]] == columns for row in rows):
+        yield "| | " + " | ".join(columns) + " |"
+        yield "|---" * (1 + len(columns)) + "|"
+        yield from (f"| {row['title']} | {' | '.join(map(_fact, row['facts']))} |" for row in rows)
+        return
+    yield from ["| | | |", "|---|---|---|"]
+    for row in rows:
+        yield from (f"| {row['title']} | {fact['what']} | {_fact(fact)} |" for fact in row["facts"])
+
+
 def _interval(ratio: dict[str, float]) -> str:
     return f"{_number(ratio['median'])}× ({_number(ratio['low'])}–{_number(ratio['high'])})"
 
 
 def _fact(fact: dict[str, Any]) -> str:
+    if fact["number"] is None:
+        return str(fact["unit"])
     spread = "" if fact["spread"] is None else f" ({_number(fact['spread'][0])}–{_number(fact['spread'][1])})"
     return f"{_number(fact['number'])} {fact['unit']}{spread}".strip()
 
@@ -166,51 +181,51 @@ def _number(value: float) -> str:
 
 # --- the picture ------------------------------------------------------------------------------------------------------
 
-OURS_COLOURS = ("#1b6ca8", "#0b3c5d", "#58a4d6")
-PEER_MARKERS = "svD^P"
+PLAIN, FAST = "#0b3c5d", "#4aa3df"
+MARKERS = {"JAX": "^", "folx": "v", "blackjax": "P", "ebmkit": "s", "normflows": "D", "torchebm": "*", "zuko": "h"}
 
 
-def draw(rows: dict[str, Measured], file: Any) -> None:
+def draw(rows: dict[str, Measured], file: Path) -> None:
     """One line a row: how many times faster than the row's base each variant is, on a log axis; targets as ticks."""
     from matplotlib.figure import Figure
 
-    shown = [row for row in in_order(rows).values() if row["seconds"] and row["base"] in row["seconds"]]
+    shown = [row for row in reversed(in_order(rows).values()) if row["seconds"] and row["base"] in row["seconds"]]
     figure = Figure(figsize=(9, 1.6 + 0.3 * len(shown)), layout="constrained")
     axes = figure.subplots()
-    ours = list(dict.fromkeys(r["of"] for row in shown for r in row["ratios"] if r["of"].startswith(OURS)))
-    peers = list(
-        dict.fromkeys(name for row in shown for name in row["seconds"] if name not in (*ours, FLOOR, row["base"]))
-    )
-    labelled: set[str] = set()
-
-    def once(label: str) -> str | None:
-        return None if label in labelled else labelled.add(label) or label
-
-    for y, row in enumerate(reversed(shown)):
-        for r in row["ratios"]:
-            name = r["of"]
-            if r["to"] != row["base"]:
-                continue
-            if name in ours:
-                colour = OURS_COLOURS[ours.index(name) % len(OURS_COLOURS)]
-                axes.plot([r["low"], r["high"]], [y, y], color=colour, lw=1.5)
-                axes.plot(r["median"], y, "o", color=colour, ms=6, label=once(name), zorder=3)
-                if r["target"] is not None:
-                    axes.plot(r["target"], y, "|", color=colour, ms=14, mew=1.5, label=once(f"target of {name}"))
-            elif name == FLOOR:
-                axes.plot(r["median"], y, "x", color="0.6", ms=5, label=once("matrix products alone"))
-            else:
-                marker = PEER_MARKERS[peers.index(name) % len(PEER_MARKERS)]
-                label = once(name)
-                axes.plot(r["median"], y, marker, mfc="none", mec="#b5532a", ms=5, label=label)
+    labels: dict[str, Any] = {}
+    for y, row in enumerate(shown):
+        for r in (r for r in row["ratios"] if r["to"] == row["base"]):
+            _mark(axes, y, r, labels)
     axes.axvline(1, color="0.3", lw=0.8)
-    titles = [f"{row['title']} (1 = {row['base']})" for row in reversed(shown)]
-    axes.set_yticks(range(len(shown)), titles, fontsize=7)
+    axes.set_yticks(range(len(shown)), [f"{row['title']} (1 = {row['base']})" for row in shown], fontsize=7)
     axes.set_ylim(-0.7, len(shown) - 0.3)
     axes.set_xscale("log")
     axes.xaxis.set_major_formatter("{x:g}×")
-    axes.set_xlabel("times faster than the row's base, median of rounds with its 95 % interval")
+    axes.set_xlabel("times faster than the row's base: median of the rounds, and its 95 % interval")
     axes.grid(axis="x", color="0.9", which="both", lw=0.5)
     axes.set_axisbelow(True)
-    figure.legend(loc="outside lower center", ncols=4, fontsize=7, frameon=False)
+    ordered = sorted(labels, key=lambda label: (not label.startswith(OURS), label.startswith("matrix"), label))
+    figure.legend(
+        [labels[label] for label in ordered], ordered, loc="outside lower center", ncols=5, fontsize=7, frameon=False
+    )
     figure.savefig(file, dpi=130, metadata={"Software": None})
+
+
+def _mark(axes: Any, y: int, r: dict[str, Any], labels: dict[str, Any]) -> None:
+    """A variant's place on its row's line; `labels` collects one handle a kind of variant."""
+    name = r["of"]
+    if name.startswith(OURS):
+        fast = name.endswith(("native", "compiled"))
+        colour = FAST if fast else PLAIN
+        axes.plot([r["low"], r["high"]], [y, y], color=colour, lw=1.5)
+        (dot,) = axes.plot(r["median"], y, "o", color=colour, ms=6, zorder=3)
+        labels["ours, native or compiled" if fast else "ours"] = dot
+        if r["target"] is not None:
+            (tick,) = axes.plot(r["target"], y, "|", color=colour, ms=14, mew=1.5)
+            labels["ours, native or compiled: target" if fast else "ours: target"] = tick
+    elif name == FLOOR:
+        labels["matrix products alone"] = axes.plot(r["median"], y, "x", color="0.6", ms=5)[0]
+    else:
+        library = name.replace(",", " ").split()[0]
+        (mark,) = axes.plot(r["median"], y, MARKERS.get(library, "o"), mfc="none", mec="#b5532a", ms=5)
+        labels[library] = mark

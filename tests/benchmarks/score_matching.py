@@ -53,15 +53,21 @@ def _exact(size: int, eager: float, compiled: float) -> Row:
     )
 
 
-def _measure_exact(size: int, effort: Effort) -> Found:
+def exact_steps(size: int) -> tuple[dict[str, "Step"], MLP]:
+    """Every library's step of exact score matching, and the energy that ours and torchebm's take it of."""
     energy, x = nets.mlp(size, WIDTH, 2, ACTIVATION), nets.points(BATCH, size)
     params, points = nets.weights(energy), jnp.asarray(x.numpy())
-    steps = {
+    steps: dict[str, Step] = {
         "ours, eager": _ours(SM(), energy, x),
         "torchebm": _torchebm(ScoreMatching(nets.Torchebm(energy)), energy, x),
         "JAX jvp(grad)": _jax(lambda p, x: jnp.mean(jax.vmap(lambda row: _hyvarinen(p, row))(x)), params, points),
         "folx": _jax(lambda p, x: jnp.mean(jax.vmap(lambda row: _folx(p, row))(x)), params, points),
     }
+    return steps, energy
+
+
+def _measure_exact(size: int, effort: Effort) -> Found:
+    steps, energy = exact_steps(size)
     found = Found(agreements=agree(_agreements(steps, energy)))
     streams = min(size, WIDTH) + 2
     found.times = timed([*_variants(steps), Variant(FLOOR, nets.floor(_products(size, streams, 1)))], effort)

@@ -1,0 +1,122 @@
+"""Rows of memory: how much a step takes beyond what was held before it, each in a process of its own.
+
+`python -m tests.benchmarks.memory JOB ARGUMENT` is such a process; it prints megabytes.
+"""
+
+import ctypes
+import subprocess
+import sys
+from collections.abc import Callable
+from contextlib import suppress
+
+import torch
+
+from ebm_cli.derivatives import blocks, laplacian
+from ebm_cli.memory import forget_peak_memory, peak_memory_mb
+from ebm_cli.samplers import run
+from ebm_cli.samplers.langevin import Langevin
+
+from . import networks as nets
+from .harness import OURS, Effort, Fact, Found, Row
+
+BUDGET = 4 * 2**28 / 2**20
+"""Megabytes that the graphs of a Laplacian may hold together (GRAPH of `blocks`, in float32)."""
+WIDE = (784, 1024, 64)
+"""D, width and batch of a Laplacian that would hold more."""
+FLAT = 5.0
+"""Megabytes by which a chain may grow from its 10,000th step to its last: the heap's own noise."""
+
+
+def rows() -> list[Row]:
+    return [
+        Row("memory-sm-784", "exact score matching, D = 784: peak memory of a step", _step_of_784),
+        Row("memory-laplacian", "Laplacian of 784-1024-1024-1, batch 64", _laplacian),
+        Row("memory-steps", "16 Langevin chains, 2-16-16-1: growth with the number of steps", _growth),
+    ]
+
+
+def _step_of_784(effort: Effort) -> Found:
+    from .score_matching import exact_steps
+
+    facts = []
+    for name in exact_steps(784)[0]:
+        bound = 60.0 if name.startswith(OURS) else None
+        facts.append(Fact(name, _in_a_process("sm", name), "MB", bound))
+    return Found(facts=facts)
+
+
+def _laplacian(effort: Effort) -> Found:
+    size, width, batch = WIDE
+    energy, x = nets.mlp(size, width, 2, "softplus"), nets.points(batch, size)
+    basis = torch.eye(size).view(size, 1, size)
+    from ebm_cli.derivatives import directional
+
+    along = lambda x, v: directional(energy, x, v)[0]  # noqa: E731
+    each = blocks._held(along, x, basis, 2) - blocks._held(along, x, basis, 1)
+    whole = each * batch * size * 4 / 2**20
+    return Found(
+        facts=[
+            Fact("the graph in one piece would hold", whole, "MB"),
+            Fact("peak in blocks, with the backward pass", _in_a_process("laplacian", ""), "MB", BUDGET),
+        ]
+    )
+
+
+def _growth(effort: Effort) -> Found:
+    most = 10**6 if effort.rounds > 20 else 10**5
+    short, long = _in_a_process("chain", "10000"), _in_a_process("chain", str(most))
+    return Found(
+        facts=[
+            Fact("peak of 10,000 steps", short, "MB"),
+            Fact(f"peak of {most:,} steps", long, "MB"),
+            Fact("growth", max(0.0, long - short), "MB", FLAT),
+        ]
+    )
+
+
+def _in_a_process(job: str, argument: str) -> float:
+    words = [sys.executable, "-m", "tests.benchmarks.memory", job, argument]
+    ran = subprocess.run(words, stdout=subprocess.PIPE, text=True, check=True)
+    return float(ran.stdout.split()[-1])
+
+
+# --- in the process ---------------------------------------------------------------------------------------------------
+
+
+def peak_of(call: Callable[[], object]) -> float:
+    """Megabytes that a call takes at its peak, beyond what is held when it begins."""
+    with suppress(OSError, AttributeError):
+        # What the heap keeps of earlier calls would hide what this one takes.
+        ctypes.CDLL(None).malloc_trim(0)
+    cpu = torch.device("cpu")
+    forget_peak_memory(cpu)
+    before = peak_memory_mb(cpu)
+    call()
+    return peak_memory_mb(cpu) - before
+
+
+def _score_matching(name: str) -> float:
+    from .score_matching import exact_steps
+
+    step = exact_steps(784)[0][name]
+    step()
+    return peak_of(step)
+
+
+def _blocks(_: str) -> float:
+    size, width, batch = WIDE
+    energy, x = nets.mlp(size, width, 2, "softplus"), nets.points(batch, size)
+    laplacian(energy, x[:1])[1].sum().backward()
+    return peak_of(lambda: laplacian(energy, x)[1].sum().backward())
+
+
+def _chain(n_steps: str) -> float:
+    energy, x, kernel = nets.mlp(2, 16, 2, "silu"), nets.points(16, 2), Langevin(0.01)
+    run(kernel, energy, x, 100, nets.generator(1))
+    return peak_of(lambda: run(kernel, energy, x, int(n_steps), nets.generator(1)))
+
+
+JOBS = {"sm": _score_matching, "laplacian": _blocks, "chain": _chain}
+
+if __name__ == "__main__":
+    print(JOBS[sys.argv[1]](sys.argv[2]))

@@ -1,0 +1,168 @@
+"""Rows of the command itself: how long until it answers, until it trains, and what of a run is not training."""
+
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+import torch
+
+from .composing import made, step
+from .harness import Effort, Fact, Found, Row, Variant, timed
+from .stats import FEWEST, median_interval, ratios
+
+EBM = [str(Path(sys.executable).with_name("ebm"))]
+BARE = """
+import torch, hydra
+w = torch.nn.Parameter(torch.zeros(8))
+optimizer = torch.optim.Adam([w])
+w.sum().backward()
+optimizer.step()
+"""
+"""What every program with torch, Hydra and an optimizer pays before its first step."""
+INSTRUMENTED = """
+import sys, time
+from ebm_cli.session import Session
+from ebm_cli.training.trainer import Trainer
+spent = {}
+def timed(owner, name):
+    call = getattr(owner, name)
+    def wrapped(*given):
+        began = time.perf_counter()
+        try:
+            return call(*given)
+        finally:
+            spent[name] = spent.get(name, 0.0) + time.perf_counter() - began
+    setattr(owner, name, wrapped)
+timed(Trainer, "advance")
+timed(Session, "_log")
+from ebm_cli.cli import main
+code = main(sys.argv[1:])
+print("SPENT", *(f"{name} {seconds}" for name, seconds in spent.items()), file=sys.stderr)
+sys.exit(code)
+"""
+"""`ebm` with a clock on the training steps, and one on what is written and shown at the default interval."""
+POLL = 0.002
+
+
+def rows() -> list[Row]:
+    return [
+        Row("startup-help", "ebm --help", lambda effort: _answers(["--help"], 0.25, effort)),
+        Row("startup-completion", "completion of `ebm train method=`", _completes),
+        Row("startup-train", "ebm train, to its first step", _first_step),
+        Row("startup-share", "ebm train, the default run", _outside),
+        Row("startup-loop", "the loop beside the method, nce on moons", _loop),
+    ]
+
+
+def _answers(words: list[str], at_most: float, effort: Effort, **environment: str) -> Found:
+    env = os.environ | environment
+    seconds = [_seconds(lambda: _run([*EBM, *words], env)) for _ in range(_rounds(effort))]
+    middle = median_interval(seconds)
+    return Found(facts=[Fact("answers in", middle.median, "s", at_most, (middle.low, middle.high))])
+
+
+def _completes(effort: Effort) -> Found:
+    line = "ebm train method="
+    return _answers(["-sc", "query=bash"], 0.35, effort, COMP_LINE=line, COMP_POINT=str(len(line)))
+
+
+def _first_step(effort: Effort) -> Found:
+    """Until the first line of metrics.jsonl, against a process that imports torch and hydra and makes one Adam step."""
+    ours, bare = [], []
+    for _ in range(_rounds(effort)):
+        bare.append(_seconds(lambda: _run([sys.executable, "-c", BARE])))
+        ours.append(_to_first_step())
+    ratio, middle = ratios(bare, ours), median_interval(ours)
+    return Found(
+        facts=[
+            Fact("first step after", middle.median, "s", None, (middle.low, middle.high)),
+            Fact("of imports and an Adam step", ratio.median, "×", 1.3, (ratio.low, ratio.high)),
+        ]
+    )
+
+
+def _to_first_step() -> float:
+    with tempfile.TemporaryDirectory() as folder:
+        run = Path(folder) / "run"
+        words = ["train", "log_every=1", f"hydra.run.dir={run}"]
+        began = time.perf_counter()
+        with subprocess.Popen(
+            [*EBM, *words], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, cwd=folder
+        ) as process:
+            metrics = run / "metrics.jsonl"
+            while not (metrics.is_file() and metrics.stat().st_size):
+                if process.poll() is not None:
+                    raise RuntimeError(f"ebm train ended with {process.returncode} before its first step")
+                time.sleep(POLL)
+            took = time.perf_counter() - began
+            process.kill()
+        return took
+
+
+def _outside(effort: Effort) -> Found:
+    """The share of the wall time of `ebm train` that is no training step: imports, evaluation, figures."""
+    took, outside, written = [], [], []
+    for _ in range(FEWEST if effort.rounds > 2 * FEWEST else 1):
+        with tempfile.TemporaryDirectory() as folder:
+            began = time.perf_counter()
+            words = [sys.executable, "-c", INSTRUMENTED, "train", f"hydra.run.dir={folder}/run"]
+            ran = subprocess.run(words, capture_output=True, text=True, cwd=folder, check=True)
+            took.append(time.perf_counter() - began)
+        line = next(line for line in ran.stderr.splitlines() if line.startswith("SPENT"))
+        _, _, steps, _, log = line.split()
+        outside.append(100 * (1 - float(steps) / took[-1]))
+        written.append(100 * float(log) / float(steps))
+    return Found(
+        facts=[
+            _middle("wall time", took, "s", None),
+            _middle("of it outside the steps", outside, "%", 35.0),
+            _middle("TensorBoard, metrics and progress, of the steps", written, "%", 3.0),
+        ]
+    )
+
+
+def _loop(effort: Effort) -> Found:
+    """A step of the trainer, less the method's loss, its gradient and the optimizer's step, on a batch that is there.
+
+    So the loop's own are: batches, clipping, schedule, moving average, guard, and counting.
+    """
+    cfg, _, trainer = made("method=nce", "dataset=moons")
+    torch.set_num_threads(1)
+    _, parts, other = made("method=nce", "dataset=moons")
+    x, rng = other.batches.next(), other.rng
+    parameters = parts.method.players(parts.energy)["energy"]
+    optimizer = torch.optim.Adam(parameters, lr=1e-3, fused=True)
+
+    def alone() -> None:
+        out = parts.method.loss(parts.energy, x, rng)
+        optimizer.zero_grad()
+        out.loss.backward(inputs=parameters)
+        optimizer.step()
+
+    times = timed([Variant("ours, trainer", lambda: step(cfg, trainer)), Variant("ours, method alone", alone)], effort)
+    own = [1e3 * (a - b) for a, b in zip(*times.values(), strict=True)]
+    middle = median_interval(own)
+    return Found(facts=[Fact("the loop's own cost of a step", middle.median, "ms", 0.05, (middle.low, middle.high))])
+
+
+def _middle(what: str, values: list[float], unit: str, at_most: float | None) -> Fact:
+    spread = (min(values), max(values)) if len(values) > 1 else None
+    return Fact(what, sorted(values)[len(values) // 2], unit, at_most, spread)
+
+
+def _rounds(effort: Effort) -> int:
+    return FEWEST if effort.rounds < 20 else 15
+
+
+def _seconds(call: Callable[[], object]) -> float:
+    began = time.perf_counter()
+    call()
+    return time.perf_counter() - began
+
+
+def _run(words: list[str], env: Mapping[str, str] | None = None) -> None:
+    subprocess.run(words, check=True, stdout=subprocess.DEVNULL, env=env)
