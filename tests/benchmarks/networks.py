@@ -15,6 +15,7 @@ import torch
 from torch import Tensor, nn
 from torchebm.core import BaseModel
 
+from ebm_cli.derivatives import Compiled
 from ebm_cli.energies.mlp import MLP
 from ebm_cli.native import attach
 
@@ -62,14 +63,28 @@ class Torchebm(BaseModel):
 
 
 def native(energy: MLP) -> MLP:
-    """The same energy, whose chains run in native code.
+    """The same energy with the same weights, whose chains run in native code.
 
     Raises: RuntimeError where that cannot be built.
     """
-    other = copy.deepcopy(energy)
+    other = copy.copy(energy)
     why = attach(other, torch.get_num_threads())
     if why is not None:
         raise RuntimeError(why)
+    return other
+
+
+def compiled(energy: MLP, n_rows: int) -> MLP:
+    """The same energy with the same weights, whose sweeps of so many rows are compiled.
+
+    Raises: RuntimeError, when it is used, where the compiler fails.
+    """
+
+    def fail(line: str) -> None:
+        raise RuntimeError(line)
+
+    other = copy.copy(energy)
+    other.compiled = Compiled(n_rows, torch.float32, torch.device("cpu"), fail)
     return other
 
 

@@ -59,6 +59,7 @@ def exact_steps(size: int) -> tuple[dict[str, "Step"], MLP]:
     params, points = nets.weights(energy), jnp.asarray(x.numpy())
     steps: dict[str, Step] = {
         "ours, eager": _ours(SM(), energy, x),
+        "ours, compiled": _ours(SM(), nets.compiled(energy, BATCH), x),
         "torchebm": _torchebm(ScoreMatching(nets.Torchebm(energy)), energy, x),
         "JAX jvp(grad)": _jax(lambda p, x: jnp.mean(jax.vmap(lambda row: _hyvarinen(p, row))(x)), params, points),
         "folx": _jax(lambda p, x: jnp.mean(jax.vmap(lambda row: _folx(p, row))(x)), params, points),
@@ -121,6 +122,7 @@ def _measure_sliced(size: int, k: int, effort: Effort) -> Found:
     # Compared along the same directions; timed with directions that each of them draws.
     fixed = {
         "ours, eager": _ours(method, energy, x),
+        "ours, compiled": _ours(method, nets.compiled(energy, BATCH), x),
         "torchebm": _torchebm(peer, energy, x),
         "JAX jvp(jvp)": _jax(lambda p, x: _sliced_loss(p, x, jnp.asarray(v.numpy())), params, points),
     }
