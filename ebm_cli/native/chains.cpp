@@ -14,6 +14,9 @@
 #include <cstring>
 #include <utility>
 #include <vector>
+#ifdef __AVX__
+#include <immintrin.h>
+#endif
 
 namespace {
 
@@ -34,9 +37,17 @@ enum Kind { LANGEVIN, MALA, HMC };
 enum Activation { SILU, SOFTPLUS, TANH, GELU };
 
 inline Vec fill(float a) { return a - Vec{}; }
-// A comparison with NaN is false: bounds let it through.
+// Bounds let NaN through: the instructions return their second operand where one is NaN, and a comparison is false.
+#if defined(__AVX512F__)
+inline Vec at_most(Vec a, float bound) { return (Vec)_mm512_min_ps((__m512)fill(bound), (__m512)a); }
+inline Vec at_least(Vec a, float bound) { return (Vec)_mm512_max_ps((__m512)fill(bound), (__m512)a); }
+#elif defined(__AVX__)
+inline Vec at_most(Vec a, float bound) { return (Vec)_mm256_min_ps((__m256)fill(bound), (__m256)a); }
+inline Vec at_least(Vec a, float bound) { return (Vec)_mm256_max_ps((__m256)fill(bound), (__m256)a); }
+#else
 inline Vec at_most(Vec a, float bound) { return a > bound ? fill(bound) : a; }
 inline Vec at_least(Vec a, float bound) { return a < bound ? fill(bound) : a; }
+#endif
 inline Vec absolute(Vec a) { return a < 0.0f ? -a : a; }
 
 // --- elementary functions: minimax polynomials, relative error below 2e-7 --------------------------------------------

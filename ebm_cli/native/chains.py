@@ -7,8 +7,9 @@ in which the torch path draws it: the chains are the same chains, up to rounding
 
 import ctypes
 from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
-from math import inf
+from math import ceil, inf
 from typing import NamedTuple
 
 import torch
@@ -24,8 +25,8 @@ from ebm_cli.samplers.mala import MALA
 KERNELS: dict[type[Kernel], int] = {Langevin: 0, MALA: 1, HMC: 2}
 ACTIVATIONS: dict[type[nn.Module], int] = {nn.SiLU: 0, nn.Softplus: 1, nn.Tanh: 2, nn.GELU: 3}
 """The numbers that chains.cpp gives them."""
-NOISE = 2**20
-"""Random numbers drawn at a time, unless one step needs more: 4 MiB."""
+NOISE = 2**18
+"""Normal numbers drawn at a time, unless one step needs more: 1 MiB, which stays in cache."""
 
 
 def attach(energy: Energy, threads: int, kernels: Iterable[Kernel] = ()) -> str | None:
@@ -88,7 +89,7 @@ class NativeChains:
     ) -> tuple[State, Info] | None:
         """`samplers.run`, or None where it is not covered: nothing is drawn then.
 
-        Memory: NOISE numbers, or those of one step if they are more.
+        Memory: twice NOISE numbers, or those of two steps if they are more.
         """
         chains = _Chains.of(kernel, energy, x)
         if chains is None:
@@ -129,28 +130,68 @@ class NativeChains:
         draws: Tensor | None,
         thin: int,
     ) -> Iterator[int]:
-        """Yield the number of steps done, chunk by chunk; noise is drawn step by step, as the torch path does."""
+        """Yield the number of steps done, chunk by chunk."""
         x = chains.x
-        chunk = max(1, min(n_steps, NOISE // max(1, x.numel())))
-        noise, uniform = x.new_empty(chunk, *x.shape), x.new_empty(chunk, len(x))
-        buffers = list(zip(noise.unbind(), uniform.unbind(), strict=True))
-        fixed = None if schedule else (_Step * chunk)(*[_Step.of(kernel)] * chunk)
+        size = max(1, min(n_steps, NOISE // x.numel()))
+        fixed = None if schedule else (_Step * size)(*[_Step.of(kernel)] * size)
         if not n_steps:
             # The state of no step holds what its start evaluates.
-            chains.advance(0, 0, thin, None, noise, uniform, None, self.threads)
-        for start in range(0, n_steps, chunk):
-            count = min(chunk, n_steps - start)
-            for normals, uniforms in buffers[:count]:
-                normals.normal_(generator=rng)
-                if chains.tested:
-                    uniforms.uniform_(generator=rng)
+            chains.advance(0, 0, thin, None, _Noise.room(x, 0), None, self.threads)
+        done = 0
+        for count, noise in _drawn(x, n_steps, size, chains.tested, rng, ahead=self.threads > 1):
             steps = fixed
             if schedule is not None:
-                kernels = (replace(kernel, **schedule(i)) for i in range(start, start + count))
+                kernels = (replace(kernel, **schedule(i)) for i in range(done, done + count))
                 steps = (_Step * count)(*map(_Step.of, kernels))
-            kept = None if draws is None else draws[start // thin :]
-            chains.advance(count, start, thin, steps, noise, uniform, kept, self.threads)
-            yield start + count
+            kept = None if draws is None else draws[done // thin :]
+            chains.advance(count, done, thin, steps, noise, kept, self.threads)
+            done += count
+            yield done
+
+
+class _Noise(NamedTuple):
+    """Random numbers of a chunk of steps: normal [n, B, *D], uniform [n, B], and a view of each of every step."""
+
+    normal: Tensor
+    uniform: Tensor
+    steps: list[tuple[Tensor, Tensor]]
+
+    @classmethod
+    def room(cls, x: Tensor, n_steps: int) -> "_Noise":
+        normal, uniform = x.new_empty(n_steps, *x.shape), x.new_empty(n_steps, len(x))
+        return cls(normal, uniform, list(zip(normal.unbind(), uniform.unbind(), strict=True)))
+
+
+def _drawn(
+    x: Tensor, n_steps: int, size: int, tested: bool, rng: torch.Generator, *, ahead: bool
+) -> Iterator[tuple[int, _Noise]]:
+    """Chunks of at most `size` steps and their noise, drawn step by step as the torch path does.
+
+    With `ahead` the next chunk is drawn by a thread of its own while the caller computes with this one: drawing is one
+    long stream, which no second thread can share.
+    """
+    n_chunks = ceil(n_steps / size)
+    ahead = ahead and n_chunks > 1
+    rooms = [_Noise.room(x, size) for _ in range(2 if ahead else 1)]
+
+    def draw(i: int) -> tuple[int, _Noise]:
+        count, noise = min(size, n_steps - i * size), rooms[i % len(rooms)]
+        for normal, uniform in noise.steps[:count]:
+            normal.normal_(generator=rng)
+            if tested:
+                uniform.uniform_(generator=rng)
+        return count, noise
+
+    if not ahead:
+        yield from map(draw, range(n_chunks))
+        return
+    with ThreadPoolExecutor(1) as thread:
+        coming = thread.submit(draw, 0)
+        for i in range(1, n_chunks):
+            chunk = coming.result()
+            coming = thread.submit(draw, i)
+            yield chunk
+        yield coming.result()
 
 
 class _Step(ctypes.Structure):
@@ -188,7 +229,7 @@ def _layers_of(energy: Energy) -> _Layers | None:
     hooked = any(m._forward_hooks or m._forward_pre_hooks for m in (energy, energy.network, *layers))
     linears = [layer for layer in layers if type(layer) is nn.Linear]
     kinds = {type(layer) for layer in layers if type(layer) is not nn.Linear}
-    plain = all(map(_plain, energy.parameters()))
+    plain = all(_plain(m.weight) and _plain(m.bias) for m in linears)
     known = len(kinds) == 1 and kinds <= ACTIVATIONS.keys() and len(layers) == 2 * len(linears) - 1
     return _Layers(linears, ACTIVATIONS[kinds.pop()]) if known and plain and not hooked else None
 
@@ -234,8 +275,7 @@ class _Chains:
         start: int,
         thin: int,
         steps: ctypes.Array[_Step] | None,
-        noise: Tensor,
-        uniform: Tensor,
+        noise: _Noise,
         kept: Tensor | None,
         threads: int,
     ) -> None:
@@ -248,7 +288,7 @@ class _Chains:
             ctypes.c_double(self.base),
             *map(_i64, (len(self.x), n_steps, start, thin)),
             steps,
-            *map(_ptr, (noise, uniform, self.x, self.energy, self.grad, self.accept, kept)),
+            *map(_ptr, (noise.normal, noise.uniform, self.x, self.energy, self.grad, self.accept, kept)),
             _i64(threads),
         )
 
