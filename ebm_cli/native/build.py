@@ -20,7 +20,7 @@ from functools import cache
 from pathlib import Path
 
 SOURCE = Path(__file__).with_name("chains.cpp")
-FLAGS = ("-O3", "-march=native", "-fopenmp", "-ffp-contract=fast", "-fno-math-errno")
+FLAGS = ("-O3", "-march=native", "-pthread", "-ffp-contract=fast", "-fno-math-errno")
 """No -ffast-math: a proposal that is not finite must be seen to be so."""
 
 
@@ -42,9 +42,11 @@ def library() -> ctypes.CDLL:
     if not path.is_file():
         _build(name, path)
     try:
-        return ctypes.CDLL(str(path))
+        loaded = ctypes.CDLL(str(path))
     except OSError as error:
         raise Unavailable(f"the library {path} does not load ({error})") from error
+    loaded.ebm_start.restype = ctypes.c_void_p
+    return loaded
 
 
 def _key() -> str:

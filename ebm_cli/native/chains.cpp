@@ -9,9 +9,12 @@
 // Nothing here draws: the noise is the caller's. No header of torch or Python: this file compiles in a second.
 
 #include <algorithm>
+#include <atomic>
 #include <cmath>
 #include <cstdint>
 #include <cstring>
+#include <system_error>
+#include <thread>
 #include <utility>
 #include <vector>
 #ifdef __AVX__
@@ -393,20 +396,26 @@ void advance(const Network& net, const Run& run, int64_t first, int64_t count, S
     for (int64_t c = 0; c < count; ++c) run.accept[first + c] += accepted[c];
 }
 
-template <int V>
-void in_blocks(const Network& net, const Run& run, int threads) {
-    constexpr int64_t size = V * LANES;
-    const int64_t n_blocks = (run.n_chains + size - 1) / size;
-#pragma omp parallel num_threads(threads) if (threads > 1 && n_blocks > 1)
-    {
+// Blocks of chains, which threads take one after the other.
+struct Job {
+    Network net;
+    Run run;
+    std::atomic<int64_t> next{0};
+    std::vector<std::thread> helpers;
+
+    template <int V>
+    void work() {
+        constexpr int64_t size = V * LANES;
         Scratch<V> scratch(net);
-#pragma omp for schedule(dynamic, 1)
-        for (int64_t block = 0; block < n_blocks; ++block) {
-            const int64_t first = block * size;
+        for (int64_t first; (first = size * next++) < run.n_chains;)
             advance<V>(net, run, first, std::min(size, run.n_chains - first), scratch);
-        }
     }
-}
+
+    // Few chains in small blocks, for there to be one for every thread. The choice must not depend on the threads.
+    bool few() const { return run.n_chains <= 4 * LANES; }
+    void work() { few() ? work<1>() : work<VECTORS>(); }
+    int64_t blocks() const { return (run.n_chains - 1) / (LANES * (few() ? 1 : VECTORS)) + 1; }
+};
 
 }  // namespace
 
@@ -421,11 +430,12 @@ void ebm_pack(int64_t n_hidden, const int64_t* widths, const float* const* weigh
     }
 }
 
-// n_steps transitions of n_chains chains, of which `start` steps are done; x, energy, grad and accept are updated.
-void ebm_advance(int64_t kind, int64_t activation, int64_t n_hidden, const int64_t* widths, const float* packed,
-                 const float* const* biases, const float* out, double base, int64_t n_chains, int64_t n_steps,
-                 int64_t start, int64_t thin, const void* steps, const float* noise, const float* uniform, float* x,
-                 float* energy, float* grad, float* accept, float* kept, int64_t threads) {
+// Begin n_steps transitions of n_chains chains, of which `start` steps are done, on all threads but the caller's: x,
+// energy, grad and accept are updated. What it returns is for ebm_finish; until then the caller may draw, not touch.
+void* ebm_start(int64_t kind, int64_t activation, int64_t n_hidden, const int64_t* widths, const float* packed,
+                const float* const* biases, const float* out, double base, int64_t n_chains, int64_t n_steps,
+                int64_t start, int64_t thin, const void* steps, const float* noise, const float* uniform, float* x,
+                float* energy, float* grad, float* accept, float* kept, int64_t threads) {
     Network net{{}, Activation(activation), out, biases[n_hidden][0], float(base), int(widths[0]), 0};
     for (int64_t l = 0; l < n_hidden; ++l) {
         const int n_in = widths[l], n_out = widths[l + 1];
@@ -434,8 +444,22 @@ void ebm_advance(int64_t kind, int64_t activation, int64_t n_hidden, const int64
         net.width = std::max(net.width, n_out);
         packed = backward + int64_t(n_in) * n_out;
     }
-    const Run run{Kind(kind), n_chains, n_steps, thin, start, static_cast<const Step*>(steps),
-                  noise, uniform, x, energy, grad, accept, kept};
-    run.n_chains > LANES ? in_blocks<VECTORS>(net, run, int(threads)) : in_blocks<1>(net, run, int(threads));
+    Job* job = new Job{std::move(net),
+                       {Kind(kind), n_chains, n_steps, thin, start, static_cast<const Step*>(steps), noise, uniform, x,
+                        energy, grad, accept, kept}};
+    try {
+        for (int64_t i = 1; i < std::min(threads, job->blocks()); ++i) job->helpers.emplace_back([job] { job->work(); });
+    } catch (const std::system_error&) {
+        // No more threads are to be had: those that are there do the work.
+    }
+    return job;
+}
+
+// Help with what is left of it, and wait for the others.
+void ebm_finish(void* started) {
+    Job* job = static_cast<Job*>(started);
+    job->work();
+    for (std::thread& helper : job->helpers) helper.join();
+    delete job;
 }
 }

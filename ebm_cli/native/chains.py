@@ -7,7 +7,7 @@ in which the torch path draws it: the chains are the same chains, up to rounding
 
 import ctypes
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from math import ceil, inf
 from typing import NamedTuple
@@ -134,19 +134,21 @@ class NativeChains:
         x = chains.x
         size = max(1, min(n_steps, NOISE // x.numel()))
         fixed = None if schedule else (_Step * size)(*[_Step.of(kernel)] * size)
-        if not n_steps:
-            # The state of no step holds what its start evaluates.
-            chains.advance(0, 0, thin, None, _Noise.room(x, 0), None, self.threads)
-        done = 0
-        for count, noise in _drawn(x, n_steps, size, chains.tested, rng, ahead=self.threads > 1):
+        rooms = [_Noise.room(x, size) for _ in range(2 if n_steps > size else 1)]
+        rooms[0].draw(min(size, n_steps), chains.tested, rng)
+        # A run of no steps takes one turn, too: its state holds what the start evaluates.
+        for i in range(max(1, ceil(n_steps / size))):
+            done = i * size
+            count, left = min(size, n_steps - done), n_steps - done - size
             steps = fixed
             if schedule is not None:
-                kernels = (replace(kernel, **schedule(i)) for i in range(done, done + count))
+                kernels = (replace(kernel, **schedule(j)) for j in range(done, done + count))
                 steps = (_Step * count)(*map(_Step.of, kernels))
             kept = None if draws is None else draws[done // thin :]
-            chains.advance(count, done, thin, steps, noise, kept, self.threads)
-            done += count
-            yield done
+            with chains.advancing(count, done, thin, steps, rooms[i % 2], kept, self.threads):
+                if left > 0:
+                    rooms[(i + 1) % 2].draw(min(size, left), chains.tested, rng)
+            yield done + count
 
 
 class _Noise(NamedTuple):
@@ -161,37 +163,12 @@ class _Noise(NamedTuple):
         normal, uniform = x.new_empty(n_steps, *x.shape), x.new_empty(n_steps, len(x))
         return cls(normal, uniform, list(zip(normal.unbind(), uniform.unbind(), strict=True)))
 
-
-def _drawn(
-    x: Tensor, n_steps: int, size: int, tested: bool, rng: torch.Generator, *, ahead: bool
-) -> Iterator[tuple[int, _Noise]]:
-    """Chunks of at most `size` steps and their noise, drawn step by step as the torch path does.
-
-    With `ahead` the next chunk is drawn by a thread of its own while the caller computes with this one: drawing is one
-    long stream, which no second thread can share.
-    """
-    n_chunks = ceil(n_steps / size)
-    ahead = ahead and n_chunks > 1
-    rooms = [_Noise.room(x, size) for _ in range(2 if ahead else 1)]
-
-    def draw(i: int) -> tuple[int, _Noise]:
-        count, noise = min(size, n_steps - i * size), rooms[i % len(rooms)]
-        for normal, uniform in noise.steps[:count]:
+    def draw(self, n_steps: int, tested: bool, rng: torch.Generator) -> None:
+        """Step by step, as the torch path does."""
+        for normal, uniform in self.steps[:n_steps]:
             normal.normal_(generator=rng)
             if tested:
                 uniform.uniform_(generator=rng)
-        return count, noise
-
-    if not ahead:
-        yield from map(draw, range(n_chunks))
-        return
-    with ThreadPoolExecutor(1) as thread:
-        coming = thread.submit(draw, 0)
-        for i in range(1, n_chunks):
-            chunk = coming.result()
-            coming = thread.submit(draw, i)
-            yield chunk
-        yield coming.result()
 
 
 class _Step(ctypes.Structure):
@@ -269,7 +246,8 @@ class _Chains:
         assert isinstance(energy, MLP)
         return cls(kernel, energy, layers, x)
 
-    def advance(
+    @contextmanager
+    def advancing(
         self,
         n_steps: int,
         start: int,
@@ -278,8 +256,9 @@ class _Chains:
         noise: _Noise,
         kept: Tensor | None,
         threads: int,
-    ) -> None:
-        library().ebm_advance(
+    ) -> Iterator[None]:
+        """Inside, the other threads advance the chains; at its end this one helps them, and all have advanced."""
+        job = library().ebm_start(
             *map(_i64, (self.kind, self.activation, self.n_hidden)),
             self.widths,
             _ptr(self.packed),
@@ -291,6 +270,10 @@ class _Chains:
             *map(_ptr, (noise.normal, noise.uniform, self.x, self.energy, self.grad, self.accept, kept)),
             _i64(threads),
         )
+        try:
+            yield
+        finally:
+            library().ebm_finish(ctypes.c_void_p(job))
 
     def state(self) -> State:
         """As the kernel's own `step` leaves it."""
