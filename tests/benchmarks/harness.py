@@ -43,7 +43,7 @@ class Agreement(NamedTuple):
 
 
 class Target(NamedTuple):
-    """`of` must be at least `at_least` times as fast as `to`; met at the median, or by LENIENCE at the low end."""
+    """`of` must be at least `at_least` times as fast as `to`; see `render` for when it is met."""
 
     of: str
     to: str

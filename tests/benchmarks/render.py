@@ -9,8 +9,8 @@ from . import record
 from .harness import FLOOR, OURS
 from .notes import FAMILIES, HOW, TRIED
 
-LENIENCE = 0.85
-"""A target is met by the median, or by the low end of the interval within 15 % of it."""
+LENIENCE = 0.15
+"""A target is met by the median, or where the worse end of its interval is within 15 % of it."""
 
 Measured = dict[str, Any]
 
@@ -82,13 +82,16 @@ def judged(row: Measured) -> Iterator[Verdict]:
     """The targets of a row: ratios that are to be reached, and numbers that are not to be exceeded."""
     for r in row["ratios"]:
         if r["target"] is not None:
-            met = r["median"] >= r["target"] or r["low"] >= LENIENCE * r["target"]
+            met = r["median"] >= r["target"] or r["low"] >= (1 - LENIENCE) * r["target"]
             what = f"{row['title']}: {r['of']}, against {r['to']}"
             yield Verdict(row, what, f"{r['target']:g}×", _interval(r), met)
     for fact in row["facts"]:
         if fact["at_most"] is not None:
             what = f"{row['title']}: {fact['what']}"
-            met = fact["number"] is not None and fact["number"] <= fact["at_most"]
+            worst = fact["number"] if fact["spread"] is None else fact["spread"][1]
+            met = fact["number"] is not None and (
+                fact["number"] <= fact["at_most"] or worst <= (1 + LENIENCE) * fact["at_most"]
+            )
             yield Verdict(row, what, f"≤ {_number(fact['at_most'])} {fact['unit']}".rstrip(), _fact(fact), met)
 
 
