@@ -88,7 +88,8 @@ class Compiled:
                 return self._run(made, energy, *inputs)
         except (TorchDynamoException, FailOnRecompileLimitHit) as error:
             self._made[function] = function
-            line = str(error).strip().partition("\n")[0][:160] or type(error).__name__
+            # The first line says who failed, the second of what.
+            line = " ".join(str(error).split("\n")[:2]).strip()[:200] or type(error).__name__
             self._tell(f"the compiler failed, and the run goes on without it ({line})")
             return function(energy, *inputs)
 

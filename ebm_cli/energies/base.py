@@ -96,5 +96,6 @@ class NetworkEnergy(Energy, Differentiable):
         # The trace of WᵀAW and its derivative in W involve W only through its products with the row space: Q is a
         # constant.
         q = torch.linalg.qr(first.weight.detach().T).Q
-        outside = torch.as_tensor(self.base * (first.in_features - first.out_features), dtype=q.dtype, device=q.device)
+        # Filled on the device: a number that is copied to it is waited for.
+        outside = q.new_full((), self.base * (first.in_features - first.out_features))
         return q.T, outside

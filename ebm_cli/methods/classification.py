@@ -8,9 +8,9 @@ and the loss is the logistic one,  L = E_data softplus(−h) + ν E_q softplus(h
 optimum p_θ = p_data, and it is the log of the true integral. Source: Gutmann & Hyvärinen (2012), JMLR 13, eq. 8–10.
 """
 
+import math
 from typing import NamedTuple
 
-import torch
 from torch import Tensor
 from torch.nn import functional as F
 
@@ -31,7 +31,8 @@ def classify(h_data: Tensor, h_noise: Tensor, nu: float) -> Classified:
         nu: ν > 0, noise rows to a data row; the classifier's prior odds, which `accuracy` takes out again.
     """
     loss = F.softplus(-h_data).mean() + nu * F.softplus(h_noise).mean()
-    threshold = -torch.log(torch.as_tensor(nu, dtype=h_data.dtype, device=h_data.device))
+    # A number, and not a tensor that would be copied to the device, and waited for.
+    threshold = -math.log(nu)
     right = (h_data.detach() > threshold).to(h_data.dtype).mean() + (h_noise.detach() < threshold).to(
         h_data.dtype
     ).mean()

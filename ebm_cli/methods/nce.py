@@ -5,6 +5,8 @@ derivative in x is taken. It works where the noise covers the data and is hard t
 Hyvärinen (2012), JMLR 13.
 """
 
+import math
+
 import torch
 from torch import Tensor, nn
 
@@ -70,7 +72,7 @@ class NCE(Method):
             log_q = torch.cat((self.noise.log_prob(x), log_q_noise))
         h = -energy(torch.cat((x, y))) - self.log_z - log_q
         if nu != 1:
-            h = h - torch.log(torch.as_tensor(nu, dtype=h.dtype, device=h.device))
+            h = h - math.log(nu)
         loss, accuracy = classify(h[: len(x)], h[len(x) :], nu)
         metrics = {"accuracy": accuracy, "log_z": self.log_z.detach().clone()}
         return LossOutput(loss, metrics, evaluations=Evaluations(energy=1 + nu))
