@@ -85,7 +85,7 @@ def _build(name: str, path: Path) -> None:
                 load(name, [str(SOURCE)], flags, extra_ldflags=flags, build_directory=folder, is_python_module=False)
                 Path(folder, path.name).replace(path)
         except (ImportError, OSError, RuntimeError, subprocess.SubprocessError) as error:
-            raise Unavailable(f"its build failed ({_last_line(error)})") from error
+            raise Unavailable(f"their build failed ({_last_line(error)})") from error
 
 
 def _last_line(error: Exception) -> str:

@@ -46,7 +46,8 @@ def attach(energy: Energy, threads: int, kernels: Iterable[Kernel] = ()) -> str 
     why = _why_not(energy, kernels)
     if why is None:
         energy.native = NativeChains(threads)
-    return why
+        return None
+    return f"{why}; chains run in torch"
 
 
 def _why_not(energy: Energy, kernels: Iterable[Kernel]) -> str | None:
@@ -60,7 +61,7 @@ def _why_not(energy: Energy, kernels: Iterable[Kernel]) -> str | None:
     try:
         library()
     except Unavailable as why:
-        return f"native chains cannot be built here: {why}"
+        return f"native chains cannot be had here, {why}"
     return None
 
 
