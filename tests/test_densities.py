@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from ebm_cli.densities import CouplingFlow, Density, FittedMixture, Gaussian, Uniform, ZukoFlow
+from ebm_cli.densities import Coloured, CouplingFlow, Density, FittedMixture, Gaussian, Uniform, ZukoFlow
 from ebm_cli.methods.fitting import fit_density
 
 
@@ -36,6 +36,7 @@ DENSITIES: dict[str, Callable[[], Density]] = {
     "uniform": lambda: Uniform(bent_data()),
     "mixture": lambda: FittedMixture(bent_data(), n_components=3),
     "flow": lambda: shaken(CouplingFlow((2,), n_couplings=4, width=16).double()),
+    "coloured": lambda: Coloured(shaken(CouplingFlow((2,), n_couplings=4, width=16).double()), bent_data()),
     "zuko_realnvp": lambda: shaken(_zuko("realnvp")),
     "zuko_nsf": lambda: shaken(_zuko("nsf")),
     "zuko_maf": lambda: shaken(_zuko("maf")),
@@ -111,10 +112,19 @@ def test_flow_fitted_beforehand_beats_the_gaussian_on_bent_data() -> None:
     assert gain > 0.1
 
 
+def test_a_coloured_flow_begins_as_the_fitted_gaussian() -> None:
+    data = bent_data()
+    coloured, gaussian = Coloured(CouplingFlow((2,)).double(), data), Gaussian(data)
+    torch.testing.assert_close(coloured.log_prob(data), gaussian.log_prob(data))
+    drawn = [density.sample(5, torch.Generator().manual_seed(0)) for density in (coloured, gaussian)]
+    torch.testing.assert_close(*drawn)
+
+
 @pytest.mark.parametrize(
     ("make", "name"),
     [
         (lambda: Gaussian(bent_data(), ridge=0.0), "ridge"),
+        (lambda: Coloured(CouplingFlow((2,)), bent_data(), ridge=0.0), "ridge"),
         (lambda: Gaussian(bent_data(), widen=-1.0), "widen"),
         (lambda: Uniform(bent_data(), margin=-0.1), "margin"),
         (lambda: FittedMixture(bent_data(), n_components=0), "n_components"),

@@ -1,10 +1,11 @@
 """Normalised densities: the group `noise`. Targets of known density live in `ebm_cli.datasets`."""
 
 from ebm_cli.densities.base import Density
+from ebm_cli.densities.coloured import Coloured
 from ebm_cli.densities.coupling import CouplingFlow
 from ebm_cli.densities.gaussian import Gaussian
 from ebm_cli.densities.mixture import FittedMixture
 from ebm_cli.densities.uniform import Uniform
 from ebm_cli.densities.zuko import ZukoFlow
 
-__all__ = ["CouplingFlow", "Density", "FittedMixture", "Gaussian", "Uniform", "ZukoFlow"]
+__all__ = ["Coloured", "CouplingFlow", "Density", "FittedMixture", "Gaussian", "Uniform", "ZukoFlow"]

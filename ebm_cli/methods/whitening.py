@@ -26,7 +26,7 @@ class Whitening(nn.Module):
     """What a loss takes in place of f and x: the energy z ↦ f(Lz + m), and z = L⁻¹(x − m).
 
     Args:
-        shape: shape of one point.
+        shape: shape of one point, () where it is not known yet.
         data: rows [N, D] that m and L are fitted to, standardised units. None is the identity, for what is loaded next.
 
     Raises:
@@ -38,9 +38,9 @@ class Whitening(nn.Module):
 
     def __init__(self, shape: tuple[int, ...], data: Tensor | None) -> None:
         super().__init__()
-        if len(shape) != 1:
+        if len(shape) > 1:
             raise ValueError(f"whiten must be false for points of the shape {list(shape)}: it is for rows of columns")
-        [size] = shape
+        [size] = shape or (0,)
         mean, covariance = torch.zeros(size), torch.eye(size)
         if data is not None:
             rows = data.detach().cpu().double()
