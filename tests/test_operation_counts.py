@@ -52,7 +52,7 @@ class Counted(Energy, Differentiable):
         out, through = sweep(self.energy, jet)
 
         def pullback(g: Tensor) -> Tensor:
-            self.count["grad"] += len(g)
+            self.count["grad"] += len(jet.value)
             return through(g)
 
         return out, pullback

@@ -35,6 +35,9 @@ __all__ = [
 
 EnergyFn = Callable[[Tensor], Tensor]
 
+FEW = 10
+"""Directions up to which a Laplacian's gradient is made of their slopes; beyond, the way back costs less."""
+
 
 class Directional(NamedTuple):
     """Derivatives along K directions: the slopes v_k·∇f [K, B] and the summed curvature Σ_k v_kᵀ∇²f v_k [B]."""
@@ -96,7 +99,7 @@ def directional(
         jet, pullback = sweep(energy, Jet(x, v))
         assert jet.first is not None
         slopes = jet.first.expand(len(v), len(x))
-        return Directional(slopes, _curvature(jet)), pullback(torch.ones_like(jet.value)) if with_gradient else None
+        return Directional(slopes, _curvature(jet)), _gradient_of(jet, pullback) if with_gradient else None
     slopes, curvatures = _hessian_products(energy, x, v.expand(len(v), *x.shape))
     return Directional(slopes, curvatures.sum(0)), gradient(energy, x) if with_gradient else None
 
@@ -113,18 +116,18 @@ def laplacian(energy: EnergyFn, x: Tensor) -> tuple[Tensor, Tensor]:
     """
     module = energy if isinstance(energy, nn.Module) and supports(energy) else None
     v, outside = _directions(module, x)
-    blocked = None if module is None else in_blocks(module, _along(module), x, v)
-    if outside is None:
-        slopes, trace = directional(energy, x, v)[0] if blocked is None else blocked
+    trace = None if module is None else in_blocks(module, _along(module), x, v)
+    if module is None or (trace is None and outside is None and len(v) <= FEW):
+        slopes, trace = directional(energy, x, v)[0]
         return slopes.T.reshape(x.shape), trace
-    # The part of the energy outside the row space is added by the energy itself, and its gradient needs all of D.
-    if module is None or blocked is None:
-        (_, trace), grad = directional(energy, x, v, with_gradient=True)
-        assert grad is not None
+    if trace is None:
+        jet, pullback = sweep(module, Jet(x, v, slopes=False))
+        trace, grad = _curvature(jet), _gradient_of(jet, pullback)
     else:
         with Still(module):
-            trace, grad = blocked[1], gradient(energy, x)
-    return grad, trace + outside
+            (grad,) = _gradient_by_rules(module, x)
+    # The part of the energy outside the row space is added by the energy itself.
+    return grad, trace if outside is None else trace + outside
 
 
 def exact_terms(energy: EnergyFn, x: Tensor) -> ScoreTerms:
@@ -141,10 +144,10 @@ def exact_terms(energy: EnergyFn, x: Tensor) -> ScoreTerms:
     if not compiled.once(("one block", x.shape), lambda: one_block(energy, _along(energy), x, v)):
         grad, trace = laplacian(energy, x)
         return ScoreTerms(_square(grad), trace)
-    if outside is None:
+    if outside is None and len(v) <= FEW:
         return ScoreTerms(*compiled(_slopes_by_rules, energy, x, v))
     square, trace = compiled(_terms_by_rules, energy, x, v)
-    return ScoreTerms(square, trace + outside)
+    return ScoreTerms(square, trace if outside is None else trace + outside)
 
 
 def sliced_terms(energy: EnergyFn, x: Tensor, v: Tensor, *, exact_square: bool) -> ScoreTerms:
@@ -184,7 +187,7 @@ def _directions(energy: nn.Module | None, x: Tensor) -> tuple[Tensor, Tensor | N
 
 
 def _along(energy: nn.Module) -> Along:
-    return lambda x, v: directional(energy, x, v)[0]
+    return lambda x, v: _curvature(sweep(energy, Jet(x, v, slopes=False))[0])
 
 
 def _square(grad: Tensor) -> Tensor:
@@ -196,7 +199,7 @@ def _square(grad: Tensor) -> Tensor:
 
 def _value_and_grad_by_rules(energy: nn.Module, x: Tensor) -> tuple[Tensor, Tensor]:
     jet, pullback = sweep(energy, Jet(x))
-    return jet.value, pullback(torch.ones_like(jet.value))
+    return jet.value, _gradient_of(jet, pullback)
 
 
 def _gradient_by_rules(energy: nn.Module, x: Tensor) -> tuple[Tensor]:
@@ -204,14 +207,19 @@ def _gradient_by_rules(energy: nn.Module, x: Tensor) -> tuple[Tensor]:
 
 
 def _terms_by_rules(energy: nn.Module, x: Tensor, v: Tensor) -> tuple[Tensor, Tensor]:
-    jet, pullback = sweep(energy, Jet(x, v))
-    return _square(pullback(torch.ones_like(jet.value))), _curvature(jet)
+    jet, pullback = sweep(energy, Jet(x, v, slopes=False))
+    return _square(_gradient_of(jet, pullback)), _curvature(jet)
 
 
 def _slopes_by_rules(energy: nn.Module, x: Tensor, v: Tensor) -> tuple[Tensor, Tensor]:
     jet, _ = sweep(energy, Jet(x, v))
     assert jet.first is not None
     return jet.first.expand(len(v), len(x)).square().sum(0), _curvature(jet)
+
+
+def _gradient_of(jet: Jet, pullback: Pullback) -> Tensor:
+    """∇f: the cotangent 1 is that of every point."""
+    return pullback(torch.ones_like(jet.value[:1]))
 
 
 def _curvature(jet: Jet) -> Tensor:

@@ -22,12 +22,12 @@ def silu(a: Tensor, order: int) -> tuple[Tensor, ...]:
     value = a * s
     if order == 0:
         return (value,)
-    # The slope is s + σ(1 − s), written so that it takes two passes over memory.
-    first = torch.addcmul(s + value, value, s, value=-1)
+    # The slope s + σ(1 − s) leads from s to 1, and is there at σ: one pass over memory.
+    first = torch.lerp(s, s.new_ones(()), value)
     if order == 1:
         return value, first
     q = torch.addcmul(s, s, s, value=-1)
-    q_r = q * (1 - 2 * s)
+    q_r = torch.addcmul(q, q, s, value=-2)
     second = torch.addcmul(2 * q, a, q_r)
     if order == 2:
         return value, first, second
@@ -41,10 +41,10 @@ def softplus(a: Tensor, order: int) -> tuple[Tensor, ...]:
         s = torch.sigmoid(a)
         tower.append(s)
     if order >= 2:
-        q = s * (1 - s)
+        q = torch.addcmul(s, s, s, value=-1)
         tower.append(q)
     if order >= 3:
-        tower.append(q * (1 - 2 * s))
+        tower.append(torch.addcmul(q, q, s, value=-2))
     return tuple(tower)
 
 
@@ -53,23 +53,23 @@ def tanh(a: Tensor, order: int) -> tuple[Tensor, ...]:
     t = torch.tanh(a)
     tower = [t]
     if order >= 1:
-        d = 1 - t * t
+        d = torch.addcmul(t.new_ones(()), t, t, value=-1)
         tower.append(d)
     if order >= 2:
-        tower.append(-2 * t * d)
+        tower.append((t * d).mul_(-2))
     if order >= 3:
-        tower.append(d * (6 * t * t - 2))
+        tower.append(torch.addcmul(4 * d, d, d, value=-6))
     return tuple(tower)
 
 
 def gelu(a: Tensor, order: int) -> tuple[Tensor, ...]:
     """σ = a·Φ(a), Φ the standard normal distribution function, φ its density."""
-    cdf = 0.5 * (1 + torch.erf(a / math.sqrt(2)))
-    tower = [a * cdf]
+    tower = [F.gelu(a)]
     if order >= 1:
-        pdf = torch.exp(-0.5 * a * a) / math.sqrt(2 * math.pi)
-        tower.append(cdf + a * pdf)
+        # Φ + aφ in one kernel, where a dozen would be needed.
+        tower.append(torch.ops.aten.gelu_backward(torch.ones_like(a), a))
     if order >= 2:
+        pdf = torch.exp(-0.5 * a * a) / math.sqrt(2 * math.pi)
         tower.append(pdf * (2 - a * a))
     if order >= 3:
         tower.append(a * pdf * (a * a - 4))

@@ -24,11 +24,11 @@ N_DIRECTIONS = 16
 NEGLIGIBLE = BLOCK // 64
 """D·K·B, numbers in the tangents of the points, below which it is not worth asking what a graph holds."""
 
-Along = Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]
-"""Points [B, *D] and directions [K, 1, *D] → slopes [K, B] and summed curvature [B]."""
+Along = Callable[[Tensor, Tensor], Tensor]
+"""Points [B, *D] and directions [K, 1, *D] → summed curvature [B]."""
 
 
-def in_blocks(energy: nn.Module, along: Along, x: Tensor, v: Tensor) -> tuple[Tensor, Tensor] | None:
+def in_blocks(energy: nn.Module, along: Along, x: Tensor, v: Tensor) -> Tensor | None:
     """What `along` gives for x and v, block by block; None where one block holds it all.
 
     A weight that is computed anew in every training pass (spectral normalisation) is the same in all blocks, and moves
@@ -52,13 +52,12 @@ def in_blocks(energy: nn.Module, along: Along, x: Tensor, v: Tensor) -> tuple[Te
     block = along if total <= GRAPH or not torch.is_grad_enabled() else _computed_twice(along, still)
     n_directions = min(len(v), max(N_DIRECTIONS, BLOCK // (each * len(x))))
     n_points = min(len(x), max(1, BLOCK // (each * n_directions)))
-    slopes, curvatures = [], []
     with still:
-        for points in x.split(n_points):
-            parts = [block(points, directions) for directions in v.split(n_directions)]
-            slopes.append(torch.cat([part[0] for part in parts]))
-            curvatures.append(torch.stack([part[1] for part in parts]).sum(0))
-    return torch.cat(slopes, 1), torch.cat(curvatures)
+        each_points = [
+            torch.stack([block(points, directions) for directions in v.split(n_directions)]).sum(0)
+            for points in x.split(n_points)
+        ]
+    return torch.cat(each_points)
 
 
 def one_block(energy: nn.Module, along: Along, x: Tensor, v: Tensor) -> bool:
@@ -100,8 +99,8 @@ class Still(AbstractContextManager[None]):
 def _computed_twice(along: Along, still: Still) -> Along:
     """The same, with a graph that holds nothing: the backward pass computes it again."""
 
-    def block(x: Tensor, v: Tensor) -> tuple[Tensor, Tensor]:
-        found: tuple[Tensor, Tensor] = checkpoint(
+    def block(x: Tensor, v: Tensor) -> Tensor:
+        found: Tensor = checkpoint(
             along,
             x,
             v,

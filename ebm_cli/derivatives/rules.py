@@ -13,6 +13,9 @@ Laplacian", arXiv:2307.08214); with random directions it is the vᵀ∇²f v of 
 in the parameters, so one backward pass trains through all of it. A weight is read once a sweep: one that is computed
 (spectral normalisation) may change from read to read.
 
+The way back may be taken once: without grad mode it writes over what the way forth kept. Its cotangent is [B, *n], or
+[1, *n] where it is the same for the whole batch.
+
 A module of our own takes part by deriving from `Differentiable`.
 """
 
@@ -35,11 +38,15 @@ class Jet(NamedTuple):
 
     Shapes: value [B, *n]; first [K, B, *n] or [K, 1, *n] where it is the same for the whole batch, None for K = 0;
     second [B, *n], None for 0.
+
+    Of a jet that goes into a module, `slopes` says whether the first of what comes out is wanted. Where it is not, the
+    last layer that bends saves most of its work, and what comes out may hold None.
     """
 
     value: Tensor
     first: Tensor | None = None
     second: Tensor | None = None
+    slopes: bool = True
 
 
 class Differentiable(ABC):
@@ -54,10 +61,13 @@ def supports(module: object) -> bool:
     """Whether every part of the module has a rule. Hooks could change what a layer computes: with one it has none."""
     if not isinstance(module, nn.Module) or module._forward_hooks or module._forward_pre_hooks:
         return False
-    if isinstance(module, Differentiable) or type(module) in (nn.Sequential, nn.ModuleList):
-        return all(supports(child) for child in module.children())
     rule = _rule(module)
-    return tower_of(module) is not None if rule is None else rule.holds(module)
+    if rule is not None:
+        return rule.holds(module)
+    if tower_of(module) is not None:
+        return True
+    composed = type(module) in (nn.Sequential, nn.ModuleList) or isinstance(module, Differentiable)
+    return composed and all(map(supports, module.children()))
 
 
 def _rule(module: nn.Module) -> "_Rule | None":
@@ -70,18 +80,20 @@ def _rule(module: nn.Module) -> "_Rule | None":
 
 def sweep(module: nn.Module, jet: Jet) -> tuple[Jet, Pullback]:
     """Carry a jet through a module; the rule of a type is found here, or in the module itself."""
-    if isinstance(module, Differentiable):
-        return module.sweep(jet)
+    rule = _rule(module)
+    if rule is not None:
+        return rule.sweep(module, jet)
     if isinstance(module, nn.Sequential):
         return _sequential(module, jet)
-    rule = _rule(module)
-    return _elementwise(module, jet) if rule is None else rule.sweep(module, jet)
+    return module.sweep(jet) if isinstance(module, Differentiable) else _elementwise(module, jet)
 
 
 def _sequential(module: nn.Sequential, jet: Jet) -> tuple[Jet, Pullback]:
     pullbacks = []
-    for child in module:
-        jet, pullback = sweep(child, jet)
+    # Where no slopes are wanted at the end, only what lies before the last layer that bends has to give them.
+    last = len(module) if jet.slopes else max([-1, *(i for i, child in enumerate(module) if _rule(child) is None)])
+    for i, child in enumerate(module):
+        jet, pullback = sweep(child, Jet(jet.value, jet.first, jet.second, slopes=i < last))
         pullbacks.append(pullback)
 
     def through_all(g: Tensor) -> Tensor:
@@ -105,7 +117,7 @@ class _Rule(NamedTuple):
 def _linear(module: nn.Linear, jet: Jet) -> tuple[Jet, Pullback]:
     weight = module.weight
     value = F.linear(jet.value, weight, module.bias)
-    first = None if jet.first is None else F.linear(jet.first, weight)
+    first = F.linear(jet.first, weight) if jet.first is not None and jet.slopes else None
     second = None if jet.second is None else F.linear(jet.second, weight)
     return Jet(value, first, second), lambda g: g @ weight
 
@@ -137,7 +149,7 @@ def _avg_pool2d(module: nn.AvgPool2d, jet: Jet) -> tuple[Jet, Pullback]:
     rest = module.ceil_mode, module.count_include_pad, module.divisor_override
 
     def pullback(g: Tensor) -> Tensor:
-        back: Tensor = torch.ops.aten.avg_pool2d_backward(g, x, size, stride, padding, *rest)
+        back: Tensor = torch.ops.aten.avg_pool2d_backward(g, x[: len(g)], size, stride, padding, *rest)
         return back
 
     return _linear_jet(module(x), module, jet), pullback
@@ -145,7 +157,9 @@ def _avg_pool2d(module: nn.AvgPool2d, jet: Jet) -> tuple[Jet, Pullback]:
 
 def _linear_jet(value: Tensor, linear: Callable[[Tensor], Tensor], jet: Jet) -> Jet:
     """The jet behind a linear map of images, which takes directions as more of a batch."""
-    first = None if jet.first is None else linear(jet.first.flatten(0, 1)).unflatten(0, jet.first.shape[:2])
+    first = None
+    if jet.first is not None and jet.slopes:
+        first = linear(jet.first.flatten(0, 1)).unflatten(0, jet.first.shape[:2])
     return Jet(value, first, None if jet.second is None else linear(jet.second))
 
 
@@ -161,7 +175,7 @@ def _reshaped(jet: Jet, *shape: int) -> tuple[Jet, Pullback]:
     before = jet.value.shape
     first = None if jet.first is None else jet.first.reshape(*jet.first.shape[:2], *shape)
     second = None if jet.second is None else jet.second.reshape(before[0], *shape)
-    return Jet(jet.value.reshape(before[0], *shape), first, second), lambda g: g.reshape(before)
+    return Jet(jet.value.reshape(before[0], *shape), first, second), lambda g: g.reshape(-1, *before[1:])
 
 
 def _pair(setting: Any) -> list[int]:
@@ -185,14 +199,14 @@ def _elementwise(module: nn.Module, jet: Jet) -> tuple[Jet, Pullback]:
     if tower is None:
         raise TypeError(f"no derivative rule for {type(module).__name__}; ask supports() first")
     if jet.first is not None:
-        out = _ElementwiseJet.apply(jet.value, jet.first, jet.second, tower)  # type: ignore[no-untyped-call]
+        out = _ElementwiseJet.apply(jet.value, jet.first, jet.second, tower, jet.slopes)  # type: ignore[no-untyped-call]
         value, slope, first, second = out
         return Jet(value, first, second), lambda g: g * slope
     if torch.is_grad_enabled():
         value, slope = _ValueAndSlope.apply(jet.value, tower)  # type: ignore[no-untyped-call]
-    else:
-        value, slope = tower(jet.value, 1)
-    return Jet(value), lambda g: g * slope
+        return Jet(value), lambda g: g * slope
+    value, slope = tower(jet.value, 1)
+    return Jet(value), slope.mul_
 
 
 class _ValueAndSlope(torch.autograd.Function):
@@ -213,11 +227,13 @@ class _ValueAndSlope(torch.autograd.Function):
 class _ElementwiseJet(torch.autograd.Function):
     """The elementwise rule, and the slope for the way back, with the backward pass in closed form; S = Σ_k J_k²:
 
-    ∂h = g_h σ' + g_σ' σ'' + σ'' Σ_k g_Jk J_k + g_L (σ'' L + σ''' S);   ∂J_k = σ' g_Jk + 2 σ'' J_k g_L;   ∂L = σ' g_L
+    ∂h = g_h σ' + (g_σ' + Σ_k g_Jk J_k + g_L L) σ'' + g_L S σ⁽³⁾;   ∂J_k = σ' g_Jk + 2 σ'' J_k g_L;   ∂L = σ' g_L
     """
 
     @staticmethod
-    def forward(ctx: Any, a: Tensor, first: Tensor, second: Tensor | None, tower: Tower) -> tuple[Tensor, ...]:
+    def forward(
+        ctx: Any, a: Tensor, first: Tensor, second: Tensor | None, tower: Tower, slopes: bool
+    ) -> tuple[Tensor | None, ...]:
         value, d1, d2, d3 = tower(a, 3)
         square = _dot(first, first)
         curved = d2 * square
@@ -225,35 +241,38 @@ class _ElementwiseJet(torch.autograd.Function):
             curved.addcmul_(d1, second)
         ctx.save_for_backward(first, second, d1, d2, d3, square)
         ctx.set_materialize_grads(False)
-        return value, d1, d1 * first, curved
+        return value, d1, d1 * first if slopes else None, curved
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor | None) -> tuple[Tensor | None, ...]:
         g_value, g_slope, g_first, g_second = grads
         first, second, d1, d2, d3, square = ctx.saved_tensors
-        # What multiplies σ'', then what multiplies σ' and σ'''.
-        bend = None
-        if g_first is not None:
-            bend = _dot(g_first, first)
+        # Sums grow in place, in a tensor that is this function's own.
+        bend = None if g_first is None else _dot(g_first, first)
+        if g_second is not None and second is not None:
+            bend = _plus(bend, g_second, second)
         if g_slope is not None:
             bend = g_slope if bend is None else bend.add_(g_slope)
-        g_a = torch.zeros_like(d1) if g_value is None else g_value * d1
-        g_l = None
+        g_a = None if bend is None else bend * d2
+        if g_value is not None:
+            g_a = _plus(g_a, g_value, d1)
         if g_second is not None:
-            g_a.addcmul_(g_second * square, d3)
-            if second is not None:
-                bend = g_second * second if bend is None else torch.addcmul(bend, g_second, second)
-                g_l = g_second * d1
-        if bend is not None:
-            g_a.addcmul_(bend, d2)
+            g_a = _plus(g_a, g_second * square, d3)
         g_j = None
         if ctx.needs_input_grad[1]:
-            g_j = torch.zeros_like(first).expand(first.shape[0], *d1.shape) if g_first is None else g_first * d1
+            shared = first.shape[1] != d1.shape[0]
+            if g_first is not None:
+                g_j = g_first * d1
+                g_j = g_j.sum(1, keepdim=True) if shared else g_j
             if g_second is not None:
-                g_j = torch.addcmul(g_j, first, 2 * d2 * g_second)
-            if first.shape[1] != d1.shape[0]:
-                g_j = g_j.sum(1, keepdim=True)
-        return g_a, g_j, g_l, None
+                twice = (g_second * d2).mul_(2)
+                g_j = _plus(g_j, first, twice.sum(0) if shared else twice)
+        return g_a, g_j, None if second is None or g_second is None else g_second * d1, None, None
+
+
+def _plus(total: Tensor | None, a: Tensor, b: Tensor) -> Tensor:
+    """total + a·b, in total where there is one."""
+    return a * b if total is None else total.addcmul_(a, b)
 
 
 def _dot(a: Tensor, b: Tensor) -> Tensor:

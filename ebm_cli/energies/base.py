@@ -68,20 +68,21 @@ class NetworkEnergy(Energy, Differentiable):
         """Derivative rule: jet of the points → jet of the energy, [B], [K, B], [B], and the way back."""
         x, kappa = jet.value.flatten(1), self.base
         v = None if jet.first is None else jet.first.flatten(2)
-        out, through = sweep(self.network, Jet(x, v))
+        out, through = sweep(self.network, Jet(x, v, slopes=jet.slopes))
         value = out.value.squeeze(-1)
         first = None if out.first is None else out.first.squeeze(-1)
         second = None if out.second is None else out.second.squeeze(-1)
         if kappa:
             value = torch.add(value, x.square().sum(1), alpha=0.5 * kappa)
-        if kappa and v is not None and first is not None:
-            first = first + kappa * (x * v).sum(-1)
+        if kappa and v is not None:
+            first = None if first is None else first + kappa * (x * v).sum(-1)
             bent = kappa * v.square().sum(-1).sum(0)
             second = bent.expand_as(value) if second is None else second + bent
 
         def pullback(g: Tensor) -> Tensor:
             grad = through(g.unsqueeze(-1))
-            return (torch.addcmul(grad, x, kappa * g.unsqueeze(-1)) if kappa else grad).view(len(x), *self.shape)
+            grad = torch.addcmul(grad, x, kappa * g.unsqueeze(-1)) if kappa else grad.expand_as(x)
+            return grad.view(len(x), *self.shape)
 
         return Jet(value, first, second), pullback
 

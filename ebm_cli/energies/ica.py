@@ -47,7 +47,7 @@ class ICA(Energy, Differentiable):
         grad = slope @ self.weight
 
         def pullback(g: Tensor) -> Tensor:
-            return (g.unsqueeze(-1) * grad).view(len(g), *self.shape)
+            return (g.unsqueeze(-1) * grad).view(len(grad), *self.shape)
 
         if jet.first is None:
             return Jet(value), pullback

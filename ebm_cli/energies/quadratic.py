@@ -47,7 +47,7 @@ class Quadratic(Energy, Differentiable):
         value = 0.5 * (grad * centred).sum(1)
 
         def pullback(g: Tensor) -> Tensor:
-            return (g.unsqueeze(-1) * grad).view(len(g), *self.shape)
+            return (g.unsqueeze(-1) * grad).view(len(grad), *self.shape)
 
         if jet.first is None:
             return Jet(value), pullback

@@ -84,7 +84,8 @@ class Sum(Energy, Differentiable):
 
         ∇f = Σ_k r_k ∇f_k,   vᵀ∇²f v = Σ_k r_k vᵀ∇²f_k v − Var_r(v·∇f_k).
         """
-        jets, backs = zip(*(sweep(member, jet) for member in self._members()), strict=True)
+        wanted = jet._replace(slopes=jet.slopes or self.kind == "mixture")
+        jets, backs = zip(*(sweep(member, wanted) for member in self._members()), strict=True)
         value, share = self._together(torch.stack([member.value for member in jets]))
 
         def pullback(g: Tensor) -> Tensor:
@@ -92,9 +93,12 @@ class Sum(Energy, Differentiable):
 
         if jet.first is None:
             return Jet(value), pullback
-        slopes = torch.stack([member.first.expand(len(jet.first), len(value)) for member in jets])
         bends = torch.stack([torch.zeros_like(value) if m.second is None else m.second for m in jets])
-        first, second = torch.einsum("mb,mkb->kb", share, slopes), (share * bends).sum(0)
+        second = (share * bends).sum(0)
+        if not wanted.slopes:
+            return Jet(value, None, second), pullback
+        slopes = torch.stack([member.first.expand(len(jet.first), len(value)) for member in jets])
+        first = torch.einsum("mb,mkb->kb", share, slopes)
         if self.kind == "mixture":
             second = second - torch.einsum("mb,mkb->b", share, (slopes - first).square())
         return Jet(value, first, second), pullback
