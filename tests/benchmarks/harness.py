@@ -135,7 +135,9 @@ def agree(agreements: Sequence[Agreement]) -> list[Agreement]:
     return list(agreements)
 
 
-def timed(variants: Sequence[Variant], effort: Effort) -> dict[str, list[float]]:
+def timed(
+    variants: Sequence[Variant], effort: Effort, clock: Callable[[], float] = time.perf_counter
+) -> dict[str, list[float]]:
     """Seconds a unit of work, for every variant, round by round; at least FEWEST rounds, whatever they take."""
     calls = {variant.name: _calls(variant, effort.block) for variant in variants}
     times: dict[str, list[float]] = {variant.name: [] for variant in variants}
@@ -152,10 +154,10 @@ def timed(variants: Sequence[Variant], effort: Effort) -> dict[str, list[float]]
                 n = calls[variant.name]
                 if n > 1:
                     variant.call()
-                start = time.perf_counter()
+                start = clock()
                 for _ in range(n):
                     variant.call()
-                times[variant.name].append((time.perf_counter() - start) / (n * variant.work))
+                times[variant.name].append((clock() - start) / (n * variant.work))
     finally:
         gc.enable()
     return times

@@ -21,7 +21,7 @@ from .harness import OURS, Effort, Fact, Found, Row
 
 BUDGET = 4 * 2**28 / 2**20
 """Megabytes that the graphs of a Laplacian may hold together (GRAPH of `blocks`, in float32)."""
-WIDE = (784, 1024, 64)
+WIDE = (784, 1024, 128)
 """D, width and batch of a Laplacian that would hold more."""
 FLAT = 5.0
 """Megabytes by which a chain may grow from its 10,000th step to its last: the heap's own noise."""
@@ -30,7 +30,7 @@ FLAT = 5.0
 def rows() -> list[Row]:
     return [
         Row("memory-sm-784", "exact score matching, D = 784: peak memory of a step", _step_of_784),
-        Row("memory-laplacian", "Laplacian of 784-1024-1024-1, batch 64", _laplacian),
+        Row("memory-laplacian", "Laplacian of 784-1024-1024-1, batch 128", _laplacian),
         Row("memory-steps", "16 Langevin chains, 2-16-16-1: growth with the number of steps", _growth),
     ]
 

@@ -43,7 +43,7 @@ EXACT = [(2, 3.0, 4.5), (10, 3.3, 4.5), (64, 4.5, 5.5), (100, 4.0, 5.0), (784, 6
 
 
 def _exact(size: int, eager: float, compiled: float) -> Row:
-    ahead = [Target("ours, eager", "folx", 1.0)] if size >= 10 else []
+    ahead = [Target("ours, compiled", "folx", 1.0)] if size >= 10 else []
     return Row(
         name=f"sm-{size}",
         title=f"exact score matching, D = {size}",
