@@ -54,6 +54,7 @@ def continued(cfg: DictConfig, typed: Sequence[str]) -> DictConfig:
     if stored is None:
         raise UserError(f"checkpoint={cfg.checkpoint}: not a run directory (no config.yaml), so it cannot be continued")
     check_stored(OmegaConf.to_container(stored, resolve=False), list(cfg.trust))
-    for key in allowed | {"checkpoint", "trust"}:
+    # And keys that came after the run began.
+    for key in allowed | {"checkpoint", "trust"} | {str(key) for key in cfg if key not in stored}:
         OmegaConf.update(stored, key, OmegaConf.select(cfg, key), merge=False, force_add=True)
     return stored

@@ -347,6 +347,15 @@ def test_a_short_run_is_eager(ebm: Ebm, tmp_path: Path, quick: None) -> None:
     assert ran.err.startswith("ebm: compile: cannot change when a run is continued")
 
 
+def test_a_run_of_before_there_was_the_key_goes_on(ebm: Ebm, tmp_path: Path, quick: None) -> None:
+    assert ebm("train", *SSM, "hydra.run.dir=run").code == 0
+    config = tmp_path / "run" / "config.yaml"
+    kept = [line for line in config.read_text().splitlines() if not line.startswith("compile:")]
+    config.write_text("\n".join(kept))
+    assert ebm("train", "checkpoint=run", "steps=7").code == 0
+    assert resolved(tmp_path / "run") == "never"
+
+
 def test_a_line_says_what_cannot_be_had(ebm: Ebm, tmp_path: Path, quick: None) -> None:
     ran = ebm("train", *FAST, "method=nce", "steps=2", "compile=always", "hydra.run.dir=run")
     assert ran.code == 0

@@ -155,7 +155,8 @@ def _as_stored(cfg: DictConfig, state: dict[str, Any] | None) -> DictConfig:
     """What `auto` resolved to when the run began, it means when the run goes on."""
     if state is None or cfg.checkpoint is not None:
         return cfg
-    settled = {key: state["config"][key] for key in ("device", "threads", "compile") if cfg[key] == "auto"}
+    then = state["config"]
+    settled = {key: then[key] for key in ("device", "threads", "compile") if cfg[key] == "auto" and key in then}
     return OmegaConf.merge(cfg, settled)  # type: ignore[return-value]
 
 
