@@ -83,7 +83,8 @@ def _build(name: str, path: Path) -> None:
             with tempfile.TemporaryDirectory(dir=path.parent) as folder:
                 flags = list(FLAGS)
                 load(name, [str(SOURCE)], flags, extra_ldflags=flags, build_directory=folder, is_python_module=False)
-                Path(folder, path.name).replace(path)
+                # torch numbers what it builds again in one process, after a build that failed.
+                next(Path(folder).glob("*.so")).replace(path)
         except (ImportError, OSError, RuntimeError, subprocess.SubprocessError) as error:
             raise Unavailable(f"their build failed ({_last_line(error)})") from error
 
