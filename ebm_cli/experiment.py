@@ -160,6 +160,7 @@ def make_trainer(cfg: DictConfig, parts: Parts, trust: Trust = None) -> Trainer:
         cfg.clip_grad_norm,
         cfg.ema,
         guard_interval=cfg.log_every,
+        precision=cfg.precision,
     )
 
 

@@ -75,6 +75,7 @@ class TrainKeys:
     device: Literal["auto", "cpu", "cuda", "mps"]
     threads: int | Literal["auto"]
     dtype: Literal["float32", "float64"]
+    precision: Literal["highest", "high", "medium"]
     compile: Literal["auto", "always", "never", "native"]
     deterministic: bool
     eval: EvalKeys

@@ -15,14 +15,16 @@ from conftest import Ebm
 from helpers import FAST, at_step, differences, last, no_pictures, trained
 from torch import Tensor, nn
 
-from ebm_cli import compiling
+from ebm_cli import compiling, session
 from ebm_cli.compiling import Work, pays, run_fast
 from ebm_cli.derivatives import Compiled, blocks, exact_terms, gradient, laplacian, sliced_terms, value_and_grad
 from ebm_cli.energies import MLP, Conv, Energy, Quadratic, ResidualMLP
+from ebm_cli.methods import NCE
 from ebm_cli.methods.whitening import Whitening
 from ebm_cli.samplers import Kernel
 from ebm_cli.samplers.langevin import Langevin
 from ebm_cli.samplers.underdamped import Underdamped
+from ebm_cli.watching import Watch
 
 # torch's compiler uses what torch itself has deprecated.
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")
@@ -345,6 +347,30 @@ def test_a_short_run_is_eager(ebm: Ebm, tmp_path: Path, quick: None) -> None:
     ran = ebm("train", "checkpoint=run", "steps=7", "compile=always")
     assert ran.code == 1
     assert ran.err.startswith("ebm: compile: cannot change when a run is continued")
+
+
+@pytest.mark.parametrize("precision", ["highest", "high", "medium"])
+def test_products_are_rounded_in_steps_alone(
+    precision: str, ebm: Ebm, monkeypatch: pytest.MonkeyPatch, quick: None
+) -> None:
+    """What a model is measured by, in between and at the end, is computed in full."""
+    seen: dict[str, set[str]] = {"loss": set(), "look": set(), "measure": set()}
+
+    def watched(owner: Any, name: str, key: str) -> None:
+        function = getattr(owner, name)
+
+        def watching(*args: Any, **named: Any) -> Any:
+            seen[key].add(torch.get_float32_matmul_precision())
+            return function(*args, **named)
+
+        monkeypatch.setattr(owner, name, watching)
+
+    watched(NCE, "loss", "loss")
+    watched(Watch, "look", "look")
+    watched(session, "measure", "measure")
+    words = [*FAST, "steps=4", "eval_every=2", f"precision={precision}"]
+    assert ebm("train", *words, "hydra.run.dir=run").code == 0
+    assert seen == {"loss": {precision}, "look": {"highest"}, "measure": {"highest"}}
 
 
 def test_a_run_of_before_there_was_the_key_goes_on(ebm: Ebm, tmp_path: Path, quick: None) -> None:

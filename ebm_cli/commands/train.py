@@ -25,7 +25,7 @@ from ebm_cli.watching import monitored
 
 log = logging.getLogger(__name__)
 
-NOT_THE_RUN = ("checkpoint", "trust", "resume", "device", "threads", "compile", "claims")
+NOT_THE_RUN = ("checkpoint", "trust", "resume", "device", "threads", "precision", "compile", "claims")
 """Keys that say how a command reaches a run, where it runs and what is expected of it, not what the run is."""
 
 

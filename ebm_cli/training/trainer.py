@@ -19,6 +19,7 @@ from ebm_cli.methods.base import Evaluations
 from ebm_cli.training.clipping import clip_
 from ebm_cli.training.ema import EMA
 from ebm_cli.training.guard import Guard
+from ebm_cli.training.precision import Precision, Products
 
 MakeOptimizer = Callable[[Iterable[nn.Parameter], float | None], Optimizer]
 """Parameters and, where the player has its own, a learning rate → optimizer."""
@@ -39,6 +40,7 @@ class Trainer:
         clip_grad_norm: largest norm of a player's gradient, > 0; None leaves it.
         ema: decay of the moving average over the player "energy", in [0, 1).
         guard_interval: most steps between two reads of `guard`.
+        precision: of the products in a step.
     """
 
     def __init__(
@@ -52,6 +54,7 @@ class Trainer:
         clip_grad_norm: float | None,
         ema: float,
         guard_interval: int,
+        precision: Precision = "highest",
     ) -> None:
         self.energy, self.method, self.batches, self.rng = energy, method, batches, rng
         self.step = 0
@@ -71,18 +74,21 @@ class Trainer:
         names |= {id(p): f"method.{name}" for name, p in method.named_parameters()}
         self.ema = EMA({names[id(p)]: p for p in self._players["energy"]}, ema)
         self.guard = Guard(guard_interval, rng.device)
+        self._products = Products(precision)
 
     def advance(self) -> LossOutput:
         """One training step."""
-        out = self.method.loss(self.energy, self.batches.next(), self.rng)
-        optimizer = self._optimizers.get(out.player)
-        if optimizer is not None:
-            parameters = self._players[out.player]
-            for parameter in parameters:
-                parameter.grad = None
-            out.loss.backward(inputs=parameters)
-            self.grad_norm = clip_(parameters, self._clip)
-            optimizer.step()
+        batch = self.batches.next()
+        with self._products:
+            out = self.method.loss(self.energy, batch, self.rng)
+            optimizer = self._optimizers.get(out.player)
+            if optimizer is not None:
+                parameters = self._players[out.player]
+                for parameter in parameters:
+                    parameter.grad = None
+                out.loss.backward(inputs=parameters)
+                self.grad_norm = clip_(parameters, self._clip)
+                optimizer.step()
         for schedule in self._schedules.values():
             schedule.step()
         self.step += 1
