@@ -219,7 +219,7 @@ def _slopes_by_rules(energy: nn.Module, x: Tensor, v: Tensor) -> tuple[Tensor, T
 
 def _gradient_of(jet: Jet, pullback: Pullback) -> Tensor:
     """∇f: the cotangent 1 is that of every point."""
-    return pullback(torch.ones_like(jet.value[:1]))
+    return pullback(jet.value.new_ones(1))
 
 
 def _curvature(jet: Jet) -> Tensor:

@@ -23,9 +23,10 @@ def silu(a: Tensor, order: int) -> tuple[Tensor, ...]:
     if order == 0:
         return (value,)
     # The slope s + σ(1 − s) leads from s to 1, and is there at σ: one pass over memory.
-    first = torch.lerp(s, s.new_ones(()), value)
+    one = s.new_ones(())
     if order == 1:
-        return value, first
+        return value, s.lerp_(one, value)
+    first = torch.lerp(s, one, value)
     q = torch.addcmul(s, s, s, value=-1)
     q_r = torch.addcmul(q, q, s, value=-2)
     second = torch.addcmul(2 * q, a, q_r)

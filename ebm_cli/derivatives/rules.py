@@ -62,36 +62,39 @@ def supports(module: object) -> bool:
     if not isinstance(module, nn.Module) or module._forward_hooks or module._forward_pre_hooks:
         return False
     rule = _rule(module)
-    if rule is not None:
-        return rule.holds(module)
-    if tower_of(module) is not None:
-        return True
-    composed = type(module) in (nn.Sequential, nn.ModuleList) or isinstance(module, Differentiable)
-    return composed and all(map(supports, module.children()))
-
-
-def _rule(module: nn.Module) -> "_Rule | None":
-    """The layer's rule; a parametrised one (its weight is computed from another) is still the layer that it was."""
-    rule = _RULES.get(type(module))
-    if rule is None and parametrize.is_parametrized(module):
-        return _RULES.get(parametrize.type_before_parametrizations(module))
-    return rule
+    return rule is not None and rule.holds(module)
 
 
 def sweep(module: nn.Module, jet: Jet) -> tuple[Jet, Pullback]:
     """Carry a jet through a module; the rule of a type is found here, or in the module itself."""
     rule = _rule(module)
+    if rule is None:
+        raise TypeError(f"no derivative rule for {type(module).__name__}; ask supports() first")
+    return rule.sweep(module, jet)
+
+
+class _Rule(NamedTuple):
+    """How a module carries a jet, for which of its settings that is right, and whether it bends what is straight."""
+
+    sweep: Callable[[Any, Jet], tuple[Jet, Pullback]]
+    holds: Callable[[Any], bool] = lambda module: True
+    bends: bool = False
+
+
+def _rule(module: nn.Module) -> _Rule | None:
+    """The module's rule; a parametrised layer (its weight is computed from another) is still the layer that it was."""
+    rule = _RULES.get(type(module))
     if rule is not None:
-        return rule.sweep(module, jet)
-    if isinstance(module, nn.Sequential):
-        return _sequential(module, jet)
-    return module.sweep(jet) if isinstance(module, Differentiable) else _elementwise(module, jet)
+        return rule
+    if isinstance(module, Differentiable):
+        return _OWN
+    return _RULES.get(parametrize.type_before_parametrizations(module))
 
 
 def _sequential(module: nn.Sequential, jet: Jet) -> tuple[Jet, Pullback]:
     pullbacks = []
     # Where no slopes are wanted at the end, only what lies before the last layer that bends has to give them.
-    last = len(module) if jet.slopes else max([-1, *(i for i, child in enumerate(module) if _rule(child) is None)])
+    last = len(module) if jet.slopes else max([-1, *(i for i, child in enumerate(module) if _bends(child))])
     for i, child in enumerate(module):
         jet, pullback = sweep(child, Jet(jet.value, jet.first, jet.second, slopes=i < last))
         pullbacks.append(pullback)
@@ -104,14 +107,12 @@ def _sequential(module: nn.Sequential, jet: Jet) -> tuple[Jet, Pullback]:
     return jet, through_all
 
 
+def _bends(module: nn.Module) -> bool:
+    rule = _rule(module)
+    return rule is not None and rule.bends
+
+
 # --- linear layers ----------------------------------------------------------------------------------------------------
-
-
-class _Rule(NamedTuple):
-    """The rule of a layer: how it carries a jet, and for which of its settings that is right."""
-
-    sweep: Callable[[Any, Jet], tuple[Jet, Pullback]]
-    holds: Callable[[Any], bool] = lambda module: True
 
 
 def _linear(module: nn.Linear, jet: Jet) -> tuple[Jet, Pullback]:
@@ -182,22 +183,12 @@ def _pair(setting: Any) -> list[int]:
     return [setting, setting] if isinstance(setting, int) else list(setting)
 
 
-_RULES: dict[type, _Rule] = {
-    nn.Linear: _Rule(_linear),
-    nn.Conv2d: _Rule(_conv2d, lambda m: m.padding_mode == "zeros" and not isinstance(m.padding, str)),
-    nn.AvgPool2d: _Rule(_avg_pool2d),
-    nn.Flatten: _Rule(_flatten, lambda m: (m.start_dim, m.end_dim) == (1, -1)),
-    nn.Unflatten: _Rule(_unflatten, lambda m: m.dim == 1 and all(isinstance(n, int) for n in m.unflattened_size)),
-}
-
-
 # --- activations ------------------------------------------------------------------------------------------------------
 
 
 def _elementwise(module: nn.Module, jet: Jet) -> tuple[Jet, Pullback]:
     tower = tower_of(module)
-    if tower is None:
-        raise TypeError(f"no derivative rule for {type(module).__name__}; ask supports() first")
+    assert tower is not None
     if jet.first is not None:
         out = _ElementwiseJet.apply(jet.value, jet.first, jet.second, tower, jet.slopes)  # type: ignore[no-untyped-call]
         value, slope, first, second = out
@@ -283,3 +274,28 @@ def _dot(a: Tensor, b: Tensor) -> Tensor:
     for k in range(1, a.shape[0]):
         total.addcmul_(a[k], b[k])
     return total
+
+
+# --- which module has which rule --------------------------------------------------------------------------------------
+
+
+def _has_a_tower(module: nn.Module) -> bool:
+    return tower_of(module) is not None
+
+
+def _all_supported(module: nn.Module) -> bool:
+    return all(map(supports, module.children()))
+
+
+_ELEMENTWISE = _Rule(_elementwise, _has_a_tower, bends=True)
+_OWN = _Rule(lambda module, jet: module.sweep(jet), _all_supported, bends=True)
+_RULES: dict[type, _Rule] = {
+    nn.Linear: _Rule(_linear),
+    nn.Conv2d: _Rule(_conv2d, lambda m: m.padding_mode == "zeros" and not isinstance(m.padding, str)),
+    nn.AvgPool2d: _Rule(_avg_pool2d),
+    nn.Flatten: _Rule(_flatten, lambda m: (m.start_dim, m.end_dim) == (1, -1)),
+    nn.Unflatten: _Rule(_unflatten, lambda m: m.dim == 1 and all(isinstance(n, int) for n in m.unflattened_size)),
+    nn.Sequential: _Rule(_sequential, _all_supported, bends=True),
+    nn.ModuleList: _Rule(_sequential, _all_supported, bends=True),
+    **dict.fromkeys((nn.SiLU, nn.Softplus, nn.Tanh, nn.GELU), _ELEMENTWISE),
+}

@@ -81,7 +81,7 @@ class NetworkEnergy(Energy, Differentiable):
 
         def pullback(g: Tensor) -> Tensor:
             grad = through(g.unsqueeze(-1))
-            grad = torch.addcmul(grad, x, kappa * g.unsqueeze(-1)) if kappa else grad.expand_as(x)
+            grad = torch.addcmul(grad, x, g.unsqueeze(-1), value=kappa) if kappa else grad.expand_as(x)
             return grad.view(len(x), *self.shape)
 
         return Jet(value, first, second), pullback

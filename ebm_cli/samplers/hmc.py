@@ -67,13 +67,14 @@ class HMC(Kernel):
     def step(self, energy: EnergyFn, state: State, rng: torch.Generator) -> tuple[State, Info]:
         eps = self.step_size
         old_energy, grad = energy_of(state), grad_of(state)
-        v = start = sqrt(self.temperature) * normal_like(state.x, rng)
+        start = normal_like(state.x, rng).mul_(sqrt(self.temperature))
+        v = torch.add(start, grad, alpha=-0.5 * eps)
         x, new_energy = state.x, old_energy
-        for _ in range(self.n_leapfrog):
-            v = v - 0.5 * eps * grad
-            x = x + eps * v
+        for left in reversed(range(self.n_leapfrog)):
+            x = torch.add(x, v, alpha=eps)
             new_energy, grad = value_and_grad(energy, x)
-            v = v - 0.5 * eps * grad
+            # The half kick that ends a step and the one that begins the next are one.
+            v.add_(grad, alpha=-eps if left else -0.5 * eps)
         # ‖v‖² − ‖v'‖² as (v − v')·(v + v'): the difference of two numbers of size D loses digits in float32.
-        drop = old_energy - new_energy + 0.5 * inner(start - v, start + v)
+        drop = torch.add(old_energy - new_energy, inner(start - v, start + v), alpha=0.5)
         return accept_reject(state, State(x, new_energy, grad, {}), drop / self.temperature, rng)

@@ -74,7 +74,7 @@ class Langevin(Kernel):
         if self.clamp_grad is not None:
             grad = grad.clamp(-self.clamp_grad, self.clamp_grad)
         noise = sqrt(2 * self.step_size * self.temperature) * self.noise_scale
-        x = state.x - self.step_size * grad + noise * normal_like(state.x, rng)
+        x = torch.add(state.x, grad, alpha=-self.step_size).add_(normal_like(state.x, rng), alpha=noise)
         if self.clamp_sample is not None:
             x = x.clamp(-self.clamp_sample, self.clamp_sample)
         return State(x, None, None, {}), Info(x.new_ones(x.shape[0]))

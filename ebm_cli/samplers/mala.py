@@ -50,9 +50,11 @@ class MALA(Kernel):
         eps, temperature = self.step_size, self.temperature
         old_energy, old_grad = energy_of(state), grad_of(state)
         z = normal_like(state.x, rng)
-        x = state.x - eps * old_grad + sqrt(2 * eps * temperature) * z
+        x = torch.add(state.x, old_grad, alpha=-eps).add_(z, alpha=sqrt(2 * eps * temperature))
         new_energy, new_grad = value_and_grad(energy, x)
         s = old_grad + new_grad
-        log_q_ratio = inner(s, sqrt(eps / (2 * temperature)) * z - (eps / (4 * temperature)) * s)
-        log_ratio = (old_energy - new_energy) / temperature + log_q_ratio
+        # √(eps T/2) sᵀz − eps‖s‖²/4 as one product of s.
+        log_q_ratio = inner(s, torch.add(z, s, alpha=-sqrt(eps / (8 * temperature))))
+        drop = torch.add(old_energy - new_energy, log_q_ratio, alpha=sqrt(eps * temperature / 2))
+        log_ratio = drop / temperature
         return accept_reject(state, State(x, new_energy, new_grad, {}), log_ratio, rng)

@@ -44,7 +44,7 @@ class Metropolis(Kernel):
         return State(x.detach(), _value(energy, x), None, {})
 
     def step(self, energy: EnergyFn, state: State, rng: torch.Generator) -> tuple[State, Info]:
-        x = state.x + self.step_size * normal_like(state.x, rng)
+        x = torch.add(state.x, normal_like(state.x, rng), alpha=self.step_size)
         value = _value(energy, x)
         drop = energy_of(state) - value
         return accept_reject(state, State(x, value, None, {}), drop / self.temperature, rng)

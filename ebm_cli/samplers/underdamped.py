@@ -64,10 +64,10 @@ class Underdamped(Kernel):
         half = 0.5 * self.step_size
         decay = exp(-self.friction * self.step_size)
         heat = sqrt(-self.temperature * expm1(-2 * self.friction * self.step_size))
-        v = state.aux["velocity"] - half * grad_of(state)
-        x = state.x + half * v
-        v = decay * v + heat * normal_like(v, rng)
-        x = x + half * v
+        v = torch.add(state.aux["velocity"], grad_of(state), alpha=-half)
+        x = torch.add(state.x, v, alpha=half)
+        v = v.mul_(decay).add_(normal_like(v, rng), alpha=heat)
+        x = x.add_(v, alpha=half)
         value, grad = value_and_grad(energy, x)
-        v = v - half * grad
+        v = v.add_(grad, alpha=-half)
         return State(x, value, grad, {"velocity": v}), Info(x.new_ones(x.shape[0]))
