@@ -62,7 +62,8 @@ makes one step of `torch.optim.Adam`. What is outside the steps of a default run
 Seconds of training, without start-up and evaluation, until the averaged weights are within a KL of the data, by the
 same grid for all. Every loss trains the energy of `ebm train` from the same weights, with the optimizer, schedule,
 batch and number of steps that `ebm train` has for that method, or for the one most like it; the peers' chains take 20
-steps of 0.01. JAX, blackjax, folx and normflows have no losses of energies.""",
+steps of 0.01. One run of each, one after the other: a busy neighbour is in the seconds. JAX, blackjax, folx and
+normflows have no losses of energies.""",
     ),
     "scaling": (
         "Scaling",

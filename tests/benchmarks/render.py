@@ -1,5 +1,6 @@
 """docs/benchmarks.md and docs/benchmarks.png, from docs/benchmarks.json."""
 
+import re
 import textwrap
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -60,7 +61,7 @@ def markdown(found: dict[str, Any]) -> str:
         if own:
             lines += ["", f"## {title}", "", text, "", *_family(own)]
     lines += ["", "## What was tried and did not help", "", TRIED]
-    return "\n".join(lines) + "\n"
+    return re.sub(r"\n{3,}", "\n\n", "\n".join(lines)) + "\n"
 
 
 def in_order(rows: dict[str, Measured]) -> dict[str, Measured]:
@@ -124,15 +125,15 @@ def _family(rows: dict[str, Measured]) -> Iterator[str]:
         yield from _facts(facts)
     for row in rows.values():
         for curve in row["curves"]:
-            yield ""
             yield f"{row['title']}, {curve['what']}: ∝ {curve['x_name']}^{curve['slope']:.2f}"
             yield ""
             yield f"| {curve['x_name']} | " + " | ".join(_number(x) for x in curve["x"]) + " |"
             yield "|---" * (1 + len(curve["x"])) + "|"
             yield f"| {curve['y_name']} | " + " | ".join(_number(y) for y in curve["y"]) + " |"
+            yield ""
     notes = dict.fromkeys(note for row in rows.values() for note in row["notes"])
     if notes:
-        yield ""
+        yield from [""] if timed or facts else []
         yield from (f"- {note}" for note in notes)
 
 

@@ -18,10 +18,12 @@ from . import networks as nets
 from .harness import Curve, Effort, Found, Row, Variant, timed
 from .stats import slope
 
+RANK = "exact score matching follows min(D, width) directions: beyond D = 128 its cost stays nearly what it is"
+
 
 def rows() -> list[Row]:
     return [
-        _row("scaling-sm-dimension", "exact score matching", "D", (8, 16, 32, 64, 128, 256, 512), _sm),
+        _row("scaling-sm-dimension", "exact score matching", "D", (8, 16, 32, 64, 128, 256, 512), _sm, RANK),
         _row("scaling-ssm-dimension", "sliced score matching", "D", (8, 32, 128, 512, 2048), _ssm),
         _row("scaling-batch", "exact score matching, D = 10", "batch", (32, 128, 512, 2048), lambda n: _sm(10, n)),
         _row("scaling-width", "exact score matching, D = 10", "width", (32, 64, 128, 256), lambda n: _sm(10, 128, n)),
@@ -30,11 +32,13 @@ def rows() -> list[Row]:
     ]
 
 
-def _row(name: str, title: str, x_name: str, sizes: Sequence[int], make: Callable[[int], Callable[[], Any]]) -> Row:
+def _row(
+    name: str, title: str, x_name: str, sizes: Sequence[int], make: Callable[[int], Callable[[], Any]], note: str = ""
+) -> Row:
     def measure(effort: Effort) -> Found:
         times = timed([Variant(str(size), make(size)) for size in sizes], effort)
         x, y = [float(size) for size in sizes], [1e3 * median(values) for values in times.values()]
-        return Found(curves=[Curve("cost", x_name, "ms", x, y, slope(x, y))])
+        return Found(curves=[Curve("cost", x_name, "ms", x, y, slope(x, y))], notes=[note] if note else [])
 
     return Row(name, title, measure)
 
