@@ -96,7 +96,8 @@ def _sequential(module: nn.Sequential, jet: Jet) -> tuple[Jet, Pullback]:
     # Where no slopes are wanted at the end, only what lies before the last layer that bends has to give them.
     last = len(module) if jet.slopes else max([-1, *(i for i, child in enumerate(module) if _bends(child))])
     for i, child in enumerate(module):
-        jet, pullback = sweep(child, Jet(jet.value, jet.first, jet.second, slopes=i < last))
+        wanted = jet if jet.slopes == (i < last) else Jet(jet.value, jet.first, jet.second, slopes=i < last)
+        jet, pullback = sweep(child, wanted)
         pullbacks.append(pullback)
 
     def through_all(g: Tensor) -> Tensor:
@@ -115,12 +116,27 @@ def _bends(module: nn.Module) -> bool:
 # --- linear layers ----------------------------------------------------------------------------------------------------
 
 
+THIN = 16
+"""Columns of a weight below which its products, forth and back, take up to six times as long as its transpose's."""
+
+
 def _linear(module: nn.Linear, jet: Jet) -> tuple[Jet, Pullback]:
-    weight = module.weight
-    value = F.linear(jet.value, weight, module.bias)
+    weight, bias = module.weight, module.bias
+    if 1 < weight.shape[1] < THIN:
+        return _thin(weight.t().contiguous(), bias, jet)
+    value = F.linear(jet.value, weight, bias)
     first = F.linear(jet.first, weight) if jet.first is not None and jet.slopes else None
     second = None if jet.second is None else F.linear(jet.second, weight)
     return Jet(value, first, second), lambda g: g @ weight
+
+
+def _thin(weight: Tensor, bias: Tensor | None, jet: Jet) -> tuple[Jet, Pullback]:
+    """The same for the transposed weight [n_in, n_out]."""
+    x = jet.value
+    value = torch.addmm(bias, x, weight) if bias is not None and x.ndim == 2 else F.linear(x, weight.t(), bias)
+    first = jet.first @ weight if jet.first is not None and jet.slopes else None
+    second = None if jet.second is None else jet.second @ weight
+    return Jet(value, first, second), lambda g: F.linear(g, weight)
 
 
 def _conv2d(module: nn.Conv2d, jet: Jet) -> tuple[Jet, Pullback]:
