@@ -108,9 +108,14 @@ def _machine(found: dict[str, Any]) -> str:
         f"on {found.get('processor', 'an unknown processor')}, Python {found.get('python', '')}, {versions}",
         f"with {' or '.join(map(str, threads))} thread{'s' * (threads != [1])}",
     ]
-    shared = (
-        f" The machine was shared: its load was up to {busiest:.0f}." if busiest > max(threads, default=1) + 1 else ""
-    )
+    crowded = busiest > max(threads, default=1) + 1
+    shared = f" The machine was shared: its load was up to {busiest:.0f}." if crowded else ""
+    if crowded and threads == [1]:
+        shared += (
+            " So rows were measured with one thread, and the targets, which are set for two, are only a guide: two "
+            "threads of OpenMP wait for each other while a neighbour has one of their processors, and a step of torch, "
+            "ours or a peer's, then takes ten to a hundred times as long."
+        )
     hasty = f" {quick} of {len(rows)} rows are from a quick run, of few rounds." if quick else ""
     return textwrap.fill(", ".join(words) + "." + shared + hasty, 120)
 
