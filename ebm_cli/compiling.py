@@ -1,7 +1,7 @@
 """What `compile=` means: how the derivatives and the chains of an energy are run.
 
     never    eager torch
-    always   compiled: what a step differentiates in x, and what its chains do (see `derivatives.compiled`)
+    always   compiled: what a step differentiates in x, on a GPU its chains too (see `derivatives.compiled`)
     native   eager torch, and chains in native code (see `native`)
     auto     always where the run is long enough to pay for it, else never: a fixed rule, no timing
 
@@ -18,6 +18,7 @@ from importlib.util import find_spec
 from typing import Literal
 
 import torch
+from torch import Tensor
 
 from ebm_cli.derivatives import Compiled, supports
 from ebm_cli.energies import Energy
@@ -66,7 +67,7 @@ def pays(work: Work, n_parameters: int, device: str) -> bool:
     if device == "cuda":
         return work.steps >= PAYS_AFTER_ON_GPU
     share = work.directions * work.n_rows * n_parameters / LARGE
-    return device == "cpu" and work.steps * (1 + share) >= PAYS_AFTER
+    return device == "cpu" and work.directions > 0 and work.steps * (1 + share) >= PAYS_AFTER
 
 
 def run_fast(word: Word, energy: object, work: Work, threads: int, tell: Callable[[str], None]) -> Word:
@@ -82,36 +83,44 @@ def run_fast(word: Word, energy: object, work: Work, threads: int, tell: Callabl
     Returns:
         What it came to: never auto.
     """
-    if word == "never" or (word == "auto" and work.directions is None):
+    if word == "never" or (word == "auto" and not (isinstance(energy, Energy) and _pays(work, energy))):
         return "never"
     if not isinstance(energy, Energy):
-        tell(f"compile={word}: needs the energy as it is, not under given rows; running eager")
-        return "never"
-    like = next(energy.parameters(), next(energy.buffers(), torch.zeros(())))
-    if word == "native":
+        why: str | None = "it needs the energy as it is, not under given rows"
+    elif word == "native":
         why = attach(energy, threads, work.kernels)
-        if why is not None:
-            tell(f"compile=native: {why}")
-        return "never" if why else "native"
-    asked = word == "always"
-    if not asked and not pays(work, sum(p.numel() for p in energy.parameters()), like.device.type):
-        return "never"
-    why = _why_not(energy, work, like.device.type)
-    if why is not None:
-        if asked:
-            tell(f"compile=always: {why}; running eager")
-        return "never"
-    energy.compiled = Compiled(work.n_rows, like.dtype, like.device, lambda line: tell(f"compile={word}: {line}"))
-    return "always"
+    else:
+        why = _compile(energy, work, lambda line: tell(f"compile={word}: {line}"))
+    if why is None:
+        return "native" if word == "native" else "always"
+    if word != "auto":
+        tell(f"compile={word}: {why}; running eager")
+    return "never"
 
 
-def _why_not(energy: Energy, work: Work, device: str) -> str | None:
-    """Why there is nothing to compile, or nothing to compile with."""
+def _compile(energy: Energy, work: Work, tell: Callable[[str], None]) -> str | None:
+    """Have the energy compiled, or say why there is nothing to compile, or nothing to compile with."""
+    like = _like(energy)
+    device = like.device
     if work.directions is None:
         return "this method takes no derivative in x, and for the energy alone compiled code is no faster"
+    if work.directions == 0 and device.type == "cpu":
+        return "on a CPU gradients alone are no faster compiled; chains are by compile=native"
     if not supports(energy):
         return f"{type(energy).__name__} has layers without a derivative rule"
-    if device == "cuda":
-        return None if find_spec("triton") else "there is no triton"
     compiler = os.environ.get("CXX", "clang++" if sys.platform == "darwin" else "g++")
-    return None if shutil.which(compiler) else f"there is no C++ compiler ({compiler})"
+    if device.type == "cuda" and find_spec("triton") is None:
+        return "there is no triton"
+    if device.type != "cuda" and shutil.which(compiler) is None:
+        return f"there is no C++ compiler ({compiler})"
+    energy.compiled = Compiled(work.n_rows, like.dtype, device, tell)
+    return None
+
+
+def _pays(work: Work, energy: Energy) -> bool:
+    return pays(work, sum(p.numel() for p in energy.parameters()), _like(energy).device.type)
+
+
+def _like(energy: Energy) -> Tensor:
+    """A tensor of the energy's device and dtype; what is made of trained energies has no parameters."""
+    return next(t for t in (*energy.parameters(), *energy.buffers(), torch.zeros(())) if t.is_floating_point())

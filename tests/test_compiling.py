@@ -223,7 +223,7 @@ def test_more_networks_than_the_compiler_keeps() -> None:
         (work(None), 20_000, "cuda", False),
         (work(2, steps=8_000), 20_000, "cpu", False),
         (work(2, steps=90_000), 20_000, "cpu", True),
-        (work(0, steps=90_000), 20_000, "cpu", False),
+        (work(0, steps=10**9), 20_000, "cpu", False),
         (work(100, steps=10_000), 30_000, "cpu", True),
         (work(0, steps=5_000), 20_000, "cuda", True),
         (work(0, steps=4_999), 20_000, "cuda", False),
@@ -251,6 +251,7 @@ class Unruled(Energy):
     ("make", "of", "line"),
     [
         (lambda: MLP((3,), width=4), work(None), "takes no derivative in x"),
+        (lambda: MLP((3,), width=4), work(0), "gradients alone are no faster"),
         (Unruled, work(1), "Unruled has layers without a derivative rule"),
         (lambda: torch.sin, work(1), "not under given rows"),
     ],
@@ -263,6 +264,19 @@ def test_what_cannot_be_compiled_is_one_line(make: Callable[[], Any], of: Work, 
     assert told[0].startswith("compile=always: ")
     assert line in told[0]
     assert getattr(energy, "compiled", None) is None
+
+
+def test_auto_says_nothing() -> None:
+    """Under given rows the energy is a function, and what is made of trained energies has no parameters."""
+    told: list[str] = []
+    assert run_fast("auto", torch.sin, work(), 1, told.append) == "never"
+    plain = Quadratic((3,))
+    for name, parameter in list(plain.named_parameters()):
+        delattr(plain, name)
+        plain.register_buffer(name, parameter.detach())
+    assert run_fast("auto", plain, work(steps=10), 1, told.append) == "never"
+    assert run_fast("never", plain, work(), 1, told.append) == "never"
+    assert told == []
 
 
 @pytest.mark.parametrize(("word", "n_lines"), [("always", 1), ("auto", 0), ("never", 0)])
@@ -301,7 +315,7 @@ def test_native_is_asked_of_the_chains_that_run(monkeypatch: pytest.MonkeyPatch)
     assert run_fast("native", energy, work(None, kernels=(Langevin(),)), 2, told.append) == "native"
     assert told == []
     assert run_fast("native", energy, work(kernels=(Langevin(), Underdamped())), 1, told.append) == "never"
-    assert told == ["compile=native: no"]
+    assert told == ["compile=native: no; running eager"]
     assert asked == [(2, ["Langevin"]), (1, ["Langevin", "Underdamped"])]
     assert energy.compiled is None
 
@@ -394,19 +408,20 @@ def test_a_line_says_what_cannot_be_had(ebm: Ebm, tmp_path: Path, quick: None) -
 
 
 @pytest.mark.slow
-def test_a_compiled_run_resumes_bit_for_bit(ebm: Ebm, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(("method", "word"), [("sm", "always"), ("ssm", "always"), ("cd", "native")])
+def test_a_compiled_run_resumes_bit_for_bit(
+    method: str, word: str, ebm: Ebm, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Through the compiler, and its cache on disk."""
     no_pictures(monkeypatch)
-    for method in ("ssm", "cd"):
-        words = [*FAST, f"method={method}", "steps=6", "compile=always"]
-        assert ebm("train", *words, f"hydra.run.dir=whole-{method}").code == 0
-        with monkeypatch.context() as patched:
-            at_step(patched, 3, lambda: os.kill(os.getpid(), signal.SIGTERM))
-            assert ebm("train", *words, f"hydra.run.dir=half-{method}").code == 143
-        torch.compiler.reset()
-        ran = ebm("train", f"checkpoint=half-{method}")
-        assert (ran.code, ran.err) == (0, "")
-        assert "compile=" not in ran.out
-        whole, half = tmp_path / f"whole-{method}", tmp_path / f"half-{method}"
-        assert resolved(half) == "always"
-        assert differences(trained(half), trained(whole)) == []
+    words = [*FAST, f"method={method}", "steps=6", f"compile={word}"]
+    assert ebm("train", *words, "hydra.run.dir=whole").code == 0
+    with monkeypatch.context() as patched:
+        at_step(patched, 3, lambda: os.kill(os.getpid(), signal.SIGTERM))
+        assert ebm("train", *words, "hydra.run.dir=half").code == 143
+    torch.compiler.reset()
+    ran = ebm("train", "checkpoint=half")
+    assert (ran.code, ran.err) == (0, "")
+    assert "compile=" not in ran.out
+    assert resolved(tmp_path / "half") == word
+    assert differences(trained(tmp_path / "half"), trained(tmp_path / "whole")) == []
