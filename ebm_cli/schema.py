@@ -71,7 +71,7 @@ class TrainKeys:
     patience: int | None
     metrics: list[Metric]
     claims: dict[str, Any] | None
-    guard: Literal["stop", "ignore"]
+    guard: Literal["stop", "rollback", "ignore"]
     device: Literal["auto", "cpu", "cuda", "mps"]
     threads: int | Literal["auto"]
     dtype: Literal["float32", "float64"]

@@ -1,5 +1,6 @@
 """One process's work on one run: train, look, keep, and at the end measure."""
 
+import logging
 import math
 import time
 from contextlib import ExitStack
@@ -14,7 +15,7 @@ from rich.console import Console
 from ebm_cli import records
 from ebm_cli.compiling import Work, run_fast
 from ebm_cli.config import trust_of
-from ebm_cli.experiment import assemble, device_of, make_trainer, set_threads
+from ebm_cli.experiment import assemble, device_of, make_trainer, rng, set_threads
 from ebm_cli.measuring import Measured, Results, measure, protocol_of
 from ebm_cli.memory import forget_peak_memory, peak_memory_mb
 from ebm_cli.methods import LossOutput
@@ -25,10 +26,13 @@ from ebm_cli.reporting.tensorboard import TensorBoard
 from ebm_cli.reporting.verdicts import meanings
 from ebm_cli.training import checkpoint as checkpoints
 from ebm_cli.training.guard import Diverged
+from ebm_cli.training.rollback import Rollbacks
 from ebm_cli.training.rundir import Interrupted, RunDirectory, Signals, versions, write_json
 from ebm_cli.training.stopping import Stopping
 from ebm_cli.viewing import Views
 from ebm_cli.watching import Watch, monitored
+
+log = logging.getLogger(__name__)
 
 
 class Session:
@@ -42,6 +46,7 @@ class Session:
         forget_peak_memory(self.device)
         self.best = math.inf
         self.stopping = Stopping()
+        self.rollbacks = Rollbacks() if state is None else Rollbacks(state.get("rollbacks"))
         self.seconds_before = 0.0
         set_deterministic(cfg)
         set_threads(cfg.threads)
@@ -69,20 +74,57 @@ class Session:
     def go(self, signals: Signals) -> float | None:
         """Train to the end, evaluate, report."""
         with ExitStack() as stack:
-            again = any(self.path.glob("events.out.tfevents.*"))
-            self.board = TensorBoard(self.path, self.trainer.step if again else None)
-            stack.callback(self.board.close)
-            self.metrics = stack.enter_context(JsonLines(self.path / "metrics.jsonl"))
+            self._open_logs()
+            stack.callback(self._close_logs)
             if not self.resumed:
                 self.board.text("config", OmegaConf.to_yaml(OmegaConf.create(self.stored)))
                 self.board.hparams(_hparams(self.stored))
             progress = Progress(self.cfg.steps, self.trainer.step, console=self.console)
             with progress as self.progress, signals.deferred():
-                self._train(signals)
-                self._save()
+                self._train_to_the_end(signals)
             if signals.received is not None:
                 raise Interrupted(signals.received, f" at step {self.trainer.step}; a checkpoint was written")
             return self._finish()
+
+    def _open_logs(self) -> None:
+        again = any(self.path.glob("events.out.tfevents.*"))
+        self.board = TensorBoard(self.path, self.trainer.step if again else None)
+        self.metrics = JsonLines(self.path / "metrics.jsonl")
+
+    def _close_logs(self) -> None:
+        self.board.close()
+        self.metrics.close()
+
+    def _train_to_the_end(self, signals: Signals) -> None:
+        """Train; with `guard=rollback`, go back where it diverges, and on from there."""
+        if self.cfg.guard == "rollback" and self.trainer.step == 0:
+            self.began = time.monotonic()
+            self._save()
+        while True:
+            try:
+                self._train(signals)
+                self._save()
+                return
+            except Diverged as error:
+                if self.cfg.guard != "rollback" or not self.rollbacks.may():
+                    raise
+                self._roll_back(error)
+
+    def _roll_back(self, error: Diverged) -> None:
+        """Return to the last checkpoint, with lower learning rates and other random numbers."""
+        spent = self.seconds_before + time.monotonic() - self.began
+        state = checkpoints.read(self.path / checkpoints.FOLDER / "last.pt")
+        slower = self.rollbacks.back(error, state)
+        self._restore(state)
+        self.seconds_before = spent
+        name = f"method/after {len(self.rollbacks.done)} rollbacks"
+        self.trainer.slow_down(slower, rng(self.cfg.seed, name, self.device))
+        self._close_logs()
+        cut_back(self.path / "metrics.jsonl", self.trainer.step)
+        self._open_logs()
+        self.directory.rolled_back(self.trainer.step, self.rollbacks.done)
+        log.warning(self.rollbacks.sentence())
+        self.progress.message(self.rollbacks.sentence())
 
     def _train(self, signals: Signals) -> None:
         cfg, trainer, steps = self.cfg, self.trainer, self.cfg.steps
@@ -108,7 +150,7 @@ class Session:
 
     def _guard(self) -> None:
         diverged = self.trainer.guard.read()
-        if diverged is not None and self.cfg.guard == "stop":
+        if diverged is not None and self.cfg.guard != "ignore":
             raise diverged
 
     def _log(self, out: LossOutput) -> None:
@@ -165,6 +207,7 @@ class Session:
             "best": self.best,
             "monitored": self.watch.key,
             "stopping": self.stopping.state_dict(),
+            "rollbacks": self.rollbacks.done,
             "seconds": elapsed,
             "versions": versions(),
         }
@@ -181,8 +224,8 @@ class Session:
         self._guard()
         state, file = self._state(), self.path / checkpoints.FOLDER / name
         bad = checkpoints.not_finite(state)
-        if bad is not None and self.cfg.guard == "stop":
-            raise Diverged(self.trainer.step, bad)
+        if bad is not None and self.cfg.guard != "ignore":
+            raise Diverged(self.trainer.step, f"{bad} is not finite")
         checkpoints.save(file, state)
         return file
 
@@ -243,6 +286,8 @@ class Session:
         run = as_typed(self.path)
         notes = [*meanings(results), *measured.notes, *(f"{key}: {why}" for key, why in measured.absent.items())]
         which = ""
+        if self.rollbacks.done:
+            notes.append(f"guard=rollback: {self.rollbacks.sentence()}")
         if stopped is not None:
             notes.append(stopped)
         if step != self.trainer.step:

@@ -1,6 +1,6 @@
 """Training objectives: the group `method`."""
 
-from ebm_cli.methods.base import Evaluations, LossOutput, Method
+from ebm_cli.methods.base import Evaluations, LossOutput, Method, Symptom
 from ebm_cli.methods.cd import CD
 from ebm_cli.methods.dsm import DSM
 from ebm_cli.methods.fce import FCE
@@ -9,4 +9,4 @@ from ebm_cli.methods.nce import NCE
 from ebm_cli.methods.sm import SM
 from ebm_cli.methods.ssm import SSM
 
-__all__ = ["CD", "DSM", "FCE", "MLE", "NCE", "SM", "SSM", "Evaluations", "LossOutput", "Method"]
+__all__ = ["CD", "DSM", "FCE", "MLE", "NCE", "SM", "SSM", "Evaluations", "LossOutput", "Method", "Symptom"]

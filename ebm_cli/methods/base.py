@@ -19,6 +19,9 @@ from ebm_cli.energies import Energy
 from ebm_cli.energies.activations import PIECEWISE_LINEAR
 from ebm_cli.samplers import Kernel
 
+EXPLODED = 1e9
+"""Size of a loss from which no run has been seen to come back: nearly collinear columns bring score matching to 1e5."""
+
 
 class Evaluations(NamedTuple):
     """What a step cost, counted per data row: evaluations of f, of ∇_x f, and of second derivatives in x."""
@@ -30,6 +33,32 @@ class Evaluations(NamedTuple):
     def plus(self, other: "Evaluations") -> "Evaluations":
         """Those of two steps together."""
         return Evaluations(self.energy + other.energy, self.grad + other.grad, self.laplacian + other.laplacian)
+
+
+@dataclass(frozen=True)
+class Symptom:
+    """A number of each step that says that training is lost, however finite it is.
+
+    Args:
+        metric: a key of `LossOutput.metrics`, or "loss".
+        limit: > 0; the symptom shows where the metric's size is above it, or with `below` under it.
+        what: what it means, as the first half of a sentence.
+        cure: what usually helps.
+        below: see `limit`.
+        steps: steps in a row that it must show in, ≥ 1.
+    """
+
+    metric: str
+    limit: float
+    what: str
+    cure: str
+    below: bool = False
+    steps: int = 1
+
+    def shows(self, values: Tensor) -> Tensor:
+        """In which of these steps [N] → bool [N]."""
+        size = values.abs()
+        return size < self.limit if self.below else size > self.limit
 
 
 @dataclass(frozen=True)
@@ -59,6 +88,10 @@ class Method(nn.Module, ABC):
     def kernel(self) -> Kernel | None:
         """The transition of the chains that a step runs; None where it runs none."""
         return None
+
+    def symptoms(self) -> tuple[Symptom, ...]:
+        """What says that training is lost, beside a loss or a gradient that is not finite."""
+        return (Symptom("loss", EXPLODED, "the loss has exploded", "lower optimizer.lr"),)
 
     def prepare(self, data: Tensor, rng: torch.Generator) -> None:
         """Once, before the first step of a new run (not on resume): fit what must be fitted to data [N, *D]."""

@@ -18,12 +18,33 @@ from torch import Tensor
 
 from ebm_cli.densities import Density
 from ebm_cli.energies import Energy
-from ebm_cli.methods.base import Evaluations, LossOutput, Method
+from ebm_cli.methods.base import Evaluations, LossOutput, Method, Symptom
 from ebm_cli.methods.chain_divergence import chain_divergence
 from ebm_cli.samplers import Info, Kernel, run
 from ebm_cli.samplers.langevin import Langevin
 from ebm_cli.samplers.mala import MALA
 
+LOST = (
+    Symptom(
+        "dead_chains",
+        0.5,
+        "most chains have left the finite numbers",
+        "lower sampler.step_size, or take sampler=mala, which refuses such steps",
+    ),
+    Symptom(
+        "energy_gap",
+        1e6,
+        "the energies have exploded, those of data and chains are a million nats apart",
+        "lower optimizer.lr or sampler.step_size, or raise method.l2 or method.k",
+    ),
+)
+CLAMPED = Symptom(
+    "at_clamp",
+    0.5,
+    "most coordinates of the chains lie at sampler.clamp_sample",
+    "lower optimizer.lr, or raise energy.base: the energy falls towards the border",
+    steps=100,
+)
 LOOK_EVERY = 5
 """Losses between two looks at the acceptance: a look waits for the device."""
 TOO_LOW = 0.5
@@ -137,6 +158,14 @@ class CD(Method):
     def directions(self, energy: Energy) -> int:
         return 0
 
+    def symptoms(self) -> tuple[Symptom, ...]:
+        return LOST if self._clamp is None else (*LOST, CLAMPED)
+
+    @property
+    def _clamp(self) -> float | None:
+        """Where chains are kept; None where they are free."""
+        return self.sampler.clamp_sample if isinstance(self.sampler, Langevin) else None
+
     def players(self, energy: Energy) -> dict[str, list[torch.nn.Parameter]]:
         return {"energy": list(energy.parameters())}
 
@@ -164,6 +193,8 @@ class CD(Method):
             "chain_length": chains.length.mean(),
             "dead_chains": 1 - chains.alive.float().mean(),
         }
+        if self._clamp is not None:
+            metrics["at_clamp"] = (chains.end.abs() >= self._clamp).float().mean()
         if self.l2:
             loss = loss + self.l2 * (plus.square().mean() + minus.square().mean())
         # The first term is the loss; a chain with a correction also evaluates where it starts.

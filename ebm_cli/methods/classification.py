@@ -14,6 +14,15 @@ from typing import NamedTuple
 from torch import Tensor
 from torch.nn import functional as F
 
+from ebm_cli.methods.base import Symptom
+
+OFF = 1e6
+"""Nats by which a classifier may be wrong on average."""
+
+EXPLODED = Symptom(
+    "loss", OFF, "the energies have exploded, the classifier is wrong by a million nats a row", "lower optimizer.lr"
+)
+
 
 class Classified(NamedTuple):
     """The loss and what the classifier does; `accuracy` weighs both classes alike."""

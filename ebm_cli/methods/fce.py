@@ -16,8 +16,15 @@ from torch import Tensor, nn
 
 from ebm_cli.densities import Density
 from ebm_cli.energies import Energy
-from ebm_cli.methods.base import Evaluations, LossOutput, Method
-from ebm_cli.methods.classification import classify
+from ebm_cli.methods.base import Evaluations, LossOutput, Method, Symptom
+from ebm_cli.methods.classification import EXPLODED, classify
+
+COLLAPSED = Symptom(
+    "flow_nll",
+    1e5,
+    "the flow has collapsed, it gives the data a density of less than exp(-100,000)",
+    "lower method.flow_lr, or raise method.threshold",
+)
 
 
 class FCE(Method):
@@ -81,6 +88,9 @@ class FCE(Method):
 
     def learning_rates(self) -> dict[str, float]:
         return {"flow": self.flow_lr}
+
+    def symptoms(self) -> tuple[Symptom, ...]:
+        return EXPLODED, COLLAPSED
 
     def learned_log_z(self) -> Tensor:
         return self.log_z

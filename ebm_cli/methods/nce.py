@@ -12,9 +12,18 @@ from torch import Tensor, nn
 
 from ebm_cli.densities import Density
 from ebm_cli.energies import Energy
-from ebm_cli.methods.base import Evaluations, LossOutput, Method
-from ebm_cli.methods.classification import classify
+from ebm_cli.methods.base import Evaluations, LossOutput, Method, Symptom
+from ebm_cli.methods.classification import EXPLODED, classify
 from ebm_cli.methods.fitting import fit_density
+
+SATURATED = Symptom(
+    "loss",
+    1e-6,
+    "the classifier is saturated, it tells data from noise without an error and learns no more",
+    "choose a noise that is closer to the data: noise=gaussian is fitted to them, noise=flow learns them",
+    below=True,
+    steps=200,
+)
 
 
 class NCE(Method):
@@ -56,6 +65,9 @@ class NCE(Method):
 
     def players(self, energy: Energy) -> dict[str, list[nn.Parameter]]:
         return {"energy": [*energy.parameters(), self.log_z]}
+
+    def symptoms(self) -> tuple[Symptom, ...]:
+        return EXPLODED, SATURATED
 
     def learned_log_z(self) -> Tensor:
         return self.log_z

@@ -97,6 +97,11 @@ class RunDirectory:
         self._status["step"] = step
         write_json(self.path / "status.json", self._status)
 
+    def rolled_back(self, step: int, done: list[dict[str, Any]]) -> None:
+        """Say that the run went back to `step`, and all the times that it did."""
+        self._status |= {"step": step, "rollbacks": done}
+        write_json(self.path / "status.json", self._status)
+
     def end(self, state: StateName, step: int | None = None, reason: str | None = None, waited: int = 0) -> None:
         """Say how the run ended; without a step, where it was when it began.
 

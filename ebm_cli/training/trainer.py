@@ -73,7 +73,7 @@ class Trainer:
         names = {id(p): f"energy.{name}" for name, p in energy.named_parameters()}
         names |= {id(p): f"method.{name}" for name, p in method.named_parameters()}
         self.ema = EMA({names[id(p)]: p for p in self._players["energy"]}, ema)
-        self.guard = Guard(guard_interval, rng.device)
+        self.guard = Guard(guard_interval, rng.device, method.symptoms())
         self._products = Products(precision)
 
     def advance(self) -> LossOutput:
@@ -93,7 +93,7 @@ class Trainer:
             schedule.step()
         self.step += 1
         self.evaluations = self.evaluations.plus(out.evaluations)
-        self.guard.observe(self.step, out.loss, self.grad_norm)
+        self.guard.observe(self.step, out.loss, self.grad_norm, out.metrics)
         if out.player == "energy":
             self.ema.update()
         return out
@@ -111,6 +111,24 @@ class Trainer:
             # optimizer whose player has not had a turn yet.
             optimizer.step()
         return schedules
+
+    def _replay_schedules(self) -> None:
+        for optimizer in self._optimizers.values():
+            for group in optimizer.param_groups:
+                group["lr"] = group["initial_lr"]
+        self._schedules = self._fresh_schedules()
+        for schedule in self._schedules.values():
+            for _ in range(self.step):
+                schedule.step()
+
+    def slow_down(self, factor: float, rng: torch.Generator) -> None:
+        """Go on from here with learning rates that are multiplied by `factor` and with other random numbers."""
+        for optimizer in self._optimizers.values():
+            for group in optimizer.param_groups:
+                group["initial_lr"] *= factor
+        self._replay_schedules()
+        self.rng.set_state(rng.get_state())
+        self.guard.forget()
 
     def state_dict(self) -> dict[str, Any]:
         """All of it: plain containers and tensors."""
@@ -137,12 +155,7 @@ class Trainer:
         self.method.load_state_dict(state["method"])
         for name, optimizer in self._optimizers.items():
             optimizer.load_state_dict(state["optimizers"][name])
-            for group in optimizer.param_groups:
-                group["lr"] = group["initial_lr"]
-        self._schedules = self._fresh_schedules()
-        for schedule in self._schedules.values():
-            for _ in range(self.step):
-                schedule.step()
+        self._replay_schedules()
         self.ema.load_state_dict(state["ema"])
         self.batches.load_state_dict(state["batches"])
         self.rng.set_state(state["rng"].cpu())
