@@ -85,8 +85,8 @@ From trials before this suite, on two cores with AVX-512, medians of interleaved
 - **`torch.func.grad` and `vmap(grad)` for the gradient of a chain**: up to twice as slow as `autograd.grad`.
 - **Compiling one, ten or twenty steps of a chain into one graph**: as fast as the value and gradient without autograd,
   uncompiled; a training step of contrastive divergence pays its compilation back only after 10,000 steps.
-- **Compiling gradients alone, or the energy alone, on a CPU**: no faster than eager torch, so that `compile=auto` does it
-  for second derivatives only; short chains gain from native code.
+- **Compiling gradients alone, or the energy alone, on a CPU**: no faster than eager torch; it pays for second
+  derivatives, and chains gain from native code.
 - **In the native chains**: other tiles of the products, other forms of the exponential and of the reciprocal, Estrin's
   scheme, unrolled activations: nothing that could be measured. OpenMP's threads took a third more processor time than
   threads of its own ([ADR 18](adr/0018-native-chains.md)).
