@@ -1,15 +1,17 @@
 """Distances between two samples: closed forms, unbiased nulls, exact p-values, and what each of them sees."""
 
 import math
+import sys
 import time
 from itertools import pairwise
 
+import numpy as np
 import pytest
 import torch
 from scipy import stats
 from torch import Tensor
 
-from ebm_cli.evaluation import two_sample
+from ebm_cli.evaluation import trees, two_sample
 from ebm_cli.evaluation.two_sample import (
     DIRECTIONS,
     WIDTHS,
@@ -166,6 +168,22 @@ class TestClassifier:
     def test_its_p_value(self) -> None:
         assert two_sample._p_of_accuracy(0.5, 100) == pytest.approx(0.5)
         assert two_sample._p_of_accuracy(0.5 + 1.6449 / 20, 100) == pytest.approx(0.05, abs=1e-5)
+
+    @pytest.mark.parametrize(("n", "dim", "digits"), [(1000, 2, 8), (60, 1, 8), (300, 5, 1), (30, 3, 0), (12, 16, 8)])
+    def test_our_trees_are_those_of_scikit_learn(self, n: int, dim: int, digits: int) -> None:
+        """Row for row, with many values and few, so that bins are quantiles, or one for each value."""
+        z = torch.cat((normal(n, dim) + 0.3, normal(n, dim, seed=1))).round(decimals=digits).numpy()
+        first, fold = np.arange(2 * n) < n, np.tile(np.arange(n) % 5, 2)
+        ours, theirs = (told(z, first, fold) for told in (trees.told_apart, trees.told_apart_compiled))
+        assert (ours == theirs).all()
+        assert 0 < ours.sum() < 2 * n
+        assert (ours != trees.told_apart(z, ~first, fold)).any()
+
+    def test_in_the_plane_it_needs_no_scikit_learn(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setitem(sys.modules, "sklearn.ensemble", None)
+        assert 0 <= c2st(normal(50, 2), normal(50, 2, seed=1)) <= 1
+        with pytest.raises(ImportError):
+            c2st(normal(50, 17), normal(50, 17, seed=1))
 
     def test_it_does_not_depend_on_chance(self) -> None:
         x, y = normal(100, 2), normal(100, 2, seed=1) + 0.5
