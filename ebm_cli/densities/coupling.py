@@ -36,16 +36,14 @@ class Coupling(nn.Module):
         nn.init.zeros_(last.bias)
 
     def forward(self, x: Tensor, inverse: bool = False) -> tuple[Tensor, Tensor]:
-        """The moved point and log|det| of this direction: x [B, D] → [B, D], [B]."""
+        """The moved point, and what sums up to log|det| of this direction: x [B, D] → [B, D], [B, moved]."""
         kept, moved = (x[:, self.moved :], x[:, : self.moved]) if self.flip else x.split((self.split, self.moved), 1)
         raw, shift = self.net(kept).chunk(2, 1)
         # Bounded scales: an unbounded exponential overflows at the first bad step of the game.
-        log_scale = 2 * torch.tanh(0.5 * raw)
-        if inverse:
-            moved, log_det = (moved - shift) * torch.exp(-log_scale), -log_scale.sum(1)
-        else:
-            moved, log_det = torch.addcmul(shift, moved, log_scale.exp()), log_scale.sum(1)
-        return torch.cat((moved, kept) if self.flip else (kept, moved), 1), log_det
+        log_scale = 2 * torch.tanh((-0.5 if inverse else 0.5) * raw)
+        scale = log_scale.exp()
+        moved = (moved - shift) * scale if inverse else torch.addcmul(shift, moved, scale)
+        return torch.cat((moved, kept) if self.flip else (kept, moved), 1), log_scale
 
 
 class CouplingFlow(Density):
@@ -77,21 +75,21 @@ class CouplingFlow(Density):
         return self.sample_with_log_prob(n, rng)[0]
 
     def log_prob(self, x: Tensor) -> Tensor:
-        z, log_q = x.flatten(1), torch.zeros(len(x), dtype=x.dtype, device=x.device)
+        z, log_scales = x.flatten(1), []
         for coupling in reversed(self.couplings):
-            z, log_det = coupling(z, inverse=True)
-            log_q = log_q + log_det
-        return log_q + _log_normal(z)
+            z, log_scale = coupling(z, inverse=True)
+            log_scales.append(log_scale)
+        return torch.cat(log_scales, 1).sum(1) + _log_normal(z)
 
     def sample_with_log_prob(self, n: int, rng: torch.Generator) -> tuple[Tensor, Tensor]:
         """Reparameterised: gradients reach the flow's parameters through both results."""
         like = next(self.parameters())
         z = torch.randn(n, self.size, generator=rng, dtype=like.dtype, device=like.device)
-        log_q = _log_normal(z)
+        log_q, log_scales = _log_normal(z), []
         for coupling in self.couplings:
-            z, log_det = coupling(z)
-            log_q = log_q - log_det
-        return z.view(n, *self.shape), log_q
+            z, log_scale = coupling(z)
+            log_scales.append(log_scale)
+        return z.view(n, *self.shape), log_q - torch.cat(log_scales, 1).sum(1)
 
 
 def _log_normal(z: Tensor) -> Tensor:

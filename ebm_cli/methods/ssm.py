@@ -80,8 +80,7 @@ class SSM(Method):
 
 
 def _rademacher(shape: tuple[int, ...], like: Tensor, rng: torch.Generator) -> Tensor:
-    bits = torch.randint(0, 2, shape, generator=rng, device=like.device)
-    return bits.to(like.dtype).mul_(2).sub_(1)
+    return torch.empty(shape, dtype=like.dtype, device=like.device).random_(0, 2, generator=rng).mul_(2).sub_(1)
 
 
 def _gaussian(shape: tuple[int, ...], like: Tensor, rng: torch.Generator) -> Tensor:
