@@ -6,7 +6,7 @@
 // and a tile of UNITS × vectors sums stays in registers while the weights stream by. The sum over a chain's units runs in
 // one fixed order, whatever the block and whoever computes it: results are bit-equal for any number of threads.
 //
-// Nothing here draws: the noise is the caller's. No header of torch or Python: this file compiles in a second.
+// Nothing here draws: the noise is the caller's. No header of torch or Python: this file compiles in two seconds.
 
 #include <algorithm>
 #include <atomic>
@@ -53,7 +53,7 @@ inline Vec at_least(Vec a, float bound) { return a < bound ? fill(bound) : a; }
 #endif
 inline Vec absolute(Vec a) { return a < 0.0f ? -a : a; }
 
-// --- elementary functions: minimax polynomials, relative error below 2e-7 --------------------------------------------
+// --- elementary functions: minimax polynomials, as close to the exact values as torch is -----------------------------
 
 // exp(a), a clamped to ±87: a = n log 2 + r, |r| ≤ ½ log 2, and n goes into the exponent's bits.
 inline Vec exponential(Vec a) {
