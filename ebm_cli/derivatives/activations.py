@@ -23,7 +23,8 @@ def silu(a: Tensor, order: int) -> tuple[Tensor, ...]:
     if order == 0:
         return (value,)
     # The slope s + σ(1 − s) leads from s to 1, and is there at σ: one pass over memory.
-    one = s.new_ones(())
+    # A 1 of s's rank: compiled, lerp gives all that it takes the memory format of images.
+    one = s.new_ones((1,) * s.ndim)
     if order == 1:
         return value, s.lerp_(one, value)
     first = torch.lerp(s, one, value)
