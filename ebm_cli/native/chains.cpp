@@ -448,7 +448,8 @@ void* ebm_start(int64_t kind, int64_t activation, int64_t n_hidden, const int64_
                        {Kind(kind), n_chains, n_steps, thin, start, static_cast<const Step*>(steps), noise, uniform, x,
                         energy, grad, accept, kept}};
     try {
-        for (int64_t i = 1; i < std::min(threads, job->blocks()); ++i) job->helpers.emplace_back([job] { job->work(); });
+        const int64_t workers = std::min(threads, job->blocks());
+        for (int64_t i = 1; i < workers; ++i) job->helpers.emplace_back([job] { job->work(); });
     } catch (const std::system_error&) {
         // No more threads are to be had: those that are there do the work.
     }
