@@ -146,10 +146,10 @@ def operations(act: Callable[[], Any]) -> Counter[str]:
 # one that becomes larger is a step that became slower. `pytest -rP` on this file prints what they are made of.
 STEPS: dict[str, tuple[list[str], int]] = {
     "sm": ([], 114),
-    "ssm": ([], 127),
+    "ssm": ([], 126),
     "dsm": ([], 77),
-    "nce": ([], 72),
-    "fce": (["noise.n_couplings=4"], 190),
+    "nce": ([], 67),
+    "fce": (["noise.n_couplings=4"], 165),
     "cd": (["sampler=langevin", "method.k=5"], 199),
     "pcd": (["sampler=mala", "method.k=5"], 330),
 }
