@@ -194,9 +194,9 @@ class Operations(TorchDispatchMode):
         return op(*args, **(kwargs or {}))
 
 
-def idle(parameters: Iterable[Tensor]) -> Callable[..., LossOutput]:
+def idle(parameters: Iterable[Tensor], metrics: Iterable[str]) -> Callable[..., LossOutput]:
     """The loss of a method that does nothing: one number, with a gradient for each parameter."""
-    given = list(parameters)
+    given, shown = list(parameters), {name: torch.zeros(()) for name in metrics}
 
     class Nothing(torch.autograd.Function):
         @staticmethod
@@ -207,7 +207,7 @@ def idle(parameters: Iterable[Tensor]) -> Callable[..., LossOutput]:
         def backward(ctx: Any, *grads: Tensor) -> Any:
             return tuple(torch.zeros_like(p) for p in given)
 
-    return lambda energy, x, rng: LossOutput(Nothing.apply(*given), {})  # type: ignore[no-untyped-call]
+    return lambda energy, x, rng: LossOutput(Nothing.apply(*given), shown)  # type: ignore[no-untyped-call]
 
 
 def test_the_operations_of_a_step_beside_the_method(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -218,7 +218,8 @@ def test_the_operations_of_a_step_beside_the_method(monkeypatch: pytest.MonkeyPa
         parts = assemble(cfg)
         trainer = make_trainer(cfg, parts)
         parameters = parts.method.players(parts.energy)["energy"]
-        monkeypatch.setattr(parts.method, "loss", idle(parameters))
+        symptoms = parts.method.symptoms()
+        monkeypatch.setattr(parts.method, "loss", idle(parameters, (symptom.metric for symptom in symptoms)))
         trainer.advance()  # the first one draws the block that batches are cut from
         operations = Operations()
         with operations:
@@ -226,6 +227,8 @@ def test_the_operations_of_a_step_beside_the_method(monkeypatch: pytest.MonkeyPa
         of_the_method = Counter({"aten.zeros": 1, "aten.zeros_like": len(parameters)})
         # Autograd detaches each gradient as it hands it over: a view, which computes nothing.
         of_the_method["aten.detach"] = operations.found["aten.detach"]
+        # What the method asks to be watched is read, a number each.
+        of_the_method["aten._local_scalar_dense"] = len(symptoms)
         return operations.found - of_the_method
 
     found = counted()
