@@ -12,14 +12,13 @@ from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf
 from rich.console import Console
 
-from ebm_cli import records
+from ebm_cli import closing
 from ebm_cli.compiling import Work, run_fast
 from ebm_cli.config import trust_of
 from ebm_cli.experiment import assemble, device_of, make_trainer, rng, set_threads
 from ebm_cli.measuring import Measured, Results, measure, protocol_of
 from ebm_cli.memory import forget_peak_memory, peak_memory_mb
 from ebm_cli.methods import LossOutput
-from ebm_cli.reporting import plots
 from ebm_cli.reporting.console import Progress, as_typed, closing_panel
 from ebm_cli.reporting.jsonl import JsonLines, cut_back
 from ebm_cli.reporting.tensorboard import TensorBoard
@@ -261,7 +260,9 @@ class Session:
         with trainer.ema.applied():
             measured = measure(self.parts, self.protocol)
             results = measured.results | self._cost() | {"cost/eval_seconds": time.monotonic() - began}
-            figures = self._figures(measured.samples, results)
+            figures = closing.draw(
+                self.parts, self.views, self.board, measured.samples, results, self.path, trainer.step
+            )
         numbers = {name: number for name, number in results.items() if not isinstance(number, str)}
         if self.watch.by_rows:
             # What it was chosen by, beside what it is judged by.
@@ -297,8 +298,9 @@ class Session:
             )
         if math.isinf(self.best):
             notes.append(f"best.pt is the last checkpoint: nothing was measured that monitor={self.cfg.monitor} names")
+        title = closing.title(self.path, self.trainer.step, self.seconds)
         commands = [f"ebm sample checkpoint={run}{which}", f"tensorboard --logdir {run}"]
-        self.console.print(closing_panel(self._title(), results, {"run": run, **figures}, commands, notes))
+        self.console.print(closing_panel(title, results, {"run": run, **figures}, commands, notes))
 
     def _take_the_best(self) -> int:
         """Put the best weights in the place of the last, which are in last.pt; the step that they are of."""
@@ -308,34 +310,11 @@ class Session:
         self.trainer.ema.load_state_dict(state["ema"])
         return int(state["step"])
 
-    def _figures(self, samples: torch.Tensor | None, results: Results) -> dict[str, str]:
-        """The pictures at the end, in figures/ and in TensorBoard: name → where."""
-        folder, step = self.path / "figures", self.trainer.step
-        folder.mkdir(exist_ok=True)
-        self.views.histograms(self.board, step)
-        figures = {"energies": plots.energies_figure(self.views.energies("test"))}
-        if samples is not None:
-            energy, dataset, log_z = self.parts.energy, self.parts.dataset, results.get("eval/log_z")
-            figures["final"] = plots.final_figure(energy, dataset, samples, log_z, results)
-            if plots.is_image(dataset.shape):
-                self.views.images(self.board, step, samples)
-        for name, figure in figures.items():
-            self.board.image(name, plots.save(figure, folder / f"{name}.png"), step)
-        named = {"final": "picture", "energies": "energies"}
-        return {named[name]: as_typed(folder / f"{name}.png") for name in reversed(figures)}
-
     def _cost(self) -> Results:
         """Evaluations are per data row: a mean over the steps."""
         steps = max(1, self.trainer.step)
         costs = {f"cost/{name}_evals": count / steps for name, count in self.trainer.evaluations._asdict().items()}
         return {**costs, "cost/seconds": self.seconds, "cost/peak_memory_mb": peak_memory_mb(self.device)}
-
-    def _title(self) -> str:
-        # Of the command that began the run: one that continues it names none.
-        choices = records.read(self.path).choices
-        return (
-            f"{choices.get('method')} on {choices.get('dataset')}: {self.trainer.step:,} steps in {self.seconds:.0f} s"
-        )
 
 
 def stored_form(cfg: DictConfig) -> dict[str, Any]:

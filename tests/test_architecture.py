@@ -20,6 +20,7 @@ LEVELS = [
     {"config"},
     {"experiment"},
     {"stored", "conditioning", "measuring", "watching", "viewing", "judging", "selftest", "picturing"},
+    {"closing"},
     {"explain", "session", "help"},
     {"app"},
     {"commands", "completion"},

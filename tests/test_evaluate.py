@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 from conftest import Ebm
-from helpers import TINY
+from helpers import TINY, no_pictures
 
 from ebm_cli.cli import main
 from ebm_cli.commands import evaluate as verb
@@ -22,11 +22,9 @@ TIMED = {"sampler/ess_per_second"}
 
 def trained(folder: Path, *words: str, tiny: tuple[str, ...] = TINY) -> Path:
     """A run without a picture, in folder/run."""
-    from ebm_cli.session import Session
-
     with pytest.MonkeyPatch.context() as patched:
         patched.chdir(folder)
-        patched.setattr(Session, "_figures", lambda self, samples, results: {})
+        no_pictures(patched)
         assert main(["train", *tiny, *BUDGET, *words, "hydra.run.dir=run"]) == 0
     return folder / "run"
 

@@ -43,11 +43,10 @@ class Guard:
         """Remember one step (counted from 1), with the metrics that the symptoms are read from."""
         if self._filled == 0:
             self._first = step
-        loss = loss.detach()
         row = self._seen[self._filled]
-        row[0], row[1] = loss, grad_norm
+        row[0], row[1] = loss.detach(), grad_norm
         for column, symptom in enumerate(self._symptoms, start=2):
-            row[column] = loss if symptom.metric == "loss" or metrics is None else metrics[symptom.metric]
+            row[column] = row[0] if symptom.metric == "loss" or metrics is None else metrics[symptom.metric]
         self._filled += 1
 
     def read(self) -> Diverged | None:
