@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils.parametrizations import spectral_norm
 
-from ebm_cli.derivatives import directional, gradient, laplacian, supports, value_and_grad
+from ebm_cli.derivatives import Jet, directional, gradient, laplacian, sliced_terms, supports, sweep, value_and_grad
 from ebm_cli.derivatives.activations import tower_of
 from ebm_cli.energies import MLP, Conv, Energy, NetworkEnergy, Quadratic, Residual, ResidualMLP, ResNet
 from ebm_cli.energies.activations import ACTIVATIONS
@@ -114,6 +114,63 @@ def test_random_networks_equal_autograd(seed: int) -> None:
     assert supports(energy)
     x, v = torch.randn(3, *energy.shape).double(), torch.randn(2, 3, *energy.shape).double()
     assert_same_derivatives(energy, autograd_only(energy), x, v)
+
+
+def random_flat_network(seed: int) -> NetworkEnergy:
+    """Fully connected: layers of any width, with a bias or without, skips, blocks in blocks, in float64."""
+    draw = random.Random(seed)
+    torch.manual_seed(seed)
+    size = draw.choice([1, 2, 7, 12, 20, 33])
+    width, layers = size, list[nn.Module]()
+
+    def linear(n_in: int, n_out: int) -> nn.Module:
+        made = nn.Linear(n_in, n_out, bias=draw.random() < 0.7)
+        return spectral_norm(made) if draw.random() < 0.3 else made
+
+    def sigma() -> nn.Module:
+        return ACTIVATIONS[draw.choice(SMOOTH)]()  # type: ignore[index]
+
+    for _ in range(draw.randint(1, 4)):
+        n_out = draw.choice([3, 9, 15, 16, 25])
+        layers += [linear(width, n_out), sigma()] if draw.random() < 0.8 else [linear(width, n_out)]
+        width = n_out
+        if draw.random() < 0.4:
+            block = nn.Sequential(linear(width, 11), sigma(), linear(11, width))
+            layers.append(nn.Sequential(Residual(block), sigma()) if draw.random() < 0.5 else Residual(block))
+    network = nn.Sequential(*layers, linear(width, 1))
+    return NetworkEnergy((size,), network, draw.choice([0.0, 0.4])).double().eval()
+
+
+@pytest.mark.parametrize("seed", range(24))
+def test_random_flat_networks_equal_autograd(seed: int) -> None:
+    energy = random_flat_network(seed)
+    opaque = autograd_only(energy)
+    x, v = torch.randn(5, *energy.shape).double(), torch.randn(2, 5, *energy.shape).double()
+    assert supports(energy)
+    assert_same_derivatives(energy, opaque, x, v)
+    for exact_square in (False, True):
+        by_rules, by_autograd = (sliced_terms(f, x, v, exact_square=exact_square) for f in (energy, opaque))
+        for a, b in zip(by_rules, by_autograd, strict=True):
+            torch.testing.assert_close(a, b, rtol=1e-10, atol=1e-10)
+
+
+@pytest.mark.parametrize("seed", range(24))
+def test_random_flat_networks_agree_in_float32(seed: int) -> None:
+    energy = random_flat_network(seed)
+    x = torch.randn(50, *energy.shape)
+    exact = (*value_and_grad(energy, x.double()), *laplacian(energy, x.double()))
+    energy.float()
+    for a, b in zip((*value_and_grad(energy, x), *laplacian(energy, x)), exact, strict=True):
+        assert (a - b).norm() <= 1e-5 * b.norm()
+
+
+def test_the_way_back_takes_one_cotangent_for_all() -> None:
+    """[1, *n] for the whole batch gives what [B, *n] gives."""
+    for seed in range(6):
+        for energy in (random_network(seed), random_flat_network(seed)):
+            x = torch.randn(3, *energy.shape).double()
+            shared, each = (sweep(energy, Jet(x))[1](torch.full((n,), 0.7).double()) for n in (1, 3))
+            torch.testing.assert_close(shared, each, rtol=1e-12, atol=1e-12)
 
 
 def test_the_random_networks_hold_every_kind_of_layer() -> None:

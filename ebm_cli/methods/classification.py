@@ -42,7 +42,6 @@ def classify(h_data: Tensor, h_noise: Tensor, nu: float) -> Classified:
     loss = F.softplus(-h_data).mean() + nu * F.softplus(h_noise).mean()
     # A number, and not a tensor that would be copied to the device, and waited for.
     threshold = -math.log(nu)
-    right = (h_data.detach() > threshold).to(h_data.dtype).mean() + (h_noise.detach() < threshold).to(
-        h_data.dtype
-    ).mean()
+    dtype = h_data.dtype
+    right = (h_data.detach() > threshold).mean(dtype=dtype) + (h_noise.detach() < threshold).mean(dtype=dtype)
     return Classified(loss, 0.5 * right)

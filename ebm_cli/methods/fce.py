@@ -110,8 +110,9 @@ class FCE(Method):
             log_q_x = self.flow.log_prob(x)
         # Only this turn's player is differentiated (the loop names its parameters): the graph through the other stays
         # intact.
-        h = -energy(torch.cat((x, y))) - self.log_z - torch.cat((log_q_x, log_q_y))
-        value, accuracy = classify(h[: len(x)], h[len(x) :], 1.0)
+        h = -(energy(torch.cat((x, y))) + torch.cat((log_q_x, log_q_y)) + self.log_z)
+        h_data, h_noise = h.chunk(2)
+        value, accuracy = classify(h_data, h_noise, 1.0)
         self.accuracy.lerp_(accuracy, 0.1)
         metrics = {
             "accuracy": accuracy,

@@ -82,9 +82,10 @@ class NCE(Method):
             drawn_by = rng if self.redraw else torch.Generator(x.device).manual_seed(int(self.noise_seed))
             y, log_q_noise = self.noise.sample_with_log_prob(n_noise, drawn_by)
             log_q = torch.cat((self.noise.log_prob(x), log_q_noise))
-        h = -energy(torch.cat((x, y))) - self.log_z - log_q
+        h = -(energy(torch.cat((x, y))) + log_q + self.log_z)
         if nu != 1:
             h = h - math.log(nu)
-        loss, accuracy = classify(h[: len(x)], h[len(x) :], nu)
+        h_data, h_noise = h.split((len(x), n_noise))
+        loss, accuracy = classify(h_data, h_noise, nu)
         metrics = {"accuracy": accuracy, "log_z": self.log_z.detach().clone()}
         return LossOutput(loss, metrics, evaluations=Evaluations(energy=1 + nu))
