@@ -155,7 +155,7 @@ def test_a_wrong_verb_or_flag(ebm: Ebm, words: list[str], line: str) -> None:
         ("max_seconds=0", "max_seconds must be > 0, got 0"),
         ("ema=1", "ema must be >= 0 and < 1, got 1"),
         ("ema=nan", "ema must be a number, got nan"),
-        ("guard=rollback", "guard must be one of stop, ignore, got 'rollback'"),
+        ("guard=rollbak", "guard must be one of stop, rollback, ignore, got 'rollbak'; did you mean rollback?"),
         ("device=cdua", "device must be one of auto, cpu, cuda, mps, got 'cdua'; did you mean cuda?"),
         ("threads=0", "threads must be >= 1, got 0"),
         ("trust=my_package", "trust must be a list of texts, got 'my_package'"),
