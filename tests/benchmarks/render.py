@@ -89,10 +89,8 @@ def judged(row: Measured) -> Iterator[Verdict]:
     for fact in row["facts"]:
         if fact["at_most"] is not None:
             what = f"{row['title']}: {fact['what']}"
-            worst = fact["number"] if fact["spread"] is None else fact["spread"][1]
-            met = fact["number"] is not None and (
-                fact["number"] <= fact["at_most"] or worst <= (1 + LENIENCE) * fact["at_most"]
-            )
+            worst = fact["spread"][1] / (1 + LENIENCE) if fact["spread"] else fact["number"]
+            met = fact["number"] is not None and min(fact["number"], worst) <= fact["at_most"]
             yield Verdict(row, what, f"≤ {_number(fact['at_most'])} {fact['unit']}".rstrip(), _fact(fact), met)
 
 
