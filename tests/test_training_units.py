@@ -267,7 +267,7 @@ def test_a_status_that_cannot_be_read_is_none(tmp_path: Path, content: str | Non
     assert read_status(tmp_path) is None
 
 
-@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGUSR2, 140)])
 def test_a_signal_is_noted_while_deferred_and_obeyed_otherwise(number: int, code: int) -> None:
     before = signal.getsignal(number)
     with Signals() as signals:

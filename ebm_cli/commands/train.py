@@ -90,7 +90,8 @@ def judge(cfg: DictConfig, sweep_dir: Path) -> None:
 
 
 def _train(cfg: DictConfig, path: Path) -> float | None:
-    with RunDirectory(path) as directory, Signals() as signals:
+    # The directory is let go first: a launcher that puts the job back into its queue may start it at once.
+    with Signals() as signals, RunDirectory(path) as directory:
         claim(cfg, path, lock=False)
         status = read_status(path)
         if status is not None and _is_finished(cfg, status):

@@ -26,6 +26,7 @@ class Interrupted(KeyboardInterrupt):
 
     def __init__(self, number: int, where: str = "") -> None:
         super().__init__(f"interrupted by {signal.Signals(number).name}{where}")
+        self.number = number
         self.exit_code = 128 + number
 
 
@@ -127,9 +128,10 @@ class RunDirectory:
 
 
 class Signals:
-    """Inside the block SIGINT and SIGTERM raise `Interrupted`; while they are `deferred`, the first one is noted alone.
+    """Inside the block SIGINT, SIGTERM and SIGUSR2 raise `Interrupted`; while `deferred`, the first one is noted alone.
 
-    So the loop can end after its step, with a checkpoint.
+    So the loop can end after its step, with a checkpoint. Where a launcher had a handler of its own, the signal is then
+    handed over to it: submitit's puts the job back into the queue when SIGUSR2 tells that its time is nearly up.
     """
 
     def __init__(self) -> None:
@@ -152,7 +154,7 @@ class Signals:
         self.received = number
 
     def __enter__(self) -> "Signals":
-        for number in (signal.SIGINT, signal.SIGTERM):
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGUSR2):
             try:
                 self._before[number] = signal.signal(number, self._note)
             except ValueError:
@@ -165,6 +167,11 @@ class Signals:
     ) -> None:
         for number, handler in self._before.items():
             signal.signal(number, handler)
+        if isinstance(error, Interrupted):
+            earlier = self._before.get(error.number)
+            if callable(earlier) and earlier is not signal.default_int_handler:
+                # Sent again, not called: it gets the frame that it is to be called with. If it returns, the run ends.
+                signal.raise_signal(error.number)
 
 
 def versions() -> dict[str, str]:
