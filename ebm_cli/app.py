@@ -12,6 +12,7 @@ A verb's module may define, beside its plain function of the same name,
     judge(cfg, sweep_dir)             after the last job of a sweep
 """
 
+import copy
 import importlib
 import io
 import os
@@ -33,9 +34,11 @@ from hydra.core.global_hydra import GlobalHydra
 from hydra.core.hydra_config import HydraConfig
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override
+from hydra.core.utils import configure_log
 from hydra.experimental.callback import Callback
 from hydra.types import RunMode
 from omegaconf import DictConfig, ListConfig, OmegaConf, open_dict
+from omegaconf.errors import OmegaConfBaseException
 
 from ebm_cli import catalogue
 from ebm_cli.catalogue import conf_dir as conf_dir
@@ -45,6 +48,9 @@ from ebm_cli.explain import FULL_ERROR, explain
 from ebm_cli.stored import continued, run_dir, stored_config
 
 INTERRUPTED = 130
+VALIDATE = "hydra.callbacks.validate"
+LONGEST = 2000
+"""Characters that a message is cut to."""
 
 
 class Refused(BaseException):
@@ -102,7 +108,7 @@ def effective(cfg: DictConfig, verb: str, typed: Sequence[str]) -> DictConfig:
     # As they were typed: iterating over Hydra's list would resolve what is to be looked at.
     words = OmegaConf.to_container(typed, resolve=False) if isinstance(typed, ListConfig) else list(typed)
     assert isinstance(words, list)
-    if verb == "train" and cfg.get("checkpoint") is not None:
+    if verb == "train" and isinstance(cfg.get("checkpoint"), str):
         return continued(cfg, words)
     return retargeted(cfg, words)
 
@@ -121,6 +127,7 @@ class Validate(Callback):
         """Check the run; take its directory."""
         with _carried_out():
             cfg = self._check(config)
+            _check_launch(config)
             Task(self.verb).hook("claim", cfg, Path(config.hydra.run.dir).absolute(), lock=True)
 
     def on_multirun_start(self, config: DictConfig, **kwargs: Any) -> None:
@@ -158,6 +165,23 @@ class Validate(Callback):
         validate(cfg, self.verb)
         Task(self.verb).hook("check", cfg)
         return cfg
+
+
+def _check_launch(config: DictConfig) -> None:
+    """Refuse what Hydra would stumble over between making the run's directory and starting the run in it."""
+    try:
+        for node in (config.hydra.run, config.hydra.job.env_set):
+            OmegaConf.to_container(node, resolve=True)
+        logging = copy.deepcopy(config.hydra.job_logging)
+        with open_dict(logging):
+            for handler in (logging.get("handlers") or {}).values():
+                if isinstance(handler, DictConfig) and "filename" in handler:
+                    handler.filename, handler.delay = os.devnull, True
+        configure_log(logging, config.hydra.verbose)
+    except Exception as error:  # whatever logging happens to stumble over
+        known = isinstance(error, OmegaConfBaseException)
+        why = str(error) if known else f"the logging cannot be set up: {error.__cause__ or error}"
+        raise UserError(f"hydra: {(why.splitlines() or [''])[0]}") from error
 
 
 def _is_grid(config: DictConfig) -> bool:
@@ -233,8 +257,14 @@ def _report(error: BaseException, line: str, show: bool) -> int:
 
 
 def _say(line: str, code: int) -> int:
-    print(f"ebm: {line}", file=sys.stderr)
+    print(f"ebm: {_printable(line)}", file=sys.stderr)
     return code
+
+
+def _printable(text: str) -> str:
+    """One line that can be shown: what was typed may hold line breaks, a terminal's own codes, or a million digits."""
+    line = "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text.strip())
+    return line if len(line) <= LONGEST else f"{line[: LONGEST - 300]} … {line[-250:]}"
 
 
 @contextmanager
@@ -290,15 +320,19 @@ def _prepare(verb: str, argv: Sequence[str]) -> tuple[list[str], tuple[Path, ...
         if end.code:
             raise _WrongFlag(said.getvalue().strip().rpartition("error: ")[2]) from None
         raise
+    if args.resolve and not args.cfg:
+        raise _WrongFlag("--resolve belongs to --cfg job, which shows the config")
     where = catalogue.search_path(args.config_dir)
     groups = catalogue.groups(verb, where)
     names = {group.name: group for group in groups}
     overrides = OverridesParser.create().parse_overrides(args.overrides)
     for override in overrides:
-        name = override.get_key_element()
-        if name in names and not override.is_sweep_override() and not isinstance(override.value(), str | list | dict):
+        name = override.get_key_element().lstrip("+~")
+        if name in names and not override.is_sweep_override() and not _chooses(override):
             known = catalogue.options(names[name].folder, where)
             raise UserError(f"{override.input_line}: {name} takes the name of an option ({', '.join(known)})")
+        if f"{VALIDATE}.".startswith(f"{name}.") or name.startswith(f"{VALIDATE}."):
+            raise UserError(f"{override.input_line}: {VALIDATE} is what refuses a wrong config, and stays")
     nested = {group.package: group for group in groups if group.package != group.folder}
     # Flags first: Hydra's own parser refuses overrides on both sides of a flag.
     words = [word for word in argv if word not in args.overrides]
@@ -306,6 +340,16 @@ def _prepare(verb: str, argv: Sequence[str]) -> tuple[list[str], tuple[Path, ...
     if any(group.name == "sampler" and group.default is None for group in groups):
         words += _stored_sampler(overrides)
     return words, where
+
+
+def _chooses(override: Override) -> bool:
+    """Whether the value is an option of a group or several, or keys of the option that is chosen already."""
+    value = override.value()
+    if override.is_delete():
+        return value is None or isinstance(value, str)
+    if isinstance(value, list):
+        return all(isinstance(item, str) for item in value)
+    return isinstance(value, str | dict)
 
 
 def _spelled(word: str, nested: dict[str, catalogue.Group]) -> str:

@@ -113,15 +113,26 @@ def _entries(node: DictConfig | Mapping[str, Any], path: str) -> Iterator[tuple[
 
 
 def _construct(cls: type, values: Mapping[str, Any], path: str) -> Any:
-    """Call the constructor; what it refuses is the user's error, named by its dotted path."""
+    """Call the constructor; what it refuses, or cannot be made of, is the user's error, named by its dotted path."""
     try:
         return cls(**values)
-    except (ValueError, OSError) as error:
+    except UserError:
+        raise
+    except Exception as error:
+        if not isinstance(error, ValueError | OSError):
+            # Not a refusal but a failure, such as no memory for a width of 10¹².
+            raise UserError(f"{path}: {cls.__name__} cannot be made of its keys ({reason(error)})") from error
         message = str(error)
         first = re.match(r"\w+", message)
         inside = first is not None and first[0] in values
         prefix = f"{path}." if path and inside else f"{path}: " if path else ""
         raise UserError(f"{prefix}{message}") from error
+
+
+def reason(error: BaseException) -> str:
+    """What an exception that nobody meant for a reader says, in a line: its kind and its first sentence."""
+    first = next((line.strip() for line in str(error).splitlines() if line.strip()), "")
+    return f"{type(error).__name__}: {first[:200]}" if first else type(error).__name__
 
 
 # --- what may be named ------------------------------------------------------------------------------------------------
@@ -244,7 +255,10 @@ def _wants_tuple(hint: Any) -> bool:
 
 
 def fits(value: Any, hint: Any) -> bool:
-    """Whether a value is what the annotation says. An int is a float; a bool is no number; NaN is no value at all."""
+    """Whether a value is what the annotation says. An int is a float; a bool is no number; NaN is no value at all.
+
+    Nor is a whole number that does not fit into 64 bits: no tensor holds it.
+    """
     origin, args = get_origin(hint), get_args(hint)
     if hint is Any:
         return True
@@ -261,9 +275,9 @@ def fits(value: Any, hint: Any) -> bool:
     if hint in (None, types.NoneType):
         return value is None
     if hint is float:
-        return isinstance(value, int | float) and not isinstance(value, bool) and not math.isnan(value)
+        return (isinstance(value, float) and not math.isnan(value)) or fits(value, int)
     if hint is int:
-        return isinstance(value, int) and not isinstance(value, bool)
+        return isinstance(value, int) and not isinstance(value, bool) and -(2**63) <= value < 2**63
     if origin is not None:
         return isinstance(value, origin) if inspect.isclass(origin) else True
     return isinstance(value, hint) if inspect.isclass(hint) else True
@@ -281,6 +295,8 @@ def describe(hint: Any) -> str:
             return f"a list out of {', '.join(map(str, get_args(args[0])))}"
         inner = [describe(arm).removeprefix("a ").removeprefix("an ") for arm in args if arm is not ...]
         return f"a list of {inner[0]}s" if len(set(inner)) == 1 else f"a list of {', '.join(inner)}"
+    if is_dataclass(hint):
+        return "a mapping of its keys"
     names = {float: "a number", int: "a whole number", bool: "true or false", str: "text", types.NoneType: "null"}
     return names.get(hint, f"a {getattr(hint, '__name__', hint)}")
 
@@ -313,14 +329,17 @@ def validate(cfg: DictConfig, verb: str) -> None:
 def _validate_keys(schema: type, cfg: DictConfig, path: str, trust: Trust) -> Any:
     hints, values, nodes = _hints(schema), {}, []
     for key, (value, name) in _entries(cfg, path):
-        if isinstance(value, DictConfig) and "_target_" in value:
-            nodes.append((value, name))
-        elif is_dataclass(hints.get(key)) and isinstance(value, DictConfig):
+        if is_dataclass(hints.get(key)) and isinstance(value, DictConfig):
             values[key] = (_validate_keys(hints[key], value, name, trust), name)
         elif key in hints:
             values[key] = (_plain(value), name)
+        elif isinstance(value, DictConfig) and "_target_" in value:
+            nodes.append((value, name))
         else:
             raise UserError(f"{name}: no such key{did_you_mean(key, _known(schema))}")
+    for key in _known(schema):
+        if key not in values:
+            raise UserError(f"{path}.{key} is required" if path else f"{key} is required")
     converted = {key: _convert(schema, key, value, values, path) for key, (value, _) in values.items()}
     checked = _construct(schema, converted, path)
     for node, name in nodes:  # last: looking at a class imports it, and torch

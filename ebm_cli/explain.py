@@ -10,7 +10,7 @@ from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 
 from ebm_cli import catalogue
-from ebm_cli.errors import UserError
+from ebm_cli.errors import UserError, full_disk
 
 FULL_ERROR = "HYDRA_FULL_ERROR"
 """Set to 1, this variable shows the traceback behind the line."""
@@ -23,11 +23,19 @@ def explain(error: BaseException, verb: str, where: Sequence[Path]) -> str:
     if isinstance(error, MissingConfigException) and error.missing_cfg_file:
         return _no_such_option(error.missing_cfg_file, where) or _first_line(error)
     if isinstance(error, OverrideParseException):
-        reason = (str(error).splitlines()[1:2] or [""])[0].partition(" expecting ")[0]
-        return f"{error.override}: cannot be read as key=value ({reason})"
+        # What was typed is in the message, and may have any number of lines.
+        lines = str(error).replace(error.override, "").split("\n")
+        reason = lines[1].partition(" expecting ")[0].strip() if len(lines) > 1 else ""
+        return f"{error.override}: cannot be read as key=value{f' ({reason})' if reason.strip('^') else ''}"
     if isinstance(error, HydraException | OmegaConfBaseException):
         return _composition(error, verb, where)
+    full = full_disk(error)
+    if full is not None:
+        return f"no room to write{f' {full.filename}' if full.filename else ''} ({full.strerror})"
     frame = traceback.extract_tb(error.__traceback__)[-1:]
+    if frame and {"hydra", "omegaconf", "logging"} & set(Path(frame[0].filename).parts):
+        # What they did not foresee in what was typed: no mistake of a verb, which does not compose.
+        return f"cannot be composed: {type(error).__name__}: {_first_line(error)}"
     place = f" ({Path(frame[0].filename).name}:{frame[0].lineno})" if frame else ""
     return f"{type(error).__name__}: {_first_line(error)}{place}; {FULL_ERROR}=1 shows the traceback"
 
