@@ -130,7 +130,7 @@ def _mala(n: int) -> Row:
             effort,
         ),
         base="ebmkit",
-        targets=(Target("ours, portable", "ebmkit", 2.0), Target("ours, native", "blackjax", 1.0)),
+        targets=(Target("ours, native", "ebmkit", 2.0), Target("ours, native", "blackjax", 1.0)),
     )
 
 
@@ -147,7 +147,7 @@ def _hmc(n: int) -> Row:
             effort,
         ),
         base="ebmkit",
-        targets=(Target("ours, portable", "ebmkit", 2.0),),
+        targets=(Target("ours, native", "ebmkit", 2.0),),
     )
 
 
