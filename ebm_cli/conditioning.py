@@ -15,6 +15,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from ebm_cli.datasets.reading import Refused, load
 from ebm_cli.errors import UserError
 from ebm_cli.experiment import Model, rng
 from ebm_cli.samplers import Conditional, EnergyFn, Kernel, posterior
@@ -182,10 +183,6 @@ def _read(what: str, file: str, name: str, wanted: str) -> Array:
     if not path.is_file():
         raise UserError(f"{what}: must be {wanted}")
     try:
-        loaded: Array | np.lib.npyio.NpzFile = np.load(path, allow_pickle=False)
-        if not isinstance(loaded, np.lib.npyio.NpzFile):
-            return loaded
-        with loaded:
-            return loaded[name]
-    except (ValueError, OSError, KeyError, EOFError) as error:
-        raise UserError(f"{what}: cannot be read as .npy, or as .npz with an array {name} ({error})") from error
+        return load(path, name)
+    except Refused as reason:
+        raise UserError(f"{what}: cannot be read as .npy, or as .npz with an array {name} ({reason})") from None

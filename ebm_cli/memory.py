@@ -1,5 +1,6 @@
 """How much memory a run has held."""
 
+import os
 import resource
 import sys
 from contextlib import suppress
@@ -8,6 +9,24 @@ from pathlib import Path
 import torch
 
 CLEAR, STATUS = Path("/proc/self/clear_refs"), Path("/proc/self/status")
+CONTAINER = Path("/sys/fs/cgroup/memory.max")
+
+
+def room() -> int:
+    """Bytes that one array may have: half of the machine's memory, or of what a container may use of it.
+
+    The other half is for the copy that is made when numbers change their kind.
+    """
+    memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    with suppress(OSError, ValueError):  # not in a container, or in one without a limit ("max")
+        memory = min(memory, int(CONTAINER.read_text()))
+    return memory // 2
+
+
+def in_words(n_bytes: int) -> str:
+    """A number of bytes for a reader: 13.4 GB."""
+    power = next((k for k in (4, 3, 2, 1) if n_bytes >= 1000**k), 0)
+    return f"{n_bytes / 1000**power:.{min(power, 1)}f} {('bytes', 'kB', 'MB', 'GB', 'TB')[power]}"
 
 
 def forget_peak_memory(device: torch.device) -> None:

@@ -14,10 +14,13 @@ from ebm_cli.datasets.fetch import find
 from ebm_cli.datasets.finite import Finite, split
 from ebm_cli.datasets.pickles import read_dict
 from ebm_cli.datasets.pictures import TOP, Pictures
+from ebm_cli.memory import in_words
 
 FOLDER = "cifar-10-batches-py"
 BATCHES = (*(f"data_batch_{i}" for i in range(1, 6)), "test_batch")
 SHAPE = (3, 32, 32)
+LARGEST = 2**28
+"""Bytes of a batch above which it is none: the published ones have 31 million."""
 
 
 @final
@@ -84,20 +87,32 @@ Batch = tuple[Tensor, Tensor]
 def _unpacked(root: str, folder: Path) -> Iterator[tuple[str, Batch]]:
     for name in BATCHES:
         if (folder / name).is_file():
+            _check_size(root, name, (folder / name).stat().st_size)
             yield name, _batch(root, name, (folder / name).read_bytes())
 
 
 def _packed(root: str, archive: Path) -> Iterator[tuple[str, Batch]]:
     """From the archive itself: nothing is unpacked to a disk, so no name in it can lead out of a folder."""
+    if not archive.is_file():
+        raise ValueError(f"root {root} holds a {archive.name} that is no file")
     try:
         with tarfile.open(archive) as members:
             for member in members:
+                # Of every member, because those that are passed over are unpacked too.
+                _check_size(root, member.name, member.size)
                 folder, _, name = member.name.rpartition("/")
-                file = members.extractfile(member) if folder == FOLDER and name in BATCHES else None
+                # No link: those may go round in circles.
+                wanted = folder == FOLDER and name in BATCHES and member.isfile()
+                file = members.extractfile(member) if wanted else None
                 if file is not None:
                     yield name, _batch(root, name, file.read())
     except (tarfile.TarError, EOFError, OSError, zlib.error) as error:
         raise ValueError(f"root {root} holds a {archive.name} that cannot be read: {error}") from None
+
+
+def _check_size(root: str, name: str, size: int) -> None:
+    if size > LARGEST:
+        raise ValueError(f"root {root} holds a {name} of {in_words(size)}: a batch has {in_words(31_000_000)}")
 
 
 def _batch(root: str, name: str, data: bytes) -> Batch:

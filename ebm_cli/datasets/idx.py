@@ -17,6 +17,7 @@ from torch import Tensor
 
 from ebm_cli.datasets.fetch import find
 from ebm_cli.datasets.pictures import Pictures
+from ebm_cli.memory import in_words, room
 
 
 def read_idx(root: str, url: str, published: Mapping[str, str], download: bool) -> Pictures:
@@ -48,15 +49,23 @@ def _labelled(root: str, images: Path, labels: Path) -> tuple[Tensor, Tensor]:
 
 
 def _array(root: str, file: Path, n_dims: int) -> Tensor:
+    what = f"root {root} holds a {file.name}"
+    if not file.is_file():
+        raise ValueError(f"{what} that is no file")
     try:
-        data = file.read_bytes()
-        data = gzip.decompress(data) if file.suffix == ".gz" else data
+        with gzip.open(file) if file.suffix == ".gz" else file.open("rb") as opened:
+            start = opened.read(4 + 4 * n_dims)
+            if start[:4] != bytes([0, 0, 8, n_dims]) or len(start) < 4 + 4 * n_dims:
+                raise ValueError(f"{what} that is no IDX file of bytes in {n_dims} dimensions")
+            shape = struct.unpack(f">{n_dims}I", start[4:])
+            size = math.prod(shape)
+            if size > room():
+                raise ValueError(f"{what} of {in_words(size)}: at most {in_words(room())} are read into memory")
+            # No more than is asked for: a .gz unpacks to a thousand times its size.
+            data = opened.read(size + 1)
     except (OSError, EOFError, zlib.error) as error:
-        raise ValueError(f"root {root} holds a {file.name} that cannot be read: {error}") from None
-    start = 4 + 4 * n_dims
-    if data[:4] != bytes([0, 0, 8, n_dims]) or len(data) < start:
-        raise ValueError(f"root {root} holds a {file.name} that is no IDX file of bytes in {n_dims} dimensions")
-    shape = struct.unpack(f">{n_dims}I", data[4:start])
-    if len(data) - start != math.prod(shape):
-        raise ValueError(f"root {root} holds a {file.name} of {len(data) - start} bytes for shape {list(shape)}")
-    return torch.from_numpy(np.frombuffer(data, np.uint8, offset=start).reshape(shape).copy())
+        raise ValueError(f"{what} that cannot be read: {error}") from None
+    if len(data) != size:
+        more = "more than " if len(data) > size else ""
+        raise ValueError(f"{what} of {more}{min(len(data), size)} bytes for shape {list(shape)}")
+    return torch.from_numpy(np.frombuffer(data, np.uint8).reshape(shape).copy())

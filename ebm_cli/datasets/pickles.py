@@ -49,7 +49,8 @@ _STAND_INS = {
 }
 
 
-class _Inert(pickle.Unpickler):
+# The one that is written in Python: in C, eight bytes that number a memo 2³² take 64 GB of memory.
+class _Inert(pickle._Unpickler):
     def find_class(self, module: str, name: str) -> Any:
         if (module, name) not in _STAND_INS:
             raise pickle.UnpicklingError(f"it names {module}.{name}, which is not read")

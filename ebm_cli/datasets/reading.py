@@ -13,6 +13,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from ebm_cli.memory import in_words, room
+
+ZIP = (b"PK\x03\x04", b"PK\x05\x06")
+"""How a zip archive begins, and an empty one."""
 MAPPED_FROM = 2**24
 """Bytes of a .npy from which it is mapped. A smaller one is read, and may be overwritten while a run trains on it."""
 
@@ -36,47 +40,85 @@ def column(j: int, names: Sequence[str] | None) -> str:
 
 def read_npy(file: Path) -> Found:
     """The array of a .npy, mapped where it is large."""
-    return Found(_load(file, "r" if file.stat().st_size >= MAPPED_FROM else None))
+    return Found(load(file))
 
 
 def read_npz(file: Path) -> Found:
     """The one array of a .npz."""
-    loaded = _load(file, None)
-    if not isinstance(loaded, np.lib.npyio.NpzFile):
-        return Found(loaded)
-    with loaded:
-        if len(loaded.files) != 1:
-            names = ", ".join(loaded.files) or "none"
-            raise Refused(f"must hold one array, got {len(loaded.files)}: {names}")
-        try:
-            return Found(loaded[loaded.files[0]])
-        except (ValueError, OSError, EOFError, zipfile.BadZipFile) as error:
-            raise _why(file, error) from None
+    return Found(load(file))
 
 
-def _load(file: Path, mode: Any) -> Any:
+def load(file: Path, name: str | None = None) -> np.ndarray[Any, Any]:
+    """The array of a .npy, mapped where it is large; or of a .npz that of this name, or its only one.
+
+    Nothing is read before what the file says of its size fits: a .npy into the file, an array of a .npz into memory.
+
+    Raises:
+        Refused: anything else, Python objects, or an array that unpacks to more than there is room for.
+    """
     try:
-        return np.load(file, mmap_mode=mode, allow_pickle=False)
-    except (ValueError, OSError, EOFError, zipfile.BadZipFile) as error:
-        raise _why(file, error) from None
+        with file.open("rb") as opened:
+            packed = opened.read(4) in ZIP
+            opened.seek(0)
+            if packed:
+                with np.load(opened, allow_pickle=False) as arrays:
+                    return _member(arrays, file, name)
+        # Mapped, a file that is shorter than its header says is noticed before memory is asked for.
+        mapped: np.ndarray[Any, Any] = np.load(file, mmap_mode="r", allow_pickle=False)
+        return mapped if file.stat().st_size >= MAPPED_FROM else np.array(mapped)
+    except Refused:
+        raise
+    except Exception as error:  # a damaged file raises whatever it happens to look like
+        if "Object arrays" in str(error) or "Python objects" in str(error):
+            raise Refused("holds Python objects, not numbers (dtype object)") from None
+        reason = (str(error).splitlines() or [type(error).__name__])[0]
+        raise Refused(f"cannot be read as {file.suffix or 'an array'}: {reason[:200]}") from None
 
 
-def _why(file: Path, error: Exception) -> Refused:
-    if "Object arrays" in str(error) or "Python objects" in str(error):
-        return Refused("holds Python objects, not numbers (dtype object)")
-    return Refused(f"cannot be read as {file.suffix}: {str(error).splitlines()[0]}")
+def _member(arrays: np.lib.npyio.NpzFile, file: Path, name: str | None) -> np.ndarray[Any, Any]:
+    names = ", ".join(arrays.files[:9]) or "none"
+    if name is None and len(arrays.files) != 1:
+        raise Refused(f"must hold one array, got {len(arrays.files)}: {names}")
+    name = arrays.files[0] if name is None else name
+    if name not in arrays.files:
+        raise Refused(f"must hold an array {name}, has {names}")
+    assert arrays.zip is not None
+    check_members(arrays.zip.infolist())
+    array = arrays[name]
+    if not isinstance(array, np.ndarray):
+        raise Refused(f"cannot be read as {file.suffix}: {name} is no array")
+    return array
+
+
+def check_members(members: Sequence[zipfile.ZipInfo], largest: int | None = None) -> None:
+    """Refuse a zip archive that unpacks to more than `largest` bytes, by default what there is room for.
+
+    What an archive says of a member is all that is ever unpacked of it.
+    """
+    largest, size = room() if largest is None else largest, sum(member.file_size for member in members)
+    if size > largest:
+        raise Refused(f"unpacks to {in_words(size)}: at most {in_words(largest)} are read into memory here")
 
 
 def read_tensor(file: Path) -> Found:
     """The tensor that torch.save wrote, by torch's restricted reader, which builds tensors and plain containers."""
     try:
+        if zipfile.is_zipfile(file):
+            with zipfile.ZipFile(file) as archive:
+                # torch.save packs nothing, so that its members are no larger than their file.
+                check_members(archive.infolist(), file.stat().st_size)
         loaded = torch.load(file, map_location="cpu", weights_only=True)
+    except Refused:
+        raise
     except Exception:  # a damaged file raises whatever it happens to look like
         raise Refused("is damaged, or holds more than the one tensor that torch.save(x, path) writes") from None
     if not isinstance(loaded, Tensor):
         raise Refused(f"must hold one tensor, got a {type(loaded).__name__}")
     if loaded.is_complex() or loaded.is_quantized or loaded.layout != torch.strided:
         raise Refused(f"must hold a dense tensor of real numbers, got {loaded.layout}, {loaded.dtype}")
+    if loaded.nbytes > room():
+        # One number in a file can stand for any number of them.
+        raise Refused(f"holds {in_words(loaded.nbytes)} of numbers: at most {in_words(room())} are read into memory")
     x = loaded.detach()
     # numpy has no bfloat16.
     return Found((x.float() if x.is_floating_point() and x.dtype != torch.float64 else x).numpy())

@@ -12,6 +12,8 @@ import numpy as np
 
 from ebm_cli.datasets.reading import Found, Refused, column
 
+LONGEST_LINE = 2**20
+"""Bytes: room for 50,000 numbers of any length."""
 ENCODING = "utf-8-sig"  # UTF-8, with the mark in front that some spreadsheets write, or without
 
 
@@ -21,6 +23,7 @@ def read_text(file: Path, delimiter: str) -> Found:
     Raises:
         Refused: no rows, a cell that is no number, a line of another width: named by line (from 1) and column (from 0).
     """
+    _check_lines(file)
     try:
         names, n_above = _names(file, delimiter)
         with warnings.catch_warnings():
@@ -38,6 +41,19 @@ def read_text(file: Path, delimiter: str) -> Found:
     if names is not None and array.shape[1] != len(names):
         _find_fault(file, delimiter)
     return Found(array, names, lambda i: f"line {_line_of(file, delimiter, i)}")
+
+
+def _check_lines(file: Path) -> None:
+    """Refuse a file with a line that is no row of a table, before anything takes a line of it into memory."""
+    n, line = 0, 1
+    with file.open("rb") as data:
+        while piece := data.read(LONGEST_LINE):
+            for k, part in enumerate(piece.replace(b"\r", b"\n").split(b"\n")):
+                n, line = (len(part), line + 1) if k else (n + len(part), line)
+                if n > LONGEST_LINE:
+                    raise Refused(
+                        f"has a line of more than {LONGEST_LINE:,} bytes, line {line}: so many columns belong in .npy"
+                    )
 
 
 def _lines(file: Path, delimiter: str) -> Iterator[tuple[int, list[str]]]:
@@ -73,7 +89,7 @@ def _find_fault(file: Path, delimiter: str) -> None:
                 continue
             for j, cell in enumerate(cells):
                 if not _is_number(cell):
-                    found = f"text {cell!r}" if cell.strip() else "nothing"
+                    found = f"text {cell[:80]!r}" if cell.strip() else "nothing"
                     raise Refused(f"holds {found} in line {line}, {column(j, names)}")
             width = width or len(cells)
             if len(cells) != width:
