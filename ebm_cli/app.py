@@ -15,6 +15,7 @@ A verb's module may define, beside its plain function of the same name,
 import copy
 import importlib
 import io
+import itertools
 import os
 import sys
 import traceback
@@ -34,10 +35,10 @@ from hydra.core.global_hydra import GlobalHydra
 from hydra.core.hydra_config import HydraConfig
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override
-from hydra.core.utils import configure_log
+from hydra.core.utils import JobReturn, JobStatus, configure_log
 from hydra.experimental.callback import Callback
 from hydra.types import RunMode
-from omegaconf import DictConfig, ListConfig, OmegaConf, open_dict
+from omegaconf import DictConfig, ListConfig, OmegaConf, open_dict, read_write
 from omegaconf.errors import OmegaConfBaseException
 
 from ebm_cli import catalogue
@@ -85,7 +86,7 @@ class Task:
             # A sweep goes on and would report its first failure alone, so each job says its own.
             words = " ".join(job.overrides.task)
             line = f"job {job.job.num} ({words}): {explain(error, self.verb, catalogue.search_path())}"
-            raise JobFailed(_report(error, line, self.traceback), cfg, Path(job.sweep.dir).absolute()) from None
+            raise JobFailed(_report(error, line, self.traceback), cfg, Path(job.sweep.dir).absolute(), line) from None
 
     def hook(self, name: str, *args: Any, **kwargs: Any) -> None:
         """Call a function that the verb's module may define beside its own."""
@@ -98,9 +99,17 @@ class Task:
 class JobFailed(Exception):
     """A job of a sweep failed, and has said so."""
 
-    def __init__(self, exit_code: int, cfg: DictConfig, sweep_dir: Path) -> None:
-        super().__init__(exit_code, cfg, sweep_dir)
-        self.exit_code, self.cfg, self.sweep_dir = exit_code, cfg, sweep_dir
+    def __init__(self, exit_code: int, cfg: DictConfig, sweep_dir: Path, line: str = "") -> None:
+        super().__init__(exit_code, cfg, sweep_dir, line)
+        self.exit_code, self.cfg, self.sweep_dir, self.line = exit_code, cfg, sweep_dir, line
+
+
+class SweepFailed(Exception):
+    """Jobs of a sweep failed, and the others were done all the same."""
+
+    def __init__(self, jobs: Sequence[JobFailed]) -> None:
+        super().__init__(jobs)
+        self.jobs = jobs
 
 
 def effective(cfg: DictConfig, verb: str, typed: Sequence[str]) -> DictConfig:
@@ -122,35 +131,46 @@ class Validate(Callback):
 
     def __init__(self, verb: str) -> None:
         self.verb = verb
+        self._failed: list[JobFailed] = []
 
     def on_run_start(self, config: DictConfig, **kwargs: Any) -> None:
         """Check the run; take its directory."""
         with _carried_out():
             cfg = self._check(config)
             _check_launch(config)
+            if _by_the_clock(config, "hydra.run.dir"):
+                # Before it is made, too: what is refused leaves nothing.
+                Task(self.verb).hook("claim", cfg, Path(config.hydra.run.dir).absolute(), lock=False)
+                _make_alone(config, "hydra.run.dir")
             Task(self.verb).hook("claim", cfg, Path(config.hydra.run.dir).absolute(), lock=True)
 
     def on_multirun_start(self, config: DictConfig, **kwargs: Any) -> None:
         """Check every job of a grid sweep. Another sweeper's jobs are not known yet: each is checked as it starts."""
-        if not _is_grid(config):
-            return
         with _carried_out():
-            words = [f"{key}={value}" for key, value in (config.hydra.sweeper.params or {}).items()]
-            overrides = OverridesParser.create().parse_overrides([*words, *config.hydra.overrides.task])
-            loader = GlobalHydra.instance().config_loader()
-            for number, job in enumerate(BasicSweeper.split_arguments(overrides, None)[0]):
-                job_config = loader.load_sweep_config(config, job)
-                if job_config.get("claims") != config.get("claims"):
-                    raise UserError("a sweep is judged as a whole: run experiments that make claims one at a time")
-                with open_dict(job_config):
-                    job_config.hydra.job.num = number
-                cfg = self._check(job_config)
-                HydraConfig.instance().set_config(job_config)
-                Task(self.verb).hook("claim", cfg, _job_dir(job_config), lock=False)
+            if _is_grid(config):
+                self._check_grid(config)
+            if _by_the_clock(config, "hydra.sweep.dir"):
+                _make_alone(config, "hydra.sweep.dir")
+
+    def _check_grid(self, config: DictConfig) -> None:
+        words = [f"{key}={value}" for key, value in (config.hydra.sweeper.params or {}).items()]
+        overrides = OverridesParser.create().parse_overrides([*words, *config.hydra.overrides.task])
+        loader = GlobalHydra.instance().config_loader()
+        for number, job in enumerate(BasicSweeper.split_arguments(overrides, None)[0]):
+            job_config = loader.load_sweep_config(config, job)
+            if job_config.get("claims") != config.get("claims"):
+                raise UserError("a sweep is judged as a whole: run experiments that make claims one at a time")
+            with open_dict(job_config):
+                job_config.hydra.job.num = number
+            cfg = self._check(job_config)
+            HydraConfig.instance().set_config(job_config)
+            Task(self.verb).hook("claim", cfg, _job_dir(job_config), lock=False)
 
     def on_multirun_end(self, config: DictConfig, **kwargs: Any) -> None:
-        """Judge the sweep; Hydra does not come here where a job failed."""
+        """Judge the sweep; Hydra does not come here where a job failed that ran in another process."""
         with _carried_out():
+            if self._failed:
+                raise SweepFailed(self._failed)
             Task(self.verb).hook("judge", config, Path(config.hydra.sweep.dir).absolute())
 
     def on_job_start(self, config: DictConfig, **kwargs: Any) -> None:
@@ -158,6 +178,14 @@ class Validate(Callback):
         if config.hydra.mode is RunMode.MULTIRUN and not _is_grid(config):
             with _carried_out():
                 self._check(config)
+
+    def on_job_end(self, config: DictConfig, job_return: JobReturn, **kwargs: Any) -> None:
+        """Note a job that failed; a grid in this process goes on, also to its next batch, and says it at the end."""
+        here = str(config.hydra.launcher._target_).endswith(".BasicLauncher")
+        failed = job_return._return_value
+        if isinstance(failed, JobFailed) and here and _is_grid(config):
+            self._failed.append(failed)
+            job_return.status, job_return.return_value = JobStatus.COMPLETED, None
 
     def _check(self, config: DictConfig) -> DictConfig:
         cfg = OmegaConf.masked_copy(config, [str(key) for key in config if key != "hydra"])
@@ -182,6 +210,34 @@ def _check_launch(config: DictConfig) -> None:
         known = isinstance(error, OmegaConfBaseException)
         why = str(error) if known else f"the logging cannot be set up: {error.__cause__ or error}"
         raise UserError(f"hydra: {(why.splitlines() or [''])[0]}") from error
+
+
+def _by_the_clock(config: DictConfig, key: str) -> bool:
+    """Whether the time names a directory, and not the user, nor the run that is continued in it."""
+    section, _, name = key.rpartition(".")
+    raw = OmegaConf.to_container(OmegaConf.select(config, section), resolve=False)
+    named = str(raw.get(name)) if isinstance(raw, dict) else ""
+    return "${now:" in named and ("ebm_run_dir" not in named or config.get("checkpoint") is None)
+
+
+def _make_alone(config: DictConfig, key: str) -> None:
+    """Make the directory that the clock names; under another name where that is another command's already.
+
+    Args:
+        config: composed; told the other name, also for the jobs of a sweep, which are composed from its overrides.
+        key: hydra.run.dir or hydra.sweep.dir.
+    """
+    wanted = path = Path(OmegaConf.select(config, key))
+    for number in itertools.count(2):
+        try:
+            path.mkdir(parents=True)
+            break
+        except FileExistsError:
+            path = wanted.with_name(f"{wanted.name}-{number}")
+    if path != wanted:
+        with read_write(config), open_dict(config):
+            OmegaConf.update(config, key, str(path))
+            config.hydra.overrides.hydra.append(f"{key}={path}")
 
 
 def _is_grid(config: DictConfig) -> bool:
@@ -238,15 +294,28 @@ def run(verb: str, argv: Sequence[str]) -> int:
     except SystemExit as end:
         return end.code if isinstance(end.code, int) else 0 if end.code is None else _say(str(end.code), 1)
     except JobFailed as failed:
-        try:
-            Task(verb).hook("judge", failed.cfg, failed.sweep_dir)
-        except Exception as error:
-            _report(error, explain(error, verb, where), show)
-        return failed.exit_code
+        return _end_of_sweep(verb, [failed], where, show)
     except (Exception, Refused) as raised:
         cause = raised.__cause__ if isinstance(raised, Refused) and raised.__cause__ else raised
+        if isinstance(cause, SweepFailed):
+            return _end_of_sweep(verb, cause.jobs, where, show)
         return _report(cause, explain(cause, verb, where), show)
     return 0
+
+
+def _end_of_sweep(verb: str, jobs: Sequence[JobFailed], where: tuple[Path, ...], show: bool) -> int:
+    """Judge a sweep of which jobs failed, and say again which and why; the jobs' exit code, 1 where they differ."""
+    try:
+        Task(verb).hook("judge", jobs[0].cfg, jobs[0].sweep_dir)
+    except Exception as error:
+        _report(error, explain(error, verb, where), show)
+    codes = {job.exit_code for job in jobs}
+    code = codes.pop() if len(codes) == 1 else 1
+    again = f"the same command with hydra.sweep.dir={jobs[0].sweep_dir}"
+    _say(f"jobs that failed: {len(jobs)}; {again} tries them again, and leaves those alone that finished", code)
+    for job in jobs:
+        _say(job.line, code)
+    return code
 
 
 def _report(error: BaseException, line: str, show: bool) -> int:

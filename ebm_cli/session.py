@@ -24,6 +24,7 @@ from ebm_cli.reporting.jsonl import JsonLines, cut_back
 from ebm_cli.reporting.tensorboard import TensorBoard
 from ebm_cli.reporting.verdicts import meanings
 from ebm_cli.training import checkpoint as checkpoints
+from ebm_cli.training.atomic import write_text
 from ebm_cli.training.guard import Diverged
 from ebm_cli.training.rollback import Rollbacks
 from ebm_cli.training.rundir import Interrupted, RunDirectory, Signals, versions, write_json
@@ -68,7 +69,7 @@ class Session:
             self._restore(state)
         # Also for a new run: one that was killed before its first checkpoint left lines here.
         cut_back(path / "metrics.jsonl", self.trainer.step)
-        OmegaConf.save(OmegaConf.create(self.stored), path / "config.yaml")
+        write_text(path / "config.yaml", OmegaConf.to_yaml(OmegaConf.create(self.stored)))
 
     def go(self, signals: Signals) -> float | None:
         """Train to the end, evaluate, report."""
@@ -91,8 +92,10 @@ class Session:
         self.metrics = JsonLines(self.path / "metrics.jsonl")
 
     def _close_logs(self) -> None:
-        self.board.close()
-        self.metrics.close()
+        try:
+            self.board.close()
+        finally:
+            self.metrics.close()
 
     def _train_to_the_end(self, signals: Signals) -> None:
         """Train; with `guard=rollback`, go back where it diverges, and on from there."""

@@ -290,8 +290,8 @@ def test_launchers_can_send_a_task_to_another_process() -> None:
     from ebm_cli.app import JobFailed, Task
 
     assert pickle.loads(pickle.dumps(Task("train", traceback=True))) == Task("train", traceback=True)
-    failed = pickle.loads(pickle.dumps(JobFailed(3, OmegaConf.create({"seed": 1}), Path("sweep"))))
-    assert (failed.exit_code, failed.cfg, failed.sweep_dir) == (3, {"seed": 1}, Path("sweep"))
+    failed = pickle.loads(pickle.dumps(JobFailed(3, OmegaConf.create({"seed": 1}), Path("sweep"), "why")))
+    assert (failed.exit_code, failed.cfg, failed.sweep_dir, failed.line) == (3, {"seed": 1}, Path("sweep"), "why")
 
 
 def test_a_sweep_goes_on_behind_a_job_that_fails(ebm: Ebm, stand_in: StandIn) -> None:
@@ -304,7 +304,10 @@ def test_a_sweep_goes_on_behind_a_job_that_fails(ebm: Ebm, stand_in: StandIn) ->
     assert [cfg.seed for cfg in seen] == [1, 2, 3]
     assert ran.code == 3
     lines = [line for line in ran.err.splitlines() if line.startswith("ebm: ")]
-    assert lines == ["ebm: job 0 (seed=1): seed 1 diverged", "ebm: job 2 (seed=3): seed 3 diverged"]
+    failed = ["job 0 (seed=1): seed 1 diverged", "job 2 (seed=3): seed 3 diverged"]
+    assert lines[:2] == [f"ebm: {line}" for line in failed]
+    assert lines[2].startswith("ebm: jobs that failed: 2; the same command with hydra.sweep.dir=/")
+    assert lines[3:] == [f"ebm: {line}" for line in failed]
 
 
 # --- continuing, sampling: a stored config ----------------------------------------------------------------------------

@@ -11,7 +11,7 @@ from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
 from ebm_cli.config import trust_of
-from ebm_cli.errors import UserError
+from ebm_cli.errors import NoRoom, UserError, full_disk
 from ebm_cli.experiment import assemble, make_trainer, set_threads
 from ebm_cli.judging import build_claims, jobs_of
 from ebm_cli.judging import judge as judge_runs
@@ -27,6 +27,10 @@ log = logging.getLogger(__name__)
 
 NOT_THE_RUN = ("checkpoint", "trust", "resume", "device", "threads", "precision", "compile", "claims")
 """Keys that say how a command reaches a run, where it runs and what is expected of it, not what the run is."""
+
+
+_taken: dict[Path, RunDirectory] = {}
+"""The directory that `claim` has locked for the run which then begins: Hydra writes to it in between."""
 
 
 class AlreadyFinished(Exception):
@@ -51,15 +55,14 @@ def claim(cfg: DictConfig, path: Path, *, lock: bool) -> None:
     Args:
         cfg: the run's config.
         path: its directory, which may not exist yet.
-        lock: False for the jobs of a sweep, which look again when they start.
+        lock: whether to make the directory and keep others out of it; False for the jobs of a sweep, which look again
+            when they start.
     """
     own = None if cfg.checkpoint is None else run_dir(cfg.checkpoint)
     if own is not None and own.resolve() != path.resolve():
         raise UserError(f"checkpoint={cfg.checkpoint}: a run is continued in its own directory, not in {path}")
     status = read_status(path)
-    if status is None:
-        return
-    if cfg.checkpoint is None:
+    if status is not None and cfg.checkpoint is None:
         if cfg.resume == "never":
             raise UserError(
                 f"hydra.run.dir={path}: holds a run already; resume=auto continues it, another directory starts anew"
@@ -70,9 +73,15 @@ def claim(cfg: DictConfig, path: Path, *, lock: bool) -> None:
                 "or name another directory"
             )
     if lock:
-        RunDirectory(path).close()
-        if _is_finished(cfg, status):
+        path.mkdir(parents=True, exist_ok=True)
+        if path.resolve() in _taken:
+            # For a run of this process that did not come to begin.
+            _taken.pop(path.resolve()).close()
+        directory = RunDirectory(path)
+        if status is not None and _is_finished(cfg, status):
+            directory.close()
             raise AlreadyFinished(f"{path}: finished at step {status['step']}, nothing to do{_more(cfg, status)}")
+        _taken[path.resolve()] = directory
 
 
 def train(cfg: DictConfig) -> float | None:
@@ -91,7 +100,7 @@ def judge(cfg: DictConfig, sweep_dir: Path) -> None:
 
 def _train(cfg: DictConfig, path: Path) -> float | None:
     # The directory is let go first: a launcher that puts the job back into its queue may start it at once.
-    with Signals() as signals, RunDirectory(path) as directory:
+    with Signals() as signals, _taken.pop(path.resolve(), None) or RunDirectory(path) as directory:
         claim(cfg, path, lock=False)
         status = read_status(path)
         if status is not None and _is_finished(cfg, status):
@@ -100,9 +109,9 @@ def _train(cfg: DictConfig, path: Path) -> float | None:
         file = _resume_from(cfg, path)
         # Read before the directory is touched: a damaged checkpoint changes nothing.
         state = None if file is None else checkpoints.read(file)
-        directory.begin(cfg.steps, config_hash(cfg))
         session: Session | None = None
         try:
+            directory.begin(cfg.steps, config_hash(cfg))
             session = Session(_as_stored(cfg, state), path, directory, state)
             return session.go(signals)
         except Diverged as error:
@@ -112,7 +121,14 @@ def _train(cfg: DictConfig, path: Path) -> float | None:
             directory.end("interrupted", session.trainer.step if session else None, str(error))
             raise
         except BaseException as error:
-            directory.end("failed", session.trainer.step if session else None, f"{type(error).__name__}: {error}")
+            full = full_disk(error)
+            why = f"{type(error).__name__}: {error}" if full is None else f"no room to write in it ({full.strerror})"
+            directory.end("failed", session.trainer.step if session else None, why)
+            if full is not None:
+                # Not in the log: it would need room, too.
+                raise NoRoom(
+                    f"{path}: {why}; once there is, the same command goes on from its last checkpoint"
+                ) from error
             log.exception("failed")
             raise
 

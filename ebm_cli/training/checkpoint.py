@@ -1,11 +1,10 @@
 """Checkpoints: one file that holds all of a run's state, written whole or not at all, read only when it is sound.
 
-A file is written under a temporary name beside its target, flushed to the disk, and renamed: a kill at any moment
-leaves the old file or the new one. It is read with the checksums of its zip archive verified first (torch.load alone
-takes most flipped bits for good), and with `weights_only=True`: nothing in it is executed.
+A file is written under a temporary name beside its target, flushed to the disk, and renamed (`atomic`): a kill at any
+moment leaves the old file or the new one. It is read with the checksums of its zip archive verified first (torch.load
+alone takes most flipped bits for good), and with `weights_only=True`: nothing in it is executed.
 """
 
-import os
 import zipfile
 import zlib
 from pathlib import Path
@@ -13,11 +12,16 @@ from typing import Any, Literal
 
 import torch
 
-from ebm_cli.errors import UserError
+from ebm_cli.errors import UserError, full_disk
+from ebm_cli.training.atomic import replacing
 
 FORMAT = 1
 Which = Literal["best", "last"]
 FOLDER = "checkpoints"
+PARTS = {"config": dict, "step": int, "energy": dict, "ema": dict, "method": dict, "dataset": dict, "versions": dict}
+"""What every checkpoint has, and of what kind."""
+DEEPEST = 50
+"""Levels of a stored config; it may hold itself, and would then have no end."""
 
 
 def save(path: Path, state: dict[str, Any]) -> None:
@@ -27,33 +31,22 @@ def save(path: Path, state: dict[str, Any]) -> None:
         OSError: the disk is full, or the folder cannot be written; an earlier file at `path` is intact.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
-        with temporary.open("wb") as file:
+        with replacing(path, durable=True) as temporary, temporary.open("wb") as file:
             torch.save({"format": FORMAT, **state}, file)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(path)
-    except BaseException:
-        temporary.unlink(missing_ok=True)
-        raise
-    folder = os.open(path.parent, os.O_RDONLY)
-    try:
-        # The rename itself is in the directory, which has its own buffer.
-        os.fsync(folder)
-    finally:
-        os.close(folder)
+    except RuntimeError as error:
+        # What torch makes of a full disk: a position in the file that it did not expect.
+        raise full_disk(error) or error from None
 
 
 def link(source: Path, target: Path) -> None:
     """Give the file a second name, replacing what had that name, atomically; a copy where links are not to be had."""
-    temporary = target.with_name(f".{target.name}.{os.getpid()}.tmp")
-    temporary.unlink(missing_ok=True)
-    try:
-        os.link(source, temporary)
-    except OSError:
-        temporary.write_bytes(source.read_bytes())
-    temporary.replace(target)
+    with replacing(target) as temporary:
+        temporary.unlink(missing_ok=True)
+        try:
+            temporary.hardlink_to(source)
+        except OSError:
+            temporary.write_bytes(source.read_bytes())
 
 
 def locate(path: str | Path, which: Which = "last") -> Path:
@@ -84,9 +77,13 @@ def read(path: Path, device: str | torch.device = "cpu") -> dict[str, Any]:
     """
     try:
         with zipfile.ZipFile(path) as archive:
-            damaged = archive.testzip()
-    except (zipfile.BadZipFile, zlib.error, OSError, EOFError, NotImplementedError, ValueError) as error:
+            # torch.save packs nothing: what unpacks was made by somebody else, to fill a memory.
+            packed = sum(member.file_size for member in archive.infolist()) > path.stat().st_size
+            damaged = None if packed else archive.testzip()
+    except Exception as error:  # a turned bit may mean anything: another packing, a password, a size
         raise UserError(f"checkpoint={path}: not a checkpoint, or a truncated one ({error})") from error
+    if packed:
+        raise UserError(f"checkpoint={path}: not a checkpoint of ebm (it unpacks to more than its file holds)")
     if damaged is not None:
         raise UserError(f"checkpoint={path}: damaged, the checksum of {damaged} does not match")
     try:
@@ -96,14 +93,27 @@ def read(path: Path, device: str | torch.device = "cpu") -> dict[str, Any]:
         raise UserError(f"checkpoint={path}: not a checkpoint of ebm ({reason[:120]})") from error
     if not isinstance(state, dict) or "format" not in state:
         raise UserError(f"checkpoint={path}: not a checkpoint of ebm")
-    if not isinstance(state["format"], int) or state["format"] > FORMAT:
+    if type(state["format"]) is not int or state["format"] != FORMAT:
         raise UserError(
-            f"checkpoint={path}: written by a later version (format {state['format']}); this one reads {FORMAT}"
+            f"checkpoint={path}: written by a later version (format {str(state['format'])[:40]}); this one reads {FORMAT}"
         )
-    missing = [key for key in ("config", "step", "energy", "ema", "method", "dataset", "versions") if key not in state]
+    missing = [key for key in PARTS if key not in state]
     if missing:
         raise UserError(f"checkpoint={path}: incomplete, it has no {', '.join(missing)}")
+    wrong = [key for key, kind in PARTS.items() if type(state[key]) is not kind]
+    if wrong or not _is_plain(state["config"]):
+        raise UserError(f"checkpoint={path}: not a checkpoint of ebm (of another kind: {', '.join(wrong) or 'config'})")
     return state
+
+
+def _is_plain(value: Any, depth: int = 0) -> bool:
+    """Whether a config is one: texts, numbers, lists and mappings, not without end."""
+    if isinstance(value, dict | list) and depth < DEEPEST:
+        inner = value.values() if isinstance(value, dict) else value
+        return all(_is_plain(item, depth + 1) for item in inner) and (
+            isinstance(value, list) or all(isinstance(key, str | int) for key in value)
+        )
+    return value is None or isinstance(value, bool | int | float | str)
 
 
 def not_finite(state: Any, path: str = "") -> str | None:

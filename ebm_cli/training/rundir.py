@@ -16,6 +16,7 @@ from types import FrameType, TracebackType
 from typing import IO, Any, Literal
 
 from ebm_cli.errors import UserError
+from ebm_cli.training.atomic import remove_leftovers, write_text
 
 StateName = Literal["running", "finished", "interrupted", "diverged", "failed"]
 PACKAGES = ("ebm-cli", "torch", "hydra-core", "numpy")
@@ -36,10 +37,7 @@ def write_json(path: Path, value: Any) -> None:
     Raises:
         ValueError: a number is not finite, which JSON cannot say.
     """
-    text = json.dumps(value, indent=2, allow_nan=False)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    temporary.write_text(text + "\n", encoding="utf-8")
-    temporary.replace(path)
+    write_text(path, json.dumps(value, indent=2, allow_nan=False) + "\n")
 
 
 def read_status(path: Path) -> dict[str, Any] | None:
@@ -66,16 +64,21 @@ class RunDirectory:
         self._lock: IO[str] = (path / ".lock").open("a")
         try:
             fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
+        except BlockingIOError:
             self._lock.close()
-            owner = read_status(path) or {}
-            raise UserError(
-                f"{path}: another process is running in it (pid {owner.get('pid')} on {owner.get('host')})"
-            ) from None
+            owner = read_status(path)
+            # One that has just begun has not said so yet.
+            whose = f" (pid {owner.get('pid')} on {owner.get('host')})" if owner else ""
+            raise UserError(f"{path}: another process is running in it{whose}") from None
+        except OSError as error:
+            self._lock.close()
+            raise UserError(f"{path}: this file system cannot lock it for one process ({error.strerror})") from None
         self._status: dict[str, Any] = {}
 
     def begin(self, steps: int, config_hash: str) -> None:
-        """Mark the run as running, by this process."""
+        """Mark the run as running, by this process; clear up behind one that was killed."""
+        for folder in (self.path, self.path / "checkpoints"):
+            remove_leftovers(folder)
         earlier = read_status(self.path) or {}
         self._status = {
             "state": "running",
@@ -112,7 +115,14 @@ class RunDirectory:
         """
         reached = self._status["step"] if step is None else step
         self._status |= {"state": state, "step": reached, "ended": _now(), "reason": reason, "waited": waited}
-        write_json(self.path / "status.json", self._status)
+        path = self.path / "status.json"
+        try:
+            write_json(path, self._status)
+        except OSError:
+            # No room for a second file, on a full disk: in the place of the first, which begin() wrote.
+            with path.open("r+", encoding="utf-8") as file:
+                file.write(json.dumps(self._status, indent=2) + "\n")
+                file.truncate()
 
     def close(self) -> None:
         """Let another process have the directory."""
