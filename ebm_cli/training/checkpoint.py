@@ -6,7 +6,6 @@ alone takes most flipped bits for good), and with `weights_only=True`: nothing i
 """
 
 import zipfile
-import zlib
 from pathlib import Path
 from typing import Any, Literal
 
@@ -94,13 +93,12 @@ def read(path: Path, device: str | torch.device = "cpu") -> dict[str, Any]:
     if not isinstance(state, dict) or "format" not in state:
         raise UserError(f"checkpoint={path}: not a checkpoint of ebm")
     if type(state["format"]) is not int or state["format"] != FORMAT:
-        raise UserError(
-            f"checkpoint={path}: written by a later version (format {str(state['format'])[:40]}); this one reads {FORMAT}"
-        )
+        found = str(state["format"])[:40]
+        raise UserError(f"checkpoint={path}: written by a later version (format {found}); this one reads {FORMAT}")
     missing = [key for key in PARTS if key not in state]
     if missing:
         raise UserError(f"checkpoint={path}: incomplete, it has no {', '.join(missing)}")
-    wrong = [key for key, kind in PARTS.items() if type(state[key]) is not kind]
+    wrong = [key for key, kind in PARTS.items() if not isinstance(state[key], kind) or isinstance(state[key], bool)]
     if wrong or not _is_plain(state["config"]):
         raise UserError(f"checkpoint={path}: not a checkpoint of ebm (of another kind: {', '.join(wrong) or 'config'})")
     return state
