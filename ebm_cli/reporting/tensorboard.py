@@ -27,6 +27,8 @@ class TensorBoard:
         purge_step = None if resumed_at is None else resumed_at + 1
         _wait_for_a_later_name(directory)
         self._writer = SummaryWriter(str(directory), purge_step=purge_step)
+        # A full disk is raised with the next number that is written: its thread is not to print a traceback as well.
+        self._writer._get_file_writer().event_writer._async_writer._worker._invoke_excepthook = lambda _: None
 
     def scalars(self, values: Mapping[str, Value], step: int) -> None:
         """Every number of a flat dict; text, booleans and missing values are skipped."""

@@ -13,7 +13,7 @@ from datetime import datetime
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from types import FrameType, TracebackType
-from typing import IO, Any, Literal
+from typing import Any, Literal
 
 from ebm_cli.errors import UserError
 from ebm_cli.training.atomic import remove_leftovers, write_text
@@ -61,17 +61,17 @@ class RunDirectory:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self._lock: IO[str] = (path / ".lock").open("a")
+        self._lock = os.open(path / ".lock", os.O_WRONLY | os.O_CREAT, 0o644)
         try:
             fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            self._lock.close()
+            self.close()
             owner = read_status(path)
             # One that has just begun has not said so yet.
             whose = f" (pid {owner.get('pid')} on {owner.get('host')})" if owner else ""
             raise UserError(f"{path}: another process is running in it{whose}") from None
         except OSError as error:
-            self._lock.close()
+            self.close()
             raise UserError(f"{path}: this file system cannot lock it for one process ({error.strerror})") from None
         self._status: dict[str, Any] = {}
 
@@ -126,7 +126,7 @@ class RunDirectory:
 
     def close(self) -> None:
         """Let another process have the directory."""
-        self._lock.close()
+        os.close(self._lock)
 
     def __enter__(self) -> "RunDirectory":
         return self
