@@ -1,16 +1,25 @@
 """A run may be stopped anywhere and by anything: what it had written whole is there, and it goes on from that."""
 
+import json
 import os
+import random
+import shutil
 import signal
 import sys
+import time
 from pathlib import Path
 from types import FrameType
 from typing import NoReturn
 
 import pytest
+import torch
 from conftest import Ebm
-from helpers import FAST, at_step, differences, last, no_pictures, trained
+from helpers import CHEAP, FAST, METHODS, at_step, composed, differences, last, no_pictures, trained
+from omegaconf import OmegaConf
 
+from ebm_cli.cli import main
+from ebm_cli.reporting.jsonl import read as read_metrics
+from ebm_cli.training import checkpoint as checkpoints
 from ebm_cli.training.rundir import RunDirectory, read_status
 
 
@@ -83,3 +92,122 @@ def test_a_handler_that_returns_does_not_keep_the_run_going(
         signal.signal(signal.SIGTERM, before)
     assert noted == [signal.SIGTERM]
     assert state_of(tmp_path / "run") == ("interrupted", 2)
+
+
+# --- SIGKILL ----------------------------------------------------------------------------------------------------------
+
+VARIANTS = {method: [f"method={method}"] for method in METHODS} | {
+    "nce of a flow": ["method=nce", "noise=flow", "schedule=cosine"],
+    "cd by hmc": ["method=cd", "sampler=hmc", "optimizer=adamw"],
+}
+"""What a run is made of, apart from its method's own: EMA, schedule, data order and generators are every run's."""
+
+
+def words_of(name: str, steps: int, run: str) -> list[str]:
+    """A cheap run that writes a checkpoint at every third step, and looks at itself in between."""
+    cfg = composed(*VARIANTS[name])
+    cheap = [f"{key}={value}" for key, value in CHEAP.items() if OmegaConf.select(cfg, key) is not None]
+    often = ["checkpoint_every=3", "eval_every=7", "keep=2", "ema=0.9", "optimizer.lr=0.01"]
+    return [*FAST, *VARIANTS[name], *cheap, *often, f"steps={steps}", f"hydra.run.dir={run}"]
+
+
+def forked(words: list[str]) -> int:
+    """`ebm train` in a process of its own, which has imported everything already."""
+    child = os.fork()
+    if child == 0:
+        code = 99
+        try:
+            silent = os.open(os.devnull, os.O_WRONLY)
+            os.dup2(silent, 1)
+            os.dup2(silent, 2)
+            code = main(["train", *words])
+        finally:
+            os._exit(code)
+    return child
+
+
+def killed_after(words: list[str], seconds: float) -> int | None:
+    """Let a run work for that long, and kill it; its exit code where it had ended before that."""
+    child = forked(words)
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline:
+        ended, how = os.waitpid(child, os.WNOHANG)
+        if ended:
+            return os.waitstatus_to_exitcode(how)
+        time.sleep(min(0.002, max(0.0, deadline - time.monotonic())))
+    os.kill(child, signal.SIGKILL)
+    _, how = os.waitpid(child, 0)
+    code = os.waitstatus_to_exitcode(how)
+    return None if code == -signal.SIGKILL else code
+
+
+def assert_sound(run: Path) -> int:
+    """Every file that a reader may open is whole, and no step is told twice; the step of the last checkpoint."""
+    reached = 0
+    for file in (run / "checkpoints").glob("*.pt") if (run / "checkpoints").is_dir() else ():
+        step = int(checkpoints.read(file)["step"])
+        reached = max(reached, step) if file.name == "last.pt" else reached
+    if (run / "status.json").exists():
+        assert read_status(run) is not None
+    if (run / "config.yaml").exists():
+        assert OmegaConf.load(run / "config.yaml").steps > 0
+    if (run / "metrics.jsonl").exists():
+        steps = [row["step"] for row in read_metrics(run / "metrics.jsonl")]
+        assert steps == sorted(set(steps))
+    return reached
+
+
+def kill_until_done(name: str, folder: Path, steps: int, kills: int, rng: random.Random) -> None:
+    """Kill a run at random moments, `kills` times at least, and let it go on each time; compare with one left alone."""
+    # Every module that a run imports, so that a fork need not; and no threads, which a fork would lack.
+    torch.set_num_threads(1)
+    assert main(["train", *words_of(name, 1, str(folder / "warm"))]) == 0
+    run, words = folder / "killed", words_of(name, steps, str(folder / "killed"))
+    whole = words_of(name, steps, str(folder / "whole"))
+    began = time.monotonic()
+    assert os.waitstatus_to_exitcode(os.waitpid(forked(whole), 0)[1]) == 0
+    length = time.monotonic() - began
+    done, reached, tries = 0, 0, 0
+    while done < kills:
+        tries += 1
+        # A run that goes on from near its end has less time left than the first one had.
+        code = killed_after(words, rng.uniform(0.0, length))
+        assert code in (None, 0)
+        now = assert_sound(run)
+        assert now >= reached, "a checkpoint was lost"
+        reached = now
+        if code is None:
+            done += 1
+        else:
+            # It was done before the kill: again from the start.
+            compare(run, folder / "whole", steps)
+            shutil.rmtree(run)
+            reached = 0
+        assert tries < 5 * kills + 10
+    assert os.waitstatus_to_exitcode(os.waitpid(forked(words), 0)[1]) == 0
+    compare(run, folder / "whole", steps)
+
+
+def compare(run: Path, whole: Path, steps: int) -> None:
+    """Both ended alike, to the last bit."""
+    assert state_of(run) == state_of(whole) == ("finished", steps)
+    assert differences(trained(run), trained(whole)) == []
+    assert differences(trained(run, "best.pt"), trained(whole, "best.pt")) == []
+    assert not list(run.rglob("*.tmp"))
+    results = [json.loads((path / "results.json").read_text()) for path in (run, whole)]
+    costs = {"cost/seconds", "cost/eval_seconds", "cost/peak_memory_mb"}
+    assert {key: value for key, value in results[0].items() if key not in costs} == {
+        key: value for key, value in results[1].items() if key not in costs
+    }
+    rows = [read_metrics(path / "metrics.jsonl") for path in (run, whole)]
+    assert [row["step"] for row in rows[0]] == [row["step"] for row in rows[1]] == list(range(1, steps + 1))
+
+
+def test_a_run_that_is_killed_goes_on_to_the_same_bits(tmp_path: Path) -> None:
+    kill_until_done("pcd", tmp_path, steps=20, kills=3, rng=random.Random(0))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", VARIANTS)
+def test_fifty_kills_are_survived_by_every_method(tmp_path: Path, name: str) -> None:
+    kill_until_done(name, tmp_path, steps=60, kills=50, rng=random.Random(name))
