@@ -50,6 +50,7 @@ from ebm_cli.stored import continued, run_dir, stored_config
 
 INTERRUPTED = 130
 VALIDATE = "hydra.callbacks.validate"
+INFO = ("--info", "-i")
 LONGEST = 2000
 """Characters that a message is cut to."""
 
@@ -138,6 +139,7 @@ class Validate(Callback):
         with _carried_out():
             cfg = self._check(config)
             _check_launch(config)
+            _check_links(Path(config.hydra.run.dir))
             if _by_the_clock(config, "hydra.run.dir"):
                 # Before it is made, too: what is refused leaves nothing.
                 Task(self.verb).hook("claim", cfg, Path(config.hydra.run.dir).absolute(), lock=False)
@@ -164,6 +166,7 @@ class Validate(Callback):
                 job_config.hydra.job.num = number
             cfg = self._check(job_config)
             HydraConfig.instance().set_config(job_config)
+            _check_links(_job_dir(job_config))
             Task(self.verb).hook("claim", cfg, _job_dir(job_config), lock=False)
 
     def on_multirun_end(self, config: DictConfig, **kwargs: Any) -> None:
@@ -238,6 +241,17 @@ def _make_alone(config: DictConfig, key: str) -> None:
         with read_write(config), open_dict(config):
             OmegaConf.update(config, key, str(path))
             config.hydra.overrides.hydra.append(f"{key}={path}")
+
+
+def _check_links(directory: Path) -> None:
+    """Refuse a run's directory, or one in it, from which links lead away what is written: the run may be anybody's."""
+    run = next((path for path in (directory, *directory.parents) if (path / "status.json").exists()), None)
+    if run is None:
+        return
+    paths = run.rglob("*") if run == directory else (path for path in directory.parents if run in path.parents)
+    for path in paths:
+        if path.is_symlink() and not path.resolve().is_relative_to(run.resolve()):
+            raise UserError(f"{path}: a link that leads out of the run's directory, so nothing is written there")
 
 
 def _is_grid(config: DictConfig) -> bool:
@@ -405,6 +419,8 @@ def _prepare(verb: str, argv: Sequence[str]) -> tuple[list[str], tuple[Path, ...
     nested = {group.package: group for group in groups if group.package != group.folder}
     # Flags first: Hydra's own parser refuses overrides on both sides of a flag.
     words = [word for word in argv if word not in args.overrides]
+    # Without its value, this flag would take an override for it.
+    words = ["--info=all" if word in INFO and args.info == "all" and "all" not in words else word for word in words]
     words += [_spelled(word, nested) for word in args.overrides]
     if any(group.name == "sampler" and group.default is None for group in groups):
         words += _stored_sampler(overrides)

@@ -53,17 +53,23 @@ def build(node: Any, path: str, kind: type | tuple[type, ...] = object, *, trust
     Raises:
         UserError: a name, a key, a type or a value is wrong; the message names it by its dotted path.
     """
-    cls, values = _prepare(node, path, trust, context)
-    built = _construct(cls, values, path)
-    if not isinstance(built, kind):
+    cls, values = _prepare(node, path, kind, trust, context)
+    return _construct(cls, values, path)
+
+
+def _check_kind(cls: type, kind: type | tuple[type, ...], node: Any, path: str) -> None:
+    """Before it is made: what is of another kind may do what this one never does, such as fetch files."""
+    if not issubclass(cls, kind):
         wanted = " or ".join(k.__name__ for k in (kind if isinstance(kind, tuple) else (kind,)))
         raise UserError(f"{path}._target_={node['_target_']}: must name a class of {wanted}")
-    return built
 
 
-def _prepare(node: Any, path: str, trust: Trust, context: Mapping[str, Any]) -> tuple[type, dict[str, Any]]:
+def _prepare(
+    node: Any, path: str, kind: type | tuple[type, ...], trust: Trust, context: Mapping[str, Any]
+) -> tuple[type, dict[str, Any]]:
     """The class of a node and its constructor's arguments, with the nodes inside built."""
     cls, values = _read(node, path, trust)
+    _check_kind(cls, kind, node, path)
 
     def built(value: Any, name: str) -> Any:
         if isinstance(value, DictConfig | Mapping) and "_target_" in value:

@@ -188,8 +188,8 @@ def load(
     config = state["config"]
     check_stored(config, list(trust))
     cfg = OmegaConf.create(config)
-    shape = tuple(state["dataset"]["shape"])
     with _fitting(file):
+        shape = tuple(state["dataset"]["shape"])
         averages = state["ema"]["mean"] if weights == "ema" else {}
         standardizer = Standardizer.identity(shape).to(getattr(torch, cfg.dtype))
         standardizer.load_state_dict(state["dataset"]["standardizer"])

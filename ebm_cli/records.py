@@ -110,8 +110,8 @@ def _results(run: Path, problems: list[str]) -> dict[str, Any]:
 def _object(path: Path, problems: list[str]) -> Mapping[str, Any]:
     """The JSON object in a file; empty, with a note, where there is none."""
     try:
-        found = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+        found = json.loads(_text(path))
+    except (OSError, ValueError, RecursionError):
         found = None
     if not isinstance(found, dict):
         problems.append(f"{path.name} cannot be read")
@@ -119,11 +119,35 @@ def _object(path: Path, problems: list[str]) -> Mapping[str, Any]:
     return found
 
 
+def _text(path: Path) -> str:
+    if path.exists() and not path.is_file():
+        raise OSError(f"{path} is no file")  # a pipe would be waited for
+    return path.read_text(encoding="utf-8")
+
+
+class _Plain(yaml.SafeLoader):
+    """No part of what is read is another part again: a few lines could else stand for millions."""
+
+    def compose_node(self, parent: Any, index: Any) -> Any:
+        if self.check_event(yaml.AliasEvent):
+            raise yaml.composer.ComposerError(problem="repeats a part of itself")
+        return super().compose_node(parent, index)
+
+
+def read_plain(text: str) -> Any:
+    """What YAML holds that repeats nothing, as a stored config is written.
+
+    Raises:
+        yaml.YAMLError: anything else.
+    """
+    return yaml.load(text, _Plain)
+
+
 def _yaml(path: Path) -> Any:
     """What a YAML file holds; None where it is missing or damaged: a run that was killed early has none."""
     try:
-        return yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError, yaml.YAMLError):
+        return read_plain(_text(path))
+    except (OSError, ValueError, RecursionError, yaml.YAMLError):
         return None
 
 

@@ -1,5 +1,6 @@
 """Configs that lie on disk: whose run a path means, what it was trained with, and what may change when it goes on."""
 
+import io
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -7,6 +8,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from ebm_cli.config import check_stored
 from ebm_cli.errors import UserError
+from ebm_cli.records import read_plain
 from ebm_cli.schema import CONTINUABLE
 
 
@@ -25,9 +27,11 @@ def stored_config(checkpoint: str | Path) -> DictConfig | None:
     if path is None or not path.is_file():
         return None
     try:
-        stored = OmegaConf.load(path)
+        text = path.read_text(encoding="utf-8")
+        read_plain(text)
+        stored = OmegaConf.load(io.StringIO(text))
     except Exception as error:  # PyYAML and OmegaConf raise many kinds for a damaged file, and all mean the same here
-        raise UserError(f"{path}: not a readable config ({str(error).splitlines()[0]})") from error
+        raise UserError(f"{path}: not a readable config ({(str(error).splitlines() or [''])[0]})") from error
     if not isinstance(stored, DictConfig):
         raise UserError(f"{path}: not a config")
     return stored

@@ -48,7 +48,7 @@ class Mapped:
     def __getitem__(self, index: Tensor | slice) -> Tensor:
         """The rows of an index [n], float32 on the CPU; a number that is too large for that is infinite."""
         where = index.cpu().numpy() if isinstance(index, Tensor) else index
-        with np.errstate(over="ignore"):
+        with np.errstate(over="ignore", invalid="ignore"):  # a signalling NaN becomes a quiet one
             return torch.from_numpy(np.array(self.array[where], dtype=np.float32))
 
 
