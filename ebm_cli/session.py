@@ -2,6 +2,7 @@
 
 import logging
 import math
+import os
 import time
 from contextlib import ExitStack
 from pathlib import Path
@@ -328,7 +329,13 @@ def stored_form(cfg: DictConfig) -> dict[str, Any]:
 
 
 def set_deterministic(cfg: DictConfig) -> None:
-    """Refuse operations that are not reproducible, where asked to."""
+    """Refuse operations that are not reproducible, where asked to; comes before CUDA starts.
+
+    On a GPU the products of cuBLAS are reproducible with a workspace of a fixed size alone, which it takes from the
+    environment when it starts; PyTorch refuses them without. A size that the user has chosen is left.
+    """
+    if cfg.deterministic:
+        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
     if torch.are_deterministic_algorithms_enabled() != cfg.deterministic:
         # Not for nothing: it imports the compiler, to tell it too.
         torch.use_deterministic_algorithms(bool(cfg.deterministic))
