@@ -34,6 +34,10 @@ def state_of(run: Path) -> tuple[str, int]:
     return status["state"], status["step"]
 
 
+FORKS = pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning")
+"""What pytest has running beside us does nothing that a child needs."""
+
+
 # --- signals ----------------------------------------------------------------------------------------------------------
 
 WORDS = [*FAST, "method=pcd", "method.buffer_size=64", "method.k=2", "steps=6"]
@@ -65,16 +69,11 @@ def test_a_launcher_is_handed_the_signal_behind_the_checkpoint(
     assert differences(trained(run), trained(tmp_path / "whole")) == []
 
 
-@pytest.mark.parametrize(
-    ("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGUSR2, 140)], ids=str
-)
-def test_without_a_launcher_it_says_so_and_exits(
-    ebm: Ebm, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: signal.Signals, code: int
-) -> None:
-    at_step(monkeypatch, 4, lambda: os.kill(os.getpid(), number))
+def test_without_a_launcher_it_says_so_and_exits(ebm: Ebm, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """SIGUSR2 as the others, which test_resume.py sends."""
+    at_step(monkeypatch, 4, lambda: os.kill(os.getpid(), signal.SIGUSR2))
     ran = ebm("train", *WORDS, "hydra.run.dir=run")
-    assert ran.code == code
-    assert ran.err == f"ebm: interrupted by {number.name} at step 4; a checkpoint was written\n"
+    assert (ran.code, ran.err) == (140, "ebm: interrupted by SIGUSR2 at step 4; a checkpoint was written\n")
     assert state_of(tmp_path / "run") == ("interrupted", 4)
     assert last(tmp_path / "run")["step"] == 4
 
@@ -99,6 +98,7 @@ def test_a_handler_that_returns_does_not_keep_the_run_going(
 VARIANTS = {method: [f"method={method}"] for method in METHODS} | {
     "nce of a flow": ["method=nce", "noise=flow", "schedule=cosine"],
     "cd by hmc": ["method=cd", "sampler=hmc", "optimizer=adamw"],
+    "mle": ["method=mle", "dataset.density.dim=2"],  # its log Z is a grid's
 }
 """What a run is made of, apart from its method's own: EMA, schedule, data order and generators are every run's."""
 
@@ -203,10 +203,37 @@ def compare(run: Path, whole: Path, steps: int) -> None:
     assert [row["step"] for row in rows[0]] == [row["step"] for row in rows[1]] == list(range(1, steps + 1))
 
 
+@FORKS
 def test_a_run_that_is_killed_goes_on_to_the_same_bits(tmp_path: Path) -> None:
     kill_until_done("pcd", tmp_path, steps=20, kills=3, rng=random.Random(0))
 
 
+@FORKS
+def test_of_two_that_start_at_once_one_is_refused(tmp_path: Path) -> None:
+    """Of two seeds in one directory; what is written there is the other one's alone."""
+    run = tmp_path / "run"
+    words = [*FAST, "steps=2000000", "log_every=1000", f"hydra.run.dir={run}"]
+    children = {forked([*words, f"seed={seed}"]): seed for seed in (1, 2)}
+    try:
+        ended = (0, 0)
+        while not ended[0]:
+            time.sleep(0.01)
+            ended = max(os.waitpid(child, os.WNOHANG) for child in children)
+        children.pop(ended[0])
+        assert os.waitstatus_to_exitcode(ended[1]) == 1
+        (seed,) = children.values()
+        deadline = time.monotonic() + 60
+        while not (run / "config.yaml").exists() and time.monotonic() < deadline:
+            time.sleep(0.01)
+    finally:
+        for child in children:
+            os.kill(child, signal.SIGKILL)
+            os.waitpid(child, 0)
+    assert OmegaConf.load(run / "config.yaml").seed == seed
+    assert f"seed={seed}" in OmegaConf.load(run / ".hydra" / "overrides.yaml")
+
+
+@FORKS
 @pytest.mark.slow
 @pytest.mark.parametrize("name", VARIANTS)
 def test_fifty_kills_are_survived_by_every_method(tmp_path: Path, name: str) -> None:
