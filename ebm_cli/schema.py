@@ -3,6 +3,7 @@
 The defaults and their meanings stand in `conf/VERB.yaml`, whose keys are exactly these.
 """
 
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -28,6 +29,10 @@ def _check_metrics(metrics: Sequence[str]) -> None:
 def _check_threads(threads: int | str) -> None:
     if isinstance(threads, int):
         _at_least(1, threads=threads)
+        # A thread that is not to be had ends the process, without a word from us.
+        most = max(256, os.cpu_count() or 1)
+        if threads > most:
+            raise ValueError(f"threads must be <= {most}, got {threads}")
 
 
 @dataclass(frozen=True)

@@ -128,6 +128,20 @@ def test_a_turned_bit_is_refused_or_means_nothing(run: Path, tmp_path: Path) -> 
     assert 40 < flipped(run, tmp_path / "x.pt", places) < 120
 
 
+def test_a_tensor_that_calls_itself_a_folder_is_refused(run: Path, tmp_path: Path) -> None:
+    """torch.load takes it, and leaves the tensor as the memory happened to be."""
+    with zipfile.ZipFile(run / "checkpoints" / "last.pt") as archive:
+        names = archive.namelist()
+    whole, place = (run / "checkpoints" / "last.pt").read_bytes(), 0
+    for name in names:
+        place = whole.index(b"PK\x01\x02", place + 1)
+        damaged = bytearray(whole)
+        damaged[place + 38] ^= 0x10
+        (tmp_path / "x.pt").write_bytes(damaged)
+        assert load_error(tmp_path / "x.pt").endswith(f"damaged, the checksum of {name} does not match")
+    torch.load(tmp_path / "x.pt", weights_only=True)
+
+
 @pytest.mark.slow
 def test_a_thousand_turned_bits_are_refused_or_mean_nothing(run: Path, tmp_path: Path) -> None:
     size = 8 * (run / "checkpoints" / "last.pt").stat().st_size

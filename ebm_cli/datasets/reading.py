@@ -107,6 +107,8 @@ def read_tensor(file: Path) -> Found:
             with zipfile.ZipFile(file) as archive:
                 # torch.save packs nothing, so that its members are no larger than their file.
                 check_members(archive.infolist(), file.stat().st_size)
+                if archive.testzip() is not None:
+                    raise Refused("is damaged: its checksums do not match")
         loaded = torch.load(file, map_location="cpu", weights_only=True)
     except Refused:
         raise

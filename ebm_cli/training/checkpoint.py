@@ -19,6 +19,8 @@ Which = Literal["best", "last"]
 FOLDER = "checkpoints"
 PARTS = {"config": dict, "step": int, "energy": dict, "ema": dict, "method": dict, "dataset": dict, "versions": dict}
 """What every checkpoint has, and of what kind."""
+DOS_FOLDER = 0x10
+"""The bit of a zip archive's entry that says that it is a folder."""
 DEEPEST = 50
 """Levels of a stored config; it may hold itself, and would then have no end."""
 
@@ -78,7 +80,9 @@ def read(path: Path, device: str | torch.device = "cpu") -> dict[str, Any]:
         with zipfile.ZipFile(path) as archive:
             # torch.save packs nothing: what unpacks was made by somebody else, to fill a memory.
             packed = sum(member.file_size for member in archive.infolist()) > path.stat().st_size
-            damaged = None if packed else archive.testzip()
+            # To torch a folder's entry is no data, of which it leaves the tensor unread: a bit without a checksum.
+            folder = next((member.filename for member in archive.infolist() if member.external_attr & DOS_FOLDER), None)
+            damaged = None if packed else folder or archive.testzip()
     except Exception as error:  # a turned bit may mean anything: another packing, a password, a size
         raise UserError(f"checkpoint={path}: not a checkpoint, or a truncated one ({error})") from error
     if packed:
