@@ -39,7 +39,7 @@ from hydra.core.utils import JobReturn, JobStatus, configure_log
 from hydra.experimental.callback import Callback
 from hydra.types import RunMode
 from omegaconf import DictConfig, ListConfig, OmegaConf, open_dict, read_write
-from omegaconf.errors import OmegaConfBaseException
+from omegaconf.errors import InterpolationToMissingValueError, OmegaConfBaseException
 
 from ebm_cli import catalogue
 from ebm_cli.catalogue import conf_dir as conf_dir
@@ -207,7 +207,7 @@ def _check_launch(config: DictConfig) -> None:
         with open_dict(logging):
             for handler in (logging.get("handlers") or {}).values():
                 if isinstance(handler, DictConfig) and "filename" in handler:
-                    handler.filename, handler.delay = os.devnull, True
+                    _check_log_file(handler)
         configure_log(logging, config.hydra.verbose)
     except Exception as error:  # whatever logging happens to stumble over
         known = isinstance(error, OmegaConfBaseException)
@@ -241,6 +241,17 @@ def _make_alone(config: DictConfig, key: str) -> None:
         with read_write(config), open_dict(config):
             OmegaConf.update(config, key, str(path))
             config.hydra.overrides.hydra.append(f"{key}={path}")
+
+
+def _check_log_file(handler: DictConfig) -> None:
+    """Refuse a file that a logging handler could not open, and have this handler open none."""
+    handler.delay = True
+    try:
+        name = handler.filename
+    except InterpolationToMissingValueError:  # in the run's directory, which is not there yet
+        name = handler.filename = os.devnull
+    if isinstance(name, str) and (Path(name).is_dir() or not Path(name).absolute().parent.is_dir()):
+        raise FileNotFoundError(f"no file can be made at {name}")
 
 
 def _check_links(directory: Path) -> None:
