@@ -18,7 +18,7 @@ from ebm_cli.compiling import Work, run_fast
 from ebm_cli.config import trust_of
 from ebm_cli.experiment import assemble, device_of, make_trainer, rng, set_threads
 from ebm_cli.measuring import Measured, Results, measure, protocol_of
-from ebm_cli.memory import forget_peak_memory, peak_memory_mb
+from ebm_cli.memory import forget_peak_memory, keep_freed_memory, peak_memory_mb
 from ebm_cli.methods import LossOutput
 from ebm_cli.reporting.console import Progress, as_typed, closing_panel
 from ebm_cli.reporting.jsonl import JsonLines, cut_back
@@ -44,6 +44,7 @@ class Session:
         self.trust = trust_of(cfg)
         self.console = Console()
         self.device = device_of(cfg.device)
+        keep_freed_memory()
         forget_peak_memory(self.device)
         self.best = math.inf
         self.stopping = Stopping()
