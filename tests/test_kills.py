@@ -1,5 +1,6 @@
 """A run may be stopped anywhere and by anything: what it had written whole is there, and it goes on from that."""
 
+import io
 import json
 import os
 import random
@@ -7,9 +8,12 @@ import shutil
 import signal
 import sys
 import time
+from collections.abc import Callable
+from functools import cache
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from types import FrameType
-from typing import NoReturn
+from typing import Any, BinaryIO, NoReturn
 
 import pytest
 import torch
@@ -105,14 +109,23 @@ VARIANTS = {method: [f"method={method}"] for method in METHODS} | {
 
 def words_of(name: str, steps: int, run: str) -> list[str]:
     """A cheap run that writes a checkpoint at every third step, and looks at itself in between."""
-    cfg = composed(*VARIANTS[name])
+    cfg = composed(VARIANTS[name][0])
     cheap = [f"{key}={value}" for key, value in CHEAP.items() if OmegaConf.select(cfg, key) is not None]
     often = ["checkpoint_every=3", "eval_every=7", "keep=2", "ema=0.9", "optimizer.lr=0.01"]
     return [*FAST, *VARIANTS[name], *cheap, *often, f"steps={steps}", f"hydra.run.dir={run}"]
 
 
-def forked(words: list[str]) -> int:
+@cache
+def warm_up() -> None:
+    """Import every module that a run does, so that a fork need not; with no threads, which a fork would lack."""
+    torch.set_num_threads(1)
+    with TemporaryDirectory() as folder:
+        assert main(["train", *words_of("pcd", 1, f"{folder}/run")]) == 0
+
+
+def forked(words: list[str], prepare: Callable[[], None] = lambda: None) -> int:
     """`ebm train` in a process of its own, which has imported everything already."""
+    warm_up()
     child = os.fork()
     if child == 0:
         code = 99
@@ -120,6 +133,7 @@ def forked(words: list[str]) -> int:
             silent = os.open(os.devnull, os.O_WRONLY)
             os.dup2(silent, 1)
             os.dup2(silent, 2)
+            prepare()
             code = main(["train", *words])
         finally:
             os._exit(code)
@@ -159,9 +173,6 @@ def assert_sound(run: Path) -> int:
 
 def kill_until_done(name: str, folder: Path, steps: int, kills: int, rng: random.Random) -> None:
     """Kill a run at random moments, `kills` times at least, and let it go on each time; compare with one left alone."""
-    # Every module that a run imports, so that a fork need not; and no threads, which a fork would lack.
-    torch.set_num_threads(1)
-    assert main(["train", *words_of(name, 1, str(folder / "warm"))]) == 0
     run, words = folder / "killed", words_of(name, steps, str(folder / "killed"))
     whole = words_of(name, steps, str(folder / "whole"))
     began = time.monotonic()
@@ -206,6 +217,76 @@ def compare(run: Path, whole: Path, steps: int) -> None:
 @FORKS
 def test_a_run_that_is_killed_goes_on_to_the_same_bits(tmp_path: Path) -> None:
     kill_until_done("pcd", tmp_path, steps=20, kills=3, rng=random.Random(0))
+
+
+def kill_myself() -> None:
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def kill_in_a_checkpoint(number: int) -> None:
+    """Have this process killed when half of its checkpoint of that number is written."""
+    save, calls = torch.save, []
+
+    def half(state: Any, file: BinaryIO) -> None:
+        calls.append(number)
+        whole = io.BytesIO()
+        save(state, whole)
+        if len(calls) == number:
+            file.write(whole.getvalue()[: len(whole.getvalue()) // 2])
+            file.flush()
+            kill_myself()
+        file.write(whole.getvalue())
+
+    torch.save = half
+
+
+def kill_at_a_rename(number: int) -> None:
+    """Have this process killed just before it gives a file its name for that many times, odd ones just behind it."""
+    replace, calls = Path.replace, []
+
+    def replace_and_die(path: Path, target: Path) -> Path:
+        calls.append(number)
+        if len(calls) == number and number % 2 == 0:
+            kill_myself()
+        replaced = replace(path, target)
+        if len(calls) == number:
+            kill_myself()
+        return replaced
+
+    Path.replace = replace_and_die  # type: ignore[method-assign, assignment]
+
+
+def ended(child: int) -> int:
+    return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+
+
+@FORKS
+def test_a_run_that_is_killed_in_the_middle_of_a_write_has_what_it_had(tmp_path: Path) -> None:
+    words, run = words_of("cd", 10, str(tmp_path / "run")), tmp_path / "run"
+    assert ended(forked(words_of("cd", 10, str(tmp_path / "whole")))) == 0
+    for number, step in ((1, 0), (2, 3), (3, 6)):  # of steps 3; 3 and 6; then 6, the best at 7, and 9
+        assert ended(forked(words, lambda n=number: kill_in_a_checkpoint(n))) == -signal.SIGKILL
+        assert len(list(run.rglob("*.tmp"))) == 1
+        assert assert_sound(run) == step
+    assert ended(forked(words)) == 0
+    compare(run, tmp_path / "whole", 10)
+
+
+@FORKS
+@pytest.mark.slow
+def test_a_run_may_be_killed_at_each_of_its_renames(tmp_path: Path) -> None:
+    """Killed at its first, then from there at its second, and so on, until it ends."""
+    words, run = words_of("fce", 10, str(tmp_path / "run")), tmp_path / "run"
+    assert ended(forked(words_of("fce", 10, str(tmp_path / "whole")))) == 0
+    number, code, reached = 1, -signal.SIGKILL, 0
+    while code == -signal.SIGKILL:
+        code = ended(forked(words, lambda n=number: kill_at_a_rename(n)))
+        now = assert_sound(run)
+        assert now >= reached
+        number, reached = number + 1, now
+    assert code == 0
+    assert number > 8
+    compare(run, tmp_path / "whole", 10)
 
 
 @FORKS
