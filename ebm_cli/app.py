@@ -203,12 +203,17 @@ def _check_launch(config: DictConfig) -> None:
     try:
         for node in (config.hydra.run, config.hydra.job.env_set):
             OmegaConf.to_container(node, resolve=True)
+        for name in ("launcher", "sweeper"):
+            if not isinstance(config.hydra[name], DictConfig) or "_target_" not in config.hydra[name]:
+                raise UserError(f"hydra.{name} must be a mapping with _target_")
         logging = copy.deepcopy(config.hydra.job_logging)
         with open_dict(logging):
             for handler in (logging.get("handlers") or {}).values():
                 if isinstance(handler, DictConfig) and "filename" in handler:
                     _check_log_file(handler)
         configure_log(logging, config.hydra.verbose)
+    except UserError:
+        raise
     except Exception as error:  # whatever logging happens to stumble over
         known = isinstance(error, OmegaConfBaseException)
         why = str(error) if known else f"the logging cannot be set up: {error.__cause__ or error}"

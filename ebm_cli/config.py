@@ -316,7 +316,11 @@ def _plain(value: Any) -> Any:
 
 def trust_of(cfg: DictConfig) -> Trust:
     """Whose classes this verb's config may name: anybody's if the user typed it, few if it comes from a stored run."""
-    return None if cfg.get("checkpoint") is None else list(cfg.trust)
+    if cfg.get("checkpoint") is None:
+        return None
+    trust = _plain(cfg.get("trust"))
+    # Anything else than a list is refused by the verb's schema, and trusts nobody until then.
+    return trust if isinstance(trust, list) else []
 
 
 def validate(cfg: DictConfig, verb: str) -> None:

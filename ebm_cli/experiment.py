@@ -15,6 +15,7 @@ from typing import Any, Literal
 import torch
 from omegaconf import DictConfig, OmegaConf
 from torch import Tensor, nn
+from torch.nn.modules.module import register_module_parameter_registration_hook
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
@@ -22,12 +23,15 @@ from ebm_cli.config import Trust, build, check_stored
 from ebm_cli.datasets import Dataset, Standardizer
 from ebm_cli.energies import Energy, Rescaled, Sum
 from ebm_cli.errors import UserError
+from ebm_cli.memory import in_words, room
 from ebm_cli.methods import Method
 from ebm_cli.training import checkpoint as checkpoints
 from ebm_cli.training.trainer import Trainer
 
 SMALL = 1_000_000
 """Parameters below which `threads=auto` is 1: two threads on a small network cost more than they bring."""
+MOST_TENSORS = 20_000
+"""Parameters' tensors of a model and its method; a network of a thousand layers has 2,000."""
 ALL_THREADS = torch.get_num_threads()
 """What torch chooses by itself: a job of a sweep does not inherit the choice of the one before it."""
 
@@ -282,9 +286,29 @@ def _load(module: nn.Module, part: str, state: dict[str, Any], averages: Mapping
 @contextmanager
 def _seeded(seed: int, name: str) -> Iterator[None]:
     """Modules draw initial weights from torch's global generator: seeded inside the block, restored after it."""
-    with torch.random.fork_rng(devices=[]):
+    with torch.random.fork_rng(devices=[]), _bounded():
         torch.manual_seed(rng(seed, name, torch.device("cpu")).initial_seed())
         yield
+
+
+@contextmanager
+def _bounded() -> Iterator[None]:
+    """Refuse a network as it is made, once it has more parameters than there is room for, or layers without an end."""
+    n_tensors, n_bytes = 0, 0
+
+    def count(module: nn.Module, name: str, parameter: nn.Parameter | None) -> None:
+        nonlocal n_tensors, n_bytes
+        n_tensors, n_bytes = n_tensors + 1, n_bytes + (0 if parameter is None else parameter.nbytes)
+        if n_tensors > MOST_TENSORS:
+            raise ValueError(f"more than {MOST_TENSORS:,} layers' weights and biases: more than anybody can train")
+        if n_bytes > room():
+            raise ValueError(f"more than {in_words(room())} of parameters, which is what there is room for")
+
+    hook = register_module_parameter_registration_hook(count)
+    try:
+        yield
+    finally:
+        hook.remove()
 
 
 def set_threads(threads: int | str, energy: Energy | None = None) -> int:

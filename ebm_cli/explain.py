@@ -32,6 +32,8 @@ def explain(error: BaseException, verb: str, where: Sequence[Path]) -> str:
     full = full_disk(error)
     if full is not None:
         return f"no room to write{f' {full.filename}' if full.filename else ''} ({full.strerror})"
+    if isinstance(error, MemoryError) or "allocate memory" in str(error):
+        return f"not enough memory: {_first_line(error)}"
     frame = traceback.extract_tb(error.__traceback__)[-1:]
     if frame and {"hydra", "omegaconf", "logging"} & set(Path(frame[0].filename).parts):
         # What they did not foresee in what was typed: no mistake of a verb, which does not compose.

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from omegaconf import DictConfig, OmegaConf
 
-from ebm_cli.config import check_stored
+from ebm_cli.config import check_stored, trust_of
 from ebm_cli.errors import UserError
 from ebm_cli.records import read_plain
 from ebm_cli.schema import CONTINUABLE
@@ -57,7 +57,7 @@ def continued(cfg: DictConfig, typed: Sequence[str]) -> DictConfig:
     stored = stored_config(cfg.checkpoint)
     if stored is None:
         raise UserError(f"checkpoint={cfg.checkpoint}: not a run directory (no config.yaml), so it cannot be continued")
-    check_stored(OmegaConf.to_container(stored, resolve=False), list(cfg.trust))
+    check_stored(OmegaConf.to_container(stored, resolve=False), trust_of(cfg) or [])
     # And keys that came after the run began.
     for key in allowed | {"checkpoint", "trust"} | {str(key) for key in cfg if key not in stored}:
         OmegaConf.update(stored, key, OmegaConf.select(cfg, key), merge=False, force_add=True)

@@ -139,7 +139,8 @@ def test_a_tensor_that_calls_itself_a_folder_is_refused(run: Path, tmp_path: Pat
         damaged[place + 38] ^= 0x10
         (tmp_path / "x.pt").write_bytes(damaged)
         assert load_error(tmp_path / "x.pt").endswith(f"damaged, the checksum of {name} does not match")
-    torch.load(tmp_path / "x.pt", weights_only=True)
+        if name.endswith("data/0"):
+            torch.load(tmp_path / "x.pt", weights_only=True)
 
 
 @pytest.mark.slow

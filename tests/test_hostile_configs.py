@@ -192,6 +192,10 @@ def test_very_much_that_can_be_typed_composes_or_ends_in_one_line(folder: Path, 
             "hydra.job_logging.handlers.file.filename=..",
             "hydra: the logging cannot be set up: no file can be made at ..",
         ),
+        ("hydra.launcher=1", "hydra.launcher must be a mapping with _target_"),
+        ("trust=1", "trust must be a list of texts, got 1"),
+        ("dataset.n_train=2147483647", "dataset.n_train must be <= "),
+        ("energy.depth=2147483647", "energy.depth must be <= 10000, got 2147483647"),
         ("hydra.verbose=1", "cannot be composed: "),
         ("hydra.hydra_logging.version=2", "cannot be composed: ValueError: Unsupported version: 2"),
         ("hydra.callbacks.validate.verb=sample", "hydra.callbacks.validate.verb=sample: hydra.callbacks.validate is"),
@@ -203,6 +207,16 @@ def test_very_much_that_can_be_typed_composes_or_ends_in_one_line(folder: Path, 
 def test_what_was_found_by_typing_at_random(folder: Path, word: str, line: str) -> None:
     check_end(folder, [word])
     assert end(folder, [word]).err.startswith(f"ebm: {line}")
+
+
+def test_a_network_without_an_end_is_refused(folder: Path) -> None:
+    """Whatever makes its layers: they are counted as they are made."""
+    words = ["method=fce", "noise=flow", "noise.n_couplings=2147483647"]
+    check_end(folder, words)
+    assert end(folder, words).err.startswith("ebm: noise: more than 20,000 layers' weights and biases")
+    wide = end(folder, ["energy.width=100000"])
+    assert (wide.code, wide.made) == (1, [])
+    assert wide.err.startswith(("ebm: energy: MLP cannot be made of its keys", "ebm: energy: more than "))
 
 
 def test_a_flag_that_shows_nothing_is_a_wrong_flag(folder: Path) -> None:

@@ -1,5 +1,6 @@
 """Data drawn from a density that is known: the truth against which every method is measured."""
 
+import math
 from typing import final
 
 import torch
@@ -8,6 +9,7 @@ from torch import Tensor
 from ebm_cli.datasets.base import BLOCK, N_REFERENCE, Dataset, Target, check_common, stream
 from ebm_cli.datasets.batches import Batches, EpochBatches, FreshBatches
 from ebm_cli.datasets.standardizer import Standardizer
+from ebm_cli.memory import room
 
 N_FIT = 100_000
 
@@ -18,7 +20,7 @@ class Synthetic(Dataset):
 
     Args:
         density: what a row is drawn from, data units.
-        n_train: rows of a finite training set, ≥ 1; None streams fresh rows.
+        n_train: rows of a finite training set, ≥ 1, as many as memory has room for; None streams fresh rows.
         standardize: zero mean and unit scale per column, fitted on 100,000 rows; else the identity.
         noise_std: standard deviation of Gaussian noise on every row, data units, ≥ 0. The data are then the
             convolution, and so is `density`. A finite set's rows get fresh noise whenever they are served.
@@ -39,6 +41,12 @@ class Synthetic(Dataset):
         seed: int = 0,
     ) -> None:
         check_common(n_train, noise_std, seed)
+        # A sixteenth: they are float32 in memory, and drawing them takes several times that.
+        most = room() // 16 // (4 * math.prod(density.shape))
+        if n_train is not None and n_train > most:
+            raise ValueError(
+                f"n_train must be <= {most}, for which there is room, got {n_train}; null never repeats one"
+            )
         super().__init__()
         self.shape = density.shape
         self.n_train = n_train

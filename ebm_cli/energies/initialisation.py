@@ -13,12 +13,18 @@ from torch import nn
 Layer = nn.Linear | nn.Conv2d
 
 
+DEEPEST = 10_000
+"""Layers: making as many as one can type would fill any memory."""
+
+
 def check_size(width: int, depth: int, input_scale: float) -> None:
-    """Raise ValueError for a width or depth below 1, or a scale that is not positive."""
+    """Raise ValueError for a width or depth below 1, a depth that nobody trains, or a scale that is not positive."""
     if width < 1:
         raise ValueError(f"width must be >= 1, got {width}")
     if depth < 1:
         raise ValueError(f"depth must be >= 1, got {depth}")
+    if depth > DEEPEST:
+        raise ValueError(f"depth must be <= {DEEPEST}, got {depth}")
     if not input_scale > 0:
         raise ValueError(f"input_scale must be > 0, got {input_scale}")
 
