@@ -12,6 +12,8 @@ from omegaconf.errors import OmegaConfBaseException
 from ebm_cli import catalogue
 from ebm_cli.errors import UserError, full_disk
 
+COMPOSERS = ("hydra", "omegaconf", "logging")
+"""Who makes a config, and a place for logs, of what was typed."""
 FULL_ERROR = "HYDRA_FULL_ERROR"
 """Set to 1, this variable shows the traceback behind the line."""
 
@@ -34,8 +36,10 @@ def explain(error: BaseException, verb: str, where: Sequence[Path]) -> str:
         return f"no room to write{f' {full.filename}' if full.filename else ''} ({full.strerror})"
     if isinstance(error, MemoryError) or "allocate memory" in str(error):
         return f"not enough memory: {_first_line(error)}"
-    frame = traceback.extract_tb(error.__traceback__)[-1:]
-    if frame and {"hydra", "omegaconf", "logging"} & set(Path(frame[0].filename).parts):
+    frames = traceback.extract_tb(error.__traceback__)
+    frame = frames[-1:]
+    packages = [{*COMPOSERS, "ebm_cli"} & set(Path(frame.filename).parts) for frame in reversed(frames)]
+    if "ebm_cli" not in next(filter(None, packages), {"ebm_cli"}):
         # What they did not foresee in what was typed: no mistake of a verb, which does not compose.
         return f"cannot be composed: {type(error).__name__}: {_first_line(error)}"
     place = f" ({Path(frame[0].filename).name}:{frame[0].lineno})" if frame else ""
