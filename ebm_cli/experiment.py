@@ -199,7 +199,8 @@ def load(
         standardizer.load_state_dict(state["dataset"]["standardizer"])
         read = partial(_member, partial(load, trust=trust), standardizer, "energy.checkpoints")
         context = {"shape": shape, "load_member": read}
-        with _seeded(0, "initialisation"):
+        # Its numbers are in the file, in double precision at most: a width of 10⁵ in a small file is somebody's joke.
+        with _seeded(0, "initialisation"), _bounded(4 * file.stat().st_size):
             energy: Energy = build(cfg.energy, "energy", Energy, trust=list(trust), **context)
         missing = {f"energy.{name}" for name, _ in energy.named_parameters()} - averages.keys()
         if weights == "ema" and missing:
@@ -292,17 +293,22 @@ def _seeded(seed: int, name: str) -> Iterator[None]:
 
 
 @contextmanager
-def _bounded() -> Iterator[None]:
-    """Refuse a network as it is made, once it has more parameters than there is room for, or layers without an end."""
+def _bounded(most: int | None = None) -> Iterator[None]:
+    """Refuse a network as it is made, once it has layers without an end, or more parameters than there is room for.
+
+    Args:
+        most: bytes of all parameters; None for what memory has room for.
+    """
     n_tensors, n_bytes = 0, 0
+    most = room() if most is None else most
 
     def count(module: nn.Module, name: str, parameter: nn.Parameter | None) -> None:
         nonlocal n_tensors, n_bytes
         n_tensors, n_bytes = n_tensors + 1, n_bytes + (0 if parameter is None else parameter.nbytes)
         if n_tensors > MOST_TENSORS:
             raise ValueError(f"more than {MOST_TENSORS:,} layers' weights and biases: more than anybody can train")
-        if n_bytes > room():
-            raise ValueError(f"more than {in_words(room())} of parameters, which is what there is room for")
+        if n_bytes > most:
+            raise ValueError(f"more than {in_words(most)} of parameters, which is all that there is room for")
 
     hook = register_module_parameter_registration_hook(count)
     try:

@@ -19,6 +19,7 @@ from conftest import Ebm
 from helpers import TINY, differences, last, no_pictures
 
 import ebm_cli
+from ebm_cli import memory
 from ebm_cli.cli import main
 from ebm_cli.config import build
 from ebm_cli.errors import UserError
@@ -309,6 +310,20 @@ def test_a_class_of_another_kind_is_not_even_made(tmp_path: Path, state: dict[st
     torch.save(state | {"config": state["config"] | {where: evil}}, tmp_path / "x.pt")
     with pytest.raises(UserError, match=rf"^{where}\._target_=ebm_cli\.datasets\.MNIST: must name a class of "):
         rebuild(tmp_path / "x.pt")
+
+
+def test_a_network_larger_than_its_file_is_not_made(tmp_path: Path, state: dict[str, Any]) -> None:
+    torch.save(
+        state | {"config": state["config"] | {"energy": state["config"]["energy"] | {"width": 20_000}}},
+        tmp_path / "x.pt",
+    )
+    memory.forget_peak_memory(torch.device("cpu"))
+    before = memory.peak_memory_mb(torch.device("cpu"))
+    with pytest.raises(
+        UserError, match=r"^energy: more than \d+\.\d kB of parameters, which is all that there is room for$"
+    ):
+        ebm_cli.load(tmp_path / "x.pt")
+    assert memory.peak_memory_mb(torch.device("cpu")) - before < 100
 
 
 @pytest.mark.usefixtures("_canary")
