@@ -156,7 +156,7 @@ def test_what_is_typed_composes_or_ends_in_one_line(folder: Path, words: list[st
 
 
 @pytest.mark.slow
-@settings(SETTINGS, max_examples=1500)
+@settings(SETTINGS, max_examples=500)
 @given(words=typed())
 def test_very_much_that_can_be_typed_composes_or_ends_in_one_line(folder: Path, words: list[str]) -> None:
     check_end(folder, words)
