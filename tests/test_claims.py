@@ -224,7 +224,10 @@ def test_null_takes_a_claim_away() -> None:
         ({"key": "eval/kl", "at_most": 1.0, "take": "best"}, r"claims\.c\.take.*each, median, mean, spread"),
         ({"at_most": 1.0}, r"claims\.c\.key is required"),
         ({"_target_": "ebm_cli.claims.Order", "key": "eval/kl"}, r"claims\.c: below must be another result"),
-        ({"_target_": "ebm_cli.energies.MLP"}, r"claims\.c\.shape is required"),
+        (
+            {"_target_": "ebm_cli.energies.MLP"},
+            r"claims\.c\._target_=ebm_cli\.energies\.MLP: must name a class of Claim",
+        ),
     ],
 )
 def test_a_claim_that_says_nothing_is_refused(node: dict[str, Any], message: str) -> None:

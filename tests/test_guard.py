@@ -82,6 +82,14 @@ def test_a_small_loss_can_be_a_symptom() -> None:
     assert "the loss is low" in str(guard.read())
 
 
+def test_more_steps_than_are_remembered_are_looked_at_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("ebm_cli.training.guard.MOST", 4)
+    assert seen([0] * 30, HIGH, interval=2**31 - 1) is None
+    found = seen([0, 0, 11, 11, 11, *[0] * 25], HIGH, interval=2**31 - 1)
+    assert found is not None
+    assert found.step == 3
+
+
 @pytest.mark.parametrize("method", METHODS)
 def test_what_a_method_watches_is_a_metric_of_every_step(method: str) -> None:
     """With a clamp where it has one; and no step of a sound run shows a symptom."""

@@ -9,6 +9,8 @@ from torch import Tensor
 
 from ebm_cli.methods import Symptom
 
+MOST = 10_000
+"""Steps that are remembered at a time."""
 CURE = "lower optimizer.lr or sampler.step_size, or clip_grad_norm"
 
 
@@ -26,21 +28,25 @@ class Guard:
     """Keeps loss, gradient norm and the method's symptoms of the last steps where they are; `read` looks at them.
 
     Args:
-        interval: steps between two reads at most, ≥ 1.
+        interval: steps between two reads at most, ≥ 1; where they are more than MOST, the guard looks by itself.
         device: where losses live. On the CPU they are kept as numbers, a tenth of the cost of writing to a tensor.
         symptoms: what else is watched.
     """
 
     def __init__(self, interval: int, device: torch.device, symptoms: Sequence[Symptom] = ()) -> None:
-        size = (interval, 2 + len(symptoms))
+        size = (min(interval, MOST), 2 + len(symptoms))
         self._seen: Any = np.zeros(size) if device.type == "cpu" else torch.zeros(size, device=device)
         self._symptoms = symptoms
         self._since: list[int | None] = [None] * len(symptoms)
         self._filled = 0
         self._first = 1
+        self._found: Diverged | None = None
 
     def observe(self, step: int, loss: Tensor, grad_norm: Tensor, metrics: Mapping[str, Tensor] | None = None) -> None:
         """Remember one step (counted from 1), with the metrics that the symptoms are read from."""
+        if self._filled == len(self._seen):
+            later = self._look()
+            self._found = self._found or later
         if self._filled == 0:
             self._first = step
         row = self._seen[self._filled]
@@ -51,6 +57,11 @@ class Guard:
 
     def read(self) -> Diverged | None:
         """What went wrong since the last read, as the error to raise; None if nothing did."""
+        later = self._look()
+        found, self._found = self._found or later, None
+        return found
+
+    def _look(self) -> Diverged | None:
         seen = torch.as_tensor(self._seen[: self._filled]).cpu()
         self._filled = 0
         bad = ~seen[:, :2].isfinite()
@@ -62,7 +73,7 @@ class Guard:
 
     def forget(self) -> None:
         """Begin anew, as after a return to an earlier step."""
-        self._filled = 0
+        self._filled, self._found = 0, None
         self._since = [None] * len(self._symptoms)
 
     def _persisting(self, index: int, values: Tensor) -> Diverged | None:
