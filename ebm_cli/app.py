@@ -385,7 +385,7 @@ def _composed_once(argv: Sequence[str]) -> Iterator[None]:
     """Hydra composes the whole config a first time to learn `hydra.mode`; not where nothing chosen can set it.
 
     Of what is shipped only experiments do (a test holds it); the user's own folders and keys may. Saves a quarter of
-    what a verb without torch costs.
+    what a verb without torch costs. Hydra has no switch for it: its question is answered in its place, with no mode.
     """
     words = [word.lstrip("+~") for word in argv]
     found = Hydra.get_mode

@@ -10,8 +10,9 @@ from collections.abc import Callable
 from contextlib import suppress
 
 import torch
+from torch import Tensor
 
-from ebm_cli.derivatives import blocks, laplacian
+from ebm_cli.derivatives import Directional, blocks, directional, laplacian
 from ebm_cli.memory import forget_peak_memory, peak_memory_mb
 from ebm_cli.samplers import run
 from ebm_cli.samplers.langevin import Langevin
@@ -49,9 +50,10 @@ def _laplacian(effort: Effort) -> Found:
     size, width, batch = WIDE
     energy, x = nets.mlp(size, width, 2, "softplus"), nets.points(batch, size)
     basis = torch.eye(size).view(size, 1, size)
-    from ebm_cli.derivatives import directional
 
-    along = lambda x, v: directional(energy, x, v)[0]  # noqa: E731
+    def along(x: Tensor, v: Tensor) -> Directional:
+        return directional(energy, x, v)[0]
+
     each = blocks._held(along, x, basis, 2) - blocks._held(along, x, basis, 1)
     whole = each * batch * size * 4 / 2**20
     return Found(
