@@ -430,6 +430,8 @@ def _prepare(verb: str, argv: Sequence[str]) -> tuple[list[str], tuple[Path, ...
         if name in names and not override.is_sweep_override() and not _chooses(override):
             known = catalogue.options(names[name].folder, where)
             raise UserError(f"{override.input_line}: {name} takes the name of an option ({', '.join(known)})")
+        if override.is_delete() and name in catalogue.paired(verb, where):
+            raise UserError(f"{override.input_line}: a run has one; {name}=OPTION chooses another")
         if f"{VALIDATE}.".startswith(f"{name}.") or name.startswith(f"{VALIDATE}."):
             raise UserError(f"{override.input_line}: {VALIDATE} is what refuses a wrong config, and stays")
     nested = {group.package: group for group in groups if group.package != group.folder}

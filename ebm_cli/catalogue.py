@@ -16,6 +16,7 @@ import yaml
 _KEY = re.compile(r"(?P<indent> *)(?P<name>[\w.]+):(?P<value>.*)")
 _COMMENT = re.compile(r"(?:^|\s)#\s*(?P<text>.*)$")
 _GLOBAL = re.compile(r"^#\s*@package\s+_global_\s*$", re.MULTILINE)
+_CHOICE = re.compile(r"\$\{(\w+)\}")
 
 
 class Key(NamedTuple):
@@ -89,7 +90,22 @@ def _defaults(path: Path | None) -> list[tuple[str, str | None]]:
 def groups(verb: str, where: Sequence[Path]) -> list[Group]:
     """The groups in the verb's defaults list, in its order."""
     pairs = [(name.removeprefix("optional "), option) for name, option in _defaults(find(verb, where))]
-    return [Group(name, name.partition("@")[0], option) for name, option in pairs if "hydra" not in name]
+    return [
+        Group(name, name.partition("@")[0], option)
+        for name, option in pairs
+        if "hydra" not in name and not _CHOICE.search(option or "")
+    ]
+
+
+def pairings(verb: str, where: Sequence[Path]) -> list[tuple[str, str]]:
+    """(folder, option) of the entries that nobody types: their option is made of others, `${energy}_${method}`."""
+    pairs = [(name.removeprefix("optional "), option) for name, option in _defaults(find(verb, where))]
+    return [(name, option) for name, option in pairs if option is not None and _CHOICE.search(option)]
+
+
+def paired(verb: str, where: Sequence[Path]) -> set[str]:
+    """The groups that a pairing names: without an option of each of them a verb cannot be composed."""
+    return {group for _, option in pairings(verb, where) for group in _CHOICE.findall(option)}
 
 
 def keys(path: Path, package: str = "") -> list[Key]:
@@ -137,8 +153,11 @@ def chosen(verb: str, words: Iterable[str], where: Sequence[Path]) -> dict[str, 
 def keys_of(verb: str, words: Iterable[str], where: Sequence[Path]) -> list[Key]:
     """Every key that the verb has with these choices: its own, then those of the options chosen."""
     files = [(find(verb, where), "")]
-    picked = chosen(verb, words, where).values()
-    files += [(find(f"{group.folder}/{group.default}", where), group.package) for group in picked]
+    picked = chosen(verb, words, where)
+    files += [(find(f"{group.folder}/{group.default}", where), group.package) for group in picked.values()]
+    for folder, option in pairings(verb, where):
+        name = _CHOICE.sub(lambda choice: str(picked[choice[1]].default), option)
+        files.append((find(f"{folder}/{name}", where), folder))
     found: dict[str, Key] = {}
     for path, package in files:
         if path is not None:

@@ -138,6 +138,16 @@ def assemble(cfg: DictConfig, trust: Trust = None) -> Parts:
     return Parts(dataset, energy, method)
 
 
+def edges(parts: Parts) -> str | None:
+    """Why the objective does not hold for these data, and what helps; None where nothing is known against it."""
+    if not parts.method.needs_soft_edges or not parts.dataset.hard_edges:
+        return None
+    return (
+        "dequantised data have hard edges, at which score matching's objective has no lower bound (Hyvärinen 2005): "
+        "what it learns there is a cliff; dataset.noise_std=1 rounds them off"
+    )
+
+
 def make_trainer(cfg: DictConfig, parts: Parts, trust: Trust = None) -> Trainer:
     """The trainer of a new run."""
     device = device_of(cfg.device)

@@ -16,7 +16,7 @@ from rich.console import Console
 from ebm_cli import closing
 from ebm_cli.compiling import Work, run_fast
 from ebm_cli.config import trust_of
-from ebm_cli.experiment import assemble, device_of, make_trainer, rng, set_threads
+from ebm_cli.experiment import assemble, device_of, edges, make_trainer, rng, set_threads
 from ebm_cli.measuring import Measured, Results, measure, protocol_of
 from ebm_cli.memory import forget_peak_memory, keep_freed_memory, peak_memory_mb
 from ebm_cli.methods import LossOutput
@@ -81,12 +81,18 @@ class Session:
             if not self.resumed:
                 self.board.text("config", OmegaConf.to_yaml(OmegaConf.create(self.stored)))
                 self.board.hparams(_hparams(self.stored))
+                self._remark(edges(self.parts))
             progress = Progress(self.cfg.steps, self.trainer.step, console=self.console)
             with progress as self.progress, signals.deferred():
                 self._train_to_the_end(signals)
             if signals.received is not None:
                 raise Interrupted(signals.received, f" at step {self.trainer.step}; a checkpoint was written")
             return self._finish()
+
+    def _remark(self, sentence: str | None) -> None:
+        if sentence is not None:
+            log.warning(sentence)
+            self.console.print(sentence)
 
     def _open_logs(self) -> None:
         again = any(self.path.glob("events.out.tfevents.*"))

@@ -65,6 +65,13 @@ def test_help_knows_what_an_option_chooses_for_another_group(ebm: Ebm) -> None:
     assert "\nnoise=uniform\n" in ebm("train", "noise=uniform", "method=fce", "--help").out
 
 
+@pytest.mark.parametrize(("words", "rows"), [(["energy=conv", "method=sm"], "64"), (["method=sm"], "512")])
+def test_help_knows_what_two_options_together_choose(ebm: Ebm, words: list[str], rows: str) -> None:
+    _, out, _ = ebm("train", *words, "--help")
+    line = next(line for line in out.splitlines() if line.startswith("  batch_size="))
+    assert line.split()[0] == f"batch_size={rows}"
+
+
 def test_a_reader_that_has_seen_enough_is_no_error() -> None:
     command = f"{sys.executable} -m ebm_cli train --help | head -n 1; exit ${{PIPESTATUS[0]}}"
     ran = subprocess.run(["bash", "-c", command], capture_output=True, text=True, check=False)

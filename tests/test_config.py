@@ -54,6 +54,14 @@ def test_every_option_composes_and_is_valid(word: str, tmp_path: Path, monkeypat
     validate(cfg, "train")
 
 
+@pytest.mark.parametrize("energy", ["conv", "resnet"])
+def test_two_options_together_have_a_say_that_a_person_overrules(energy: str) -> None:
+    words = ["dataset=digits", f"energy={energy}"]
+    assert compose("train", [*words, "method=sm"]).batch_size == 64
+    assert compose("train", [*words, "method=sm", "batch_size=17"]).batch_size == 17
+    assert compose("train", [*words, "method=ssm"]).batch_size == 512
+
+
 def nodes(tree: Any) -> Iterator[Mapping[str, Any]]:
     """Every mapping with a `_target_`, at any depth."""
     if isinstance(tree, Mapping):

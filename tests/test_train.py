@@ -240,6 +240,22 @@ def test_a_run_that_diverges(ebm: Ebm, tmp_path: Path, words: list[str], step: i
     assert all(value is not None for row in rows for value in row.values())
 
 
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        (["method=sm"], True),
+        (["method=ssm"], True),
+        (["method=ssm", "dataset.noise_std=1"], False),
+        (["method=ssm", "dataset.dequantise=false"], False),
+        (["method=dsm"], False),
+    ],
+)
+def test_score_matching_tells_of_hard_edges(ebm: Ebm, tmp_path: Path, words: list[str], told: bool) -> None:
+    ran = ebm("train", *TINY, "dataset=digits", "dataset.image=false", "metrics=[score]", "steps=1", *words)
+    assert ran.code == 0
+    assert ("hard edges" in ran.out) is told
+
+
 def test_a_run_that_is_to_go_on_whatever_happens(ebm: Ebm, tmp_path: Path) -> None:
     """guard=ignore: nulls in the metrics, no number that is none in the results, and pictures of what there is."""
     words = [*TINY, "dataset=gaussian", "dataset.density.dim=1", "method=sm", *BOLTING, "optimizer.lr=1e30"]

@@ -91,6 +91,11 @@ class Dataset(nn.Module, ABC):
     density: Density | None
 
     @property
+    def hard_edges(self) -> bool:
+        """Whether the density is known to jump to 0 somewhere."""
+        return False
+
+    @property
     @abstractmethod
     def reference(self) -> Tensor:
         """Fixed training rows [N, *shape], standardised units: what a noise distribution is fitted to."""

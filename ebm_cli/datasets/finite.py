@@ -170,6 +170,10 @@ class Finite(Dataset, ABC):
             self.standardizer = Standardizer.pixels(self.shape, top + dequantise)
 
     @property
+    def hard_edges(self) -> bool:
+        return self._whole is not None and self.noise_std == 0
+
+    @property
     def reference(self) -> Tensor:
         u: Tensor = self.standardizer(self._fixed("train", N_REFERENCE))
         return u

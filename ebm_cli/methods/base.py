@@ -74,6 +74,8 @@ class LossOutput:
 class Method(nn.Module, ABC):
     """An objective. Its own parameters belong to the player "energy" unless `players` says otherwise."""
 
+    needs_soft_edges: ClassVar[bool] = False
+    """Whether the objective holds only for data whose density falls to 0 without a jump."""
     comparable: ClassVar[bool] = True
     """Whether the loss on fresh rows says how good an energy is: a game's value and a gradient's surrogate do not."""
 

@@ -32,6 +32,8 @@ class SM(Method):
     Raises: ValueError where the points cannot be whitened.
     """
 
+    needs_soft_edges = True
+
     def __init__(self, whiten: bool = False, shape: tuple[int, ...] = (), data: Tensor | None = None) -> None:
         super().__init__()
         self.whitening = Whitening(shape, data) if whiten else None

@@ -39,6 +39,8 @@ class SSM(Method):
     Raises: ValueError for a number out of its range.
     """
 
+    needs_soft_edges = True
+
     def __init__(
         self,
         projection: Projection = "rademacher",
