@@ -7,7 +7,18 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils.parametrizations import spectral_norm
 
-from ebm_cli.derivatives import Jet, directional, gradient, laplacian, sliced_terms, supports, sweep, value_and_grad
+from ebm_cli.derivatives import (
+    Jet,
+    ThinLinear,
+    directional,
+    gradient,
+    laplacian,
+    linear,
+    sliced_terms,
+    supports,
+    sweep,
+    value_and_grad,
+)
 from ebm_cli.derivatives.activations import tower_of
 from ebm_cli.energies import MLP, Conv, Energy, NetworkEnergy, Quadratic, Residual, ResidualMLP, ResNet
 from ebm_cli.energies.activations import ACTIVATIONS
@@ -218,6 +229,19 @@ def test_float32_agrees_to_1e_5(kind: str) -> None:
     grad64, trace64 = laplacian(energy.double(), x.double())
     assert (grad - grad64).norm() / grad64.norm() < 1e-5
     assert (trace - trace64).norm() / trace64.norm() < 1e-5
+
+
+@pytest.mark.parametrize(("n_in", "thin"), [(1, False), (2, True), (15, True), (16, False)])
+def test_a_thin_layer_is_a_linear_one(n_in: int, thin: bool) -> None:
+    layer, plain = linear(n_in, 32).double(), nn.Linear(n_in, 32).double()
+    assert isinstance(layer, ThinLinear) is thin
+    plain.load_state_dict(layer.state_dict())
+    x, g = torch.randn(9, n_in, dtype=torch.float64), torch.randn(9, 32, dtype=torch.float64)
+    for points in (x, x.requires_grad_(), x.view(3, 3, n_in)):
+        torch.testing.assert_close(layer(points), plain(points), rtol=1e-13, atol=1e-13)
+    found = torch.autograd.grad((layer(x) * g).sum(), [x, layer.weight, layer.bias])
+    truth = torch.autograd.grad((plain(x) * g).sum(), [x, plain.weight, plain.bias])
+    torch.testing.assert_close(found, truth, rtol=1e-13, atol=1e-13)
 
 
 def test_narrow_first_layer_keeps_the_trace_exact_even_when_it_is_rank_deficient() -> None:

@@ -148,10 +148,10 @@ STEPS: dict[str, tuple[list[str], int]] = {
     "sm": ([], 114),
     "ssm": ([], 126),
     "dsm": ([], 77),
-    "nce": ([], 67),
-    "fce": (["noise.n_couplings=4"], 165),
+    "nce": ([], 66),
+    "fce": (["noise.n_couplings=4"], 166),
     "cd": (["sampler=langevin", "method.k=5"], 199),
-    "pcd": (["sampler=mala", "method.k=5"], 330),
+    "pcd": (["sampler=mala", "method.k=5"], 329),
 }
 
 

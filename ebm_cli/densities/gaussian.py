@@ -48,9 +48,9 @@ class Gaussian(Density):
 
     def log_prob(self, x: Tensor) -> Tensor:
         z = (x.flatten(1) - self.mean) @ self.whiten.T
-        return self.log_norm - 0.5 * z.square().sum(1)
+        return torch.sub(self.log_norm, z.square().sum(1), alpha=0.5)
 
     def sample_with_log_prob(self, n: int, rng: torch.Generator) -> tuple[Tensor, Tensor]:
         z = torch.randn(n, len(self.mean), generator=rng, dtype=self.mean.dtype, device=self.mean.device)
         x = torch.addmm(self.mean, z, self.factor.T).view(n, *self.shape)
-        return x, self.log_norm - 0.5 * z.square().sum(1)
+        return x, torch.sub(self.log_norm, z.square().sum(1), alpha=0.5)

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from ebm_cli.derivatives.blocks import Along, Still, in_blocks, one_block
 from ebm_cli.derivatives.compiled import Compiled, Outputs, Sweep
-from ebm_cli.derivatives.rules import Differentiable, Jet, Pullback, supports, sweep
+from ebm_cli.derivatives.rules import Differentiable, Jet, Pullback, ThinLinear, linear, supports, sweep
 
 __all__ = [
     "Compiled",
@@ -23,10 +23,12 @@ __all__ = [
     "Jet",
     "Pullback",
     "ScoreTerms",
+    "ThinLinear",
     "directional",
     "exact_terms",
     "gradient",
     "laplacian",
+    "linear",
     "sliced_terms",
     "supports",
     "sweep",

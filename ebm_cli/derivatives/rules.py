@@ -120,6 +120,18 @@ THIN = 16
 """Columns of a weight below which its products, forth and back, take up to six times as long as its transpose's."""
 
 
+class ThinLinear(nn.Linear):
+    """A linear layer of few inputs: x Wᵀ + b by the transposed weight, whose gradient is xᵀg then and not gᵀx."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return torch.addmm(self.bias, x, self.weight.t().contiguous()) if x.ndim == 2 else super().forward(x)
+
+
+def linear(n_in: int, n_out: int) -> nn.Linear:
+    """A linear layer in whichever form is faster."""
+    return ThinLinear(n_in, n_out) if 1 < n_in < THIN else nn.Linear(n_in, n_out)
+
+
 def _linear(module: nn.Linear, jet: Jet) -> tuple[Jet, Pullback]:
     weight, bias = module.weight, module.bias
     if 1 < weight.shape[1] < THIN:
@@ -307,6 +319,7 @@ _ELEMENTWISE = _Rule(_elementwise, _has_a_tower, bends=True)
 _OWN = _Rule(lambda module, jet: module.sweep(jet), _all_supported, bends=True)
 _RULES: dict[type, _Rule] = {
     nn.Linear: _Rule(_linear),
+    ThinLinear: _Rule(_linear),
     nn.Conv2d: _Rule(_conv2d, lambda m: m.padding_mode == "zeros" and not isinstance(m.padding, str)),
     nn.AvgPool2d: _Rule(_avg_pool2d),
     nn.Flatten: _Rule(_flatten, lambda m: (m.start_dim, m.end_dim) == (1, -1)),

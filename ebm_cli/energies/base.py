@@ -62,7 +62,7 @@ class NetworkEnergy(Energy, Differentiable):
     def forward(self, x: Tensor) -> Tensor:
         flat = x.flatten(1)
         value: Tensor = self.network(flat).squeeze(-1)
-        return value + 0.5 * self.base * flat.square().sum(1) if self.base else value
+        return torch.add(value, flat.square().sum(1), alpha=0.5 * self.base) if self.base else value
 
     def sweep(self, jet: Jet) -> tuple[Jet, Pullback]:
         """Derivative rule: jet of the points → jet of the energy, [B], [K, B], [B], and the way back."""

@@ -4,7 +4,7 @@ import math
 
 from torch import Tensor, nn
 
-from ebm_cli.derivatives import Differentiable, Jet, Pullback, sweep
+from ebm_cli.derivatives import Differentiable, Jet, Pullback, linear, sweep
 from ebm_cli.energies.activations import ACTIVATIONS, Activation
 from ebm_cli.energies.base import NetworkEnergy
 from ebm_cli.energies.initialisation import check_size, initialise
@@ -61,7 +61,7 @@ class ResidualMLP(NetworkEnergy):
         blocks = [
             Residual(nn.Sequential(nn.Linear(width, width), sigma(), nn.Linear(width, width))) for _ in range(depth)
         ]
-        first = nn.Linear(math.prod(shape), width)
+        first = linear(math.prod(shape), width)
         initialise(first, [], input_scale)
         # The stream's last activation makes the read-out of a block nonlinear.
         super().__init__(shape, nn.Sequential(first, sigma(), *blocks, sigma(), nn.Linear(width, 1)), base)
