@@ -9,6 +9,7 @@ from torch import Tensor
 
 from ebm_cli.densities.base import Density
 from ebm_cli.densities.gaussian import Gaussian
+from ebm_cli.densities.moments import RIDGE
 
 
 class Coloured(Density):
@@ -25,7 +26,7 @@ class Coloured(Density):
     Raises: ValueError for a number out of its range.
     """
 
-    def __init__(self, density: Density, data: Tensor, ridge: float = 1e-4) -> None:
+    def __init__(self, density: Density, data: Tensor, ridge: float = RIDGE) -> None:
         super().__init__()
         self.fitted = Gaussian(data, ridge)
         self.shape = self.fitted.shape

@@ -1,11 +1,10 @@
 """The normal distribution fitted to the data: the default noise of noise contrastive estimation."""
 
-import math
-
 import torch
 from torch import Tensor
 
 from ebm_cli.densities.base import Density
+from ebm_cli.densities.moments import RIDGE, Moments
 
 
 class Gaussian(Density):
@@ -26,21 +25,17 @@ class Gaussian(Density):
     whiten: Tensor
     log_norm: Tensor
 
-    def __init__(self, data: Tensor, ridge: float = 1e-4, widen: float = 1.0) -> None:
+    def __init__(self, data: Tensor, ridge: float = RIDGE, widen: float = 1.0) -> None:
         super().__init__()
         if ridge <= 0:
             raise ValueError(f"ridge must be > 0, got {ridge}")
         if widen <= 0:
             raise ValueError(f"widen must be > 0, got {widen}")
         self.shape = tuple(data.shape[1:])
-        rows = data.flatten(1).double()
-        size = rows.shape[1]
-        mean = rows.mean(0)
-        covariance = (rows - mean).T @ (rows - mean) / len(rows) + ridge * torch.eye(size, dtype=rows.dtype)
-        factor = widen * torch.linalg.cholesky(covariance)
-        log_norm = -factor.diagonal().log().sum() - 0.5 * size * math.log(2 * math.pi)
-        whiten = torch.linalg.solve_triangular(factor, torch.eye(size, dtype=rows.dtype), upper=False)
-        for name, value in {"mean": mean, "factor": factor, "whiten": whiten, "log_norm": log_norm}.items():
+        mean, factor = Moments.of(data, ridge)
+        fit = Moments(mean, widen * factor)
+        parts = {"mean": fit.mean, "factor": fit.factor, "whiten": fit.whiten(), "log_norm": fit.log_norm()}
+        for name, value in parts.items():
             self.register_buffer(name, value.to(data))
 
     def sample(self, n: int, rng: torch.Generator) -> Tensor:

@@ -5,14 +5,12 @@ import math
 import torch
 from torch import Tensor, nn
 
+from ebm_cli.densities.moments import Moments
 from ebm_cli.derivatives import Differentiable, Jet, Pullback, sweep
 from ebm_cli.energies.activations import Activation
 from ebm_cli.energies.base import Energy
 from ebm_cli.energies.initialisation import check_size
 from ebm_cli.energies.mlp import MLP
-
-RIDGE = 1e-4
-"""Added to the covariance's diagonal, squared standardised units: a constant column leaves it singular."""
 
 
 class Tilted(Energy, Differentiable):
@@ -54,13 +52,8 @@ class Tilted(Energy, Differentiable):
         *_, last = self.tilt.network.children()
         for parameter in last.parameters():
             nn.init.zeros_(parameter)
-        size = math.prod(shape)
-        rows = torch.zeros(2, size) if data is None else data.detach().flatten(1).cpu().double()
-        covariance = torch.eye(size).double() if data is None else rows.T.cov(correction=0) + RIDGE * torch.eye(size)
-        factor = torch.linalg.cholesky(covariance.view(size, size))
-        whiten = torch.linalg.solve_triangular(factor, torch.eye(size, dtype=factor.dtype), upper=False)
-        log_norm = -factor.diagonal().log().sum() - 0.5 * size * math.log(2 * math.pi)
-        for name, value in {"mean": rows.mean(0), "whiten": whiten, "log_norm": log_norm}.items():
+        fit = Moments.standard(math.prod(shape)) if data is None else Moments.of(data.cpu())
+        for name, value in {"mean": fit.mean, "whiten": fit.whiten(), "log_norm": fit.log_norm()}.items():
             self.register_buffer(name, value.to(torch.get_default_dtype()))
 
     def forward(self, x: Tensor) -> Tensor:

@@ -11,15 +11,15 @@ matrix. Source: Barp, Briol, Duncan, Girolami & Mackey (2019), "Minimum Stein di
 (diffusion score matching, here with the constant diffusion matrix L).
 """
 
+import math
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from ebm_cli.densities.moments import RIDGE, Moments
 from ebm_cli.derivatives import Differentiable, Jet, Pullback, sweep
 from ebm_cli.energies import Energy
-
-RIDGE = 1e-4
-"""Added to the covariance's diagonal, squared standardised units: a constant column leaves it singular."""
 
 
 class Whitening(nn.Module):
@@ -40,15 +40,9 @@ class Whitening(nn.Module):
         super().__init__()
         if len(shape) > 1:
             raise ValueError(f"whiten must be false for points of the shape {list(shape)}: it is for rows of columns")
-        [size] = shape or (0,)
-        mean, covariance = torch.zeros(size), torch.eye(size)
-        if data is not None:
-            rows = data.detach().cpu().double()
-            mean = rows.mean(0)
-            covariance = rows.T.cov(correction=0).view(size, size) + RIDGE * torch.eye(size, dtype=rows.dtype)
-        factor = torch.linalg.cholesky(covariance)
-        self.register_buffer("factor", factor.to(torch.get_default_dtype()))
-        self.register_buffer("mean", mean.to(torch.get_default_dtype()))
+        fit = Moments.standard(math.prod(shape or (0,))) if data is None else Moments.of(data.cpu(), RIDGE)
+        self.register_buffer("factor", fit.factor.to(torch.get_default_dtype()))
+        self.register_buffer("mean", fit.mean.to(torch.get_default_dtype()))
 
     def of(self, energy: Energy, x: Tensor) -> tuple[Energy, Tensor]:
         """The energy and the points, x [B, D] → [B, D], in whitened coordinates."""
