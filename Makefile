@@ -6,7 +6,7 @@ BENCH := .venv-bench
 BENCH_STAMP := $(BENCH)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test test-slow check format bench clean
+.PHONY: help install demo test test-slow check format bench mutants clean
 
 help:  ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 12
@@ -43,6 +43,10 @@ $(BENCH_STAMP): pyproject.toml constraints.txt
 	test -x $(BENCH)/bin/python || $(PYTHON) -m venv $(BENCH)
 	$(BENCH)/bin/python -m pip install --quiet --editable '.[bench]' --constraint constraints.txt
 	touch $@
+
+mutants: install  ## small changes to the formulas, each of which must fail a test: n=300 seed=0 only=evaluation again=1
+	$(BIN)/python -m pip install --quiet --editable '.[mutants]' --constraint constraints.txt
+	$(BIN)/python -m tests.mutants $(foreach key,n seed only again,$(if $($(key)),$(key)=$($(key))))
 
 clean:  ## remove caches and build products; runs and .venv stay
 	rm -rf build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache

@@ -1,0 +1,56 @@
+"""The page of the result: a table, every survivor with what it is, the lines that nothing executes."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from .notes import EQUIVALENT
+from .sample import FOLDERS, Mutant
+
+HEAD = """# Mutants
+
+A mutant is the package with one operator or constant changed. It is killed when a test that executes the changed line
+fails, or takes ten times as long as it does; one that survives in a formula is a missing test. `make mutants` draws the
+sample again (n = {n}, seed {seed}) from all changes of cosmic-ray's operators in {folders};
+`tests/mutants/sample.py` says what is left out, and why.
+
+| folder | killed | survived | of | score |
+|---|---|---|---|---|
+"""
+
+
+def render(ran: Sequence[tuple[Mutant, str]], missing: dict[str, tuple[int, list[int]]], seed: int) -> str:
+    """Markdown, without a date."""
+    text = HEAD.format(n=len(ran), seed=seed, folders=", ".join(f"`{folder}/`" for folder in FOLDERS))
+    for folder in FOLDERS:
+        text += _row(f"`{folder}/`", [how for mutant, how in ran if Path(mutant.site.path).parts[1] == folder])
+    text += _row("all", [how for _, how in ran])
+    survivors = sorted((m for m, how in ran if how == "survived"), key=lambda m: m.site)
+    text += "\n## Survivors\n\nAn equivalent mutant counts as a survivor; why it is one stands below it.\n\n"
+    for m in survivors:
+        text += f"- `{m.site.path}:{m.site.line}` {m.site.operator.partition('/')[2]}\n"
+        text += f"  ``{m.before}`` → ``{m.after}``\n  {EQUIVALENT.get((m.before, m.after), 'No test notices it.')}\n"
+    lines = sum(n for n, _ in missing.values())
+    unseen = sum(len(found) for _, found in missing.values())
+    text += f"\n## Lines\n\nThe tests execute {1 - unseen / max(lines, 1):.1%} of the {lines} statements of `ebm_cli`, "
+    text += "processes that they start included. Not executed:\n\n"
+    for path, (n, found) in missing.items():
+        if found:
+            text += f"- `{path}` ({len(found)} of {n}): {_ranges(found)}\n"
+    return text
+
+
+def _row(name: str, outcomes: Sequence[str]) -> str:
+    killed = sum(how != "survived" for how in outcomes)
+    score = f"{killed / len(outcomes):.0%}" if outcomes else "–"
+    return f"| {name} | {killed} | {len(outcomes) - killed} | {len(outcomes)} | {score} |\n"
+
+
+def _ranges(lines: Sequence[int]) -> str:
+    """1, 2, 3, 7 as 1-3, 7."""
+    parts: list[list[int]] = []
+    for line in lines:
+        if parts and line == parts[-1][1] + 1:
+            parts[-1][1] = line
+        else:
+            parts.append([line, line])
+    return ", ".join(str(a) if a == b else f"{a}-{b}" for a, b in parts)
