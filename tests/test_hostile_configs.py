@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 
 import pytest
 from conftest import Ebm
+from helpers import FAST
 from hydra import compose, initialize_config_dir
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -19,10 +20,14 @@ from omegaconf import OmegaConf
 
 from ebm_cli import catalogue
 from ebm_cli.cli import main
-from ebm_cli.commands import train as verb
+from ebm_cli.commands import check, compare, evaluate, runs, sample, train
 
 WHERE = catalogue.search_path()
-GROUPS = {group.name: list(catalogue.options(group.folder, WHERE)) for group in catalogue.groups("train", WHERE)}
+VERBS = {"train": train, "sample": sample, "evaluate": evaluate, "compare": compare, "check": check, "runs": runs}
+GROUPS = {
+    verb: {group.name: list(catalogue.options(group.folder, WHERE)) for group in catalogue.groups(verb, WHERE)}
+    for verb in VERBS
+}
 SECONDS = 30
 """Longer than any config takes to be composed and checked; what takes longer is taken to hang."""
 
@@ -63,13 +68,14 @@ def hydra_keys() -> list[str]:
 
 
 @st.composite
-def typed(draw: st.DrawFn) -> list[str]:
+def typed(draw: st.DrawFn, verb: str = "train") -> list[str]:
     """An option of a group, perhaps; and an override of a real key with a value that it may not have."""
     words = []
-    group = draw(st.sampled_from(sorted(set(GROUPS) - {"experiment"})))
-    if draw(st.booleans()):
-        words.append(f"{group}={draw(st.sampled_from(GROUPS[group]))}")
-    key = draw(st.sampled_from([key.name for key in catalogue.keys_of("train", words, WHERE)]))
+    # A verb without groups is asked for one all the same.
+    group = draw(st.sampled_from(sorted(set(GROUPS[verb]) - {"experiment"}) or ["method"]))
+    if group in GROUPS[verb] and draw(st.booleans()):
+        words.append(f"{group}={draw(st.sampled_from(GROUPS[verb][group]))}")
+    key = draw(st.sampled_from([key.name for key in catalogue.keys_of(verb, words, WHERE)]))
     value = draw(st.one_of(st.sampled_from(VALUES), st.integers().map(str), st.floats().map(str), st.text(max_size=8)))
     deeper = draw(st.sampled_from(["a", "0", "_target_", "_partial_", "b.c.d"]))
     word = draw(
@@ -100,29 +106,39 @@ class Ended(NamedTuple):
 
 
 @pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """A folder to type commands in, where training does nothing; what is typed is checked as ever."""
+def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A finished run, for the verbs that take one."""
+    with contextlib.chdir(tmp_path_factory.mktemp("trained")):
+        assert main(["train", *FAST, "steps=1", "hydra.run.dir=run"]) == 0
+        assert Path("run/results.json").is_file()
+        return Path("run").absolute()
+
+
+@pytest.fixture(scope="module")
+def folder(run: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """A folder to type commands in, where verbs do nothing (but for `run`); what is typed is checked as ever."""
 
     def hang(*_: Any) -> None:
         raise Hangs
 
     with pytest.MonkeyPatch.context() as patched:
-        patched.setattr(verb, "train", lambda cfg: None)
+        for name, module in VERBS.items():
+            patched.setattr(module, name, lambda cfg: None)
         patched.delenv("HYDRA_FULL_ERROR", raising=False)
         before = signal.signal(signal.SIGALRM, hang)
         yield tmp_path_factory.mktemp("hostile")
         signal.signal(signal.SIGALRM, before)
 
 
-def end(folder: Path, words: list[str]) -> Ended:
-    """How `ebm train WORDS` ends in an empty folder inside this one, and what it leaves in either."""
+def end(folder: Path, words: list[str], verb: str = "train") -> Ended:
+    """How `ebm VERB WORDS` ends in an empty folder inside this one, and what it leaves in either."""
     work = folder / "above" / "here"
     work.mkdir(parents=True)
     out, err = io.StringIO(), io.StringIO()
     signal.alarm(SECONDS)
     try:
         with contextlib.chdir(work), contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
-            code = main(["train", *words])
+            code = main([verb, *words])
     finally:
         signal.alarm(0)
         made = sorted(str(path.relative_to(folder)) for path in folder.rglob("*") if path not in (work, work.parent))
@@ -130,8 +146,8 @@ def end(folder: Path, words: list[str]) -> Ended:
     return Ended(code, err.getvalue(), made)
 
 
-def check_end(folder: Path, words: list[str]) -> None:
-    ended = end(folder, words)
+def check_end(folder: Path, words: list[str], verb: str = "train") -> None:
+    ended = end(folder, words, verb)
     if ended.code == 0:
         assert ended.err == ""
         return
@@ -153,6 +169,29 @@ SETTINGS = settings(
 @given(words=typed())
 def test_what_is_typed_composes_or_ends_in_one_line(folder: Path, words: list[str]) -> None:
     check_end(folder, words)
+
+
+NEEDS = {"sample": "checkpoint", "evaluate": "checkpoint", "compare": "runs"}
+"""The key that a verb asks for."""
+
+
+@settings(SETTINGS, max_examples=15)
+@given(data=st.data())
+def test_what_is_typed_behind_another_verb_composes_or_ends_in_one_line(
+    folder: Path, run: Path, data: st.DataObject
+) -> None:
+    verb = data.draw(st.sampled_from(sorted(set(VERBS) - {"train"})))
+    needed = [f"{NEEDS[verb]}={run}"] if verb in NEEDS else []
+    check_end(folder, [*needed, *data.draw(typed(verb))], verb)
+
+
+@pytest.mark.slow
+@settings(SETTINGS, max_examples=500)
+@given(data=st.data())
+def test_very_much_that_can_be_typed_behind_another_verb(folder: Path, run: Path, data: st.DataObject) -> None:
+    verb = data.draw(st.sampled_from(sorted(set(VERBS) - {"train"})))
+    needed = [f"{NEEDS[verb]}={run}"] if verb in NEEDS else []
+    check_end(folder, [*needed, *data.draw(typed(verb))], verb)
 
 
 @pytest.mark.slow
