@@ -7,7 +7,7 @@ import torch
 from ebm_cli import records
 from ebm_cli.experiment import Parts
 from ebm_cli.measuring import Results
-from ebm_cli.reporting import plots
+from ebm_cli.reporting import canvas, grids, plots
 from ebm_cli.reporting.console import as_typed
 from ebm_cli.reporting.tensorboard import TensorBoard
 from ebm_cli.viewing import Views
@@ -24,10 +24,10 @@ def draw(
     if samples is not None:
         log_z = results.get("eval/log_z")
         figures["final"] = plots.final_figure(parts.energy, parts.dataset, samples, log_z, results)
-        if plots.is_image(parts.dataset.shape):
+        if grids.is_image(parts.dataset.shape):
             views.images(board, step, samples)
     for name, figure in figures.items():
-        board.image(name, plots.save(figure, folder / f"{name}.png"), step)
+        board.image(name, canvas.save(figure, folder / f"{name}.png"), step)
     named = {"final": "picture", "energies": "energies"}
     return {named[name]: as_typed(folder / f"{name}.png") for name in reversed(figures)}
 

@@ -13,7 +13,7 @@ from torch import Tensor
 from ebm_cli.densities import Gaussian
 from ebm_cli.evaluation.partition import in_chunks
 from ebm_cli.experiment import Parts, rng
-from ebm_cli.reporting import plots
+from ebm_cli.reporting import grids
 from ebm_cli.reporting.tensorboard import TensorBoard
 from ebm_cli.samplers import Kernel, adapt, run
 
@@ -21,7 +21,7 @@ N_ROWS = 1000
 """Rows of each kind, at most."""
 N_STEPS = 30
 """Steps of the chains between two looks: a tenth of a second on small images."""
-N_CHAINS = plots.NEIGHBOURS * plots.COLUMNS
+N_CHAINS = grids.NEIGHBOURS * grids.COLUMNS
 
 
 class Views:
@@ -62,7 +62,7 @@ class Views:
         training = energy.training
         energy.eval()
         self.histograms(board, step)
-        if plots.is_image(self.parts.dataset.shape):
+        if grids.is_image(self.parts.dataset.shape):
             self._go_on()
             self.images(board, step, self._in_data_units(self._chains))
         energy.train(training)
@@ -79,12 +79,12 @@ class Views:
         rows = self._in_data_units(dataset.reference)
         low, high = float(rows.min()), float(rows.max())
         shown = samples[:N_CHAINS]
-        neighbours = plots.nearest_training_rows(shown, dataset)
-        grids = {"samples": shown, "nearest_training_rows": plots.above(shown, neighbours.to(shown))}
+        neighbours = grids.nearest_training_rows(shown, dataset)
+        drawn = {"samples": shown, "nearest_training_rows": grids.above(shown, neighbours.to(shown))}
         if replay is not None:
-            grids["replay_buffer"] = self._in_data_units(replay[: plots.COLUMNS**2])
-        for name, x in grids.items():
-            board.image(f"images/{name}", plots.tiles(x, low, high), step)
+            drawn["replay_buffer"] = self._in_data_units(replay[: grids.COLUMNS**2])
+        for name, x in drawn.items():
+            board.image(f"images/{name}", grids.tiles(x, low, high), step)
 
     def _go_on(self) -> None:
         energy = self.parts.energy

@@ -105,7 +105,7 @@ def test_libraries_stay_in_their_place(path: Path) -> None:
     if name_of(path) != "reporting/tensorboard.py":
         assert "tensorboard" not in roots
         assert not any(name.startswith("torch.utils.tensorboard") for name in imports(path))
-    if name_of(path) not in ("reporting/plots.py", "reporting/charts.py"):
+    if name_of(path) not in {f"reporting/{name}.py" for name in ("canvas", "grids", "plots", "charts")}:
         assert "matplotlib" not in roots
     at_top = {name.split(".")[0] for name in imports(path, top_only=True)}
     assert not at_top & {"matplotlib", "sklearn"}

@@ -19,7 +19,7 @@ from torch import Tensor
 
 from ebm_cli.datasets import Gaussian, GaussianRing, Synthetic
 from ebm_cli.energies.mlp import MLP
-from ebm_cli.reporting import console, jsonl, plots
+from ebm_cli.reporting import canvas, console, jsonl, plots
 from ebm_cli.reporting.console import Progress, closing_panel
 from ebm_cli.reporting.numbers import format_value
 from ebm_cli.reporting.tables import groups, results_table, unit
@@ -240,7 +240,7 @@ class TestTensorBoard:
 
     def test_figures_and_text(self, tmp_path: Path) -> None:
         board = TensorBoard(tmp_path)
-        board.image("figures/samples", plots.pixels(plots.samples_figure(torch.zeros(10, 2))), 3)
+        board.image("figures/samples", canvas.pixels(plots.samples_figure(torch.zeros(10, 2))), 3)
         board.text("config", "seed: 0\nsteps: 5")
         board.close()
         events = self.accumulated(tmp_path)
@@ -260,7 +260,7 @@ class TestPlots:
         assert titles[0] == "data"
         assert "model density   KL 0.001230" in titles
         assert len(titles) == 6
-        plots.save(figure, tmp_path / "final.png")
+        canvas.save(figure, tmp_path / "final.png")
         assert (tmp_path / "final.png").read_bytes().startswith(b"\x89PNG")
 
     def panel(self, energy: Any, data: Any, name: str, log_z: float | None) -> Any:
@@ -298,7 +298,7 @@ class TestPlots:
     def test_samples_of_every_shape(self, shape: tuple[int, ...]) -> None:
         x = torch.rand(70, *shape, generator=torch.Generator().manual_seed(0))
         for data in (None, x):
-            image = plots.pixels(plots.samples_figure(x, data))
+            image = canvas.pixels(plots.samples_figure(x, data))
             assert image.dtype == np.uint8
             assert image.std() > 5
 
@@ -311,8 +311,8 @@ class TestPlots:
 
     def test_pyplot_is_never_imported(self) -> None:
         code = (
-            "import sys, torch; from ebm_cli.reporting import plots, tensorboard; "
-            "assert 'matplotlib' not in sys.modules; plots.pixels(plots.samples_figure(torch.zeros(5, 2))); "
+            "import sys, torch; from ebm_cli.reporting import canvas, plots, tensorboard; "
+            "assert 'matplotlib' not in sys.modules; canvas.pixels(plots.samples_figure(torch.zeros(5, 2))); "
             "assert 'matplotlib.pyplot' not in sys.modules"
         )
         subprocess.run([sys.executable, "-W", "ignore", "-c", code], check=True)

@@ -52,7 +52,7 @@ def run(original: Path, tmp_path: Path) -> Path:
 def _no_picture(monkeypatch: pytest.MonkeyPatch) -> None:
     """A picture takes longer than all the rest."""
     monkeypatch.setattr(verb.plots, "samples_figure", lambda x, data: None)
-    monkeypatch.setattr(verb.plots, "save", lambda figure, path: None)
+    monkeypatch.setattr(verb.canvas, "save", lambda figure, path: None)
 
 
 def drawn(folder: Path) -> tuple[Array, Array, dict[str, float]]:

@@ -15,7 +15,7 @@ from ebm_cli.datasets import Gaussian as Normal
 from ebm_cli.evaluation.neighbours import nearest
 from ebm_cli.experiment import assemble
 from ebm_cli.measuring import protocol_of
-from ebm_cli.reporting import plots
+from ebm_cli.reporting import canvas, grids, plots
 from ebm_cli.viewing import Views
 
 DIGITS = [*TINY[1:], "dataset=digits", "energy=conv", "energy.width=4", "method=pcd", "method.buffer_size=64"]
@@ -85,7 +85,7 @@ def test_looking_draws_from_nothing_but_its_own() -> None:
         def __init__(self) -> None:
             self.names: list[str] = []
 
-        def image(self, name: str, pixels: plots.Array, step: int) -> None:
+        def image(self, name: str, pixels: canvas.Array, step: int) -> None:
             assert pixels.dtype == np.uint8
             self.names.append(name)
 
@@ -125,25 +125,25 @@ def test_a_copy_is_seen_to_be_one() -> None:
     """Rows of the training set, slightly changed, find themselves; the data's own units come back."""
     data = Digits(dequantise=False)
     rows = data.standardizer.inverse(data.reference)
-    found = plots.nearest_training_rows(rows[:20] + 0.3, data)
+    found = grids.nearest_training_rows(rows[:20] + 0.3, data)
     assert torch.allclose(found, rows[:20], atol=1e-4)
 
 
 def test_tiles_are_in_their_order_and_their_range() -> None:
     images = torch.arange(11.0).view(11, 1, 1, 1).expand(11, 1, 3, 3)
-    grid = plots.tiles(images, 0.0, 10.0, width=40)
+    grid = grids.tiles(images, 0.0, 10.0, width=40)
     assert grid.shape == (10, 40, 3)
     assert (grid[0] == 255).all()  # a line between them
     centres = grid[2::5, 2::5, 0]
     assert centres[0].tolist() == [round(25.5 * i) for i in range(8)]
     assert centres[1].tolist() == [round(25.5 * i) for i in (8, 9, 10)] + [255] * 5
-    assert plots.tiles(images, 0.0, 10.0, width=120).shape == (30, 120, 3)
-    assert plots.tiles(images * torch.nan, 0.0, 10.0).min() == 255
+    assert grids.tiles(images, 0.0, 10.0, width=120).shape == (30, 120, 3)
+    assert grids.tiles(images * torch.nan, 0.0, 10.0).min() == 255
 
 
 def test_samples_stand_above_their_neighbours() -> None:
     upper, lower = torch.arange(10.0), 100 + torch.arange(10.0)
-    found = plots.above(upper, lower).tolist()
+    found = grids.above(upper, lower).tolist()
     assert found == [*range(8), *range(100, 108), 8, 9, 108, 109]
 
 
@@ -169,12 +169,12 @@ def test_energies_that_are_not_finite_can_be_drawn() -> None:
     figure = plots.energies_figure({"train": nothing, "test": nothing, "noise": nothing})
     assert figure.axes[0].get_title() == "no energy is finite"
     figure = plots.energies_figure({"train": torch.ones(3), "test": nothing, "noise": nothing})
-    assert plots.pixels(figure).ndim == 3
+    assert canvas.pixels(figure).ndim == 3
 
 
 def test_points_have_no_grid() -> None:
-    assert plots.is_image((1, 8, 8))
-    assert plots.is_image((3, 32, 32))
-    assert not plots.is_image((2,))
-    assert not plots.is_image((2, 8, 8))
-    assert not plots.is_image(Synthetic(Normal(2)).shape)
+    assert grids.is_image((1, 8, 8))
+    assert grids.is_image((3, 32, 32))
+    assert not grids.is_image((2,))
+    assert not grids.is_image((2, 8, 8))
+    assert not grids.is_image(Synthetic(Normal(2)).shape)

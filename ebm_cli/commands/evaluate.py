@@ -12,7 +12,7 @@ from ebm_cli.compiling import Work, run_fast
 from ebm_cli.config import trust_of
 from ebm_cli.experiment import Model, device_of, load, set_threads
 from ebm_cli.measuring import Protocol, measure, protocol_of
-from ebm_cli.reporting import plots
+from ebm_cli.reporting import canvas, plots
 from ebm_cli.reporting.console import as_typed, closing_panel, duration
 from ebm_cli.reporting.verdicts import meanings
 from ebm_cli.training.rundir import write_json
@@ -40,7 +40,7 @@ def evaluate(cfg: DictConfig) -> None:
     if measured.samples is not None:
         picture = path / "evaluation.png"
         figure = plots.final_figure(parts.energy, parts.dataset, measured.samples, results.get("eval/log_z"), results)
-        plots.save(figure, picture)
+        canvas.save(figure, picture)
         places["picture"] = as_typed(picture)
     notes = [*meanings(results), *measured.notes, *(f"{key}: {why}" for key, why in measured.absent.items())]
     title = f"{as_typed(model.path)}, step {model.step:,}: measured in {duration(time.monotonic() - began)}"

@@ -25,7 +25,7 @@ from ebm_cli.evaluation.chains import summary
 from ebm_cli.experiment import Model, compose, device_of, load, rng, set_threads
 from ebm_cli.measuring import Results
 from ebm_cli.memory import peak_memory_mb
-from ebm_cli.reporting import plots
+from ebm_cli.reporting import canvas, grids, plots
 from ebm_cli.reporting.console import Progress, as_typed, closing_panel
 from ebm_cli.samplers import Kernel, Schedule, adapt, geometric, run, trace
 from ebm_cli.training.rundir import write_json
@@ -69,7 +69,7 @@ def sample(cfg: DictConfig) -> None:
     write_json(path / "results.json", results)
     # A composition has no data of its own.
     data = _data(model, len(flat)) if target.given is None and isinstance(cfg.checkpoint, str) else None
-    plots.save(_picture(target, x, data), path / "samples.png")
+    canvas.save(_picture(target, x, data), path / "samples.png")
     places = {"samples": as_typed(path / "samples.npz"), "picture": as_typed(path / "samples.png")}
     notes = [] if bool(torch.isfinite(flat).all()) else ["some chains left the finite numbers: lower sampler.step_size"]
     alone = isinstance(cfg.checkpoint, str)
@@ -181,8 +181,8 @@ def _picture(target: Target, x: Tensor, data: Tensor | None) -> "Figure":
     if given is None or x.ndim != 5 or x.shape[2] not in (1, 3):
         return plots.samples_figure(x.flatten(0, 1), data)
     # The last draws of all chains of a row before earlier ones.
-    of_rows = [x[:, row :: target.n_rows].flip(0).flatten(0, 1) for row in range(min(plots.GIVEN, target.n_rows))]
-    return plots.completions_figure(given.rows, given.keep, of_rows)
+    of_rows = [x[:, row :: target.n_rows].flip(0).flatten(0, 1) for row in range(min(grids.GIVEN, target.n_rows))]
+    return grids.completions_figure(given.rows, given.keep, of_rows)
 
 
 def _data(model: Model, n: int) -> Tensor | None:

@@ -1,14 +1,13 @@
-"""Pictures of a model beside its data. Each function returns a Figure; nothing is shown, and no global state is used.
+"""Pictures of a model beside its data. Each function returns a Figure.
 
 Axes are in the data's own units, densities are per unit of area there: p_x(x) = p_u(u) / Π scale. Pictures of densities
 share one colour scale, fixed by the data's density where that is known.
 """
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -17,8 +16,9 @@ from torch import Tensor
 from ebm_cli.datasets.base import Dataset
 from ebm_cli.derivatives import value_and_grad
 from ebm_cli.evaluation.divergences import reference_copy
-from ebm_cli.evaluation.neighbours import nearest
 from ebm_cli.evaluation.partition import in_chunks, placement
+from ebm_cli.reporting.canvas import PANEL, Array, blank, numpy_of
+from ebm_cli.reporting.grids import COLUMNS, NEIGHBOURS, images_figure, is_image, nearest_training_rows
 from ebm_cli.reporting.jsonl import Value
 from ebm_cli.reporting.numbers import format_value
 
@@ -29,7 +29,6 @@ if TYPE_CHECKING:
 
 LAYOUT = (("data", "data_density", "energy"), ("samples", "density", "score"))  # the data above the model
 
-Array = np.ndarray[Any, np.dtype[Any]]
 EnergyFn = Callable[[Tensor], Tensor]
 
 ENERGY_COLOURS = "viridis"
@@ -38,11 +37,6 @@ MESH = 240  # points along a side of a surface
 ARROWS = 22  # arrows along a side of the score field
 SHOWN = 4000  # points in a scatter plot
 LEVELS = 14  # contours of the energy
-PANEL = 2.9  # inches along a side of a panel
-COLUMNS = 8  # images across a grid
-NEIGHBOURS = 4  # rows of samples with their nearest training rows under them
-GIVEN, COMPLETIONS = 8, 8  # given images in a picture, and samples of each
-FREE_COLOUR = "#e8c7bd"  # what is to be sampled in a given image
 
 
 def final_figure(
@@ -75,42 +69,6 @@ def final_figure(
     return samples_figure(samples, rows, nearest_training_rows(samples[: NEIGHBOURS * COLUMNS], data))
 
 
-def is_image(shape: Sequence[int]) -> bool:
-    """Whether points of this shape are pictures: [1 or 3, height, width]."""
-    return len(shape) == 3 and shape[0] in (1, 3)
-
-
-def nearest_training_rows(x: Tensor, data: Dataset) -> Tensor:
-    """The nearest of the fixed training rows (ten thousand at most) to each point: [N, *shape] → [N, *shape].
-
-    Units are the data's own; the distance is Euclidean in standardised ones, where the energy computes.
-    """
-    with torch.no_grad():
-        found: Tensor = data.standardizer.inverse(nearest(data.standardizer(x.to(data.reference)), data.reference))
-    return found
-
-
-def tiles(images: Tensor, low: float, high: float, width: int = 320) -> Array:
-    """Images in a grid, row by row, with white lines between them: RGB [H, W, 3], uint8.
-
-    Args:
-        images: [N, C, h, w], C = 1 (grey) or 3.
-        low, high: what is black and what is white.
-        width: pixels that the grid has across, about: small images are enlarged by a whole number.
-    """
-    grid = _grid(_numpy(images), low, high)
-    scale = max(1, width // grid.shape[1])
-    grid = grid.repeat(scale, axis=0).repeat(scale, axis=1)
-    shown: Array = np.broadcast_to((255 * grid).round().astype(np.uint8), (*grid.shape[:2], 3)).copy()
-    return shown
-
-
-def above(upper: Tensor, lower: Tensor) -> Tensor:
-    """Rows of a grid in turn from two sets of images [N, …] each: upper's first, under it lower's first: [2 N, …]."""
-    pairs = zip(upper.split(COLUMNS), lower.split(COLUMNS), strict=True)
-    return torch.cat([row for pair in pairs for row in pair])
-
-
 def energies_figure(energies: Mapping[str, Tensor]) -> "Figure":
     """Histograms of the energies of several sets of rows in one picture: whether a model knows its training rows apart.
 
@@ -120,9 +78,9 @@ def energies_figure(energies: Mapping[str, Tensor]) -> "Figure":
     Args:
         energies: what the rows are → f of each [N], nats; training rows first, held-out rows second.
     """
-    numbers = {name: _numpy(f) for name, f in energies.items()}
+    numbers = {name: numpy_of(f) for name, f in energies.items()}
     values = {name: f[np.isfinite(f)] for name, f in numbers.items() if np.isfinite(f).any()}
-    figure = _figure(2.2 * PANEL, 1.2 * PANEL)
+    figure = blank(2.2 * PANEL, 1.2 * PANEL)
     ax = figure.subplots()
     _quiet(ax)
     ax.set_xlabel("energy f, nats", fontsize=8)
@@ -162,7 +120,7 @@ def panels(
 ) -> dict[str, Callable[["Axes"], None]]:
     """The panels of `final_figure` for a model in two dimensions: name → what draws it."""
     results = results or {}
-    rows = _numpy(data.held_out(n_rows)).reshape(-1, 2)
+    rows = numpy_of(data.held_out(n_rows)).reshape(-1, 2)
     view = _view(rows)
     x, y, points = _mesh(view, MESH)
     log_det = float(data.standardizer.log_det)
@@ -196,7 +154,7 @@ def panels(
         "data": lambda ax: _scatter(ax, view, rows, DATA_COLOUR, "data"),
     }
     if samples is not None:
-        from_model = _numpy(samples).reshape(-1, 2)
+        from_model = numpy_of(samples).reshape(-1, 2)
         drawn["samples"] = lambda ax: _scatter(ax, view, from_model, MODEL_COLOUR, "model samples")
     if truth is not None:
         drawn["data_density"] = lambda ax: surface(ax, truth, "data density")
@@ -252,11 +210,11 @@ def samples_figure(samples: Tensor, data: Tensor | None = None, neighbours: Tens
         neighbours: the nearest training row to each of the first samples [n ≤ N, *shape], for images.
     """
     if is_image(samples.shape[1:]):
-        return _image_figure(samples, data, neighbours)
-    points = _numpy(samples).reshape(len(samples), -1)
-    rows = None if data is None else _numpy(data).reshape(len(data), -1)
+        return images_figure(samples, data, neighbours)
+    points = numpy_of(samples).reshape(len(samples), -1)
+    rows = None if data is None else numpy_of(data).reshape(len(data), -1)
     if points.shape[1] == 1:
-        figure = _figure(1.6 * PANEL, PANEL)
+        figure = blank(1.6 * PANEL, PANEL)
         _histograms(figure.subplots(), points[:, 0], None if rows is None else rows[:, 0])
         return figure
     if points.shape[1] == 2:
@@ -264,61 +222,6 @@ def samples_figure(samples: Tensor, data: Tensor | None = None, neighbours: Tens
         draws = [] if rows is None else [lambda ax: _scatter(ax, view, rows, DATA_COLOUR, "data")]
         return _tiled([[*draws, lambda ax: _scatter(ax, view, points, MODEL_COLOUR, "model samples")]])
     return _pair_figure(points, rows)
-
-
-def completions_figure(given: Tensor, keep: Tensor | None, samples: Sequence[Tensor]) -> "Figure":
-    """One line for each row of images: what was given (free pixels in a tint), the mean of its samples, some of them.
-
-    Args:
-        given: [R, C, H, W], R of 1 or more.
-        keep: which pixels were kept [R, C, H, W]; None where all of them were free.
-        samples: of each of the first rows, as many as are to be shown: its samples [M, C, H, W], M of 1 or more.
-    """
-    n, width = len(samples), 2 + min(COMPLETIONS, max(len(images) for images in samples))
-    kept = _numpy(given)[slice(None) if keep is None else keep.cpu().numpy()]
-    known = np.concatenate([kept.ravel(), *(_numpy(images[: width - 2]).ravel() for images in samples)])
-    dark, bright = np.quantile(known[np.isfinite(known)], [0.005, 0.995])
-    cells = np.full((n, width, *given.shape[1:]), np.nan)
-    for line, images in zip(cells, samples, strict=True):
-        line[1], line[2 : 2 + len(images)] = _numpy(images).mean(0), _numpy(images[: width - 2])
-    cells[:, 0] = _numpy(given[:n])
-    cells = ((cells - dark) / max(float(bright - dark), 1e-12)).clip(0, 1)
-    # Grey in three channels; white where there is nothing.
-    cells = np.nan_to_num(np.broadcast_to(cells, (n, width, 3, *given.shape[2:])), nan=1.0)
-    if keep is not None:
-        from matplotlib.colors import to_rgb
-
-        hidden = (~keep[:n].all(1, keepdim=True)).cpu().numpy()
-        cells[:, 0] = np.where(hidden, np.reshape(to_rgb(FREE_COLOUR), (3, 1, 1)), cells[:, 0])
-    cells = np.pad(cells, ((0, 0), (0, 0), (0, 0), (1, 1), (1, 1)), constant_values=1.0)
-    tall, wide = cells.shape[3:]
-    picture = cells.transpose(0, 3, 1, 4, 2).reshape(n * tall, width * wide, 3)
-    figure = _figure(0.3 * PANEL * width * wide / tall, 0.3 * PANEL * n + 0.3)
-    ax = figure.subplots()
-    ax.imshow(picture, interpolation="nearest")
-    for column, name in enumerate(("given", "mean", "samples")):
-        ax.text((column + 0.5) * wide, -1, name, ha="center", va="bottom", fontsize=9)
-    ax.axis("off")
-    return figure
-
-
-def save(figure: "Figure", path: Path) -> Array:
-    """Write a figure as PNG; its pixels, so that it need not be drawn again for TensorBoard."""
-    from matplotlib.image import imsave
-
-    image = pixels(figure)
-    imsave(path, image)
-    return image
-
-
-def pixels(figure: "Figure") -> Array:
-    """A figure as an RGB image [height, width, 3], uint8, at 150 dots an inch."""
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-
-    figure.set_dpi(150)
-    canvas = FigureCanvasAgg(figure)
-    canvas.draw()  # type: ignore[no-untyped-call]
-    return np.asarray(canvas.buffer_rgba())[..., :3].copy()  # type: ignore[no-untyped-call]
 
 
 @dataclass(frozen=True)
@@ -361,19 +264,9 @@ def _score_at(energy: EnergyFn, data: Dataset, x: Tensor) -> Array:
     return score
 
 
-def _numpy(x: Tensor) -> Array:
-    return x.detach().cpu().double().numpy()
-
-
 def _titled(name: str, results: Mapping[str, Value], numbers: Mapping[str, str]) -> str:
     found = [f"{label} {format_value(results[key])}" for label, key in numbers.items() if results.get(key) is not None]
     return "   ".join([name, *found])
-
-
-def _figure(width: float, height: float) -> "Figure":
-    from matplotlib.figure import Figure
-
-    return Figure(figsize=(width, height), layout="constrained")
 
 
 def _density_colours() -> "Colormap":
@@ -390,7 +283,7 @@ def _tiled(draws: list[list[Callable[["Axes"], None]]]) -> "Figure":
     """Panels in rows; a row may be shorter than the others."""
     rows = [row for row in draws if row]
     width = max(len(row) for row in rows)
-    figure = _figure(PANEL * width, PANEL * 1.09 * len(rows))
+    figure = blank(PANEL * width, PANEL * 1.09 * len(rows))
     grid = figure.add_gridspec(len(rows), width)
     for i, row in enumerate(rows):
         for j, draw in enumerate(row):
@@ -438,10 +331,10 @@ def _figure_1d(
     results: Mapping[str, Value],
     n_rows: int,
 ) -> "Figure":
-    rows = _numpy(data.held_out(n_rows)).reshape(-1)
-    figure = _figure(3.4 * PANEL, PANEL * 1.09)
+    rows = numpy_of(data.held_out(n_rows)).reshape(-1)
+    figure = blank(3.4 * PANEL, PANEL * 1.09)
     left, right = figure.subplots(1, 2, gridspec_kw={"width_ratios": [1.4, 1]})
-    _histograms(left, None if samples is None else _numpy(samples).reshape(-1), rows)
+    _histograms(left, None if samples is None else numpy_of(samples).reshape(-1), rows)
     low, high = left.get_xlim()
     x = torch.linspace(low, high, 800, dtype=torch.float64)
     f = _energy_at(energy, data, x)
@@ -464,7 +357,7 @@ def _figure_1d(
 def _pair_figure(points: Array, rows: Array | None, n: int = 4) -> "Figure":
     """The first n coordinates against each other: histograms on the diagonal, scatter plots below it."""
     n = min(n, points.shape[1])
-    figure = _figure(1.5 * n + 0.5, 1.5 * n + 0.5)
+    figure = blank(1.5 * n + 0.5, 1.5 * n + 0.5)
     axes = figure.subplots(n, n, sharex="col")
     for i in range(n):
         for j in range(n):
@@ -490,35 +383,3 @@ def _pair_figure(points: Array, rows: Array | None, n: int = 4) -> "Figure":
             if j == 0 and i:
                 ax.set_ylabel(f"x{i + 1}", fontsize=8)
     return figure
-
-
-def _image_figure(samples: Tensor, data: Tensor | None, neighbours: Tensor | None) -> "Figure":
-    """Grids of images [C, H, W] in one range of grey: data, samples, samples above their nearest training rows."""
-    parts = {} if data is None else {"data": data}
-    parts["model samples"] = samples
-    if neighbours is not None:
-        parts["each above its nearest training row"] = above(samples[: len(neighbours)], neighbours.to(samples))
-    reference = _numpy(samples if data is None else data)
-    low, high = float(reference.min()), float(reference.max())
-    figure = _figure(1.3 * PANEL * len(parts), 1.4 * PANEL)
-    for ax, (title, images) in zip(figure.subplots(1, len(parts), squeeze=False)[0], parts.items(), strict=True):
-        grid = _grid(_numpy(images[: COLUMNS * COLUMNS]), low, high)
-        ax.imshow(
-            grid.squeeze(-1) if grid.shape[-1] == 1 else grid, cmap="gray", vmin=0, vmax=1, interpolation="nearest"
-        )
-        ax.set_title(title, fontsize=9)
-        ax.axis("off")
-    return figure
-
-
-def _grid(images: Array, low: float, high: float) -> Array:
-    """Images [N, C, h, w] in rows: [height, width, C] in [0, 1]; places without an image are white."""
-    shown = (np.nan_to_num(images, nan=high) - low) / max(high - low, 1e-12)
-    shown = np.pad(shown, ((0, 0), (0, 0), (1, 1), (1, 1)), constant_values=1.0)
-    n_rows = -(-len(shown) // COLUMNS)
-    blank = np.ones((n_rows * COLUMNS - len(shown), *shown.shape[1:]))
-    cells = np.concatenate([shown, blank]).clip(0, 1)
-    _, channels, height, width = cells.shape
-    grid = cells.reshape(n_rows, COLUMNS, channels, height, width).transpose(0, 3, 1, 4, 2)
-    tiled: Array = grid.reshape(n_rows * height, COLUMNS * width, channels)
-    return tiled

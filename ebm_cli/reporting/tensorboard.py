@@ -11,8 +11,8 @@ from torch import Tensor
 from torch.utils.tensorboard import SummaryWriter
 from torch.utils.tensorboard.summary import hparams as hparams_summaries
 
+from ebm_cli.reporting.canvas import Array
 from ebm_cli.reporting.jsonl import Value
-from ebm_cli.reporting.plots import Array
 
 
 class TensorBoard:

@@ -108,7 +108,7 @@ From trials before this suite, on two cores with AVX-512, medians of interleaved
 - **Sums over directions in chunks**, for the cache: 3 to 6 % from 64 dimensions on, and the code the worse for it.
   `vector_norm` and `einsum` in their place: 5 to 30 times as slow.
 - **`aten::silu` and `silu_backward` in chains**: 20 to 30 % slower than sigmoid, product and `lerp` from 128 × 128 on.
-- **The loss of noise contrastive estimation as one autograd function** with its derivative by hand: as long as the graph
-  of softplus and means, because calling Python in the backward pass takes what the kernels save. `silu` with its slope
-  kept from the way forth: 15 % slower than to compute it again.
+- **The loss of noise contrastive estimation as one autograd function** with its derivative by hand: as long as the
+  graph of softplus and means, because calling Python in the backward pass takes what the kernels save. `silu` with its
+  slope kept from the way forth: 15 % slower than to compute it again.
 - **`multinomial` or the top of random numbers** for the rows of a replay buffer: 3 to 7 times as slow as `randperm`."""
