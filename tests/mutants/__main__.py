@@ -25,7 +25,7 @@ from .traces import Traces, environment, span, trace
 REPO = Path(__file__).resolve().parents[2]
 STORE = REPO / "build" / "mutants"
 WORKERS = 2
-SECONDS = 60.0
+SECONDS = 30.0
 """Of tests (by their usual time) on one mutant: the line of a loop that all runs share has an hour of them."""
 
 
@@ -112,7 +112,8 @@ def _tests(mutant: Mutant, traces: Traces, tree: Path) -> list[tuple[str, float]
     site = mutant.site
     # The source as git has it: the other worker's tree may hold a mutant.
     original = (REPO / site.path).read_text()
-    chosen, spent = [], 0.0
+    chosen: list[tuple[str, float]] = []
+    spent = 0.0
     for test in traces.killers(site.path, *span(original, site.line)):
         spent += traces.seconds[test]
         if chosen and spent > SECONDS:

@@ -14,6 +14,7 @@ import sys
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import coverage
 
@@ -65,14 +66,12 @@ def span(source: str, line: int) -> tuple[int, int, str]:
     def visit(node: ast.AST, inside: str) -> None:
         nonlocal best, scope
         for child in ast.iter_child_nodes(node):
-            if isinstance(child, ast.stmt | ast.excepthandler | ast.match_case):
-                body = getattr(child, "body", None)
-                low = min([getattr(child, "lineno", line)] + [d.lineno for d in getattr(child, "decorator_list", [])])
-                high = child.end_lineno if hasattr(child, "end_lineno") else low
+            if isinstance(child, ast.stmt | ast.excepthandler):
+                body: list[ast.stmt] = getattr(child, "body", [])
+                low = min([child.lineno, *(d.lineno for d in getattr(child, "decorator_list", []))])
+                high = max(low, body[0].lineno - 1 if body else child.end_lineno or low)
                 if low <= line <= high:
-                    head = body[0].lineno - 1 if body else high
-                    if line <= max(head, low):
-                        best, scope = (low, max(head, low)), inside
+                    best, scope = (low, high), inside
             visit(child, "function" if isinstance(child, ast.FunctionDef) and line >= child.body[0].lineno else inside)
 
     visit(ast.parse(source), "module")
@@ -82,14 +81,13 @@ def span(source: str, line: int) -> tuple[int, int, str]:
 def trace(tree: Path, store: Path) -> Traces:
     """The traces of a tree: those stored, with the test files that changed traced again, or all where a source did."""
     stored = store / "traces.json"
-    old = (
-        json.loads(stored.read_text()) if stored.is_file() else {"sources": "", "tests": {}, "lines": {}, "seconds": {}}
-    )
+    nothing: dict[str, Any] = {"sources": "", "tests": {}, "lines": {}, "seconds": {}}
+    old = json.loads(stored.read_text()) if stored.is_file() else nothing
     tests = {str(path.relative_to(tree)): _hash([path]) for path in sorted((tree / "tests").glob("test_*.py"))}
     shared = [*(tree / "ebm_cli").rglob("*.py"), *(tree / "conf").rglob("*.yaml"), *(tree / "tests").glob("[!t]*.py")]
     sources = _hash(sorted(shared))
     if old["sources"] != sources:
-        old = {"sources": sources, "tests": {}, "lines": {}, "seconds": {}}
+        old = nothing
     changed = [path for path, digest in tests.items() if old["tests"].get(path) != digest]
     gone = {path for path in old["tests"] if path not in tests} | set(changed)
     lines: dict[str, dict[int, set[str]]] = {
