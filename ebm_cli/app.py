@@ -14,13 +14,12 @@ A verb's module may define, beside its plain function of the same name,
 
 import copy
 import importlib
-import io
 import itertools
 import os
 import sys
 import traceback
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, redirect_stderr
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
@@ -29,12 +28,9 @@ from typing import Any
 import hydra
 from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
 from hydra._internal.hydra import Hydra
-from hydra._internal.utils import get_args_parser
-from hydra.core.config_store import ConfigStore
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.hydra_config import HydraConfig
 from hydra.core.override_parser.overrides_parser import OverridesParser
-from hydra.core.override_parser.types import Override
 from hydra.core.utils import JobReturn, JobStatus, configure_log
 from hydra.experimental.callback import Callback
 from hydra.types import RunMode
@@ -43,14 +39,13 @@ from omegaconf.errors import InterpolationToMissingValueError, OmegaConfBaseExce
 
 from ebm_cli import catalogue
 from ebm_cli.catalogue import conf_dir as conf_dir
-from ebm_cli.config import check_stored, retargeted, validate
+from ebm_cli.config import retargeted, validate
 from ebm_cli.errors import UserError as UserError
 from ebm_cli.explain import FULL_ERROR, explain
-from ebm_cli.stored import continued, run_dir, stored_config
+from ebm_cli.stored import continued, run_dir
+from ebm_cli.typed import prepare
 
 INTERRUPTED = 130
-VALIDATE = "hydra.callbacks.validate"
-INFO = ("--info", "-i")
 LONGEST = 2000
 """Characters that a message is cut to."""
 
@@ -316,7 +311,7 @@ def run(verb: str, argv: Sequence[str]) -> int:
         sys.path.append(str(Path.cwd()))  # the user's own package, from any folder; last, so that it shadows nothing
     where, show = catalogue.search_path(), os.environ.get(FULL_ERROR) == "1"
     try:
-        argv, where = _prepare(verb, argv)
+        argv, where = prepare(verb, argv)
         with _environment(argv=[f"ebm {verb}", *argv]), _composed_once(argv):
             hydra.main(version_base="1.3", config_path=str(conf_dir()), config_name=verb)(Task(verb, show))()
     except KeyboardInterrupt as signal:
@@ -395,99 +390,3 @@ def _composed_once(argv: Sequence[str]) -> Iterator[None]:
         yield
     finally:
         Hydra.get_mode = found  # type: ignore[method-assign]
-
-
-class _WrongFlag(Exception):
-    """A flag that Hydra does not know."""
-
-    exit_code = 2
-
-
-def _prepare(verb: str, argv: Sequence[str]) -> tuple[list[str], tuple[Path, ...]]:
-    """Check the flags, spell out our shorthands; also where options are looked for."""
-    parser = get_args_parser()
-    flags = list(parser._option_string_actions)
-    for word in argv:
-        flag = word.partition("=")[0]
-        if flag.startswith("-") and flag not in flags:
-            raise _WrongFlag(f"no flag {flag!r}{catalogue.did_you_mean(flag, flags)}")
-    said = io.StringIO()
-    try:
-        with redirect_stderr(said):
-            args = parser.parse_intermixed_args(list(argv))
-    except SystemExit as end:
-        if end.code:
-            raise _WrongFlag(said.getvalue().strip().rpartition("error: ")[2]) from None
-        raise
-    if args.resolve and not args.cfg:
-        raise _WrongFlag("--resolve belongs to --cfg job, which shows the config")
-    where = catalogue.search_path(args.config_dir)
-    groups = catalogue.groups(verb, where)
-    names = {group.name: group for group in groups}
-    overrides = OverridesParser.create().parse_overrides(args.overrides)
-    for override in overrides:
-        name = override.get_key_element().lstrip("+~")
-        if name in names and not override.is_sweep_override() and not _chooses(override):
-            known = catalogue.options(names[name].folder, where)
-            raise UserError(f"{override.input_line}: {name} takes the name of an option ({', '.join(known)})")
-        if override.is_delete() and name in catalogue.paired(verb, where):
-            raise UserError(f"{override.input_line}: a run has one; {name}=OPTION chooses another")
-        if f"{VALIDATE}.".startswith(f"{name}.") or name.startswith(f"{VALIDATE}."):
-            raise UserError(f"{override.input_line}: {VALIDATE} is what refuses a wrong config, and stays")
-    nested = {group.package: group for group in groups if group.package != group.folder}
-    # Flags first: Hydra's own parser refuses overrides on both sides of a flag.
-    words = [word for word in argv if word not in args.overrides]
-    # Without its value, this flag would take an override for it.
-    words = ["--info=all" if word in INFO and args.info == "all" and "all" not in words else word for word in words]
-    words += [_spelled(word, nested) for word in args.overrides]
-    if any(group.name == "sampler" and group.default is None for group in groups):
-        words += _stored_sampler(overrides)
-    return words, where
-
-
-def _chooses(override: Override) -> bool:
-    """Whether the value is an option of a group or several, or keys of the option that is chosen already."""
-    value = override.value()
-    if override.is_delete():
-        return value is None or isinstance(value, str)
-    if isinstance(value, list):
-        return all(isinstance(item, str) for item in value)
-    return isinstance(value, str | dict)
-
-
-def _spelled(word: str, nested: dict[str, catalogue.Group]) -> str:
-    """`eval.sampler=hmc` is what a person types for Hydra's `sampler@eval.sampler=hmc`."""
-    name, _, value = word.partition("=")
-    return f"{nested[name].name}={value}" if name in nested and not value.startswith("{") else word
-
-
-def _stored_sampler(overrides: Sequence[Override]) -> list[str]:
-    """Choose the sampler that is stored in the run, unless one was chosen: then `sampler.noise_scale=0` has a meaning.
-
-    It is made an option of the group under the name `stored`. A sweep over checkpoints has no one stored sampler; of a
-    list of them it is that of the first.
-    """
-    typed = {override.key_or_group: override for override in overrides}
-    checkpoint = typed.get("checkpoint")
-    if "sampler" in typed or checkpoint is None or checkpoint.is_sweep_override():
-        return []
-    value = checkpoint.value()
-    path = str(value[0] if isinstance(value, list) and value else value)
-    stored = stored_config(path) or _config_inside(path)
-    if stored is None or not isinstance(stored.get("sampler"), DictConfig):
-        return []
-    trust = typed["trust"].value() if "trust" in typed else []
-    sampler = OmegaConf.to_container(stored.sampler, resolve=False)
-    check_stored(sampler, trust if isinstance(trust, list) else [], "sampler")
-    ConfigStore.instance().store(group="sampler", name="stored", node=sampler)
-    return ["sampler=stored"]
-
-
-def _config_inside(path: str) -> DictConfig | None:
-    """The config in a checkpoint file that lies outside a run directory."""
-    if not Path(path).is_file():
-        return None
-    from ebm_cli.training import checkpoint as checkpoints  # imports torch
-
-    config = checkpoints.read(Path(path))["config"]
-    return OmegaConf.create(config) if isinstance(config, dict) else None
