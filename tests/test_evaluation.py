@@ -1,6 +1,7 @@
 """Quadrature against closed forms, and what it must refuse."""
 
 import math
+import re
 import time
 from collections.abc import Callable, Iterator
 
@@ -164,6 +165,14 @@ class TestPartition:
     def test_what_has_no_log_z_is_refused_with_a_reason(self, energy: Callable[[Tensor], Tensor], reason: str) -> None:
         with pytest.raises(NotIntegrable, match=reason):
             integrate(energy, around_normal(2), FINE, (2,))
+
+    def test_the_refusal_says_beyond_which_box_the_mass_lies(self) -> None:
+        """A flat energy's mass is volume: three quarters of the last box, ±2^n core, lie beyond the one before it."""
+        grid = around_normal(2)
+        reach = grid.core * 2 ** (grid.n_shells - 1)
+        with pytest.raises(NotIntegrable, match=re.escape(f"0.75 of its mass lies beyond ±{reach:.3g}")):
+            integrate(lambda u: 0.0 * u[:, 0], grid, FINE, (2,))
+        assert 500 <= reach < 1000
 
     def test_what_the_nodes_do_not_resolve_is_refused(self) -> None:
         means = torch.randn(100, 2, generator=rng(1)).tolist()

@@ -305,6 +305,14 @@ def test_the_divergence_of_the_chain_is_differentiated_through_its_last_step_alo
     assert abs(slope) > 1e-4
 
 
+@pytest.mark.parametrize(("dim", "ball"), [(1, 2.0), (2, math.pi), (3, 4 / 3 * math.pi), (4, math.pi**2 / 2)])
+def test_the_entropy_of_pairs_is_that_of_their_balls(dim: int, ball: float) -> None:
+    """Every nearest neighbour at r: log of the n − 1 balls of radius r, and Euler's constant."""
+    x = torch.zeros(10, dim, dtype=torch.float64)
+    x[:, 0] = torch.tensor([0, 0.7, 100, 100.7, 200, 200.7, 300, 300.7, 400, 400.7], dtype=x.dtype)
+    assert float(entropy(x, x)) == pytest.approx(math.log(9 * ball * 0.7**dim) + 0.57721566490153, rel=1e-12)
+
+
 def test_the_divergence_of_the_chain_is_a_term_of_the_loss() -> None:
     x, energy = correlated()[:32, :2], mlp()
     plain, whole = (cd(x, MALA(step_size=0.05), 2, kl=kl).loss(energy, x, rng(5)) for kl in (0.0, 0.5))
@@ -312,6 +320,7 @@ def test_the_divergence_of_the_chain_is_a_term_of_the_loss() -> None:
     torch.testing.assert_close(whole.loss, plain.loss + 0.5 * term)
     assert torch.equal(whole.metrics["energy_gap"], plain.metrics["energy_gap"])
     assert (whole.evaluations.laplacian, plain.evaluations.laplacian) == (1, 0)
+    assert (whole.evaluations.grad, whole.evaluations.energy) == (plain.evaluations.grad + 1, plain.evaluations.energy)
     with pytest.raises(ValueError, match=r"^kl must be 0 with HMC"):
         CD((2,), HMC(), Gaussian(x), kl=0.1)
     with pytest.raises(ValueError, match=r"^batch_size must be >= 2 with method.kl"):
@@ -592,6 +601,7 @@ def test_mle_refuses_what_has_no_log_z() -> None:
         (lambda: NCE(Gaussian(correlated()), nu=0.0), "nu"),
         (lambda: NCE(Gaussian(correlated()), fit_steps=-1), "fit_steps"),
         (lambda: FCE(flow(), flow_lr=0.0), "flow_lr"),
+        (lambda: FCE(flow(), flow_lr=-1.0), "flow_lr"),
         (lambda: FCE(flow(), threshold=0.5), "threshold"),
         (lambda: FCE(flow(), turn_every=0), "turn_every"),
         (lambda: MLE((2,), n_grid=4), "n_grid"),

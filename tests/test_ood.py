@@ -154,6 +154,10 @@ def test_one_column_has_nothing_to_shuffle(tmp_path: Path) -> None:
     data = File(str(tmp_path / "x.csv"))
     held_out = data.standardizer(data.held_out(100))
     assert set(detection(lambda u: u[:, 0], held_out, data, None, rng())) == {"uniform"}
+    (tmp_path / "xy.csv").write_text("".join(f"{i * i % 101},{i}\n" for i in range(100)))
+    data = File(str(tmp_path / "xy.csv"))
+    held_out = data.standardizer(data.held_out(100))
+    assert set(detection(lambda u: u[:, 0], held_out, data, None, rng())) == {"uniform", "shuffled"}
 
 
 # --- in a run ---------------------------------------------------------------------------------------------------------

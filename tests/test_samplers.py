@@ -592,6 +592,24 @@ def test_adaptation_to_a_given_acceptance() -> None:
     assert float(run(adapted, harmonic, state.x, 100, generator())[1].accept.mean()) == pytest.approx(0.8, abs=0.03)
 
 
+@pytest.mark.parametrize("n_steps", [1, 6])
+def test_adaptation_is_dual_averaging(n_steps: int) -> None:
+    """Where every step is accepted the mean error after m steps is m (δ − 1)/(m + 10), and eq. (6) is a sum."""
+
+    def averaged(log_eps: float, mu: float, gamma: float, n: int) -> float:
+        for m in range(1, n + 1):
+            found = mu - math.sqrt(m) / gamma * (0.97 - 1) * m / (m + 10)
+            log_eps = m**-0.75 * found + (1 - m**-0.75) * log_eps
+        return log_eps
+
+    half = n_steps // 2
+    coarse = averaged(math.log(0.3), math.log(3.0), 0.05, half)
+    expected = averaged(coarse, coarse, 0.5, n_steps - half)
+    start = Metropolis(step_size=0.3)
+    adapted, _ = adapt(start, lambda x: 0 * x.sum(1), normal(4, 2), n_steps, generator(), target=0.97)
+    assert math.log(adapted.step_size) == pytest.approx(expected, rel=1e-12)
+
+
 def test_adaptation_on_a_flat_energy_stays_finite() -> None:
     adapted, _ = adapt(Metropolis(), lambda x: 0 * x.sum(1), normal(1, 1), 2800, generator(), target=0.01)
     assert math.isfinite(adapted.step_size)
