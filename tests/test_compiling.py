@@ -197,6 +197,7 @@ def test_a_failing_compiler_is_one_line() -> None:
         assert largest_error(list(value_and_grad(energy, x)), list(expected)) == 0
     assert len(told) == 1
     assert "the run goes on without it" in told[0]
+    assert "out of registers" in told[0]
     assert "\n" not in told[0]
 
 

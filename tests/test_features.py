@@ -235,6 +235,7 @@ def test_an_epoch_has_every_training_row_once(chunk: int, monkeypatch: pytest.Mo
     data = Digits(dequantise=False, image=False)
     chunks = list(epoch(data, rng()))
     assert all(part.numel() <= chunk for part in chunks)
+    assert (len(chunks) == 1) == (len(data.reference) * 64 <= chunk)
     served, all_rows = torch.cat(chunks), data.reference
     left_over = len(all_rows) - len(served)
     assert 0 <= left_over < len(chunks)
