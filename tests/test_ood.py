@@ -12,6 +12,7 @@ from scipy import stats
 from torch import Tensor
 
 from ebm_cli.datasets import Dataset, Digits, Table
+from ebm_cli.datasets.standardizer import Standardizer
 from ebm_cli.densities import Gaussian
 from ebm_cli.evaluation.ood import Auroc, auroc, detection, of_one_kind, shuffled
 
@@ -96,6 +97,28 @@ def test_what_has_no_order_is_refused() -> None:
     ],
 )
 def test_pixels_are_of_one_kind_and_columns_are_not(data: Dataset, one_kind: bool) -> None:
+    assert of_one_kind(data) is one_kind
+
+
+@pytest.mark.parametrize(
+    ("mean", "scale", "one_kind"),
+    [
+        ([3, 3, 3], [2, 2, 2], True),
+        ([0, 0, 0], [2, 2, 2], True),
+        ([3, 3, 3], [1, 1, 1], True),
+        ([0, 0, 0], [1, 1, 1], False),
+        ([3, 2, 1], [2, 2, 2], False),
+        ([1, 2, 3], [2, 2, 2], False),
+        ([3, 3, 3], [1, 2, 3], False),
+        ([3, 3, 3], [3, 2, 1], False),
+    ],
+)
+def test_columns_are_of_one_kind_where_one_map_takes_them_to_the_runs_units(
+    mean: list[float], scale: list[float], one_kind: bool
+) -> None:
+    data = Table("wine")
+    data.shape, data.standardizer = (3,), Standardizer((3,))
+    data.standardizer.mean[:], data.standardizer.scale[:] = torch.tensor(mean), torch.tensor(scale)
     assert of_one_kind(data) is one_kind
 
 

@@ -87,7 +87,8 @@ def mutated(tree: Path, site: Site) -> Mutant | None:
         return None
     old, new = before.splitlines(), after.splitlines()
     at = next(i for i, (left, right) in enumerate(zip(old, new, strict=False)) if left != right)
-    return Mutant(site, after, " ".join(old[at].split()), " ".join(new[at].split()))
+    # An operator may join a number that begins its line to the line before.
+    return Mutant(site, after, *(" ".join(" ".join(lines).split()) for lines in (old[at : site.line], [new[at]])))
 
 
 def _of_bits(name: str) -> bool:
