@@ -15,7 +15,7 @@ from torch import Tensor
 from ebm_cli.datasets import Dataset, Digits, Synthetic, Table
 from ebm_cli.datasets.gaussian import Gaussian as GaussianTarget
 from ebm_cli.densities import Gaussian
-from ebm_cli.evaluation import neighbours
+from ebm_cli.evaluation import features, neighbours
 from ebm_cli.evaluation.features import COVERED, Found, class_results, class_tv, coverage, frechet
 from ebm_cli.evaluation.neighbours import copying, epoch
 from ebm_cli.evaluation.two_sample import against_relabelled, labellings
@@ -90,6 +90,17 @@ def test_class_shares() -> None:
     assert float(class_tv(z, as_given(4))) == pytest.approx(0.5)  # ½ (2/4 + 0 + 2/4)
     assert float(class_tv(z.flip(0), as_given(4))) == pytest.approx(0.5)
     assert float(class_tv(torch.cat((z[:4], z[:4])), as_given(4))) == 0
+
+
+def test_a_missed_class_is_named_with_both_shares() -> None:
+    data = torch.tensor([0] * 10 + [1] * 4 + [2] * 6)
+    assert features._missed(torch.tensor([0] * 30 + [1] * 8 + [2] * 2), data) == (
+        "class 2 has 5.0% of the samples and 30.0% of the data",
+    )
+    assert features._missed(torch.tensor([0] * 30), data) == (
+        "class 1 has 0.0% of the samples and 20.0% of the data, class 2 has 0.0% of the samples and 30.0% of the data",
+    )
+    assert features._missed(data[::2], data) == ()
 
 
 def test_a_class_is_covered_from_a_fifth_of_its_share_on() -> None:
