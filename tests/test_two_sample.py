@@ -285,6 +285,13 @@ class TestWhatIsSeen:
         assert time.process_time() - start < 6
 
 
+@pytest.mark.parametrize(("dim", "count"), [(1, 1), (2, 100), (3, 100)])
+def test_distances_are_along_a_hundred_directions_of_unit_length_or_the_only_one(dim: int, count: int) -> None:
+    directions = two_sample._directions(dim, rng())
+    assert directions.shape == (count, dim)
+    torch.testing.assert_close(directions.norm(dim=1), torch.ones(count, dtype=torch.float64))
+
+
 def test_what_cannot_be_compared() -> None:
     data = normal(100, 2)
     broken = data.clone()
