@@ -9,9 +9,10 @@ from .sample import FOLDERS, Mutant
 HEAD = """# Mutants
 
 A mutant is the package with one operator or constant changed. It is killed when a test that executes the changed line
-fails, or takes ten times as long as it does; one that survives in a formula is a missing test. `make mutants` draws the
-sample again (n = {n}, seed {seed}) from all changes of cosmic-ray's operators in {folders};
-`tests/mutants/sample.py` says what is left out, and why.
+fails, or takes ten times as long as it does; one that survives in a formula is a missing test. `make mutants` draws a
+sample, here n = {n}, seed {seed}, from all that cosmic-ray's operators can change in {folders};
+`tests/mutants/sample.py` says what is left out, and why. What survives becomes a test, and the score of that sample is
+then no estimate of the others': draw with another seed for one.
 
 | folder | killed | survived | of | score |
 |---|---|---|---|---|
@@ -20,7 +21,7 @@ sample again (n = {n}, seed {seed}) from all changes of cosmic-ray's operators i
 
 def render(ran: Sequence[tuple[Mutant, str]], missing: dict[str, tuple[int, list[int]]], seed: int) -> str:
     """Markdown, without a date."""
-    text = HEAD.format(n=len(ran), seed=seed, folders=", ".join(f"`{folder}/`" for folder in FOLDERS))
+    text = HEAD.format(n=len(ran), seed=seed, folders=", ".join(FOLDERS))
     for folder in FOLDERS:
         text += _row(f"`{folder}/`", [how for mutant, how in ran if Path(mutant.site.path).parts[1] == folder])
     text += _row("all", [how for _, how in ran])
