@@ -1,7 +1,7 @@
 """Why a survivor is equivalent to the source, or as good: (the line before, the line after) → one line."""
 
 SPEED = "Equivalent: it decides how much is computed at once, or by which of two equal forms, and no number."
-LIMIT = "As good: a millionth more or less of the limit at which a run is told to have exploded."
+LIMIT = "As good: one nat more or less in the limit, of 100,000 or more, at which a run has exploded."
 THIN = "if 1 < weight.shape[1] < THIN:"
 COMPILED = "return torch.compile(function, fullgraph=True, dynamic={}, backend=self._backend, options=options)"
 DROPPED = "DROPPED = {} # probability that the nodes left out of an expectation hold together"

@@ -125,7 +125,10 @@ def _merge(tree: Path, store: Path, lines: dict[str, dict[int, set[str]]], secon
     seconds.update({test: spent for test, (spent, passed) in outcomes.items() if passed})
     for part in sorted((store / "coverage").iterdir()):
         data = coverage.CoverageData(basename=str(part))
-        data.read()
+        try:
+            data.read()
+        except coverage.exceptions.DataError:
+            continue  # of a process that a test killed
         for name in data.measured_files():
             file = lines.setdefault(str(Path(name).relative_to(tree)), {})
             for line, by in data.contexts_by_lineno(name).items():
