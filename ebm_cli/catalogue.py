@@ -84,22 +84,22 @@ def _defaults(path: Path | None) -> list[tuple[str, str | None]]:
     if path is None:
         return []
     found = (yaml.safe_load(path.read_text(encoding="utf-8")) or {}).get("defaults", [])
-    return [next(iter(entry.items())) for entry in found if isinstance(entry, dict)]
+    pairs = [next(iter(entry.items())) for entry in found if isinstance(entry, dict)]
+    return [(name.removeprefix("optional "), option) for name, option in pairs]
 
 
 def groups(verb: str, where: Sequence[Path]) -> list[Group]:
     """The groups in the verb's defaults list, in its order."""
-    pairs = [(name.removeprefix("optional "), option) for name, option in _defaults(find(verb, where))]
     return [
         Group(name, name.partition("@")[0], option)
-        for name, option in pairs
+        for name, option in _defaults(find(verb, where))
         if "hydra" not in name and not _CHOICE.search(option or "")
     ]
 
 
 def pairings(verb: str, where: Sequence[Path]) -> list[tuple[str, str]]:
     """(folder, option) of the entries that nobody types: their option is made of others, `${energy}_${method}`."""
-    pairs = [(name.removeprefix("optional "), option) for name, option in _defaults(find(verb, where))]
+    pairs = _defaults(find(verb, where))
     return [(name, option) for name, option in pairs if option is not None and _CHOICE.search(option)]
 
 

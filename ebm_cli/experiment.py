@@ -143,8 +143,8 @@ def edges(parts: Parts) -> str | None:
     if not parts.method.needs_soft_edges or not parts.dataset.hard_edges:
         return None
     return (
-        "dequantised data have hard edges, at which score matching's objective has no lower bound (Hyvärinen 2005): "
-        "what it learns there is a cliff; dataset.noise_std=1 rounds them off"
+        "dequantised data have hard edges, where the boundary term that score matching drops (Hyvärinen 2005) is not 0 "
+        "and its objective has no lower bound: what it learns there is a cliff; dataset.noise_std=1 rounds them off"
     )
 
 

@@ -175,23 +175,25 @@ NEEDS = {"sample": "checkpoint", "evaluate": "checkpoint", "compare": "runs"}
 """The key that a verb asks for."""
 
 
+def check_another_verb(folder: Path, run: Path, data: st.DataObject) -> None:
+    verb = data.draw(st.sampled_from(sorted(set(VERBS) - {"train"})))
+    needed = [f"{NEEDS[verb]}={run}"] if verb in NEEDS else []
+    check_end(folder, [*needed, *data.draw(typed(verb))], verb)
+
+
 @settings(SETTINGS, max_examples=15)
 @given(data=st.data())
 def test_what_is_typed_behind_another_verb_composes_or_ends_in_one_line(
     folder: Path, run: Path, data: st.DataObject
 ) -> None:
-    verb = data.draw(st.sampled_from(sorted(set(VERBS) - {"train"})))
-    needed = [f"{NEEDS[verb]}={run}"] if verb in NEEDS else []
-    check_end(folder, [*needed, *data.draw(typed(verb))], verb)
+    check_another_verb(folder, run, data)
 
 
 @pytest.mark.slow
 @settings(SETTINGS, max_examples=500)
 @given(data=st.data())
 def test_very_much_that_can_be_typed_behind_another_verb(folder: Path, run: Path, data: st.DataObject) -> None:
-    verb = data.draw(st.sampled_from(sorted(set(VERBS) - {"train"})))
-    needed = [f"{NEEDS[verb]}={run}"] if verb in NEEDS else []
-    check_end(folder, [*needed, *data.draw(typed(verb))], verb)
+    check_another_verb(folder, run, data)
 
 
 @pytest.mark.slow
