@@ -17,7 +17,16 @@ from torch import Tensor, nn
 
 from ebm_cli import compiling, session
 from ebm_cli.compiling import Work, pays, run_fast
-from ebm_cli.derivatives import Compiled, blocks, exact_terms, gradient, laplacian, sliced_terms, value_and_grad
+from ebm_cli.derivatives import (
+    Compiled,
+    blocks,
+    exact_terms,
+    gradient,
+    laplacian,
+    products,
+    sliced_terms,
+    value_and_grad,
+)
 from ebm_cli.energies import MLP, Conv, Energy, Quadratic, ResidualMLP
 from ebm_cli.methods import NCE
 from ebm_cli.methods.whitening import Whitening
@@ -138,6 +147,32 @@ def test_compiled_code_agrees(name: str, dtype: torch.dtype, compute: Callable[.
     bound = 1e-5 if dtype is torch.float32 else 1e-10
     assert largest_error(found, expected) < bound
     assert largest_error(list(other.buffers()), list(energy.buffers())) < bound if list(energy.buffers()) else True
+
+
+@pytest.mark.skipif(not hasattr(torch.ops.mkldnn, "_linear_pointwise"), reason="a torch without oneDNN")
+@pytest.mark.parametrize("backend", [QUICK, pytest.param("inductor", marks=pytest.mark.slow)])
+def test_products_by_onednn_are_compiled(backend: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Under a name of ours: the compiler would take torch's operator for one of a constant weight."""
+    torch.manual_seed(0)
+    energy, told = MLP((20,), width=24), list[str]()
+    x, v = points(energy)
+    expected = everything(energy, x, v)
+    monkeypatch.setattr(products, "WIDER", True)
+    for limit in ("LEAST", "LEAST_TRAINED", "NARROW"):
+        monkeypatch.setattr(products, limit, 1)
+    seen: set[str] = set()
+
+    def seeing(graph: Any, inputs: Any) -> Any:
+        from torch._dynamo.backends.registry import lookup_backend
+
+        seen.update(str(node.target) for m in graph.modules() if hasattr(m, "graph") for node in m.graph.nodes)
+        return lookup_backend(backend)(graph, inputs)
+
+    found = everything(with_compiled(energy, len(x), told, seeing), x, v)
+    assert told == []
+    assert largest_error(found, expected) < 1e-5
+    assert any("ebm_cli" in name for name in seen)
+    assert not any("mkldnn" in name for name in seen)
 
 
 def test_other_points_are_eager() -> None:

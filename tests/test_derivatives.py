@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils.parametrizations import spectral_norm
 
+from ebm_cli import derivatives
 from ebm_cli.derivatives import (
     Jet,
     ThinLinear,
@@ -301,3 +302,24 @@ def test_value_and_grad_leaves_no_graph() -> None:
     value, grad = value_and_grad(energy, torch.randn(3, 2, requires_grad=True))
     assert not value.requires_grad
     assert not grad.requires_grad
+
+
+def test_many_points_are_taken_in_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
+    energy = build("mlp3", (2,), "silu")
+    x = torch.randn(23, 2).double()
+    whole = value_and_grad(energy, x)
+    monkeypatch.setattr(derivatives, "MANY", 10)
+    monkeypatch.setattr(derivatives, "ROWS", 4)
+    seen: list[int] = []
+    by_rules = derivatives._value_and_grad_by_rules
+    monkeypatch.setattr(
+        derivatives, "_value_and_grad_by_rules", lambda f, rows: (seen.append(len(rows)), by_rules(f, rows))[1]
+    )
+    torch.testing.assert_close(value_and_grad(energy, x), whole, rtol=1e-13, atol=1e-13)
+    assert seen == [4, 4, 4, 4, 4, 3]
+    # A weight that moves whenever it is read is read once.
+    bound = NetworkEnergy((2,), nn.Sequential(spectral_norm(nn.Linear(2, 8)), nn.Tanh(), nn.Linear(8, 1)), 0.1).double()
+    seen.clear()
+    value_and_grad(bound, x)
+    value_and_grad(bound.eval(), x)
+    assert seen == [23, 4, 4, 4, 4, 4, 3]

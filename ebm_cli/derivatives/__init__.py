@@ -11,10 +11,11 @@ from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
+from torch.nn.utils import parametrize
 
 from ebm_cli.derivatives.blocks import Along, Still, in_blocks, one_block
 from ebm_cli.derivatives.compiled import Compiled, Outputs, Sweep
-from ebm_cli.derivatives.rules import Differentiable, Jet, Pullback, ThinLinear, linear, supports, sweep
+from ebm_cli.derivatives.rules import Differentiable, Jet, Pullback, ThinLinear, WideLinear, linear, supports, sweep
 
 __all__ = [
     "Compiled",
@@ -24,6 +25,7 @@ __all__ = [
     "Pullback",
     "ScoreTerms",
     "ThinLinear",
+    "WideLinear",
     "directional",
     "exact_terms",
     "gradient",
@@ -37,6 +39,9 @@ __all__ = [
 
 EnergyFn = Callable[[Tensor], Tensor]
 
+MANY, ROWS = 4096, 2048
+"""Points of a chain from which on a CPU takes them in blocks, and those of a block: its activations stay in cache, and
+in memory that need not be asked for anew."""
 FEW = 10
 """Directions up to which a Laplacian's gradient is made of their slopes; beyond, the way back costs less."""
 
@@ -62,7 +67,10 @@ def value_and_grad(energy: EnergyFn, x: Tensor) -> tuple[Tensor, Tensor]:
     """
     if isinstance(energy, nn.Module) and supports(energy):
         with torch.no_grad():
-            return _run(_value_and_grad_by_rules, energy, x)
+            if len(x) <= MANY or x.device.type != "cpu" or _moves(energy):
+                return _run(_value_and_grad_by_rules, energy, x)
+            values, grads = zip(*(_run(_value_and_grad_by_rules, energy, rows) for rows in x.split(ROWS)), strict=True)
+            return torch.cat(values), torch.cat(grads)
     with torch.enable_grad():
         x = x.detach().requires_grad_(True)
         value = energy(x)
@@ -176,6 +184,11 @@ def _run(function: Sweep[Outputs], energy: nn.Module, x: Tensor, *inputs: Tensor
         return function(energy, x, *inputs)
     found: Outputs = compiled(function, energy, x, *inputs)
     return found
+
+
+def _moves(energy: nn.Module) -> bool:
+    """Whether a weight changes when it is read (spectral normalisation, while it trains): one sweep reads it once."""
+    return energy.training and any(parametrize.is_parametrized(module) for module in energy.modules())
 
 
 def _directions(energy: nn.Module | None, x: Tensor) -> tuple[Tensor, Tensor | None]:

@@ -29,6 +29,7 @@ from torch.nn import functional as F
 from torch.nn.utils import parametrize
 
 from ebm_cli.derivatives.activations import Tower, tower_of
+from ebm_cli.derivatives.products import product
 
 Pullback = Callable[[Tensor], Tensor]
 
@@ -120,6 +121,13 @@ THIN = 16
 """Columns of a weight below which its products, forth and back, take up to six times as long as its transpose's."""
 
 
+class WideLinear(nn.Linear):
+    """A linear layer whose product is that of the faster library."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return product(x, self.weight, self.bias)
+
+
 class ThinLinear(nn.Linear):
     """A linear layer of few inputs: x Wᵀ + b by the transposed weight, whose gradient is xᵀg then and not gᵀx."""
 
@@ -129,17 +137,32 @@ class ThinLinear(nn.Linear):
 
 def linear(n_in: int, n_out: int) -> nn.Linear:
     """A linear layer in whichever form is faster."""
-    return ThinLinear(n_in, n_out) if 1 < n_in < THIN else nn.Linear(n_in, n_out)
+    return ThinLinear(n_in, n_out) if 1 < n_in < THIN else WideLinear(n_in, n_out)
 
 
 def _linear(module: nn.Linear, jet: Jet) -> tuple[Jet, Pullback]:
     weight, bias = module.weight, module.bias
     if 1 < weight.shape[1] < THIN:
         return _thin(weight.t().contiguous(), bias, jet)
-    value = F.linear(jet.value, weight, bias)
-    first = F.linear(jet.first, weight) if jet.first is not None and jet.slopes else None
-    second = None if jet.second is None else F.linear(jet.second, weight)
-    return Jet(value, first, second), lambda g: g @ weight
+    if torch.compiler.is_compiling() and jet.first is not None and jet.first.shape[1] == len(jet.value):
+        return _stacked(weight, bias, jet), lambda g: product(g, weight.t())
+    value = product(jet.value, weight, bias)
+    first = product(jet.first, weight) if jet.first is not None and jet.slopes else None
+    second = None if jet.second is None else product(jet.second, weight)
+    return Jet(value, first, second), lambda g: product(g, weight.t())
+
+
+def _stacked(weight: Tensor, bias: Tensor | None, jet: Jet) -> Jet:
+    """One product of all parts: the compiler writes them into the stack, where eager code would have to copy them."""
+    parts = [jet.value.unsqueeze(0), jet.first if jet.slopes else None]
+    parts.append(None if jet.second is None else jet.second.unsqueeze(0))
+    out = product(torch.cat([part for part in parts if part is not None]), weight)
+    first = out[1:] if jet.second is None else out[1:-1]
+    return Jet(
+        out[0] if bias is None else out[0] + bias,
+        first if jet.slopes else None,
+        None if jet.second is None else out[-1],
+    )
 
 
 def _thin(weight: Tensor, bias: Tensor | None, jet: Jet) -> tuple[Jet, Pullback]:
@@ -320,6 +343,7 @@ _OWN = _Rule(lambda module, jet: module.sweep(jet), _all_supported, bends=True)
 _RULES: dict[type, _Rule] = {
     nn.Linear: _Rule(_linear),
     ThinLinear: _Rule(_linear),
+    WideLinear: _Rule(_linear),
     nn.Conv2d: _Rule(_conv2d, lambda m: m.padding_mode == "zeros" and not isinstance(m.padding, str)),
     nn.AvgPool2d: _Rule(_avg_pool2d),
     nn.Flatten: _Rule(_flatten, lambda m: (m.start_dim, m.end_dim) == (1, -1)),

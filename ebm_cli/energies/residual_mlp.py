@@ -58,9 +58,7 @@ class ResidualMLP(NetworkEnergy):
     ) -> None:
         check_size(width, depth, input_scale)
         sigma = ACTIVATIONS[activation]
-        blocks = [
-            Residual(nn.Sequential(nn.Linear(width, width), sigma(), nn.Linear(width, width))) for _ in range(depth)
-        ]
+        blocks = [Residual(nn.Sequential(linear(width, width), sigma(), linear(width, width))) for _ in range(depth)]
         first = linear(math.prod(shape), width)
         initialise(first, [], input_scale)
         # The stream's last activation makes the read-out of a block nonlinear.

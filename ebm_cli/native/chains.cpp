@@ -456,9 +456,11 @@ void* ebm_start(int64_t kind, int64_t activation, int64_t n_hidden, const int64_
     return job;
 }
 
-// Help with what is left of it, and wait for the others.
-void ebm_finish(void* started) {
+// Help with what is left of it, with as many threads of OpenMP's pool where there is one, and wait for all.
+void ebm_finish(void* started, int64_t threads) {
     Job* job = static_cast<Job*>(started);
+    const int team = std::min(threads, job->blocks());
+#pragma omp parallel num_threads(team) if (team > 1)
     job->work();
     for (std::thread& helper : job->helpers) helper.join();
     delete job;

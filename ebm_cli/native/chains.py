@@ -15,9 +15,9 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-from ebm_cli.derivatives import ThinLinear
+from ebm_cli.derivatives import ThinLinear, WideLinear
 from ebm_cli.energies import MLP, Energy
-from ebm_cli.native.build import Unavailable, library
+from ebm_cli.native.build import OPENMP, Unavailable, library
 from ebm_cli.samplers.base import Info, Kernel, Schedule, State
 from ebm_cli.samplers.hmc import HMC
 from ebm_cli.samplers.langevin import Langevin
@@ -147,7 +147,10 @@ class NativeChains:
                 kernels = (replace(kernel, **schedule(j)) for j in range(done, done + count))
                 steps = (_Step * count)(*map(_Step.of, kernels))
             kept = None if draws is None else draws[done // thin :]
-            with chains.advancing(count, done, thin, steps, rooms[i % 2], kept, self.threads):
+            # Where there is nothing to draw meanwhile, torch's own pool: its threads, which spin for a while behind an
+            # operation, would be in the way of others.
+            helpers, team = (1, self.threads) if OPENMP and left <= 0 else (self.threads, 1)
+            with chains.advancing(count, done, thin, steps, rooms[i % 2], kept, helpers, team):
                 if left > 0:
                     rooms[(i + 1) % 2].draw(min(size, left), chains.tested, rng)
             yield done + count
@@ -206,7 +209,7 @@ def _layers_of(energy: Energy) -> _Layers | None:
     layers = list(energy.network.children())
     # A hook could change what a layer computes.
     hooked = any(m._forward_hooks or m._forward_pre_hooks for m in (energy, energy.network, *layers))
-    linears = [m for m in layers if isinstance(m, nn.Linear) and type(m) in (nn.Linear, ThinLinear)]
+    linears = [m for m in layers if isinstance(m, nn.Linear) and type(m) in (nn.Linear, ThinLinear, WideLinear)]
     kinds = {type(layer) for layer in layers if layer not in linears}
     plain = all(_plain(m.weight) and _plain(m.bias) for m in linears)
     known = len(kinds) == 1 and kinds <= ACTIVATIONS.keys() and len(layers) == 2 * len(linears) - 1
@@ -257,9 +260,10 @@ class _Chains:
         steps: ctypes.Array[_Step] | None,
         noise: _Noise,
         kept: Tensor | None,
-        threads: int,
+        helpers: int,
+        team: int,
     ) -> Iterator[None]:
-        """Inside, the other threads advance the chains; at its end this one helps them, and all have advanced."""
+        """Inside, helpers − 1 threads advance the chains; at its end a team helps them, and all have advanced."""
         job = library().ebm_start(
             *map(_i64, (self.kind, self.activation, self.n_hidden)),
             self.widths,
@@ -270,12 +274,12 @@ class _Chains:
             *map(_i64, (len(self.x), n_steps, start, thin)),
             steps,
             *map(_ptr, (noise.normal, noise.uniform, self.x, self.energy, self.grad, self.accept, kept)),
-            _i64(threads),
+            _i64(helpers),
         )
         try:
             yield
         finally:
-            library().ebm_finish(ctypes.c_void_p(job))
+            library().ebm_finish(ctypes.c_void_p(job), _i64(team))
 
     def state(self) -> State:
         """As the kernel's own `step` leaves it."""

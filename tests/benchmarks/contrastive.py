@@ -122,7 +122,7 @@ def _ebmkit(energy: MLP, x: Tensor, persistent: bool) -> Callable[[], object]:
     sampler = ebm.samplers.langevin.LangevinDynamics(step_size=EPS, steps=K)
     buffer = ebm.buffer.ReplayBuffer(BUFFER, (2,), RESTART) if persistent else None
     loss_fn = ebm.losses.cd.ContrastiveDivergence(sampler, buffer, init_fn=None if persistent else lambda shape: x)
-    network = torch.nn.Sequential(energy.network, torch.nn.Flatten(0))
+    network = nets.flat(energy)
     optimizer = torch.optim.Adam(network.parameters(), lr=LR)
 
     def step() -> None:

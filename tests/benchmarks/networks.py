@@ -50,12 +50,24 @@ def generator(seed: int) -> torch.Generator:
     return torch.Generator().manual_seed(seed)
 
 
+def plain(energy: MLP) -> nn.Sequential:
+    """The network of torch's own layers, [B, D] → [B, 1], with the energy's weights: shared, not copied."""
+    layers: list[nn.Module] = []
+    for layer in energy.network:
+        if isinstance(layer, nn.Linear):
+            weight, bias = layer.weight, layer.bias
+            layer = nn.Linear(layer.in_features, layer.out_features)
+            layer.weight, layer.bias = weight, bias
+        layers.append(layer)
+    return nn.Sequential(*layers)
+
+
 class Torchebm(BaseModel):
-    """Our energy's own network, its weights shared, as torchebm wants a model."""
+    """Our energy's weights in torch's own layers, as torchebm wants a model."""
 
     def __init__(self, energy: MLP) -> None:
         super().__init__()
-        self.network = energy.network
+        self.network = plain(energy)
 
     def forward(self, x: Tensor) -> Tensor:
         value: Tensor = self.network(x).squeeze(-1)
@@ -88,9 +100,9 @@ def compiled(energy: MLP, n_rows: int) -> MLP:
     return other
 
 
-def plain(energy: MLP) -> Callable[[Tensor], Tensor]:
-    """The network as a function that our rules do not see."""
-    return lambda x: energy.network(x).squeeze(-1)
+def flat(energy: MLP) -> nn.Sequential:
+    """`plain`, [B, D] → [B]."""
+    return nn.Sequential(plain(energy), nn.Flatten(0))
 
 
 def weights(energy: MLP) -> Weights:

@@ -66,7 +66,7 @@ class _Separate(nn.Module):
 
     def __init__(self, energy: MLP, x: Tensor) -> None:
         super().__init__()
-        self.network, self.noise = energy.network, _normal(x)
+        self.network, self.noise = nets.plain(energy), _normal(x)
         self.log_z = nn.Parameter(torch.zeros(()))
 
     def forward(self, x: Tensor, y: Tensor | None = None) -> Tensor:
@@ -81,7 +81,7 @@ class _Separate(nn.Module):
 class _Ebmkit(nn.Module):
     def __init__(self, energy: MLP, x: Tensor) -> None:
         super().__init__()
-        self.network = nn.Sequential(energy.network, nn.Flatten(0))
+        self.network = nets.flat(energy)
         self.loss_fn = ebm.losses.nce.NoiseContrastiveEstimation(_normal(x))
 
     def forward(self, x: Tensor) -> Tensor:

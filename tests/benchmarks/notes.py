@@ -90,9 +90,10 @@ From trials before this suite, on two cores with AVX-512, medians of interleaved
   derivatives, and chains gain from native code.
 - **In the native chains**: other tiles of the products, other forms of the exponential and of the reciprocal, Estrin's
   scheme, unrolled activations: nothing that could be measured. OpenMP's threads took a third more processor time than
-  threads of its own ([ADR 18](adr/0018-native-chains.md)).
-- **oneDNN's linear layers** in place of MKL's: up to a third faster where MKL stays at AVX2, and only through a private
-  operator.
+  threads of its own where there is noise to draw meanwhile ([ADR 18](adr/0018-native-chains.md)).
+- **oneDNN's products in every layer**: where MKL stays at AVX2 they are up to 2.3 times as fast and are used
+  ([ADR 23](adr/0023-whose-products.md)), but not for a training step of 128 × 128: there what Python adds to their
+  backward pass is more than they save (0.8 to 0.95 of the speed on nce and ssm of two threads).
 - **One convolution on the stacked jet** of a convolutional energy: stacking copies the largest part, so that three
   convolutions are as fast ([ADR 12](adr/0012-energies-of-images.md)).
 - **Rules in place of autograd for the first derivatives of a convolutional energy**: within the noise of autograd for
@@ -104,11 +105,15 @@ From trials before this suite, on two cores with AVX-512, medians of interleaved
 - **Two threads for small networks**: with one busy neighbour on the machine they are twice as slow as one, so that
   `threads=auto` is 1 for them.
 - **One product of the stacked value, first and second order** of a fully connected layer: 0.84 to 0.99 of the speed of
-  separate products, on every row of sm and ssm, and no different compiled.
+  separate products, on every row of sm and ssm. Compiled it gains 5 % at D = 2 and a third at five projections, and is
+  used there.
 - **Sums over directions in chunks**, for the cache: 3 to 6 % from 64 dimensions on, and the code the worse for it.
   `vector_norm` and `einsum` in their place: 5 to 30 times as slow.
 - **`aten::silu` and `silu_backward` in chains**: 20 to 30 % slower than sigmoid, product and `lerp` from 128 × 128 on.
 - **The loss of noise contrastive estimation as one autograd function** with its derivative by hand: as long as the
   graph of softplus and means, because calling Python in the backward pass takes what the kernels save. `silu` with its
   slope kept from the way forth: 15 % slower than to compute it again.
+- **glibc's thresholds for memory that is given back**: a bare torch script can spend half of a small step on pages
+  that it asks for anew; a process that has imported what `ebm` needs does not (0 to 7 faults a step, before and after).
+- **Norm of the gradient by one concatenation**: 26 µs for 33, of a step of 930.
 - **`multinomial` or the top of random numbers** for the rows of a replay buffer: 3 to 7 times as slow as `randperm`."""

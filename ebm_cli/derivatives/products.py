@@ -1,0 +1,121 @@
+"""Products of matrices in float32 on a CPU, by the library with the wider instructions.
+
+torch takes them from MKL, which uses AVX-512 on its maker's processors alone; oneDNN, which torch takes convolutions
+from, uses it wherever it is. On others (AMD since Zen 4) products are up to 2.3 times as fast by it. Which one it is
+follows from the processor and the sizes, never from a timing: the same call gives the same bits.
+
+oneDNN's linear layer is an operator that torch has for its compiler's own use and not for ours: where it is missing, or
+is not what it was, products are MKL's (docs/adr/0023).
+"""
+
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+LEAST = 2**20
+"""Multiplications a thread below which oneDNN's own cost, 10 µs, is more than it saves."""
+LEAST_TRAINED = 2**23
+"""The same for a product that is differentiated, in Python."""
+LEAST_TRANSPOSED = 2**14
+"""Weights below which their gradient, whose factors oneDNN must transpose, is not faster."""
+NARROW = 16
+"""Columns below which the product is not one of arithmetic but of memory."""
+
+
+def product(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
+    """x Wᵀ + b, differentiable as often as is asked for.
+
+    Shapes: x [..., n_in], weight [n_out, n_in], bias [n_out] → [..., n_out].
+    """
+    trained = torch.is_grad_enabled() and (x.requires_grad or weight.requires_grad)
+    if not _pays(x, weight, LEAST_TRAINED if trained else LEAST):
+        return F.linear(x, weight, bias)
+    if not trained:
+        return _by_onednn(x, weight, bias)
+    found: Tensor = _Product.apply(x, weight, bias)  # type: ignore[no-untyped-call]
+    return found
+
+
+def _pays(x: Tensor, weight: Tensor, least: int) -> bool:
+    n_out, n_in = weight.shape
+    # The compiler cannot ask for the threads, and what it calls costs less than an autograd function in Python.
+    threads = 1 if torch.compiler.is_compiling() else torch.get_num_threads()
+    return (
+        WIDER
+        and x.numel() * n_out >= least * threads
+        and min(n_out, n_in) >= NARROW
+        and x.dtype == weight.dtype == torch.float32
+        and x.device.type == "cpu"
+        and (torch.compiler.is_compiling() or not torch._C._are_functorch_transforms_active())
+    )
+
+
+class _Product(torch.autograd.Function):
+    """x Wᵀ + b; its gradients are products again."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+        ctx.save_for_backward(x, weight)
+        ctx.biased = bias is not None
+        return _by_onednn(x, weight, bias)
+
+    @staticmethod
+    def backward(ctx: Any, g: Tensor) -> tuple[Tensor | None, Tensor | None, Tensor | None]:
+        x, weight = ctx.saved_tensors
+        back = product(g, weight.t()) if ctx.needs_input_grad[0] else None
+        rows, cotangents = x.reshape(-1, x.shape[-1]), g.reshape(-1, g.shape[-1])
+        moved = None
+        if ctx.needs_input_grad[1]:
+            transposed = cotangents.t()
+            moved = product(transposed, rows.t()) if weight.numel() >= LEAST_TRANSPOSED else transposed @ rows
+        return back, moved, cotangents.sum(0) if ctx.biased and ctx.needs_input_grad[2] else None
+
+
+def _by_onednn(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+    if torch.compiler.is_compiling():
+        found: Tensor = torch.ops.ebm_cli.product(x, weight, bias)
+    else:
+        found = torch.ops.mkldnn._linear_pointwise(x, weight, bias, "none", [], "")
+    return found
+
+
+# The compiler takes torch's operator for its own, and its weight for a constant. Under a name of ours it calls it as it
+# is.
+LIBRARY = torch.library.Library("ebm_cli", "DEF")
+LIBRARY.define("product(Tensor x, Tensor weight, Tensor? bias) -> Tensor")
+LIBRARY.impl("product", _by_onednn, "CPU")
+
+
+torch.library.register_fake(
+    "ebm_cli::product", lambda x, weight, bias: x.new_empty(*x.shape[:-1], len(weight)), lib=LIBRARY
+)
+
+
+def _wider() -> bool:
+    """Whether oneDNN has instructions that MKL does not use here, and its linear layer computes what it should."""
+    if torch.backends.cpu.get_cpu_capability() != "AVX512" or _maker() in ("GenuineIntel", ""):
+        return False
+    if not (torch.backends.mkldnn.is_available() and torch.backends.mkldnn.enabled):
+        return False
+    x, weight, bias = torch.arange(6.0).view(3, 2), torch.arange(8.0).view(4, 2), torch.arange(4.0)
+    try:
+        same = torch.equal(_by_onednn(x, weight, bias), F.linear(x, weight, bias))
+        return same and isinstance(torch._C._are_functorch_transforms_active(), bool)
+    except (AttributeError, RuntimeError):
+        return False
+
+
+def _maker() -> str:
+    """As the processor names its maker; "" where that cannot be read."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        return ""
+    return next((line.partition(":")[2].strip() for line in lines if line.startswith("vendor_id")), "")
+
+
+WIDER = _wider()
+"""Whether it is oneDNN that is the faster."""
