@@ -97,15 +97,19 @@ def test_any_shape_of_network_and_point(shape: tuple[int, ...], settings: dict[s
     assert apart(run(KERNELS[2], native(energy), x, 10, generator()), expected) < 1e-5
 
 
-def test_both_paths_draw_the_same_numbers() -> None:
-    energy, x = mlp(), starts(N, 3)
-    ends = []
+@pytest.mark.parametrize("n", [5, 16, 50])
+@pytest.mark.parametrize("kernel", [Langevin(0.01), MALA(0.3)], ids=lambda k: type(k).__name__)
+def test_both_paths_draw_the_same_numbers(kernel: Kernel, n: int) -> None:
+    """Also where a chunk is drawn at once, as it is for whole sixteens."""
+    energy, x = mlp(), starts(n, 3)
+    drawn, found = [], []
     for threads in (None, 1):
         energy.native = None if threads is None else NativeChains(threads)
         rng = generator()
-        run(MALA(0.3), energy, x, 7, rng)
-        ends.append(torch.rand(3, generator=rng))
-    assert torch.equal(*ends)
+        found.append(run(kernel, energy, x, 7, rng))
+        drawn.append(torch.rand(3, generator=rng))
+    assert torch.equal(*drawn)
+    assert apart(*found) < 1e-5
 
 
 @pytest.mark.parametrize("kernel", KERNELS[1:], ids=lambda k: type(k).__name__)

@@ -28,6 +28,8 @@ ACTIVATIONS: dict[type[nn.Module], int] = {nn.SiLU: 0, nn.Softplus: 1, nn.Tanh: 
 """The numbers that chains.cpp gives them."""
 NOISE = 2**18
 """Normal numbers drawn at a time, unless one step needs more: 1 MiB, which stays in cache."""
+SIXTEEN = 16
+"""Normal numbers that torch makes together: several steps of whole sixteens, drawn at once, are those of single draws."""
 
 
 def attach(energy: Energy, threads: int, kernels: Iterable[Kernel] = ()) -> str | None:
@@ -136,8 +138,8 @@ class NativeChains:
         x = chains.x
         size = max(1, min(n_steps, NOISE // x.numel()))
         fixed = None if schedule else (_Step * size)(*[_Step.of(kernel)] * size)
-        rooms = [_Noise.room(x, size) for _ in range(2 if n_steps > size else 1)]
-        rooms[0].draw(min(size, n_steps), chains.tested, rng)
+        rooms = [_Noise.room(x, size, chains.tested) for _ in range(2 if n_steps > size else 1)]
+        rooms[0].draw(min(size, n_steps), rng)
         # A run of no steps takes one turn, too: its state holds what the start evaluates.
         for i in range(max(1, ceil(n_steps / size))):
             done = i * size
@@ -152,7 +154,7 @@ class NativeChains:
             helpers, team = (1, self.threads) if OPENMP and left <= 0 else (self.threads, 1)
             with chains.advancing(count, done, thin, steps, rooms[i % 2], kept, helpers, team):
                 if left > 0:
-                    rooms[(i + 1) % 2].draw(min(size, left), chains.tested, rng)
+                    rooms[(i + 1) % 2].draw(min(size, left), rng)
             yield done + count
 
 
@@ -164,15 +166,19 @@ class _Noise(NamedTuple):
     steps: list[tuple[Tensor, Tensor]]
 
     @classmethod
-    def room(cls, x: Tensor, n_steps: int) -> "_Noise":
-        normal, uniform = x.new_empty(n_steps, *x.shape), x.new_empty(n_steps, len(x))
+    def room(cls, x: Tensor, n_steps: int, tested: bool) -> "_Noise":
+        normal, uniform = x.new_empty(n_steps, *x.shape), x.new_empty(n_steps, len(x) if tested else 0)
+        if not tested and x.numel() % SIXTEEN == 0:
+            return cls(normal, uniform, [])
         return cls(normal, uniform, list(zip(normal.unbind(), uniform.unbind(), strict=True)))
 
-    def draw(self, n_steps: int, tested: bool, rng: torch.Generator) -> None:
-        """Step by step, as the torch path does."""
+    def draw(self, n_steps: int, rng: torch.Generator) -> None:
+        """As the torch path does: step by step, or at once where that gives the same numbers."""
+        if not self.steps:
+            self.normal[:n_steps].normal_(generator=rng)
         for normal, uniform in self.steps[:n_steps]:
             normal.normal_(generator=rng)
-            if tested:
+            if uniform.numel():
                 uniform.uniform_(generator=rng)
 
 

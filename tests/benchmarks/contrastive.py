@@ -86,12 +86,13 @@ def _ours(energy: MLP, x: Tensor, persistent: bool) -> Callable[[], object]:
 
 
 def training(method: Method, energy: MLP, x: Tensor, rng: torch.Generator) -> Callable[[], object]:
-    """A step of ours: the method's loss, and the optimizer of `ebm train`."""
+    """A step of ours as the loop takes it: the method's loss, and the optimizer of `ebm train`."""
     parameters = method.players(energy)["energy"]
     optimizer = torch.optim.Adam(parameters, lr=LR, fused=True)
 
     def step() -> None:
-        optimizer.zero_grad()
+        for parameter in parameters:
+            parameter.grad = None
         method.loss(energy, x, rng).loss.backward(inputs=parameters)
         optimizer.step()
 
