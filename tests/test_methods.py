@@ -11,10 +11,11 @@ from helpers import differences
 from torch import Tensor, nn
 
 from ebm_cli.densities import CouplingFlow, Gaussian, Uniform
-from ebm_cli.derivatives import laplacian, value_and_grad
+from ebm_cli.derivatives import directional, laplacian, value_and_grad
 from ebm_cli.energies import MLP, Energy, Quadratic
 from ebm_cli.methods import CD, DSM, FCE, MLE, NCE, SM, SSM, Method
 from ebm_cli.methods.chain_divergence import chain_divergence, entropy
+from ebm_cli.methods.ssm import DRAW
 from ebm_cli.samplers.hmc import HMC
 from ebm_cli.samplers.langevin import Langevin
 from ebm_cli.samplers.mala import MALA
@@ -121,6 +122,47 @@ def test_unscaled_sphere_projections_would_fail_that_test(monkeypatch: pytest.Mo
     losses = torch.stack([method.loss(energy, x, rng(i)).loss.detach() for i in range(20)])
     exact = SM().loss(energy, x, rng()).loss.detach()
     assert abs(float(losses.mean() - exact)) > 5 * float(losses.std()) / 20**0.5
+
+
+def coins(signs: Tensor) -> float:
+    """The largest z-score of the means at each place of 32 and of products of neighbours: low for fair coins."""
+    rows = signs.view(-1, 32)
+    means = [rows.mean(0), (rows * rows.roll(1, 1)).mean(0), (rows * rows.roll(1, 0)).mean(0)]
+    return float(torch.stack(means).abs().max()) * len(rows) ** 0.5
+
+
+@pytest.mark.parametrize("n_rows", [40, 30_000])
+def test_signs_are_fair_coins(n_rows: int) -> None:
+    """Drawn one by one where they are few, and where they are many as the bits of 32-bit numbers."""
+    generator = rng()
+    calls = [DRAW["rademacher"]((4, n_rows, 8), torch.zeros(1), generator) for _ in range(320_000 // n_rows)]
+    signs = torch.cat(calls, 1).flatten()
+    assert set(signs.unique().tolist()) == {-1.0, 1.0}
+    # 96 means: beyond 4.5 standard errors once in 1,500 generators.
+    assert coins(signs) < 4.5
+    # A word without its highest bit would give a sign that never changes.
+    stuck = signs.clone().view(-1, 32)
+    stuck[:, 31] = -1
+    assert coins(stuck) > 100
+
+
+@pytest.mark.parametrize(("k", "variance_reduction"), [(1, True), (1, False), (3, True), (3, False)])
+def test_ssm_is_the_written_formula(k: int, variance_reduction: bool) -> None:
+    energy, x = mlp(shape=(3,)), correlated()[:50]
+    out = SSM(n_projections=k, variance_reduction=variance_reduction).loss(energy, x, rng(3))
+    v = DRAW["rademacher"]((k, *x.shape), x, rng(3))
+    (slopes, curvature), grad = directional(energy, x, v, with_gradient=True)
+    assert grad is not None
+    square = grad.square().sum(1) if variance_reduction else slopes.square().mean(0)
+    rows = 0.5 * square - curvature / k
+    torch.testing.assert_close(out.loss, rows.mean())
+    expected = {
+        "score_norm": square.mean(),
+        "laplacian": (curvature / k).mean(),
+        "loss_se": rows.std() / len(x) ** 0.5,
+    }
+    for name, value in expected.items():
+        torch.testing.assert_close(out.metrics[name], value.detach())
 
 
 def test_variance_reduction_reduces_variance() -> None:

@@ -9,6 +9,7 @@ The second is the exact score-matching loss with Hutchinson's estimator of the t
 (2019), "Sliced score matching", eq. 7–9; Hutchinson (1989).
 """
 
+import math
 from typing import Literal
 
 import torch
@@ -20,6 +21,9 @@ from ebm_cli.methods.base import Evaluations, LossOutput, Method, require_smooth
 from ebm_cli.methods.whitening import Whitening
 
 Projection = Literal["rademacher", "gaussian", "sphere"]
+
+MANY = 4096
+"""Signs from which on each is a bit of a random number and not a number of its own: a third of the time."""
 
 
 class SSM(Method):
@@ -69,20 +73,30 @@ class SSM(Method):
             energy, x = self.whitening.of(energy, x)
         k = self.n_projections
         v = DRAW[self.projection]((k, *x.shape), x, rng)
-        square, curvature = sliced_terms(energy, x, v, exact_square=self.variance_reduction)
-        square = square if self.variance_reduction else square / k
-        rows = 0.5 * square - curvature / k
-        loss = rows.mean()
+        squares, curvatures = sliced_terms(energy, x, v, exact_square=self.variance_reduction)
+        share = 1.0 if self.variance_reduction else 1 / k
+        square, curvature = squares.mean() * share, curvatures.mean() / k
+        # Of the rows of the loss: share (½ square − curvature / (k share)).
+        spread = torch.add(squares.detach(), curvatures.detach(), alpha=-2 / (k * share)).std()
         metrics = {
-            "score_norm": square.detach().mean(),
-            "laplacian": curvature.detach().mean() / k,
-            "loss_se": rows.detach().std() / len(x) ** 0.5,
+            "score_norm": square.detach(),
+            "laplacian": curvature.detach(),
+            "loss_se": spread * (0.5 * share / len(x) ** 0.5),
         }
-        return LossOutput(loss, metrics, evaluations=Evaluations(grad=float(self.variance_reduction), laplacian=k))
+        return LossOutput(
+            0.5 * square - curvature, metrics, evaluations=Evaluations(grad=float(self.variance_reduction), laplacian=k)
+        )
 
 
 def _rademacher(shape: tuple[int, ...], like: Tensor, rng: torch.Generator) -> Tensor:
-    return torch.empty(shape, dtype=like.dtype, device=like.device).random_(0, 2, generator=rng).mul_(2).sub_(1)
+    n = math.prod(shape)
+    if n < MANY:
+        signs = torch.empty(shape, dtype=like.dtype, device=like.device).random_(0, 2, generator=rng)
+    else:
+        words = torch.empty(-(n // -32), 1, dtype=torch.int32, device=like.device)
+        bits = words.random_(-(2**31), 2**31, generator=rng) >> torch.arange(32, dtype=torch.int32, device=like.device)
+        signs = bits.bitwise_and_(1).view(-1)[:n].view(shape).to(like.dtype)
+    return signs.mul_(2).sub_(1)
 
 
 def _gaussian(shape: tuple[int, ...], like: Tensor, rng: torch.Generator) -> Tensor:

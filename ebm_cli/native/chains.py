@@ -29,7 +29,7 @@ ACTIVATIONS: dict[type[nn.Module], int] = {nn.SiLU: 0, nn.Softplus: 1, nn.Tanh: 
 NOISE = 2**18
 """Normal numbers drawn at a time, unless one step needs more: 1 MiB, which stays in cache."""
 SIXTEEN = 16
-"""Normal numbers that torch makes together: several steps of whole sixteens, drawn at once, are those of single draws."""
+"""Normal numbers that torch makes together: steps of whole sixteens, drawn at once, are those of single draws."""
 
 
 def attach(energy: Energy, threads: int, kernels: Iterable[Kernel] = ()) -> str | None:
