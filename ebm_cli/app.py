@@ -43,6 +43,7 @@ from ebm_cli.config import retargeted, validate
 from ebm_cli.errors import UserError as UserError
 from ebm_cli.explain import FULL_ERROR, explain
 from ebm_cli.stored import continued, run_dir
+from ebm_cli.sweeping import JobFailed, SweepFailed, forget, note, noted
 from ebm_cli.typed import prepare
 
 INTERRUPTED = 130
@@ -92,22 +93,6 @@ class Task:
             hook(*args, **kwargs)
 
 
-class JobFailed(Exception):
-    """A job of a sweep failed, and has said so."""
-
-    def __init__(self, exit_code: int, cfg: DictConfig, sweep_dir: Path, line: str = "") -> None:
-        super().__init__(exit_code, cfg, sweep_dir, line)
-        self.exit_code, self.cfg, self.sweep_dir, self.line = exit_code, cfg, sweep_dir, line
-
-
-class SweepFailed(Exception):
-    """Jobs of a sweep failed, and the others were done all the same."""
-
-    def __init__(self, jobs: Sequence[JobFailed]) -> None:
-        super().__init__(jobs)
-        self.jobs = jobs
-
-
 def effective(cfg: DictConfig, verb: str, typed: Sequence[str]) -> DictConfig:
     """The config that a verb works with: the composed one, or the stored one of a run that is continued."""
     # As they were typed: iterating over Hydra's list would resolve what is to be looked at.
@@ -148,6 +133,7 @@ class Validate(Callback):
                 self._check_grid(config)
             if _by_the_clock(config, "hydra.sweep.dir"):
                 _make_alone(config, "hydra.sweep.dir")
+            forget(Path(config.hydra.sweep.dir))
 
     def _check_grid(self, config: DictConfig) -> None:
         words = [f"{key}={value}" for key, value in (config.hydra.sweeper.params or {}).items()]
@@ -165,11 +151,13 @@ class Validate(Callback):
             Task(self.verb).hook("claim", cfg, _job_dir(job_config), lock=False)
 
     def on_multirun_end(self, config: DictConfig, **kwargs: Any) -> None:
-        """Judge the sweep; Hydra does not come here where a job failed that ran in another process."""
+        """Judge the sweep; Hydra does not come here where a job failed that is not of a grid."""
         with _carried_out():
-            if self._failed:
-                raise SweepFailed(self._failed)
-            Task(self.verb).hook("judge", config, Path(config.hydra.sweep.dir).absolute())
+            sweep_dir = Path(config.hydra.sweep.dir).absolute()
+            failed = self._failed + noted(config, sweep_dir)
+            if failed:
+                raise SweepFailed(failed)
+            Task(self.verb).hook("judge", config, sweep_dir)
 
     def on_job_start(self, config: DictConfig, **kwargs: Any) -> None:
         """Check a job that no grid foretold."""
@@ -178,11 +166,14 @@ class Validate(Callback):
                 self._check(config)
 
     def on_job_end(self, config: DictConfig, job_return: JobReturn, **kwargs: Any) -> None:
-        """Note a job that failed; a grid in this process goes on, also to its next batch, and says it at the end."""
-        here = str(config.hydra.launcher._target_).endswith(".BasicLauncher")
+        """Keep a job that failed; a grid goes on, also to its next batch, and says it at the end."""
         failed = job_return._return_value
-        if isinstance(failed, JobFailed) and here and _is_grid(config):
+        if not isinstance(failed, JobFailed) or not _is_grid(config):
+            return
+        here = str(config.hydra.launcher._target_).endswith(".BasicLauncher")
+        if here:
             self._failed.append(failed)
+        if here or note(failed, config.hydra.job.num):
             job_return.status, job_return.return_value = JobStatus.COMPLETED, None
 
     def _check(self, config: DictConfig) -> DictConfig:

@@ -294,7 +294,8 @@ def test_a_sweep_with_one_bad_job_runs_none(ebm: Ebm, stand_in: StandIn, tmp_pat
 def test_launchers_can_send_a_task_to_another_process() -> None:
     from omegaconf import OmegaConf
 
-    from ebm_cli.app import JobFailed, Task
+    from ebm_cli.app import Task
+    from ebm_cli.sweeping import JobFailed
 
     assert pickle.loads(pickle.dumps(Task("train", traceback=True))) == Task("train", traceback=True)
     failed = pickle.loads(pickle.dumps(JobFailed(3, OmegaConf.create({"seed": 1}), Path("sweep"), "why")))

@@ -81,8 +81,11 @@ def minimise(parameters: Iterable[nn.Parameter], loss: Callable[[], Tensor]) -> 
 def test_sm_is_the_written_formula() -> None:
     energy, x = mlp(), correlated()[:50, :2]
     grad, trace = laplacian(energy, x)
-    expected = (0.5 * grad.square().sum(1) - trace).mean()
-    torch.testing.assert_close(SM().loss(energy, x, rng()).loss, expected)
+    rows = 0.5 * grad.square().sum(1) - trace
+    out = SM().loss(energy, x, rng())
+    torch.testing.assert_close(out.loss, rows.mean())
+    torch.testing.assert_close(out.metrics["loss_se"], rows.std().detach() / 50**0.5)
+    assert SM().loss(energy, x[:1], rng()).metrics["loss_se"] == 0
 
 
 @pytest.mark.parametrize("variance_reduction", [True, False])

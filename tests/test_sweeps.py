@@ -17,6 +17,7 @@ from omegaconf import OmegaConf
 from ebm_cli.app import _make_alone
 from ebm_cli.errors import UserError
 from ebm_cli.session import Session
+from ebm_cli.sweeping import JobFailed, note, noted
 from ebm_cli.training.rundir import RunDirectory, read_status
 
 
@@ -107,6 +108,35 @@ def test_a_failed_job_does_not_stop_the_next_batch(ebm: Ebm, stand_in: StandIn) 
     ran = ebm("train", "-m", "seed=1,2,3", "hydra.sweeper.max_batch_size=1")
     assert ran.code == 1
     assert [cfg.seed for cfg in seen] == [1, 2, 3]
+
+
+def test_what_failed_in_other_processes_is_listed_too(ebm: Ebm, tmp_path: Path) -> None:
+    """joblib's workers leave notes for the sweep's end, which are gone behind it; those of an earlier sweep are not read."""
+    sweep = tmp_path / "sweep"
+    sweep.mkdir()
+    (sweep / ".failed-7.json").write_text('{"exit_code": 1, "line": "job 7 (of yesterday)"}')
+    words = ["method=cd", "sampler=langevin", "sampler.step_size=0.01,1e3", "steps=30", "hydra.sweep.dir=sweep"]
+    ran = ebm("train", *FAST, "-m", "seed=1,2", *words, "hydra/launcher=joblib", "hydra.launcher.n_jobs=2")
+    assert ran.code == 3
+    assert states(sweep) == ["finished", "diverged", "finished", "diverged"]
+    listed = ran.err.partition("jobs that failed: 2;")[2].splitlines()[1:]
+    assert [line.partition(" (")[0] for line in listed] == ["ebm: job 1", "ebm: job 3"]
+    assert all("the energies have exploded" in line for line in listed)
+    assert not list(sweep.glob(".failed-*"))
+
+
+def test_a_failure_that_cannot_be_noted_is_hydras_to_raise(tmp_path: Path) -> None:
+    failed = JobFailed(3, OmegaConf.create({}), tmp_path, "job 11: why")
+    for number in (11, 2):
+        assert note(failed, number)
+    found = noted(failed.cfg, tmp_path)
+    assert [(job.exit_code, job.line) for job in found] == [(3, "job 11: why")] * 2
+    assert not noted(failed.cfg, tmp_path)
+    assert not note(JobFailed(3, failed.cfg, tmp_path / "not there"), 1)
+    # The order is that of the jobs, not of the letters.
+    for number in (11, 2, 100):
+        note(JobFailed(1, failed.cfg, tmp_path, f"{number}"), number)
+    assert [job.line for job in noted(failed.cfg, tmp_path)] == ["2", "11", "100"]
 
 
 # --- no two in one directory ------------------------------------------------------------------------------------------

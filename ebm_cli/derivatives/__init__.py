@@ -54,10 +54,17 @@ class Directional(NamedTuple):
 
 
 class ScoreTerms(NamedTuple):
-    """What score matching needs of each point: the square of the score [B], and the second derivatives [B]."""
+    """What score matching needs of a batch, each a scalar.
+
+    Attributes:
+        square: mean of the square of the score.
+        curvature: mean of the second derivatives.
+        deviation: standard deviation of square − 2 curvature over the batch, without a gradient; 0 for a single point.
+    """
 
     square: Tensor
     curvature: Tensor
+    deviation: Tensor
 
 
 def value_and_grad(energy: EnergyFn, x: Tensor) -> tuple[Tensor, Tensor]:
@@ -141,27 +148,27 @@ def laplacian(energy: EnergyFn, x: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def exact_terms(energy: EnergyFn, x: Tensor) -> ScoreTerms:
-    """‖∇f(x)‖² and tr ∇²f(x): `laplacian`, as much of it as score matching needs.
+    """Means of ‖∇f(x)‖² and tr ∇²f(x): `laplacian`, as much of it as score matching needs.
 
-    Shapes: x [B, *D] → [B], [B].  Cost: that of `laplacian`.
+    Shapes: x [B, *D].  Cost: that of `laplacian`.
     """
     compiled = getattr(energy, "compiled", None)
     if compiled is None or not compiled.takes(x) or not isinstance(energy, nn.Module) or not supports(energy):
         grad, trace = laplacian(energy, x)
-        return ScoreTerms(_square(grad), trace)
+        return ScoreTerms(*_means(_square(grad), trace))
     v, outside = _directions(energy, x)
     # What the graph holds depends on the shapes alone. In blocks it is the products that take the time.
     if not compiled.once(("one block", x.shape), lambda: one_block(energy, _along(energy), x, v)):
         grad, trace = laplacian(energy, x)
-        return ScoreTerms(_square(grad), trace)
+        return ScoreTerms(*_means(_square(grad), trace))
     if outside is None and len(v) <= FEW:
-        return ScoreTerms(*compiled(_slopes_by_rules, energy, x, v))
-    square, trace = compiled(_terms_by_rules, energy, x, v)
-    return ScoreTerms(square, trace if outside is None else trace + outside)
+        return ScoreTerms(*compiled(_slopes_by_rules, energy, x, v, 1.0))
+    terms = ScoreTerms(*compiled(_terms_by_rules, energy, x, v, 1.0))
+    return terms if outside is None else terms._replace(curvature=terms.curvature + outside)
 
 
 def sliced_terms(energy: EnergyFn, x: Tensor, v: Tensor, *, exact_square: bool) -> ScoreTerms:
-    """‖∇f(x)‖², or where not `exact_square` Σ_k (v_k·∇f)², and Σ_k v_kᵀ∇²f v_k.
+    """Means of ‖∇f(x)‖², or where not `exact_square` of (v_k·∇f)², and of v_kᵀ∇²f v_k, over points and directions.
 
     Args:
         energy: f.
@@ -169,15 +176,15 @@ def sliced_terms(energy: EnergyFn, x: Tensor, v: Tensor, *, exact_square: bool) 
         v: directions [K, B, *D].
         exact_square: the square of the whole gradient.
 
-    Shapes: [B], [B].  Cost: that of `directional`.
+    Cost: that of `directional`.
     """
     if isinstance(energy, nn.Module) and supports(energy):
-        return ScoreTerms(*_run(_terms_by_rules if exact_square else _slopes_by_rules, energy, x, v))
+        return ScoreTerms(*_run(_terms_by_rules if exact_square else _slopes_by_rules, energy, x, v, 1 / len(v)))
     (slopes, curvature), grad = directional(energy, x, v, with_gradient=exact_square)
-    return ScoreTerms(slopes.square().sum(0) if grad is None else _square(grad), curvature)
+    return ScoreTerms(*_means(slopes.square().mean(0) if grad is None else _square(grad), curvature / len(v)))
 
 
-def _run(function: Sweep[Outputs], energy: nn.Module, x: Tensor, *inputs: Tensor) -> Outputs:
+def _run(function: Sweep[Outputs], energy: nn.Module, x: Tensor, *inputs: Tensor | float) -> Outputs:
     """function(energy, x, *inputs), in compiled form where the energy carries one for such points."""
     compiled = getattr(energy, "compiled", None)
     if compiled is None or not compiled.takes(x):
@@ -221,15 +228,29 @@ def _gradient_by_rules(energy: nn.Module, x: Tensor) -> tuple[Tensor]:
     return (_value_and_grad_by_rules(energy, x)[1],)
 
 
-def _terms_by_rules(energy: nn.Module, x: Tensor, v: Tensor) -> tuple[Tensor, Tensor]:
+def _terms_by_rules(energy: nn.Module, x: Tensor, v: Tensor, share: float) -> tuple[Tensor, Tensor, Tensor]:
+    """`share` is what each direction counts: 1 of a basis, 1/K of K samples."""
     jet, pullback = sweep(energy, Jet(x, v, slopes=False))
-    return _square(_gradient_of(jet, pullback)), _curvature(jet)
+    return _means(_square(_gradient_of(jet, pullback)), _curvature(jet), 1.0, share)
 
 
-def _slopes_by_rules(energy: nn.Module, x: Tensor, v: Tensor) -> tuple[Tensor, Tensor]:
+def _slopes_by_rules(energy: nn.Module, x: Tensor, v: Tensor, share: float) -> tuple[Tensor, Tensor, Tensor]:
     jet, _ = sweep(energy, Jet(x, v))
     assert jet.first is not None
-    return jet.first.expand(len(v), len(x)).square().sum(0), _curvature(jet)
+    return _means(jet.first.expand(len(v), len(x)).square().sum(0), _curvature(jet), share, share)
+
+
+def _means(
+    square: Tensor, curvature: Tensor, of_square: float = 1.0, of_curvature: float = 1.0
+) -> tuple[Tensor, Tensor, Tensor]:
+    """The terms of rows [B], [B], each times a factor."""
+
+    def times(value: Tensor, factor: float) -> Tensor:
+        return value if factor == 1 else value * factor
+
+    rows = torch.add(square.detach(), curvature.detach(), alpha=-2 * of_curvature / of_square)
+    deviation = rows.std(correction=min(1, len(rows) - 1))
+    return times(square.mean(), of_square), times(curvature.mean(), of_curvature), times(deviation, of_square)
 
 
 def _gradient_of(jet: Jet, pullback: Pullback) -> Tensor:

@@ -64,13 +64,13 @@ class Compiled:
         found: T = self._known[key]
         return found
 
-    def __call__(self, function: Sweep[Outputs], energy: nn.Module, *inputs: Tensor) -> Outputs:
+    def __call__(self, function: Sweep[Outputs], energy: nn.Module, *inputs: Tensor | float) -> Outputs:
         """function(energy, *inputs), compiled.
 
         Args:
             function: of which every output is needed.
             energy: read at every call: weights that moved need no new compilation.
-            inputs: of the same shapes at every call.
+            inputs: tensors of the same shapes at every call; a number is a constant of the code.
         """
         made: Sweep[Outputs] | None = self._made.get(function)
         if made is None:
@@ -93,7 +93,7 @@ class Compiled:
             self._tell(f"the compiler failed, and the run goes on without it ({line})")
             return function(energy, *inputs)
 
-    def _run(self, made: Sweep[Outputs], energy: nn.Module, *inputs: Tensor) -> Outputs:
+    def _run(self, made: Sweep[Outputs], energy: nn.Module, *inputs: Tensor | float) -> Outputs:
         if not self._on_gpu:
             return made(energy, *inputs)
         # The outputs lie in the graph's own memory, which its next replay overwrites.

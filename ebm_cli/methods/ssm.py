@@ -73,15 +73,11 @@ class SSM(Method):
             energy, x = self.whitening.of(energy, x)
         k = self.n_projections
         v = DRAW[self.projection]((k, *x.shape), x, rng)
-        squares, curvatures = sliced_terms(energy, x, v, exact_square=self.variance_reduction)
-        share = 1.0 if self.variance_reduction else 1 / k
-        square, curvature = squares.mean() * share, curvatures.mean() / k
-        # Of the rows of the loss: share (½ square − curvature / (k share)).
-        spread = torch.add(squares.detach(), curvatures.detach(), alpha=-2 / (k * share)).std()
+        square, curvature, deviation = sliced_terms(energy, x, v, exact_square=self.variance_reduction)
         metrics = {
             "score_norm": square.detach(),
             "laplacian": curvature.detach(),
-            "loss_se": spread * (0.5 * share / len(x) ** 0.5),
+            "loss_se": deviation * (0.5 / len(x) ** 0.5),
         }
         return LossOutput(
             0.5 * square - curvature, metrics, evaluations=Evaluations(grad=float(self.variance_reduction), laplacian=k)
