@@ -21,18 +21,21 @@ LEVELS = [
     {"experiment"},
     {"stored", "conditioning", "measuring", "watching", "viewing", "judging", "selftest", "picturing"},
     {"closing"},
-    {"explain", "session", "help", "typed"},
+    {"explain", "session", "help", "sweeping", "typed"},
     {"app"},
     {"commands", "completion"},
     {"cli", "__main__"},
 ]
 """Imports go up this list, never down it; __init__ only names what it loads when asked."""
 
-HYDRA = {"app", "config", "commands", "experiment", "explain", "measuring", "selftest", "session", "stored", "typed"}
+HYDRA = {
+    *("app", "config", "commands", "experiment", "explain", "measuring", "selftest", "session", "stored"),
+    *("sweeping", "typed"),
+}
 """Where a composed config is read; everything below is given plain values."""
 AT_ONCE = {
     *("__init__", "__main__", "cli", "help", "completion", "catalogue"),
-    *("errors", "schema", "app", "config", "explain", "stored", "records", "typed"),
+    *("errors", "schema", "app", "config", "explain", "stored", "records", "sweeping", "typed"),
 }
 """What `ebm --help`, `--cfg job` and `ebm runs` import: never torch, at least not on import."""
 

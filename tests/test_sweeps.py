@@ -111,7 +111,7 @@ def test_a_failed_job_does_not_stop_the_next_batch(ebm: Ebm, stand_in: StandIn) 
 
 
 def test_what_failed_in_other_processes_is_listed_too(ebm: Ebm, tmp_path: Path) -> None:
-    """joblib's workers leave notes for the sweep's end, which are gone behind it; those of an earlier sweep are not read."""
+    """joblib's workers leave notes for the sweep's end, which are gone then; those of an earlier sweep are not read."""
     sweep = tmp_path / "sweep"
     sweep.mkdir()
     (sweep / ".failed-7.json").write_text('{"exit_code": 1, "line": "job 7 (of yesterday)"}')
