@@ -85,6 +85,7 @@ def test_only_what_is_asked_for_is_differentiated() -> None:
     close(torch.autograd.grad(product(x.detach(), weight, bias).sum(), [bias]), (torch.full((4,), 6.0),))
     (grad,) = torch.autograd.grad(product(x, weight.detach(), bias.detach()).sum(), [x])
     close(grad, weight.detach().sum(0).expand(6, 5))
+    close(torch.autograd.grad(product(x.detach(), weight.detach(), bias).sum(), [bias]), (torch.full((4,), 6.0),))
 
 
 @pytest.mark.parametrize(

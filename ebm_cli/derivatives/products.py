@@ -30,7 +30,9 @@ def product(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
 
     Shapes: x [..., n_in], weight [n_out, n_in], bias [n_out] → [..., n_out].
     """
-    trained = torch.is_grad_enabled() and (x.requires_grad or weight.requires_grad)
+    if not WIDER:
+        return F.linear(x, weight, bias)
+    trained = torch.is_grad_enabled() and any(t is not None and t.requires_grad for t in (x, weight, bias))
     if not _pays(x, weight, LEAST_TRAINED if trained else LEAST):
         return F.linear(x, weight, bias)
     if not trained:
@@ -44,8 +46,7 @@ def _pays(x: Tensor, weight: Tensor, least: int) -> bool:
     # The compiler cannot ask for the threads, and what it calls costs less than an autograd function in Python.
     threads = 1 if torch.compiler.is_compiling() else torch.get_num_threads()
     return (
-        WIDER
-        and x.numel() * n_out >= least * threads
+        x.numel() * n_out >= least * threads
         and min(n_out, n_in) >= NARROW
         and x.dtype == weight.dtype == torch.float32
         and x.device.type == "cpu"
@@ -82,13 +83,10 @@ def _by_onednn(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
     return found
 
 
-# The compiler takes torch's operator for its own, and its weight for a constant. Under a name of ours it calls it as it
-# is.
+# torch's operator is the compiler's own, and its weight a constant for it. One of our name is called as it is.
 LIBRARY = torch.library.Library("ebm_cli", "DEF")
 LIBRARY.define("product(Tensor x, Tensor weight, Tensor? bias) -> Tensor")
 LIBRARY.impl("product", _by_onednn, "CPU")
-
-
 torch.library.register_fake(
     "ebm_cli::product", lambda x, weight, bias: x.new_empty(*x.shape[:-1], len(weight)), lib=LIBRARY
 )
