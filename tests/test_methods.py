@@ -15,6 +15,7 @@ from ebm_cli.derivatives import directional, laplacian, value_and_grad
 from ebm_cli.energies import MLP, Energy, Quadratic
 from ebm_cli.methods import CD, DSM, FCE, MLE, NCE, SM, SSM, Method
 from ebm_cli.methods.chain_divergence import chain_divergence, entropy
+from ebm_cli.methods.classification import classify
 from ebm_cli.methods.ssm import DRAW
 from ebm_cli.samplers.hmc import HMC
 from ebm_cli.samplers.langevin import Langevin
@@ -200,6 +201,17 @@ def test_dsm_learns_the_blurred_gaussian() -> None:
     tolerance = 5 / n**0.5
     assert abs(slope(1 / (v + sigma**2))) < tolerance
     assert abs(slope(1 / v)) > 10 * tolerance
+
+
+@pytest.mark.parametrize(("nu", "right_data", "right_noise"), [(1.0, 2 / 3, 1 / 2), (math.e, 1.0, 1 / 4)])
+def test_the_classifier_is_judged_without_its_prior(nu: float, right_data: float, right_noise: float) -> None:
+    """With h = log p/q − log ν, it is right where p/q is above 1 at data and below it at noise."""
+    h_data = torch.tensor([3.0, -0.5, 0.25], dtype=torch.float64)
+    h_noise = torch.tensor([-2.0, 0.5, -0.75, 0.125], dtype=torch.float64)
+    out = classify(h_data, h_noise, nu)
+    assert float(out.accuracy) == pytest.approx(0.5 * (right_data + right_noise), abs=1e-12)
+    softplus = nn.functional.softplus
+    assert float(out.loss) == pytest.approx(float(softplus(-h_data).mean() + nu * softplus(h_noise).mean()), abs=1e-12)
 
 
 # --- contrastive divergence -------------------------------------------------------------------------------------------

@@ -148,8 +148,8 @@ STEPS: dict[str, tuple[list[str], int]] = {
     "sm": ([], 117),
     "ssm": ([], 124),
     "dsm": ([], 77),
-    "nce": ([], 66),
-    "fce": (["noise.n_couplings=4"], 166),
+    "nce": ([], 64),
+    "fce": (["noise.n_couplings=4"], 164),
     "cd": (["sampler=langevin", "method.k=5"], 199),
     "pcd": (["sampler=mala", "method.k=5"], 329),
 }

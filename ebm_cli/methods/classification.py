@@ -11,6 +11,7 @@ optimum p_θ = p_data, and it is the log of the true integral. Source: Gutmann &
 import math
 from typing import NamedTuple
 
+import torch
 from torch import Tensor
 from torch.nn import functional as F
 
@@ -39,9 +40,13 @@ def classify(h_data: Tensor, h_noise: Tensor, nu: float) -> Classified:
         h_noise: the same at noise rows [M].
         nu: ν > 0, noise rows to a data row; the classifier's prior odds, which `accuracy` takes out again.
     """
-    loss = F.softplus(-h_data).mean() + nu * F.softplus(h_noise).mean()
+    of_noise = F.softplus(h_noise).mean()
+    loss = F.softplus(-h_data).mean() + (of_noise if nu == 1 else nu * of_noise)
     # A number, and not a tensor that would be copied to the device, and waited for.
     threshold = -math.log(nu)
     dtype = h_data.dtype
-    right = (h_data.detach() > threshold).mean(dtype=dtype) + (h_noise.detach() < threshold).mean(dtype=dtype)
-    return Classified(loss, 0.5 * right)
+    right_data, right_noise = (
+        (h_data.detach() > threshold).sum(dtype=dtype),
+        (h_noise.detach() < threshold).sum(dtype=dtype),
+    )
+    return Classified(loss, torch.add(right_data * (0.5 / len(h_data)), right_noise, alpha=0.5 / len(h_noise)))
