@@ -145,8 +145,8 @@ def operations(act: Callable[[], Any]) -> Counter[str]:
 # Of the loss and its gradient. The numbers are what it takes now: one that becomes smaller is to be written down here,
 # one that becomes larger is a step that became slower. `pytest -rP` on this file prints what they are made of.
 STEPS: dict[str, tuple[list[str], int]] = {
-    "sm": ([], 117),
-    "ssm": ([], 124),
+    "sm": ([], 116),
+    "ssm": ([], 123),
     "dsm": ([], 77),
     "nce": ([], 64),
     "fce": (["noise.n_couplings=4"], 164),

@@ -57,11 +57,13 @@ class ScoreTerms(NamedTuple):
     """What score matching needs of a batch, each a scalar.
 
     Attributes:
+        objective: mean of the rows ½ square − curvature, differentiable in the parameters; the others are not.
         square: mean of the square of the score.
         curvature: mean of the second derivatives.
-        deviation: standard deviation of square − 2 curvature over the batch, without a gradient; 0 for a single point.
+        deviation: standard deviation of the rows; 0 for a single one.
     """
 
+    objective: Tensor
     square: Tensor
     curvature: Tensor
     deviation: Tensor
@@ -155,16 +157,18 @@ def exact_terms(energy: EnergyFn, x: Tensor) -> ScoreTerms:
     compiled = getattr(energy, "compiled", None)
     if compiled is None or not compiled.takes(x) or not isinstance(energy, nn.Module) or not supports(energy):
         grad, trace = laplacian(energy, x)
-        return ScoreTerms(*_means(_square(grad), trace))
+        return ScoreTerms(*_terms(_square(grad), trace))
     v, outside = _directions(energy, x)
     # What the graph holds depends on the shapes alone. In blocks it is the products that take the time.
     if not compiled.once(("one block", x.shape), lambda: one_block(energy, _along(energy), x, v)):
         grad, trace = laplacian(energy, x)
-        return ScoreTerms(*_means(_square(grad), trace))
+        return ScoreTerms(*_terms(_square(grad), trace))
     if outside is None and len(v) <= FEW:
         return ScoreTerms(*compiled(_slopes_by_rules, energy, x, v, 1.0))
     terms = ScoreTerms(*compiled(_terms_by_rules, energy, x, v, 1.0))
-    return terms if outside is None else terms._replace(curvature=terms.curvature + outside)
+    if outside is None:
+        return terms
+    return terms._replace(objective=terms.objective - outside, curvature=terms.curvature + outside)
 
 
 def sliced_terms(energy: EnergyFn, x: Tensor, v: Tensor, *, exact_square: bool) -> ScoreTerms:
@@ -181,7 +185,7 @@ def sliced_terms(energy: EnergyFn, x: Tensor, v: Tensor, *, exact_square: bool) 
     if isinstance(energy, nn.Module) and supports(energy):
         return ScoreTerms(*_run(_terms_by_rules if exact_square else _slopes_by_rules, energy, x, v, 1 / len(v)))
     (slopes, curvature), grad = directional(energy, x, v, with_gradient=exact_square)
-    return ScoreTerms(*_means(slopes.square().mean(0) if grad is None else _square(grad), curvature / len(v)))
+    return ScoreTerms(*_terms(slopes.square().mean(0) if grad is None else _square(grad), curvature / len(v)))
 
 
 def _run(function: Sweep[Outputs], energy: nn.Module, x: Tensor, *inputs: Tensor | float) -> Outputs:
@@ -228,29 +232,25 @@ def _gradient_by_rules(energy: nn.Module, x: Tensor) -> tuple[Tensor]:
     return (_value_and_grad_by_rules(energy, x)[1],)
 
 
-def _terms_by_rules(energy: nn.Module, x: Tensor, v: Tensor, share: float) -> tuple[Tensor, Tensor, Tensor]:
+def _terms_by_rules(energy: nn.Module, x: Tensor, v: Tensor, share: float) -> tuple[Tensor, ...]:
     """`share` is what each direction counts: 1 of a basis, 1/K of K samples."""
     jet, pullback = sweep(energy, Jet(x, v, slopes=False))
-    return _means(_square(_gradient_of(jet, pullback)), _curvature(jet), 1.0, share)
+    return _terms(_square(_gradient_of(jet, pullback)), _curvature(jet), 1.0, share)
 
 
-def _slopes_by_rules(energy: nn.Module, x: Tensor, v: Tensor, share: float) -> tuple[Tensor, Tensor, Tensor]:
+def _slopes_by_rules(energy: nn.Module, x: Tensor, v: Tensor, share: float) -> tuple[Tensor, ...]:
     jet, _ = sweep(energy, Jet(x, v))
     assert jet.first is not None
-    return _means(jet.first.expand(len(v), len(x)).square().sum(0), _curvature(jet), share, share)
+    return _terms(jet.first.expand(len(v), len(x)).square().sum(0), _curvature(jet), share, share)
 
 
-def _means(
-    square: Tensor, curvature: Tensor, of_square: float = 1.0, of_curvature: float = 1.0
-) -> tuple[Tensor, Tensor, Tensor]:
-    """The terms of rows [B], [B], each times a factor."""
-
-    def times(value: Tensor, factor: float) -> Tensor:
-        return value if factor == 1 else value * factor
-
-    rows = torch.add(square.detach(), curvature.detach(), alpha=-2 * of_curvature / of_square)
-    deviation = rows.std(correction=min(1, len(rows) - 1))
-    return times(square.mean(), of_square), times(curvature.mean(), of_curvature), times(deviation, of_square)
+def _terms(square: Tensor, curvature: Tensor, of_square: float = 1.0, of_curvature: float = 1.0) -> tuple[Tensor, ...]:
+    """Those of `ScoreTerms`, of rows [B], [B], each times a factor."""
+    square = square if of_square == 1 else square * of_square
+    curvature = curvature if of_curvature == 1 else curvature * of_curvature
+    rows = torch.sub(0.5 * square, curvature)
+    deviation = rows.detach().std(correction=min(1, len(rows) - 1))
+    return rows.mean(), square.detach().mean(), curvature.detach().mean(), deviation
 
 
 def _gradient_of(jet: Jet, pullback: Pullback) -> Tensor:

@@ -181,8 +181,8 @@ class CD(Method):
         chains = self._chains(energy, x, rng)
         self.accepted += chains.info.accept.mean()
         if chains.rows is not None:
-            self.buffer[chains.rows] = chains.end
-            self.age[chains.rows] = torch.where(chains.alive, chains.length, 0)
+            self.buffer.index_copy_(0, chains.rows, chains.end)
+            self.age.index_copy_(0, chains.rows, torch.where(chains.alive, chains.length, 0))
         value = energy(torch.cat((x, chains.end)))
         plus, minus = value[: len(x)], value[len(x) :]
         loss = plus.mean() - minus.mean()
@@ -240,5 +240,5 @@ class CD(Method):
             return None, noise, fresh
         rows = torch.randperm(len(self.buffer), generator=rng, device=x.device)[: len(x)]
         anew = torch.rand(len(x), generator=rng, device=x.device) < self.restart
-        begin = torch.where(anew.view(-1, *[1] * (x.ndim - 1)), noise, self.buffer[rows])
-        return rows, begin, torch.where(anew, 0, self.age[rows])
+        begin = torch.where(anew.view(-1, *[1] * (x.ndim - 1)), noise, self.buffer.index_select(0, rows))
+        return rows, begin, torch.where(anew, 0, self.age.index_select(0, rows))

@@ -47,10 +47,10 @@ class SM(Method):
     def loss(self, energy: Energy, x: Tensor, rng: torch.Generator) -> LossOutput:
         if self.whitening is not None:
             energy, x = self.whitening.of(energy, x)
-        square, curvature, deviation = exact_terms(energy, x)
+        terms = exact_terms(energy, x)
         metrics = {
-            "score_norm": square.detach(),
-            "laplacian": curvature.detach(),
-            "loss_se": deviation * (0.5 / len(x) ** 0.5),
+            "score_norm": terms.square,
+            "laplacian": terms.curvature,
+            "loss_se": terms.deviation / len(x) ** 0.5,
         }
-        return LossOutput(0.5 * square - curvature, metrics, evaluations=Evaluations(grad=1, laplacian=1))
+        return LossOutput(terms.objective, metrics, evaluations=Evaluations(grad=1, laplacian=1))

@@ -73,14 +73,14 @@ class SSM(Method):
             energy, x = self.whitening.of(energy, x)
         k = self.n_projections
         v = DRAW[self.projection]((k, *x.shape), x, rng)
-        square, curvature, deviation = sliced_terms(energy, x, v, exact_square=self.variance_reduction)
+        terms = sliced_terms(energy, x, v, exact_square=self.variance_reduction)
         metrics = {
-            "score_norm": square.detach(),
-            "laplacian": curvature.detach(),
-            "loss_se": deviation * (0.5 / len(x) ** 0.5),
+            "score_norm": terms.square,
+            "laplacian": terms.curvature,
+            "loss_se": terms.deviation / len(x) ** 0.5,
         }
         return LossOutput(
-            0.5 * square - curvature, metrics, evaluations=Evaluations(grad=float(self.variance_reduction), laplacian=k)
+            terms.objective, metrics, evaluations=Evaluations(grad=float(self.variance_reduction), laplacian=k)
         )
 
 
