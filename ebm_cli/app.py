@@ -83,7 +83,9 @@ class Task:
             # A sweep goes on and would report its first failure alone, so each job says its own.
             words = " ".join(job.overrides.task)
             line = f"job {job.job.num} ({words}): {explain(error, self.verb, catalogue.search_path())}"
-            raise JobFailed(_report(error, line, self.traceback), cfg, Path(job.sweep.dir).absolute(), line) from None
+            raise JobFailed(
+                _report(error, line, self.traceback), cfg, Path(job.runtime.cwd, job.sweep.dir), line
+            ) from None
 
     def hook(self, name: str, *args: Any, **kwargs: Any) -> None:
         """Call a function that the verb's module may define beside its own."""
@@ -151,7 +153,7 @@ class Validate(Callback):
             Task(self.verb).hook("claim", cfg, _job_dir(job_config), lock=False)
 
     def on_multirun_end(self, config: DictConfig, **kwargs: Any) -> None:
-        """Judge the sweep; Hydra does not come here where a job failed that is not of a grid."""
+        """Judge the sweep. Hydra does not come here where it raises a failure itself: one that was not kept."""
         with _carried_out():
             sweep_dir = Path(config.hydra.sweep.dir).absolute()
             failed = self._failed + noted(config, sweep_dir)

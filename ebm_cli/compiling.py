@@ -20,7 +20,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from ebm_cli.derivatives import Compiled, supports
+from ebm_cli.derivatives import Compiled, products, supports
 from ebm_cli.energies import Energy
 from ebm_cli.native import attach
 from ebm_cli.samplers import Kernel
@@ -31,7 +31,8 @@ Word = Literal["auto", "always", "never", "native"]
 PAYS_AFTER = 100_000
 """Steps of a small network on a CPU that save more than compiling costs, 0.35 ms each against 25 s."""
 LARGE = 4e7
-"""Directions × points × parameters of a step that saves twice as much."""
+"""Directions × points × parameters of a step that saves twice as much, where what is compiled runs from cache; oneDNN's
+products, where they are taken, leave nothing of that (docs/adr/0019)."""
 PAYS_AFTER_ON_GPU = 5_000
 """There a step is mostly launches, and a graph is one."""
 
@@ -66,7 +67,7 @@ def pays(work: Work, n_parameters: int, device: str) -> bool:
         return False
     if device == "cuda":
         return work.steps >= PAYS_AFTER_ON_GPU
-    share = work.directions * work.n_rows * n_parameters / LARGE
+    share = 0.0 if products.WIDER else work.directions * work.n_rows * n_parameters / LARGE
     return device == "cpu" and work.directions > 0 and work.steps * (1 + share) >= PAYS_AFTER
 
 

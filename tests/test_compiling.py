@@ -266,8 +266,19 @@ def test_more_networks_than_the_compiler_keeps() -> None:
         (work(784, steps=10**9), 10**6, "mps", False),
     ],
 )
-def test_auto_is_a_rule(of: Work, n_parameters: int, device: str, answer: bool) -> None:
+def test_auto_is_a_rule(
+    of: Work, n_parameters: int, device: str, answer: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(products, "WIDER", False)
     assert pays(of, n_parameters, device) is answer
+
+
+@pytest.mark.parametrize(("steps", "answer"), [(10_000, False), (99_999, False), (100_000, True)])
+def test_size_is_no_reason_where_products_are_onednns(
+    steps: int, answer: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(products, "WIDER", True)
+    assert pays(work(100, steps=steps), 30_000, "cpu") is answer
 
 
 class Unruled(Energy):

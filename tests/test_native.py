@@ -125,6 +125,14 @@ def test_threads_and_chunks_change_no_bit(kernel: Kernel, monkeypatch: pytest.Mo
     assert distance(again_info.accept, info.accept) < 1e-6
 
 
+def test_chunks_that_are_drawn_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """In two rooms by turns, the last of them not full: whole sixteens of numbers a step."""
+    energy, x = native(mlp()), starts(16, 3)
+    expected = run(Langevin(0.01), energy, x, 11, generator())[0].x
+    monkeypatch.setattr(native_chains, "NOISE", 3 * x.numel())
+    assert torch.equal(run(Langevin(0.01), energy, x, 11, generator())[0].x, expected)
+
+
 @pytest.mark.parametrize("kernel", KERNELS[1:], ids=lambda k: type(k).__name__)
 def test_kept_positions(kernel: Kernel, monkeypatch: pytest.MonkeyPatch) -> None:
     energy, x = mlp(), starts(N, 3)
@@ -274,6 +282,21 @@ def test_without_ninja_chains_stay_in_torch(fresh: Path, monkeypatch: pytest.Mon
     why = attach(mlp(), 1)
     assert why is not None
     assert "there is no ninja" in why
+
+
+def test_a_compiler_without_openmp_will_do(fresh: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Chains have threads of their own then, and the same bits."""
+    energy, x = native(mlp(), threads=2), starts(N, 3)
+    expected = run(Langevin(0.01), energy, x, 10, generator())[0].x
+    build.library.cache_clear()
+    compiler = fresh / "plain-c++"
+    compiler.write_text('#!/bin/sh\ncase "$*" in *-fopenmp*) echo "no OpenMP" >&2; exit 1;; esac\nexec c++ "$@"\n')
+    compiler.chmod(0o755)
+    monkeypatch.setenv("CXX", str(compiler))
+    monkeypatch.setenv("TORCH_EXTENSIONS_DIR", str(fresh / "another"))
+    assert attach(energy, 2) is None
+    assert build.library().ebm_pooled() == 0
+    assert torch.equal(run(Langevin(0.01), energy, x, 10, generator())[0].x, expected)
 
 
 def test_a_library_that_is_there_needs_no_compiler(fresh: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -12,9 +12,10 @@ from conftest import Ebm, StandIn
 from helpers import FAST, no_pictures
 from hydra._internal.core_plugins import basic_launcher
 from hydra.core.hydra_config import HydraConfig
+from hydra.core.utils import JobReturn, JobStatus
 from omegaconf import OmegaConf
 
-from ebm_cli.app import _make_alone
+from ebm_cli.app import Validate, _make_alone
 from ebm_cli.errors import UserError
 from ebm_cli.session import Session
 from ebm_cli.sweeping import JobFailed, note, noted
@@ -137,6 +138,23 @@ def test_a_failure_that_cannot_be_noted_is_hydras_to_raise(tmp_path: Path) -> No
     for number in (11, 2, 100):
         note(JobFailed(1, failed.cfg, tmp_path, f"{number}"), number)
     assert [job.line for job in noted(failed.cfg, tmp_path)] == ["2", "11", "100"]
+
+
+@pytest.mark.parametrize(
+    ("launcher", "sweeper", "kept"), [("Joblib", "Basic", False), ("Basic", "Basic", True), ("Basic", "Optuna", False)]
+)
+def test_what_cannot_be_kept_is_left_to_hydra(launcher: str, sweeper: str, kept: bool, tmp_path: Path) -> None:
+    """A failure that no note could be left of, or that another sweeper judges, stays a failure for Hydra."""
+    hydra = {
+        "launcher": {"_target_": f"a.{launcher}Launcher"},
+        "sweeper": {"_target_": f"a.{sweeper}Sweeper"},
+        "job": {"num": 1},
+    }
+    config = OmegaConf.create({"hydra": hydra})
+    job = JobReturn(status=JobStatus.FAILED)
+    job.return_value = JobFailed(3, config, tmp_path / "not there", "why")
+    Validate("train").on_job_end(config, job)
+    assert (job.status is JobStatus.COMPLETED) is kept
 
 
 # --- no two in one directory ------------------------------------------------------------------------------------------

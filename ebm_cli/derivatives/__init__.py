@@ -76,9 +76,12 @@ def value_and_grad(energy: EnergyFn, x: Tensor) -> tuple[Tensor, Tensor]:
     """
     if isinstance(energy, nn.Module) and supports(energy):
         with torch.no_grad():
-            if len(x) <= MANY or x.device.type != "cpu" or _moves(energy):
+            compiled = getattr(energy, "compiled", None)
+            whole = len(x) <= MANY or x.device.type != "cpu" or _moves(energy)
+            if whole or (compiled is not None and compiled.takes(x)):
                 return _run(_value_and_grad_by_rules, energy, x)
-            values, grads = zip(*(_run(_value_and_grad_by_rules, energy, rows) for rows in x.split(ROWS)), strict=True)
+            # Not compiled: which number of points a block has is not what a call was made with.
+            values, grads = zip(*(_value_and_grad_by_rules(energy, rows) for rows in x.split(ROWS)), strict=True)
             return torch.cat(values), torch.cat(grads)
     with torch.enable_grad():
         x = x.detach().requires_grad_(True)
@@ -150,7 +153,7 @@ def laplacian(energy: EnergyFn, x: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def exact_terms(energy: EnergyFn, x: Tensor) -> ScoreTerms:
-    """Means of ‖∇f(x)‖² and tr ∇²f(x): `laplacian`, as much of it as score matching needs.
+    """Those of exact score matching, with the rows ½‖∇f(x)‖² − tr ∇²f(x): `laplacian`, as much of it as they need.
 
     Shapes: x [B, *D].  Cost: that of `laplacian`.
     """
@@ -172,7 +175,7 @@ def exact_terms(energy: EnergyFn, x: Tensor) -> ScoreTerms:
 
 
 def sliced_terms(energy: EnergyFn, x: Tensor, v: Tensor, *, exact_square: bool) -> ScoreTerms:
-    """Means of ‖∇f(x)‖², or where not `exact_square` of (v_k·∇f)², and of v_kᵀ∇²f v_k, over points and directions.
+    """Those of sliced score matching, with the rows mean_k[ ½‖∇f‖² − v_kᵀ∇²f v_k ], or ½ (v_k·∇f)² of its first part.
 
     Args:
         energy: f.

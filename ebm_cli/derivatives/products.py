@@ -26,7 +26,7 @@ NARROW = 16
 
 
 def product(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
-    """x Wᵀ + b, differentiable as often as is asked for.
+    """x Wᵀ + b, differentiable backward as often as is asked for, and forward by `torch.func`.
 
     Shapes: x [..., n_in], weight [n_out, n_in], bias [n_out] → [..., n_out].
     """
@@ -96,7 +96,9 @@ def _wider() -> bool:
     """Whether oneDNN has instructions that MKL does not use here, and its linear layer computes what it should."""
     if torch.backends.cpu.get_cpu_capability() != "AVX512" or _maker() in ("GenuineIntel", ""):
         return False
-    if not (torch.backends.mkldnn.is_available() and torch.backends.mkldnn.enabled):
+    if not (
+        torch.backends.mkldnn.is_available() and torch.backends.mkldnn.enabled and torch.backends.mkl.is_available()
+    ):
         return False
     x, weight, bias = torch.arange(6.0).view(3, 2), torch.arange(8.0).view(4, 2), torch.arange(4.0)
     try:

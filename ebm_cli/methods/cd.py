@@ -181,8 +181,8 @@ class CD(Method):
         chains = self._chains(energy, x, rng)
         self.accepted += chains.info.accept.mean()
         if chains.rows is not None:
-            self.buffer.index_copy_(0, chains.rows, chains.end)
-            self.age.index_copy_(0, chains.rows, torch.where(chains.alive, chains.length, 0))
+            self.buffer[chains.rows] = chains.end
+            self.age[chains.rows] = torch.where(chains.alive, chains.length, 0)
         value = energy(torch.cat((x, chains.end)))
         plus, minus = value[: len(x)], value[len(x) :]
         loss = plus.mean() - minus.mean()

@@ -86,7 +86,8 @@ class SSM(Method):
 
 def _rademacher(shape: tuple[int, ...], like: Tensor, rng: torch.Generator) -> Tensor:
     n = math.prod(shape)
-    if n < MANY:
+    # Other devices do not promise all 32 bits of a number.
+    if n < MANY or like.device.type not in ("cpu", "cuda"):
         signs = torch.empty(shape, dtype=like.dtype, device=like.device).random_(0, 2, generator=rng)
     else:
         words = torch.empty(-(n // -32), 1, dtype=torch.int32, device=like.device)

@@ -22,8 +22,8 @@ from pathlib import Path
 SOURCE = Path(__file__).with_name("chains.cpp")
 FLAGS = ("-O3", "-march=native", "-pthread", "-ffp-contract=fast", "-fno-math-errno")
 """No -ffast-math: a proposal that is not finite must be seen to be so."""
-OPENMP = ("-fopenmp",) if sys.platform == "linux" else ()
-"""The pool of threads is then the one that torch brings; elsewhere compilers may have none."""
+OPENMP = "-fopenmp"
+"""Where the compiler has it: of gcc's under Linux, the pool of threads is then the one that torch brings."""
 
 
 class Unavailable(Exception):
@@ -52,7 +52,7 @@ def library() -> ctypes.CDLL:
 
 
 def _key() -> str:
-    parts = [SOURCE.read_bytes(), " ".join(FLAGS + OPENMP).encode(), _processor().encode()]
+    parts = [SOURCE.read_bytes(), " ".join((*FLAGS, OPENMP)).encode(), _processor().encode()]
     return hashlib.sha256(b"\0".join(parts)).hexdigest()[:16]
 
 
@@ -83,8 +83,16 @@ def _build(name: str, path: Path) -> None:
 
             path.parent.mkdir(parents=True, exist_ok=True)
             with tempfile.TemporaryDirectory(dir=path.parent) as folder:
-                flags = [*FLAGS, *OPENMP]
-                load(name, [str(SOURCE)], flags, extra_ldflags=flags, build_directory=folder, is_python_module=False)
+
+                def made_with(flags: list[str]) -> None:
+                    load(
+                        name, [str(SOURCE)], flags, extra_ldflags=flags, build_directory=folder, is_python_module=False
+                    )
+
+                try:
+                    made_with([*FLAGS, OPENMP])
+                except (RuntimeError, subprocess.SubprocessError):
+                    made_with(list(FLAGS))
                 # torch numbers what it builds again in one process, after a build that failed.
                 next(Path(folder).glob("*.so")).replace(path)
         except (ImportError, OSError, RuntimeError, subprocess.SubprocessError) as error:

@@ -430,6 +430,15 @@ void ebm_pack(int64_t n_hidden, const int64_t* widths, const float* const* weigh
     }
 }
 
+// Whether ebm_finish has a pool of threads.
+int64_t ebm_pooled() {
+#ifdef _OPENMP
+    return 1;
+#else
+    return 0;
+#endif
+}
+
 // Begin n_steps transitions of n_chains chains, of which `start` steps are done, on all threads but the caller's: x,
 // energy, grad and accept are updated. What it returns is for ebm_finish; until then the caller may draw, not touch.
 void* ebm_start(int64_t kind, int64_t activation, int64_t n_hidden, const int64_t* widths, const float* packed,

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from ebm_cli.derivatives import ThinLinear, WideLinear
 from ebm_cli.energies import MLP, Energy
-from ebm_cli.native.build import OPENMP, Unavailable, library
+from ebm_cli.native.build import Unavailable, library
 from ebm_cli.samplers.base import Info, Kernel, Schedule, State
 from ebm_cli.samplers.hmc import HMC
 from ebm_cli.samplers.langevin import Langevin
@@ -138,6 +138,7 @@ class NativeChains:
         x = chains.x
         size = max(1, min(n_steps, NOISE // x.numel()))
         fixed = None if schedule else (_Step * size)(*[_Step.of(kernel)] * size)
+        pooled = bool(library().ebm_pooled())
         rooms = [_Noise.room(x, size, chains.tested) for _ in range(2 if n_steps > size else 1)]
         rooms[0].draw(min(size, n_steps), rng)
         # A run of no steps takes one turn, too: its state holds what the start evaluates.
@@ -151,7 +152,7 @@ class NativeChains:
             kept = None if draws is None else draws[done // thin :]
             # Where there is nothing to draw meanwhile, torch's own pool: its threads, which spin for a while behind an
             # operation, would be in the way of others.
-            helpers, team = (1, self.threads) if OPENMP and left <= 0 else (self.threads, 1)
+            helpers, team = (1, self.threads) if pooled and left <= 0 else (self.threads, 1)
             with chains.advancing(count, done, thin, steps, rooms[i % 2], kept, helpers, team):
                 if left > 0:
                     rooms[(i + 1) % 2].draw(min(size, left), rng)
@@ -159,7 +160,13 @@ class NativeChains:
 
 
 class _Noise(NamedTuple):
-    """Random numbers of a chunk of steps: normal [n, B, *D], uniform [n, B], and a view of each of every step."""
+    """Random numbers of a chunk of steps.
+
+    Attributes:
+        normal: [n, B, *D].
+        uniform: [n, B] of kernels that accept, else [n, 0].
+        steps: both of every step, where they are drawn step by step; else empty.
+    """
 
     normal: Tensor
     uniform: Tensor

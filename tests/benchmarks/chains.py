@@ -158,10 +158,10 @@ def _measure_corrected(
     params, rng = nets.weights(energy), nets.generator(3)
     n_steps = max(5, _steps(n) // gradients)
     jaxed = peers.running(peers.blackjax_many(make, ACTIVATION, n_steps), params, x)
-    native = nets.native(energy)
+    native, flat = nets.native(energy), nets.flat(energy)
     ends = {
         "ours": run(kernel, energy, x, n_steps, nets.generator(7)),
-        "ebmkit": (ebmkit.sample(nets.flat(energy), x, steps=n_steps), None),
+        "ebmkit": (ebmkit.sample(flat, x, steps=n_steps), None),
         "blackjax": jaxed(),
     }
     state, info = ends["ours"]
@@ -177,7 +177,7 @@ def _measure_corrected(
     variants = [
         Variant("ours, portable", _ours(kernel, energy, x, n_steps, rng), n_steps),
         Variant("ours, native", _ours(kernel, native, x, n_steps, rng), n_steps),
-        Variant("ebmkit", lambda: ebmkit.sample(nets.flat(energy), x, steps=n_steps), n_steps),
+        Variant("ebmkit", lambda: ebmkit.sample(flat, x, steps=n_steps), n_steps),
         Variant("blackjax", jaxed, n_steps),
         Variant(FLOOR, nets.floor(_gradient_products(energy, n) * gradients)),
     ]

@@ -5,7 +5,7 @@ HOW = """\
 weights, data, batch and number of threads. Results are compared first; then, in each round, every variant runs a
 block of calls, in shuffled order. A ratio is the median over the rounds of the ratios within a round, with the 95 %
 interval of that median by order statistics. `floor` is the matrix products alone that the work cannot do without, by
-`torch.mm` on whole matrices: what works in blocks that stay in the cache can be ahead of it. A target
+`torch.mm`, which is MKL, on whole matrices: blocks that stay in the cache, or oneDNN, can be ahead of it. A target
 is met where the median reaches it, or where the worse end of its interval is within 15 % of it; where it names no path
 of ours, it is the fastest's. `make bench only=sm,ula-2-64-64-1-1024 quick=1` measures some of it in a hurry, `resume=1`
 leaves out what is measured in full already; `python -m tests.benchmarks list` names the rows, and
