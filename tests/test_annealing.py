@@ -322,6 +322,12 @@ class TestBothSides:
         close = bracket(replace(forward, log_z=0.0, log_z_se=0.3), replace(back, log_z=0.1, log_z_se=0.4))
         assert close.log_z_se == pytest.approx(0.24)
         assert close.log_z == pytest.approx(0.1 * 0.09 / 0.25)
+        # Two and a half standard errors of their difference are too many.
+        beyond = bracket(replace(forward, log_z=0.0, log_z_se=0.3), replace(back, log_z=1.25, log_z_se=0.4))
+        assert beyond.log_z_se == pytest.approx(0.625)
+
+    def test_a_path_of_one_level_is_a_path(self) -> None:
+        assert math.isfinite(self.both(self.made(1), 20, rng())[0].log_z)
 
 
 class TestHonesty:
@@ -414,6 +420,7 @@ class TestResampling:
         usual = float(w.std() / w.mean()) / math.sqrt(50)
         assert standard_error(ess, 50) == pytest.approx(usual * math.sqrt((ess - 1) / (ess - 3)))
         assert standard_error(2.9, 50) == math.inf
+        assert standard_error(3.5, 50) == pytest.approx(math.sqrt((50 / 3.5 - 1) / 49 * 2.5 / 0.5))
         assert standard_error(50.0, 50) == 0
 
     def test_odd_shares_come_out_on_average(self) -> None:

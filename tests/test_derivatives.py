@@ -185,6 +185,18 @@ def test_the_way_back_takes_one_cotangent_for_all() -> None:
             torch.testing.assert_close(shared, each, rtol=1e-12, atol=1e-12)
 
 
+@pytest.mark.parametrize("padding", [0, 1, 2, 3])
+@pytest.mark.parametrize("stride", [2, 3])
+def test_the_way_back_through_a_stride_skips_the_far_edge(padding: int, stride: int) -> None:
+    torch.manual_seed(0)
+    conv = nn.Conv2d(1, 2, 3, stride=stride, padding=padding)
+    network = nn.Sequential(nn.Unflatten(1, (1, 6, 5)), conv, nn.Tanh(), nn.Flatten(), nn.LazyLinear(1))
+    network(torch.zeros(1, 30))
+    energy = NetworkEnergy((1, 6, 5), network, 0.1).double().eval()
+    x, v = torch.randn(3, 1, 6, 5).double(), torch.randn(2, 3, 1, 6, 5).double()
+    assert_same_derivatives(energy, autograd_only(energy), x, v)
+
+
 def test_the_random_networks_hold_every_kind_of_layer() -> None:
     modules = [m for seed in range(24) for m in random_network(seed).modules()]
     kinds = {type(m).__name__ for m in modules}
@@ -267,6 +279,7 @@ def test_towers_are_the_derivatives_of_the_activation(activation: nn.Module) -> 
     value = activation(a)
     for order in range(4):
         torch.testing.assert_close(tower(a, 3)[order], value, rtol=1e-9, atol=1e-10)
+        assert len(tower(a, order)) == order + 1
         (value,) = torch.autograd.grad(value.sum(), a, create_graph=True)
 
 

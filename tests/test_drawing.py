@@ -2,11 +2,13 @@
 
 import math
 from dataclasses import replace
+from types import SimpleNamespace
 
 import pytest
 import torch
 from torch import Tensor
 
+from ebm_cli.evaluation import drawing
 from ebm_cli.evaluation.drawing import THIN, draw
 from ebm_cli.samplers.langevin import Langevin
 from ebm_cli.samplers.mala import MALA
@@ -34,6 +36,13 @@ def test_the_effective_number_is_told_by_the_gradient() -> None:
     gradients = 50 * kernel.evaluations(8 * THIN).grad
     assert found["sampler/ess_per_grad"] == pytest.approx(found["sampler/ess_bulk"] / gradients, rel=1e-12)
     assert math.isfinite(found["sampler/ess_per_second"])
+
+
+def test_the_effective_number_is_told_by_the_second(monkeypatch: pytest.MonkeyPatch) -> None:
+    moments = iter((100.0, 350.0))
+    monkeypatch.setattr(drawing, "time", SimpleNamespace(monotonic=lambda: next(moments)))
+    found = draw(harmonic, MALA(step_size=0.3), torch.randn(50, 2, generator=rng()), 400, 0, rng(1)).results
+    assert found["sampler/ess_per_second"] == pytest.approx(found["sampler/ess_bulk"] / 250, rel=1e-12)
 
 
 @pytest.mark.parametrize("burn_in", [0, 1])

@@ -101,6 +101,11 @@ def test_a_missed_class_is_named_with_both_shares() -> None:
         "class 1 has 0.0% of the samples and 20.0% of the data, class 2 has 0.0% of the samples and 30.0% of the data",
     )
     assert features._missed(data[::2], data) == ()
+    # One of ten is exactly a fifth of a half.
+    halves = torch.tensor([0, 1] * 5)
+    assert COVERED == 0.2
+    assert features._missed(torch.tensor([0] * 9 + [1]), halves) == ()
+    assert features._missed(torch.tensor([0] * 10 + [1]), halves) != ()
 
 
 def test_a_class_is_covered_from_a_fifth_of_its_share_on() -> None:

@@ -385,6 +385,7 @@ def test_the_divergence_of_the_chain_is_a_term_of_the_loss() -> None:
 
 
 def test_a_batch_larger_than_the_replay_buffer_is_refused() -> None:
+    assert len(cd(correlated(), MALA(), 1, start="persistent", buffer_size=1).buffer) == 1
     method = cd(correlated(), MALA(), 1, start="persistent", buffer_size=64)
     method.check(mlp(), 64)
     with pytest.raises(ValueError, match=r"^method.buffer_size must be >= batch_size = 65, got 64"):
@@ -427,19 +428,20 @@ def test_nce_loss_at_the_truth_is_the_jensen_shannon_bound(nu: float) -> None:
     assert float(out.loss.detach()) == pytest.approx(math.log(1 + nu) + nu * math.log(1 + 1 / nu), rel=1e-9)
 
 
-def test_nce_is_the_written_formula() -> None:
+@pytest.mark.parametrize("nu", [0.5, 1.0, 2.0])
+def test_nce_is_the_written_formula(nu: float) -> None:
     x, energy = correlated()[:100, :2], mlp()
     noise = Gaussian(x)
-    method = NCE(noise, nu=2.0, log_z=0.3).double()
+    method = NCE(noise, nu=nu, log_z=0.3).double()
     out = method.loss(energy, x, rng(4))
-    y, _ = noise.sample_with_log_prob(200, rng(4))
+    y, _ = noise.sample_with_log_prob(round(100 * nu), rng(4))
 
     def h(points: Tensor) -> Tensor:
-        return -energy(points) - 0.3 - noise.log_prob(points) - math.log(2)
+        return -energy(points) - 0.3 - noise.log_prob(points) - math.log(nu)
 
-    expected = -torch.sigmoid(h(x)).log().mean() - 2 * (1 - torch.sigmoid(h(y))).log().mean()
+    expected = -torch.sigmoid(h(x)).log().mean() - nu * (1 - torch.sigmoid(h(y))).log().mean()
     torch.testing.assert_close(out.loss, expected)
-    assert out.evaluations.energy == 3
+    assert out.evaluations.energy == 1 + nu
 
 
 def test_nce_with_noise_that_misses_the_data_stays_finite() -> None:

@@ -154,6 +154,21 @@ def test_an_energy_tells_them_apart_and_a_constant_does_not() -> None:
     assert all(area.value < 0.01 for area in upside_down.values())
 
 
+def test_uniform_rows_fill_the_box_of_the_data_and_no_more() -> None:
+    data = Digits()
+    seen: list[Tensor] = []
+
+    def energy(rows: Tensor) -> Tensor:
+        seen.append(rows)
+        return rows.sum(1)
+
+    detection(energy, data.standardizer(data.held_out(300)), data, None, rng())
+    _, uniform, _ = seen
+    low, high = data.reference.amin(0), data.reference.amax(0)
+    assert bool(((low <= uniform) & (uniform <= high)).all())
+    assert bool((uniform.amax(0) - uniform.amin(0) > 0.95 * (high - low)).all())
+
+
 def test_rows_of_the_same_law_are_not_foreign() -> None:
     """Another data set's numbers are read in the run's data units: those of another split of the digits are data."""
     data = Digits()

@@ -4,6 +4,7 @@ Which library that is depends on the processor; here it is always oneDNN, for ma
 """
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -159,6 +160,29 @@ def test_the_rule(maker: str, capability: str, wider: bool, monkeypatch: pytest.
     monkeypatch.setattr(products, "_maker", lambda: maker)
     monkeypatch.setattr(torch.backends.cpu, "get_cpu_capability", lambda: capability)
     assert products._wider() is wider
+
+
+@pytest.mark.parametrize("backend", [torch.backends.mkldnn, torch.backends.mkl])
+def test_where_one_of_the_two_is_missing_there_is_no_choice(backend: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(products, "_maker", lambda: "AuthenticAMD")
+    monkeypatch.setattr(torch.backends.cpu, "get_cpu_capability", lambda: "AVX512")
+    assert products._wider()
+    monkeypatch.setattr(backend, "is_available", lambda: False)
+    assert not products._wider()
+
+
+def test_the_maker_of_the_processor(monkeypatch: pytest.MonkeyPatch) -> None:
+    lines = "processor\t: 0\nvendor_id\t: GenuineIntel\ncpu family\t: 6\n\nprocessor\t: 1\nvendor_id\t: Another\n"
+    monkeypatch.setattr(Path, "read_text", lambda path: lines)
+    assert products._maker() == "GenuineIntel"
+    monkeypatch.setattr(Path, "read_text", lambda path: "CPU implementer\t: 0x41\n")
+    assert products._maker() == ""
+
+    def missing(path: Path) -> str:
+        raise FileNotFoundError
+
+    monkeypatch.setattr(Path, "read_text", missing)
+    assert products._maker() == ""
 
 
 @pytest.mark.parametrize("error", [AttributeError, RuntimeError])

@@ -610,6 +610,22 @@ def test_adaptation_is_dual_averaging(n_steps: int) -> None:
     assert math.log(adapted.step_size) == pytest.approx(expected, rel=1e-12)
 
 
+def test_adaptation_goes_through_its_schedule_in_its_first_half() -> None:
+    seen: list[int] = []
+
+    def schedule(step: int) -> dict[str, float]:
+        seen.append(step)
+        return {"temperature": 2.0}
+
+    adapt(MALA(), harmonic, normal(4, 2), 7, generator(), schedule=schedule)
+    assert seen == [0, 1, 2]
+
+
+def test_baoab_leaves_a_gaussian_where_its_step_is_two_deviations() -> None:
+    assert Underdamped(1.99).stationary_variance(1.0) == 1.0
+    assert Underdamped(2.0).stationary_variance(1.0) == math.inf
+
+
 def test_adaptation_on_a_flat_energy_stays_finite() -> None:
     adapted, _ = adapt(Metropolis(), lambda x: 0 * x.sum(1), normal(1, 1), 2800, generator(), target=0.01)
     assert math.isfinite(adapted.step_size)
