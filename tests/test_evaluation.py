@@ -180,6 +180,17 @@ class TestPartition:
         with pytest.raises(NotIntegrable, match="not resolved"):
             integrate(bumps(means, [0.01] * 100, [0.01] * 100), around_normal(2, starved), starved, (2,))
 
+    @pytest.mark.parametrize(("max_nodes", "resolved"), [(40_000, False), (80_000, True)])
+    def test_a_hundredth_is_as_much_error_as_there_may_be(self, max_nodes: int, resolved: bool) -> None:
+        """The same bumps, with an estimate of 0.44 and one of 0.0024."""
+        energy = bumps(torch.randn(100, 2, generator=rng(1)).tolist(), [0.05] * 100, [0.01] * 100)
+        resolution = Resolution(core=12, shell=4, tolerance=1e-6, max_nodes=max_nodes)
+        if resolved:
+            assert integrate(energy, around_normal(2, resolution), resolution, (2,)).log_z == pytest.approx(0, abs=0.01)
+        else:
+            with pytest.raises(NotIntegrable, match=r"not resolved by \d+ nodes: relative error 0\.\d"):
+                integrate(energy, around_normal(2, resolution), resolution, (2,))
+
     def test_a_hard_wall_is_integrated(self) -> None:
         result = integrate(lambda u: torch.where(u.abs().amax(1) < 1.0, 0.0, math.inf), around_normal(1), FINE, (1,))
         assert result.log_z == pytest.approx(math.log(2), abs=1e-6)

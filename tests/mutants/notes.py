@@ -8,6 +8,21 @@ DROPPED = "DROPPED = {} # probability that the nodes left out of an expectation 
 ENDS = "ends = [pooled[:, round(q * (size - 1)), None, None] for q in (0.05, {})]"
 IDENTITY = "identity = bool((mean[{}] == 0) & (scale[0] == 1))"
 PLACE = "where = [round(v, {}) for v in path.outside(x)[bad][0].flatten()[:4].tolist()]"
+ONE = "identity = bool((mean[0] == 0) & (scale[{}] == 1))"
+NU = "self, noise: Density, nu: float = 1.0, log_z: float = 0.0, fit_steps: int = {}, redraw: bool = True"
+SEED = 'self.register_buffer("noise_seed", torch.tensor({}), persistent=not redraw)'
+NODES = "or f.numel() + int(wanted.sum()) * f.shape[1] {} 2 ** len(grid.origin) > resolution.max_nodes"
+ROWS = "energy: Callable[[Tensor], Tensor], data: Dataset, *, n_rows: int = {}, resolution: Resolution = FINE"
+SHARES = "return 1 / float(torch.zeros_like(log_w).index_add_({}, family, log_w.softmax(0)).square().sum())"
+WANTED = "wanted = jet if jet.slopes {} (i < last) else Jet(jet.value, jet.first, jet.second, slopes=i < last)"
+COUNTS = "small, counts = labels.to(torch.int8), torch.int16 if n < 2{}15 else torch.int32"
+TREES = "few, many = (old, new) if sums[old, 2] {} sums[new, 2] else (new, old)"
+DIRECTIONS = "if module is None or (trace is None and outside is None and len(v) {} FEW):"
+LOGITS = "logits = _hidden(noisy, weights, biases) @ weights[-1] {} biases[-1]"
+DEGREE = "varying = coefficient[:, degree {} 0].amax(1).clamp(min=torch.finfo(torch.float64).tiny)"
+BOTH = "if points.f_grad is not None {} points.u_grad is not None:"
+HALF = "return Distance(value, float(statistic(data).mean()), p, len(together) {} 2)"
+SHARED = "curvature = curvature if of_curvature {} 1 else curvature * of_curvature"
 POINT = "point = [round(v, 3) for v in u[bad][{}].tolist()]"
 
 EQUIVALENT = {
@@ -27,6 +42,37 @@ EQUIVALENT = {
     (IDENTITY.format("0"), IDENTITY.format(" -1")): "Equivalent: it is asked only where all means are equal.",
     (POINT.format("0"), POINT.format(" -1")): "As good: the message names another of the points that are bad.",
     (PLACE.format("3"), PLACE.format("2")): "As good: the message names the point to two digits.",
+    ("NEGLIGIBLE = BLOCK // 64", "NEGLIGIBLE = BLOCK / 64"): SPEED,
+    ("NEGLIGIBLE = BLOCK // 64", "NEGLIGIBLE = BLOCK ** 64"): SPEED,
+    ("BLOCK = 512", "BLOCK = 511"): SPEED,
+    ("return 0", "return -1"): SPEED,
+    (THIN, "if 1 < weight.shape[1] >= THIN:"): SPEED,
+    ("if ctx.needs_input_grad[1]:", "if ctx.needs_input_grad[ 0]:"): SPEED,
+    ("width = max(1, BLOCK // (2 * half * n_chains))", "width = max(1, BLOCK // ( 1 * half * n_chains))"): SPEED,
+    (DIRECTIONS.format("<="), DIRECTIONS.format("is not")): SPEED,
+    (COUNTS.format("**"), COUNTS.format("%")): SPEED,
+    (TREES.format("<"), TREES.format("is not")): SPEED,
+    (WANTED.format("=="), WANTED.format("is")): "Equivalent: there is one True and one False.",
+    (SHARED.format("=="), SHARED.format(">=")): "Equivalent: a direction counts 1 or less.",
+    ("if order == 2:", "if order <= 2:"): "Equivalent: the lower orders have returned.",
+    (
+        "if bool((points.f == math.inf).any()):",
+        "if bool((points.f >= math.inf).any()):",
+    ): "Equivalent: nothing is more.",
+    (DEGREE.format(">"), DEGREE.format("!=")): "Equivalent: no degree is negative.",
+    (SHARES.format("0"), SHARES.format(" -1")): "Equivalent: of one dimension the last is the first.",
+    (LOGITS.format("+"), LOGITS.format("-")): "Equivalent: the bias is trained, of either sign.",
+    (ONE.format("0"), ONE.format(" 1")): "Equivalent: it is asked only where all scales are equal.",
+    (BOTH.format("and"), BOTH.format("or")): "Equivalent: a kernel takes both gradients or neither.",
+    ("@dataclass(frozen=True)", "@dataclass(frozen=False)"): "Equivalent: nothing is assigned to.",
+    (SEED.format("0"), SEED.format(" -1")): "Equivalent: it is drawn before it is read.",
+    (HALF.format("//"), HALF.format("/")): "As good: the same number of rows, as a float.",
+    (NODES.format("*"), NODES.format("//")): "As good: how near the largest number of nodes a refinement may come.",
+    ("while len(order) < BATCH:", "while len(order) <= BATCH:"): "As good: when the next shuffled epoch is drawn.",
+    (ROWS.format("10_000"), ROWS.format(" 10001")): "As good: one row more.",
+    (NU.format("2000"), NU.format(" 2001")): "As good: a default that conf/ does not leave to it, by one step.",
+    ("k: int = 5,", "k: int = 6,"): "As good: a default that conf/ does not leave to it.",
+    ("steps=100,", "steps= 99,"): "As good: one step fewer until a run at its clamp is stopped.",
     ('"energy_gap", 1e6,', '"energy_gap", 999999.0,'): LIMIT,
     ('"flow_nll", 1e5,', '"flow_nll", 100001.0,'): LIMIT,
 }
