@@ -123,6 +123,9 @@ def test_what_it_does_not_cover_is_torch(onednn: list[tuple[int, ...]], monkeypa
     assert not onednn
     with torch.no_grad():
         product(x, weight, bias)
+        assert len(onednn) == 1
+        monkeypatch.setattr(products, "WIDER", False)
+        assert torch.equal(product(x, weight, bias), F.linear(x, weight, bias))
     assert len(onednn) == 1
 
 
