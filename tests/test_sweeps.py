@@ -126,7 +126,7 @@ def test_what_failed_in_other_processes_is_listed_too(ebm: Ebm, tmp_path: Path) 
     assert not list(sweep.glob(".failed-*"))
 
 
-def test_a_failure_that_cannot_be_noted_is_hydras_to_raise(tmp_path: Path) -> None:
+def test_notes_are_read_once_and_in_the_order_of_the_jobs(tmp_path: Path) -> None:
     failed = JobFailed(3, OmegaConf.create({}), tmp_path, "job 11: why")
     for number in (11, 2):
         assert note(failed, number)

@@ -8,12 +8,13 @@ oneDNN's linear layer is an operator that torch has for its compiler's own use a
 is not what it was, products are MKL's (docs/adr/0023).
 """
 
-from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
+
+from ebm_cli.processor import described
 
 LEAST = 2**20
 """Multiplications a thread below which oneDNN's own cost, 10 µs, is more than it saves."""
@@ -110,11 +111,8 @@ def _wider() -> bool:
 
 def _maker() -> str:
     """As the processor names its maker; "" where that cannot be read."""
-    try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
-    except OSError:
-        return ""
-    return next((line.partition(":")[2].strip() for line in lines if line.startswith("vendor_id")), "")
+    found = (line.partition(":")[2].strip() for line in described() if line.startswith("vendor_id"))
+    return next(found, "")
 
 
 WIDER = _wider()

@@ -19,6 +19,8 @@ from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
 
+from ebm_cli.processor import described
+
 SOURCE = Path(__file__).with_name("chains.cpp")
 FLAGS = ("-O3", "-march=native", "-pthread", "-ffp-contract=fast", "-fno-math-errno")
 """No -ffast-math: a proposal that is not finite must be seen to be so."""
@@ -58,9 +60,7 @@ def _key() -> str:
 
 def _processor() -> str:
     """What `-march=native` depends on."""
-    cpuinfo = Path("/proc/cpuinfo")
-    lines = cpuinfo.read_text().partition("\n\n")[0].splitlines() if cpuinfo.is_file() else []
-    named = [line for line in lines if line.startswith(("model name", "flags", "Features", "CPU part"))]
+    named = [line for line in described() if line.startswith(("model name", "flags", "Features", "CPU part"))]
     return "\n".join([sys.platform, platform.machine(), platform.processor(), *named])
 
 
