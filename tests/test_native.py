@@ -23,6 +23,7 @@ from ebm_cli.samplers.langevin import Langevin
 from ebm_cli.samplers.mala import MALA
 from ebm_cli.samplers.metropolis import Metropolis
 from ebm_cli.training.ema import EMA
+from ebm_cli.training.flat import Flat
 
 KERNELS = [
     Langevin(0.05),
@@ -158,7 +159,7 @@ def test_schedules(kernel: Kernel) -> None:
 
 def test_weights_are_those_of_the_moment() -> None:
     energy, x = native(mlp()), starts(N, 3)
-    ema = EMA(dict(energy.named_parameters()), 0.9)
+    ema = EMA([name for name, _ in energy.named_parameters()], Flat(list(energy.parameters())), 0.9)
     with torch.no_grad():
         for parameter in energy.parameters():
             parameter.mul_(1.1)

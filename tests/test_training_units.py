@@ -19,6 +19,7 @@ from ebm_cli.errors import UserError
 from ebm_cli.experiment import assemble, make_trainer
 from ebm_cli.training import checkpoint as checkpoints
 from ebm_cli.training.ema import EMA
+from ebm_cli.training.flat import Flat
 from ebm_cli.training.guard import Diverged, Guard
 from ebm_cli.training.rundir import Interrupted, RunDirectory, Signals, read_status, write_json
 from ebm_cli.training.trainer import Trainer
@@ -30,9 +31,13 @@ def scalar(value: float) -> nn.Parameter:
     return nn.Parameter(torch.tensor(value, dtype=torch.float64))
 
 
+def averaged(parameter: nn.Parameter, decay: float) -> EMA:
+    return EMA(["p"], Flat([parameter]), decay)
+
+
 def test_the_average_follows_its_formula() -> None:
     p = scalar(0.0)
-    ema = EMA({"p": p}, 0.3)
+    ema = averaged(p, 0.3)
     expected = 0.0
     for t in range(8):
         p.data.fill_(float(t * t))
@@ -47,7 +52,7 @@ def test_the_average_follows_its_formula() -> None:
 
 def test_without_decay_the_average_is_the_parameter() -> None:
     p = nn.Parameter(torch.randn(100, generator=torch.Generator().manual_seed(0)))
-    ema = EMA({"p": p}, 0.0)
+    ema = averaged(p, 0.0)
     for t in range(3):
         p.data.add_(1 / (t + 3))
         ema.update()
@@ -58,7 +63,7 @@ def test_without_decay_the_average_is_the_parameter() -> None:
 
 def test_live_values_return_whatever_happens_inside() -> None:
     p = scalar(1.0)
-    ema = EMA({"p": p}, 0.9)
+    ema = averaged(p, 0.9)
     p.data.fill_(5.0)
     with pytest.raises(ZeroDivisionError), ema.applied():
         p.data.fill_(1 / (p.item() - 1))

@@ -32,6 +32,7 @@ from torch.nn import functional
 from ebm_cli.datasets.base import Dataset, Labelled
 from ebm_cli.datasets.standardizer import Standardizer
 from ebm_cli.evaluation.two_sample import FEWEST, ROWS, Distance, against_relabelled, labellings, shuffled
+from ebm_cli.optimizers import stepped
 
 FEATURES = 16
 """Few, so that a few dozen rows determine their covariances."""
@@ -90,7 +91,7 @@ def train(x: Tensor, labels: Tensor, rng: torch.Generator) -> Classifier:
     biases = [torch.zeros(b) for b in sizes[1:]]
     parameters = [p.requires_grad_() for p in (*weights, *biases)]
     optimizer = torch.optim.AdamW(parameters, RATE, weight_decay=0.01)
-    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, RATE, total_steps=STEPS)
+    update, schedule = stepped(optimizer), torch.optim.lr_scheduler.OneCycleLR(optimizer, RATE, total_steps=STEPS)
     z, order = (x - centre) / scale, torch.empty(0, dtype=torch.long)
     with torch.enable_grad():
         for _ in range(STEPS):
@@ -102,7 +103,7 @@ def train(x: Tensor, labels: Tensor, rng: torch.Generator) -> Classifier:
             loss = functional.cross_entropy(logits, labels[now])
             optimizer.zero_grad()
             loss.backward()
-            optimizer.step()
+            update()
             schedule.step()
     with torch.no_grad():
         spread = _hidden(z, weights, biases).double().var(0).sum().sqrt()

@@ -4,6 +4,7 @@ import torch
 from torch import Tensor
 
 from ebm_cli.densities import Density
+from ebm_cli.optimizers import stepped
 
 
 def fit_density(density: Density, data: Tensor, steps: int, rng: torch.Generator, lr: float = 1e-3) -> None:
@@ -20,14 +21,14 @@ def fit_density(density: Density, data: Tensor, steps: int, rng: torch.Generator
     if not parameters or steps == 0:
         return
     optimizer = torch.optim.Adam(parameters, lr=lr)
-    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, T_max=steps)
+    update, schedule = stepped(optimizer), torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, T_max=steps)
     for _ in range(steps):
         rows = torch.randint(0, len(data), (min(512, len(data)),), generator=rng, device=data.device)
         loss = -density.log_prob(data[rows]).mean()
         optimizer.zero_grad()
         loss.backward()
         torch.nn.utils.clip_grad_norm_(parameters, 10.0)
-        optimizer.step()
+        update()
         schedule.step()
     for parameter in parameters:
         parameter.grad = None

@@ -1,10 +1,11 @@
 """Exponential moving average of parameters: the weights that a run is judged by."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 
 import torch
-from torch import Tensor
+
+from ebm_cli.training.flat import Flat
 
 
 class EMA:
@@ -13,15 +14,16 @@ class EMA:
     The decay grows at the start, so that the first steps, near the initial weights, are soon forgotten.
 
     Args:
-        parameters: what is averaged, by name.
+        names: of the parameters, in their order.
+        flat: what is averaged.
         decay: β in [0, 1); 0 switches the average off: it is then the parameters themselves.
     """
 
-    def __init__(self, parameters: Mapping[str, Tensor], decay: float) -> None:
+    def __init__(self, names: Sequence[str], flat: Flat, decay: float) -> None:
         self._decay = decay
-        self._names = list(parameters)
-        self._live = list(parameters.values())
-        self._mean = [p.detach().clone() for p in self._live]
+        self._live = flat.values
+        self._mean = flat.values.clone()
+        self._by_name = dict(zip(names, flat.split(self._mean), strict=True))
         self._count = 0
 
     @torch.no_grad()
@@ -29,7 +31,7 @@ class EMA:
         """Take in the parameters as they are now."""
         decay = min(self._decay, (1 + self._count) / (10 + self._count)) if self._decay else 0.0
         self._count += 1
-        torch._foreach_lerp_(self._mean, self._live, 1 - decay)
+        self._mean.lerp_(self._live, 1 - decay)
 
     @contextmanager
     def applied(self) -> Iterator[None]:
@@ -40,16 +42,14 @@ class EMA:
         finally:
             self._swap()
 
-    @torch.no_grad()
     def _swap(self) -> None:
-        for live, mean in zip(self._live, self._mean, strict=True):
-            held = live.clone()
-            live.copy_(mean)
-            mean.copy_(held)
+        held = self._live.clone()
+        self._live.copy_(self._mean)
+        self._mean.copy_(held)
 
     def state_dict(self) -> dict[str, object]:
         """Averages by name, and how many updates they hold."""
-        return {"count": self._count, "mean": dict(zip(self._names, self._mean, strict=True))}
+        return {"count": self._count, "mean": dict(self._by_name)}
 
     def load_state_dict(self, state: Mapping[str, object]) -> None:
         """Continue from `state`."""
@@ -57,5 +57,5 @@ class EMA:
         assert isinstance(count, int)
         assert isinstance(mean, Mapping)
         self._count = count
-        for name, target in zip(self._names, self._mean, strict=True):
+        for name, target in self._by_name.items():
             target.copy_(mean[name])

@@ -18,8 +18,10 @@ from ebm_cli.methods import LossOutput, Method
 from ebm_cli.methods.base import Evaluations
 from ebm_cli.training.clipping import clip_
 from ebm_cli.training.ema import EMA
+from ebm_cli.training.flat import Flat
 from ebm_cli.training.guard import Guard
 from ebm_cli.training.precision import Precision, Products
+from ebm_cli.training.updates import update
 
 MakeOptimizer = Callable[[Iterable[nn.Parameter], float | None], Optimizer]
 """Parameters and, where the player has its own, a learning rate → optimizer."""
@@ -60,19 +62,19 @@ class Trainer:
         self.step = 0
         self.evaluations = Evaluations()
         self.grad_norm = torch.zeros(())
-        self._players = method.players(energy)
+        players = method.players(energy)
         rates = method.learning_rates()
+        self._flats = {name: Flat(parameters) for name, parameters in players.items()}
         self._optimizers = {
-            name: make_optimizer(parameters, rates.get(name))
-            for name, parameters in self._players.items()
-            if parameters
+            name: make_optimizer(parameters, rates.get(name)) for name, parameters in players.items() if parameters
         }
+        self._updates = {name: update(of, self._flats[name]) for name, of in self._optimizers.items()}
         self._make_schedule = make_schedule
         self._schedules = self._fresh_schedules()
         self._clip = float("inf") if clip_grad_norm is None else clip_grad_norm
         names = {id(p): f"energy.{name}" for name, p in energy.named_parameters()}
         names |= {id(p): f"method.{name}" for name, p in method.named_parameters()}
-        self.ema = EMA({names[id(p)]: p for p in self._players["energy"]}, ema)
+        self.ema = EMA([names[id(p)] for p in players["energy"]], self._flats["energy"], ema)
         self.guard = Guard(guard_interval, rng.device, method.symptoms())
         self._products = Products(precision)
 
@@ -81,14 +83,11 @@ class Trainer:
         batch = self.batches.next()
         with self._products:
             out = self.method.loss(self.energy, batch, self.rng)
-            optimizer = self._optimizers.get(out.player)
-            if optimizer is not None:
-                parameters = self._players[out.player]
-                for parameter in parameters:
-                    parameter.grad = None
-                out.loss.backward(inputs=parameters)
-                self.grad_norm = clip_(parameters, self._clip)
-                optimizer.step()
+            if out.player in self._updates:
+                flat = self._flats[out.player]
+                flat.backward(out.loss)
+                self.grad_norm = clip_(flat.gradients, self._clip)
+                self._updates[out.player]()
         for schedule in self._schedules.values():
             schedule.step()
         self.step += 1
@@ -103,14 +102,7 @@ class Trainer:
         return {name: float(optimizer.param_groups[0]["lr"]) for name, optimizer in self._optimizers.items()}
 
     def _fresh_schedules(self) -> dict[str, LRScheduler]:
-        schedules = {}
-        for name, optimizer in self._optimizers.items():
-            optimizer.zero_grad()
-            schedules[name] = self._make_schedule(optimizer)
-            # A step without gradients moves nothing; it tells torch's schedules that they do not run ahead of an
-            # optimizer whose player has not had a turn yet.
-            optimizer.step()
-        return schedules
+        return {name: self._make_schedule(optimizer) for name, optimizer in self._optimizers.items()}
 
     def _replay_schedules(self) -> None:
         for optimizer in self._optimizers.values():

@@ -87,8 +87,12 @@ def _all(options: dict[str, str]) -> int:
 
 
 def _env(threads: str) -> dict[str, str]:
-    """The same number of threads for everything: OpenMP's for torch, the pool of XLA for JAX."""
-    return os.environ | {
+    """The same number of threads for everything: OpenMP's for torch, the pool of XLA for JAX.
+
+    And bytecode is kept, as it is where a program is installed: `ebm` starts many times in a row.
+    """
+    kept = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
+    return kept | {
         "OMP_NUM_THREADS": threads,
         "MKL_NUM_THREADS": threads,
         "NPROC": threads,

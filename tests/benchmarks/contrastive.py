@@ -23,6 +23,8 @@ from ebm_cli.energies.mlp import MLP
 from ebm_cli.methods.base import Method
 from ebm_cli.methods.cd import CD
 from ebm_cli.samplers.langevin import Langevin
+from ebm_cli.training.flat import Flat
+from ebm_cli.training.updates import update
 
 from . import networks as nets
 from . import peers
@@ -86,15 +88,14 @@ def _ours(energy: MLP, x: Tensor, persistent: bool) -> Callable[[], object]:
 
 
 def training(method: Method, energy: MLP, x: Tensor, rng: torch.Generator) -> Callable[[], object]:
-    """A step of ours as the loop takes it: the method's loss, and the optimizer of `ebm train`."""
+    """A step of ours as the loop takes it: the method's loss, its gradient, and the optimizer of `ebm train`."""
     parameters = method.players(energy)["energy"]
-    optimizer = torch.optim.Adam(parameters, lr=LR, fused=True)
+    flat = Flat(parameters)
+    move = update(torch.optim.Adam(parameters, lr=LR, fused=True), flat)
 
     def step() -> None:
-        for parameter in parameters:
-            parameter.grad = None
-        method.loss(energy, x, rng).loss.backward(inputs=parameters)
-        optimizer.step()
+        flat.backward(method.loss(energy, x, rng).loss)
+        move()
 
     return step
 

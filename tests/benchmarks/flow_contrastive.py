@@ -15,6 +15,8 @@ from ebm_cli.densities.base import Density
 from ebm_cli.densities.coupling import CouplingFlow
 from ebm_cli.densities.zuko import ZukoFlow
 from ebm_cli.methods.fce import FCE
+from ebm_cli.training.flat import Flat
+from ebm_cli.training.updates import update
 
 from . import networks as nets
 from .harness import FLOOR, Agreement, Effort, Found, Row, Target, Variant, agree, timed
@@ -87,14 +89,15 @@ def _consistent(name: str, flow: Density) -> Agreement:
 def _both_turns(size: int, flow: Density, x: Tensor) -> Callable[[], object]:
     """A step of each player, with the optimizers of `ebm train`."""
     energy, method, rng = nets.mlp(size, 128, 2, "silu"), FCE(flow, turn_every=1), nets.generator(3)
-    players = method.players(energy)
-    optimizers = {name: torch.optim.Adam(own, lr=LR, fused=True) for name, own in players.items()}
+    flats = {name: Flat(own) for name, own in method.players(energy).items()}
+    moves = {
+        name: update(torch.optim.Adam(flat.parameters, lr=LR, fused=True), flat) for name, flat in flats.items()
+    }
 
     def turn() -> str:
         out = method.loss(energy, x, rng)
-        optimizers[out.player].zero_grad()
-        out.loss.backward(inputs=players[out.player])
-        optimizers[out.player].step()
+        flats[out.player].backward(out.loss)
+        moves[out.player]()
         return out.player
 
     def call() -> None:
