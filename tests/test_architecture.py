@@ -11,7 +11,7 @@ PACKAGE = REPO / "ebm_cli"
 FILES = sorted(PACKAGE.rglob("*.py"))
 
 LEVELS = [
-    {"errors", "catalogue", "records", "memory", "processor"},
+    {"errors", "catalogue", "records", "memory", "processor", "optimizers"},
     {"derivatives", "energies", "densities"},
     {"samplers", "datasets"},
     {"methods", "evaluation", "claims", "native"},

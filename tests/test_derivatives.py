@@ -10,11 +10,10 @@ from torch.nn.utils.parametrizations import spectral_norm
 from ebm_cli import derivatives
 from ebm_cli.derivatives import (
     Jet,
-    ThinLinear,
+    Linear,
     directional,
     gradient,
     laplacian,
-    linear,
     sliced_terms,
     supports,
     sweep,
@@ -244,12 +243,12 @@ def test_float32_agrees_to_1e_5(kind: str) -> None:
     assert (trace - trace64).norm() / trace64.norm() < 1e-5
 
 
-@pytest.mark.parametrize(("n_in", "thin"), [(1, False), (2, True), (15, True), (16, False)])
-def test_a_thin_layer_is_a_linear_one(n_in: int, thin: bool) -> None:
-    layer, plain = linear(n_in, 32).double(), nn.Linear(n_in, 32).double()
-    assert isinstance(layer, ThinLinear) is thin
+@pytest.mark.parametrize("n_in", [1, 2, 15, 16])
+@pytest.mark.parametrize("n_out", [1, 8, 15, 16, 32])
+def test_a_layer_of_any_width_is_a_linear_one(n_in: int, n_out: int) -> None:
+    layer, plain = Linear(n_in, n_out).double(), nn.Linear(n_in, n_out).double()
     plain.load_state_dict(layer.state_dict())
-    x, g = torch.randn(9, n_in, dtype=torch.float64), torch.randn(9, 32, dtype=torch.float64)
+    x, g = torch.randn(9, n_in, dtype=torch.float64), torch.randn(9, n_out, dtype=torch.float64)
     for points in (x, x.requires_grad_(), x.view(3, 3, n_in)):
         torch.testing.assert_close(layer(points), plain(points), rtol=1e-13, atol=1e-13)
     found = torch.autograd.grad((layer(x) * g).sum(), [x, layer.weight, layer.bias])

@@ -350,13 +350,13 @@ def test_only_the_player_whose_turn_it_is_moves() -> None:
     made = trainer("method=fce", "method.turn_every=1", "optimizer.lr=0.05", "schedule=constant")
     seen = set()
     for _ in range(20):
-        before = {name: [p.detach().clone() for p in ps] for name, ps in made._players.items()}
-        ema = [m.clone() for m in made.ema._mean]
+        before = {name: [p.detach().clone() for p in flat.parameters] for name, flat in made._flats.items()}
+        ema = made.ema._mean.clone()
         player = made.advance().player
-        for name, parameters in made._players.items():
-            moved = any(not torch.equal(p, b) for p, b in zip(parameters, before[name], strict=True))
+        for name, flat in made._flats.items():
+            moved = any(not torch.equal(p, b) for p, b in zip(flat.parameters, before[name], strict=True))
             assert moved == (name == player)
-        averaged = any(not torch.equal(m, b) for m, b in zip(made.ema._mean, ema, strict=True))
+        averaged = not torch.equal(made.ema._mean, ema)
         assert averaged == (player == "energy")
         seen.add(player)
     assert seen == {"energy", "flow"}

@@ -7,7 +7,7 @@ chains and losses then go through it.
 """
 
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Any, NamedTuple, cast
 
 import torch
 from torch import Tensor, nn
@@ -15,26 +15,29 @@ from torch.nn.utils import parametrize
 
 from ebm_cli.derivatives.blocks import Along, Still, in_blocks, one_block
 from ebm_cli.derivatives.compiled import Compiled, Outputs, Sweep
-from ebm_cli.derivatives.rules import Differentiable, Jet, Pullback, ThinLinear, WideLinear, linear, supports, sweep
+from ebm_cli.derivatives.jet import Differentiable, Jet, Pullback, Value
+from ebm_cli.derivatives.linear import Linear
+from ebm_cli.derivatives.rules import supports, sweep, vjp
 
 __all__ = [
     "Compiled",
     "Differentiable",
     "Directional",
     "Jet",
+    "Linear",
     "Pullback",
     "ScoreTerms",
-    "ThinLinear",
-    "WideLinear",
+    "Value",
+    "detached_gradient",
     "directional",
     "exact_terms",
     "gradient",
     "laplacian",
-    "linear",
     "sliced_terms",
     "supports",
     "sweep",
     "value_and_grad",
+    "vjp",
 ]
 
 EnergyFn = Callable[[Tensor], Tensor]
@@ -74,20 +77,39 @@ def value_and_grad(energy: EnergyFn, x: Tensor) -> tuple[Tensor, Tensor]:
 
     Shapes: x [B, *D] → [B], [B, *D].  Cost: one forward and one backward pass.
     """
-    if isinstance(energy, nn.Module) and supports(energy):
-        with torch.no_grad():
-            compiled = getattr(energy, "compiled", None)
-            whole = len(x) <= MANY or x.device.type != "cpu" or _moves(energy)
-            if whole or (compiled is not None and compiled.takes(x)):
-                return _run(_value_and_grad_by_rules, energy, x)
-            # Not compiled: which number of points a block has is not what a call was made with.
-            values, grads = zip(*(_value_and_grad_by_rules(energy, rows) for rows in x.split(ROWS)), strict=True)
-            return torch.cat(values), torch.cat(grads)
+    found = _detached(_value_and_grad_by_rules, energy, x)
+    if found is not None:
+        return found
     with torch.enable_grad():
         x = x.detach().requires_grad_(True)
         value = energy(x)
         (grad,) = torch.autograd.grad(value.sum(), x)
     return value.detach(), grad
+
+
+def detached_gradient(energy: EnergyFn, x: Tensor) -> Tensor:
+    """∇f(x) alone, as `value_and_grad` has it: what a chain that corrects nothing needs.
+
+    Shapes: x [B, *D] → [B, *D].  Cost: one forward pass, without its last layer, and one backward pass.
+    """
+    found = _detached(_gradient_by_rules, energy, x)
+    return value_and_grad(energy, x)[1] if found is None else found[0]
+
+
+def _detached(function: Sweep[Outputs], energy: EnergyFn, x: Tensor) -> Outputs | None:
+    """function(energy, x) without a graph, many points in blocks; None for an energy without rules."""
+    if not isinstance(energy, nn.Module) or not supports(energy):
+        return None
+    with torch.no_grad():
+        compiled = getattr(energy, "compiled", None)
+        if compiled is not None and compiled.takes(x):
+            made: Outputs = compiled(function, energy, x)
+            return made
+        if len(x) <= MANY or x.device.type != "cpu" or _moves(energy):
+            return function(energy, x)
+        parts = [function(energy, rows) for rows in x.split(ROWS)]
+        joined: Any = tuple(map(torch.cat, zip(*parts, strict=True)))
+        return cast(Outputs, joined)
 
 
 def gradient(energy: EnergyFn, x: Tensor) -> Tensor:
@@ -227,12 +249,12 @@ def _square(grad: Tensor) -> Tensor:
 
 
 def _value_and_grad_by_rules(energy: nn.Module, x: Tensor) -> tuple[Tensor, Tensor]:
-    jet, pullback = sweep(energy, Jet(x))
-    return jet.value, _gradient_of(jet, pullback)
+    value_of, pullback = vjp(energy, x)
+    return value_of(), pullback(x.new_ones(1))
 
 
 def _gradient_by_rules(energy: nn.Module, x: Tensor) -> tuple[Tensor]:
-    return (_value_and_grad_by_rules(energy, x)[1],)
+    return (vjp(energy, x)[1](x.new_ones(1)),)
 
 
 def _terms_by_rules(energy: nn.Module, x: Tensor, v: Tensor, share: float) -> tuple[Tensor, ...]:

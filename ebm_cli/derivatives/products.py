@@ -1,4 +1,5 @@
-"""Products of matrices in float32 on a CPU, by the library with the wider instructions.
+"""Products with a weight, each by what is fastest for it: of a narrow one with care for its layout, of a large one in
+float32 on a CPU by the library with the wider instructions.
 
 torch takes them from MKL, which uses AVX-512 on its maker's processors alone; oneDNN, which torch takes convolutions
 from, uses it wherever it is. On others (AMD since Zen 4) products are up to 2.3 times as fast by it. Which one it is
@@ -23,7 +24,8 @@ LEAST_TRAINED = 2**23
 LEAST_TRANSPOSED = 2**14
 """Weights below which their gradient, whose factors oneDNN must transpose, is not faster."""
 NARROW = 16
-"""Columns below which the product is not one of arithmetic but of memory."""
+"""Rows or columns of a weight below which its product is one of memory and not of arithmetic. MKL takes up to six times
+as long for it where the short side is not the slow one in memory."""
 
 
 def product(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
@@ -31,6 +33,14 @@ def product(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
 
     Shapes: x [..., n_in], weight [n_out, n_in], bias [n_out] → [..., n_out].
     """
+    n_out, n_in = weight.shape
+    if n_in == 1 and bias is None:
+        return x * weight.t()
+    if n_out < NARROW:
+        return F.linear(x, weight.contiguous() if n_in >= NARROW else weight, bias)
+    if 1 < n_in < NARROW:
+        across = weight.t().contiguous()
+        return torch.addmm(bias, x, across) if bias is not None and x.ndim == 2 else F.linear(x, across.t(), bias)
     if not WIDER:
         return F.linear(x, weight, bias)
     trained = torch.is_grad_enabled() and any(t is not None and t.requires_grad for t in (x, weight, bias))
@@ -42,13 +52,20 @@ def product(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
     return found
 
 
-def _pays(x: Tensor, weight: Tensor, least: int) -> bool:
+def laid_out(weight: Tensor) -> Tensor:
+    """The same weight, in memory as the products with it and with its transpose want it; a view of its copy, or itself.
+
+    `product` does so by itself: this is for a weight that enters several.
+    """
     n_out, n_in = weight.shape
+    return weight.t().contiguous().t() if 1 < n_in < NARROW <= n_out else weight
+
+
+def _pays(x: Tensor, weight: Tensor, least: int) -> bool:
     # The compiler cannot ask for the threads, and what it calls costs less than an autograd function in Python.
     threads = 1 if torch.compiler.is_compiling() else torch.get_num_threads()
     return (
-        x.numel() * n_out >= least * threads
-        and min(n_out, n_in) >= NARROW
+        x.numel() * len(weight) >= least * threads
         and x.dtype == weight.dtype == torch.float32
         and x.device.type == "cpu"
         and (torch.compiler.is_compiling() or not torch._C._are_functorch_transforms_active())
@@ -80,7 +97,7 @@ def _by_onednn(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
     if torch.compiler.is_compiling():
         found: Tensor = torch.ops.ebm_cli.product(x, weight, bias)
     else:
-        found = torch.ops.mkldnn._linear_pointwise(x, weight, bias, "none", [], "")
+        found = torch.ops.mkldnn._linear_pointwise.default(x, weight, bias, "none", [], "")
     return found
 
 

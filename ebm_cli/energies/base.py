@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from ebm_cli.derivatives import Differentiable, Jet, Pullback, sweep
+from ebm_cli.derivatives import Differentiable, Jet, Pullback, Value, sweep, vjp
 
 
 class Energy(nn.Module, ABC):
@@ -78,13 +78,29 @@ class NetworkEnergy(Energy, Differentiable):
             first = None if first is None else first + kappa * (x * v).sum(-1)
             bent = kappa * v.square().sum(-1).sum(0)
             second = bent.expand_as(value) if second is None else second + bent
+        return Jet(value, first, second), self._pullback(x, through)
+
+    def vjp(self, x: Tensor) -> tuple[Value, Pullback]:
+        """The rule for a jet without directions."""
+        flat, kappa = x.flatten(1), self.base
+        out, through = vjp(self.network, flat)
+
+        def value() -> Tensor:
+            f = out().squeeze(-1)
+            return torch.add(f, flat.square().sum(1), alpha=0.5 * kappa) if kappa else f
+
+        return value, self._pullback(flat, through)
+
+    def _pullback(self, flat: Tensor, through: Pullback) -> Pullback:
+        """Through the network, and beside it that of the base."""
 
         def pullback(g: Tensor) -> Tensor:
-            grad = through(g.unsqueeze(-1))
-            grad = torch.addcmul(grad, x, g.unsqueeze(-1), value=kappa) if kappa else grad.expand_as(x)
-            return grad.view(len(x), *self.shape)
+            g = g.unsqueeze(-1)
+            grad = through(g)
+            grad = torch.addcmul(grad, flat, g, value=self.base) if self.base else grad.expand_as(flat)
+            return grad.view(len(flat), *self.shape)
 
-        return Jet(value, first, second), pullback
+        return pullback
 
     def narrow_directions(self) -> tuple[Tensor, Tensor] | None:
         """An orthonormal basis [n, D] of the row space of the first layer, and the trace of the base outside it.

@@ -5,7 +5,7 @@ import math
 
 from torch import nn
 
-from ebm_cli.derivatives import linear
+from ebm_cli.derivatives import Linear
 from ebm_cli.energies.activations import ACTIVATIONS, Activation
 from ebm_cli.energies.base import NetworkEnergy
 from ebm_cli.energies.initialisation import check_size, initialise
@@ -36,7 +36,7 @@ class MLP(NetworkEnergy):
     ) -> None:
         check_size(width, depth, input_scale)
         widths = [math.prod(shape), *[width] * depth]
-        linears = [linear(n_in, n_out) for n_in, n_out in itertools.pairwise(widths)]
+        linears = [Linear(n_in, n_out) for n_in, n_out in itertools.pairwise(widths)]
         initialise(linears[0], linears[1:], input_scale)
         layers = [layer for linear in linears for layer in (linear, ACTIVATIONS[activation]())]
         super().__init__(shape, nn.Sequential(*layers, nn.Linear(width, 1)), base)

@@ -4,7 +4,7 @@ import math
 
 from torch import Tensor, nn
 
-from ebm_cli.derivatives import Differentiable, Jet, Pullback, linear, sweep
+from ebm_cli.derivatives import Differentiable, Jet, Linear, Pullback, Value, sweep, vjp
 from ebm_cli.energies.activations import ACTIVATIONS, Activation
 from ebm_cli.energies.base import NetworkEnergy
 from ebm_cli.energies.initialisation import check_size, initialise
@@ -27,6 +27,11 @@ class Residual(Differentiable, nn.Module):
         return Jet(
             jet.value + out.value, _sum(jet.first, out.first), _sum(jet.second, out.second)
         ), lambda g: g + through(g)
+
+    def vjp(self, x: Tensor) -> tuple[Value, Pullback]:
+        """The rule for a jet without directions."""
+        out, through = vjp(self.block, x)
+        return lambda: x + out(), lambda g: g + through(g)
 
 
 def _sum(a: Tensor | None, b: Tensor | None) -> Tensor | None:
@@ -58,8 +63,8 @@ class ResidualMLP(NetworkEnergy):
     ) -> None:
         check_size(width, depth, input_scale)
         sigma = ACTIVATIONS[activation]
-        blocks = [Residual(nn.Sequential(linear(width, width), sigma(), linear(width, width))) for _ in range(depth)]
-        first = linear(math.prod(shape), width)
+        blocks = [Residual(nn.Sequential(Linear(width, width), sigma(), Linear(width, width))) for _ in range(depth)]
+        first = Linear(math.prod(shape), width)
         initialise(first, [], input_scale)
         # The stream's last activation makes the read-out of a block nonlinear.
         super().__init__(shape, nn.Sequential(first, sigma(), *blocks, sigma(), nn.Linear(width, 1)), base)

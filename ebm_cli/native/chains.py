@@ -15,7 +15,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-from ebm_cli.derivatives import ThinLinear, WideLinear
+from ebm_cli.derivatives import Linear
 from ebm_cli.energies import MLP, Energy
 from ebm_cli.native.build import Unavailable, library
 from ebm_cli.samplers.base import Info, Kernel, Schedule, State
@@ -222,7 +222,7 @@ def _layers_of(energy: Energy) -> _Layers | None:
     layers = list(energy.network.children())
     # A hook could change what a layer computes.
     hooked = any(m._forward_hooks or m._forward_pre_hooks for m in (energy, energy.network, *layers))
-    linears = [m for m in layers if isinstance(m, nn.Linear) and type(m) in (nn.Linear, ThinLinear, WideLinear)]
+    linears = [m for m in layers if isinstance(m, nn.Linear) and type(m) in (nn.Linear, Linear)]
     kinds = {type(layer) for layer in layers if layer not in linears}
     plain = all(_plain(m.weight) and _plain(m.bias) for m in linears)
     known = len(kinds) == 1 and kinds <= ACTIVATIONS.keys() and len(layers) == 2 * len(linears) - 1

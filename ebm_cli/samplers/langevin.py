@@ -12,7 +12,7 @@ from math import inf, sqrt
 import torch
 from torch import Tensor
 
-from ebm_cli.derivatives import value_and_grad
+from ebm_cli.derivatives import detached_gradient
 from ebm_cli.samplers.base import Cost, EnergyFn, Info, Kernel, State, normal_like, require_positive
 
 
@@ -70,7 +70,7 @@ class Langevin(Kernel):
         return State(x.detach(), None, None, {})
 
     def step(self, energy: EnergyFn, state: State, rng: torch.Generator) -> tuple[State, Info]:
-        _, grad = value_and_grad(energy, state.x)
+        grad = detached_gradient(energy, state.x)
         if self.clamp_grad is not None:
             grad = grad.clamp(-self.clamp_grad, self.clamp_grad)
         noise = sqrt(2 * self.step_size * self.temperature) * self.noise_scale

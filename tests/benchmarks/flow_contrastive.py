@@ -90,9 +90,7 @@ def _both_turns(size: int, flow: Density, x: Tensor) -> Callable[[], object]:
     """A step of each player, with the optimizers of `ebm train`."""
     energy, method, rng = nets.mlp(size, 128, 2, "silu"), FCE(flow, turn_every=1), nets.generator(3)
     flats = {name: Flat(own) for name, own in method.players(energy).items()}
-    moves = {
-        name: update(torch.optim.Adam(flat.parameters, lr=LR, fused=True), flat) for name, flat in flats.items()
-    }
+    moves = {name: update(torch.optim.Adam(flat.parameters, lr=LR, fused=True), flat) for name, flat in flats.items()}
 
     def turn() -> str:
         out = method.loss(energy, x, rng)

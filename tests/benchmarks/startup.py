@@ -126,10 +126,10 @@ def _outside(effort: Effort) -> Found:
 
 
 def _loop(effort: Effort) -> Found:
-    """A step of the trainer, less the method's loss, its gradient and a step of torch.optim.Adam, on a batch that is there.
+    """A step of the trainer, less one by hand on a batch that is there: loss, its gradient, a step of torch.optim.Adam.
 
-    So the loop's own are: batches, clipping, schedule, moving average, guard, and counting, less what it saves where it
-    has the gradients and Adam's state in one buffer each.
+    So the loop's own are batches, clipping, schedule, moving average, guard and counting, less what it saves where it
+    has parameters, gradients and Adam's state in one buffer each.
     """
     cfg, _, trainer = made("method=nce", "dataset=moons")
     torch.set_num_threads(1)

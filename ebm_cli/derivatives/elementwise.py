@@ -1,0 +1,113 @@
+"""The rule of smooth activations, with the derivatives that `activations` has in closed form."""
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from ebm_cli.derivatives.activations import Tower, tower_of
+from ebm_cli.derivatives.jet import Jet, Pullback, Value
+
+
+def has_a_tower(module: nn.Module) -> bool:
+    """Whether the rule holds for this activation as it is set up."""
+    return tower_of(module) is not None
+
+
+def elementwise_vjp(module: nn.Module, x: Tensor) -> tuple[Value, Pullback]:
+    """h ← σ(h), and back by σ'(h)."""
+    tower = tower_of(module)
+    assert tower is not None
+    if torch.is_grad_enabled():
+        value, slope = _ValueAndSlope.apply(x, tower)  # type: ignore[no-untyped-call]
+        return lambda: value, lambda g: g * slope
+    value, slope = tower(x, 1)
+    return lambda: value, slope.mul_
+
+
+def elementwise(module: nn.Module, jet: Jet) -> tuple[Jet, Pullback]:
+    """h ← σ(h), J ← σ'(h) J, L ← σ'(h) L + σ''(h) Σ_k J_k², and back by σ'(h)."""
+    if jet.first is None:
+        value_of, pullback = elementwise_vjp(module, jet.value)
+        return Jet(value_of()), pullback
+    tower = tower_of(module)
+    assert tower is not None
+    out = _ElementwiseJet.apply(jet.value, jet.first, jet.second, tower, jet.slopes)  # type: ignore[no-untyped-call]
+    value, slope, first, second = out
+    return Jet(value, first, second), lambda g: g * slope
+
+
+class _ValueAndSlope(torch.autograd.Function):
+    """a → (σ(a), σ'(a)), differentiable once more: the backward pass needs σ'' only."""
+
+    @staticmethod
+    def forward(ctx: Any, a: Tensor, tower: Tower) -> tuple[Tensor, Tensor]:
+        value, first, second = tower(a, 2)
+        ctx.save_for_backward(first, second)
+        return value, first
+
+    @staticmethod
+    def backward(ctx: Any, g_value: Tensor, g_slope: Tensor) -> tuple[Tensor, None]:
+        first, second = ctx.saved_tensors
+        return torch.addcmul(g_value * first, g_slope, second), None
+
+
+class _ElementwiseJet(torch.autograd.Function):
+    """The elementwise rule, and the slope for the way back, with the backward pass in closed form; S = Σ_k J_k²:
+
+    ∂h = g_h σ' + (g_σ' + Σ_k g_Jk J_k + g_L L) σ'' + g_L S σ⁽³⁾;   ∂J_k = σ' g_Jk + 2 σ'' J_k g_L;   ∂L = σ' g_L
+    """
+
+    @staticmethod
+    def forward(
+        ctx: Any, a: Tensor, first: Tensor, second: Tensor | None, tower: Tower, slopes: bool
+    ) -> tuple[Tensor | None, ...]:
+        value, d1, d2, d3 = tower(a, 3)
+        square = _dot(first, first)
+        curved = d2 * square
+        if second is not None:
+            curved.addcmul_(d1, second)
+        ctx.save_for_backward(first, second, d1, d2, d3, square)
+        ctx.set_materialize_grads(False)
+        return value, d1, d1 * first if slopes else None, curved
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor | None) -> tuple[Tensor | None, ...]:
+        g_value, g_slope, g_first, g_second = grads
+        first, second, d1, d2, d3, square = ctx.saved_tensors
+        # Sums grow in place, in a tensor that is this function's own.
+        bend = None if g_first is None else _dot(g_first, first)
+        if g_second is not None and second is not None:
+            bend = _plus(bend, g_second, second)
+        if g_slope is not None:
+            bend = g_slope if bend is None else bend.add_(g_slope)
+        g_a = None if bend is None else bend * d2
+        if g_value is not None:
+            g_a = _plus(g_a, g_value, d1)
+        if g_second is not None:
+            g_a = _plus(g_a, g_second * square, d3)
+        g_j = None
+        if ctx.needs_input_grad[1]:
+            shared = first.shape[1] != d1.shape[0]
+            if g_first is not None:
+                g_j = g_first * d1
+                g_j = g_j.sum(1, keepdim=True) if shared else g_j
+            if g_second is not None:
+                twice = (g_second * d2).mul_(2)
+                g_j = _plus(g_j, first, twice.sum(0) if shared else twice)
+        return g_a, g_j, None if second is None or g_second is None else g_second * d1, None, None
+
+
+def _plus(total: Tensor | None, a: Tensor, b: Tensor) -> Tensor:
+    """total + a·b, in total where there is one."""
+    return a * b if total is None else total.addcmul_(a, b)
+
+
+def _dot(a: Tensor, b: Tensor) -> Tensor:
+    """Σ_k a_k b_k over the directions: [K, B, n], [K, B or 1, n] → [B, n]. Few terms: products beat a reduction."""
+    if a.shape[0] > 8:
+        return (a * b).sum(0)
+    total = a[0] * b[0]
+    for k in range(1, a.shape[0]):
+        total.addcmul_(a[k], b[k])
+    return total

@@ -1,0 +1,41 @@
+"""What passes through a network: a jet on the way forth, a cotangent on the way back."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from typing import NamedTuple
+
+from torch import Tensor
+
+Pullback = Callable[[Tensor], Tensor]
+"""∂f/∂(output) → ∂f/∂(input)."""
+Value = Callable[[], Tensor]
+"""The output, computed when it is asked for, before the way back is taken."""
+
+
+class Jet(NamedTuple):
+    """Second-order Taylor coefficients along K directions.
+
+    Shapes: value [B, *n]; first [K, B, *n] or [K, 1, *n] where it is the same for the whole batch, None for K = 0;
+    second [B, *n], None for 0.
+
+    Of a jet that goes into a module, `slopes` says whether the first of what comes out is wanted. Where it is not, the
+    last layer that bends saves most of its work, and what comes out may hold None.
+    """
+
+    value: Tensor
+    first: Tensor | None = None
+    second: Tensor | None = None
+    slopes: bool = True
+
+
+class Differentiable(ABC):
+    """A module that knows its own rule; each of its children must have one too."""
+
+    @abstractmethod
+    def sweep(self, jet: Jet) -> tuple[Jet, Pullback]:
+        """The jet of the output, and the map from a cotangent of the output to the cotangent of the input."""
+
+    def vjp(self, x: Tensor) -> tuple[Value, Pullback]:
+        """The same for a jet without directions; a module whose sweep does more than that needs has its own."""
+        jet, pullback = self.sweep(Jet(x))
+        return lambda: jet.value, pullback
