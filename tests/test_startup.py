@@ -67,7 +67,8 @@ def imported_until(module: str, name: str, *words: str, cwd: Path) -> set[str]:
 
 def test_what_is_imported_before_the_first_step(tmp_path: Path) -> None:
     modules = imported_until("ebm_cli.training.trainer", "Trainer.advance", "train", "hydra.run.dir=run", cwd=tmp_path)
-    assert "torch._dynamo" in modules  # torch.optim brings it, whoever uses it
+    assert "torch.optim" in modules
+    assert "torch._dynamo" not in modules  # torch.optim would bring it, whoever uses it
     assert not modules & NOT_TO_BEGIN
 
 
@@ -160,26 +161,14 @@ def test_a_run_is_put_together_on_one_thread_and_a_large_one_then_gets_its_own()
 @pytest.mark.parametrize("largest", [1e-3, 1.0, 100.0, math.inf])
 @pytest.mark.parametrize("value", [0.0, 0.5, 30.0, math.nan, math.inf])
 def test_gradients_are_clipped_as_torch_clips_them(largest: float, value: float) -> None:
-    rng = torch.Generator().manual_seed(0)
-
-    def parameters() -> list[nn.Parameter]:
-        rng.manual_seed(0)
-        made = [nn.Parameter(torch.zeros(size)) for size in ((3, 5), (7,), (), (2,))]
-        for p in made[:3]:
-            p.grad = torch.randn(p.shape, generator=rng) * 0.3
-        gradient = made[1].grad
-        assert gradient is not None
-        gradient[2] = value
-        return made
-
-    ours, theirs = parameters(), parameters()
-    norm = clip_(ours, largest)
-    expected = nn.utils.clip_grad_norm_(theirs, largest)
+    gradient = torch.randn(25, generator=torch.Generator().manual_seed(0)) * 0.3
+    gradient[2] = value
+    theirs = nn.Parameter(torch.zeros(25))
+    theirs.grad = gradient.clone()
+    norm = clip_(gradient, largest)
+    expected = nn.utils.clip_grad_norm_([theirs], largest)
     torch.testing.assert_close(norm, expected, rtol=0, atol=0, equal_nan=True)
-    for a, b in zip(ours, theirs, strict=True):
-        assert (a.grad is None) == (b.grad is None)
-        if a.grad is not None and b.grad is not None:
-            torch.testing.assert_close(a.grad, b.grad, rtol=0, atol=0, equal_nan=True)
+    torch.testing.assert_close(gradient, theirs.grad, rtol=0, atol=0, equal_nan=True)
 
 
 class Operations(TorchDispatchMode):
@@ -220,7 +209,9 @@ def test_the_operations_of_a_step_beside_the_method(monkeypatch: pytest.MonkeyPa
         parameters = parts.method.players(parts.energy)["energy"]
         symptoms = parts.method.symptoms()
         monkeypatch.setattr(parts.method, "loss", idle(parameters, (symptom.metric for symptom in symptoms)))
-        trainer.advance()  # the first one draws the block that batches are cut from
+        # The first one draws the block that batches are cut from, and the second one finds what the optimizer keeps.
+        trainer.advance()
+        trainer.advance()
         operations = Operations()
         with operations:
             trainer.advance()
@@ -232,11 +223,12 @@ def test_the_operations_of_a_step_beside_the_method(monkeypatch: pytest.MonkeyPa
         return operations.found - of_the_method
 
     found = counted()
-    assert found["aten._foreach_norm"] == found["aten._fused_adam_"] == found["aten._foreach_lerp_"] == 1
-    assert found["aten._foreach_mul_"] == 0  # short enough: not multiplied by 1
+    for each in ("_foreach_copy_", "linalg_vector_norm", "_fused_adam_", "lerp_"):
+        assert found[f"aten.{each}"] == 1
+    assert found["aten.mul_"] == 0  # short enough: not multiplied by 1
     assert found["aten.copy_"] == found["aten.zero_"] == 0
     # Two of them are what the symptoms of nce are read from, which on a GPU are read once an interval.
-    assert sum(found.values()) <= 13, found
+    assert sum(found.values()) <= 11, found
     assert counted("energy.depth=4") == found
 
 

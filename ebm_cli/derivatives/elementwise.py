@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from ebm_cli.derivatives.activations import Tower, tower_of
-from ebm_cli.derivatives.jet import Jet, Pullback, Value
+from ebm_cli.derivatives.jet import At, Jet, Pullback, There
 
 
 def has_a_tower(module: nn.Module) -> bool:
@@ -14,21 +14,25 @@ def has_a_tower(module: nn.Module) -> bool:
     return tower_of(module) is not None
 
 
-def elementwise_vjp(module: nn.Module, x: Tensor) -> tuple[Value, Pullback]:
+def elementwise_vjp(module: nn.Module) -> At:
     """h ← σ(h), and back by σ'(h)."""
     tower = tower_of(module)
     assert tower is not None
-    if torch.is_grad_enabled():
-        value, slope = _ValueAndSlope.apply(x, tower)  # type: ignore[no-untyped-call]
-        return lambda: value, lambda g: g * slope
-    value, slope = tower(x, 1)
-    return lambda: value, slope.mul_
+
+    def at(x: Tensor) -> There:
+        if torch.is_grad_enabled():
+            value, slope = _ValueAndSlope.apply(x, tower)  # type: ignore[no-untyped-call]
+            return lambda: value, lambda g: g * slope
+        value, slope = tower(x, 1)
+        return lambda: value, slope.mul_
+
+    return at
 
 
 def elementwise(module: nn.Module, jet: Jet) -> tuple[Jet, Pullback]:
     """h ← σ(h), J ← σ'(h) J, L ← σ'(h) L + σ''(h) Σ_k J_k², and back by σ'(h)."""
     if jet.first is None:
-        value_of, pullback = elementwise_vjp(module, jet.value)
+        value_of, pullback = elementwise_vjp(module)(jet.value)
         return Jet(value_of()), pullback
     tower = tower_of(module)
     assert tower is not None

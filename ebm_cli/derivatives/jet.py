@@ -10,6 +10,10 @@ Pullback = Callable[[Tensor], Tensor]
 """∂f/∂(output) → ∂f/∂(input)."""
 Value = Callable[[], Tensor]
 """The output, computed when it is asked for, before the way back is taken."""
+There = tuple[Value, Pullback]
+"""The output at a point, and the way back; a name for it, because torch's compiler reads no brackets."""
+At = Callable[[Tensor], There]
+"""x [B, *n] → the output there, and the way back."""
 
 
 class Jet(NamedTuple):
@@ -35,7 +39,19 @@ class Differentiable(ABC):
     def sweep(self, jet: Jet) -> tuple[Jet, Pullback]:
         """The jet of the output, and the map from a cotangent of the output to the cotangent of the input."""
 
-    def vjp(self, x: Tensor) -> tuple[Value, Pullback]:
-        """The same for a jet without directions; a module whose sweep does more than that needs has its own."""
-        jet, pullback = self.sweep(Jet(x))
+    def vjp(self) -> At:
+        """The same for jets without directions, with the weights as they are now.
+
+        A module whose sweep does more than that needs has its own.
+        """
+        return without_directions(self.sweep)
+
+
+def without_directions(rule: Callable[[Jet], tuple[Jet, Pullback]]) -> At:
+    """A rule for jets as one for points."""
+
+    def at(x: Tensor) -> There:
+        jet, pullback = rule(Jet(x))
         return lambda: jet.value, pullback
+
+    return at

@@ -1,14 +1,15 @@
 """Rules of what is linear: layers, convolutions, means over windows, other shapes."""
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from ebm_cli.derivatives.jet import Jet, Pullback, Value
-from ebm_cli.derivatives.products import NARROW, laid_out, product
+from ebm_cli.derivatives.jet import At, Jet, Pullback
+from ebm_cli.derivatives.products import NARROW, laid_out, product, times
 
 
 class Linear(nn.Linear):
@@ -18,10 +19,11 @@ class Linear(nn.Linear):
         return product(x, self.weight, self.bias)
 
 
-def linear_vjp(module: nn.Linear, x: Tensor) -> tuple[Value, Pullback]:
+def linear_vjp(module: nn.Linear) -> At:
     """h ← W h + b, and back by Wᵀ."""
-    weight, bias = laid_out(module.weight), module.bias
-    return lambda: product(x, weight, bias), lambda g: product(g, weight.t())
+    weight = laid_out(module.weight)
+    forth, back = times(weight, module.bias), times(weight.t())
+    return lambda x: (partial(forth, x), back)
 
 
 def linear(module: nn.Linear, jet: Jet) -> tuple[Jet, Pullback]:

@@ -9,6 +9,8 @@ oneDNN's linear layer is an operator that torch has for its compiler's own use a
 is not what it was, products are MKL's (docs/adr/0023).
 """
 
+from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import torch
@@ -33,16 +35,31 @@ def product(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
 
     Shapes: x [..., n_in], weight [n_out, n_in], bias [n_out] → [..., n_out].
     """
+    return times(weight, bias)(x)
+
+
+def times(weight: Tensor, bias: Tensor | None = None) -> Callable[[Tensor], Tensor]:
+    """x → x Wᵀ + b, for a weight that enters several products: what depends on the weight alone is done once."""
     n_out, n_in = weight.shape
     if n_in == 1 and bias is None:
-        return x * weight.t()
+        row = weight.t()
+        return lambda x: x * row
     if n_out < NARROW:
-        return F.linear(x, weight.contiguous() if n_in >= NARROW else weight, bias)
+        weight = weight.contiguous() if n_in >= NARROW else weight
+        return lambda x: F.linear(x, weight, bias)
     if 1 < n_in < NARROW:
-        across = weight.t().contiguous()
-        return torch.addmm(bias, x, across) if bias is not None and x.ndim == 2 else F.linear(x, across.t(), bias)
+        return partial(_narrow, weight.t().contiguous(), bias)
     if not WIDER:
-        return F.linear(x, weight, bias)
+        return lambda x: F.linear(x, weight, bias)
+    return partial(_large, weight, bias)
+
+
+def _narrow(across: Tensor, bias: Tensor | None, x: Tensor) -> Tensor:
+    """By the transposed weight [n_in, n_out]."""
+    return torch.addmm(bias, x, across) if bias is not None and x.ndim == 2 else F.linear(x, across.t(), bias)
+
+
+def _large(weight: Tensor, bias: Tensor | None, x: Tensor) -> Tensor:
     trained = torch.is_grad_enabled() and any(t is not None and t.requires_grad for t in (x, weight, bias))
     if not _pays(x, weight, LEAST_TRAINED if trained else LEAST):
         return F.linear(x, weight, bias)

@@ -20,6 +20,7 @@ A module of our own takes part by deriving from `Differentiable`.
 """
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any, NamedTuple
 
 from torch import Tensor, nn
@@ -27,7 +28,7 @@ from torch.nn.utils import parametrize
 
 from ebm_cli.derivatives import linear
 from ebm_cli.derivatives.elementwise import elementwise, elementwise_vjp, has_a_tower
-from ebm_cli.derivatives.jet import Differentiable, Jet, Pullback, Value
+from ebm_cli.derivatives.jet import At, Differentiable, Jet, Pullback, There, Value, without_directions
 
 
 def supports(module: object) -> bool:
@@ -43,13 +44,13 @@ def sweep(module: nn.Module, jet: Jet) -> tuple[Jet, Pullback]:
     return _known(module).sweep(module, jet)
 
 
-def vjp(module: nn.Module, x: Tensor) -> tuple[Value, Pullback]:
-    """The output at x, and the way back: the sweep of a jet without directions."""
+def vjp(module: nn.Module) -> At:
+    """The sweep of a jet without directions, with rules and weights looked up: x → the output there, and the way back.
+
+    It holds while the module is what it is: for a step, or for a chain.
+    """
     rule = _known(module)
-    if rule.vjp is not None:
-        return rule.vjp(module, x)
-    jet, pullback = rule.sweep(module, Jet(x))
-    return lambda: jet.value, pullback
+    return without_directions(partial(rule.sweep, module)) if rule.vjp is None else rule.vjp(module)
 
 
 class _Rule(NamedTuple):
@@ -61,7 +62,7 @@ class _Rule(NamedTuple):
     sweep: Callable[[Any, Jet], tuple[Jet, Pullback]]
     holds: Callable[[Any], bool] = lambda module: True
     bends: bool = False
-    vjp: Callable[[Any, Tensor], tuple[Value, Pullback]] | None = None
+    vjp: Callable[[Any], At] | None = None
 
 
 def _rule(module: nn.Module) -> _Rule | None:
@@ -92,18 +93,23 @@ def _sequential(module: nn.Sequential, jet: Jet) -> tuple[Jet, Pullback]:
     return jet, _through_all(pullbacks)
 
 
-def _sequential_vjp(module: nn.Sequential, x: Tensor) -> tuple[Value, Pullback]:
-    pullbacks: list[Pullback] = []
+def _sequential_vjp(module: nn.Sequential) -> At:
+    children = [vjp(child) for child in module]
 
-    def value() -> Tensor:
-        return x
+    def at(x: Tensor) -> There:
+        pullbacks: list[Pullback] = []
+        value: Value = partial(_same, x)
+        for child in children:
+            # Of the last child only the caller asks for the value.
+            value, pullback = child(value())
+            pullbacks.append(pullback)
+        return value, _through_all(pullbacks)
 
-    for child in module:
-        # Of the last child only the caller asks for the value.
-        x = value()
-        value, pullback = vjp(child, x)
-        pullbacks.append(pullback)
-    return value, _through_all(pullbacks)
+    return at
+
+
+def _same(x: Tensor) -> Tensor:
+    return x
 
 
 def _through_all(pullbacks: list[Pullback]) -> Pullback:
@@ -127,7 +133,7 @@ def _all_supported(module: nn.Module) -> bool:
 _ELEMENTWISE = _Rule(elementwise, has_a_tower, bends=True, vjp=elementwise_vjp)
 _LINEAR = _Rule(linear.linear, vjp=linear.linear_vjp)
 _CHAIN = _Rule(_sequential, _all_supported, bends=True, vjp=_sequential_vjp)
-_OWN = _Rule(lambda module, jet: module.sweep(jet), _all_supported, bends=True, vjp=lambda module, x: module.vjp(x))
+_OWN = _Rule(lambda module, jet: module.sweep(jet), _all_supported, bends=True, vjp=lambda module: module.vjp())
 _RULES: dict[type, _Rule] = {
     **dict.fromkeys((nn.Linear, linear.Linear), _LINEAR),
     nn.Conv2d: _Rule(linear.conv2d, lambda m: m.padding_mode == "zeros" and not isinstance(m.padding, str)),

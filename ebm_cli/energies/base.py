@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from ebm_cli.derivatives import Differentiable, Jet, Pullback, Value, sweep, vjp
+from ebm_cli.derivatives import At, Differentiable, Jet, Pullback, There, sweep, vjp
 
 
 class Energy(nn.Module, ABC):
@@ -80,16 +80,21 @@ class NetworkEnergy(Energy, Differentiable):
             second = bent.expand_as(value) if second is None else second + bent
         return Jet(value, first, second), self._pullback(x, through)
 
-    def vjp(self, x: Tensor) -> tuple[Value, Pullback]:
-        """The rule for a jet without directions."""
-        flat, kappa = x.flatten(1), self.base
-        out, through = vjp(self.network, flat)
+    def vjp(self) -> At:
+        """The rule for jets without directions."""
+        network, kappa = vjp(self.network), self.base
 
-        def value() -> Tensor:
-            f = out().squeeze(-1)
-            return torch.add(f, flat.square().sum(1), alpha=0.5 * kappa) if kappa else f
+        def at(x: Tensor) -> There:
+            flat = x.flatten(1)
+            out, through = network(flat)
 
-        return value, self._pullback(flat, through)
+            def value() -> Tensor:
+                f = out().squeeze(-1)
+                return torch.add(f, flat.square().sum(1), alpha=0.5 * kappa) if kappa else f
+
+            return value, self._pullback(flat, through)
+
+        return at
 
     def _pullback(self, flat: Tensor, through: Pullback) -> Pullback:
         """Through the network, and beside it that of the base."""

@@ -4,7 +4,7 @@ import math
 
 from torch import Tensor, nn
 
-from ebm_cli.derivatives import Differentiable, Jet, Linear, Pullback, Value, sweep, vjp
+from ebm_cli.derivatives import At, Differentiable, Jet, Linear, Pullback, There, sweep, vjp
 from ebm_cli.energies.activations import ACTIVATIONS, Activation
 from ebm_cli.energies.base import NetworkEnergy
 from ebm_cli.energies.initialisation import check_size, initialise
@@ -28,10 +28,15 @@ class Residual(Differentiable, nn.Module):
             jet.value + out.value, _sum(jet.first, out.first), _sum(jet.second, out.second)
         ), lambda g: g + through(g)
 
-    def vjp(self, x: Tensor) -> tuple[Value, Pullback]:
-        """The rule for a jet without directions."""
-        out, through = vjp(self.block, x)
-        return lambda: x + out(), lambda g: g + through(g)
+    def vjp(self) -> At:
+        """The rule for jets without directions."""
+        block = vjp(self.block)
+
+        def at(x: Tensor) -> There:
+            out, through = block(x)
+            return lambda: x + out(), lambda g: g + through(g)
+
+        return at
 
 
 def _sum(a: Tensor | None, b: Tensor | None) -> Tensor | None:

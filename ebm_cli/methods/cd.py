@@ -179,7 +179,8 @@ class CD(Method):
         self._adapt()
         kernel = self.kernel
         chains = self._chains(energy, x, rng)
-        self.accepted += chains.info.accept.mean()
+        acceptance = chains.info.accept.mean()
+        self.accepted += acceptance
         if chains.rows is not None:
             self.buffer[chains.rows] = chains.end
             self.age[chains.rows] = torch.where(chains.alive, chains.length, 0)
@@ -188,7 +189,7 @@ class CD(Method):
         loss = plus.mean() - minus.mean()
         metrics = {
             "energy_gap": loss.detach(),
-            "acceptance": chains.info.accept.mean(),
+            "acceptance": acceptance,
             "step_size": torch.tensor(kernel.step_size),
             "chain_length": chains.length.mean(),
             "dead_chains": 1 - chains.alive.float().mean(),

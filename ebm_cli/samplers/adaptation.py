@@ -25,6 +25,7 @@ from typing import TypeVar
 import torch
 from torch import Tensor
 
+from ebm_cli.derivatives import prepared
 from ebm_cli.samplers.base import EnergyFn, Kernel, Schedule, State
 
 K = TypeVar("K", bound=Kernel)
@@ -70,6 +71,7 @@ def adapt(
         raise ValueError(f"target must be in (0, 1), got {delta}")
     if n_steps < 1:
         raise ValueError(f"n_steps must be >= 1, got {n_steps}")
+    energy = prepared(energy)
     state = kernel.init(energy, x.detach(), rng)
     half = n_steps // 2
     mu = log(10 * kernel.step_size)
@@ -77,6 +79,7 @@ def adapt(
     return _average(kernel, energy, state, n_steps - half, rng, delta, log(kernel.step_size), FINE)
 
 
+@torch.no_grad()
 def _average(
     kernel: K,
     energy: EnergyFn,

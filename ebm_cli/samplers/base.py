@@ -19,6 +19,8 @@ from typing import ClassVar, NamedTuple
 import torch
 from torch import Tensor
 
+from ebm_cli.derivatives import prepared
+
 EnergyFn = Callable[[Tensor], Tensor]
 """x [B, *D] → energy [B], nats; p ∝ exp(−energy)."""
 
@@ -98,6 +100,7 @@ class Kernel(ABC):
         """Advance every chain by one transition."""
 
 
+@torch.no_grad()
 def run(
     kernel: Kernel,
     energy: EnergyFn,
@@ -123,6 +126,7 @@ def run(
     done: tuple[State, Info] | None = None if native is None else native.run(kernel, energy, x, n_steps, rng, schedule)
     if done is not None:
         return done
+    energy = prepared(energy)
     state = kernel.init(energy, x.detach(), rng)
     total = _no_info(x)
     for i in range(n_steps):
@@ -132,6 +136,7 @@ def run(
     return state, _divide(total, n_steps)
 
 
+@torch.no_grad()
 def trace(
     kernel: Kernel,
     energy: EnergyFn,
@@ -168,6 +173,7 @@ def trace(
     )
     if done is not None:
         return done
+    energy = prepared(energy)
     state = kernel.init(energy, x.detach(), rng)
     total = _no_info(x)
     draws = x.new_empty(n_steps // thin, *x.shape)
@@ -276,8 +282,8 @@ def _no_info(x: Tensor) -> Info:
 
 
 def _add(a: Info, b: Info) -> Info:
-    return Info(*(p + q for p, q in zip(a, b, strict=True)))
+    return Info(a.accept + b.accept)
 
 
 def _divide(total: Info, n: int) -> Info:
-    return Info(*(t / n for t in total))
+    return Info(total.accept / n)

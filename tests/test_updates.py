@@ -1,0 +1,234 @@
+"""Optimizers as the loop steps them: the parameters of a player in one buffer, and torch's own numbers."""
+
+import copy
+import warnings
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+from torch.optim import SGD, Adam, AdamW, Optimizer
+
+from ebm_cli.optimizers import stepped
+from ebm_cli.training.flat import LINE, Flat
+from ebm_cli.training.updates import FlatAdam, update
+
+SHAPES = [(3, 5), (7,), (), (4, 1, 2), (33,)]
+
+
+def made(dtype: torch.dtype = torch.float32) -> list[nn.Parameter]:
+    rng = torch.Generator().manual_seed(0)
+    return [nn.Parameter(torch.randn(shape, generator=rng, dtype=dtype)) for shape in SHAPES]
+
+
+def loss_of(parameters: list[nn.Parameter], step: int, without: int | None = None) -> Tensor:
+    """Another function in each step, of all parameters but one."""
+    terms = [((p - step) ** 4 + p.sin() * (i + 1)).sum() for i, p in enumerate(parameters) if i != without]
+    return torch.stack(terms).sum()
+
+
+# --- one buffer -------------------------------------------------------------------------------------------------------
+
+
+def test_parameters_stay_what_they_are() -> None:
+    parameters = made()
+    before = [p.detach().clone() for p in parameters]
+    flat = Flat(parameters)
+    assert [id(p) for p in flat.parameters] == [id(p) for p in parameters]
+    for p, old in zip(parameters, before, strict=True):
+        assert torch.equal(p, old)
+        assert p.shape == old.shape
+        assert p.is_contiguous()
+        assert p.is_leaf
+        assert p.requires_grad
+        assert p.untyped_storage().data_ptr() == flat.values.untyped_storage().data_ptr()
+        assert (p.data_ptr() - flat.values.data_ptr()) % LINE == 0
+    assert float(flat.values.abs().sum()) == pytest.approx(sum(float(p.abs().sum()) for p in before), rel=1e-6)
+
+
+def test_what_is_written_to_a_parameter_is_in_the_buffer_and_back() -> None:
+    parameters = made()
+    flat = Flat(parameters)
+    with torch.no_grad():
+        parameters[1].fill_(2.5)
+    assert int((flat.values == 2.5).sum()) == 7
+    flat.values.zero_()
+    assert not any(p.any() for p in parameters)
+
+
+def test_a_module_is_saved_and_loaded_as_before() -> None:
+    torch.manual_seed(0)
+    module, other = nn.Linear(3, 5), nn.Linear(3, 5)
+    Flat(list(module.parameters()))
+    flat = Flat(list(other.parameters()))
+    other.load_state_dict(module.state_dict())
+    assert torch.equal(other.weight, module.weight)
+    assert int((flat.values != 0).sum()) == 20
+    assert torch.equal(copy.deepcopy(other).weight, module.weight)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_the_gradients_are_those_of_autograd(dtype: torch.dtype) -> None:
+    parameters = made(dtype)
+    truth = torch.autograd.grad(loss_of(parameters, 1), parameters)
+    flat = Flat(parameters)
+    flat.backward(loss_of(parameters, 1))
+    assert flat.complete
+    assert all(p.grad is None for p in parameters)
+    for found, expected in zip(flat.split(flat.gradients), truth, strict=True):
+        assert torch.equal(found, expected)
+    expected_norm = torch.stack([g.norm() for g in truth]).norm()
+    torch.testing.assert_close(flat.gradients.norm(), expected_norm)
+    flat.hand_back()
+    for p, expected in zip(parameters, truth, strict=True):
+        assert p.grad is not None
+        assert torch.equal(p.grad, expected)
+
+
+def test_a_parameter_that_the_loss_leaves_out_has_a_gradient_of_zero() -> None:
+    parameters = made()
+    flat = Flat(parameters)
+    flat.backward(loss_of(parameters, 1))
+    flat.backward(loss_of(parameters, 1, without=1))
+    assert not flat.complete
+    places = flat.split(flat.gradients)
+    assert not places[1].any()
+    assert all(place.any() for i, place in enumerate(places) if i != 1)
+    flat.hand_back()
+    assert [p.grad is None for p in parameters] == [False, True, False, False, False]
+    flat.forget()
+    assert all(p.grad is None for p in parameters)
+
+
+def test_no_parameters() -> None:
+    flat = Flat([])
+    assert flat.values.numel() == 0
+    assert flat.split(flat.values) == []
+
+
+def test_parameters_of_two_types_are_refused() -> None:
+    with pytest.raises(ValueError, match="of one type"):
+        Flat([*made(torch.float32), *made(torch.float64)])
+
+
+# --- the step ---------------------------------------------------------------------------------------------------------
+
+MAKES: dict[str, Callable[[Any], Optimizer]] = {
+    "adam": lambda p: Adam(p, lr=0.05, betas=(0.8, 0.95), fused=True),
+    "adam, l2": lambda p: Adam(p, lr=0.05, weight_decay=0.1, eps=1e-3, fused=True),
+    "adamw": lambda p: AdamW(p, lr=0.05, weight_decay=0.1, fused=True),
+    "adam, up": lambda p: Adam(p, lr=0.05, maximize=True, fused=True),
+    "amsgrad": lambda p: Adam(p, lr=0.05, amsgrad=True, fused=True),
+    "adam, not fused": lambda p: Adam(p, lr=0.05),
+    "sgd": lambda p: SGD(p, lr=1e-4, momentum=0.9),
+}
+
+ON_THE_BUFFER = {"adam", "adam, l2", "adamw", "adam, up"}
+
+
+@pytest.mark.parametrize("kind", MAKES)
+@pytest.mark.parametrize("missing", [None, 0, 4], ids=["all", "first step", "in between"])
+def test_a_step_is_torchs(kind: str, missing: int | None) -> None:
+    ours, theirs = made(torch.float64), made(torch.float64)
+    flat = Flat(ours)
+    mine, reference = MAKES[kind](ours), MAKES[kind](theirs)
+    move = update(mine, flat)
+    assert (isinstance(move, FlatAdam) == kind.startswith(("adam", "adamw")) and "not" not in kind) or kind == "amsgrad"
+    for step in range(8):
+        without = 1 if step == missing else None
+        flat.backward(loss_of(ours, step, without))
+        move()
+        reference.zero_grad()
+        loss_of(theirs, step, without).backward()
+        reference.step()
+        for a, b in zip(ours, theirs, strict=True):
+            torch.testing.assert_close(a, b, rtol=1e-13, atol=1e-13)
+    between = set(range(flat.values.numel())) - {
+        int(i) for place in flat.split(torch.arange(flat.values.numel())) for i in place.flatten()
+    }
+    assert between
+    assert not flat.values[sorted(between)].any()
+    assert all(p.grad is None for p in ours)
+    # What it keeps is torch's own, by parameter: an optimizer of torch goes on from it.
+    again = MAKES[kind](theirs)
+    again.load_state_dict(copy.deepcopy(mine.state_dict()))
+    again.zero_grad()
+    flat.backward(loss_of(ours, 9))
+    move()
+    loss_of(theirs, 9).backward()
+    again.step()
+    for a, b in zip(ours, theirs, strict=True):
+        torch.testing.assert_close(a, b, rtol=1e-13, atol=1e-13)
+
+
+def test_a_state_that_was_loaded_is_the_one_that_moves() -> None:
+    """From a file, as a run that is continued has it, and bit for bit."""
+    whole, half = made(), made()
+    flats = Flat(whole), Flat(half)
+    optimizers = [MAKES["adam"](parameters) for parameters in (whole, half)]
+    moves = [update(optimizer, flat) for optimizer, flat in zip(optimizers, flats, strict=True)]
+    for step in range(4):
+        flats[0].backward(loss_of(whole, step))
+        moves[0]()
+    # The second has made steps of its own, which must not be left in what it keeps.
+    for step in range(3):
+        flats[1].backward(loss_of(half, 7 - step))
+        moves[1]()
+    flats[1].values.copy_(flats[0].values)
+    optimizers[1].load_state_dict(copy.deepcopy(optimizers[0].state_dict()))
+    for step in range(4, 8):
+        for flat, move in zip(flats, moves, strict=True):
+            flat.backward(loss_of(flat.parameters, step))
+            move()
+        assert torch.equal(flats[0].values, flats[1].values)
+    assert optimizers[1].state[half[0]]["step"] == 8
+
+
+def test_a_learning_rate_that_changes_is_taken() -> None:
+    parameters = made()
+    flat = Flat(parameters)
+    optimizer = MAKES["adam"](parameters)
+    move = update(optimizer, flat)
+    for step in range(3):
+        flat.backward(loss_of(parameters, step))
+        move()
+    before = flat.values.clone()
+    optimizer.param_groups[0]["lr"] = 0.0
+    flat.backward(loss_of(parameters, 3))
+    move()
+    assert torch.equal(flat.values, before)
+
+
+# --- torch's optimizers without the rest ------------------------------------------------------------------------------
+
+
+def test_a_schedule_of_torch_sees_that_its_optimizer_moves() -> None:
+    (p,) = parameters = [nn.Parameter(torch.ones(3))]
+    optimizer = SGD(parameters, lr=0.5)
+    step, schedule = stepped(optimizer), torch.optim.lr_scheduler.ExponentialLR(optimizer, 0.5)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        for _ in range(2):
+            p.grad = torch.ones(3)
+            step()
+            schedule.step()
+    assert p.tolist() == [1 - 0.5 - 0.25] * 3
+
+
+def test_an_optimizer_of_somebody_else_is_stepped_by_its_own_step() -> None:
+    class Halving(Optimizer):
+        def __init__(self, parameters: list[nn.Parameter]) -> None:
+            super().__init__(parameters, {})
+
+        @torch.no_grad()
+        def step(self, closure: Any = None) -> None:
+            for p in self.param_groups[0]["params"]:
+                p.mul_(0.5)
+
+    parameters = [nn.Parameter(torch.ones(3))]
+    flat = Flat(parameters)
+    move = update(Halving(parameters), flat)
+    flat.backward(parameters[0].sum())
+    move()
+    assert flat.values[:3].tolist() == [0.5] * 3
