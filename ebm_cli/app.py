@@ -12,9 +12,7 @@ A verb's module may define, beside its plain function of the same name,
     judge(cfg, sweep_dir)             after the last job of a sweep
 """
 
-import copy
 import importlib
-import itertools
 import os
 import sys
 import traceback
@@ -31,17 +29,17 @@ from hydra._internal.hydra import Hydra
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.hydra_config import HydraConfig
 from hydra.core.override_parser.overrides_parser import OverridesParser
-from hydra.core.utils import JobReturn, JobStatus, configure_log
+from hydra.core.utils import JobReturn, JobStatus
 from hydra.experimental.callback import Callback
 from hydra.types import RunMode
-from omegaconf import DictConfig, ListConfig, OmegaConf, open_dict, read_write
-from omegaconf.errors import InterpolationToMissingValueError, OmegaConfBaseException
+from omegaconf import DictConfig, ListConfig, OmegaConf, open_dict
 
 from ebm_cli import catalogue
 from ebm_cli.catalogue import conf_dir as conf_dir
 from ebm_cli.config import retargeted, validate
 from ebm_cli.errors import UserError as UserError
 from ebm_cli.explain import FULL_ERROR, explain
+from ebm_cli.launching import by_the_clock, check_launch, check_links, is_grid, job_dir, make_alone
 from ebm_cli.stored import continued, run_dir
 from ebm_cli.sweeping import JobFailed, SweepFailed, forget, note, noted
 from ebm_cli.typed import prepare
@@ -120,21 +118,21 @@ class Validate(Callback):
         """Check the run; take its directory."""
         with _carried_out():
             cfg = self._check(config)
-            _check_launch(config)
-            _check_links(Path(config.hydra.run.dir))
-            if _by_the_clock(config, "hydra.run.dir"):
+            check_launch(config)
+            check_links(Path(config.hydra.run.dir))
+            if by_the_clock(config, "hydra.run.dir"):
                 # Before it is made, too: what is refused leaves nothing.
                 Task(self.verb).hook("claim", cfg, Path(config.hydra.run.dir).absolute(), lock=False)
-                _make_alone(config, "hydra.run.dir")
+                make_alone(config, "hydra.run.dir")
             Task(self.verb).hook("claim", cfg, Path(config.hydra.run.dir).absolute(), lock=True)
 
     def on_multirun_start(self, config: DictConfig, **kwargs: Any) -> None:
         """Check every job of a grid sweep. Another sweeper's jobs are not known yet: each is checked as it starts."""
         with _carried_out():
-            if _is_grid(config):
+            if is_grid(config):
                 self._check_grid(config)
-            if _by_the_clock(config, "hydra.sweep.dir"):
-                _make_alone(config, "hydra.sweep.dir")
+            if by_the_clock(config, "hydra.sweep.dir"):
+                make_alone(config, "hydra.sweep.dir")
             forget(Path(config.hydra.sweep.dir))
 
     def _check_grid(self, config: DictConfig) -> None:
@@ -149,8 +147,8 @@ class Validate(Callback):
                 job_config.hydra.job.num = number
             cfg = self._check(job_config)
             HydraConfig.instance().set_config(job_config)
-            _check_links(_job_dir(job_config))
-            Task(self.verb).hook("claim", cfg, _job_dir(job_config), lock=False)
+            check_links(job_dir(job_config))
+            Task(self.verb).hook("claim", cfg, job_dir(job_config), lock=False)
 
     def on_multirun_end(self, config: DictConfig, **kwargs: Any) -> None:
         """Judge the sweep. Hydra does not come here where it raises a failure itself: one that was not kept."""
@@ -163,14 +161,14 @@ class Validate(Callback):
 
     def on_job_start(self, config: DictConfig, **kwargs: Any) -> None:
         """Check a job that no grid foretold."""
-        if config.hydra.mode is RunMode.MULTIRUN and not _is_grid(config):
+        if config.hydra.mode is RunMode.MULTIRUN and not is_grid(config):
             with _carried_out():
                 self._check(config)
 
     def on_job_end(self, config: DictConfig, job_return: JobReturn, **kwargs: Any) -> None:
         """Keep a job that failed; a grid goes on, also to its next batch, and says it at the end."""
         failed = job_return._return_value
-        if not isinstance(failed, JobFailed) or not _is_grid(config):
+        if not isinstance(failed, JobFailed) or not is_grid(config):
             return
         here = str(config.hydra.launcher._target_).endswith(".BasicLauncher")
         if here:
@@ -184,86 +182,6 @@ class Validate(Callback):
         validate(cfg, self.verb)
         Task(self.verb).hook("check", cfg)
         return cfg
-
-
-def _check_launch(config: DictConfig) -> None:
-    """Refuse what Hydra would stumble over between making the run's directory and starting the run in it."""
-    try:
-        for node in (config.hydra.run, config.hydra.job.env_set):
-            OmegaConf.to_container(node, resolve=True)
-        for name in ("launcher", "sweeper"):
-            if not isinstance(config.hydra[name], DictConfig) or "_target_" not in config.hydra[name]:
-                raise UserError(f"hydra.{name} must be a mapping with _target_")
-        logging = copy.deepcopy(config.hydra.job_logging)
-        with open_dict(logging):
-            for handler in (logging.get("handlers") or {}).values():
-                if isinstance(handler, DictConfig) and "filename" in handler:
-                    _check_log_file(handler)
-        configure_log(logging, config.hydra.verbose)
-    except UserError:
-        raise
-    except Exception as error:  # whatever logging happens to stumble over
-        known = isinstance(error, OmegaConfBaseException)
-        why = str(error) if known else f"the logging cannot be set up: {error.__cause__ or error}"
-        raise UserError(f"hydra: {(why.splitlines() or [''])[0]}") from error
-
-
-def _by_the_clock(config: DictConfig, key: str) -> bool:
-    """Whether the time names a directory, and not the user, nor the run that is continued in it."""
-    section, _, name = key.rpartition(".")
-    raw = OmegaConf.to_container(OmegaConf.select(config, section), resolve=False)
-    named = str(raw.get(name)) if isinstance(raw, dict) else ""
-    return "${now:" in named and ("ebm_run_dir" not in named or config.get("checkpoint") is None)
-
-
-def _make_alone(config: DictConfig, key: str) -> None:
-    """Make the directory that the clock names; under another name where that is another command's already.
-
-    Args:
-        config: composed; told the other name, also for the jobs of a sweep, which are composed from its overrides.
-        key: hydra.run.dir or hydra.sweep.dir.
-    """
-    wanted = path = Path(OmegaConf.select(config, key))
-    for number in itertools.count(2):
-        try:
-            path.mkdir(parents=True)
-            break
-        except FileExistsError:
-            path = wanted.with_name(f"{wanted.name}-{number}")
-    if path != wanted:
-        with read_write(config), open_dict(config):
-            OmegaConf.update(config, key, str(path))
-            config.hydra.overrides.hydra.append(f"{key}={path}")
-
-
-def _check_log_file(handler: DictConfig) -> None:
-    """Refuse a file that a logging handler could not open, and have this handler open none."""
-    handler.delay = True
-    try:
-        name = handler.filename
-    except InterpolationToMissingValueError:  # in the run's directory, which is not there yet
-        name = handler.filename = os.devnull
-    if isinstance(name, str) and (Path(name).is_dir() or not Path(name).absolute().parent.is_dir()):
-        raise FileNotFoundError(f"no file can be made at {name}")
-
-
-def _check_links(directory: Path) -> None:
-    """Refuse a run's directory, or one in it, from which links lead away what is written: the run may be anybody's."""
-    run = next((path for path in (directory, *directory.parents) if (path / "status.json").exists()), None)
-    if run is None:
-        return
-    paths = run.rglob("*") if run == directory else (path for path in directory.parents if run in path.parents)
-    for path in paths:
-        if path.is_symlink() and not path.resolve().is_relative_to(run.resolve()):
-            raise UserError(f"{path}: a link that leads out of the run's directory, so nothing is written there")
-
-
-def _is_grid(config: DictConfig) -> bool:
-    return str(config.hydra.sweeper._target_).endswith(".BasicSweeper")
-
-
-def _job_dir(config: DictConfig) -> Path:
-    return Path(config.hydra.sweep.dir, str(config.hydra.sweep.subdir)).absolute()
 
 
 @contextmanager

@@ -1,40 +1,27 @@
-"""From configs to objects, and the two guards on the way: what may be named, and what its keys may be.
+"""From configs to objects, and what can be refused before there are any.
 
-A node with a `_target_` becomes an instance of that class. Its other keys are the constructor's parameters: checked by
-name and by annotation before the constructor runs, whose own `ValueError` ("step_size must be > 0, got -1.0") is given
-the node's name in front. A parameter that no key gives is filled, by name, from what the run provides (`shape`,
-`data`, `total_steps`, …).
-
-Instantiating a config is running code. Of what a person typed, any class will do: they typed it. A config that was
-*stored* is somebody else's word: it may name only classes of this package, of the packages in `trust`, and the torch
-classes that the shipped configs name; this is checked before anything is imported, since importing runs code too.
+A node with a `_target_` becomes an instance of that class, where it may be named (`trust`). Its other keys are the
+constructor's parameters: checked by name and by annotation (`annotations`) before the constructor runs, whose own
+`ValueError` ("step_size must be > 0, got -1.0") is given the node's name in front. A parameter that no key gives is
+filled, by name, from what the run provides (`shape`, `data`, `total_steps`, …).
 """
 
-import importlib
-import inspect
-import math
 import re
-import types
-import typing
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import is_dataclass
-from functools import cache
 from pathlib import Path
-from typing import Any, Literal, Union, get_args, get_origin
+from typing import Any
 
 from omegaconf import DictConfig, ListConfig, OmegaConf, open_dict
 from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
 
-from ebm_cli.catalogue import conf_dir, did_you_mean
+from ebm_cli.annotations import converted, hints, parameters, plain
+from ebm_cli.catalogue import did_you_mean
 from ebm_cli.errors import UserError
 from ebm_cli.schema import SCHEMAS
+from ebm_cli.trust import Trust, locate
 
-Trust = Sequence[str] | None
-"""Packages whose classes a stored config may name beside ours; None is a config that the user typed: any package."""
-
-_PACKAGE = "ebm_cli"
 _REFERENCE = re.compile(r"\$\{([A-Za-z_][\w.]*)\}")
-_TORCH_TARGET = re.compile(r"^\s*_target_:\s*(torch\.[\w.]+)", re.MULTILINE)
 
 
 # --- config → objects -------------------------------------------------------------------------------------------------
@@ -79,21 +66,21 @@ def _prepare(
         return OmegaConf.to_container(value, resolve=True) if isinstance(value, DictConfig) else value
 
     arguments = {key: built(value, name) for key, (value, name) in values.items()}
-    for key, parameter in _parameters(cls).items():
+    for key, parameter in parameters(cls).items():
         if key not in arguments and key in context:
             arguments[key] = context[key]
         elif key not in arguments and parameter.default is parameter.empty:
             raise UserError(f"{path}.{key} is required")
-    return cls, {key: _convert(cls, key, value, values, path) for key, value in arguments.items()}
+    return cls, {key: converted(cls, key, value, values, path) for key, value in arguments.items()}
 
 
 def _read(node: Any, path: str, trust: Trust) -> tuple[type, dict[str, tuple[Any, str]]]:
     """The class that a node names, and for each key its value with the name that a message calls it by."""
     if not isinstance(node, DictConfig | Mapping) or "_target_" not in node:
-        raise UserError(f"{path} must be a mapping with _target_, got {_plain(node)!r}")
+        raise UserError(f"{path} must be a mapping with _target_, got {plain(node)!r}")
     entries = dict(_entries(node, path))
     cls = locate(entries.pop("_target_")[0], path, trust)
-    known = _parameters(cls)
+    known = parameters(cls)
     for key in entries:
         if key.startswith("_"):
             raise UserError(f"{path}.{key}: not a key; only _target_ may begin with an underscore")
@@ -141,176 +128,6 @@ def reason(error: BaseException) -> str:
     return f"{type(error).__name__}: {first[:200]}" if first else type(error).__name__
 
 
-# --- what may be named ------------------------------------------------------------------------------------------------
-
-
-@cache
-def shipped_torch_targets() -> frozenset[str]:
-    """The torch classes that the shipped configs name."""
-    return frozenset(
-        target for path in conf_dir().rglob("*.yaml") for target in _TORCH_TARGET.findall(path.read_text())
-    )
-
-
-def check_stored(config: Any, trust: Sequence[str] = (), path: str = "") -> None:
-    """Refuse a stored config that names anything foreign, or that would still be interpolated. Imports nothing."""
-    if isinstance(config, Mapping):
-        if "_target_" in config:
-            _check_package(config["_target_"], path, trust)
-        for key, value in config.items():
-            check_stored(value, trust, f"{path}.{key}" if path else str(key))
-    elif isinstance(config, list | tuple):
-        for i, value in enumerate(config):
-            check_stored(value, trust, f"{path}[{i}]")
-    elif isinstance(config, str) and "${" in config:
-        raise UserError(f"{path}={config}: a stored config holds no interpolations; this one was altered")
-
-
-def _check_package(target: Any, path: str, trust: Sequence[str]) -> None:
-    if not isinstance(target, str) or not all(part.isidentifier() for part in target.split(".")):
-        raise UserError(f"{path}._target_={target!r}: must be the dotted name of a class")
-    package = target.partition(".")[0]
-    if package != _PACKAGE and package not in trust and target not in shipped_torch_targets():
-        raise UserError(
-            f"{path}._target_={target}: a stored config may name only classes of {_PACKAGE}; "
-            f"if you trust who wrote it, add trust=[{package}]"
-        )
-
-
-def locate(target: Any, path: str, trust: Trust) -> type:
-    """The class of this dotted name, if it may be named here.
-
-    In a stored config the class must also be *defined* in an allowed package: a name that merely begins there reaches
-    every module that the package imports.
-    """
-    _check_package(target, path, [str(target).partition(".")[0]] if trust is None else trust)
-    found = _import(target, path)
-    if not inspect.isclass(found):
-        raise UserError(f"{path}._target_={target}: must name a class, not a {type(found).__name__}")
-    if inspect.isabstract(found):
-        raise UserError(f"{path}._target_={target}: is abstract; name one of its subclasses")
-    home = found.__module__.partition(".")[0]
-    if trust is not None and home != _PACKAGE and home not in trust and target not in shipped_torch_targets():
-        raise UserError(
-            f"{path}._target_={target}: is defined in {found.__module__}, which a stored config may not name"
-        )
-    return found
-
-
-def _import(target: str, path: str) -> Any:
-    """Import the longest module prefix of a dotted name, then follow attributes."""
-    parts = target.split(".")
-    if len(parts) < 2:
-        raise UserError(f"{path}._target_={target}: must be module.Class")
-    for n in range(len(parts) - 1, 0, -1):
-        module = ".".join(parts[:n])
-        try:
-            found: Any = importlib.import_module(module)
-        except ModuleNotFoundError as error:
-            if error.name is None or not f"{module}.".startswith(f"{error.name}."):
-                raise UserError(f"{path}._target_={target}: {module} needs {error.name}, not installed") from error
-            continue
-        for name in parts[n:]:
-            if not hasattr(found, name):
-                near = did_you_mean(name, [known for known in vars(found) if not known.startswith("_")])
-                raise UserError(f"{path}._target_={target}: {module} has no {name}{near}")
-            found = getattr(found, name)
-        return found
-    raise UserError(f"{path}._target_={target}: there is no module {parts[0]}")
-
-
-# --- what the keys may be ---------------------------------------------------------------------------------------------
-
-
-@cache
-def _parameters(cls: type) -> dict[str, inspect.Parameter]:
-    """The constructor's parameters by name; what only `**kwargs` would take is no parameter."""
-    try:
-        signature = inspect.signature(cls)
-    except ValueError:
-        return {}
-    hidden = (inspect.Parameter.VAR_KEYWORD, inspect.Parameter.VAR_POSITIONAL)
-    return {name: parameter for name, parameter in signature.parameters.items() if parameter.kind not in hidden}
-
-
-@cache
-def _hints(cls: type) -> dict[str, Any]:
-    """The constructor's annotations; none where they cannot be resolved at run time."""
-    try:
-        return typing.get_type_hints(inspect.getattr_static(cls, "__init__"))
-    except (NameError, TypeError, AttributeError):
-        return {}
-
-
-def _convert(cls: type, key: str, value: Any, given: Mapping[str, tuple[Any, str]], path: str) -> Any:
-    """The value as its annotation has it (a YAML list for a tuple); what the run itself provides is not judged."""
-    hint = _hints(cls).get(key, Any)
-    if key not in given:
-        return value
-    name = given[key][1]
-    if not fits(value, hint):
-        options = [str(option) for option in get_args(hint)] if get_origin(hint) is Literal else []
-        raise UserError(f"{name} must be {describe(hint)}, got {_plain(value)!r}{did_you_mean(str(value), options)}")
-    return tuple(value) if isinstance(value, list) and _wants_tuple(hint) else value
-
-
-def _wants_tuple(hint: Any) -> bool:
-    arms = get_args(hint) if get_origin(hint) in (Union, types.UnionType) else (hint,)
-    origins = {get_origin(arm) or arm for arm in arms}
-    return tuple in origins and list not in origins
-
-
-def fits(value: Any, hint: Any) -> bool:
-    """Whether a value is what the annotation says. An int is a float; a bool is no number; NaN is no value at all.
-
-    Nor is a whole number that does not fit into 64 bits: no tensor holds it.
-    """
-    origin, args = get_origin(hint), get_args(hint)
-    if hint is Any:
-        return True
-    if origin is Literal:
-        return any(type(value) is type(option) and value == option for option in args)
-    if origin in (Union, types.UnionType):
-        return any(fits(value, arm) for arm in args)
-    if origin in (list, tuple, Sequence):
-        if not isinstance(value, list | tuple):
-            return False
-        if origin is tuple and args[-1:] != (...,):
-            return len(value) == len(args) and all(fits(item, arm) for item, arm in zip(value, args, strict=True))
-        return all(fits(item, args[0]) for item in value)
-    if hint in (None, types.NoneType):
-        return value is None
-    if hint is float:
-        return (isinstance(value, float) and not math.isnan(value)) or fits(value, int)
-    if hint is int:
-        return isinstance(value, int) and not isinstance(value, bool) and -(2**63) <= value < 2**63
-    if origin is not None:
-        return isinstance(value, origin) if inspect.isclass(origin) else True
-    return isinstance(value, hint) if inspect.isclass(hint) else True
-
-
-def describe(hint: Any) -> str:
-    """An annotation in words."""
-    origin, args = get_origin(hint), get_args(hint)
-    if origin is Literal:
-        return f"one of {', '.join(map(str, args))}" if len(args) > 1 else str(args[0])
-    if origin in (Union, types.UnionType):
-        return " or ".join(describe(arm) for arm in args)
-    if origin in (list, tuple, Sequence):
-        if get_origin(args[0]) is Literal:
-            return f"a list out of {', '.join(map(str, get_args(args[0])))}"
-        inner = [describe(arm).removeprefix("a ").removeprefix("an ") for arm in args if arm is not ...]
-        return f"a list of {inner[0]}s" if len(set(inner)) == 1 else f"a list of {', '.join(inner)}"
-    if is_dataclass(hint):
-        return "a mapping of its keys"
-    names = {float: "a number", int: "a whole number", bool: "true or false", str: "text", types.NoneType: "null"}
-    return names.get(hint, f"a {getattr(hint, '__name__', hint)}")
-
-
-def _plain(value: Any) -> Any:
-    return OmegaConf.to_container(value) if isinstance(value, DictConfig | ListConfig) else value
-
-
 # --- a whole config ---------------------------------------------------------------------------------------------------
 
 
@@ -318,7 +135,7 @@ def trust_of(cfg: DictConfig) -> Trust:
     """Whose classes this verb's config may name: anybody's if the user typed it, few if it comes from a stored run."""
     if cfg.get("checkpoint") is None:
         return None
-    trust = _plain(cfg.get("trust"))
+    trust = plain(cfg.get("trust"))
     # Anything else than a list is refused by the verb's schema, and trusts nobody until then.
     return trust if isinstance(trust, list) else []
 
@@ -330,19 +147,19 @@ def validate(cfg: DictConfig, verb: str) -> None:
     is also built, so that its constructor can refuse values.
     """
     _validate_keys(SCHEMAS[verb], cfg, "", trust_of(cfg) if "checkpoint" in _known(SCHEMAS[verb]) else None)
-    checkpoint = _plain(cfg.get("checkpoint"))
+    checkpoint = plain(cfg.get("checkpoint"))
     for path in checkpoint if isinstance(checkpoint, list) else [] if checkpoint is None else [checkpoint]:
         if not Path(path).exists():
             raise UserError(f"checkpoint={path}: no such file or directory")
 
 
 def _validate_keys(schema: type, cfg: DictConfig, path: str, trust: Trust) -> Any:
-    hints, values, nodes = _hints(schema), {}, []
+    kinds, values, nodes = hints(schema), {}, []
     for key, (value, name) in _entries(cfg, path):
-        if is_dataclass(hints.get(key)) and isinstance(value, DictConfig):
-            values[key] = (_validate_keys(hints[key], value, name, trust), name)
-        elif key in hints:
-            values[key] = (_plain(value), name)
+        if is_dataclass(kinds.get(key)) and isinstance(value, DictConfig):
+            values[key] = (_validate_keys(kinds[key], value, name, trust), name)
+        elif key in kinds:
+            values[key] = (plain(value), name)
         elif isinstance(value, DictConfig) and "_target_" in value:
             nodes.append((value, name))
         else:
@@ -350,15 +167,15 @@ def _validate_keys(schema: type, cfg: DictConfig, path: str, trust: Trust) -> An
     for key in _known(schema):
         if key not in values:
             raise UserError(f"{path}.{key} is required" if path else f"{key} is required")
-    converted = {key: _convert(schema, key, value, values, path) for key, (value, _) in values.items()}
-    checked = _construct(schema, converted, path)
+    made = {key: converted(schema, key, value, values, path) for key, (value, _) in values.items()}
+    checked = _construct(schema, made, path)
     for node, name in nodes:  # last: looking at a class imports it, and torch
         _validate_node(node, name, trust)
     return checked
 
 
 def _known(schema: type) -> list[str]:
-    return list(_parameters(schema))
+    return list(parameters(schema))
 
 
 def _validate_node(node: DictConfig, path: str, trust: Trust) -> None:
@@ -370,8 +187,8 @@ def _validate_node(node: DictConfig, path: str, trust: Trust) -> None:
             _validate_node(value, name, trust)
             complete = False
         else:
-            _convert(cls, key, _plain(value), entries, path)
-    required = {key for key, parameter in _parameters(cls).items() if parameter.default is parameter.empty}
+            converted(cls, key, plain(value), entries, path)
+    required = {key for key, parameter in parameters(cls).items() if parameter.default is parameter.empty}
     if complete and required <= set(entries):
         build(node, path, trust=trust)
 
@@ -390,7 +207,7 @@ def retargeted(cfg: DictConfig, typed: Sequence[str]) -> DictConfig:
         if not isinstance(node, DictConfig):
             continue
         cls = locate(target, path, None)
-        known = {"_target_", *_parameters(cls)}
+        known = {"_target_", *parameters(cls)}
         foreign = [key for key in map(str, node) if key not in known and f"{path}.{key}" not in kept]
         with open_dict(node):
             for key in foreign:

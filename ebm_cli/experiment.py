@@ -19,14 +19,16 @@ from torch.nn.modules.module import register_module_parameter_registration_hook
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
-from ebm_cli.config import Trust, build, check_stored
+from ebm_cli.config import build
 from ebm_cli.datasets import Dataset, Standardizer
 from ebm_cli.energies import Energy, Rescaled, Sum
 from ebm_cli.errors import UserError
 from ebm_cli.memory import in_words, room
 from ebm_cli.methods import Method
+from ebm_cli.optimizers import leave_the_compiler_out
 from ebm_cli.training import checkpoint as checkpoints
 from ebm_cli.training.trainer import Trainer
+from ebm_cli.trust import Trust, check_stored
 
 SMALL = 1_000_000
 """Parameters below which `threads=auto` is 1: two threads on a small network cost more than they bring."""
@@ -151,6 +153,7 @@ def edges(parts: Parts) -> str | None:
 def make_trainer(cfg: DictConfig, parts: Parts, trust: Trust = None) -> Trainer:
     """The trainer of a new run."""
     device = device_of(cfg.device)
+    leave_the_compiler_out()
 
     def optimizer(parameters: Iterable[nn.Parameter], lr: float | None) -> Optimizer:
         node = cfg.optimizer if lr is None else OmegaConf.merge(cfg.optimizer, {"lr": lr})

@@ -8,10 +8,11 @@ import yaml
 from rich.console import Console
 
 from ebm_cli.claims import Claim, Verdict
-from ebm_cli.config import Trust, build
+from ebm_cli.config import build
 from ebm_cli.records import Record, read
 from ebm_cli.reporting.claims import claims_table
 from ebm_cli.training.rundir import write_json
+from ebm_cli.trust import Trust
 
 FILE = "claims.json"
 

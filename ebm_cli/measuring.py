@@ -23,7 +23,7 @@ import torch
 from omegaconf import DictConfig
 from torch import Tensor
 
-from ebm_cli.config import Trust, build
+from ebm_cli.config import build
 from ebm_cli.datasets import Dataset, Target
 from ebm_cli.densities import Density, Gaussian
 from ebm_cli.derivatives import value_and_grad
@@ -42,6 +42,7 @@ from ebm_cli.evaluation.two_sample import compare
 from ebm_cli.experiment import Parts, rng
 from ebm_cli.methods import Method
 from ebm_cli.samplers import Kernel
+from ebm_cli.trust import Trust
 
 Results = dict[str, Any]
 

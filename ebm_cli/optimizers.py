@@ -21,11 +21,12 @@ def stepped(optimizer: Optimizer) -> Step:
     Hooks that were registered with the optimizer are not called. A class that is not torch's own is stepped by its own
     `step`.
     """
+    # The schedules of torch warn where they are ahead of `optimizer.step`: of a player whose turn has not come yet they
+    # are, and this stands for it.
+    optimizer._opt_called = True  # type: ignore[attr-defined]
     cls = type(optimizer)
     if not cls.__module__.startswith("torch.optim."):
         return lambda: optimizer.step()
-    # The schedules of torch warn where they are ahead of `optimizer.step`, which this stands for.
-    optimizer._opt_called = True  # type: ignore[attr-defined]
     update = inspect.unwrap(cls.step)
 
     @torch.no_grad()
@@ -35,11 +36,12 @@ def stepped(optimizer: Optimizer) -> Step:
     return step
 
 
-def _leave_the_compiler_out() -> None:
-    """Four methods of every optimizer ask torch's compiler not to look into them, by a decorator that imports it.
+def leave_the_compiler_out() -> None:
+    """Before an optimizer is made, in a process where nothing that is compiled holds one.
 
-    The decorator keeps what the compiler answered at the function, and asks once: this is the answer where there is no
-    compiler. Where torch keeps it elsewhere, the compiler is imported, and nothing else changes.
+    Four methods of every optimizer ask torch's compiler not to look into them, by a decorator that imports it. It keeps
+    what the compiler answered at the function, and asks once: this is the answer where there is no compiler. Where
+    torch keeps it elsewhere, the compiler is imported, and nothing else changes.
     """
     for method in (
         Optimizer.add_param_group,
@@ -49,6 +51,3 @@ def _leave_the_compiler_out() -> None:
     ):
         plain = inspect.unwrap(method)
         plain.__dict__.setdefault("__dynamo_disable", plain)
-
-
-_leave_the_compiler_out()

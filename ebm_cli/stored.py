@@ -6,10 +6,11 @@ from pathlib import Path
 
 from omegaconf import DictConfig, OmegaConf
 
-from ebm_cli.config import check_stored, trust_of
+from ebm_cli.config import trust_of
 from ebm_cli.errors import UserError
 from ebm_cli.records import read_plain
 from ebm_cli.schema import CONTINUABLE
+from ebm_cli.trust import check_stored
 
 
 def run_dir(checkpoint: str | Path) -> Path | None:

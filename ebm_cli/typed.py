@@ -16,9 +16,9 @@ from hydra.core.override_parser.types import Override
 from omegaconf import DictConfig, OmegaConf
 
 from ebm_cli import catalogue
-from ebm_cli.config import check_stored
 from ebm_cli.errors import UserError
 from ebm_cli.stored import stored_config
+from ebm_cli.trust import check_stored
 
 VALIDATE = "hydra.callbacks.validate"
 INFO = ("--info", "-i")

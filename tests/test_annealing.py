@@ -12,7 +12,7 @@ from torch import Tensor
 from ebm_cli.datasets import Gaussian
 from ebm_cli.densities.gaussian import Gaussian as FittedGaussian
 from ebm_cli.densities.uniform import Uniform
-from ebm_cli.derivatives import value_and_grad
+from ebm_cli.derivatives import first_order, value_and_grad
 from ebm_cli.energies.mlp import MLP
 from ebm_cli.energies.quadratic import Quadratic
 from ebm_cli.evaluation import annealing
@@ -144,6 +144,19 @@ class TestPath:
                 assert (kept is None) == (fresh is None) == (not with_grad and kept is None)
                 if kept is not None:
                     torch.testing.assert_close(kept, fresh)
+
+    def test_many_chains_are_moved_together(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        """Gradients of many points are taken in blocks; what a path remembers of its chains is all of them."""
+        monkeypatch.setattr(first_order, "MANY", 10)
+        monkeypatch.setattr(first_order, "ROWS", 4)
+        path = Path(MLP((3,), width=8), normal(3), 0.01)
+        path.level = 0.3
+        points = path.evaluate(torch.randn(23, 3, generator=rng()), with_grad=True)
+        moved, accept = path.move(MALA(0.05), points, rng(1))
+        assert moved.x.shape == (23, 3)
+        assert bool((accept > 0.5).any())
+        again = path.evaluate(moved.x, with_grad=True)
+        torch.testing.assert_close(moved.f, again.f)
 
     def test_a_change_of_level_costs_nothing_and_is_the_difference(self) -> None:
         path = Path(skewed(), normal(3), 0.01)

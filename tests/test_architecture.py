@@ -16,12 +16,12 @@ LEVELS = [
     {"samplers", "datasets"},
     {"methods", "evaluation", "claims", "native"},
     {"training", "reporting", "compiling"},
-    {"schema"},
+    {"schema", "trust", "annotations"},
     {"config"},
     {"experiment"},
     {"stored", "conditioning", "measuring", "watching", "viewing", "judging", "selftest", "picturing"},
     {"closing"},
-    {"explain", "session", "help", "sweeping", "typed"},
+    {"explain", "session", "help", "sweeping", "typed", "launching"},
     {"app"},
     {"commands", "completion"},
     {"cli", "__main__"},
@@ -30,12 +30,13 @@ LEVELS = [
 
 HYDRA = {
     *("app", "config", "commands", "experiment", "explain", "measuring", "selftest", "session", "stored"),
-    *("sweeping", "typed"),
+    *("annotations", "launching", "sweeping", "typed"),
 }
 """Where a composed config is read; everything below is given plain values."""
 AT_ONCE = {
     *("__init__", "__main__", "cli", "help", "completion", "catalogue"),
-    *("errors", "schema", "app", "config", "explain", "stored", "records", "sweeping", "typed"),
+    *("errors", "schema", "trust", "annotations", "app", "config", "explain", "stored", "records"),
+    *("launching", "sweeping", "typed"),
 }
 """What `ebm --help`, `--cfg job` and `ebm runs` import: never torch, at least not on import."""
 
@@ -123,7 +124,7 @@ def test_what_a_config_names_is_final() -> None:
     import inspect
     import re
 
-    from ebm_cli.config import locate
+    from ebm_cli.trust import locate
 
     texts = [path.read_text() for path in (REPO / "conf").rglob("*.yaml")]
     named = {locate(name, "conf", None) for text in texts for name in re.findall(r"_target_: (ebm_cli[\w.]+)", text)}

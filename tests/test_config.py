@@ -14,10 +14,12 @@ from omegaconf import DictConfig, OmegaConf
 from pictures import put_pictures
 
 import ebm_cli.app  # noqa: F401 (registers the resolvers that the configs use)
+from ebm_cli.annotations import describe, fits
 from ebm_cli.catalogue import conf_dir, groups, keys, options, search_path
-from ebm_cli.config import build, check_stored, describe, fits, locate, shipped_torch_targets, validate
+from ebm_cli.config import build, validate
 from ebm_cli.errors import UserError
 from ebm_cli.schema import CONTINUABLE, SCHEMAS
+from ebm_cli.trust import check_stored, locate, shipped_torch_targets
 
 PROVIDED = {"shape", "data", "load_member", "steps", "params", "optimizer", "total_steps", "T_max", "max_lr"}
 """What the run gives a constructor by name, so that no YAML does."""
@@ -266,7 +268,7 @@ FOREIGN = [
     "torch.hub.load", "torch.load", "torch.nn.Linear", "torch.optim.adam.Adam", "torch.serialization.os.system",
     "ebm_cli_evil.Energy", "ebm_clix.Energy", "", "Energy", "ebm_cli.", ".os", "ebm_cli..config",
     "ebm_cli.a b", 3, None,
-    "ebm_cli.config.importlib.import_module", "ebm_cli.config.Path", "ebm_cli.config.DictConfig",
+    "ebm_cli.trust.importlib.import_module", "ebm_cli.config.Path", "ebm_cli.config.DictConfig",
     "ebm_cli.config.build", "ebm_cli.config", "ebm_cli.datasets.base.torch.nn.Linear", "ebm_cli.energies.Energy",
     "ebm_cli.energies.MLP.__class__", "ebm_cli.energies.MLP.forward.__globals__", "ebm_cli.nothing.Here",
 ]  # fmt: skip

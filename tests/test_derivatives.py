@@ -1,19 +1,25 @@
 """Layer rules equal autograd: values, gradients, second derivatives, Laplacians, all in the parameters too."""
 
 import random
+from dataclasses import dataclass
+from typing import Any
 
 import pytest
 import torch
 from torch import Tensor, nn
 from torch.nn.utils.parametrizations import spectral_norm
 
-from ebm_cli import derivatives
 from ebm_cli.derivatives import (
+    Compiled,
     Jet,
     Linear,
+    Pullback,
+    detached_gradient,
     directional,
+    first_order,
     gradient,
     laplacian,
+    prepared,
     sliced_terms,
     supports,
     sweep,
@@ -22,6 +28,8 @@ from ebm_cli.derivatives import (
 from ebm_cli.derivatives.activations import tower_of
 from ebm_cli.energies import MLP, Conv, Energy, NetworkEnergy, Quadratic, Residual, ResidualMLP, ResNet
 from ebm_cli.energies.activations import ACTIVATIONS
+from ebm_cli.samplers import Info, Kernel, State, run
+from ebm_cli.samplers.langevin import Langevin
 
 SHAPES = [(1,), (2,), (5,), (40,), (1, 3, 4)]
 SMOOTH = ["silu", "softplus", "tanh", "gelu"]
@@ -66,6 +74,7 @@ def assert_same_derivatives(energy: Energy, opaque: nn.Module, x: Tensor, v: Ten
     """Value, gradient, directional derivatives and Laplacian, and the gradient of them all in the parameters."""
     for a, b in zip(value_and_grad(energy, x), value_and_grad(opaque, x), strict=True):
         torch.testing.assert_close(a, b, rtol=1e-10, atol=1e-10)
+    assert_prepared_is_the_same(energy, x)
     found = []
     for f in (energy, opaque):
         (slopes, curvature), shared = directional(f, x, v, with_gradient=True)
@@ -80,6 +89,19 @@ def assert_same_derivatives(energy: Energy, opaque: nn.Module, x: Tensor, v: Ten
         found.append([*outputs, *(torch.zeros(1).double() if p is None else p for p in parameters)])
     for a, b in zip(*found, strict=True):
         torch.testing.assert_close(a.expand_as(b), b.expand_as(a), rtol=1e-9, atol=1e-10)
+
+
+def assert_prepared_is_the_same(energy: Energy, x: Tensor) -> None:
+    """Bit for bit, also the gradient alone, and as often as it is asked."""
+    held = prepared(energy)
+    assert held is not energy
+    value, grad = value_and_grad(energy, x)
+    for _ in range(2):
+        for a, b in zip(value_and_grad(held, x), (value, grad), strict=True):
+            assert torch.equal(a, b)
+    assert torch.equal(detached_gradient(held, x), grad)
+    assert torch.equal(detached_gradient(energy, x), grad)
+    torch.testing.assert_close(held(x), value)
 
 
 def random_network(seed: int) -> NetworkEnergy:
@@ -316,16 +338,98 @@ def test_value_and_grad_leaves_no_graph() -> None:
     assert not grad.requires_grad
 
 
+def test_what_is_not_prepared() -> None:
+    """Without rules, with weights that move whenever they are read, compiled, and no module at all."""
+    energy = MLP((2,), width=8)
+    assert prepared(energy) is not energy
+    weights = spectral_norm(nn.Linear(2, 8))
+    bound = NetworkEnergy((2,), nn.Sequential(weights, nn.Tanh(), nn.Linear(8, 1)), 0.1)
+    assert prepared(bound) is bound
+    assert prepared(bound.eval()) is not bound
+    opaque = autograd_only(energy)
+    assert prepared(opaque) is opaque
+    assert prepared(torch.sum) is torch.sum
+    held = prepared(energy)
+    assert prepared(held) is held
+    energy.compiled = Compiled(4, torch.float32, torch.device("cpu"), print)
+    assert prepared(energy) is energy
+
+
+@pytest.mark.parametrize("size", [2, 20])
+def test_a_chain_takes_the_weights_of_its_own_start(size: int) -> None:
+    energy, start = MLP((size,), width=20).double(), torch.randn(3, size).double()
+    ends = []
+    for _ in range(2):
+        found = run(Langevin(0.1, noise_scale=0.0), energy, start, 1, torch.Generator())[0].x
+        torch.testing.assert_close(found, start - 0.1 * value_and_grad(energy, start)[1])
+        ends.append(found)
+        with torch.no_grad():
+            for p in energy.parameters():
+                p.copy_(2 * p)
+    assert not torch.equal(*ends)
+
+
+def test_what_was_prepared_is_differentiated_like_itself() -> None:
+    energy, x = MLP((3,), width=8).double(), torch.randn(4, 3).double()
+    held, v = prepared(energy), torch.randn(2, 4, 3).double()
+    (weight,) = torch.autograd.grad(gradient(held, x).sum(), [energy.network[0].weight])
+    assert weight.any()
+    assert torch.equal(laplacian(held, x)[1], laplacian(energy, x)[1])
+    for a, b in zip(directional(held, x, v)[0], directional(energy, x, v)[0], strict=True):
+        assert torch.equal(a, b)
+
+
+def test_a_rule_that_is_written_anew_is_the_one_of_chains_too() -> None:
+    class Double(MLP):
+        def forward(self, x: Tensor) -> Tensor:
+            return 2 * super().forward(x)
+
+        def sweep(self, jet: Jet) -> tuple[Jet, Pullback]:
+            out, through = super().sweep(jet)
+            return out._replace(value=2 * out.value), lambda g: 2 * through(g)
+
+    torch.manual_seed(0)
+    energy, x = Double((3,), width=8).double(), torch.randn(4, 3).double()
+    truth = value_and_grad(autograd_only(energy), x)
+    for f in (energy, prepared(energy)):
+        for a, b in zip(value_and_grad(f, x), truth, strict=True):
+            torch.testing.assert_close(a, b)
+
+
+def test_a_kernel_of_somebody_else_may_differentiate_by_itself() -> None:
+    @dataclass(frozen=True)
+    class Descent(Kernel):
+        def init(self, energy: Any, x: Tensor, rng: torch.Generator) -> State:
+            return State(x, None, None, {})
+
+        def step(self, energy: Any, state: State, rng: torch.Generator) -> tuple[State, Info]:
+            x = state.x.requires_grad_()
+            (grad,) = torch.autograd.grad(energy(x).sum(), x)
+            return State((x - self.step_size * grad).detach(), None, None, {}), Info(x.new_ones(len(x)).detach())
+
+    energy, x = MLP((3,), width=8).double(), torch.randn(4, 3).double()
+    expected = run(Langevin(0.1, noise_scale=0.0), energy, x, 3, torch.Generator())[0].x
+    found = run(Descent(0.1), energy, x, 3, torch.Generator())[0].x
+    torch.testing.assert_close(found, expected)
+
+
+def test_the_gradient_alone_of_a_function_without_rules() -> None:
+    energy, x = MLP((3,), width=8).double(), torch.randn(4, 3).double()
+    expected = value_and_grad(energy, x)[1]
+    torch.testing.assert_close(detached_gradient(autograd_only(energy), x), expected)
+    torch.testing.assert_close(detached_gradient(lambda y: energy(y), x), expected)
+
+
 def test_many_points_are_taken_in_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
     energy = build("mlp3", (2,), "silu")
     x = torch.randn(23, 2).double()
     whole = value_and_grad(energy, x)
-    monkeypatch.setattr(derivatives, "MANY", 10)
-    monkeypatch.setattr(derivatives, "ROWS", 4)
+    monkeypatch.setattr(first_order, "MANY", 10)
+    monkeypatch.setattr(first_order, "ROWS", 4)
     seen: list[int] = []
-    by_rules = derivatives._value_and_grad_by_rules
+    by_rules = first_order._value_and_grad_by_rules
     monkeypatch.setattr(
-        derivatives, "_value_and_grad_by_rules", lambda f, rows: (seen.append(len(rows)), by_rules(f, rows))[1]
+        first_order, "_value_and_grad_by_rules", lambda f, rows: (seen.append(len(rows)), by_rules(f, rows))[1]
     )
     torch.testing.assert_close(value_and_grad(energy, x), whole, rtol=1e-13, atol=1e-13)
     assert seen == [4, 4, 4, 4, 4, 3]

@@ -255,7 +255,7 @@ NODES: dict[str, Any] = {
     "another's class": {"_target_": "canary_module.Energy"},
     "our name and more": {"_target_": "ebm_cli_evil.Energy"},
     "an attribute of ours": {"_target_": "ebm_cli.energies.MLP.forward.__globals__"},
-    "a module of ours": {"_target_": "ebm_cli.config.importlib.import_module", "name": "canary_module"},
+    "a module of ours": {"_target_": "ebm_cli.trust.importlib.import_module", "name": "canary_module"},
     "a target that is computed": {"_target_": "${oc.env:HOME}.x"},
     "a target that is no text": {"_target_": ["os.system"]},
     "a target that is a node": {"_target_": CALL},

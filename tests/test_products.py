@@ -70,7 +70,8 @@ def test_value_and_derivatives_to_second_order(
         second = torch.autograd.grad(sum((d.square() * d).sum() for d in first[:2]), [x, weight, g])
         found.append((*first, *second))
     close(found[0], found[1])
-    assert len(onednn) >= 4
+    # With a single row a product is elementwise.
+    assert len(onednn) >= (4 if shape == (1, 5) else 5)
 
 
 def test_a_factor_may_be_a_view() -> None:

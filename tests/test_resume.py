@@ -66,7 +66,7 @@ def test_it_resumes_bit_for_bit(words: list[str], tmp_path: Path) -> None:
     half = whole.energy.state_dict()
     half = {name: value.clone() for name, value in half.items()}
     players |= advance(whole, n)
-    assert players == set(whole._flats)
+    assert players == set(whole._players)
     assert differences(half, whole.energy.state_dict())
 
     again, _ = fresh(cfg)
@@ -102,7 +102,7 @@ def test_what_is_forgotten_is_noticed(forgotten: str) -> None:
 def test_players_share_out_the_parameters(method: str) -> None:
     """Disjoint, and complete for what is trained."""
     trainer, parts = fresh(composed(f"method={method}"))
-    mine = Counter(id(p) for flat in trainer._flats.values() for p in flat.parameters)
+    mine = Counter(id(p) for player in trainer._players.values() for p in player.flat.parameters)
     wanted = {id(p) for module in (parts.energy, parts.method) for p in module.parameters() if p.requires_grad}
     assert set(mine.values()) == {1}
     assert set(mine) == wanted

@@ -29,6 +29,7 @@ from ebm_cli.reporting.console import Progress
 from ebm_cli.reporting.jsonl import JsonLines
 from ebm_cli.reporting.tensorboard import TensorBoard
 from ebm_cli.training.clipping import clip_
+from ebm_cli.training.flat import Flat
 from ebm_cli.training.trainer import Trainer
 
 NOT_TO_BEGIN = {
@@ -161,14 +162,33 @@ def test_a_run_is_put_together_on_one_thread_and_a_large_one_then_gets_its_own()
 @pytest.mark.parametrize("largest", [1e-3, 1.0, 100.0, math.inf])
 @pytest.mark.parametrize("value", [0.0, 0.5, 30.0, math.nan, math.inf])
 def test_gradients_are_clipped_as_torch_clips_them(largest: float, value: float) -> None:
-    gradient = torch.randn(25, generator=torch.Generator().manual_seed(0)) * 0.3
-    gradient[2] = value
-    theirs = nn.Parameter(torch.zeros(25))
-    theirs.grad = gradient.clone()
-    norm = clip_(gradient, largest)
-    expected = nn.utils.clip_grad_norm_([theirs], largest)
-    torch.testing.assert_close(norm, expected, rtol=0, atol=0, equal_nan=True)
-    torch.testing.assert_close(gradient, theirs.grad, rtol=0, atol=0, equal_nan=True)
+    def parameters() -> list[nn.Parameter]:
+        return [nn.Parameter(torch.zeros(size)) for size in ((3, 5), (7,), (), (2,))]
+
+    rng = torch.Generator().manual_seed(0)
+    ours, theirs = parameters(), parameters()
+    factors = [torch.randn(p.shape, generator=rng) * 0.3 for p in ours[:3]]
+    factors[1][2] = value
+
+    def loss_of(given: list[nn.Parameter]) -> Tensor:
+        """One parameter has no part in it."""
+        return torch.stack([(p * factor).sum() for p, factor in zip(given[:3], factors, strict=True)]).sum()
+
+    flat = Flat(ours)
+    for _ in range(2):
+        flat.backward(loss_of(ours))
+        norm = clip_(flat, largest)
+        flat.hand_back()
+        loss_of(theirs).backward()
+        expected = nn.utils.clip_grad_norm_(theirs, largest)
+        torch.testing.assert_close(norm, expected, rtol=1e-6, atol=0, equal_nan=True)
+        for a, b in zip(ours, theirs, strict=True):
+            assert (a.grad is None) == (b.grad is None)
+            if a.grad is not None and b.grad is not None:
+                torch.testing.assert_close(a.grad, b.grad, rtol=1e-6, atol=0, equal_nan=True)
+                a.grad = b.grad = None
+        # What was not finite leaves no trace.
+        factors[1][2] = 0.5
 
 
 class Operations(TorchDispatchMode):

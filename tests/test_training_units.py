@@ -350,15 +350,15 @@ def test_only_the_player_whose_turn_it_is_moves() -> None:
     made = trainer("method=fce", "method.turn_every=1", "optimizer.lr=0.05", "schedule=constant")
     seen = set()
     for _ in range(20):
-        before = {name: [p.detach().clone() for p in flat.parameters] for name, flat in made._flats.items()}
+        before = {name: [p.detach().clone() for p in player.flat.parameters] for name, player in made._players.items()}
         ema = made.ema._mean.clone()
-        player = made.advance().player
-        for name, flat in made._flats.items():
-            moved = any(not torch.equal(p, b) for p, b in zip(flat.parameters, before[name], strict=True))
-            assert moved == (name == player)
+        turn = made.advance().player
+        for name, player in made._players.items():
+            moved = any(not torch.equal(p, b) for p, b in zip(player.flat.parameters, before[name], strict=True))
+            assert moved == (name == turn)
         averaged = not torch.equal(made.ema._mean, ema)
-        assert averaged == (player == "energy")
-        seen.add(player)
+        assert averaged == (turn == "energy")
+        seen.add(turn)
     assert seen == {"energy", "flow"}
 
 

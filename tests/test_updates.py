@@ -3,15 +3,20 @@
 import copy
 import warnings
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import pytest
 import torch
+from helpers import composed
 from torch import Tensor, nn
 from torch.optim import SGD, Adam, AdamW, Optimizer
 
+from ebm_cli.experiment import assemble, make_trainer
+from ebm_cli.methods import LossOutput
 from ebm_cli.optimizers import stepped
 from ebm_cli.training.flat import LINE, Flat
+from ebm_cli.training.trainer import Trainer
 from ebm_cli.training.updates import FlatAdam, update
 
 SHAPES = [(3, 5), (7,), (), (4, 1, 2), (33,)]
@@ -28,6 +33,11 @@ def loss_of(parameters: list[nn.Parameter], step: int, without: int | None = Non
     return torch.stack(terms).sum()
 
 
+def trainer(*words: str) -> Trainer:
+    cfg = composed("dataset=moons", "energy.width=8", "steps=100", *words)
+    return make_trainer(cfg, assemble(cfg))
+
+
 # --- one buffer -------------------------------------------------------------------------------------------------------
 
 
@@ -39,7 +49,6 @@ def test_parameters_stay_what_they_are() -> None:
     for p, old in zip(parameters, before, strict=True):
         assert torch.equal(p, old)
         assert p.shape == old.shape
-        assert p.is_contiguous()
         assert p.is_leaf
         assert p.requires_grad
         assert p.untyped_storage().data_ptr() == flat.values.untyped_storage().data_ptr()
@@ -101,6 +110,74 @@ def test_a_parameter_that_the_loss_leaves_out_has_a_gradient_of_zero() -> None:
     assert all(p.grad is None for p in parameters)
 
 
+def test_a_gradient_that_was_left_is_not_added() -> None:
+    parameters = made()
+    flat = Flat(parameters)
+    flat.backward(loss_of(parameters, 1))
+    expected = flat.gradients.clone()
+    for p in parameters:
+        p.grad = torch.ones_like(p)
+    flat.backward(loss_of(parameters, 1))
+    assert torch.equal(flat.gradients, expected)
+
+
+def test_kernels_of_images_keep_their_channels_last() -> None:
+    layer = nn.Conv2d(3, 8, 3).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    before = layer.weight.detach().clone()
+    flat = Flat(list(layer.parameters()))
+    assert torch.equal(layer.weight, before)
+    for kernel in (layer.weight, flat.places[0], flat.split(flat.values)[0]):
+        assert kernel.is_contiguous(memory_format=torch.channels_last)
+        assert not kernel.is_contiguous()
+    optimizer = MAKES["adam"](flat.parameters)
+    move = update(optimizer, flat)
+    truth = copy.deepcopy(layer)
+    reference = MAKES["adam"](truth.parameters())
+    x = torch.randn(2, 3, 6, 6)
+    for _ in range(3):
+        flat.backward(layer(x).square().sum())
+        move()
+        reference.zero_grad()
+        truth(x).square().sum().backward()
+        reference.step()
+        torch.testing.assert_close(layer.weight, truth.weight, rtol=1e-5, atol=1e-6)
+    assert optimizer.state[layer.weight]["exp_avg"].is_contiguous(memory_format=torch.channels_last)
+
+
+def test_a_trainer_whose_loss_was_not_a_number_goes_on_from_an_earlier_state() -> None:
+    """As `guard=rollback` does: no trace of it is left, not in what lies between two parameters either."""
+    made_anew = [trainer("method=nce", "clip_grad_norm=1.0", "log_every=100") for _ in range(2)]
+    spoiled, sound = made_anew
+    for each in made_anew:
+        for _ in range(3):
+            each.advance()
+    state = copy.deepcopy(spoiled.state_dict())
+    loss = spoiled.method.loss
+
+    def lost(energy: Any, x: Tensor, rng: torch.Generator) -> LossOutput:
+        out = loss(energy, x, rng)
+        return replace(out, loss=out.loss * float("nan"))
+
+    spoiled.method.loss = lost  # type: ignore[method-assign]
+    spoiled.advance()
+    assert not bool(spoiled.grad_norm.isfinite())
+    spoiled.method.loss = loss  # type: ignore[method-assign]
+    spoiled.load_state_dict(state)
+    for _ in range(3):
+        spoiled.advance()
+        sound.advance()
+        assert torch.equal(spoiled.grad_norm, sound.grad_norm)
+    for a, b in zip(spoiled.energy.parameters(), sound.energy.parameters(), strict=True):
+        assert torch.equal(a, b)
+
+
+def test_players_that_share_a_parameter_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    both = lambda self, energy: {"energy": list(energy.parameters()), "other": list(energy.parameters())}  # noqa: E731
+    monkeypatch.setattr("ebm_cli.methods.nce.NCE.players", both)
+    with pytest.raises(ValueError, match="share a parameter"):
+        trainer("method=nce")
+
+
 def test_no_parameters() -> None:
     flat = Flat([])
     assert flat.values.numel() == 0
@@ -134,7 +211,7 @@ def test_a_step_is_torchs(kind: str, missing: int | None) -> None:
     flat = Flat(ours)
     mine, reference = MAKES[kind](ours), MAKES[kind](theirs)
     move = update(mine, flat)
-    assert (isinstance(move, FlatAdam) == kind.startswith(("adam", "adamw")) and "not" not in kind) or kind == "amsgrad"
+    assert isinstance(move, FlatAdam) == (kind in ON_THE_BUFFER)
     for step in range(8):
         without = 1 if step == missing else None
         flat.backward(loss_of(ours, step, without))
@@ -216,16 +293,43 @@ def test_a_schedule_of_torch_sees_that_its_optimizer_moves() -> None:
     assert p.tolist() == [1 - 0.5 - 0.25] * 3
 
 
+class Halving(Optimizer):
+    """One that torch does not have."""
+
+    def __init__(self, parameters: list[nn.Parameter]) -> None:
+        super().__init__(parameters, {"lr": 1.0})
+
+    @torch.no_grad()
+    def step(self, closure: Any = None) -> None:
+        for p in self.param_groups[0]["params"]:
+            p.mul_(0.5)
+
+
+@pytest.mark.parametrize("make", [Halving, lambda p: SGD(p, lr=0.1)])
+def test_a_schedule_may_be_ahead_of_a_player_whose_turn_has_not_come(make: Callable[[Any], Optimizer]) -> None:
+    optimizer = make([nn.Parameter(torch.ones(3))])
+    stepped(optimizer)
+    schedule = torch.optim.lr_scheduler.ExponentialLR(optimizer, 0.5)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        schedule.step()
+        schedule.step()
+
+
+def test_hooks_of_an_optimizer_are_not_called() -> None:
+    (p,) = parameters = [nn.Parameter(torch.ones(3))]
+    optimizer = SGD(parameters, lr=0.5)
+    seen: list[int] = []
+    optimizer.register_step_post_hook(lambda *_: seen.append(1))
+    p.grad = torch.ones(3)
+    stepped(optimizer)()
+    assert seen == []
+    optimizer.step()
+    assert seen == [1]
+    assert p.tolist() == [0.0] * 3
+
+
 def test_an_optimizer_of_somebody_else_is_stepped_by_its_own_step() -> None:
-    class Halving(Optimizer):
-        def __init__(self, parameters: list[nn.Parameter]) -> None:
-            super().__init__(parameters, {})
-
-        @torch.no_grad()
-        def step(self, closure: Any = None) -> None:
-            for p in self.param_groups[0]["params"]:
-                p.mul_(0.5)
-
     parameters = [nn.Parameter(torch.ones(3))]
     flat = Flat(parameters)
     move = update(Halving(parameters), flat)

@@ -2,7 +2,7 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 from torch import Tensor
 
@@ -11,7 +11,8 @@ Pullback = Callable[[Tensor], Tensor]
 Value = Callable[[], Tensor]
 """The output, computed when it is asked for, before the way back is taken."""
 There = tuple[Value, Pullback]
-"""The output at a point, and the way back; a name for it, because torch's compiler reads no brackets."""
+"""The output at a point, and the way back. Functions inside functions are annotated with the name: torch's compiler
+evaluates their annotations, and fails at a subscript."""
 At = Callable[[Tensor], There]
 """x [B, *n] → the output there, and the way back."""
 
@@ -33,7 +34,18 @@ class Jet(NamedTuple):
 
 
 class Differentiable(ABC):
-    """A module that knows its own rule; each of its children must have one too."""
+    """A module that knows its own rule; each of its children must have one too.
+
+    A class that has another `sweep` than its base and no `vjp` of its own does not inherit that of its base either.
+    """
+
+    at_once: ClassVar[bool] = False
+    """Whether a sweep must see all points of a call together."""
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        if "sweep" in vars(cls) and "vjp" not in vars(cls):
+            cls.vjp = Differentiable.vjp  # type: ignore[method-assign]
 
     @abstractmethod
     def sweep(self, jet: Jet) -> tuple[Jet, Pullback]:

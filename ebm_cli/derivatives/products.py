@@ -49,7 +49,7 @@ def times(weight: Tensor, bias: Tensor | None = None) -> Callable[[Tensor], Tens
         return lambda x: F.linear(x, weight, bias)
     if 1 < n_in < NARROW:
         return partial(_narrow, weight.t().contiguous(), bias)
-    if not WIDER:
+    if n_in == 1 or not WIDER:
         return lambda x: F.linear(x, weight, bias)
     return partial(_large, weight, bias)
 

@@ -85,6 +85,8 @@ class Path(nn.Module, Differentiable):
         undefined: those among them at which f was NaN or −∞; a proposal there is rejected, as if f were +∞.
     """
 
+    at_once = True
+
     def __init__(self, energy: EnergyFn, base: Density, fade: float) -> None:
         super().__init__()
         if not fade > 0:

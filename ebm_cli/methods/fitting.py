@@ -4,7 +4,7 @@ import torch
 from torch import Tensor
 
 from ebm_cli.densities import Density
-from ebm_cli.optimizers import stepped
+from ebm_cli.optimizers import leave_the_compiler_out, stepped
 
 
 def fit_density(density: Density, data: Tensor, steps: int, rng: torch.Generator, lr: float = 1e-3) -> None:
@@ -20,6 +20,7 @@ def fit_density(density: Density, data: Tensor, steps: int, rng: torch.Generator
     parameters = list(density.parameters())
     if not parameters or steps == 0:
         return
+    leave_the_compiler_out()
     optimizer = torch.optim.Adam(parameters, lr=lr)
     update, schedule = stepped(optimizer), torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, T_max=steps)
     for _ in range(steps):

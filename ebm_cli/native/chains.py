@@ -1,8 +1,8 @@
 """Langevin, MALA and HMC on a perceptron's energy in native code: what `compile=native` runs.
 
 The source beside this file advances a block of chains through many steps before it turns to the next block, so that the
-block stays in cache; see there, and docs/adr/0018. The noise is drawn here, from the run's generator and in the order
-in which the torch path draws it: the chains are the same chains, up to rounding.
+block stays in cache; see there, and docs/adr/0018. The noise is the torch path's (`noise`): the chains are the same
+chains, up to rounding.
 """
 
 import ctypes
@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from ebm_cli.derivatives import Linear
 from ebm_cli.energies import MLP, Energy
 from ebm_cli.native.build import Unavailable, library
+from ebm_cli.native.noise import Noise
 from ebm_cli.samplers.base import Info, Kernel, Schedule, State
 from ebm_cli.samplers.hmc import HMC
 from ebm_cli.samplers.langevin import Langevin
@@ -28,8 +29,6 @@ ACTIVATIONS: dict[type[nn.Module], int] = {nn.SiLU: 0, nn.Softplus: 1, nn.Tanh: 
 """The numbers that chains.cpp gives them."""
 NOISE = 2**18
 """Normal numbers drawn at a time, unless one step needs more: 1 MiB, which stays in cache."""
-SIXTEEN = 16
-"""Normal numbers that torch makes together: steps of whole sixteens, drawn at once, are those of single draws."""
 
 
 def attach(energy: Energy, threads: int, kernels: Iterable[Kernel] = ()) -> str | None:
@@ -139,7 +138,7 @@ class NativeChains:
         size = max(1, min(n_steps, NOISE // x.numel()))
         fixed = None if schedule else (_Step * size)(*[_Step.of(kernel)] * size)
         pooled = bool(library().ebm_pooled())
-        rooms = [_Noise.room(x, size, chains.tested) for _ in range(2 if n_steps > size else 1)]
+        rooms = [Noise.room(x, size, chains.tested) for _ in range(2 if n_steps > size else 1)]
         rooms[0].draw(min(size, n_steps), rng)
         # A run of no steps takes one turn, too: its state holds what the start evaluates.
         for i in range(max(1, ceil(n_steps / size))):
@@ -157,36 +156,6 @@ class NativeChains:
                 if left > 0:
                     rooms[(i + 1) % 2].draw(min(size, left), rng)
             yield done + count
-
-
-class _Noise(NamedTuple):
-    """Random numbers of a chunk of steps.
-
-    Attributes:
-        normal: [n, B, *D].
-        uniform: [n, B] of kernels that accept, else [n, 0].
-        steps: both of every step, where they are drawn step by step; else empty.
-    """
-
-    normal: Tensor
-    uniform: Tensor
-    steps: list[tuple[Tensor, Tensor]]
-
-    @classmethod
-    def room(cls, x: Tensor, n_steps: int, tested: bool) -> "_Noise":
-        normal, uniform = x.new_empty(n_steps, *x.shape), x.new_empty(n_steps, len(x) if tested else 0)
-        if not tested and x.numel() % SIXTEEN == 0:
-            return cls(normal, uniform, [])
-        return cls(normal, uniform, list(zip(normal.unbind(), uniform.unbind(), strict=True)))
-
-    def draw(self, n_steps: int, rng: torch.Generator) -> None:
-        """As the torch path does: step by step, or at once where that gives the same numbers."""
-        if not self.steps:
-            self.normal[:n_steps].normal_(generator=rng)
-        for normal, uniform in self.steps[:n_steps]:
-            normal.normal_(generator=rng)
-            if uniform.numel():
-                uniform.uniform_(generator=rng)
 
 
 class _Step(ctypes.Structure):
@@ -271,7 +240,7 @@ class _Chains:
         start: int,
         thin: int,
         steps: ctypes.Array[_Step] | None,
-        noise: _Noise,
+        noise: Noise,
         kept: Tensor | None,
         helpers: int,
         team: int,

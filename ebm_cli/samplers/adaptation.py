@@ -79,7 +79,6 @@ def adapt(
     return _average(kernel, energy, state, n_steps - half, rng, delta, log(kernel.step_size), FINE)
 
 
-@torch.no_grad()
 def _average(
     kernel: K,
     energy: EnergyFn,

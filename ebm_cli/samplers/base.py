@@ -100,7 +100,6 @@ class Kernel(ABC):
         """Advance every chain by one transition."""
 
 
-@torch.no_grad()
 def run(
     kernel: Kernel,
     energy: EnergyFn,
@@ -136,7 +135,6 @@ def run(
     return state, _divide(total, n_steps)
 
 
-@torch.no_grad()
 def trace(
     kernel: Kernel,
     energy: EnergyFn,

@@ -3,23 +3,25 @@
 import torch
 from torch import Tensor
 
+from ebm_cli.training.flat import Flat
+
 
 @torch.no_grad()
-def clip_(gradient: Tensor, largest: float) -> Tensor:
-    """Scale a gradient down to a norm, in place:
+def clip_(flat: Flat, largest: float) -> Tensor:
+    """Scale the gradients of these parameters down to one norm together, in place:
 
         g ← g · min(1, largest / (‖g‖ + 10⁻⁶))
 
-    The same numbers as `torch.nn.utils.clip_grad_norm_`. On the CPU, where to look is to wait for nothing, a gradient
-    that is short enough is not multiplied by 1.
+    The same as `torch.nn.utils.clip_grad_norm_`, up to rounding. On the CPU, where to look is to wait for nothing, a
+    gradient that is short enough is not multiplied by 1.
 
     Args:
-        gradient: of all parameters together [P].
+        flat: whose gradients; only their places are scaled, since what lies between must stay 0 whatever the norm is.
         largest: > 0; infinity only measures.
 
-    Returns: ‖g‖ as it was, a scalar on the gradient's device.
+    Returns: ‖g‖ as it was, a scalar on the gradients' device.
     """
-    norm: Tensor = torch.linalg.vector_norm(gradient)
+    norm: Tensor = torch.linalg.vector_norm(flat.gradients)
     if norm.device.type != "cpu" or not float(norm) + 1e-6 < largest:
-        gradient.mul_((largest / (norm + 1e-6)).clamp(max=1.0))
+        torch._foreach_mul_(flat.places, (largest / (norm + 1e-6)).clamp(max=1.0))
     return norm

@@ -1,4 +1,4 @@
-"""The parameters of a player in one buffer, and their gradients in another.
+"""Parameters in one buffer, and their gradients in another.
 
 What the loop does to all parameters alike (the norm of the gradient, Adam's update, the moving average) is then one
 kernel each, and not one a parameter: on a small network most of a kernel's time is its start.
@@ -18,12 +18,19 @@ LINE = 64
 
 
 class Flat:
-    """Parameters that are moved into one buffer; they stay the same objects, of the same values.
+    """Parameters that are moved into one buffer; they stay the same objects, of the same values, in the same layout.
 
-    Between the places of two parameters are zeros, which gradients of zero leave what they are.
+    What is written to the buffer is not seen by autograd's check for changed parameters: no graph outlives a step here.
+    What lies between two places is 0 in `gradients`, and enters nothing.
 
     Args:
         parameters: of one device and one type; there may be none.
+
+    Attributes:
+        values: the buffer of the parameters.
+        gradients: that of the gradients that `backward` took.
+        places: the part of `gradients` of each parameter, in its shape.
+        complete: whether each parameter had a gradient.
 
     Raises:
         ValueError: parameters of several types or devices.
@@ -40,44 +47,43 @@ class Flat:
         self._starts = [0]
         for parameter in self.parameters:
             self._starts.append(self._starts[-1] + -(-parameter.numel() // step) * step)
+        # Of kernels of images the channels come last, and must go on to do so.
+        self._strides = [torch.empty_like(parameter).stride() for parameter in self.parameters]
         self.values = torch.zeros(self._starts[-1], dtype=dtype, device=device)
         self.gradients = torch.zeros_like(self.values)
+        self.places = self.split(self.gradients)
         self.complete = False
-        """Whether each parameter had a gradient when they were gathered."""
         self._found: list[bool] = []
-        self._gradients = self.split(self.gradients)
         for parameter, place in zip(self.parameters, self.split(self.values), strict=True):
             place.copy_(parameter)
             parameter.data = place
 
     def split(self, buffer: Tensor) -> list[Tensor]:
         """A buffer like `values` → its part of each parameter, in its shape; views."""
-        parts = zip(self.parameters, self._starts[:-1], strict=True)
-        return [buffer[start : start + p.numel()].view(p.shape) for p, start in parts]
+        parts = zip(self.parameters, self._strides, self._starts[:-1], strict=True)
+        return [buffer.as_strided(p.shape, stride, start) for p, stride, start in parts]
 
     def backward(self, loss: Tensor) -> None:
         """Take ∂loss/∂θ into `gradients`; 0 for a parameter that the loss does not depend on, and then not complete.
 
-        The parameters themselves are left without a gradient.
+        The `grad` of the parameters has no part in it.
         """
-        loss.backward(inputs=self.parameters)
-        found = [parameter.grad for parameter in self.parameters]
+        found = torch.autograd.grad(loss, self.parameters, allow_unused=True)
         present = [gradient for gradient in found if gradient is not None]
         self.complete = len(present) == len(found)
         with torch.no_grad():
             if not self.complete:
                 self._found = [gradient is not None for gradient in found]
                 self.gradients.zero_()
-            torch._foreach_copy_(self._present(self._gradients), present)
-        self.forget()
+            torch._foreach_copy_(self._present(self.places), present)
 
     def hand_back(self) -> None:
         """Give each parameter that has a gradient its part of `gradients`, for an optimizer that looks there."""
-        for parameter, place in zip(self._present(self.parameters), self._present(self._gradients), strict=True):
+        for parameter, place in zip(self._present(self.parameters), self._present(self.places), strict=True):
             parameter.grad = place
 
     def forget(self) -> None:
-        """Leave the parameters without a gradient: a next one would be added to it."""
+        """Leave the parameters without a gradient."""
         for parameter in self.parameters:
             parameter.grad = None
 

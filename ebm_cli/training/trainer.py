@@ -1,6 +1,6 @@
 """The loop's one step, for every method: ask for a loss, move the player whose turn it is.
 
-The trainer knows no method. It holds one optimizer and one schedule a player, the moving average, and every generator;
+The trainer knows no method. It holds the players, the moving average, and every generator;
 the union of their states is the checkpoint, and training from it continues bit for bit.
 """
 
@@ -10,23 +10,19 @@ from typing import Any
 import torch
 from torch import nn
 from torch.optim import Optimizer
-from torch.optim.lr_scheduler import LRScheduler
 
 from ebm_cli.datasets.batches import Batches
 from ebm_cli.energies import Energy
 from ebm_cli.methods import LossOutput, Method
 from ebm_cli.methods.base import Evaluations
-from ebm_cli.training.clipping import clip_
 from ebm_cli.training.ema import EMA
 from ebm_cli.training.flat import Flat
 from ebm_cli.training.guard import Guard
+from ebm_cli.training.player import MakeSchedule, Player
 from ebm_cli.training.precision import Precision, Products
-from ebm_cli.training.updates import update
 
 MakeOptimizer = Callable[[Iterable[nn.Parameter], float | None], Optimizer]
 """Parameters and, where the player has its own, a learning rate → optimizer."""
-
-MakeSchedule = Callable[[Optimizer], LRScheduler]
 
 
 class Trainer:
@@ -43,6 +39,9 @@ class Trainer:
         ema: decay of the moving average over the player "energy", in [0, 1).
         guard_interval: most steps between two reads of `guard`.
         precision: of the products in a step.
+
+    Raises:
+        ValueError: two players share a parameter, or one has parameters of several types or devices.
     """
 
     def __init__(
@@ -62,19 +61,19 @@ class Trainer:
         self.step = 0
         self.evaluations = Evaluations()
         self.grad_norm = torch.zeros(())
-        players = method.players(energy)
-        rates = method.learning_rates()
-        self._flats = {name: Flat(parameters) for name, parameters in players.items()}
-        self._optimizers = {
-            name: make_optimizer(parameters, rates.get(name)) for name, parameters in players.items() if parameters
+        players, rates = method.players(energy), method.learning_rates()
+        if len({id(p) for own in players.values() for p in own}) < sum(map(len, players.values())):
+            raise ValueError(f"the players of {type(method).__name__} share a parameter")
+        self._players = {
+            name: Player(parameters, make_optimizer(parameters, rates.get(name)), make_schedule)
+            for name, parameters in players.items()
+            if parameters
         }
-        self._updates = {name: update(of, self._flats[name]) for name, of in self._optimizers.items()}
-        self._make_schedule = make_schedule
-        self._schedules = self._fresh_schedules()
         self._clip = float("inf") if clip_grad_norm is None else clip_grad_norm
         names = {id(p): f"energy.{name}" for name, p in energy.named_parameters()}
         names |= {id(p): f"method.{name}" for name, p in method.named_parameters()}
-        self.ema = EMA([names[id(p)] for p in players["energy"]], self._flats["energy"], ema)
+        averaged = self._players["energy"].flat if players["energy"] else Flat([])
+        self.ema = EMA([names[id(p)] for p in averaged.parameters], averaged, ema)
         self.guard = Guard(guard_interval, rng.device, method.symptoms())
         self._products = Products(precision)
 
@@ -83,13 +82,10 @@ class Trainer:
         batch = self.batches.next()
         with self._products:
             out = self.method.loss(self.energy, batch, self.rng)
-            if out.player in self._updates:
-                flat = self._flats[out.player]
-                flat.backward(out.loss)
-                self.grad_norm = clip_(flat.gradients, self._clip)
-                self._updates[out.player]()
-        for schedule in self._schedules.values():
-            schedule.step()
+            if out.player in self._players:
+                self.grad_norm = self._players[out.player].move(out.loss, self._clip)
+        for player in self._players.values():
+            player.schedule.step()
         self.step += 1
         self.evaluations = self.evaluations.plus(out.evaluations)
         self.guard.observe(self.step, out.loss, self.grad_norm, out.metrics)
@@ -99,26 +95,13 @@ class Trainer:
 
     def learning_rates(self) -> dict[str, float]:
         """The learning rate of each player's next step."""
-        return {name: float(optimizer.param_groups[0]["lr"]) for name, optimizer in self._optimizers.items()}
-
-    def _fresh_schedules(self) -> dict[str, LRScheduler]:
-        return {name: self._make_schedule(optimizer) for name, optimizer in self._optimizers.items()}
-
-    def _replay_schedules(self) -> None:
-        for optimizer in self._optimizers.values():
-            for group in optimizer.param_groups:
-                group["lr"] = group["initial_lr"]
-        self._schedules = self._fresh_schedules()
-        for schedule in self._schedules.values():
-            for _ in range(self.step):
-                schedule.step()
+        return {name: player.learning_rate for name, player in self._players.items()}
 
     def slow_down(self, factor: float, rng: torch.Generator) -> None:
         """Go on from here with learning rates that are multiplied by `factor` and with other random numbers."""
-        for optimizer in self._optimizers.values():
-            for group in optimizer.param_groups:
-                group["initial_lr"] *= factor
-        self._replay_schedules()
+        for player in self._players.values():
+            player.slow_down(factor)
+            player.replay(self.step)
         self.rng.set_state(rng.get_state())
         self.guard.forget()
 
@@ -129,8 +112,8 @@ class Trainer:
             "energy": self.energy.state_dict(),
             "ema": self.ema.state_dict(),
             "method": self.method.state_dict(),
-            "optimizers": {name: optimizer.state_dict() for name, optimizer in self._optimizers.items()},
-            "schedules": {name: schedule.state_dict() for name, schedule in self._schedules.items()},
+            "optimizers": {name: player.optimizer.state_dict() for name, player in self._players.items()},
+            "schedules": {name: player.schedule.state_dict() for name, player in self._players.items()},
             "batches": self.batches.state_dict(),
             "rng": self.rng.get_state(),
             "evaluations": list(self.evaluations),
@@ -145,9 +128,9 @@ class Trainer:
         self.step = int(state["step"])
         self.energy.load_state_dict(state["energy"])
         self.method.load_state_dict(state["method"])
-        for name, optimizer in self._optimizers.items():
-            optimizer.load_state_dict(state["optimizers"][name])
-        self._replay_schedules()
+        for name, player in self._players.items():
+            player.optimizer.load_state_dict(state["optimizers"][name])
+            player.replay(self.step)
         self.ema.load_state_dict(state["ema"])
         self.batches.load_state_dict(state["batches"])
         self.rng.set_state(state["rng"].cpu())

@@ -10,7 +10,7 @@ from ebm_cli.training.flat import Flat
 
 
 def update(optimizer: Optimizer, flat: Flat) -> Step:
-    """The step of this optimizer from `flat.gradients`.
+    """The step of this optimizer from `flat.gradients`; which it is, its groups decide as they are now.
 
     Args:
         optimizer: of these parameters, in this order.
@@ -25,7 +25,9 @@ def update(optimizer: Optimizer, flat: Flat) -> Step:
 
     groups = optimizer.param_groups
     fused = type(optimizer) in (Adam, AdamW) and len(groups) == 1 and groups[0]["fused"] and not groups[0]["amsgrad"]
-    return FlatAdam(optimizer, flat, step) if fused else step
+    # torch's own for its Adam, and not ours: where it is missing, Adam is torch's as a whole.
+    known = hasattr(torch, "_fused_adam_") and hasattr(torch, "_fused_adamw_")
+    return FlatAdam(optimizer, flat, step) if fused and known else step
 
 
 class FlatAdam:
@@ -43,13 +45,16 @@ class FlatAdam:
 
     def __init__(self, optimizer: Optimizer, flat: Flat, whole: Step) -> None:
         self._optimizer, self._flat, self._whole = optimizer, flat, whole
-        self._of: object = None
+        self._held: object = None
+        self._uneven: object = None
 
     @torch.no_grad()
     def __call__(self) -> None:
         # A state that was loaded is another one.
-        if not self._flat.complete or (self._of is not self._optimizer.state and not self._hold()):
-            self._of = None
+        state = self._optimizer.state
+        if not self._flat.complete:
+            self._uneven = state
+        if state is self._uneven or (state is not self._held and not self._hold()):
             self._whole()
             return
         (group,) = self._optimizer.param_groups
@@ -78,9 +83,12 @@ class FlatAdam:
         """Move the optimizer's state into one tensor of each kind; False where it has none yet, or uneven counts."""
         state = self._optimizer.state
         each: list[dict[str, Any]] = [state.get(parameter, {}) for parameter in self._flat.parameters]
-        if any(not own for own in each) or len({float(own["step"]) for own in each}) > 1:
+        if any(not own for own in each):
             return False
         self._counts = torch.stack([own["step"] for own in each])
+        if bool((self._counts != self._counts[0]).any()):
+            self._uneven = state
+            return False
         self._count = self._counts[0]
         self._means, self._squares = torch.zeros_like(self._flat.values), torch.zeros_like(self._flat.values)
         views = zip(self._counts, self._flat.split(self._means), self._flat.split(self._squares), strict=True)
@@ -88,5 +96,5 @@ class FlatAdam:
             mean.copy_(own["exp_avg"])
             square.copy_(own["exp_avg_sq"])
             own |= {"step": count, "exp_avg": mean, "exp_avg_sq": square}
-        self._of = state
+        self._held = state
         return True

@@ -51,7 +51,8 @@ energy, another library's flow in it.""",
         "The command and its loop",
         """\
 Processes from their start to their answer. `ebm train` is compared with a process that imports torch and Hydra and
-makes one step of `torch.optim.Adam`. What is outside the steps of a default run is imports, evaluation and figures.""",
+makes one step of `torch.optim.Adam`. The loop's own cost is its step less one that is written by hand with the method's
+loss and `torch.optim.Adam`. What is outside the steps of a default run is imports, evaluation and figures.""",
     ),
     "memory": (
         "Memory",
@@ -115,5 +116,8 @@ From trials before this suite, on two cores with AVX-512, medians of interleaved
   slope kept from the way forth: 15 % slower than to compute it again.
 - **glibc's thresholds for memory that is given back**: a bare torch script can spend half of a small step on pages
   that it asks for anew; a process that has imported what `ebm` needs does not (0 to 7 faults a step, before and after).
-- **Norm of the gradient by one concatenation**: 26 µs for 33, of a step of 930.
+- **Norm of the gradient by one concatenation**: 26 µs for 33, of a step of 930. One buffer of gradients that is filled
+  by a copy, and norm, Adam and average on it, take 34 of 71 ([ADR 24](adr/0024-what-a-step-costs-beside-its-loss.md)).
+- **Weights packed for oneDNN once a chain**: 1 to 2 µs of 30 a product, and 80 to pack one.
+- **The factor of an activation's way back fused into oneDNN's product**: as long as a product and a multiplication.
 - **`multinomial` or the top of random numbers** for the rows of a replay buffer: 3 to 7 times as slow as `randperm`."""
