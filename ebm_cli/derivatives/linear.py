@@ -32,9 +32,9 @@ def linear(module: nn.Linear, jet: Jet) -> tuple[Jet, Pullback]:
     stacks = torch.compiler.is_compiling() and weight.shape[1] >= NARROW
     if stacks and jet.first is not None and jet.first.shape[1] == len(jet.value):
         return _stacked(weight, bias, jet), lambda g: product(g, weight.t())
-    value = product(jet.value, weight, bias)
-    first = product(jet.first, weight) if jet.first is not None and jet.slopes else None
-    second = None if jet.second is None else product(jet.second, weight)
+    value, forth = product(jet.value, weight, bias), times(weight)
+    first = forth(jet.first) if jet.first is not None and jet.slopes else None
+    second = None if jet.second is None else forth(jet.second)
     return Jet(value, first, second), lambda g: product(g, weight.t())
 
 

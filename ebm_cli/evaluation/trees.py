@@ -94,7 +94,7 @@ def _tree(bins: Array, weights: Array) -> Array:
     sums[0] = weights.sum(1, dtype=np.float64)
     tables = {0: _table(codes, weights)}
     # Of each leaf that may be cut: (gain, bin, coordinate, (G, H, n) on the left).
-    best = {0: _best(tables[0], sums[0])}
+    best = dict(zip([0], _best(tables[0][None], sums[:1]), strict=True))
     for new in range(1, LEAVES):
         old = max(best, key=lambda name: best[name][0])
         gain, edge, coordinate, left = best.pop(old)
@@ -109,7 +109,9 @@ def _tree(bins: Array, weights: Array) -> Array:
         whole = tables.pop(old)
         tables[few] = _table(codes[some], weights[:, some])
         tables[many] = whole - tables[few]
-        best |= {name: _best(tables[name], sums[name]) for name in (old, new)}
+        if new + 1 < LEAVES:
+            pair = [old, new]
+            best |= zip(pair, _best(np.stack([tables[name] for name in pair]), sums[pair]), strict=True)
     value = -sums[:, 0] / (sums[:, 1] + 1e-15)
     grown: Array = value[leaf]
     return grown
@@ -123,14 +125,21 @@ def _table(codes: Array, weights: Array) -> Array:
     return np.stack(table).reshape(3, dim, BINS + 1)
 
 
-def _best(table: Array, whole: Array) -> tuple[float, int, int, Array]:
-    """The cut of a leaf with the largest gain: (gain, bin, coordinate, (G, H, n) on its left); gain 0 where none is."""
-    left = table.cumsum(2)
-    right = whole[:, None, None] - left
+def _best(tables: Array, whole: Array) -> list[tuple[float, int, int, Array]]:
+    """The cut of each leaf with the largest gain: (gain, bin, coordinate, (G, H, n) on its left); gain 0 where none is.
+
+    Shapes: tables [leaves, 3, D, BINS + 1], whole [leaves, 3].
+    """
+    left = tables.cumsum(3)
+    right = whole[:, :, None, None] - left
     with np.errstate(divide="ignore", invalid="ignore"):
-        gain = left[0] ** 2 / (left[1] + 1e-15) + right[0] ** 2 / (right[1] + 1e-15)
-    allowed = np.minimum(left[2], right[2]) >= FEWEST
-    allowed &= np.minimum(left[1], right[1]) >= FLATTEST
-    gain = np.where(allowed, gain - whole[0] ** 2 / (whole[1] + 1e-15), 0)
-    coordinate, edge = divmod(int(gain.argmax()), BINS + 1)
-    return float(gain[coordinate, edge]), edge, coordinate, left[:, coordinate, edge]
+        gain = left[:, 0] ** 2 / (left[:, 1] + 1e-15) + right[:, 0] ** 2 / (right[:, 1] + 1e-15)
+    allowed = np.minimum(left[:, 2], right[:, 2]) >= FEWEST
+    allowed &= np.minimum(left[:, 1], right[:, 1]) >= FLATTEST
+    before = whole[:, 0] ** 2 / (whole[:, 1] + 1e-15)
+    gain = np.where(allowed, gain - before[:, None, None], 0)
+    found = []
+    for cut, sums, at in zip(gain, left, gain.reshape(len(gain), -1).argmax(1), strict=True):
+        coordinate, edge = divmod(int(at), BINS + 1)
+        found.append((float(cut[coordinate, edge]), edge, coordinate, sums[:, coordinate, edge]))
+    return found

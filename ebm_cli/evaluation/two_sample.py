@@ -43,7 +43,7 @@ NARROW = 16
 """Coordinates up to which our own trees take less time than to import scikit-learn's; they are the same trees."""
 REFITS = 3
 """Splits of the data behind the classifier's null."""
-BLOCK = 512
+BLOCK = 128
 """Rows of a pairwise matrix that are held at once."""
 
 
@@ -148,7 +148,7 @@ def sliced_wasserstein(z: Tensor, labels: Tensor, directions: Tensor) -> Tensor:
     # Counts are whole numbers of at most n: a quarter of the memory to go through.
     small, counts = labels.to(torch.int8), torch.int16 if n < 2**15 else torch.int32
     for gap, ranks in zip(gaps.T, order.T, strict=True):
-        total += gap @ small[ranks[:-1]].cumsum(0, dtype=counts).abs_().to(z.dtype)
+        total += gap @ small.index_select(0, ranks[:-1]).cumsum(0, dtype=counts).abs_().to(z.dtype)
     return total / (n * len(directions))
 
 
@@ -215,10 +215,12 @@ def _two_sample_mean(z: Tensor, labels: Tensor, kernel: Callable[[Tensor], Tenso
     form = torch.zeros(labels.shape[1], dtype=z.dtype)
     for start in range(0, len(z), BLOCK):
         rows = slice(start, min(start + BLOCK, len(z)))
-        k = kernel(torch.cdist(z[rows], z))
-        k.diagonal(start).zero_()
+        # K is symmetric: what is right of the block on its diagonal stands for what is below it, too.
+        k = kernel(torch.cdist(z[rows], z[start:]))
+        k.diagonal().zero_()
+        k[:, len(k) :].mul_(2)
         total += k.sum()
-        form += (labels[rows] * (k @ labels)).sum(0)
+        form += (labels[rows] * (k @ labels[start:])).sum(0)
     return (total + form) / (2 * n * (n - 1)) - (total - form) / (2 * n * n)
 
 

@@ -91,8 +91,10 @@ def _rademacher(shape: tuple[int, ...], like: Tensor, rng: torch.Generator) -> T
         signs = torch.empty(shape, dtype=like.dtype, device=like.device).random_(0, 2, generator=rng)
     else:
         words = torch.empty(-(n // -32), 1, dtype=torch.int32, device=like.device)
-        bits = words.random_(-(2**31), 2**31, generator=rng) >> torch.arange(32, dtype=torch.int32, device=like.device)
-        signs = bits.bitwise_and_(1).view(-1)[:n].view(shape).to(like.dtype)
+        bits = words.random_(-(2**31), 2**31, generator=rng) << torch.arange(32, dtype=torch.int32, device=like.device)
+        # A bit as the sign of a float, of which the others are those of 1.
+        ones = bits.bitwise_and_(-(2**31)).bitwise_or_(0x3F800000).view(torch.float32)
+        return ones.view(-1)[:n].view(shape).to(like.dtype)
     return signs.mul_(2).sub_(1)
 
 
