@@ -2,7 +2,7 @@
 
 import sys
 
-from ebm_cli.cli import main
+from ebm_cli.cli import command
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(command())

@@ -4,6 +4,8 @@ Nothing here imports torch, and nothing but a verb that runs imports Hydra, so t
 at once.
 """
 
+import atexit
+import gc
 import os
 import sys
 from collections.abc import Sequence
@@ -14,6 +16,16 @@ from ebm_cli import __version__, catalogue
 from ebm_cli.help import verb_page, verbs, verbs_page
 
 WRONG_USE = 2
+
+
+def command() -> int:
+    """`main` as a process of its own.
+
+    Its memory goes back to the system at its end: to look through a quarter of a million objects of torch for those that
+    could be freed before, as Python does there, takes 0.4 s.
+    """
+    atexit.register(gc.freeze)
+    return main()
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -1,5 +1,6 @@
 """The command: its pages, its exit codes, and one line for each way to be wrong."""
 
+import gc
 import json
 import os
 import pickle
@@ -12,6 +13,7 @@ from typing import Any
 import pytest
 from conftest import REPO, Ebm, StandIn
 
+from ebm_cli import cli
 from ebm_cli.catalogue import options, search_path
 from ebm_cli.commands import runs
 from ebm_cli.completion import candidates
@@ -518,3 +520,14 @@ def test_runs_where_there_are_none(ebm: Ebm, tmp_path: Path) -> None:
 @pytest.mark.parametrize(("seconds", "text"), [(-3, "0s"), (59, "59s"), (60, "1m"), (7199, "1h"), (200_000, "2d")])
 def test_age(seconds: float, text: str) -> None:
     assert runs.age(seconds) == text
+
+
+def test_a_process_of_the_command_is_not_searched_for_memory_at_its_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    """And `main` alone, as a notebook calls it, leaves the collector what it is."""
+    registered: list[Any] = []
+    monkeypatch.setattr("atexit.register", registered.append)
+    monkeypatch.setattr(sys, "argv", ["ebm", "--version"])
+    assert cli.command() == 0
+    assert registered == [gc.freeze]
+    assert cli.main(["--version"]) == 0
+    assert registered == [gc.freeze]

@@ -39,8 +39,8 @@ def timed(owner, name):
     setattr(owner, name, wrapped)
 timed(Trainer, "advance")
 timed(Session, "_log")
-from ebm_cli.cli import main
-code = main(sys.argv[1:])
+from ebm_cli.cli import command
+code = command()
 print("SPENT", *(f"{name} {seconds}" for name, seconds in spent.items()), file=sys.stderr)
 sys.exit(code)
 """
