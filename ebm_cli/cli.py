@@ -21,8 +21,8 @@ WRONG_USE = 2
 def command() -> int:
     """`main` as a process of its own.
 
-    Its memory goes back to the system at its end: to look through a quarter of a million objects of torch for those that
-    could be freed before, as Python does there, takes 0.4 s.
+    Its memory goes back to the system at its end: to look through a quarter of a million objects of torch for those
+    that could be freed before, as Python does there, takes 0.4 s.
     """
     atexit.register(gc.freeze)
     return main()

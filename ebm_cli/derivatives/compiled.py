@@ -77,15 +77,28 @@ class Compiled:
             made = self._made[function] = self._compile(function)
         if made is function:
             return function(energy, *inputs)
+        try:
+            return self._run(made, energy, *inputs)
+        except Exception as error:
+            return self._without(function, error, made, energy, *inputs)
+
+    def _without(
+        self,
+        function: Sweep[Outputs],
+        error: Exception,
+        made: Sweep[Outputs],
+        energy: nn.Module,
+        *inputs: Tensor | float,
+    ) -> Outputs:
+        """Once more where that helps, else eager from here on; an error that is not the compiler's is raised again."""
         from torch._dynamo.exc import FailOnRecompileLimitHit, TorchDynamoException
 
         try:
-            try:
-                return self._run(made, energy, *inputs)
-            except FailOnRecompileLimitHit:
-                # Networks of earlier jobs of a sweep, in the same process, count too.
-                torch.compiler.reset()
-                return self._run(made, energy, *inputs)
+            if not isinstance(error, FailOnRecompileLimitHit):
+                raise error
+            # Networks of earlier jobs of a sweep, in the same process, count too.
+            torch.compiler.reset()
+            return self._run(made, energy, *inputs)
         except (TorchDynamoException, FailOnRecompileLimitHit) as error:
             self._made[function] = function
             # The first line says who failed, the second of what.

@@ -10,6 +10,7 @@ The second is the exact score-matching loss with Hutchinson's estimator of the t
 """
 
 import math
+from functools import cache
 from typing import Literal
 
 import torch
@@ -91,11 +92,16 @@ def _rademacher(shape: tuple[int, ...], like: Tensor, rng: torch.Generator) -> T
         signs = torch.empty(shape, dtype=like.dtype, device=like.device).random_(0, 2, generator=rng)
     else:
         words = torch.empty(-(n // -32), 1, dtype=torch.int32, device=like.device)
-        bits = words.random_(-(2**31), 2**31, generator=rng) << torch.arange(32, dtype=torch.int32, device=like.device)
+        bits = words.random_(-(2**31), 2**31, generator=rng) << _places(like.device)
         # A bit as the sign of a float, of which the others are those of 1.
         ones = bits.bitwise_and_(-(2**31)).bitwise_or_(0x3F800000).view(torch.float32)
         return ones.view(-1)[:n].view(shape).to(like.dtype)
     return signs.mul_(2).sub_(1)
+
+
+@cache
+def _places(device: torch.device) -> Tensor:
+    return torch.arange(32, dtype=torch.int32, device=device)
 
 
 def _gaussian(shape: tuple[int, ...], like: Tensor, rng: torch.Generator) -> Tensor:
