@@ -135,6 +135,15 @@ def coins(signs: Tensor) -> float:
     return float(torch.stack(means).abs().max()) * len(rows) ** 0.5
 
 
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.parametrize("n_rows", [10, 2000])
+def test_signs_are_of_the_dtype_of_the_points(n_rows: int, dtype: torch.dtype) -> None:
+    v = DRAW["rademacher"]((1, n_rows, 7), torch.zeros(1, dtype=dtype), torch.Generator().manual_seed(0))
+    assert v.dtype is dtype
+    assert v.shape == (1, n_rows, 7)
+    assert v.unique().tolist() == [-1.0, 1.0]
+
+
 @pytest.mark.parametrize("n_rows", [40, 30_000])
 def test_signs_are_fair_coins(n_rows: int) -> None:
     """Drawn one by one where they are few, and where they are many as the bits of 32-bit numbers."""

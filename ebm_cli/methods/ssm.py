@@ -93,9 +93,9 @@ def _rademacher(shape: tuple[int, ...], like: Tensor, rng: torch.Generator) -> T
     else:
         words = torch.empty(-(n // -32), 1, dtype=torch.int32, device=like.device)
         bits = words.random_(-(2**31), 2**31, generator=rng) << _places(like.device)
-        # A bit as the sign of a float, of which the others are those of 1.
-        ones = bits.bitwise_and_(-(2**31)).bitwise_or_(0x3F800000).view(torch.float32)
-        return ones.view(-1)[:n].view(shape).to(like.dtype)
+        # A bit as the sign of a float, whatever number it is.
+        signs = bits.view(torch.float32).view(-1)[:n].view(shape)
+        return torch.copysign(torch.ones((), device=like.device), signs).to(like.dtype)
     return signs.mul_(2).sub_(1)
 
 
