@@ -15,8 +15,9 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.core.utils import JobReturn, JobStatus
 from omegaconf import OmegaConf
 
-from ebm_cli.app import Validate, _make_alone
+from ebm_cli.app import Validate
 from ebm_cli.errors import UserError
+from ebm_cli.launching import make_alone
 from ebm_cli.session import Session
 from ebm_cli.sweeping import JobFailed, note, noted
 from ebm_cli.training.rundir import RunDirectory, read_status
@@ -196,7 +197,7 @@ def test_twenty_at_once_have_directories_of_their_own(tmp_path: Path) -> None:
     def make() -> None:
         config = OmegaConf.create({"hydra": {"run": {"dir": f"{tmp_path}/${{now:%H}}"}, "overrides": {"hydra": []}}})
         barrier.wait()
-        _make_alone(config, "hydra.run.dir")
+        make_alone(config, "hydra.run.dir")
         found.append((config.hydra.run.dir, list(config.hydra.overrides.hydra)))
 
     OmegaConf.register_new_resolver("now", lambda _: "now", replace=True)

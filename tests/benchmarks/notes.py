@@ -52,7 +52,8 @@ energy, another library's flow in it.""",
         """\
 Processes from their start to their answer. `ebm train` is compared with a process that imports torch and Hydra and
 makes one step of `torch.optim.Adam`. The loop's own cost is its step less one that is written by hand with the method's
-loss and `torch.optim.Adam`. What is outside the steps of a default run is imports, evaluation and figures.""",
+loss and `torch.optim.Adam`: less than nothing where one buffer for all parameters saves more. What is outside the steps
+of a default run is imports, evaluation and figures.""",
     ),
     "memory": (
         "Memory",
