@@ -167,18 +167,21 @@ def make_trainer(cfg: DictConfig, parts: Parts, trust: Trust = None) -> Trainer:
         made: LRScheduler = build(cfg.schedule, "schedule", LRScheduler, trust=trust, optimizer=of, **given)
         return made
 
-    return Trainer(
-        parts.energy,
-        parts.method,
-        parts.dataset.batches(cfg.batch_size, rng(cfg.seed, "data", device)),
-        optimizer,
-        schedule,
-        rng(cfg.seed, "method", device),
-        cfg.clip_grad_norm,
-        cfg.ema,
-        guard_interval=cfg.log_every,
-        precision=cfg.precision,
-    )
+    try:
+        return Trainer(
+            parts.energy,
+            parts.method,
+            parts.dataset.batches(cfg.batch_size, rng(cfg.seed, "data", device)),
+            optimizer,
+            schedule,
+            rng(cfg.seed, "method", device),
+            cfg.clip_grad_norm,
+            cfg.ema,
+            guard_interval=cfg.log_every,
+            precision=cfg.precision,
+        )
+    except ValueError as error:
+        raise UserError(str(error)) from error
 
 
 def load(

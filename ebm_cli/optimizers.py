@@ -20,7 +20,13 @@ def stepped(optimizer: Optimizer) -> Step:
 
     Hooks that were registered with the optimizer are not called. A class that is not torch's own is stepped by its own
     `step`.
+
+    Raises:
+        ValueError: an optimizer that steps by a closure.
     """
+    closure = inspect.signature(optimizer.step).parameters.get("closure")
+    if closure is not None and closure.default is closure.empty:
+        raise ValueError(f"optimizer must step without a closure, got {type(optimizer).__name__}")
     # The schedules of torch warn where they are ahead of `optimizer.step`: of a player whose turn has not come yet they
     # are, and this stands for it.
     optimizer._opt_called = True  # type: ignore[attr-defined]

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 from torch.nn.utils.parametrizations import spectral_norm
 
 from ebm_cli.derivatives import (
@@ -20,6 +21,7 @@ from ebm_cli.derivatives import (
     gradient,
     laplacian,
     prepared,
+    products,
     sliced_terms,
     supports,
     sweep,
@@ -271,8 +273,11 @@ def test_a_layer_of_any_width_is_a_linear_one(n_in: int, n_out: int) -> None:
     layer, plain = Linear(n_in, n_out).double(), nn.Linear(n_in, n_out).double()
     plain.load_state_dict(layer.state_dict())
     x, g = torch.randn(9, n_in, dtype=torch.float64), torch.randn(9, n_out, dtype=torch.float64)
-    for points in (x, x.requires_grad_(), x.view(3, 3, n_in)):
+    for points in (x, x.requires_grad_(), x.view(3, 3, n_in), x[0]):
         torch.testing.assert_close(layer(points), plain(points), rtol=1e-13, atol=1e-13)
+        for weight in (layer.weight, layer.weight.t().contiguous().t()):
+            free = F.linear(points, weight)
+            torch.testing.assert_close(products.product(points, weight), free, rtol=1e-13, atol=1e-13)
     found = torch.autograd.grad((layer(x) * g).sum(), [x, layer.weight, layer.bias])
     truth = torch.autograd.grad((plain(x) * g).sum(), [x, plain.weight, plain.bias])
     torch.testing.assert_close(found, truth, rtol=1e-13, atol=1e-13)
@@ -388,12 +393,24 @@ def test_a_rule_that_is_written_anew_is_the_one_of_chains_too() -> None:
             out, through = super().sweep(jet)
             return out._replace(value=2 * out.value), lambda g: 2 * through(g)
 
-    torch.manual_seed(0)
-    energy, x = Double((3,), width=8).double(), torch.randn(4, 3).double()
-    truth = value_and_grad(autograd_only(energy), x)
-    for f in (energy, prepared(energy)):
-        for a, b in zip(value_and_grad(f, x), truth, strict=True):
-            torch.testing.assert_close(a, b)
+    class Twice:
+        def forward(self, x: Tensor) -> Tensor:
+            return 2 * super().forward(x)  # type: ignore[misc]
+
+        def sweep(self, jet: Jet) -> tuple[Jet, Pullback]:
+            out, through = super().sweep(jet)  # type: ignore[misc]
+            return out._replace(value=2 * out.value), lambda g: 2 * through(g)
+
+    class Mixed(Twice, MLP):
+        """From a class that is no energy itself."""
+
+    for cls in (Double, Mixed):
+        torch.manual_seed(0)
+        energy, x = cls((3,), width=8).double(), torch.randn(4, 3).double()
+        truth = value_and_grad(autograd_only(energy), x)
+        for f in (energy, prepared(energy)):
+            for a, b in zip(value_and_grad(f, x), truth, strict=True):
+                torch.testing.assert_close(a, b)
 
 
 def test_a_kernel_of_somebody_else_may_differentiate_by_itself() -> None:

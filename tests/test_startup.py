@@ -69,8 +69,22 @@ def imported_until(module: str, name: str, *words: str, cwd: Path) -> set[str]:
 def test_what_is_imported_before_the_first_step(tmp_path: Path) -> None:
     modules = imported_until("ebm_cli.training.trainer", "Trainer.advance", "train", "hydra.run.dir=run", cwd=tmp_path)
     assert "torch.optim" in modules
-    assert "torch._dynamo" not in modules  # torch.optim would bring it, whoever uses it
     assert not modules & NOT_TO_BEGIN
+
+
+@pytest.mark.parametrize("method", ["nce", "sm"])
+def test_a_run_does_not_import_torchs_compiler(
+    method: str, ebm: Ebm, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Optimizers would bring it, where they are made, stepped, saved or loaded."""
+    no_pictures(monkeypatch)
+    words = ["train", f"method={method}", *FAST, "steps=4", "checkpoint_every=2"]
+    modules = imported_until("ebm_cli.session", "Session._finish", *words, "hydra.run.dir=run", cwd=tmp_path)
+    assert "torch.optim" in modules
+    assert "torch._dynamo" not in modules
+    assert ebm(*words, "hydra.run.dir=whole").code == 0
+    again = ["train", "checkpoint=whole", "steps=6"]
+    assert "torch._dynamo" not in imported_until("ebm_cli.session", "Session._finish", *again, cwd=tmp_path)
 
 
 def test_what_is_imported_before_the_first_transition(
@@ -245,7 +259,7 @@ def test_the_operations_of_a_step_beside_the_method(monkeypatch: pytest.MonkeyPa
     found = counted()
     for each in ("_foreach_copy_", "linalg_vector_norm", "_fused_adam_", "lerp_"):
         assert found[f"aten.{each}"] == 1
-    assert found["aten.mul_"] == 0  # short enough: not multiplied by 1
+    assert found["aten._foreach_mul_"] == 0  # short enough: not multiplied by 1
     assert found["aten.copy_"] == found["aten.zero_"] == 0
     # Two of them are what the symptoms of nce are read from, which on a GPU are read once an interval.
     assert sum(found.values()) <= 11, found

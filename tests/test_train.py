@@ -327,6 +327,7 @@ def test_a_sweep_over_methods_and_seeds(ebm: Ebm, tmp_path: Path, monkeypatch: p
         (["batch_size=0"], "batch_size must be >= 1, got 0"),
         (["steps=-1"], "steps must be >= 1, got -1"),
         (["optimizer.lr=-1"], "optimizer: Invalid learning rate: -1"),
+        (["optimizer._target_=torch.optim.LBFGS"], "optimizer must step without a closure, got LBFGS"),
         (
             ["method=sm", "energy.activation=relu"],
             "energy has a ReLU activation: its Hessian is zero almost everywhere",

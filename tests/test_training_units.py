@@ -356,8 +356,8 @@ def test_only_the_player_whose_turn_it_is_moves() -> None:
         for name, player in made._players.items():
             moved = any(not torch.equal(p, b) for p, b in zip(player.flat.parameters, before[name], strict=True))
             assert moved == (name == turn)
-        averaged = not torch.equal(made.ema._mean, ema)
-        assert averaged == (turn == "energy")
+        has_moved = not torch.equal(made.ema._mean, ema)
+        assert has_moved == (turn == "energy")
         seen.add(turn)
     assert seen == {"energy", "flow"}
 

@@ -12,6 +12,7 @@ from helpers import composed
 from torch import Tensor, nn
 from torch.optim import SGD, Adam, AdamW, Optimizer
 
+from ebm_cli.errors import UserError
 from ebm_cli.experiment import assemble, make_trainer
 from ebm_cli.methods import LossOutput
 from ebm_cli.optimizers import stepped
@@ -83,7 +84,7 @@ def test_the_gradients_are_those_of_autograd(dtype: torch.dtype) -> None:
     truth = torch.autograd.grad(loss_of(parameters, 1), parameters)
     flat = Flat(parameters)
     flat.backward(loss_of(parameters, 1))
-    assert flat.complete
+    assert flat.found == [True] * 5
     assert all(p.grad is None for p in parameters)
     for found, expected in zip(flat.split(flat.gradients), truth, strict=True):
         assert torch.equal(found, expected)
@@ -100,8 +101,9 @@ def test_a_parameter_that_the_loss_leaves_out_has_a_gradient_of_zero() -> None:
     flat = Flat(parameters)
     flat.backward(loss_of(parameters, 1))
     flat.backward(loss_of(parameters, 1, without=1))
-    assert not flat.complete
-    places = flat.split(flat.gradients)
+    assert flat.found == [True, False, True, True, True]
+    places = flat.places
+    assert flat.together() == [slice(0, 16), slice(32, 112)]
     assert not places[1].any()
     assert all(place.any() for i, place in enumerate(places) if i != 1)
     flat.hand_back()
@@ -174,7 +176,7 @@ def test_a_trainer_whose_loss_was_not_a_number_goes_on_from_an_earlier_state() -
 def test_players_that_share_a_parameter_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     both = lambda self, energy: {"energy": list(energy.parameters()), "other": list(energy.parameters())}  # noqa: E731
     monkeypatch.setattr("ebm_cli.methods.nce.NCE.players", both)
-    with pytest.raises(ValueError, match="share a parameter"):
+    with pytest.raises(UserError, match="NCE lists a parameter twice"):
         trainer("method=nce")
 
 
@@ -237,6 +239,41 @@ def test_a_step_is_torchs(kind: str, missing: int | None) -> None:
     again.step()
     for a, b in zip(ours, theirs, strict=True):
         torch.testing.assert_close(a, b, rtol=1e-13, atol=1e-13)
+
+
+@pytest.mark.parametrize("kind", ["adam", "adamw"])
+def test_a_parameter_that_never_has_a_gradient_costs_the_others_nothing(kind: str) -> None:
+    """As the last bias under score matching: one kernel for what lies on either side of it; torch's numbers."""
+    ours, theirs = made(torch.float64), made(torch.float64)
+    flat = Flat(ours)
+    mine, reference = MAKES[kind](ours), MAKES[kind](theirs)
+    move = update(mine, flat)
+    for step in range(5):
+        flat.backward(loss_of(ours, step, without=1))
+        with torch.profiler.profile() as profile:
+            move()
+        calls = [event.count for event in profile.key_averages() if event.key.startswith("aten::_fused_adam")]
+        assert sum(calls) == 1
+        if step:
+            assert all(p.grad is None for p in ours)
+        reference.zero_grad()
+        loss_of(theirs, step, without=1).backward()
+        reference.step()
+        for a, b in zip(ours, theirs, strict=True):
+            torch.testing.assert_close(a, b, rtol=1e-13, atol=1e-13)
+    assert ours[1] not in mine.state
+    assert move._held is not None  # type: ignore[attr-defined]
+
+
+def test_a_loss_that_depends_on_nothing_is_named() -> None:
+    flat = Flat(made())
+    with pytest.raises(ValueError, match="depends on no parameter"):
+        flat.backward(torch.ones((), requires_grad=True) * 2)
+
+
+def test_an_optimizer_that_needs_a_closure_is_refused() -> None:
+    with pytest.raises(ValueError, match="optimizer must step without a closure, got LBFGS"):
+        stepped(torch.optim.LBFGS(made()))
 
 
 def test_a_state_that_was_loaded_is_the_one_that_moves() -> None:

@@ -44,7 +44,8 @@ class Differentiable(ABC):
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
-        if "sweep" in vars(cls) and "vjp" not in vars(cls):
+        first = next(base for base in cls.__mro__ if not {"sweep", "vjp"}.isdisjoint(vars(base)))
+        if "vjp" not in vars(first):
             cls.vjp = Differentiable.vjp  # type: ignore[method-assign]
 
     @abstractmethod

@@ -104,14 +104,15 @@ def _tree(bins: Array, weights: Array) -> Array:
         right = bins[rows, coordinate] > edge
         leaf[rows[right]] = new
         sums[new], sums[old] = sums[old] - left, left
+        if new + 1 == LEAVES:
+            break
         few, many = (old, new) if sums[old, 2] < sums[new, 2] else (new, old)
         some = rows[right == (few == new)]
         whole = tables.pop(old)
         tables[few] = _table(codes[some], weights[:, some])
         tables[many] = whole - tables[few]
-        if new + 1 < LEAVES:
-            pair = [old, new]
-            best |= zip(pair, _best(np.stack([tables[name] for name in pair]), sums[pair]), strict=True)
+        pair = [old, new]
+        best |= zip(pair, _best(np.stack([tables[name] for name in pair]), sums[pair]), strict=True)
     value = -sums[:, 0] / (sums[:, 1] + 1e-15)
     grown: Array = value[leaf]
     return grown

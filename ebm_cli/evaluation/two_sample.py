@@ -112,7 +112,7 @@ def squared_mmd(z: Tensor, labels: Tensor, width: float) -> Tensor:
         labels: ±1 [2n, B], as many of each in every column: which sample a row belongs to.
         width: > 0, in z's units.
 
-    Shapes: → [B].  Cost: 4n² kernel values and 4n² B products.
+    Shapes: → [B].  Cost: 2n² kernel values and 2n² B products.
     """
 
     def kernel(distance: Tensor) -> Tensor:
@@ -131,7 +131,7 @@ def squared_energy_distance(z: Tensor, labels: Tensor) -> Tensor:
 
     It is MMD² with the kernel −‖a − b‖ (Sejdinovic et al. 2013, Ann. Stat. 41(5)).
 
-    Shapes: z [2n, D], labels [2n, B] of ±1 → [B].  Cost: 4n² distances and 4n² B products.
+    Shapes: z [2n, D], labels [2n, B] of ±1 → [B].  Cost: 2n² distances and 2n² B products.
     """
     return _two_sample_mean(z, labels, torch.neg)
 

@@ -16,12 +16,12 @@ def clip_(flat: Flat, largest: float) -> Tensor:
     gradient that is short enough is not multiplied by 1.
 
     Args:
-        flat: whose gradients; only their places are scaled, since what lies between must stay 0 whatever the norm is.
+        flat: whose gradients; they alone are scaled, since what lies between must stay 0 whatever the norm is.
         largest: > 0; infinity only measures.
 
     Returns: ‖g‖ as it was, a scalar on the gradients' device.
     """
     norm: Tensor = torch.linalg.vector_norm(flat.gradients)
     if norm.device.type != "cpu" or not float(norm) + 1e-6 < largest:
-        torch._foreach_mul_(flat.places, (largest / (norm + 1e-6)).clamp(max=1.0))
+        torch._foreach_mul_(flat.taken, (largest / (norm + 1e-6)).clamp(max=1.0))
     return norm

@@ -22,7 +22,7 @@ class Player:
         make_schedule: builds the schedule of the optimizer.
 
     Raises:
-        ValueError: parameters of several types or devices.
+        ValueError: parameters of several types or devices, or an optimizer that steps by a closure.
     """
 
     def __init__(self, parameters: Sequence[nn.Parameter], optimizer: Optimizer, make_schedule: MakeSchedule) -> None:

@@ -41,7 +41,8 @@ class Trainer:
         precision: of the products in a step.
 
     Raises:
-        ValueError: two players share a parameter, or one has parameters of several types or devices.
+        ValueError: a parameter is listed twice, a player's are of several types or devices, or an optimizer steps by a
+            closure.
     """
 
     def __init__(
@@ -63,7 +64,7 @@ class Trainer:
         self.grad_norm = torch.zeros(())
         players, rates = method.players(energy), method.learning_rates()
         if len({id(p) for own in players.values() for p in own}) < sum(map(len, players.values())):
-            raise ValueError(f"the players of {type(method).__name__} share a parameter")
+            raise ValueError(f"{type(method).__name__} lists a parameter twice among its players")
         self._players = {
             name: Player(parameters, make_optimizer(parameters, rates.get(name)), make_schedule)
             for name, parameters in players.items()

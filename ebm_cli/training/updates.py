@@ -1,5 +1,6 @@
-"""A player's optimizer, stepped: Adam on the whole buffer of its parameters, any other as torch has it."""
+"""A player's optimizer, stepped: Adam on the buffer of its parameters, any other as torch has it."""
 
+from itertools import compress
 from typing import Any
 
 import torch
@@ -15,6 +16,9 @@ def update(optimizer: Optimizer, flat: Flat) -> Step:
     Args:
         optimizer: of these parameters, in this order.
         flat: where they are.
+
+    Raises:
+        ValueError: an optimizer that steps by a closure.
     """
     whole = stepped(optimizer)
 
@@ -31,11 +35,14 @@ def update(optimizer: Optimizer, flat: Flat) -> Step:
 
 
 class FlatAdam:
-    """A step of Adam or AdamW as torch's fused kernel on one tensor, that of all parameters.
+    """A step of Adam or AdamW as torch's fused kernel on what lies together of the buffer: all of it, or nearly.
+
+    A parameter without a gradient (of score matching the last bias: no derivative in x depends on it) is not stepped;
+    what lies on both sides of it is.
 
     The optimizer's state is torch's own, a mean, a mean square and a count a parameter; they are views of one tensor of
-    each, as the parameters are. Where a parameter has no gradient, or had none in an earlier step, its update is not
-    that of the others, and torch's own step is taken.
+    each, as the parameters are. Where those that are stepped have not been so equally often, or never yet, torch's own
+    step is taken.
 
     Args:
         optimizer: with fused=True and without amsgrad.
@@ -45,29 +52,27 @@ class FlatAdam:
 
     def __init__(self, optimizer: Optimizer, flat: Flat, whole: Step) -> None:
         self._optimizer, self._flat, self._whole = optimizer, flat, whole
-        self._held: object = None
-        self._uneven: object = None
+        self._held: tuple[object, object] | None = None
+        self._uneven: tuple[object, object] | None = None
 
     @torch.no_grad()
     def __call__(self) -> None:
-        # A state that was loaded is another one.
-        state = self._optimizer.state
-        if not self._flat.complete:
-            self._uneven = state
-        if state is self._uneven or (state is not self._held and not self._hold()):
+        # A state that was loaded is another one, and so is the list of who has a gradient where that has changed.
+        if not self._is(self._held) and (self._is(self._uneven) or not self._hold()):
             self._whole()
             return
         (group,) = self._optimizer.param_groups
         beta1, beta2 = group["betas"]
         self._counts.add_(1)
         kernel = torch._fused_adamw_ if group["decoupled_weight_decay"] else torch._fused_adam_
+        values, gradients, means, squares = self._parts
         kernel(
-            [self._flat.values],
-            [self._flat.gradients],
-            [self._means],
-            [self._squares],
+            values,
+            gradients,
+            means,
+            squares,
             [],
-            [self._count],
+            self._count,
             amsgrad=False,
             lr=group["lr"],
             beta1=beta1,
@@ -79,22 +84,28 @@ class FlatAdam:
             found_inf=None,
         )
 
+    def _is(self, of: tuple[object, object] | None) -> bool:
+        return of is not None and of[0] is self._optimizer.state and of[1] is self._flat.found
+
     def _hold(self) -> bool:
-        """Move the optimizer's state into one tensor of each kind; False where it has none yet, or uneven counts."""
-        state = self._optimizer.state
-        each: list[dict[str, Any]] = [state.get(parameter, {}) for parameter in self._flat.parameters]
+        """Move the state of those that have a gradient into one tensor of each kind; False where torch must step."""
+        flat, state = self._flat, self._optimizer.state
+        self._held = self._uneven = None
+        each: list[dict[str, Any]] = [state.get(p, {}) for p in compress(flat.parameters, flat.found)]
         if any(not own for own in each):
             return False
         self._counts = torch.stack([own["step"] for own in each])
         if bool((self._counts != self._counts[0]).any()):
-            self._uneven = state
+            self._uneven = state, flat.found
             return False
-        self._count = self._counts[0]
-        self._means, self._squares = torch.zeros_like(self._flat.values), torch.zeros_like(self._flat.values)
-        views = zip(self._counts, self._flat.split(self._means), self._flat.split(self._squares), strict=True)
-        for own, (count, mean, square) in zip(each, views, strict=True):
+        means, squares = torch.zeros_like(flat.values), torch.zeros_like(flat.values)
+        places = zip(compress(flat.split(means), flat.found), compress(flat.split(squares), flat.found), strict=True)
+        for own, count, (mean, square) in zip(each, self._counts, places, strict=True):
             mean.copy_(own["exp_avg"])
             square.copy_(own["exp_avg_sq"])
             own |= {"step": count, "exp_avg": mean, "exp_avg_sq": square}
-        self._held = state
+        together = flat.together()
+        self._parts = [[buffer[part] for part in together] for buffer in (flat.values, flat.gradients, means, squares)]
+        self._count = [self._counts[0]] * len(together)
+        self._held = state, flat.found
         return True

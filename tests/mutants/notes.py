@@ -2,7 +2,6 @@
 
 SPEED = "Equivalent: it decides how much is computed at once, or by which of two equal forms, and no number."
 LIMIT = "As good: one nat more or less in the limit, of 100,000 or more, at which a run has exploded."
-THIN = "if 1 < weight.shape[1] < THIN:"
 COMPILED = "return torch.compile(function, fullgraph=True, dynamic={}, backend=self._backend, options=options)"
 DROPPED = "DROPPED = {} # probability that the nodes left out of an expectation hold together"
 ENDS = "ends = [pooled[:, round(q * (size - 1)), None, None] for q in (0.05, {})]"
@@ -32,9 +31,6 @@ EQUIVALENT = {
     ("BLOCK = 1 << 22", "BLOCK = 0 << 22"): SPEED,
     ("FEW = 10", "FEW = 9"): SPEED,
     ("FEW = 10", "FEW = 11"): SPEED,
-    ("THIN = 16", "THIN = 17"): SPEED,
-    (THIN, "if 1 > weight.shape[1] < THIN:"): SPEED,
-    (THIN, "if 1 == weight.shape[1] < THIN:"): SPEED,
     ("if order >= 3:", "if order == 3:"): "Equivalent: no derivative beyond the third is ever asked for.",
     (COMPILED.format("False"), COMPILED.format("True")): "Equivalent: it decides how often is compiled, and no number.",
     (DROPPED.format("1e-12"), DROPPED.format("-0.999999999999")): "Equivalent up to 1e-12: nothing at all is left out.",
@@ -44,9 +40,8 @@ EQUIVALENT = {
     (PLACE.format("3"), PLACE.format("2")): "As good: the message names the point to two digits.",
     ("NEGLIGIBLE = BLOCK // 64", "NEGLIGIBLE = BLOCK / 64"): SPEED,
     ("NEGLIGIBLE = BLOCK // 64", "NEGLIGIBLE = BLOCK ** 64"): SPEED,
-    ("BLOCK = 512", "BLOCK = 511"): SPEED,
+    ("BLOCK = 128", "BLOCK = 127"): SPEED,
     ("return 0", "return -1"): SPEED,
-    (THIN, "if 1 < weight.shape[1] >= THIN:"): SPEED,
     ("if ctx.needs_input_grad[1]:", "if ctx.needs_input_grad[ 0]:"): SPEED,
     ("width = max(1, BLOCK // (2 * half * n_chains))", "width = max(1, BLOCK // ( 1 * half * n_chains))"): SPEED,
     (DIRECTIONS.format("<="), DIRECTIONS.format("is not")): SPEED,
