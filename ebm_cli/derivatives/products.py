@@ -42,8 +42,8 @@ def times(weight: Tensor, bias: Tensor | None = None) -> Callable[[Tensor], Tens
     """x → x Wᵀ + b, for a weight that enters several products: what depends on the weight alone is done once."""
     n_out, n_in = weight.shape
     if n_in == 1 and bias is None:
-        row = weight.reshape(-1)
-        return lambda x: x * row
+        row = weight.t()
+        return lambda x: x * (row if x.ndim > 1 else row[0])
     if n_out < NARROW:
         weight = weight.contiguous() if n_in >= NARROW else weight
         return lambda x: F.linear(x, weight, bias)
