@@ -12,9 +12,10 @@ from helpers import composed
 from torch import Tensor, nn
 from torch.optim import SGD, Adam, AdamW, Optimizer
 
+from ebm_cli.energies import Energy
 from ebm_cli.errors import UserError
 from ebm_cli.experiment import assemble, make_trainer
-from ebm_cli.methods import LossOutput
+from ebm_cli.methods import LossOutput, Method
 from ebm_cli.optimizers import stepped
 from ebm_cli.training.flat import LINE, Flat
 from ebm_cli.training.trainer import Trainer
@@ -174,7 +175,9 @@ def test_a_trainer_whose_loss_was_not_a_number_goes_on_from_an_earlier_state() -
 
 
 def test_players_that_share_a_parameter_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    both = lambda self, energy: {"energy": list(energy.parameters()), "other": list(energy.parameters())}  # noqa: E731
+    def both(self: Method, energy: Energy) -> dict[str, list[nn.Parameter]]:
+        return {"energy": list(energy.parameters()), "other": list(energy.parameters())}
+
     monkeypatch.setattr("ebm_cli.methods.nce.NCE.players", both)
     with pytest.raises(UserError, match="NCE lists a parameter twice"):
         trainer("method=nce")
@@ -262,7 +265,8 @@ def test_a_parameter_that_never_has_a_gradient_costs_the_others_nothing(kind: st
         for a, b in zip(ours, theirs, strict=True):
             torch.testing.assert_close(a, b, rtol=1e-13, atol=1e-13)
     assert ours[1] not in mine.state
-    assert move._held is not None  # type: ignore[attr-defined]
+    assert isinstance(move, FlatAdam)
+    assert move._held is not None
 
 
 def test_a_loss_that_depends_on_nothing_is_named() -> None:

@@ -78,28 +78,13 @@ class Compiled:
         if made is function:
             return function(energy, *inputs)
         try:
-            return self._run(made, energy, *inputs)
-        except Exception as error:
-            return self._without(function, error, made, energy, *inputs)
-
-    def _without(
-        self,
-        function: Sweep[Outputs],
-        error: Exception,
-        made: Sweep[Outputs],
-        energy: nn.Module,
-        *inputs: Tensor | float,
-    ) -> Outputs:
-        """Once more where that helps, else eager from here on; an error that is not the compiler's is raised again."""
-        from torch._dynamo.exc import FailOnRecompileLimitHit, TorchDynamoException
-
-        try:
-            if not isinstance(error, FailOnRecompileLimitHit):
-                raise error
-            # Networks of earlier jobs of a sweep, in the same process, count too.
-            torch.compiler.reset()
-            return self._run(made, energy, *inputs)
-        except (TorchDynamoException, FailOnRecompileLimitHit) as error:
+            try:
+                return self._run(made, energy, *inputs)
+            except self._full:
+                # Networks of earlier jobs of a sweep, in the same process, count too.
+                torch.compiler.reset()
+                return self._run(made, energy, *inputs)
+        except self._failures as error:
             self._made[function] = function
             # The first line says who failed, the second of what.
             line = " ".join(str(error).split("\n")[:2]).strip()[:200] or type(error).__name__
@@ -114,6 +99,10 @@ class Compiled:
         return tuple(out.clone() for out in made(energy, *inputs))  # type: ignore[return-value]
 
     def _compile(self, function: Sweep[Outputs]) -> Sweep[Outputs]:
+        from torch._dynamo.exc import FailOnRecompileLimitHit, TorchDynamoException
+
+        # Kept: to import them takes a second at first, and a call in a step has no time to look for them.
+        self._full, self._failures = FailOnRecompileLimitHit, (TorchDynamoException, FailOnRecompileLimitHit)
         options: dict[str, Any] = {}
         # Guards on globals ask, at every call, whether the source of this package has changed meanwhile.
         unguarded = getattr(torch.compiler, "skip_guard_on_globals_unsafe", None)
