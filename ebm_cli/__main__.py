@@ -2,7 +2,7 @@
 
 import sys
 
-from ebm_cli.cli import command
+from ebm_cli.cli.main import command
 
 if __name__ == "__main__":
     sys.exit(command())

@@ -1,16 +1,21 @@
-"""What went wrong because of what was typed: one line for the person, no traceback.
+"""Errors that the user can act on, and helpers that phrase them as one line.
 
-An exception that carries an `exit_code` ends the command with it; `ebm_cli.app` prints its message as one line.
+An exception that carries an `exit_code` ends the command with it; `ebm_cli.cli.hydra_app` prints its message as one
+line, without a traceback.
 """
 
+import difflib
 import errno
+from collections.abc import Iterable
 
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
-"""No room on the disk, in the user's share of it, in what one file may hold."""
+"""Error numbers of a full disk, an exhausted quota, and a file above the size limit."""
+LONGEST_LINE = 200
+"""Characters of another library's message that are shown."""
 
 
 class UserError(Exception):
-    """A mistake in what the user typed. The message names the key, the value and what would be right."""
+    """A mistake in what the user typed. The message names the key, the value and what to do."""
 
     exit_code = 1
 
@@ -22,9 +27,27 @@ class NoRoom(Exception):
 
 
 def full_disk(error: BaseException | None) -> OSError | None:
-    """The full disk behind an error, which libraries hide behind errors of their own; None where it is another one."""
+    """Find the full disk that caused an error, also behind a library's own exception; None for any other cause."""
     while error is not None:
         if isinstance(error, OSError) and error.errno in FULL:
             return error
         error = error.__cause__ or error.__context__
     return None
+
+
+def did_you_mean(word: str, known: Iterable[str]) -> str:
+    """Return `; did you mean X?` if a known word is close to this one, else an empty string."""
+    close = difflib.get_close_matches(word, list(known), n=1, cutoff=0.5)
+    return f"; did you mean {close[0]}?" if close else ""
+
+
+def first_line(error: BaseException) -> str:
+    """First line of an exception's message that is not empty; the name of its type if the message is empty."""
+    lines = (line.strip() for line in str(error).splitlines())
+    return next((line for line in lines if line), type(error).__name__).rstrip(":")[:LONGEST_LINE]
+
+
+def describe(error: BaseException) -> str:
+    """Type and first line of an exception that was not written for users: "RuntimeError: size mismatch"."""
+    name, line = type(error).__name__, first_line(error)
+    return name if line == name else f"{name}: {line}"

@@ -4,22 +4,12 @@ import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import ModuleType
-from typing import Any, NamedTuple
+from typing import Any
 
 import pytest
 import torch
 
-REPO = Path(__file__).resolve().parent.parent
-
-
-class Ran(NamedTuple):
-    code: int
-    out: str
-    err: str
-
-
-Ebm = Callable[..., Ran]
-StandIn = Callable[..., list[Any]]
+from tests.support import Ebm, Ran, StandIn
 
 
 @pytest.fixture(autouse=True, scope="session")
@@ -30,7 +20,7 @@ def _one_thread() -> None:
 @pytest.fixture
 def ebm(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> Iterator[Ebm]:
     """Runs `ebm ...` in an empty current folder: its exit code and what it printed."""
-    from ebm_cli.cli import main
+    from ebm_cli.cli.main import main
 
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(sys, "path", list(sys.path))

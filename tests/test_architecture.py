@@ -1,44 +1,46 @@
 """The house rules of the imports, read from the source."""
 
 import ast
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from conftest import REPO
+
+from tests.support import REPO
 
 PACKAGE = REPO / "ebm_cli"
 FILES = sorted(PACKAGE.rglob("*.py"))
 
-LEVELS = [
-    {"errors", "catalogue", "records", "memory", "processor", "optimizers"},
-    {"derivatives", "energies", "densities"},
-    {"samplers", "datasets"},
-    {"methods", "evaluation", "claims", "native"},
-    {"training", "reporting", "compiling"},
-    {"schema", "trust", "annotations"},
-    {"config"},
-    {"experiment"},
-    {"stored", "conditioning", "measuring", "watching", "viewing", "judging", "selftest", "picturing"},
-    {"closing"},
-    {"explain", "session", "help", "sweeping", "typed", "launching"},
-    {"app"},
-    {"commands", "completion"},
-    {"cli", "__main__"},
+LAYERS = [
+    {"errors", "rng", "optim", "densities"},
+    {"config", "system"},
+    {"derivatives", "datasets"},
+    {"energies", "samplers"},
+    {"methods", "acceleration"},
+    {"evaluation"},
+    {"reporting", "runs"},
+    {"training", "claims", "comparison", "cli"},
+    {"selftest"},
+    {"commands"},
 ]
-"""Imports go up this list, never down it; __init__ only names what it loads when asked."""
+"""A package imports packages of lower layers only."""
 
-HYDRA = {
-    *("app", "config", "commands", "experiment", "explain", "measuring", "selftest", "session", "stored"),
-    *("annotations", "launching", "sweeping", "typed"),
-}
-"""Where a composed config is read; everything below is given plain values."""
-AT_ONCE = {
-    *("__init__", "__main__", "cli", "help", "completion", "catalogue"),
-    *("errors", "schema", "trust", "annotations", "app", "config", "explain", "stored", "records"),
-    *("launching", "sweeping", "typed"),
-}
-"""What `ebm --help`, `--cfg job` and `ebm runs` import: never torch, at least not on import."""
+PLOTTING = ("reporting/figure", "reporting/image_grids", "reporting/plots", "comparison/charts")
+"""Modules that import matplotlib."""
+
+NAMES_ONLY = {"__init__", "__main__"}
+"""The two modules at the top that import what they are asked for: the public Python API, and the command."""
+
+HYDRA = {"cli", "config", "commands", "runs", "training", "selftest", "claims", "comparison"}
+"""Packages that read a composed config; the mathematics, the machine and the reports are given plain values."""
+
+WITHOUT_TORCH = (
+    *("__init__", "__main__", "errors", "config/", "cli/", "commands/__init__", "commands/runs", "commands/compare"),
+    *("runs/__init__", "runs/record", "runs/directory", "runs/files", "runs/signals", "runs/stored_config"),
+    *("runs/reserve", "system/__init__", "system/versions", "evaluation/__init__"),
+)
+"""Modules behind `ebm --help`, completion, `--cfg` and `ebm runs`, which must answer at once."""
 
 
 def part(path: Path) -> str:
@@ -47,8 +49,8 @@ def part(path: Path) -> str:
     return inside.parts[0] if len(inside.parts) > 1 else inside.stem
 
 
-def level(name: str) -> int:
-    return next(i for i, names in enumerate(LEVELS) if name in names)
+def layer(name: str) -> int:
+    return next(i for i, names in enumerate(LAYERS) if name in names)
 
 
 def imports(path: Path, *, top_only: bool = False) -> Iterator[str]:
@@ -80,14 +82,32 @@ def name_of(path: Path) -> str:
     return path.relative_to(PACKAGE).as_posix()
 
 
-@pytest.mark.parametrize("path", [path for path in FILES if part(path) != "__init__"], ids=name_of)
+@pytest.mark.parametrize("path", [path for path in FILES if part(path) not in NAMES_ONLY], ids=name_of)
 def test_imports_go_one_way(path: Path) -> None:
     here = part(path)
-    above = {name for name in ours(path) if level(name) > level(here)}
+    above = {name for name in ours(path) if layer(name) >= layer(here) and name != here}
     assert above == set()
 
 
-def test_no_two_parts_import_each_other() -> None:
+def test_the_top_of_the_package_has_no_other_module() -> None:
+    assert {path.stem for path in PACKAGE.glob("*.py")} == NAMES_ONLY | {"errors", "rng"}
+
+
+def test_every_package_is_in_one_layer() -> None:
+    packages = {path.name for path in PACKAGE.iterdir() if (path / "__init__.py").is_file()}
+    assert sorted(name for names in LAYERS for name in names) == sorted(packages | {"errors", "rng"})
+
+
+@pytest.mark.parametrize("path", sorted(PACKAGE.rglob("*/__init__.py")), ids=name_of)
+def test_package_docstring_says_what_lives_there_and_who_imports_it(path: Path) -> None:
+    text = ast.get_docstring(ast.parse(path.read_text(encoding="utf-8"))) or ""
+    first = " ".join(text.split("\n\n")[0].split())
+    assert re.fullmatch(r"[A-Z][^.]+(\.\w[^.]+)*\.", first), "one sentence"
+    number = layer(path.relative_to(PACKAGE).parts[0])
+    assert f"; layer {number}, imported by " in first
+
+
+def test_no_two_packages_import_each_other() -> None:
     edges = {(part(path), name) for path in FILES for name in ours(path) if name != part(path)}
     assert {edge for edge in edges if edge[::-1] in edges} == set()
 
@@ -109,12 +129,14 @@ def test_libraries_stay_in_their_place(path: Path) -> None:
     if name_of(path) != "reporting/tensorboard.py":
         assert "tensorboard" not in roots
         assert not any(name.startswith("torch.utils.tensorboard") for name in imports(path))
-    if name_of(path) not in {f"reporting/{name}.py" for name in ("canvas", "grids", "plots", "charts")}:
+    if name_of(path) not in {f"{name}.py" for name in PLOTTING}:
         assert "matplotlib" not in roots
     at_top = {name.split(".")[0] for name in imports(path, top_only=True)}
     assert not at_top & {"matplotlib", "sklearn"}
     assert not any("pyplot" in name for name in imports(path))
-    if part(path) in AT_ONCE or name_of(path) in ("commands/runs.py", "commands/compare.py"):
+    if any(
+        name_of(path) == f"{name}.py" or (name[-1] == "/" and name_of(path).startswith(name)) for name in WITHOUT_TORCH
+    ):
         assert "torch" not in at_top
 
 
@@ -122,9 +144,8 @@ def test_what_a_config_names_is_final() -> None:
     """No class derives from one that a config can name: what is shared stands in an abstract base or a function."""
     import importlib
     import inspect
-    import re
 
-    from ebm_cli.trust import locate
+    from ebm_cli.config.trust import locate
 
     texts = [path.read_text() for path in (REPO / "conf").rglob("*.yaml")]
     named = {locate(name, "conf", None) for text in texts for name in re.findall(r"_target_: (ebm_cli[\w.]+)", text)}

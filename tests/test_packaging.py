@@ -13,10 +13,10 @@ from importlib.metadata import version
 from pathlib import Path
 
 import pytest
-from conftest import REPO
 
 import ebm_cli
-from ebm_cli.catalogue import conf_dir
+from ebm_cli.config.groups import conf_dir
+from tests.support import REPO
 
 PROJECT = tomllib.loads((REPO / "pyproject.toml").read_text())
 PINS = dict(line.split("==") for line in (REPO / "constraints.txt").read_text().split("\n") if "==" in line)
@@ -55,7 +55,7 @@ def test_the_wheel_holds_every_config_and_no_test(wheel: Path) -> None:
     names = set(zipfile.ZipFile(wheel).namelist())
     configs = {f"ebm_cli/conf/{path.relative_to(REPO / 'conf').as_posix()}" for path in (REPO / "conf").rglob("*.yaml")}
     assert configs <= names
-    assert {"ebm_cli/py.typed", "ebm_cli/native/chains.cpp"} <= names
+    assert {"ebm_cli/py.typed", "ebm_cli/acceleration/chains.cpp"} <= names
     assert not any(name.startswith(("conf/", "tests/", "outputs/", "docs/")) for name in names)
     assert any(name.endswith("licenses/LICENSE") for name in names)
 
@@ -66,7 +66,7 @@ def test_the_checkout_reads_its_configs_in_place() -> None:
 
 
 def test_the_installed_command_reads_its_own_configs(installed: Path, tmp_path: Path) -> None:
-    code = "import ebm_cli.catalogue as c; print(c.conf_dir())"
+    code = "import ebm_cli.config.groups as c; print(c.conf_dir())"
     ran = python(str(installed / "python"), "-c", code, cwd=tmp_path)
     assert Path(ran.stdout.strip()).parent.name == "ebm_cli"
     assert Path(ran.stdout.strip()).is_relative_to(installed.parent)

@@ -1,4 +1,4 @@
-"""Claims: what an experiment says will come out, judged on the runs that it made."""
+"""Published statements that an experiment reproduces, judged on its runs; layer 7, imported by layers 8 and above."""
 
 from ebm_cli.claims.base import Claim, Verdict
 from ebm_cli.claims.bound import Bound

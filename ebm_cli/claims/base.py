@@ -15,7 +15,7 @@ from itertools import product
 from statistics import fmean, median
 from typing import Any, Literal, NamedTuple
 
-from ebm_cli.records import Record
+from ebm_cli.runs.record import Record
 
 Where = dict[str, Any]
 """Config keys or group names → the value that a run must have, or a list of values, one group of runs each."""

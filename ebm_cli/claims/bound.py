@@ -17,7 +17,7 @@ from ebm_cli.claims.base import (
     sentence,
     shown,
 )
-from ebm_cli.records import Record
+from ebm_cli.runs.record import Record
 
 
 @final

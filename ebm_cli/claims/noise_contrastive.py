@@ -28,7 +28,7 @@ from typing import Any, final
 import numpy as np
 
 from ebm_cli.claims.base import Claim, Group, Verdict, Where, check_where, groups, numbers, sentence
-from ebm_cli.records import Record
+from ebm_cli.runs.record import Record
 
 KEY = "eval/log_density_mse"
 NODES = 80

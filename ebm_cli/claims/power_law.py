@@ -7,7 +7,7 @@ from statistics import linear_regression
 from typing import final
 
 from ebm_cli.claims.base import Claim, Group, Verdict, Where, check_where, groups, numbers, sentence
-from ebm_cli.records import Record
+from ebm_cli.runs.record import Record
 
 
 @final

@@ -14,12 +14,11 @@ from rich.console import Console, Group, JustifyMethod
 from rich.table import Table
 from rich.text import Text
 
-from ebm_cli import catalogue
-from ebm_cli.errors import UserError
-from ebm_cli.experiment import device_of
+from ebm_cli.errors import UserError, did_you_mean
 from ebm_cli.selftest import SUBJECTS, Bench, Row, examine
 from ebm_cli.selftest.device import available
-from ebm_cli.training.rundir import versions
+from ebm_cli.system.device import device_of
+from ebm_cli.system.versions import versions
 
 STYLES = {"ok": "green", "FAILED": "bold red", "skipped": "yellow"}
 COLUMNS = {
@@ -95,7 +94,7 @@ def _subjects(cfg: DictConfig) -> list[str]:
         return list(SUBJECTS)
     for name in named:
         if name not in SUBJECTS:
-            near = catalogue.did_you_mean(name, SUBJECTS)
+            near = did_you_mean(name, SUBJECTS)
             raise UserError(f"only={name}: must be all, or among {', '.join(SUBJECTS)}{near}")
     if not named:
         raise UserError(f"only=[]: must be all, or among {', '.join(SUBJECTS)}")

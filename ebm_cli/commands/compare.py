@@ -14,17 +14,16 @@ from rich.console import Console
 from rich.text import Text
 
 from ebm_cli import __version__
-from ebm_cli.catalogue import did_you_mean
-from ebm_cli.errors import UserError
-from ebm_cli.records import Record, find
-from ebm_cli.reporting import comparison_tables as tables
-from ebm_cli.reporting import page
-from ebm_cli.reporting.comparison import Comparison, conclusion, overall, settings, why_excluded
-from ebm_cli.reporting.comparison import compare as compared
+from ebm_cli.comparison import page
+from ebm_cli.comparison import tables as tables
+from ebm_cli.comparison.groups import Comparison, conclusion, overall, settings, why_excluded
+from ebm_cli.comparison.groups import compare as compared
+from ebm_cli.errors import UserError, did_you_mean
 from ebm_cli.reporting.console import as_typed
+from ebm_cli.runs.record import Record, find
 
 
-def check(cfg: DictConfig) -> None:
+def validate(cfg: DictConfig) -> None:
     """Refuse runs that are not there, and keys that none of them has; makes nothing."""
     _compared(cfg)
 
@@ -38,7 +37,7 @@ def compare(cfg: DictConfig) -> None:
     _show(comparison, console if console.is_terminal else Console(width=240))
     panels = {}
     if cfg.pictures:
-        from ebm_cli.picturing import panels_of
+        from ebm_cli.comparison.pictures import panels_of
 
         panels = {section.name: panels_of(section, list(cfg.trust)) for section in comparison.sections}
     made = f"Made by ebm {__version__} on {datetime.now().astimezone():%Y-%m-%d %H:%M}."

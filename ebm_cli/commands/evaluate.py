@@ -8,17 +8,21 @@ from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig
 from rich.console import Console
 
-from ebm_cli.compiling import Work, run_fast
-from ebm_cli.config import trust_of
-from ebm_cli.experiment import Model, device_of, load, set_threads
-from ebm_cli.measuring import Protocol, measure, protocol_of
-from ebm_cli.reporting import canvas, plots
+from ebm_cli.acceleration.compile_mode import Work, run_fast
+from ebm_cli.config.trust import trust_of
+from ebm_cli.evaluation.protocol import Protocol
+from ebm_cli.evaluation.suite import measure
+from ebm_cli.reporting import figure as canvas
+from ebm_cli.reporting import plots
 from ebm_cli.reporting.console import as_typed, closing_panel, duration
 from ebm_cli.reporting.verdicts import meanings
-from ebm_cli.training.rundir import write_json
+from ebm_cli.runs.assemble import protocol_of
+from ebm_cli.runs.files import write_json
+from ebm_cli.runs.model import Model, load
+from ebm_cli.system.device import device_of, set_threads
 
 
-def check(cfg: DictConfig) -> None:
+def validate(cfg: DictConfig) -> None:
     """Refuse a checkpoint that cannot be used, data that are gone, and keys that do not fit; makes nothing."""
     set_threads(cfg.threads)
     model = _model(cfg)
@@ -33,7 +37,7 @@ def evaluate(cfg: DictConfig) -> None:
     threads = set_threads(cfg.threads, model.energy)
     parts, protocol = model.parts(), _protocol(cfg, model)
     run_fast(cfg.compile, parts.energy, Work(0, cfg.eval.n_chains, 0, (protocol.kernel,)), threads, console.print)
-    measured = measure(parts, protocol)
+    measured = measure(parts.energy, parts.method, parts.dataset, protocol)
     results = measured.results
     write_json(path / "results.json", results)
     places = {"results": as_typed(path / "results.json")}

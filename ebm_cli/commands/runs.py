@@ -13,7 +13,7 @@ from rich.table import Table
 from rich.text import Text
 
 from ebm_cli.errors import UserError
-from ebm_cli.records import Record, find
+from ebm_cli.runs.record import Record, find
 
 STYLES = {"running": "cyan", "finished": "green", "interrupted": "yellow", "diverged": "red", "failed": "red"}
 MAIN_RESULTS = ("eval/kl", "eval/nll")

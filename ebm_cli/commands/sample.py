@@ -17,18 +17,21 @@ from omegaconf import DictConfig
 from rich.console import Console
 from torch import Tensor
 
-from ebm_cli.compiling import Work, run_fast
-from ebm_cli.conditioning import Target, check_step, target_of
-from ebm_cli.config import build, trust_of
+from ebm_cli.acceleration.compile_mode import Work, run_fast
+from ebm_cli.config.build import build
+from ebm_cli.config.trust import trust_of
 from ebm_cli.errors import UserError
-from ebm_cli.evaluation.chains import summary
-from ebm_cli.experiment import Model, compose, device_of, load, rng, set_threads
-from ebm_cli.measuring import Results
-from ebm_cli.memory import peak_memory_mb
-from ebm_cli.reporting import canvas, grids, plots
+from ebm_cli.evaluation.mcmc_diagnostics import summary
+from ebm_cli.evaluation.suite import Results
+from ebm_cli.reporting import figure, image_grids, plots
 from ebm_cli.reporting.console import Progress, as_typed, closing_panel
+from ebm_cli.rng import generator
+from ebm_cli.runs.conditioning import Target, check_step, target_of
+from ebm_cli.runs.files import write_json
+from ebm_cli.runs.model import Model, compose, load
 from ebm_cli.samplers import Kernel, Schedule, adapt, geometric, run, trace
-from ebm_cli.training.rundir import write_json
+from ebm_cli.system.device import device_of, set_threads
+from ebm_cli.system.memory import peak_memory_mb
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -37,7 +40,7 @@ MANY = 1000
 """Chains that are run side by side where a user does not say how many."""
 
 
-def check(cfg: DictConfig) -> None:
+def validate(cfg: DictConfig) -> None:
     """Refuse a checkpoint that cannot be used, and numbers that do not fit together; makes nothing."""
     set_threads(cfg.threads)
     model = _model(cfg)
@@ -69,7 +72,7 @@ def sample(cfg: DictConfig) -> None:
     write_json(path / "results.json", results)
     # A composition has no data of its own.
     data = _data(model, len(flat)) if target.given is None and isinstance(cfg.checkpoint, str) else None
-    canvas.save(_picture(target, x, data), path / "samples.png")
+    figure.save(_picture(target, x, data), path / "samples.png")
     places = {"samples": as_typed(path / "samples.npz"), "picture": as_typed(path / "samples.png")}
     notes = [] if bool(torch.isfinite(flat).all()) else ["some chains left the finite numbers: lower sampler.step_size"]
     alone = isinstance(cfg.checkpoint, str)
@@ -81,19 +84,19 @@ def sample(cfg: DictConfig) -> None:
 def _run(cfg: DictConfig, kernel: Kernel, target: Target, console: Console) -> tuple[Tensor, Results]:
     """Burn in, then keep every thin-th position: [n_samples / n_chains, n_chains, *Z], and diagnostics."""
     x = target.starts
-    generator = rng(cfg.seed, "chains", x.device)
+    rng = generator(cfg.seed, "chains", x.device)
     n_kept = cfg.n_samples // _n_chains(cfg)
     total = cfg.burn_in + n_kept * cfg.thin
     schedule = _annealing(cfg, kernel)
     with Progress(total, console=console) as progress:
         if cfg.adapt and cfg.burn_in:
-            kernel, state = adapt(kernel, target.energy, x, cfg.burn_in, generator, schedule=schedule)
+            kernel, state = adapt(kernel, target.energy, x, cfg.burn_in, rng, schedule=schedule)
             x = state.x
         else:
             # In pieces, so that the bar moves.
             for done in range(0, cfg.burn_in, 100):
                 piece = None if schedule is None else partial(_later, schedule, done)
-                state, _ = run(kernel, target.energy, x, min(100, cfg.burn_in - done), generator, piece)
+                state, _ = run(kernel, target.energy, x, min(100, cfg.burn_in - done), rng, piece)
                 x = state.x
                 progress.update(done, {})
         draws, info = trace(
@@ -102,7 +105,7 @@ def _run(cfg: DictConfig, kernel: Kernel, target: Target, console: Console) -> t
             x,
             n_kept * cfg.thin,
             cfg.thin,
-            generator,
+            rng,
             lambda n: progress.update(cfg.burn_in + n, {}),
         )
     results: Results = {"sampler/acceptance": float(info.accept.mean()), "sampler/step_size": float(kernel.step_size)}
@@ -181,8 +184,8 @@ def _picture(target: Target, x: Tensor, data: Tensor | None) -> "Figure":
     if given is None or x.ndim != 5 or x.shape[2] not in (1, 3):
         return plots.samples_figure(x.flatten(0, 1), data)
     # The last draws of all chains of a row before earlier ones.
-    of_rows = [x[:, row :: target.n_rows].flip(0).flatten(0, 1) for row in range(min(grids.GIVEN, target.n_rows))]
-    return grids.completions_figure(given.rows, given.keep, of_rows)
+    of_rows = [x[:, row :: target.n_rows].flip(0).flatten(0, 1) for row in range(min(image_grids.GIVEN, target.n_rows))]
+    return image_grids.completions_figure(given.rows, given.keep, of_rows)
 
 
 def _data(model: Model, n: int) -> Tensor | None:

@@ -1,4 +1,5 @@
-"""Data sets: rows to train on, rows to judge by and, where it is known, the density of both."""
+"""Data sets, the config group `dataset`: rows to train and evaluate on and, where it is known, their density; layer 2,
+imported by layers 3 and above."""
 
 from ebm_cli.datasets.banana import Banana
 from ebm_cli.datasets.base import Dataset, Labelled, Part, Target

@@ -4,7 +4,6 @@ A data set speaks two units. Training rows (`batches`, `reference`) come standar
 sampler live there; held-out rows and the exact density are in the data's own units, because results are reported there.
 """
 
-import hashlib
 from abc import ABC, abstractmethod
 from typing import Literal, NamedTuple
 
@@ -118,12 +117,6 @@ class Dataset(nn.Module, ABC):
     @abstractmethod
     def batches(self, batch_size: int, rng: torch.Generator) -> Batches:
         """An endless stream of batches [B, *shape], standardised units; it owns `rng`, on the data's device."""
-
-
-def stream(seed: int, name: str, device: torch.device) -> torch.Generator:
-    """A generator of its own for each (seed, name): hashing keeps neighbouring seeds' streams unrelated."""
-    digest = hashlib.blake2b(f"{seed}/{name}".encode(), digest_size=8).digest()
-    return torch.Generator(device).manual_seed(int.from_bytes(digest) >> 1)
 
 
 def check_common(n_train: int | None, noise_std: float, seed: int) -> None:

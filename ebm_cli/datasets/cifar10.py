@@ -10,11 +10,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ebm_cli.datasets.fetch import find
 from ebm_cli.datasets.finite import Finite, split
-from ebm_cli.datasets.pickles import read_dict
-from ebm_cli.datasets.pictures import TOP, Pictures
-from ebm_cli.memory import in_words
+from ebm_cli.datasets.io.download import find
+from ebm_cli.datasets.io.images import TOP, Pictures
+from ebm_cli.datasets.io.safe_pickle import read_dict
+from ebm_cli.system.memory import in_words
 
 FOLDER = "cifar-10-batches-py"
 BATCHES = (*(f"data_batch_{i}" for i in range(1, 6)), "test_batch")

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from ebm_cli.datasets.base import Target, check_positive
-from ebm_cli.datasets.nodes import Nodes, gauss_legendre
+from ebm_cli.datasets.gaussian_sums import Nodes, gauss_legendre
 
 SPACING = 1.0
 """Largest distance between neighbouring nodes along the curve, in units of the blur σ."""

@@ -3,8 +3,8 @@
 from typing import ClassVar, final
 
 from ebm_cli.datasets.finite import Finite, split
-from ebm_cli.datasets.idx import read_idx
-from ebm_cli.datasets.pictures import TOP
+from ebm_cli.datasets.io.idx import read_idx
+from ebm_cli.datasets.io.images import TOP
 
 
 @final

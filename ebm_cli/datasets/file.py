@@ -9,8 +9,8 @@ import numpy as np
 import torch
 
 from ebm_cli.datasets.finite import CHUNK_NUMBERS, Finite, Mapped, Rows, split
-from ebm_cli.datasets.reading import Found, Refused, column, read_npy, read_npz, read_parquet, read_tensor
-from ebm_cli.datasets.text import read_text
+from ebm_cli.datasets.io.arrays import Found, Refused, column, read_npy, read_npz, read_parquet, read_tensor
+from ebm_cli.datasets.io.csv import read_text
 
 READERS: dict[str, Callable[[Path], Found]] = {
     ".npy": read_npy,

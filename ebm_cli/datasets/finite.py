@@ -20,9 +20,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ebm_cli.datasets.base import BLOCK, N_REFERENCE, Dataset, Labelled, Part, check_common, stream
+from ebm_cli.datasets.base import BLOCK, N_REFERENCE, Dataset, Labelled, Part, check_common
 from ebm_cli.datasets.batches import Batches, EpochBatches
 from ebm_cli.datasets.standardizer import Standardizer
+from ebm_cli.rng import generator
 
 CHUNK_NUMBERS = 2**20
 """Numbers that are looked at together where all rows are gone through."""
@@ -101,7 +102,7 @@ def split(
         raise ValueError(f"{dealt} leave {max(0, n_left)} of {n_rows} rows to train on: at least 2 are needed")
     if n_train is not None and n_train > n_left:
         raise ValueError(f"n_train must be <= {n_left}, what validation and test leave of the rows, got {n_train}")
-    rng = stream(seed, "split", torch.device("cpu"))
+    rng = generator(seed, "split", torch.device("cpu"), prefix="")
     validation, test, train = torch.randperm(n_rows, generator=rng).split(
         [counts["validation_fraction"], counts.get("test_fraction", 0), n_left]
     )
@@ -208,7 +209,7 @@ class Finite(Dataset, ABC):
     def _fixed(self, part: Part, n: int) -> Tensor:
         """The first n rows of a part, data units, with the same noise each time."""
         # On the CPU and in float32, so that they are the same on every device and in every dtype.
-        rng = stream(self.seed, f"noise/{part}", torch.device("cpu"))
+        rng = generator(self.seed, f"noise/{part}", torch.device("cpu"), prefix="")
         found = []
         for index in self._parts[part][:n].split(BLOCK):
             x, noise = self._take(index), self._noise(BLOCK, rng)

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from ebm_cli.datasets.base import Target, check_positive
-from ebm_cli.datasets.nodes import Nodes
+from ebm_cli.datasets.gaussian_sums import Nodes
 from ebm_cli.datasets.smoothing import ConditionallySmoothed
 
 REACH = 10.0

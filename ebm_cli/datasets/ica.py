@@ -7,7 +7,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from ebm_cli.datasets.base import Target, stream
+from ebm_cli.datasets.base import Target
+from ebm_cli.rng import generator
 
 
 @final
@@ -36,7 +37,7 @@ class ICA(Target):
         if seed < 0:
             raise ValueError(f"seed must be >= 0, got {seed}")
         super().__init__((dim,))
-        rng = stream(seed, "mixing", torch.device("cpu"))
+        rng = generator(seed, "mixing", torch.device("cpu"), prefix="")
         w = torch.randn(dim, dim, generator=rng, dtype=torch.float64)
         while torch.linalg.cond(w) >= dim:
             w = torch.randn(dim, dim, generator=rng, dtype=torch.float64)

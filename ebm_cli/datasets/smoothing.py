@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from ebm_cli.datasets.base import Target
-from ebm_cli.datasets.nodes import Nodes, in_chunks, log_sum_exp
+from ebm_cli.datasets.gaussian_sums import Nodes, in_chunks, log_sum_exp
 
 GAUSS_HERMITE_ERROR = 1e-7
 MAX_RATIO = 2.0

@@ -6,10 +6,11 @@ from typing import final
 import torch
 from torch import Tensor
 
-from ebm_cli.datasets.base import BLOCK, N_REFERENCE, Dataset, Target, check_common, stream
+from ebm_cli.datasets.base import BLOCK, N_REFERENCE, Dataset, Target, check_common
 from ebm_cli.datasets.batches import Batches, EpochBatches, FreshBatches
 from ebm_cli.datasets.standardizer import Standardizer
-from ebm_cli.memory import room
+from ebm_cli.rng import generator
+from ebm_cli.system.memory import room
 
 N_FIT = 100_000
 
@@ -53,9 +54,9 @@ class Synthetic(Dataset):
         self.noise_std = noise_std
         self.seed = seed
         self.density = density.smoothed(noise_std)
-        fit = self.density.sample(N_FIT, stream(seed, "standardizer", density.origin.device))
+        fit = self.density.sample(N_FIT, generator(seed, "standardizer", density.origin.device, prefix=""))
         self.standardizer = Standardizer.fit(fit) if standardize else Standardizer.identity(self.shape)
-        train = stream(seed, "train", density.origin.device)
+        train = generator(seed, "train", density.origin.device, prefix="")
         self.register_buffer("_rows", density.sample(n_train or N_REFERENCE, train), persistent=False)
         noise = noise_std * density.normal(min(self._rows.shape[0], N_REFERENCE), train)
         self.register_buffer("_reference", self._rows[:N_REFERENCE] + noise, persistent=False)
@@ -73,7 +74,7 @@ class Synthetic(Dataset):
 
     def _fixed(self, name: str, n: int) -> Tensor:
         """n ≥ 1 rows [n, *shape], data units, of the stream of this name."""
-        rng = stream(self.seed, name, self.density.origin.device)
+        rng = generator(self.seed, name, self.density.origin.device, prefix="")
         n_blocks = -(-n // BLOCK)
         return torch.cat([self.density.sample(BLOCK, rng) for _ in range(n_blocks)])[:n]
 

@@ -1,4 +1,5 @@
-"""Normalised densities: the group `noise`. Targets of known density live in `ebm_cli.datasets`."""
+"""Normalised densities that can be sampled and fitted, the config group `noise`; layer 0, imported by layers 1 and
+above."""
 
 from ebm_cli.densities.base import Density
 from ebm_cli.densities.coloured import Coloured

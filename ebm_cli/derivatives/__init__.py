@@ -1,4 +1,5 @@
-"""Derivatives of an energy: its gradient in x, directional second derivatives, and the exact Laplacian.
+"""Derivatives of an energy: its gradient in x, directional second derivatives and the exact Laplacian; layer 2,
+imported by layers 3 and above.
 
 Every sampler and every score-matching method takes its derivatives here. An energy whose layers all have a rule (see
 `rules`) is differentiated by them, which is several times faster than autograd; any other callable goes through

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ebm_cli.derivatives.jet import At, Jet, Pullback
-from ebm_cli.derivatives.products import NARROW, laid_out, product, times
+from ebm_cli.derivatives.matmul import NARROW, laid_out, product, times
 
 
 class Linear(nn.Linear):

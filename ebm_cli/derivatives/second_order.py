@@ -5,7 +5,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-from ebm_cli.derivatives.blocks import Along, Still, in_blocks, one_block
+from ebm_cli.derivatives.chunked_laplacian import Along, Still, in_blocks, one_block
 from ebm_cli.derivatives.compiled import run
 from ebm_cli.derivatives.first_order import EnergyFn, bare, gradient, gradient_by_rules
 from ebm_cli.derivatives.jet import Jet, Pullback

@@ -1,4 +1,4 @@
-"""Energy functions: the group `energy`."""
+"""Energy functions, the config group `energy`; layer 3, imported by layers 4 and above."""
 
 from ebm_cli.energies.base import Energy, NetworkEnergy
 from ebm_cli.energies.conv import Conv

@@ -1,1 +1,2 @@
-"""How good a model is, and how well its chains mix: log Z and divergences by quadrature, chain diagnostics."""
+"""Evaluation of a trained model: log Z, divergences, sample distances, chain diagnostics, out-of-distribution
+detection; layer 5, imported by layers 6 and above."""

@@ -27,9 +27,9 @@ import torch
 from torch import Tensor
 
 from ebm_cli.densities.base import Density
-from ebm_cli.evaluation.path import Path, Points
-from ebm_cli.evaluation.pilot import FADE, N_TEMPERATURES, Plan, evaluated, plan, start
-from ebm_cli.evaluation.weights import effective, families, standard_error, systematic
+from ebm_cli.evaluation.annealing_path import Path, Points
+from ebm_cli.evaluation.annealing_schedule import FADE, N_TEMPERATURES, Plan, evaluated, plan, start
+from ebm_cli.evaluation.importance_weights import effective, families, standard_error, systematic
 from ebm_cli.samplers import EnergyFn, Kernel
 
 N_CHAINS = 1000

@@ -33,8 +33,9 @@ from ebm_cli.datasets.standardizer import Standardizer
 from ebm_cli.densities.base import Density
 from ebm_cli.densities.gaussian import Gaussian
 from ebm_cli.derivatives import value_and_grad
-from ebm_cli.evaluation.normalisation import Normalisation, by_quadrature, closed_form
-from ebm_cli.evaluation.partition import CHUNK, FINE, Grid, Quadrature, Resolution, in_chunks, integrate, placement
+from ebm_cli.evaluation.batched import CHUNK, in_chunks, placement
+from ebm_cli.evaluation.log_z import Normalisation, by_quadrature, closed_form
+from ebm_cli.evaluation.quadrature import FINE, Grid, Quadrature, Resolution, integrate
 
 M = TypeVar("M", bound=nn.Module)
 

@@ -32,7 +32,7 @@ from torch.nn import functional
 from ebm_cli.datasets.base import Dataset, Labelled
 from ebm_cli.datasets.standardizer import Standardizer
 from ebm_cli.evaluation.two_sample import FEWEST, ROWS, Distance, against_relabelled, labellings, shuffled
-from ebm_cli.optimizers import leave_the_compiler_out, stepped
+from ebm_cli.optim.step import leave_the_compiler_out, stepped
 
 FEATURES = 16
 """Few, so that a few dozen rows determine their covariances."""

@@ -26,7 +26,7 @@ from torch import Tensor
 
 from ebm_cli.datasets.base import Dataset
 from ebm_cli.densities.uniform import Uniform
-from ebm_cli.evaluation.partition import in_chunks
+from ebm_cli.evaluation.batched import in_chunks
 
 
 class Auroc(NamedTuple):

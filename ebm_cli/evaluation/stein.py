@@ -27,7 +27,7 @@ from torch import Tensor, nn
 
 from ebm_cli.derivatives import laplacian
 from ebm_cli.energies.activations import PIECEWISE_LINEAR
-from ebm_cli.evaluation.partition import CHUNK
+from ebm_cli.evaluation.batched import CHUNK
 from ebm_cli.evaluation.two_sample import median_distance
 
 ROWS = 2000

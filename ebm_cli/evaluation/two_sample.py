@@ -27,7 +27,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from ebm_cli.evaluation import trees
+from ebm_cli.evaluation import boosted_trees
 
 ROWS = 2000
 """Rows a side that are used at most: the time grows with their square."""
@@ -169,7 +169,7 @@ def c2st(x: Tensor, y: Tensor) -> float:
     z, first = torch.cat((x, y)).numpy(), (torch.arange(2 * n) < n).numpy()
     # The same share of each side in every fold: an imbalance in training would be one the other way in the test.
     fold = torch.arange(n).remainder(FOLDS).repeat(2).numpy()
-    told = (trees.told_apart if z.shape[1] <= NARROW else trees.told_apart_compiled)(z, first, fold)
+    told = (boosted_trees.told_apart if z.shape[1] <= NARROW else boosted_trees.told_apart_compiled)(z, first, fold)
     return float((told == first).mean())
 
 

@@ -1,4 +1,4 @@
-"""Training objectives: the group `method`."""
+"""Training objectives, the config group `method`; layer 4, imported by layers 5 and above."""
 
 from ebm_cli.methods.base import Evaluations, LossOutput, Method, Symptom
 from ebm_cli.methods.cd import CD

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from ebm_cli.densities import Density
 from ebm_cli.energies import Energy
 from ebm_cli.methods.base import Evaluations, LossOutput, Method, Symptom
-from ebm_cli.methods.classification import EXPLODED, classify
+from ebm_cli.methods.logistic_loss import EXPLODED, classify
 
 COLLAPSED = Symptom(
     "flow_nll",

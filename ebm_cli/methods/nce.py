@@ -13,8 +13,8 @@ from torch import Tensor, nn
 from ebm_cli.densities import Density
 from ebm_cli.energies import Energy
 from ebm_cli.methods.base import Evaluations, LossOutput, Method, Symptom
-from ebm_cli.methods.classification import EXPLODED, classify
-from ebm_cli.methods.fitting import fit_density
+from ebm_cli.methods.fit_density import fit_density
+from ebm_cli.methods.logistic_loss import EXPLODED, classify
 
 SATURATED = Symptom(
     "loss",

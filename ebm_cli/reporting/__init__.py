@@ -1,1 +1,2 @@
-"""What a run shows and leaves behind: terminal, TensorBoard, metrics file, pictures, tables."""
+"""Output of a run: terminal, TensorBoard, metrics.jsonl, figures, tables, verdicts; layer 6, imported by layers 7 and
+above."""

@@ -12,9 +12,9 @@ from rich.progress import BarColumn, TextColumn
 from rich.progress import Progress as Bar
 from rich.text import Text
 
+from ebm_cli.reporting.format import format_value
 from ebm_cli.reporting.jsonl import Value
-from ebm_cli.reporting.numbers import format_value
-from ebm_cli.reporting.tables import results_table
+from ebm_cli.reporting.results_table import results_table
 
 REFRESH = 0.1  # seconds between two drawings of the bar
 WINDOW = 10.0  # seconds over which the speed is averaged

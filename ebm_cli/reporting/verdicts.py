@@ -16,8 +16,8 @@ import math
 from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
+from ebm_cli.reporting.format import format_value
 from ebm_cli.reporting.jsonl import Value
-from ebm_cli.reporting.numbers import format_value
 
 Results = Mapping[str, Value]
 

@@ -1,4 +1,5 @@
-"""Markov chain Monte Carlo: one file a kernel, the loops that run them, and step-size adaptation."""
+"""Markov chain Monte Carlo kernels, the config group `sampler`, with the loops that run them and step-size adaptation;
+layer 3, imported by layers 4 and above."""
 
 from ebm_cli.samplers.adaptation import adapt
 from ebm_cli.samplers.base import EnergyFn, Info, Kernel, Schedule, State, geometric, run, trace

@@ -1,14 +1,15 @@
-"""The self-test: what must hold on any machine, in numbers, for every option that can be chosen.
+"""The checks behind `ebm check`: facts that must hold on any machine, for every option that can be chosen; layer 8,
+imported by `commands` only.
 
 A subject is a file: it finds its options in the config tree, builds each as `ebm train` would, and yields facts: a
-number and the bound that it must not exceed. Nothing is listed by name, so an option that somebody adds, in their own
-`--config-dir` too, is checked like ours.
+number and the bound that it must not exceed. Nothing is listed by name, so options in a user's `--config-dir` are
+checked like ours.
 """
 
 from collections.abc import Callable, Iterator
 
 from ebm_cli.selftest import datasets, densities, derivatives, device, methods, samplers
-from ebm_cli.selftest.bench import Bench, Check, Fact, Row, Skip, Unavailable, rows
+from ebm_cli.selftest.harness import Bench, Check, Fact, Row, Skip, Unavailable, rows
 
 __all__ = ["SUBJECTS", "Bench", "Check", "Fact", "Row", "Skip", "Unavailable", "examine"]
 

@@ -4,9 +4,9 @@ from collections.abc import Iterator
 from functools import partial
 
 from ebm_cli.datasets import Dataset
-from ebm_cli.selftest.bench import Bench, Check, Fact, Skip
 from ebm_cli.selftest.densities import density_facts
-from ebm_cli.selftest.measures import RELATIVE, relative_error
+from ebm_cli.selftest.harness import Bench, Check, Fact, Skip
+from ebm_cli.selftest.tolerances import RELATIVE, relative_error
 
 N_ROWS = 1_000
 

@@ -11,10 +11,10 @@ import torch
 from torch import Tensor
 
 from ebm_cli.densities import Density
-from ebm_cli.methods.fitting import fit_density
-from ebm_cli.selftest.bench import Bench, Check, Fact, Skip
-from ebm_cli.selftest.measures import RELATIVE, SIGMAS, deviation, gradient_fact, integral, mass_bound, relative_error
+from ebm_cli.methods.fit_density import fit_density
+from ebm_cli.selftest.harness import Bench, Check, Fact, Skip
 from ebm_cli.selftest.samplers import eight_modes
+from ebm_cli.selftest.tolerances import RELATIVE, SIGMAS, deviation, gradient_fact, integral, mass_bound, relative_error
 
 N_DATA, N_SAMPLES, N_POINTS = 2_000, 10_000, 64
 FIT_STEPS, FIT_RATE = 20, 1e-2

@@ -14,8 +14,8 @@ from ebm_cli.derivatives import directional, laplacian, supports, value_and_grad
 from ebm_cli.energies import Energy
 from ebm_cli.errors import UserError
 from ebm_cli.samplers import EnergyFn
-from ebm_cli.selftest.bench import Bench, Check, Fact, Skip
-from ebm_cli.selftest.measures import (
+from ebm_cli.selftest.harness import Bench, Check, Fact, Skip
+from ebm_cli.selftest.tolerances import (
     DIFFERENCE,
     RELATIVE,
     directions_like,

@@ -10,14 +10,14 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from ebm_cli.errors import UserError
-from ebm_cli.experiment import device_of
+from ebm_cli.errors import UserError, first_line
+from ebm_cli.runs import checkpoint as checkpoints
 from ebm_cli.samplers import Kernel
-from ebm_cli.selftest.bench import Bench, Check, Fact, Skip
 from ebm_cli.selftest.derivatives import any_energy, error_on
-from ebm_cli.selftest.measures import relative_error
+from ebm_cli.selftest.harness import Bench, Check, Fact, Skip
 from ebm_cli.selftest.samplers import gaussian_facts
-from ebm_cli.training import checkpoint as checkpoints
+from ebm_cli.selftest.tolerances import relative_error
+from ebm_cli.system.device import device_of
 
 SIZE = 256
 BOUNDS = {torch.float32: 1e-3, torch.float64: 1e-9}
@@ -55,7 +55,7 @@ def _facts(bench: Bench, device: torch.device, dtype: torch.dtype) -> Iterator[F
     try:
         torch.zeros(1, dtype=dtype, device=device)
     except TypeError as error:  # what torch raises on MPS, which has no float64
-        yield Skip("", str(error).splitlines()[0])
+        yield Skip("", first_line(error))
         return
     rng, bound = bench.rng(f"device/{device}/{dtype}"), BOUNDS[dtype]
     a, b, c = torch.randn(3, SIZE, SIZE, generator=rng, dtype=torch.float64)

@@ -5,8 +5,9 @@ from functools import partial
 
 import torch
 
-from ebm_cli.experiment import assemble, make_trainer
-from ebm_cli.selftest.bench import Bench, Check, Fact
+from ebm_cli.runs.assemble import assemble
+from ebm_cli.selftest.harness import Bench, Check, Fact
+from ebm_cli.training.build import make_trainer
 
 N_STEPS, BATCH = 3, 64
 

@@ -17,8 +17,8 @@ from torch import Tensor
 
 from ebm_cli.datasets.mixture import Mixture
 from ebm_cli.samplers import EnergyFn, Kernel, adapt, run
-from ebm_cli.selftest.bench import Bench, Check, Fact, Skip
-from ebm_cli.selftest.measures import SIGMAS, deviation, integral, standard_errors
+from ebm_cli.selftest.harness import Bench, Check, Fact, Skip
+from ebm_cli.selftest.tolerances import SIGMAS, deviation, integral, standard_errors
 
 K = TypeVar("K", bound=Kernel)
 

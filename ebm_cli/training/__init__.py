@@ -1,1 +1,2 @@
-"""The one loop that trains every method, and what keeps a run from being lost."""
+"""The one training loop, with its monitor, guard, rollback, early stopping, checkpoints and logs; layer 7, imported by
+layers 8 and above."""

@@ -6,9 +6,9 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
-from ebm_cli.training.clipping import clip_
-from ebm_cli.training.flat import Flat
-from ebm_cli.training.updates import update
+from ebm_cli.optim.clip import clip_
+from ebm_cli.optim.flat import Flat
+from ebm_cli.optim.fused_adam import update
 
 MakeSchedule = Callable[[Optimizer], LRScheduler]
 

@@ -15,8 +15,8 @@ from ebm_cli.datasets.batches import Batches
 from ebm_cli.energies import Energy
 from ebm_cli.methods import LossOutput, Method
 from ebm_cli.methods.base import Evaluations
-from ebm_cli.training.ema import EMA
-from ebm_cli.training.flat import Flat
+from ebm_cli.optim.ema import EMA
+from ebm_cli.optim.flat import Flat
 from ebm_cli.training.guard import Guard
 from ebm_cli.training.player import MakeSchedule, Player
 from ebm_cli.training.precision import Precision, Products

@@ -3,7 +3,9 @@
 from hydra import compose, initialize_config_dir
 from omegaconf import DictConfig
 
-from ebm_cli.experiment import Parts, assemble, make_trainer
+from ebm_cli.runs.assemble import assemble
+from ebm_cli.runs.instantiate import Parts
+from ebm_cli.training.build import make_trainer
 from ebm_cli.training.trainer import Trainer
 
 from .record import REPO

@@ -22,9 +22,9 @@ from ebm_cli.densities.gaussian import Gaussian
 from ebm_cli.energies.mlp import MLP
 from ebm_cli.methods.base import Method
 from ebm_cli.methods.cd import CD
+from ebm_cli.optim.flat import Flat
+from ebm_cli.optim.fused_adam import update
 from ebm_cli.samplers.langevin import Langevin
-from ebm_cli.training.flat import Flat
-from ebm_cli.training.updates import update
 
 from . import networks as nets
 from . import peers

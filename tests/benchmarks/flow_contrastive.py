@@ -15,8 +15,8 @@ from ebm_cli.densities.base import Density
 from ebm_cli.densities.coupling import CouplingFlow
 from ebm_cli.densities.zuko import ZukoFlow
 from ebm_cli.methods.fce import FCE
-from ebm_cli.training.flat import Flat
-from ebm_cli.training.updates import update
+from ebm_cli.optim.flat import Flat
+from ebm_cli.optim.fused_adam import update
 
 from . import networks as nets
 from .harness import FLOOR, Agreement, Effort, Found, Row, Target, Variant, agree, timed

@@ -12,10 +12,10 @@ from contextlib import suppress
 import torch
 from torch import Tensor
 
-from ebm_cli.derivatives import Directional, blocks, directional, laplacian
-from ebm_cli.memory import forget_peak_memory, peak_memory_mb
+from ebm_cli.derivatives import Directional, chunked_laplacian, directional, laplacian
 from ebm_cli.samplers import run
 from ebm_cli.samplers.langevin import Langevin
+from ebm_cli.system.memory import forget_peak_memory, peak_memory_mb
 
 from . import networks as nets
 from .harness import OURS, Effort, Fact, Found, Row
@@ -54,7 +54,7 @@ def _laplacian(effort: Effort) -> Found:
     def along(x: Tensor, v: Tensor) -> Directional:
         return directional(energy, x, v)[0]
 
-    each = blocks._held(along, x, basis, 2) - blocks._held(along, x, basis, 1)
+    each = chunked_laplacian._held(along, x, basis, 2) - chunked_laplacian._held(along, x, basis, 1)
     whole = each * batch * size * 4 / 2**20
     return Found(
         facts=[

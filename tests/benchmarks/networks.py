@@ -15,9 +15,9 @@ import torch
 from torch import Tensor, nn
 from torchebm.core import BaseModel
 
+from ebm_cli.acceleration import attach
 from ebm_cli.derivatives import Compiled
 from ebm_cli.energies.mlp import MLP
-from ebm_cli.native import attach
 
 from .harness import Agreement
 

@@ -25,7 +25,7 @@ optimizer.step()
 """What every program with torch, Hydra and an optimizer pays before its first step."""
 INSTRUMENTED = """
 import sys, time
-from ebm_cli.session import Session
+from ebm_cli.training.session import Session
 from ebm_cli.training.trainer import Trainer
 spent = {}
 def timed(owner, name):
@@ -39,7 +39,7 @@ def timed(owner, name):
     setattr(owner, name, wrapped)
 timed(Trainer, "advance")
 timed(Session, "_log")
-from ebm_cli.cli import command
+from ebm_cli.cli.main import command
 code = command()
 print("SPENT", *(f"{name} {seconds}" for name, seconds in spent.items()), file=sys.stderr)
 sys.exit(code)

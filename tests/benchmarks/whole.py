@@ -26,9 +26,10 @@ from torchebm.samplers import LangevinDynamics
 
 from ebm_cli.energies import Energy
 from ebm_cli.evaluation.divergences import Evaluator
-from ebm_cli.evaluation.partition import COARSE
-from ebm_cli.experiment import assemble, make_trainer
+from ebm_cli.evaluation.quadrature import COARSE
 from ebm_cli.methods.base import LossOutput, Method
+from ebm_cli.runs.assemble import assemble
+from ebm_cli.training.build import make_trainer
 
 from .composing import composed, step
 from .harness import Effort, Fact, Found, Row

@@ -83,8 +83,8 @@ def trace(tree: Path, store: Path) -> Traces:
     stored = store / "traces.json"
     nothing: dict[str, Any] = {"sources": "", "tests": {}, "lines": {}, "seconds": {}}
     old = json.loads(stored.read_text()) if stored.is_file() else nothing
-    tests = {str(path.relative_to(tree)): _hash([path]) for path in sorted((tree / "tests").glob("test_*.py"))}
-    shared = [*(tree / "ebm_cli").rglob("*.py"), *(tree / "conf").rglob("*.yaml"), *(tree / "tests").glob("[!t]*.py")]
+    tests = {str(path.relative_to(tree)): _hash([path]) for path in sorted((tree / "tests").rglob("test_*.py"))}
+    shared = [*(tree / "ebm_cli").rglob("*.py"), *(tree / "conf").rglob("*.yaml"), *(tree / "tests").glob("*.py")]
     sources = _hash(sorted(shared))
     if old["sources"] != sources:
         old = nothing

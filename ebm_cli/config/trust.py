@@ -1,0 +1,112 @@
+"""What a config may name: a config that is instantiated runs code.
+
+Of what a person typed, any class will do: they typed it. A config that was *stored* is somebody else's word: it may
+name only classes of this package, of the packages in `trust`, and the torch classes that the shipped configs name; this
+is checked before anything is imported, since importing runs code too.
+"""
+
+import importlib
+import inspect
+import re
+from collections.abc import Mapping, Sequence
+from functools import cache
+from typing import Any
+
+from omegaconf import DictConfig
+
+from ebm_cli.config.groups import conf_dir
+from ebm_cli.config.type_checks import plain
+from ebm_cli.errors import UserError, did_you_mean
+
+Trust = Sequence[str] | None
+"""Packages whose classes a stored config may name beside ours; None is a config that the user typed: any package."""
+
+_PACKAGE = "ebm_cli"
+_TORCH_TARGET = re.compile(r"^\s*_target_:\s*(torch\.[\w.]+)", re.MULTILINE)
+
+
+@cache
+def shipped_torch_targets() -> frozenset[str]:
+    """The torch classes that the shipped configs name."""
+    return frozenset(
+        target for path in conf_dir().rglob("*.yaml") for target in _TORCH_TARGET.findall(path.read_text())
+    )
+
+
+def check_stored(config: Any, trust: Sequence[str] = (), path: str = "") -> None:
+    """Refuse a stored config that names anything foreign, or that would still be interpolated. Imports nothing."""
+    if isinstance(config, Mapping):
+        if "_target_" in config:
+            _check_package(config["_target_"], path, trust)
+        for key, value in config.items():
+            check_stored(value, trust, f"{path}.{key}" if path else str(key))
+    elif isinstance(config, list | tuple):
+        for i, value in enumerate(config):
+            check_stored(value, trust, f"{path}[{i}]")
+    elif isinstance(config, str) and "${" in config:
+        raise UserError(f"{path}={config}: a stored config holds no interpolations; this one was altered")
+
+
+def _check_package(target: Any, path: str, trust: Sequence[str]) -> None:
+    if not isinstance(target, str) or not all(part.isidentifier() for part in target.split(".")):
+        raise UserError(f"{path}._target_={target!r}: must be the dotted name of a class")
+    package = target.partition(".")[0]
+    if package != _PACKAGE and package not in trust and target not in shipped_torch_targets():
+        raise UserError(
+            f"{path}._target_={target}: a stored config may name only classes of {_PACKAGE}; "
+            f"if you trust who wrote it, add trust=[{package}]"
+        )
+
+
+def locate(target: Any, path: str, trust: Trust) -> type:
+    """The class of this dotted name, if it may be named here.
+
+    In a stored config the class must also be *defined* in an allowed package: a name that merely begins there reaches
+    every module that the package imports.
+    """
+    _check_package(target, path, [str(target).partition(".")[0]] if trust is None else trust)
+    found = _import(target, path)
+    if not inspect.isclass(found):
+        raise UserError(f"{path}._target_={target}: must name a class, not a {type(found).__name__}")
+    if inspect.isabstract(found):
+        raise UserError(f"{path}._target_={target}: is abstract; name one of its subclasses")
+    home = found.__module__.partition(".")[0]
+    if trust is not None and home != _PACKAGE and home not in trust and target not in shipped_torch_targets():
+        raise UserError(
+            f"{path}._target_={target}: is defined in {found.__module__}, which a stored config may not name"
+        )
+    return found
+
+
+def _import(target: str, path: str) -> Any:
+    """Import the longest module prefix of a dotted name, then follow attributes."""
+    parts = target.split(".")
+    if len(parts) < 2:
+        raise UserError(f"{path}._target_={target}: must be module.Class")
+    for n in range(len(parts) - 1, 0, -1):
+        module = ".".join(parts[:n])
+        try:
+            found: Any = importlib.import_module(module)
+        except ModuleNotFoundError as error:
+            if error.name is None or not f"{module}.".startswith(f"{error.name}."):
+                raise UserError(f"{path}._target_={target}: {module} needs {error.name}, not installed") from error
+            continue
+        for name in parts[n:]:
+            if not hasattr(found, name):
+                near = did_you_mean(name, [known for known in vars(found) if not known.startswith("_")])
+                raise UserError(f"{path}._target_={target}: {module} has no {name}{near}")
+            found = getattr(found, name)
+        return found
+    raise UserError(f"{path}._target_={target}: there is no module {parts[0]}")
+
+
+# --- a whole config ---------------------------------------------------------------------------------------------------
+
+
+def trust_of(cfg: DictConfig) -> Trust:
+    """Whose classes this verb's config may name: anybody's if the user typed it, few if it comes from a stored run."""
+    if cfg.get("checkpoint") is None:
+        return None
+    trust = plain(cfg.get("trust"))
+    # Anything else than a list is refused by the verb's schema, and trusts nobody until then.
+    return trust if isinstance(trust, list) else []

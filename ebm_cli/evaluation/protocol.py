@@ -1,0 +1,48 @@
+"""The evaluation protocol: which results are computed, from how many rows, samples and chains."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from ebm_cli.datasets import Dataset
+from ebm_cli.errors import UserError
+from ebm_cli.samplers import Kernel
+
+
+@dataclass(frozen=True)
+class Protocol:
+    """How a model is measured.
+
+    Attributes:
+        metrics: of density, score, samples, chains, features, ood.
+        kernel: the transition of the evaluation's chains.
+        n_samples: held-out rows, and samples.
+        n_chains, burn_in: of the chains.
+        n_temperatures: of annealed importance sampling.
+        base: where annealing starts: "gaussian", or the "method"'s own proposal where it has one.
+        init: where chains start: "annealed" points, in which the modes have their masses, or wide "noise".
+        batch_size: rows of the method's own short chains.
+        seed: of everything that is random here.
+        foreign: a data set whose rows are to be told from the data's; None for none.
+    """
+
+    metrics: Sequence[str]
+    kernel: Kernel
+    n_samples: int
+    n_chains: int
+    burn_in: int
+    n_temperatures: int
+    base: str
+    init: str
+    batch_size: int
+    seed: int
+    foreign: Dataset | None = None
+
+    def check(self, dataset: Dataset) -> None:
+        """Refuse foreign rows of another shape than the data's, before anything is trained or measured.
+
+        Raises:
+            UserError: they have another shape.
+        """
+        if self.foreign is not None and tuple(self.foreign.shape) != tuple(dataset.shape):
+            shapes = list(self.foreign.shape), list(dataset.shape)
+            raise UserError(f"eval.ood: its rows have the shape {shapes[0]}, the data's have {shapes[1]}")

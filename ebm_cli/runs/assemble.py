@@ -1,0 +1,73 @@
+"""Assembly of a run's parts (data set, energy, method) and of its evaluation protocol from a config."""
+
+from functools import partial
+from typing import Any
+
+import torch
+from omegaconf import DictConfig
+
+from ebm_cli.config.build import build
+from ebm_cli.config.trust import Trust
+from ebm_cli.datasets import Dataset
+from ebm_cli.energies import Energy
+from ebm_cli.errors import UserError
+from ebm_cli.evaluation.protocol import Protocol
+from ebm_cli.methods import Method
+from ebm_cli.runs.instantiate import Parts, seeded
+from ebm_cli.runs.model import as_member, load
+from ebm_cli.samplers import Kernel
+from ebm_cli.system.device import device_of
+
+
+def assemble(cfg: DictConfig, trust: Trust = None) -> Parts:
+    """Data set, energy and method of a training config; refuses combinations that cannot work.
+
+    Raises:
+        UserError: anything in the config that its parts refuse.
+    """
+    device, dtype = device_of(cfg.device), getattr(torch, cfg.dtype)
+    dataset = build(cfg.dataset, "dataset", Dataset, trust=trust).to(device, dtype)
+    given: dict[str, Any] = {"shape": tuple(dataset.shape), "data": dataset.reference}
+    with seeded(cfg.seed, "initialisation"):
+        read = partial(as_member, partial(load, trust=tuple(cfg.trust)), dataset.standardizer, "energy.checkpoints")
+        context = given | {"load_member": read}
+        energy = build(cfg.energy, "energy", Energy, trust=trust, **context).to(device, dtype)
+        method = build(cfg.method, "method", Method, trust=trust, **given).to(device, dtype)
+    if not method.players(energy)["energy"]:
+        raise UserError(
+            f"energy._target_={cfg.energy._target_}: has no parameters, so there is nothing to train; the weights of "
+            "a sum are trained with energy.train_weights=true, and ebm sample checkpoint=[A,B] takes runs as they are"
+        )
+    try:
+        method.check(energy, cfg.batch_size)
+    except ValueError as error:
+        raise UserError(str(error)) from error
+    return Parts(dataset, energy, method)
+
+
+def edges(parts: Parts) -> str | None:
+    """Why the objective does not hold for these data, and what helps; None where nothing is known against it."""
+    if not parts.method.needs_soft_edges or not parts.dataset.hard_edges:
+        return None
+    return (
+        "dequantised data have hard edges, where the boundary term that score matching drops (Hyvärinen 2005) is not 0 "
+        "and its objective has no lower bound: what it learns there is a cliff; dataset.noise_std=1 rounds them off"
+    )
+
+
+def protocol_of(cfg: DictConfig, seed: int, batch_size: int, trust: Trust) -> Protocol:
+    """The protocol that a verb's keys `metrics` and `eval` describe, for a run of this batch size."""
+    keys = cfg.eval
+    return Protocol(
+        metrics=tuple(cfg.metrics),
+        kernel=build(keys.sampler, "eval.sampler", Kernel, trust=trust),
+        n_samples=keys.n_samples,
+        n_chains=min(keys.n_chains, keys.n_samples),
+        burn_in=keys.burn_in,
+        n_temperatures=keys.n_temperatures,
+        base=keys.base,
+        init=keys.init,
+        batch_size=batch_size,
+        seed=seed,
+        foreign=build(keys.ood, "eval.ood", Dataset, trust=trust) if keys.get("ood") else None,
+    )

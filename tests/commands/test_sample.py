@@ -1,0 +1,462 @@
+"""`ebm sample` from end to end: a model rebuilt from its file alone, chains on it, and what it refuses."""
+
+import json
+import math
+import shutil
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from omegaconf import OmegaConf
+
+import ebm_cli
+from ebm_cli.cli.main import main
+from ebm_cli.commands import sample
+from ebm_cli.config.build import build
+from ebm_cli.errors import UserError
+from ebm_cli.runs import checkpoint as checkpoints
+from ebm_cli.runs.model import Model
+from tests.support import TINY, Ebm, last, no_pictures
+
+Array = np.ndarray[Any, Any]
+
+MEAN, COV = [3.0, -20.0], [[4.0, 0.9], [0.9, 0.5]]
+FEW = ("n_samples=40", "n_chains=8", "burn_in=3", "thin=2")
+
+
+@pytest.fixture(scope="module")
+def original(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run on rows of a file, with a sampler of its own; its best checkpoint is not its last."""
+    folder = tmp_path_factory.mktemp("original")
+    rows = np.random.default_rng(0).multivariate_normal(MEAN, COV, size=200)
+    np.save(folder / "rows.npy", rows)
+    words = ["dataset=file", f"dataset.path={folder / 'rows.npy'}", "method=sm", "steps=6", "ema=0.9"]
+    words += ["sampler=langevin", "sampler.step_size=0.02", "optimizer.lr=0.05", "monitor=eval/nll", "eval_every=2"]
+    with pytest.MonkeyPatch.context() as patched:
+        patched.chdir(folder)
+        no_pictures(patched)
+        assert main(["train", *TINY, *words, "hydra.run.dir=run"]) == 0
+    return folder / "run"
+
+
+@pytest.fixture
+def run(original: Path, tmp_path: Path) -> Path:
+    return Path(shutil.copytree(original, tmp_path / "run"))
+
+
+@pytest.fixture
+def _no_picture(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A picture takes longer than all the rest."""
+    monkeypatch.setattr(sample.plots, "samples_figure", lambda x, data: None)
+    monkeypatch.setattr(sample.canvas, "save", lambda figure, path: None)
+
+
+def drawn(folder: Path) -> tuple[Array, Array, dict[str, float]]:
+    """x, energy and the results."""
+    with np.load(folder / "samples.npz") as arrays:
+        assert set(arrays) == {"x", "energy"}
+        return arrays["x"], arrays["energy"], json.loads((folder / "results.json").read_text())
+
+
+# --- what comes out ---------------------------------------------------------------------------------------------------
+
+
+def test_samples_of_a_run(ebm: Ebm, run: Path) -> None:
+    """In RUN/sample/<time>: x in the data's units with its energy, a picture, diagnostics; by the run's own sampler."""
+    ran = ebm("sample", "checkpoint=run", *FEW)
+    assert (ran.code, ran.err) == (0, "")
+    [folder] = (run / "sample").iterdir()
+    assert {"samples.npz", "samples.png", "results.json"} <= {path.name for path in folder.iterdir()}
+    assert (folder / "samples.png").read_bytes().startswith(b"\x89PNG\r\n\x1a\n")
+    x, energy, results = drawn(folder)
+    assert (x.shape, energy.shape) == ((40, 2), (40,))
+    model = ebm_cli.load(run)
+    with torch.no_grad():
+        again = model.energy(model.standardizer(torch.from_numpy(x)))
+    assert torch.allclose(again, torch.from_numpy(energy), atol=1e-5)
+    assert set(results) == {
+        "sampler/acceptance", "sampler/step_size", "sampler/rhat", "sampler/ess_bulk", "sampler/ess_tail",
+        "cost/seconds", "cost/peak_memory_mb",
+    }  # fmt: skip
+    assert results["sampler/acceptance"] == 1.0
+    assert results["sampler/step_size"] == 0.02
+    assert "40 samples by Langevin from 8 chains" in ran.out
+
+
+@pytest.mark.usefixtures("run", "_no_picture")
+def test_few_samples_take_as_many_chains(ebm: Ebm, tmp_path: Path) -> None:
+    """Without n_chains, each of a few samples has a chain of its own; more take a thousand."""
+    ran = ebm("sample", "checkpoint=run", "n_samples=30", "burn_in=1", "thin=1", "hydra.run.dir=few")
+    assert (ran.code, len(drawn(tmp_path / "few")[0])) == (0, 30)
+    assert "30 samples by Langevin from 30 chains" in ran.out
+    ran = ebm("sample", "checkpoint=run", "n_samples=2000", "burn_in=1", "thin=1", "hydra.run.dir=many")
+    assert "2,000 samples by Langevin from 1,000 chains" in ran.out
+
+
+@pytest.mark.usefixtures("_no_picture")
+def test_a_lone_file_is_all_it_takes(ebm: Ebm, run: Path, tmp_path: Path, original: Path) -> None:
+    """A copied checkpoint in another folder, with the run and the data file gone, gives the same samples."""
+    assert ebm("sample", "checkpoint=run", *FEW, "which=last", "hydra.run.dir=a").code == 0
+    (tmp_path / "alone").mkdir()
+    state = last(run)
+    state["config"]["dataset"]["path"] = str(tmp_path / "gone.npy")
+    checkpoints.save(tmp_path / "alone" / "model.pt", state)
+    shutil.rmtree(run)
+    ran = ebm("sample", "checkpoint=alone/model.pt", *FEW)
+    assert (ran.code, ran.err) == (0, "")
+    [folder] = (tmp_path / "alone" / "sample").iterdir()
+    for a, b in zip(drawn(tmp_path / "a")[:2], drawn(folder)[:2], strict=True):
+        assert np.array_equal(a, b)
+    ran = ebm("sample", "checkpoint=alone/model.pt", *FEW, "init=data", "hydra.run.dir=b")
+    assert (ran.code, len(ran.err.splitlines())) == (1, 1)
+    assert "dataset.path" in ran.err
+    assert not (tmp_path / "b").exists()
+
+
+@pytest.mark.usefixtures("_no_picture")
+def test_keys_of_the_stored_sampler_can_be_changed(ebm: Ebm, run: Path, tmp_path: Path) -> None:
+    """sampler.noise_scale=0: chains roll down the energy, by the run's step size, from a run and from a lone file."""
+    (tmp_path / "lone").mkdir()
+    shutil.copy(run / "checkpoints" / "last.pt", tmp_path / "lone" / "model.pt")
+    words = ["n_samples=8", "n_chains=8", "burn_in=0", "thin=1", "init=start.npy", "sampler.noise_scale=0"]
+    starts = np.random.default_rng(1).multivariate_normal(MEAN, COV, size=8)
+    np.save(tmp_path / "start.npy", starts)
+    model = ebm_cli.load(run)
+    u = model.standardizer(torch.from_numpy(starts).float()).requires_grad_()
+    (grad,) = torch.autograd.grad(model.energy(u).sum(), u)
+    expected = model.standardizer.inverse(u - 0.02 * grad).detach().numpy()
+    for path in ("run", "lone/model.pt"):
+        ran = ebm("sample", f"checkpoint={path}", *words, f"hydra.run.dir=out/{path}")
+        assert (ran.code, ran.err) == (0, "")
+        assert np.allclose(drawn(tmp_path / "out" / path)[0], expected, atol=1e-5)
+
+
+@pytest.mark.usefixtures("_no_picture")
+def test_which_checkpoint_and_which_weights(ebm: Ebm, run: Path, tmp_path: Path) -> None:
+    """With chains that do not move, the energies tell the model."""
+    np.save(tmp_path / "start.npy", np.random.default_rng(1).multivariate_normal(MEAN, COV, size=8))
+    words = ["n_samples=8", "n_chains=8", "burn_in=0", "thin=1", "init=start.npy", "sampler=langevin"]
+    words += ["sampler.step_size=1e-20"]
+    state = last(run)
+    state["energy"] = {name: 1.5 * value for name, value in state["energy"].items()}
+    checkpoints.save(run / "checkpoints" / "last.pt", state)
+    found = {}
+    for which, weights in (("best", "ema"), ("last", "raw")):
+        ran = ebm("sample", "checkpoint=run", *words, f"which={which}", f"weights={weights}", f"hydra.run.dir={which}")
+        assert ran.code == 0
+        x, found[which], _ = drawn(tmp_path / which)
+        model = ebm_cli.load(run, which=which, weights=weights)  # type: ignore[arg-type]
+        with torch.no_grad():
+            energy = model.energy(model.standardizer(torch.from_numpy(x)))
+        assert np.allclose(energy.numpy(), found[which], atol=1e-5)
+    assert not np.allclose(found["best"], found["last"], atol=1e-3)
+
+
+@pytest.mark.usefixtures("_no_picture")
+@pytest.mark.parametrize("sampler", ["mala", "hmc", "metropolis", "underdamped"])
+def test_other_samplers(ebm: Ebm, run: Path, tmp_path: Path, sampler: str) -> None:
+    adapted = sampler != "underdamped"
+    words = [f"sampler={sampler}", f"adapt={str(adapted).lower()}", "init=data", "burn_in=20", "dtype=float64"]
+    ran = ebm("sample", "checkpoint=run", *FEW, *words, "hydra.run.dir=out")
+    assert (ran.code, ran.err) == (0, "")
+    x, energy, results = drawn(tmp_path / "out")
+    assert (x.shape, x.dtype, energy.dtype) == ((40, 2), np.float64, np.float64)
+    stored = OmegaConf.load(tmp_path / "out" / ".hydra" / "config.yaml").sampler.step_size
+    assert (results["sampler/step_size"] != stored) == adapted
+
+
+@pytest.mark.usefixtures("_no_picture")
+def test_the_seed_makes_the_samples(ebm: Ebm, run: Path, tmp_path: Path) -> None:
+    before = torch.get_rng_state()
+    for name, seed in (("a", 0), ("b", 0), ("c", 1)):
+        assert ebm("sample", "checkpoint=run", *FEW, f"seed={seed}", f"hydra.run.dir={name}").code == 0
+    a, b, c = (drawn(tmp_path / name)[0] for name in "abc")
+    assert np.array_equal(a, b)
+    assert not np.isclose(a, c).any()
+    assert torch.equal(torch.get_rng_state(), before)
+
+
+@pytest.fixture
+def gaussian(original: Path, tmp_path: Path) -> Path:
+    """A checkpoint made by hand: the quadratic energy whose samples, in data units, are N(MEAN, COV)."""
+    state = last(original)
+    mean, scale = torch.tensor([1.0, -15.0]), torch.tensor([3.0, 0.2])
+    precision = torch.linalg.inv(torch.tensor(COV) / torch.outer(scale, scale))
+    state["config"]["energy"] = {"_target_": "ebm_cli.energies.Quadratic", "precision": 1.0}
+    state["energy"] = {"mean": (torch.tensor(MEAN) - mean) / scale, "raw_precision": precision}
+    state["ema"] = {"count": 1, "mean": {f"energy.{name}": value for name, value in state["energy"].items()}}
+    state["dataset"]["standardizer"] = {"mean": mean, "scale": scale}
+    checkpoints.save(tmp_path / "gaussian.pt", state)
+    return tmp_path / "gaussian.pt"
+
+
+def errors(x: Array, mean: Any = MEAN, covariance: Any = COV) -> Array:
+    """How far mean and covariance of independent rows are from those of a Gaussian, in standard errors."""
+    n, cov = len(x), np.array(covariance)
+    off = (x.mean(0) - mean) / np.sqrt(np.diag(cov) / n)
+    centred = x - np.array(mean)
+    spread = np.sqrt((np.outer(np.diag(cov), np.diag(cov)) + cov**2) / n)
+    return np.abs(np.concatenate([off, ((centred.T @ centred / n - cov) / spread).flatten()]))
+
+
+@pytest.mark.usefixtures("_no_picture")
+def test_samples_have_the_energys_moments_in_data_units(ebm: Ebm, gaussian: Path, tmp_path: Path) -> None:
+    """One sample a chain: independent rows. A sampler that is biased (no noise) is the control."""
+    words = ["n_samples=4000", "n_chains=4000", "burn_in=150", "thin=1", "sampler=hmc", "sampler.step_size=0.05"]
+    ran = ebm("sample", "checkpoint=gaussian.pt", *words, "adapt=true", "hydra.run.dir=a")
+    assert (ran.code, ran.err) == (0, "")
+    assert errors(drawn(tmp_path / "a")[0]).max() < 5
+    words = ["n_samples=4000", "n_chains=4000", "burn_in=150", "thin=1", "sampler=langevin", "sampler.noise_scale=0.9"]
+    assert ebm("sample", "checkpoint=gaussian.pt", *words, "sampler.step_size=1e-3", "hydra.run.dir=b").code == 0
+    assert errors(drawn(tmp_path / "b")[0]).max() > 5
+
+
+# --- annealing --------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def two_modes(original: Path, tmp_path: Path) -> Path:
+    """Two modes of the same weight, 16 standard deviations apart, and the first of them as rows to start from."""
+    state = last(original)
+    modes = {"_target_": "ebm_cli.energies.Mixture", "means": [[-4.0, 0.0], [4.0, 0.0]], "std": 0.5}
+    state["config"]["energy"] = modes | {"weights": [0.5, 0.5]}
+    state["energy"] = {"logits": torch.zeros(2)}
+    state["ema"] = {"count": 1, "mean": {"energy.logits": torch.zeros(2)}}
+    state["dataset"]["standardizer"] = {"mean": torch.zeros(2), "scale": torch.ones(2)}
+    checkpoints.save(tmp_path / "modes.pt", state)
+    np.save(tmp_path / "left.npy", np.array([[-4.0, 0.0]]))
+    return tmp_path / "modes.pt"
+
+
+@pytest.mark.usefixtures("_no_picture")
+@pytest.mark.parametrize("adapted", [False, True])
+def test_annealed_chains_find_the_other_mode(ebm: Ebm, two_modes: Path, tmp_path: Path, adapted: bool) -> None:
+    """Chains that cool from a temperature at which nothing holds them choose a mode as a coin does: by symmetry, half.
+
+    Without it none of them ever leaves the mode where it began.
+    """
+    words = ["checkpoint=modes.pt", "init=left.npy", "n_samples=2000", "n_chains=2000", "burn_in=400", "thin=1"]
+    words += ["sampler=mala", "sampler.step_size=0.1", f"adapt={str(adapted).lower()}"]
+    for name, more in (("a", ["anneal=64"]), ("b", [])):
+        ran = ebm("sample", *words, *more, f"hydra.run.dir={name}")
+        assert (ran.code, ran.err) == (0, "")
+    x, _, results = drawn(tmp_path / "a")
+    right = x[:, 0] > 0
+    assert abs(right.mean() - 0.5) < 5 * 0.5 / 2000**0.5
+    within = (np.abs(x) - [4.0, 0.0]) / 0.5
+    assert abs(within[:, 0].mean()) < 5 / 2000**0.5  # cooled down: each mode has its own mean and width
+    assert abs(within[:, 0].var() - 1) < 5 * (2 / 2000) ** 0.5
+    if adapted:
+        assert abs(results["sampler/acceptance"] - 0.574) < 0.05
+    assert not (drawn(tmp_path / "b")[0][:, 0] > 0).any()
+
+
+# --- several runs together --------------------------------------------------------------------------------------------
+
+OTHER_MEAN, OTHER_COV = [1.0, -19.0], [[1.0, -0.3], [-0.3, 0.4]]
+
+
+@pytest.fixture
+def other(gaussian: Path, tmp_path: Path) -> Path:
+    """A second Gaussian, in other standardised units."""
+    state = checkpoints.read(gaussian)
+    mean, scale = torch.tensor([0.0, -10.0]), torch.tensor([0.5, 2.0])
+    state["dataset"]["standardizer"] = {"mean": mean, "scale": scale}
+    precision = torch.linalg.inv(torch.tensor(OTHER_COV) / torch.outer(scale, scale))
+    state["energy"] = {"mean": (torch.tensor(OTHER_MEAN) - mean) / scale, "raw_precision": precision}
+    state["ema"]["mean"] = {f"energy.{name}": value for name, value in state["energy"].items()}
+    checkpoints.save(tmp_path / "other.pt", state)
+    return tmp_path / "other.pt"
+
+
+HMC = (
+    "n_samples=4000",
+    "n_chains=4000",
+    "burn_in=150",
+    "thin=1",
+    "sampler=hmc",
+    "sampler.step_size=0.05",
+    "adapt=true",
+)
+
+
+@pytest.mark.usefixtures("_no_picture", "other")
+def test_a_product_of_two_runs(ebm: Ebm, tmp_path: Path) -> None:
+    """p² q of two Gaussians in data units: precisions add up, with the weights, though the runs' own units differ."""
+    words = ["checkpoint=[gaussian.pt,other.pt]", "compose.weights=[2,1]"]
+    ran = ebm("sample", *words, *HMC)
+    assert (ran.code, ran.err) == (0, "")
+    assert "2 runs together" in ran.out
+    [folder] = (tmp_path / "outputs" / "sample").iterdir()
+    p, q = np.linalg.inv(COV), np.linalg.inv(OTHER_COV)
+    cov = np.linalg.inv(2 * p + q)
+    mean = cov @ (2 * p @ MEAN + q @ OTHER_MEAN)
+    x = drawn(folder)[0]
+    assert errors(x, mean, cov).max() < 5
+    for wrong in (np.linalg.inv(p + q), np.linalg.inv(2 * p)):
+        assert errors(x, mean, wrong).max() > 5
+
+
+@pytest.mark.usefixtures("_no_picture", "other")
+def test_a_mixture_of_two_runs(ebm: Ebm, tmp_path: Path) -> None:
+    """Shares in proportion to w Z, where Z = 2π √det of each member in its own run's standardised units."""
+    words = ["checkpoint=[other.pt,gaussian.pt]", "compose={kind:mixture,weights:[12,1]}", "sampler.n_leapfrog=5"]
+    ran = ebm("sample", *words, *HMC, "hydra.run.dir=out", "burn_in=400")
+    assert (ran.code, ran.err) == (0, "")
+    z = np.array([12 * np.linalg.det(OTHER_COV) ** 0.5 / (0.5 * 2.0), np.linalg.det(COV) ** 0.5 / (3.0 * 0.2)])
+    share = z / z.sum()
+    x = drawn(tmp_path / "out")[0]
+    mean = share @ np.array([OTHER_MEAN, MEAN])
+    assert (np.abs(x.mean(0) - mean) < 5 * x.std(0) / len(x) ** 0.5).all()
+    assert not (np.abs(x.mean(0) - np.mean([OTHER_MEAN, MEAN], axis=0)) < 5 * x.std(0) / len(x) ** 0.5).all()
+
+
+# --- what is refused --------------------------------------------------------------------------------------------------
+
+
+def refused(ebm: Ebm, tmp_path: Path, *words: str) -> str:
+    """The one line that `ebm sample WORDS` ends with; it changes nothing."""
+    before = {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*")}
+    ran = ebm("sample", *words)
+    assert ran.code == 1
+    assert len(ran.err.splitlines()) == 1, ran.err
+    assert "Traceback" not in ran.err
+    assert {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*")} == before
+    return ran.err
+
+
+@pytest.mark.parametrize(
+    ("words", "line"),
+    [
+        (["checkpoint=nowhere"], "checkpoint=nowhere: no such file or directory"),
+        (["checkpoint=empty"], "checkpoint=empty: no checkpoints/last.pt in it; it has no checkpoints; is it a run"),
+        (["checkpoint=text.pt"], "checkpoint=text.pt: not a checkpoint, or a truncated one"),
+        ([], "checkpoint is required"),
+        (["checkpoint=run", "n_samples=41", "n_chains=8"], "n_samples must be a multiple of n_chains = 8, got 41"),
+        (["checkpoint=run", "adapt=true"], "adapt=true: Langevin accepts every step"),
+        (
+            ["checkpoint=run", "init=here.npy"],
+            "init=here.npy: must be noise, data, or an .npy or .npz file that exists",
+        ),
+        (["checkpoint=run", "init=text.pt"], "init=text.pt: cannot be read"),
+        (
+            ["checkpoint=run", "init=wide.npy"],
+            "init=wide.npy: must have rows of shape (2,), got an array of shape (4, 3)",
+        ),
+        (["checkpoint=run", "init=nan.npy"], "init=nan.npy: row 2 holds a number that is not finite"),
+        (["checkpoint=run", "sampler.step_size=-1"], "sampler.step_size must be > 0, got -1"),
+        (["checkpoint=run", "sampler.lenght=1"], "sampler.lenght: no such key in sampler"),
+        (["checkpoint=[run]"], "checkpoint=['run']: a composition takes two or more"),
+        (["checkpoint=[run,nowhere]"], "checkpoint=nowhere: no such file or directory"),
+        (["checkpoint=[run,empty]"], "checkpoint: empty: no checkpoints/last.pt in it"),
+        (
+            ["checkpoint=run", "compose.weights=[1,2]"],
+            "compose: needs checkpoint=[A,B], two or more, got checkpoint=run",
+        ),
+        (
+            ["checkpoint=[run,run]", "compose.weights=[1]"],
+            "compose.weights must be 2 numbers, one a checkpoint, got [1]",
+        ),
+        (
+            ["checkpoint=[run,run]", "compose={kind:mixture,weights:[1,-1]}"],
+            "compose.weights must be 2 numbers > 0, one a checkpoint, got [1, -1]",
+        ),
+        (["checkpoint=[run,run]", "compose.kind=both"], "compose.kind must be one of product, mixture, got 'both'"),
+    ],
+)
+def test_what_cannot_work_is_refused(ebm: Ebm, run: Path, tmp_path: Path, words: list[str], line: str) -> None:
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "text.pt").write_text("not a checkpoint at all\n")
+    np.save(tmp_path / "wide.npy", np.zeros((4, 3)))
+    np.save(tmp_path / "nan.npy", np.array([[0.0, 1.0], [2.0, 3.0], [4.0, math.nan]]))
+    assert line in refused(ebm, tmp_path, *words)
+
+
+def test_a_damaged_checkpoint_is_refused(ebm: Ebm, run: Path, tmp_path: Path) -> None:
+    whole = (run / "checkpoints" / "last.pt").read_bytes()
+    for length in (0, 10, len(whole) // 2, len(whole) - 1):
+        (tmp_path / "x.pt").write_bytes(whole[:length])
+        assert "x.pt: not a checkpoint, or a truncated one" in refused(ebm, tmp_path, "checkpoint=x.pt")
+    (tmp_path / "x.pt").write_bytes(whole[:3000] + bytes([whole[3000] ^ 1]) + whole[3001:])
+    assert "x.pt: " in refused(ebm, tmp_path, "checkpoint=x.pt")
+    torch.save(torch.load(run / "checkpoints" / "last.pt", weights_only=True) | {"format": 99}, tmp_path / "x.pt")
+    assert "written by a later version (format 99)" in refused(ebm, tmp_path, "checkpoint=x.pt")
+    torch.save({"weights": torch.zeros(3)}, tmp_path / "x.pt")
+    assert "not a checkpoint of ebm" in refused(ebm, tmp_path, "checkpoint=x.pt")
+
+
+FOREIGN = [
+    "os.system",
+    "logging.os.system",
+    "subprocess.Popen",
+    "builtins.eval",
+    "ebm_cli.cli.hydra_app.os.system",
+    "mine.Bowl",
+]
+
+
+def rebuilt(file: Path, where: str) -> Any:
+    """The part of a stored config that a verb makes."""
+    return build(ebm_cli.load(file).config[where], where)
+
+
+@pytest.mark.parametrize("target", FOREIGN)
+@pytest.mark.parametrize("where", ["energy", "sampler", "dataset"])
+def test_what_a_stored_config_may_not_name(
+    run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, target: str, where: str
+) -> None:
+    """In the checkpoint; a foreign module is not even imported."""
+    (tmp_path / "mine.py").write_text("raise SystemExit('imported')\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    state = last(run)
+    state["config"][where] = {"_target_": target}
+    checkpoints.save(tmp_path / "x.pt", state)
+    with pytest.raises(UserError, match=rf"{where}\._target_={target}: "):
+        rebuilt(tmp_path / "x.pt", where)
+    assert "mine" not in sys.modules
+
+
+@pytest.mark.parametrize(("where", "target"), [("energy", "os.system"), ("sampler", "mine.Bowl")])
+def test_the_command_refuses_it_in_one_line(ebm: Ebm, run: Path, tmp_path: Path, target: str, where: str) -> None:
+    (tmp_path / "mine.py").write_text("raise SystemExit('imported')\n")
+    state = last(run)
+    state["config"][where] = {"_target_": target}
+    checkpoints.save(tmp_path / "x.pt", state)
+    assert f"{where}._target_={target}: a stored config may name only" in refused(ebm, tmp_path, "checkpoint=x.pt")
+    assert "mine" not in sys.modules
+
+
+@pytest.mark.usefixtures("_no_picture")
+def test_a_trusted_package_may_be_named(ebm: Ebm, run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "my_bowls.py").write_text(
+        "from ebm_cli.energies import Quadratic\n\n\nclass Bowl(Quadratic):\n    pass\n"
+    )
+    monkeypatch.setitem(sys.modules, "my_bowls", None)
+    monkeypatch.delitem(sys.modules, "my_bowls")
+    state = last(run, "best.pt")
+    state["config"]["energy"] = {"_target_": "my_bowls.Bowl"}
+    state["energy"] = {"mean": torch.zeros(2), "raw_precision": torch.eye(2)}
+    state["ema"] = {"count": 1, "mean": {f"energy.{name}": value for name, value in state["energy"].items()}}
+    checkpoints.save(tmp_path / "x.pt", state)
+    assert "add trust=[my_bowls]" in refused(ebm, tmp_path, "checkpoint=x.pt")
+    assert "my_bowls" not in sys.modules
+    ran = ebm("sample", "checkpoint=x.pt", *FEW, "trust=[my_bowls]", "hydra.run.dir=out")
+    assert (ran.code, ran.err) == (0, "")
+    x, energy, _ = drawn(tmp_path / "out")
+    model: Model = ebm_cli.load(tmp_path / "x.pt", trust=["my_bowls"])
+    u = model.standardizer(torch.from_numpy(x))
+    assert np.allclose(energy, 0.5 * u.square().sum(1).numpy(), atol=1e-4)
+
+
+def test_tensors_that_do_not_fit_the_config_are_refused(ebm: Ebm, run: Path, tmp_path: Path) -> None:
+    state = last(run, "best.pt")
+    state["config"]["energy"]["width"] = 9
+    checkpoints.save(tmp_path / "x.pt", state)
+    assert "its tensors do not fit its config" in refused(ebm, tmp_path, "checkpoint=x.pt")
+    state = last(run, "best.pt")
+    state["ema"]["mean"].popitem()
+    checkpoints.save(tmp_path / "x.pt", state)
+    assert "its tensors do not fit its config" in refused(ebm, tmp_path, "checkpoint=x.pt")

@@ -1,0 +1,378 @@
+"""`ebm train` from end to end: what a run leaves behind, how it may end, and what it refuses."""
+
+import json
+import math
+import mmap
+import signal
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from omegaconf import OmegaConf
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+from tensorboard.plugins.hparams import metadata
+
+import ebm_cli
+from ebm_cli.cli.main import main
+from ebm_cli.reporting.jsonl import read
+from ebm_cli.runs import checkpoint as checkpoints
+from ebm_cli.runs.directory import read_status
+from ebm_cli.system.memory import forget_peak_memory, peak_memory_mb
+from tests.support import FAST, TINY, Ebm, at_step, differences, last, no_pictures, trained
+
+ALL = ("metrics=[density,score,samples,chains]", "eval.n_chains=100", "eval.n_temperatures=40", "eval.burn_in=40")
+DISTANCES = ("mmd", "energy_distance", "sliced_wasserstein", "c2st")
+KEYS = {
+    *("kl", "nll", "entropy", "log_density_mse", "fisher", "log_z", "log_z_method", "border_mass", "mode_tv"),
+    *("log_z_learned", "log_z_gap", "fisher_flat", "log_z_ais", "log_z_ais_se", "objective", "ksd", "ksd_p"),
+    *(f"{name}{part}" for name in DISTANCES for part in ("", "_null", "_p")),
+}
+CHAINS = ("acceptance", "step_size", "rhat", "ess_bulk", "ess_tail", "ess_per_grad", "ess_per_second")
+COST = ("energy_evals", "grad_evals", "laplacian_evals", "seconds", "eval_seconds", "peak_memory_mb")
+RESULTS = {f"eval/{key}" for key in KEYS} | {f"sampler/{key}" for key in CHAINS} | {f"cost/{key}" for key in COST}
+"""Keys of results.json for nce on a two-dimensional set."""
+
+
+# --- one whole run ----------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run with everything that a run does; it draws from no global generator."""
+    folder = tmp_path_factory.mktemp("run")
+    words = ["steps=7", "checkpoint_every=2", "eval_every=3", "keep=2", "ema=0.9", "optimizer.lr=0.02"]
+    torch.manual_seed(5)
+    before = torch.get_rng_state(), np.random.get_state()[1].copy()  # noqa: NPY002
+    with pytest.MonkeyPatch.context() as patched:
+        patched.chdir(folder)
+        assert main(["train", *TINY, "eval.n_samples=2400", *ALL, *words, "hydra.run.dir=run"]) == 0
+    assert torch.equal(torch.get_rng_state(), before[0])
+    assert (np.random.get_state()[1] == before[1]).all()  # noqa: NPY002
+    return folder / "run"
+
+
+def test_the_files_of_a_run(run: Path) -> None:
+    [events] = run.glob("events.out.tfevents.*")
+    assert {path.name for path in run.iterdir()} == {
+        ".hydra", ".lock", "config.yaml", "train.log", events.name, "figures", "metrics.jsonl", "results.json",
+        "status.json", "checkpoints",
+    }  # fmt: skip
+    assert {path.name for path in (run / ".hydra").iterdir()} == {"config.yaml", "hydra.yaml", "overrides.yaml"}
+    assert {path.name for path in (run / "checkpoints").iterdir()} == {
+        "step-00000006.pt", "step-00000007.pt", "last.pt", "best.pt",
+    }  # fmt: skip
+    assert (run / "figures" / "final.png").read_bytes().startswith(b"\x89PNG\r\n\x1a\n")
+
+
+def test_the_status_of_a_run(run: Path) -> None:
+    status = read_status(run)
+    assert status is not None
+    assert {"state", "step", "steps", "started", "ended", "reason", "versions", "git"} <= set(status)
+    assert (status["state"], status["step"], status["steps"], status["reason"]) == ("finished", 7, 7, None)
+    assert status["started"] <= status["ended"]
+
+
+def test_the_results_of_a_run(run: Path) -> None:
+    results = json.loads((run / "results.json").read_text())
+    assert set(results) == RESULTS
+    assert results.pop("eval/log_z_method") == "grid"
+    assert all(isinstance(value, float) and math.isfinite(value) for value in results.values())
+    assert results["eval/kl"] == pytest.approx(results["eval/nll"] - results["eval/entropy"], abs=1e-6)
+    assert results["eval/log_z_gap"] == pytest.approx(results["eval/log_z_learned"] - results["eval/log_z"], abs=1e-9)
+    assert results["cost/energy_evals"] == 2.0
+
+
+@pytest.mark.skipif(not Path("/proc/self/clear_refs").exists(), reason="the system keeps one peak a process")
+def test_a_run_does_not_inherit_the_memory_of_another() -> None:
+    cpu = torch.device("cpu")
+    forget_peak_memory(cpu)
+    before = peak_memory_mb(cpu)
+    # Not a tensor: an allocator may keep what is freed, and then the process does hold it.
+    with mmap.mmap(-1, 100 << 20) as block:
+        for page in range(0, len(block), mmap.PAGESIZE):
+            block[page] = 1
+        with_block = peak_memory_mb(cpu)
+    assert with_block > before + 80
+    forget_peak_memory(cpu)
+    assert peak_memory_mb(cpu) < with_block - 50
+
+
+def test_the_metrics_of_a_run(run: Path) -> None:
+    """One flat object a logged step: what is measured at a step stands beside its loss."""
+    rows = read(run / "metrics.jsonl")
+    assert [row["step"] for row in rows] == [1, 2, 3, 4, 5, 6, 7]
+    for row in rows:
+        assert {"train/loss", "train/grad_norm", "train/lr_energy", "train/accuracy", "train/log_z"} <= set(row)
+        assert all(isinstance(value, int | float) for value in row.values())
+        assert ("eval/kl" in row) == (row["step"] in (3, 6, 7))
+    results = json.loads((run / "results.json").read_text())
+    assert all(rows[-1][key] == value for key, value in results.items() if not isinstance(value, str))
+
+
+def test_the_checkpoint_of_a_run(run: Path) -> None:
+    state = last(run)
+    assert {
+        "format", "config", "step", "energy", "ema", "method", "optimizers", "schedules", "dataset", "rng", "versions",
+    } <= set(state)  # fmt: skip
+    assert state["step"] == 7
+    assert state["config"] == OmegaConf.to_container(OmegaConf.load(run / "config.yaml"))
+    assert "${" not in (run / "config.yaml").read_text()
+    assert state["config"]["device"] in ("cpu", "cuda", "mps")
+    assert state["config"]["threads"] == 1
+    assert state["config"]["method"]["noise"]["_target_"].startswith("ebm_cli.")
+    assert checkpoints.not_finite(state) is None
+
+
+def test_the_best_checkpoint_is_the_best(run: Path) -> None:
+    rows = {row["step"]: row["eval/kl"] for row in read(run / "metrics.jsonl") if "eval/kl" in row}
+    best = last(run, "best.pt")
+    assert best["best"] == min(rows.values())  # type: ignore[type-var]
+    assert rows[best["step"]] == best["best"]
+
+
+def test_the_events_of_a_run(run: Path) -> None:
+    events = EventAccumulator(str(run), size_guidance={"scalars": 0, "images": 0, "tensors": 0})
+    events.Reload()
+    rows = read(run / "metrics.jsonl")
+    tags = events.Tags()
+    assert {key for row in rows for key in row} - {"step"} == set(tags["scalars"])
+    for key in ("train/loss", "eval/kl"):
+        told = {event.step: event.value for event in events.Scalars(key)}
+        assert told == pytest.approx({row["step"]: row[key] for row in rows if key in row}, rel=1e-6)
+    assert "final" in tags["images"]
+    [config] = [tag for tag in tags["tensors"] if tag.startswith("config")]
+    assert "batch_size: 16" in events.Tensors(config)[0].tensor_proto.string_val[0].decode()
+    assert metadata.SESSION_START_INFO_TAG in events.PluginTagToContent(metadata.PLUGIN_NAME)
+
+
+def test_load_gives_what_was_trained(run: Path) -> None:
+    """The averaged weights, the standardizer, the data set, the config: from the file alone."""
+    state = last(run)
+    model = ebm_cli.load(run)
+    mean = {name.removeprefix("energy."): value for name, value in state["ema"]["mean"].items()}
+    weights = dict(model.energy.named_parameters())
+    assert differences({name: mean[name] for name in weights}, {name: p.data for name, p in weights.items()}) == []
+    raw = ebm_cli.load(run / "checkpoints" / "last.pt", weights="raw")
+    assert differences(dict(raw.energy.state_dict()), dict(state["energy"])) == []
+    assert differences(dict(raw.energy.state_dict()), dict(model.energy.state_dict()))
+    assert differences(dict(model.standardizer.state_dict()), dict(state["dataset"]["standardizer"])) == []
+    assert (model.step, model.config.batch_size, model.energy.training) == (7, 16, False)
+    assert not any(p.requires_grad for p in model.energy.parameters())
+    rows = model.dataset.held_out(50)
+    assert rows.shape == (50, 2)
+    assert differences(dict(model.dataset.standardizer.state_dict()), dict(model.standardizer.state_dict())) == []
+    assert ebm_cli.load(run, which="best").step == last(run, "best.pt")["step"]
+
+
+# --- what does not change the weights, and what does ------------------------------------------------------------------
+
+
+@pytest.fixture
+def _no_pictures(monkeypatch: pytest.MonkeyPatch) -> None:
+    no_pictures(monkeypatch)
+
+
+def state_of(run: Path) -> tuple[str, int, int]:
+    status = read_status(run)
+    assert status is not None
+    return status["state"], status["step"], status["steps"]
+
+
+@pytest.mark.usefixtures("_no_pictures")
+def test_only_the_seed_changes_the_weights(ebm: Ebm, tmp_path: Path) -> None:
+    """Not how often the run is looked at."""
+    words = [*TINY, "dataset=gaussian", "dataset.density.dim=1", "method=cd", "method.k=2", "steps=6"]
+    assert ebm("train", *words, "hydra.run.dir=a").code == 0
+    assert ebm("train", *words, "hydra.run.dir=b", "eval_every=2", "log_every=4", "checkpoint_every=1").code == 0
+    assert ebm("train", *words, "hydra.run.dir=c", "seed=1").code == 0
+    a, b, c = (trained(tmp_path / name) for name in "abc")
+    assert differences(a, b) == []
+    for part in ("energy", "rng", "dataset"):
+        assert differences(a[part], c[part]), part
+
+
+@pytest.mark.usefixtures("_no_pictures")
+def test_without_an_average_its_weights_are_the_raw_ones(ebm: Ebm, tmp_path: Path) -> None:
+    assert ebm("train", *FAST, "steps=4", "ema=0", "hydra.run.dir=run", "dtype=float64").code == 0
+    ema, raw = ebm_cli.load(tmp_path / "run"), ebm_cli.load(tmp_path / "run", weights="raw")
+    assert differences(dict(ema.energy.state_dict()), dict(raw.energy.state_dict())) == []
+    assert {p.dtype for p in [*ema.energy.parameters(), *ema.standardizer.buffers()]} == {torch.float64}
+    assert differences(dict(ema.standardizer.state_dict()), last(tmp_path / "run")["dataset"]["standardizer"]) == []
+
+
+# --- how a run ends ---------------------------------------------------------------------------------------------------
+
+BOLTING = ["optimizer=sgd", "schedule=constant", "clip_grad_norm=null"]
+
+
+@pytest.mark.usefixtures("_no_pictures")
+@pytest.mark.parametrize(
+    ("words", "step", "what"),
+    [
+        (["optimizer.lr=1e10"], None, "the "),
+        # Loss and gradient are finite, what they lead to is not: the checkpoint of that step would be lost.
+        (["optimizer.lr=3e38", "+optimizer.weight_decay=1e10"], 1, "energy."),
+    ],
+)
+def test_a_run_that_diverges(ebm: Ebm, tmp_path: Path, words: list[str], step: int | None, what: str) -> None:
+    words = [*FAST, "steps=40", "checkpoint_every=1", "keep=50", "log_every=5", "method=sm", *BOLTING, *words]
+    ran = ebm("train", *words, "hydra.run.dir=run")
+    assert ran.code == 3
+    assert len(ran.err.splitlines()) == 1
+    status = read_status(tmp_path / "run")
+    assert status is not None
+    assert status["state"] == "diverged"
+    assert status["step"] == step or step is None
+    assert ran.err == f"ebm: {status['reason']}\n"
+    assert status["reason"].startswith(f"diverged at step {status['step']}: {what}")
+    assert not (tmp_path / "run" / "results.json").exists()
+    kept = sorted((tmp_path / "run" / "checkpoints").glob("*.pt")) if step is None else []
+    assert kept or step == 1
+    for file in kept:
+        state = checkpoints.read(file)
+        assert checkpoints.not_finite(state) is None
+        assert state["step"] < status["step"]
+    rows = read(tmp_path / "run" / "metrics.jsonl")
+    assert all(value is not None for row in rows for value in row.values())
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        (["method=sm"], True),
+        (["method=ssm"], True),
+        (["method=ssm", "dataset.noise_std=1"], False),
+        (["method=ssm", "dataset.dequantise=false"], False),
+        (["method=dsm"], False),
+    ],
+)
+def test_score_matching_tells_of_hard_edges(ebm: Ebm, tmp_path: Path, words: list[str], told: bool) -> None:
+    ran = ebm("train", *TINY, "dataset=digits", "dataset.image=false", "metrics=[score]", "steps=1", *words)
+    assert ran.code == 0
+    assert ("hard edges" in ran.out) is told
+
+
+def test_a_run_that_is_to_go_on_whatever_happens(ebm: Ebm, tmp_path: Path) -> None:
+    """guard=ignore: nulls in the metrics, no number that is none in the results, and pictures of what there is."""
+    words = [*TINY, "dataset=gaussian", "dataset.density.dim=1", "method=sm", *BOLTING, "optimizer.lr=1e30"]
+    ran = ebm("train", *words, "steps=5", "guard=ignore", "monitor=eval/kl", "hydra.run.dir=run")
+    assert (ran.code, ran.err) == (0, "")
+    run = tmp_path / "run"
+    assert state_of(run) == ("finished", 5, 5)
+    assert read(run / "metrics.jsonl")[-1]["train/loss"] is None
+    results = json.loads((run / "results.json").read_text())
+    assert not {"eval/kl", "eval/log_z", "eval/nll"} & set(results)
+    assert all(isinstance(value, str) or math.isfinite(value) for value in results.values())
+    assert "eval/log_z: the energy is nan" in ran.out
+    assert "best.pt is the last checkpoint: nothing was measured" in ran.out
+    assert last(run, "best.pt")["step"] == 5
+
+
+@pytest.mark.usefixtures("_no_pictures")
+def test_a_run_that_the_clock_ends_is_evaluated(ebm: Ebm, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    words = [*FAST, "steps=9", "max_seconds=0.5", "hydra.run.dir=run"]
+    at_step(monkeypatch, 4, lambda: time.sleep(0.6))
+    assert ebm("train", *words).code == 0
+    run = tmp_path / "run"
+    assert state_of(run) == ("finished", 4, 9)
+    rows = read(run / "metrics.jsonl")
+    assert [row["step"] for row in rows] == [1, 2, 3, 4]
+    assert rows[-1]["eval/fisher"] == json.loads((run / "results.json").read_text())["eval/fisher"]
+    assert last(run)["step"] == 4
+    ran = ebm("train", *words)
+    assert (ran.code, ran.err) == (0, f"ebm: {run}: finished at step 4, nothing to do\n")
+    assert ebm("train", "checkpoint=run", "max_seconds=null").code == 0
+    assert state_of(run) == ("finished", 9, 9)
+
+
+@pytest.mark.usefixtures("_no_pictures")
+def test_without_a_result_to_judge_by_the_last_is_the_best(ebm: Ebm, tmp_path: Path) -> None:
+    """KSD is measured at the end alone; `ebm sample checkpoint=RUN` takes the best checkpoint all the same."""
+    assert ebm("train", *FAST, "steps=2", "monitor=eval/ksd", "keep=0", "hydra.run.dir=run").code == 0
+    assert {path.name for path in (tmp_path / "run" / "checkpoints").iterdir()} == {"best.pt", "last.pt"}
+    assert differences(last(tmp_path / "run", "best.pt"), last(tmp_path / "run")) == []
+
+
+# --- sweeps -----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.usefixtures("_no_pictures")
+def test_a_sweep_over_methods_and_seeds(ebm: Ebm, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Four directories; a job that fails does not stop the others, and the command says so at its end."""
+    at_step(monkeypatch, 3, lambda: 1 / 0)
+    ran = ebm("train", "-m", "method=nce,sm", "seed=1,2", *FAST, "steps=5", "hydra.sweep.dir=sweep")
+    assert ran.code == 1
+    assert "ebm: job 0 (method=nce seed=1" in ran.err
+    sweep = tmp_path / "sweep"
+    assert {path.name for path in sweep.iterdir()} == {"0", "1", "2", "3", "multirun.yaml"}
+    assert [state_of(sweep / job)[0] for job in "0123"] == ["failed", "finished", "finished", "finished"]
+    chosen = [OmegaConf.load(sweep / job / "config.yaml") for job in "0123"]
+    assert [(cfg.method._target_.rpartition(".")[2], cfg.seed) for cfg in chosen] == [
+        ("NCE", 1), ("NCE", 2), ("SM", 1), ("SM", 2),
+    ]  # fmt: skip
+    weights = [last(sweep / job)["energy"] for job in "123"]
+    assert differences(weights[0], weights[2])
+
+
+# --- what is refused --------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("words", "line"),
+    [
+        (["batch_size=0"], "batch_size must be >= 1, got 0"),
+        (["steps=-1"], "steps must be >= 1, got -1"),
+        (["optimizer.lr=-1"], "optimizer: Invalid learning rate: -1"),
+        (["optimizer._target_=torch.optim.LBFGS"], "optimizer must step without a closure, got LBFGS"),
+        (
+            ["method=sm", "energy.activation=relu"],
+            "energy has a ReLU activation: its Hessian is zero almost everywhere",
+        ),
+        (["method=ssm", "energy.activation=leaky_relu"], "energy has a LeakyReLU activation"),
+        (["method=mle", "dataset=gaussian", "dataset.density.dim=3"], "energy MLP has no closed-form log Z"),
+        (["method=fce", "noise=gaussian"], "noise must be a flow that can be trained"),
+        (["dataset=file"], "dataset.path"),
+        (["dataset=file", "dataset.path=nowhere.npy"], "dataset.path nowhere.npy"),
+        (["dataset=file", "dataset.path=bad.npy"], "dataset.path bad.npy"),
+        (["dataset=file", "dataset.path=bad.csv"], "dataset.path bad.csv"),
+    ],
+)
+def test_what_cannot_work_is_refused_before_there_is_a_directory(
+    ebm: Ebm, tmp_path: Path, words: list[str], line: str
+) -> None:
+    rows = np.random.default_rng(0).normal(size=(40, 2))
+    rows[7, 1] = math.nan
+    np.save(tmp_path / "bad.npy", rows)
+    (tmp_path / "bad.csv").write_text("a,b\n1,2\n3,x\n4,5\n")
+    before = sorted(tmp_path.iterdir())
+    ran = ebm("train", *words)
+    assert ran.code == 1
+    assert len(ran.err.splitlines()) == 1, ran.err
+    assert line in ran.err
+    assert sorted(tmp_path.iterdir()) == before
+
+
+@pytest.mark.usefixtures("_no_pictures")
+def test_rows_of_ones_own(ebm: Ebm, tmp_path: Path) -> None:
+    np.save(tmp_path / "mine.npy", np.random.default_rng(0).normal(3.0, 2.0, size=(60, 1)))
+    words = ["dataset=file", "dataset.path=mine.npy", "method=sm", "steps=3", "hydra.run.dir=run"]
+    assert ebm("train", *TINY, *words).code == 0
+    results: dict[str, Any] = json.loads((tmp_path / "run" / "results.json").read_text())
+    assert "eval/nll" in results
+    assert not {"eval/kl", "eval/entropy", "eval/fisher"} & set(results)
+
+
+@pytest.mark.usefixtures("_no_pictures")
+def test_a_signal_in_the_last_step_leaves_a_run_that_can_be_finished(
+    ebm: Ebm, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    at_step(monkeypatch, 3, lambda: signal.raise_signal(signal.SIGINT))
+    words = [*FAST, "steps=3", "hydra.run.dir=run"]
+    assert ebm("train", *words).code == 130
+    assert state_of(tmp_path / "run") == ("interrupted", 3, 3)
+    assert ebm("train", *words).code == 0
+    assert state_of(tmp_path / "run") == ("finished", 3, 3)
+    assert [row["step"] for row in read(tmp_path / "run" / "metrics.jsonl")] == [1, 2, 3]

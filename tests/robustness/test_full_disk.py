@@ -1,0 +1,246 @@
+"""A full disk costs what came after the last checkpoint, and is said in one line."""
+
+import ctypes
+import errno
+import json
+import os
+import resource
+import signal
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from ebm_cli.cli.main import main
+from ebm_cli.errors import full_disk
+from ebm_cli.reporting.tensorboard import TensorBoard
+from ebm_cli.runs import checkpoint as checkpoints
+from ebm_cli.runs.directory import RunDirectory, read_status
+from ebm_cli.runs.files import remove_leftovers, replacing, write_text
+from tests.support import FAST, Ebm, Ran, at_step, differences, last, no_pictures, trained
+
+WORDS = [*FAST, "method=pcd", "method.buffer_size=64", "method.k=2", "steps=9", "checkpoint_every=3"]
+
+
+@pytest.fixture(autouse=True)
+def _no_pictures(monkeypatch: pytest.MonkeyPatch) -> None:
+    no_pictures(monkeypatch)
+
+
+# --- files that are written whole or not at all -----------------------------------------------------------------------
+
+
+def test_a_file_is_replaced_at_the_end_alone(tmp_path: Path) -> None:
+    file = tmp_path / "a"
+    write_text(file, "before")
+    with replacing(file, durable=True) as temporary:
+        temporary.write_text("after")
+        assert file.read_text() == "before"
+    assert file.read_text() == "after"
+    with pytest.raises(UnicodeEncodeError):
+        write_text(file, "half of it, and \udc00")
+    assert file.read_text() == "after"
+    assert [path.name for path in tmp_path.iterdir()] == ["a"]
+
+
+def test_what_a_killed_process_left_is_removed_at_the_next_start(tmp_path: Path) -> None:
+    """In the run's own folders; nothing that is not ours."""
+    folders = [tmp_path, tmp_path / "checkpoints"]
+    folders[1].mkdir()
+    for folder in folders:
+        for name in (".last.pt.12.tmp", ".status.json.4711.tmp", "mine.tmp", ".mine.tmp", "last.pt"):
+            (folder / name).write_text("")
+    (tmp_path / "metrics.jsonl.tmp").write_text("")
+    with RunDirectory(tmp_path) as directory:
+        directory.begin(1, "x")
+    for folder in folders:
+        assert {path.name for path in folder.iterdir() if path.is_file()} - {".lock", "status.json"} == {
+            "mine.tmp", ".mine.tmp", "last.pt",
+        }  # fmt: skip
+    remove_leftovers(tmp_path / "nowhere")
+
+
+def test_a_full_disk_is_found_behind_other_errors() -> None:
+    full = OSError(errno.ENOSPC, "No space left on device")
+    hidden = RuntimeError("unexpected pos 64 vs 0")
+    hidden.__context__ = full
+    assert full_disk(hidden) is full
+    assert full_disk(PermissionError(errno.EACCES, "no")) is None
+    assert full_disk(None) is None
+
+
+# --- a run ------------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    """What a run that always had room ends with."""
+    run = tmp_path_factory.mktemp("whole") / "run"
+    with pytest.MonkeyPatch.context() as patched:
+        no_pictures(patched)
+        assert main(["train", *WORDS, f"hydra.run.dir={run}"]) == 0
+    return trained(run)
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Callable[[int], Path]]:
+    """Mounts a disk of some KiB; where that is not allowed, the test has none."""
+    libc = ctypes.CDLL(None, use_errno=True)
+    mounted: list[Path] = []
+
+    def mount(kib: int) -> Path:
+        path = tmp_path / "disk"
+        path.mkdir()
+        if libc.mount(b"tmpfs", bytes(path), b"tmpfs", 0, f"size={kib}k".encode()) != 0:
+            pytest.skip(f"no mount: {os.strerror(ctypes.get_errno())}")
+        mounted.append(path)
+        return path
+
+    yield mount
+    for path in mounted:
+        libc.umount2(bytes(path), 2)
+
+
+def fill(disk: Path, leave: int = 0) -> None:
+    """Fill a disk up, all but `leave` bytes."""
+    with (disk / "filler").open("wb", buffering=0) as file:
+        free = os.statvfs(disk)
+        size = free.f_bavail * free.f_frsize - leave
+        assert file.write(bytes(size)) == size
+        if leave == 0:
+            with pytest.raises(OSError, match="No space left"):
+                file.write(b"x")
+
+
+def assert_it_said_so(ran: Ran, run: Path, why: str) -> None:
+    reason = f"no room to write in it ({why})"
+    assert ran.code == 1
+    assert ran.err == f"ebm: {run}: {reason}; once there is, the same command goes on from its last checkpoint\n"
+    status = read_status(run)
+    assert status is not None
+    assert (status["state"], status["reason"]) == ("failed", reason)
+    assert not list(run.rglob("*.tmp"))
+
+
+@pytest.mark.parametrize("leave", [0, 8192], ids=["none", "too little for a checkpoint"])
+def test_a_run_on_a_disk_that_fills_up(
+    ebm: Ebm,
+    monkeypatch: pytest.MonkeyPatch,
+    small_disk: Callable[[int], Path],
+    leave: int,
+    whole: dict[str, Any],
+) -> None:
+    disk = small_disk(1000)
+    run = disk / "run"
+    with monkeypatch.context() as patched:
+        at_step(patched, 5, lambda: fill(disk, leave))
+        ran = ebm("train", *WORDS, f"hydra.run.dir={run}")
+    assert_it_said_so(ran, run, "No space left on device")
+    assert last(run)["step"] == 3
+    # Still full: the same line, and nothing is lost by trying.
+    ran = ebm("train", *WORDS, f"hydra.run.dir={run}")
+    assert (ran.code, len(ran.err.splitlines())) == (1, 1)
+    assert "No space left on device" in ran.err
+    assert last(run)["step"] == 3
+    (disk / "filler").unlink()
+    assert ebm("train", *WORDS, f"hydra.run.dir={run}").code == 0
+    assert differences(trained(run), whole) == []
+    assert json.loads((run / "results.json").read_text())
+
+
+def test_a_disk_that_is_full_from_the_start(ebm: Ebm, small_disk: Callable[[int], Path]) -> None:
+    disk = small_disk(100)
+    fill(disk)
+    ran = ebm("train", *WORDS, f"hydra.run.dir={disk / 'run'}")
+    assert ran.code == 1
+    assert len(ran.err.splitlines()) == 1
+    assert "No space left on device" in ran.err
+
+
+FORKS = pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning")
+"""What pytest has running beside us does nothing that a child needs."""
+
+
+def in_a_child(act: Callable[[], int]) -> int:
+    """Fork, and what `act` returned there."""
+    child = os.fork()
+    if child == 0:
+        code = 99
+        try:
+            code = act()
+        finally:
+            sys.stderr.flush()
+            os._exit(code)
+    return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+
+
+def limited(size: int) -> None:
+    """No file of this process may grow beyond `size` bytes."""
+    signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, size))
+
+
+@FORKS
+@pytest.mark.parametrize("size", [2048, 6000], ids=["in a line of metrics", "in a checkpoint"])
+def test_a_file_that_may_not_grow(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str], size: int, whole: dict[str, Any]
+) -> None:
+    """The user's limit, in the place of a full disk where none can be mounted; for every file of the run."""
+    monkeypatch.chdir(tmp_path)
+    words = ["train", *WORDS, "hydra.run.dir=run"]
+
+    def child() -> int:
+        at_step(monkeypatch, 5, lambda: limited(size))
+        return main(words)
+
+    capfd.readouterr()
+    ran = Ran(in_a_child(child), *capfd.readouterr())
+    assert_it_said_so(ran, tmp_path / "run", "File too large")
+    assert last(tmp_path / "run")["step"] == 3
+    assert main(words) == 0
+    assert differences(trained(tmp_path / "run"), whole) == []
+
+
+@FORKS
+def test_what_torch_says_of_a_full_disk_is_said_plainly(tmp_path: Path) -> None:
+    """torch raises a RuntimeError, of a position that it did not expect."""
+    file = tmp_path / "x.pt"
+    checkpoints.save(file, {"a": torch.zeros(3)})
+    before = file.read_bytes()
+
+    def child() -> int:
+        limited(len(before))
+        try:
+            checkpoints.save(file, {"a": torch.zeros(10_000)})
+        except OSError as error:
+            return 0 if error.errno == errno.EFBIG else 1
+        return 2
+
+    assert in_a_child(child) == 0
+    assert file.read_bytes() == before
+    assert [path.name for path in tmp_path.iterdir()] == ["x.pt"]
+
+
+@FORKS
+def test_tensorboard_on_a_full_disk(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    """Its thread says nothing by itself; the run hears of it with the next number, or at the end."""
+
+    def child() -> int:
+        threading.excepthook = threading.__excepthook__  # pytest's own would keep it to itself
+        limited(1024)
+        board: Any = None
+        try:
+            board = TensorBoard(tmp_path)
+            for step in range(1000):
+                board.scalars({"a": 1.0, "b": 2.0}, step)
+                board.flush()
+        except OSError as error:
+            return 0 if full_disk(error) else 1
+        return 2
+
+    assert in_a_child(child) == 0
+    assert capfd.readouterr().err == ""

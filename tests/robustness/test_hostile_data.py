@@ -1,0 +1,376 @@
+"""Files that were made to do harm: refused in one line, at once, with nothing run, written, or taken into memory."""
+
+import gzip
+import io
+import os
+import pickle
+import struct
+import tarfile
+import time
+import zipfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from ebm_cli.datasets import CIFAR10, MNIST, File
+from ebm_cli.datasets.file import READERS
+from ebm_cli.datasets.io.conditioning_files import read_mask, read_rows
+from ebm_cli.datasets.io.csv import LONGEST_LINE
+from ebm_cli.datasets.io.safe_pickle import read_dict
+from ebm_cli.errors import UserError
+from ebm_cli.system import memory
+from tests.pictures import CIFAR_NAMES, IDX_NAMES, idx, put_cifar, put_idx
+from tests.support import Ebm
+
+ROWS = np.random.default_rng(0).normal(size=(20, 3))
+GIB = 2**30
+
+
+class Canary:
+    """A pickle that makes a file where it is read."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def __reduce__(self) -> Any:
+        return Path.touch, (self.path,)
+
+
+@contextmanager
+def cheap(megabytes: float = 64, seconds: float = 5) -> Iterator[None]:
+    """What is inside takes little memory (of the process, at its peak) and little time of the processor."""
+    memory.forget_peak_memory(torch.device("cpu"))
+    before = memory.peak_memory_mb(torch.device("cpu"))
+    began = time.process_time()
+    yield
+    assert time.process_time() - began < seconds
+    assert memory.peak_memory_mb(torch.device("cpu")) - before < megabytes
+
+
+def refuse(path: Path, message: str, make: Callable[[str], Any] = File, **limits: float) -> None:
+    """The file is refused in one line, cheaply; nothing appears in its folder."""
+    before = sorted(path.parent.rglob("*"))
+    with cheap(**limits), pytest.raises((ValueError, UserError), match=message) as caught:
+        make(str(path))
+    assert len(str(caught.value).splitlines()) == 1
+    assert len(str(caught.value)) < 800
+    assert sorted(path.parent.rglob("*")) == before
+
+
+# --- more than there is room for --------------------------------------------------------------------------------------
+
+
+def npy_header(shape: tuple[int, ...], kind: str = "<f8") -> bytes:
+    file = io.BytesIO()
+    np.lib.format.write_array_header_1_0(file, {"descr": kind, "fortran_order": False, "shape": shape})
+    return file.getvalue()
+
+
+def bomb(path: Path, n_bytes: int, name: str = "x.npy", declared: int | None = None) -> None:
+    """A .npz whose one array unpacks to so many zeros. With `declared`, its directory says another size."""
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED, compresslevel=1) as archive, archive.open(name, "w") as file:
+        file.write(npy_header((n_bytes // 8,)))
+        for _ in range(n_bytes // 2**20):
+            file.write(bytes(2**20))
+    if declared is not None:
+        data = bytearray(path.read_bytes())
+        start = data.rindex(b"PK\x01\x02")
+        data[start + 24 : start + 28] = struct.pack("<I", declared)
+        path.write_bytes(data)
+
+
+def test_the_room_is_half_of_the_memory(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(memory, "CONTAINER", tmp_path / "memory.max")
+    whole = memory.room()
+    assert 2 * whole == os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    for text, room in [("max\n", whole), ("1000\n", 500), (f"{10**18}\n", whole)]:
+        (tmp_path / "memory.max").write_text(text)
+        assert memory.room() == room
+    assert [memory.in_words(n) for n in (7, 1500, 31_000_000, 4 * 10**10, 10**16)] == [
+        "7 bytes", "1.5 kB", "31.0 MB", "40.0 GB", "10000.0 TB",
+    ]  # fmt: skip
+
+
+@pytest.fixture
+def _little_room(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """As on a machine of 64 MB: no test fills a disk or waits for many gigabytes."""
+    (tmp_path / "limit").mkdir()
+    (tmp_path / "limit" / "memory.max").write_text(str(2**26))
+    monkeypatch.setattr(memory, "CONTAINER", tmp_path / "limit" / "memory.max")
+
+
+@pytest.mark.usefixtures("_little_room")
+def test_an_npz_that_unpacks_to_too_much_is_refused(tmp_path: Path) -> None:
+    bomb(tmp_path / "x.npz", 2**27)
+    assert (tmp_path / "x.npz").stat().st_size < 2**20
+    refuse(
+        tmp_path / "x.npz", r"x\.npz unpacks to 134\.2 MB: at most 33\.6 MB are read into memory here$", megabytes=16
+    )
+    for read, key in ((read_rows, "init"), (read_mask, "mask")):
+        bomb(tmp_path / f"{key}.npz", 2**27, "x.npy" if key == "init" else "mask.npy")
+        refuse(tmp_path / f"{key}.npz", rf"^{key}=.*unpacks to 134\.2 MB", lambda p, read=read: read(p, (2,)))
+
+
+@pytest.mark.usefixtures("_little_room")
+def test_no_more_is_unpacked_than_was_declared(tmp_path: Path) -> None:
+    bomb(tmp_path / "x.npz", 2**27, declared=2**20)
+    refuse(tmp_path / "x.npz", r"x\.npz cannot be read as \.npz: ")
+
+
+@pytest.mark.parametrize("shape", [(10**12, 3), (2**62, 4), (10**6, 10**6), (-1, 2)])
+def test_an_array_that_claims_more_than_its_file_holds_is_refused(tmp_path: Path, shape: tuple[int, ...]) -> None:
+    (tmp_path / "x.npy").write_bytes(npy_header(shape) + bytes(240))
+    refuse(tmp_path / "x.npy", r"x\.npy cannot be read as \.npy: ")
+    with zipfile.ZipFile(tmp_path / "x.npz", "w") as archive:
+        archive.writestr("x.npy", npy_header(shape) + bytes(240))
+    refuse(tmp_path / "x.npz", r"x\.npz cannot be read as \.npz: ")
+
+
+@pytest.mark.usefixtures("_little_room")
+def test_a_tensor_of_one_number_that_stands_for_many_is_refused(tmp_path: Path) -> None:
+    torch.save(torch.zeros(1).expand(10**6, 100), tmp_path / "x.pt")
+    assert (tmp_path / "x.pt").stat().st_size < 4000
+    refuse(tmp_path / "x.pt", r"x\.pt holds 400\.0 MB of numbers: at most 33\.6 MB are read into memory$")
+
+
+def test_a_tensor_that_unpacks_is_refused(tmp_path: Path) -> None:
+    """torch.save packs nothing; torch.load unpacks what is packed."""
+    torch.save(torch.zeros(2**20, 4), tmp_path / "y.pt")
+    with zipfile.ZipFile(tmp_path / "y.pt") as plain, zipfile.ZipFile(tmp_path / "x.pt", "w", 8) as packed:
+        for member in plain.namelist():
+            packed.writestr(member, plain.read(member))
+    refuse(tmp_path / "x.pt", r"x\.pt unpacks to 16\.8 MB: at most", megabytes=8)
+    (tmp_path / "y.pt").unlink()
+
+
+@pytest.mark.usefixtures("_little_room")
+def test_an_idx_file_is_unpacked_only_as_far_as_it_says(tmp_path: Path) -> None:
+    def mnist(data: bytes, message: str, name: str = IDX_NAMES[0]) -> None:
+        put_idx(tmp_path / "mnist")
+        (tmp_path / "mnist" / f"{name}.gz").write_bytes(data)
+        refuse(tmp_path / "mnist" / f"{name}.gz", message, lambda path: MNIST(str(tmp_path / "mnist")))
+
+    zeros = gzip.compress(idx(np.zeros((40, 28, 28), np.uint8)) + bytes(2**28), compresslevel=1)
+    mnist(zeros, r"of more than 31360 bytes for shape \[40, 28, 28\]$")
+    claimed = bytes([0, 0, 8, 3]) + struct.pack(">3I", 10**6, 10**3, 10**3)
+    mnist(gzip.compress(claimed), r"of 1\.0 TB: at most 33\.6 MB are read into memory$")
+    mnist(gzip.compress(bytes([0, 0, 8, 3]) + struct.pack(">3I", *[2**32 - 1] * 3)), r"of \d+\.\d TB: at most")
+
+
+def test_a_batch_of_gigabytes_is_refused_before_it_is_unpacked(tmp_path: Path) -> None:
+    for name in ("cifar-10-batches-py/data_batch_1", "cifar-10-batches-py/readme.html"):
+        member = tarfile.TarInfo(name)
+        member.size = 10 * GIB
+        (tmp_path / "cifar-10-python.tar.gz").write_bytes(gzip.compress(member.tobuf() + bytes(2**20)))
+        refuse(tmp_path / "cifar-10-python.tar.gz", r"holds a \S+ of 10\.7 GB", lambda path: CIFAR10(str(tmp_path)))
+    (tmp_path / "cifar-10-python.tar.gz").unlink()
+    put_cifar(tmp_path, packed=False)
+    sparse = tmp_path / "cifar-10-batches-py" / CIFAR_NAMES[2]
+    os.truncate(sparse, 10 * GIB)
+    refuse(sparse, r"holds a data_batch_3 of 10\.7 GB: a batch has 31\.0 MB$", lambda path: CIFAR10(str(tmp_path)))
+
+
+def test_a_pickle_that_numbers_its_memo_up_to_the_end_takes_no_memory() -> None:
+    with cheap(), pytest.raises(ValueError, match=r"^.+$"):
+        read_dict(b"N" + pickle.LONG_BINPUT + struct.pack("<I", 2**32 - 1) + b".")
+    with cheap(), pytest.raises(ValueError, match=r"^.+$"):
+        read_dict(pickle.BINBYTES8 + struct.pack("<Q", 2**40) + b".")
+
+
+# --- text -------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("below", [b"", b"1,2\n3,4\n"])
+@pytest.mark.parametrize("line", [b"1" * 10**7, b"x" * 10**7, b'"' + b"1" * 10**7, b"0," * (5 * 10**6) + b"0"])
+@pytest.mark.parametrize("end", [b"", b"\n", b"\r"])
+def test_a_line_of_megabytes_is_refused(tmp_path: Path, below: bytes, line: bytes, end: bytes) -> None:
+    (tmp_path / "x.csv").write_bytes(below + line + end + below)
+    where = 3 if below else 1
+    refuse(tmp_path / "x.csv", rf"x\.csv has a line of more than 1,048,576 bytes, line {where}: ", seconds=1)
+
+
+def test_a_million_columns_are_refused(tmp_path: Path) -> None:
+    (tmp_path / "x.tsv").write_bytes((b"\t".join([b"0.5"] * 10**6) + b"\n") * 5)
+    refuse(tmp_path / "x.tsv", r"has a line of more than 1,048,576 bytes, line 1: so many columns belong in \.npy$")
+
+
+def test_many_lines_are_no_long_line(tmp_path: Path) -> None:
+    """The control: a table longer than the longest line, and lines just short of it, are read."""
+    cell = b"0." + b"5" * (LONGEST_LINE // 4 - 4)
+    for text in (b"0.25,0.5\r\n" * (LONGEST_LINE // 8), b"1,2\n" + (b",".join([cell] * 2) + b"\n") * 6):
+        (tmp_path / "x.csv").write_bytes(text)
+        assert File(str(tmp_path / "x.csv")).shape == (2,)
+
+
+def test_a_cell_is_not_repeated_at_length(tmp_path: Path) -> None:
+    (tmp_path / "x.csv").write_text("1,2\n" + "x" * 50_000 + ",2\n")
+    refuse(tmp_path / "x.csv", r"holds text 'x{80}' in line 2, column 0$")
+
+
+# --- what is no file of numbers ---------------------------------------------------------------------------------------
+
+
+def refusal(path: Path) -> str | None:
+    """Why the file is refused; None for finite numbers."""
+    try:
+        rows = File(str(path)).reference
+    except ValueError as error:
+        return str(error)
+    assert bool(torch.isfinite(rows).all())
+    return None
+
+
+@settings(max_examples=60, deadline=None, database=None, derandomize=True)
+@given(data=st.binary(max_size=300), kind=st.sampled_from(sorted(READERS)), magic=st.booleans())
+def test_garbage_is_refused_or_is_numbers(
+    tmp_path_factory: pytest.TempPathFactory, data: bytes, kind: str, magic: bool
+) -> None:
+    """Behind the right first bytes, too."""
+    starts = {".npy": b"\x93NUMPY\x01\x00\x20\x00", ".npz": b"PK\x03\x04", ".pt": b"PK\x03\x04", ".parquet": b"PAR1"}
+    path = tmp_path_factory.getbasetemp() / f"garbage{kind}"
+    path.write_bytes((starts.get(kind, b"1,2\n") if magic else b"") + data)
+    said = refusal(path)
+    assert said is None or (said.startswith(f"path {path} ") and len(said.splitlines()) == 1)
+    assert said is not None or kind in (".csv", ".tsv")
+
+
+@pytest.mark.slow
+@settings(max_examples=3000, deadline=None, database=None, derandomize=True, suppress_health_check=list(HealthCheck))
+@given(
+    place=st.floats(0, 1, exclude_max=True),
+    bit=st.integers(0, 7),
+    cut=st.booleans(),
+    kind=st.sampled_from(["npy", "npz", "pt"]),
+)
+def test_a_damaged_file_is_refused_or_is_numbers(
+    tmp_path_factory: pytest.TempPathFactory, place: float, bit: int, cut: bool, kind: str
+) -> None:
+    """Cut anywhere, or with one bit turned: never anything but rows or a line, and never more memory."""
+    file = io.BytesIO()
+    if kind == "pt":
+        torch.save(torch.from_numpy(ROWS), file)
+    else:
+        (np.savez_compressed if kind == "npz" else np.save)(file, ROWS)  # type: ignore[operator]
+    data = bytearray(file.getvalue())
+    at = int(place * len(data))
+    data[at] ^= 1 << bit
+    path = tmp_path_factory.getbasetemp() / f"damaged.{kind}"
+    path.write_bytes(data[:at] if cut else data)
+    with cheap():
+        said = refusal(path)
+    assert said is None or (said.startswith(f"path {path} ") and len(said.splitlines()) == 1)
+
+
+@pytest.mark.parametrize("kind", sorted(READERS))
+def test_what_is_no_file_is_not_opened(tmp_path: Path, kind: str) -> None:
+    """A pipe would be waited for."""
+    os.mkfifo(tmp_path / f"pipe{kind}")
+    (tmp_path / f"folder{kind}").mkdir()
+    (tmp_path / f"zero{kind}").symlink_to("/dev/zero")
+    (tmp_path / f"nowhere{kind}").symlink_to(tmp_path / "none")
+    (tmp_path / f"round{kind}").symlink_to(tmp_path / f"round{kind}")
+    for name in ("pipe", "folder", "zero", "nowhere", "round"):
+        refuse(tmp_path / f"{name}{kind}", r"is not a file: looked for /")
+        for read in (read_rows, read_mask):
+            with pytest.raises(UserError, match=r"must be .*an \.npy or \.npz file that exists$"):
+                read(str(tmp_path / f"{name}{kind}"), (2,))
+
+
+def test_published_files_that_are_pipes_are_not_waited_for(tmp_path: Path) -> None:
+    put_idx(tmp_path / "mnist")
+    (tmp_path / "mnist" / f"{IDX_NAMES[0]}.gz").unlink()
+    os.mkfifo(tmp_path / "mnist" / IDX_NAMES[0])
+    refuse(tmp_path / "mnist" / IDX_NAMES[0], r"that is no file$", lambda path: MNIST(str(tmp_path / "mnist")))
+    os.mkfifo(tmp_path / "cifar-10-python.tar.gz")
+    refuse(tmp_path / "cifar-10-python.tar.gz", r"that is no file$", lambda path: CIFAR10(str(tmp_path)))
+
+
+def test_a_link_to_a_file_is_that_file(tmp_path: Path) -> None:
+    np.save(tmp_path / "rows.npy", ROWS)
+    (tmp_path / "x.npy").symlink_to(tmp_path / "rows.npy")
+    assert File(str(tmp_path / "x.npy")).shape == (3,)
+
+
+# --- what would run, or write -----------------------------------------------------------------------------------------
+
+
+def test_nothing_in_a_data_file_is_run(tmp_path: Path) -> None:
+    canary = tmp_path / "canary"
+    pickled = np.array([Canary(canary)] * 8, dtype=object)
+    np.save(tmp_path / "x.npy", pickled)
+    np.savez(tmp_path / "x.npz", x=pickled, mask=pickled)
+    torch.save(Canary(canary), tmp_path / "x.pt")
+    (tmp_path / "raw.pt").write_bytes(pickle.dumps(Canary(canary), 2))
+    (tmp_path / "raw.npy").write_bytes(pickle.dumps(Canary(canary), 2))
+    for name, message in [
+        ("x.npy", "holds Python objects, not numbers"),
+        ("raw.npy", r"cannot be read as \.npy"),
+        ("x.pt", "is damaged, or holds more than the one tensor"),
+        ("raw.pt", "is damaged, or holds more than the one tensor"),
+    ]:
+        refuse(tmp_path / name, message)
+    with zipfile.ZipFile(tmp_path / "one.npz", "w") as archive:
+        archive.write(tmp_path / "x.npy", "x.npy")
+    refuse(tmp_path / "one.npz", "holds Python objects, not numbers")
+    for name in ("x.npy", "x.npz"):
+        for read in (read_rows, read_mask):
+            refuse(tmp_path / name, "holds Python objects, not numbers", lambda path, read=read: read(path, (2,)))
+    assert not canary.exists()
+    np.load(tmp_path / "x.npy", allow_pickle=True)
+    assert canary.exists(), "the control: numpy runs it where it is let"
+
+
+@pytest.mark.parametrize("name", ["../x.npy", "/tmp/x.npy", "..\\x.npy", "a/../../x.npy", "x", ".npy"])
+def test_a_name_in_an_archive_leads_nowhere(tmp_path: Path, name: str) -> None:
+    """Arrays are read where they are; what is no array by its name is refused."""
+    inner = tmp_path / "a" / "b"
+    inner.mkdir(parents=True)
+    file = io.BytesIO()
+    np.save(file, ROWS)
+    with zipfile.ZipFile(inner / "x.npz", "w") as archive:
+        archive.writestr(name, file.getvalue())
+    with zipfile.ZipFile(inner / "y.npz", "w") as archive:
+        archive.writestr(name, b"no array")
+    assert File(str(inner / "x.npz")).shape == (3,)
+    refuse(inner / "y.npz", r"y\.npz (cannot be read as \.npz: \S* is no array|must hold one array)")
+    assert sorted(path.name for path in tmp_path.rglob("*")) == ["a", "b", "x.npz", "y.npz"]
+
+
+def test_a_tar_writes_nothing(tmp_path: Path) -> None:
+    """Members that lead out of their folder, and links, also in circles, are passed over."""
+    file = io.BytesIO()
+    with tarfile.open(fileobj=file, mode="w:gz") as tar:
+        for name in ("../evil", "/tmp/evil", "cifar-10-batches-py/../../evil"):
+            member = tarfile.TarInfo(name)
+            member.size = 4
+            tar.addfile(member, io.BytesIO(b"evil"))
+        link = tarfile.TarInfo("cifar-10-batches-py/data_batch_1")
+        for link.type, link.linkname in [(tarfile.SYMTYPE, "/etc/passwd"), (tarfile.SYMTYPE, "data_batch_1")]:
+            tar.addfile(link)
+    (tmp_path / "cifar-10-python.tar.gz").write_bytes(file.getvalue())
+    with pytest.raises(FileNotFoundError, match=r"holds no data_batch_1 in"):
+        CIFAR10(str(tmp_path))
+    assert [path.name for path in tmp_path.rglob("*")] == ["cifar-10-python.tar.gz"]
+
+
+def test_the_command_says_one_line(ebm: Ebm, tmp_path: Path) -> None:
+    np.save(tmp_path / "x.npy", np.array([{}] * 8, dtype=object))
+    (tmp_path / "y.csv").write_bytes(b"1" * 2 * 10**6)
+    os.mkfifo(tmp_path / "z.npz")
+    before = sorted(tmp_path.rglob("*"))
+    for name, line in [
+        ("x.npy", "path x.npy holds Python objects, not numbers (dtype object)"),
+        ("y.csv", "path y.csv has a line of more than 1,048,576 bytes, line 1"),
+        ("z.npz", "path z.npz is not a file: looked for "),
+    ]:
+        ran = ebm("train", "dataset=file", f"dataset.path={name}")
+        assert (ran.code, ran.out, len(ran.err.splitlines())) == (1, "", 1)
+        assert ran.err.startswith(f"ebm: dataset.{line}")
+    assert sorted(tmp_path.rglob("*")) == before

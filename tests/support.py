@@ -1,0 +1,107 @@
+"""Small runs for the tests of a run's life, and what compares their states."""
+
+import copy
+from collections.abc import Callable, Mapping
+from functools import cache
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import pytest
+import torch
+from hydra import compose, initialize_config_dir
+from omegaconf import DictConfig, OmegaConf
+
+from ebm_cli.runs import checkpoint as checkpoints
+from ebm_cli.training.trainer import Trainer
+
+REPO = Path(__file__).resolve().parents[1]
+
+
+class Ran(NamedTuple):
+    """The outcome of a command: its exit code and what it printed."""
+
+    code: int
+    out: str
+    err: str
+
+
+Ebm = Callable[..., Ran]
+StandIn = Callable[..., list[Any]]
+
+
+def seeded(seed: int = 0) -> torch.Generator:
+    """A seeded generator on the CPU."""
+    return torch.Generator().manual_seed(seed)
+
+
+TINY = ("energy.width=8", "batch_size=16", "log_every=1", "eval.n_samples=20", "eval.burn_in=4")
+TINY += ("eval.n_temperatures=4", "eval.n_chains=10", "metrics=[density]")
+"""A run of milliseconds, of any method."""
+
+CHEAP = {"method.k": 2, "method.buffer_size": 64, "method.fit_steps": 3, "method.n_grid": 8}
+CHEAP |= {"method.turn_every": 2, "method.threshold": 0.501}
+"""What makes a method cheap, and every player move within a few steps, where it has such a key."""
+
+FAST = (*TINY, "dataset=gaussian", "dataset.density.dim=3", "metrics=[score]")
+"""A run with the cheapest evaluation: no log Z, neither by a grid nor by annealing."""
+
+METHODS = sorted(path.stem for path in (REPO / "conf" / "method").glob("*.yaml"))
+
+
+@cache
+def _chosen(*groups: str) -> DictConfig:
+    with initialize_config_dir(str(REPO / "conf"), version_base="1.3"):
+        return compose("train", list(groups))
+
+
+def composed(*words: str) -> DictConfig:
+    """The config of `ebm train WORDS`, made cheap."""
+    groups = [word for word in words if (REPO / "conf" / word.partition("=")[0]).is_dir()]
+    cfg = copy.deepcopy(_chosen(*groups))
+    cfg.merge_with_dotlist([word for word in (*TINY, *words) if word not in groups])
+    for key, value in CHEAP.items():
+        if OmegaConf.select(cfg, key) is not None and not any(word.startswith(f"{key}=") for word in words):
+            OmegaConf.update(cfg, key, value)
+    return cfg
+
+
+def differences(a: Any, b: Any, path: str = "") -> list[str]:
+    """Where two nested states are not bit for bit the same; functions in them (of schedules) are not compared."""
+    if isinstance(a, torch.Tensor) and isinstance(b, torch.Tensor):
+        return [] if a.dtype == b.dtype and torch.equal(a, b) else [path]
+    if isinstance(a, Mapping) and isinstance(b, Mapping):
+        extra = [f"{path}.{key}" for key in a.keys() ^ b.keys()]
+        return extra + [found for key in a.keys() & b.keys() for found in differences(a[key], b[key], f"{path}.{key}")]
+    if isinstance(a, list | tuple) and isinstance(b, list | tuple) and len(a) == len(b):
+        return [found for i, (x, y) in enumerate(zip(a, b, strict=True)) for found in differences(x, y, f"{path}[{i}]")]
+    return [] if callable(a) or (type(a) is type(b) and a == b) else [path]
+
+
+def last(run: Path, name: str = "last.pt") -> dict[str, Any]:
+    """The state in a run's checkpoint."""
+    return checkpoints.read(run / "checkpoints" / name)
+
+
+def trained(run: Path, name: str = "last.pt") -> dict[str, Any]:
+    """What a checkpoint holds of the training itself: all but how it was reached, and what was seen of it."""
+    state, others = last(run, name), ("config", "seconds", "best", "stopping", "versions")
+    return {key: value for key, value in state.items() if key not in others}
+
+
+def at_step(monkeypatch: pytest.MonkeyPatch, step: int, act: Callable[[], Any]) -> None:
+    """Have something happen just before this training step, once."""
+    advance = Trainer.advance
+    happened: list[int] = []
+
+    def advance_or_act(trainer: Trainer) -> Any:
+        if trainer.step == step - 1 and not happened:
+            happened.append(step)
+            act()
+        return advance(trainer)
+
+    monkeypatch.setattr(Trainer, "advance", advance_or_act)
+
+
+def no_pictures(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Leave out the figures, which take longer than everything else in a small run."""
+    monkeypatch.setattr("ebm_cli.training.final_figures.draw", lambda *args: {})
