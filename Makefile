@@ -27,10 +27,11 @@ test: install  ## the tests
 test-slow: install  ## the tests that take minutes
 	$(BIN)/python -m pytest -n 2 -m slow
 
-check: install  ## format, lint, types
+check: install  ## format, lint, types, words
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
+	$(BIN)/python -m tests.words
 
 format: install  ## write the format that check asks for
 	$(BIN)/ruff check --fix .

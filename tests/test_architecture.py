@@ -29,6 +29,9 @@ LAYERS = [
 PLOTTING = ("reporting/figure", "reporting/image_grids", "reporting/plots", "comparison/charts")
 """Modules that import matplotlib."""
 
+LONGEST_FUNCTION, LONGEST_FILE, LONGEST_NAME = 60, 300, 60
+"""Lines of a function, lines of a file without a reason in its docstring, characters of a test's name."""
+
 NAMES_ONLY = {"__init__", "__main__"}
 """The two modules at the top that import what they are asked for: the public Python API, and the command."""
 
@@ -155,3 +158,24 @@ def test_what_a_config_names_is_final() -> None:
     assert len(named) > 20
     assert named <= classes
     assert {(c.__name__, base.__name__) for c in classes for base in c.__bases__ if base in named} == set()
+
+
+@pytest.mark.parametrize("path", FILES, ids=name_of)
+def test_functions_have_at_most_60_lines(path: Path) -> None:
+    nodes = ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+    functions = [node for node in nodes if isinstance(node, ast.FunctionDef)]
+    assert {f.name: n for f in functions if (n := (f.end_lineno or 0) - f.lineno + 1) > LONGEST_FUNCTION} == {}
+
+
+@pytest.mark.parametrize("path", FILES, ids=name_of)
+def test_long_files_give_a_reason(path: Path) -> None:
+    text = path.read_text(encoding="utf-8")
+    if text.count("\n") > LONGEST_FILE:
+        assert "Long because " in (ast.get_docstring(ast.parse(text)) or "")
+
+
+def test_names_of_tests_fit_into_60_characters() -> None:
+    files = sorted((REPO / "tests").rglob("test_*.py"))
+    nodes = (node for path in files for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))))
+    names = [node.name for node in nodes if isinstance(node, ast.FunctionDef) and node.name.startswith("test_")]
+    assert [name for name in names if len(name) > LONGEST_NAME] == []

@@ -12,9 +12,9 @@ from ebm_cli.acceleration.compile_mode import Work, run_fast
 from ebm_cli.config.trust import trust_of
 from ebm_cli.evaluation.protocol import Protocol
 from ebm_cli.evaluation.suite import measure
-from ebm_cli.reporting import figure as canvas
 from ebm_cli.reporting import plots
 from ebm_cli.reporting.console import as_typed, closing_panel, duration
+from ebm_cli.reporting.figure import save
 from ebm_cli.reporting.verdicts import meanings
 from ebm_cli.runs.assemble import protocol_of
 from ebm_cli.runs.files import write_json
@@ -44,7 +44,7 @@ def evaluate(cfg: DictConfig) -> None:
     if measured.samples is not None:
         picture = path / "evaluation.png"
         figure = plots.final_figure(parts.energy, parts.dataset, measured.samples, results.get("eval/log_z"), results)
-        canvas.save(figure, picture)
+        save(figure, picture)
         places["picture"] = as_typed(picture)
     notes = [*meanings(results), *measured.notes, *(f"{key}: {why}" for key, why in measured.absent.items())]
     title = f"{as_typed(model.path)}, step {model.step:,}: measured in {duration(time.monotonic() - began)}"

@@ -5,9 +5,9 @@ from pathlib import Path
 import torch
 
 from ebm_cli.evaluation.suite import Results
-from ebm_cli.reporting import figure as canvas
 from ebm_cli.reporting import image_grids, plots
 from ebm_cli.reporting.console import as_typed
+from ebm_cli.reporting.figure import save
 from ebm_cli.reporting.tensorboard import TensorBoard
 from ebm_cli.runs import record
 from ebm_cli.runs.instantiate import Parts
@@ -28,7 +28,7 @@ def draw(
         if image_grids.is_image(parts.dataset.shape):
             views.images(board, step, samples)
     for name, figure in figures.items():
-        board.image(name, canvas.save(figure, folder / f"{name}.png"), step)
+        board.image(name, save(figure, folder / f"{name}.png"), step)
     named = {"final": "picture", "energies": "energies"}
     return {named[name]: as_typed(folder / f"{name}.png") for name in reversed(figures)}
 

@@ -51,7 +51,7 @@ def run(original: Path, tmp_path: Path) -> Path:
 def _no_picture(monkeypatch: pytest.MonkeyPatch) -> None:
     """A picture takes longer than all the rest."""
     monkeypatch.setattr(sample.plots, "samples_figure", lambda x, data: None)
-    monkeypatch.setattr(sample.canvas, "save", lambda figure, path: None)
+    monkeypatch.setattr(sample.figure, "save", lambda figure, path: None)
 
 
 def drawn(folder: Path) -> tuple[Array, Array, dict[str, float]]:

@@ -255,12 +255,12 @@ class TestPlots:
 
     def test_the_final_picture_in_two_dimensions(self, tmp_path: Path) -> None:
         data, energy = self.model()
-        figure = plots.final_figure(energy, data, data.held_out(500), 1.0, {"eval/kl": 0.00123})
-        titles = [ax.get_title() for ax in figure.axes]
+        drawn = plots.final_figure(energy, data, data.held_out(500), 1.0, {"eval/kl": 0.00123})
+        titles = [ax.get_title() for ax in drawn.axes]
         assert titles[0] == "data"
         assert "model density   KL 0.001230" in titles
         assert len(titles) == 6
-        figure.save(figure, tmp_path / "final.png")
+        figure.save(drawn, tmp_path / "final.png")
         assert (tmp_path / "final.png").read_bytes().startswith(b"\x89PNG")
 
     def panel(self, energy: Any, data: Any, name: str, log_z: float | None) -> Any:
