@@ -3,8 +3,8 @@
     python -m tests.words [PATH ...]
 
 Two rules that a machine can see (docs/development/architecture.md has the others): none of the phrases of `PHRASES`, as
-whole words, and no docstring that begins with one of `FIRST_WORDS`. Identifiers and code in backquotes are exempt; so are
-the literals of tests.
+whole words, and no docstring that begins with one of `FIRST_WORDS`. Identifiers, code in backquotes and the literals
+of tests are exempt.
 """
 
 import ast
