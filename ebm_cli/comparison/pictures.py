@@ -14,7 +14,9 @@ from ebm_cli.comparison.page import Panel
 from ebm_cli.config.build import build
 from ebm_cli.datasets import Dataset
 from ebm_cli.errors import UserError
-from ebm_cli.evaluation.quadrature import COARSE, Grid, NotIntegrable, integrate
+from ebm_cli.evaluation.not_integrable import NotIntegrable
+from ebm_cli.evaluation.quadrature import integrate
+from ebm_cli.evaluation.quadrature_grid import COARSE_GRID, Grid
 from ebm_cli.reporting import plots
 from ebm_cli.rng import generator
 from ebm_cli.runs.model import Model, load
@@ -72,9 +74,10 @@ def _drawn(model: Model) -> Mapping[str, Any]:
 
 def _log_z(model: Model, data: Dataset) -> float | None:
     with torch.no_grad():
-        grid = Grid.around(model.standardizer(data.held_out(N_ROWS).to(model.standardizer.mean)).flatten(1), COARSE)
+        rows = model.standardizer(data.held_out(N_ROWS).to(model.standardizer.mean)).flatten(1)
+        grid = Grid.around(rows, COARSE_GRID)
     try:
-        return integrate(model.energy, grid, COARSE, tuple(data.shape)).log_z
+        return integrate(model.energy, grid, COARSE_GRID, tuple(data.shape)).log_z
     except NotIntegrable:
         return None
 

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import torch
 
-from ebm_cli.evaluation.suite import Results
+from ebm_cli.evaluation.measured import Values
 from ebm_cli.reporting import image_grids, plots
 from ebm_cli.reporting.console import as_typed
 from ebm_cli.reporting.figure import save
@@ -15,7 +15,7 @@ from ebm_cli.training.snapshots import Views
 
 
 def draw(
-    parts: Parts, views: Views, board: TensorBoard, samples: torch.Tensor | None, results: Results, run: Path, step: int
+    parts: Parts, views: Views, board: TensorBoard, samples: torch.Tensor | None, results: Values, run: Path, step: int
 ) -> dict[str, str]:
     """The pictures at the end, in RUN/figures and in TensorBoard: what each shows → where it is, as it is typed."""
     folder = run / "figures"

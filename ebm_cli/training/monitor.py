@@ -9,11 +9,12 @@ import torch
 
 from ebm_cli.densities import Gaussian
 from ebm_cli.evaluation.annealing import anneal
-from ebm_cli.evaluation.divergences import Evaluator
+from ebm_cli.evaluation.divergences import Divergences
 from ebm_cli.evaluation.log_z import by_annealing
+from ebm_cli.evaluation.measured import Results, Values
+from ebm_cli.evaluation.objective import objective
 from ebm_cli.evaluation.protocol import Protocol
-from ebm_cli.evaluation.quadrature import COARSE
-from ebm_cli.evaluation.suite import Results, finite, objective
+from ebm_cli.evaluation.quadrature_grid import COARSE_GRID
 from ebm_cli.rng import generator
 from ebm_cli.runs.instantiate import Parts
 
@@ -43,16 +44,16 @@ class Watch:
 
     def __init__(self, parts: Parts, protocol: Protocol, monitor: str) -> None:
         self.parts, self.seed = parts, protocol.seed
-        self.evaluator = Evaluator(parts.dataset, protocol.n_samples, COARSE, part="validation")
+        self.divergences = Divergences(parts.dataset, protocol.n_samples, COARSE_GRID, part="validation")
         self.name = self._chosen(protocol) if monitor == "auto" else monitor.rpartition("/")[2]
-        self.key = f"{'eval' if self.evaluator.exact else 'val'}/{self.name}"
+        self.key = f"{'eval' if self.divergences.data.is_exact else 'val'}/{self.name}"
 
     @property
     def by_rows(self) -> bool:
         """Whether the validation rows enter, so that the final evaluation says something else."""
-        return not self.evaluator.exact
+        return not self.divergences.data.is_exact
 
-    def look(self) -> Results:
+    def look(self) -> Values:
         """Every number that is cheap, for the weights that are in the energy now.
 
         Cost: divergences on the rows, and the objective; a small annealing only if what is monitored needs log Z.
@@ -61,20 +62,21 @@ class Watch:
         training = energy.training
         # Batch statistics, dropout and the iterations of a spectral norm belong to training: looking changes nothing.
         energy.eval()
-        normalisation = self.evaluator.normalise(energy)
-        if normalisation.log_z is None and not self.evaluator.on_grid and self.name not in ("objective", "fisher"):
+        normalisation = self.divergences.normalise(energy)
+        needs_log_z = self.name not in ("objective", "fisher")
+        if normalisation.log_z is None and not self.divergences.data.is_on_grid and needs_log_z:
             base = Gaussian(self.parts.dataset.reference)
             normalisation = by_annealing(
                 lambda: anneal(energy, base, n_chains=GLANCE, n_temperatures=GLANCE, rng=self._rng("glance"))
             )
-        found: Results = dict(self.evaluator(energy, normalisation).values)
+        found = self.divergences(energy, normalisation).results
         if self.name == "objective" and method.comparable:
-            found["eval/objective"] = objective(energy, method, self._rows(), self._rng("objective"))
+            found |= Results({"eval/objective": objective(energy, method, self._rows(), self._rng("objective"))})
         energy.train(training)
-        numbers = {key: value for key, value in finite(found, {})[0].items() if isinstance(value, float)}
+        numbers = {key: value for key, value in found.finite().values.items() if isinstance(value, float)}
         return {key.replace("eval/", "val/"): value for key, value in numbers.items()} if self.by_rows else numbers
 
-    def value(self, results: Results) -> float | None:
+    def value(self, results: Values) -> float | None:
         """The number that is monitored; None where it could not be had."""
         value = results.get(self.key)
         return float(value) if isinstance(value, float) else None
@@ -83,11 +85,11 @@ class Watch:
         known, method = self.parts.dataset.density is not None, self.parts.method
         if known:
             return "kl" if "density" in protocol.metrics else "fisher"
-        normalised = self.evaluator.on_grid or self.parts.energy.log_z() is not None
+        normalised = self.divergences.data.is_on_grid or self.parts.energy.log_z() is not None
         return "nll" if normalised or not method.comparable else "objective"
 
     def _rows(self) -> torch.Tensor:
-        rows = self.evaluator.rows.to(self.parts.dataset.standardizer.mean)
+        rows = self.divergences.data.rows.to(self.parts.dataset.standardizer.mean)
         return rows[torch.arange(N_OBJECTIVE, device=rows.device) % len(rows)]
 
     def _rng(self, name: str) -> torch.Generator:
@@ -95,7 +97,7 @@ class Watch:
         return generator(self.seed, f"evaluation/{name}", self.parts.dataset.standardizer.mean.device)
 
 
-def monitored(monitor: str, results: Results) -> float | None:
+def monitored(monitor: str, results: Values) -> float | None:
     """What a finished run was judged by, from its results alone."""
     names = RESULTS if monitor == "auto" else (monitor.rpartition("/")[2],)
     watched = [key for key in results if key.startswith("val/") and (monitor == "auto" or key[4:] in names)]

@@ -13,7 +13,8 @@ from rich.console import Console
 
 from ebm_cli.acceleration.compile_mode import run_fast
 from ebm_cli.config.trust import trust_of
-from ebm_cli.evaluation.suite import Measured, Results, measure
+from ebm_cli.evaluation import suite
+from ebm_cli.evaluation.measured import Results, Values
 from ebm_cli.methods import LossOutput
 from ebm_cli.reporting.console import Progress, as_typed, closing_panel
 from ebm_cli.reporting.jsonl import JsonLines, cut_back
@@ -187,11 +188,11 @@ class Session:
             with self.trainer.ema.applied():
                 self.views.look(self.board, self.trainer.step)
 
-    def _look(self) -> Results:
+    def _look(self) -> Values:
         with self.trainer.ema.applied():
             return self.watch.look()
 
-    def _judge(self, values: Results) -> float | None:
+    def _judge(self, values: Values) -> float | None:
         """Keep the checkpoint if it is the best so far. Returns the monitored result; None where it cannot be had."""
         value = self.watch.value(values)
         if value is None:
@@ -202,7 +203,7 @@ class Session:
             self._keep("best.pt")
         return value
 
-    def _write(self, values: Results) -> None:
+    def _write(self, values: Values) -> None:
         self.metrics.write(self.trainer.step, values)
         self.board.scalars(values, self.trainer.step)
 
@@ -273,10 +274,10 @@ class Session:
         else:
             step = trainer.step
         with trainer.ema.applied():
-            measured = measure(self.parts.energy, self.parts.method, self.parts.dataset, self.protocol)
-            results = measured.results | self._cost() | {"cost/eval_seconds": time.monotonic() - began}
+            evaluation = suite.evaluate(self.parts.energy, self.parts.method, self.parts.dataset, self.protocol)
+            results = evaluation.results.values | self._cost() | {"cost/eval_seconds": time.monotonic() - began}
             figures = final_figures.draw(
-                self.parts, self.views, self.board, measured.samples, results, self.path, trainer.step
+                self.parts, self.views, self.board, evaluation.samples, results, self.path, trainer.step
             )
         numbers = {name: number for name, number in results.items() if not isinstance(number, str)}
         if self.watch.by_rows:
@@ -292,15 +293,13 @@ class Session:
         self._write(numbers)
         write_json(self.path / "results.json", results)
         self.directory.end("finished", trainer.step, stopped, self.stopping.waited)
-        self._tell(measured, results, figures, stopped, step)
+        self._tell(evaluation.results, results, figures, stopped, step)
         return monitored(self.cfg.monitor, results)
 
-    def _tell(
-        self, measured: Measured, results: Results, figures: dict[str, str], stopped: str | None, step: int
-    ) -> None:
+    def _tell(self, found: Results, values: Values, figures: dict[str, str], stopped: str | None, step: int) -> None:
         """The closing panel."""
         run = as_typed(self.path)
-        notes = [*meanings(results), *measured.notes, *(f"{key}: {why}" for key, why in measured.absent.items())]
+        notes = [*meanings(values), *found.notes, *(f"{key}: {why}" for key, why in found.absent.items())]
         which = ""
         if self.rollbacks.done:
             notes.append(f"guard=rollback: {self.rollbacks.sentence()}")
@@ -315,7 +314,7 @@ class Session:
             notes.append(f"best.pt is the last checkpoint: nothing was measured that monitor={self.cfg.monitor} names")
         title = final_figures.title(self.path, self.trainer.step, self.seconds)
         commands = [f"ebm sample checkpoint={run}{which}", f"tensorboard --logdir {run}"]
-        self.console.print(closing_panel(title, results, {"run": run, **figures}, commands, notes))
+        self.console.print(closing_panel(title, values, {"run": run, **figures}, commands, notes))
 
     def _take_the_best(self) -> int:
         """Put the best weights in the place of the last, which are in last.pt; the step that they are of."""
@@ -325,7 +324,7 @@ class Session:
         self.trainer.ema.load_state_dict(state["ema"])
         return int(state["step"])
 
-    def _cost(self) -> Results:
+    def _cost(self) -> Values:
         """Evaluations are per data row: a mean over the steps."""
         steps = max(1, self.trainer.step)
         costs = {f"cost/{name}_evals": count / steps for name, count in self.trainer.evaluations._asdict().items()}
