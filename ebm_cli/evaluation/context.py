@@ -40,13 +40,7 @@ class Context:
 
     def rng(self, name: str) -> torch.Generator:
         """A generator on the data's device for this name: each use has its own stream of random numbers."""
-        return generator(self.protocol.seed, f"evaluation/{name}", self.dataset.standardizer.mean.device)
-
-    def in_data_units(self, u: Tensor) -> Tensor:
-        """Points [N, *D] in standardised units → data units."""
-        with torch.no_grad():
-            x: Tensor = self.dataset.standardizer.inverse(u)
-        return x
+        return generator(self.protocol.seed, f"evaluation/{name}", self.dataset.standardizer.device)
 
     def is_asked(self, *names: str) -> bool:
         """Whether the protocol names one of these metric groups."""
@@ -65,10 +59,7 @@ class Context:
     @cached_property
     def rows(self) -> Tensor:
         """Held-out rows [N, *D] in standardised units, where the energy computes."""
-        like = self.dataset.standardizer.mean
-        with torch.no_grad():
-            rows: Tensor = self.dataset.standardizer(self.dataset.held_out(self.protocol.n_samples).to(like))
-        return rows
+        return self.dataset.standardised_rows("test", self.protocol.n_samples)
 
     @cached_property
     def divergence_result(self) -> DivergenceResult:
@@ -120,7 +111,7 @@ class Context:
 
     def _starts(self) -> tuple[Tensor, tuple[str, ...]]:
         """First points of the chains [n_chains, *shape], and notes: annealed points by their weights, or wide noise."""
-        p, like = self.protocol, self.dataset.standardizer.mean
+        p, like = self.protocol, self.dataset.standardizer.like
         notes: tuple[str, ...] = ()
         if p.init == "annealed":
             try:
@@ -136,4 +127,4 @@ class Context:
         """At most n_samples samples of the model [N, *shape], data units; None while no metric group has drawn any."""
         if "drawn" not in vars(self):
             return None
-        return self.in_data_units(self.drawn.draws.flatten(0, 1)[: self.protocol.n_samples])
+        return self.dataset.standardizer.to_data_units(self.drawn.draws.flatten(0, 1)[: self.protocol.n_samples])

@@ -22,12 +22,11 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Literal
 
 import torch
 from torch import Tensor
 
-from ebm_cli.datasets.base import Dataset, Target
+from ebm_cli.datasets.base import Dataset, Target, UnseenPart
 from ebm_cli.evaluation.batched import in_chunks, placement
 from ebm_cli.evaluation.expectation import DataDistribution, values_and_grads
 from ebm_cli.evaluation.log_z import Normalisation, by_quadrature, closed_form, unknown
@@ -68,7 +67,7 @@ class Divergences:
         dataset: Dataset,
         n_rows: int = 10_000,
         resolution: Resolution = FINE_GRID,
-        part: Literal["validation", "test"] = "test",
+        part: UnseenPart = "test",
     ) -> None:
         self.data = DataDistribution(dataset, n_rows, resolution, part)
 

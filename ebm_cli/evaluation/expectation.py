@@ -10,12 +10,12 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Literal, TypeVar
+from typing import TypeVar
 
 import torch
 from torch import Tensor, nn
 
-from ebm_cli.datasets.base import Dataset
+from ebm_cli.datasets.base import Dataset, UnseenPart
 from ebm_cli.datasets.standardizer import Standardizer
 from ebm_cli.densities.base import Density
 from ebm_cli.densities.gaussian import Gaussian
@@ -74,7 +74,7 @@ class DataDistribution:
         dataset: Dataset,
         n_rows: int = 10_000,
         resolution: Resolution = FINE_GRID,
-        part: Literal["validation", "test"] = "test",
+        part: UnseenPart = "test",
     ) -> None:
         if n_rows < 2:
             raise ValueError(f"n_rows must be >= 2, got {n_rows}")
@@ -93,10 +93,7 @@ class DataDistribution:
     @cached_property
     def rows(self) -> Tensor:
         """The rows of the part [N, *D]."""
-        take = self.dataset.validation if self.part == "validation" else self.dataset.held_out
-        with torch.no_grad():
-            rows: Tensor = self.standardizer(take(self.n_rows).to("cpu", torch.float64))
-        return rows
+        return self.standardizer.standardise(self.dataset.unseen_rows(self.part, self.n_rows))
 
     @cached_property
     def fitted_gaussian(self) -> Gaussian:

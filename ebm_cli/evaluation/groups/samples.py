@@ -37,5 +37,5 @@ def _mode_weights(context: Context) -> Results:
     by_cells = context.is_asked("density") and "eval/mode_tv" in context.divergence_result.results.values
     if by_cells or not isinstance(density, Target) or density.n_modes < 2:
         return Results()
-    model, rows = context.in_data_units(context.drawn.draws[-1]), context.in_data_units(context.rows)
-    return Results(counted_mode_tv(density, model, rows))
+    to_data_units = context.dataset.standardizer.to_data_units
+    return Results(counted_mode_tv(density, to_data_units(context.drawn.draws[-1]), to_data_units(context.rows)))
