@@ -38,7 +38,7 @@ def device_checks(harness: Harness) -> Iterator[Check]:
 
 
 def is_available(kind: str) -> bool:
-    """Whether this machine has a device of this kind: cpu, cuda or mps."""
+    """True if this machine has a device of this kind: cpu, cuda or mps."""
     try:
         device_of(kind)
     except UserError:

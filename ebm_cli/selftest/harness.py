@@ -37,7 +37,7 @@ class Fact(NamedTuple):
 
     @property
     def holds(self) -> bool:
-        """Whether the number is at most the bound; NaN is not."""
+        """True if the number is at most the bound, which NaN never is."""
         return self.number <= self.bound
 
 
@@ -124,7 +124,7 @@ class Harness:
 
 
 def _is_about_empty_key(message: str, node: DictConfig, group: str) -> bool:
-    """Whether an error message begins with a key that the option's YAML leaves without a value."""
+    """True if an error message begins with a key that the option's YAML leaves without a value."""
     named = re.match(rf"{re.escape(group)}\.(\w+)", message)
     # A key that is missing (`???`) is not "in" its node.
     return named is not None and (OmegaConf.is_missing(node, named[1]) or (named[1] in node and node[named[1]] is None))
