@@ -10,11 +10,12 @@ import torch
 from hydra import compose
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig
-from rich.console import Console, Group, JustifyMethod
+from rich.console import Group, JustifyMethod
 from rich.table import Table
 from rich.text import Text
 
 from ebm_cli.errors import UserError, did_you_mean
+from ebm_cli.reporting.console import make_console
 from ebm_cli.selftest import SUBJECTS, Harness, Row, examine
 from ebm_cli.selftest.device import is_available
 from ebm_cli.system.device import device_of
@@ -44,8 +45,7 @@ class ChecksFailed(Exception):
 def check(cfg: DictConfig) -> None:
     """Run the checks; print the table of each subject as soon as it is complete."""
     subjects, devices = _subjects(cfg), _devices(cfg)
-    # A pipe or a log has no width: nothing is cut there.
-    console = Console() if Console().is_terminal else Console(width=240)
+    console = make_console()
     torch.set_num_threads(1)
     began = time.monotonic()
     console.print(Text(_machine(devices), style="dim"))
