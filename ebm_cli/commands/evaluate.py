@@ -3,7 +3,6 @@
 import time
 from pathlib import Path
 
-import torch
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig
 from rich.console import Console
@@ -54,10 +53,7 @@ def evaluate(cfg: DictConfig) -> None:
 
 def _model(cfg: DictConfig) -> Model:
     model = load(cfg.checkpoint, cfg.which, cfg.weights, list(cfg.trust), device_of(cfg.device).type)
-    if cfg.dtype != "auto":
-        model.energy.to(getattr(torch, cfg.dtype))
-        model.standardizer.to(getattr(torch, cfg.dtype))
-    return model
+    return model.to_dtype(cfg.dtype)
 
 
 def _protocol(cfg: DictConfig, model: Model) -> Protocol:

@@ -153,12 +153,7 @@ def _model(cfg: DictConfig) -> Model:
         model = read(cfg.checkpoint)
     else:
         model = compose(list(cfg.checkpoint), read, cfg.compose.kind, cfg.compose.weights)
-    if cfg.dtype == "auto":
-        return model
-    dtype = getattr(torch, cfg.dtype)
-    model.energy.to(dtype)
-    model.standardizer.to(dtype)
-    return model
+    return model.to_dtype(cfg.dtype)
 
 
 def _n_chains(cfg: DictConfig) -> int:
