@@ -10,7 +10,7 @@ from types import TracebackType
 from typing import Any, Literal
 
 from ebm_cli.errors import UserError
-from ebm_cli.runs.files import remove_leftovers, write_json
+from ebm_cli.system.files import remove_leftovers, write_json
 from ebm_cli.system.versions import _git_commit, versions
 
 StateName = Literal["running", "finished", "interrupted", "diverged", "failed"]

@@ -23,10 +23,10 @@ from ebm_cli.rng import generator
 from ebm_cli.runs import checkpoint as checkpoints
 from ebm_cli.runs.assemble import assemble, edges, protocol_of
 from ebm_cli.runs.directory import RunDirectory
-from ebm_cli.runs.files import write_json, write_text
 from ebm_cli.runs.signals import Interrupted, Signals
 from ebm_cli.runs.stored_config import stored_form
 from ebm_cli.system.device import device_of, set_deterministic, set_threads
+from ebm_cli.system.files import write_json, write_text
 from ebm_cli.system.memory import forget_peak_memory, keep_freed_memory, peak_memory_mb
 from ebm_cli.system.versions import versions
 from ebm_cli.training import final_figures
