@@ -85,7 +85,9 @@ def fill(disk: Path, leave: int = 0) -> None:
 def assert_it_said_so(ran: Ran, run: Path, why: str) -> None:
     reason = f"no room to write in it ({why})"
     assert ran.code == 1
-    assert ran.err == f"ebm: {run}: {reason}; once there is, the same command goes on from its last checkpoint\n"
+    assert (
+        ran.err == f"ebm: {run}: {reason}; free some space and rerun the command: it resumes from the last checkpoint\n"
+    )
     status = read_status(run)
     assert status is not None
     assert (status["state"], status["reason"]) == ("failed", reason)

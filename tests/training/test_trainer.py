@@ -237,14 +237,14 @@ def test_status_says_whose_run_it_is_and_where_it_is(tmp_path: Path) -> None:
         }  # fmt: skip
         assert (status["state"], status["step"], status["steps"], status["pid"]) == ("running", 0, 50, os.getpid())
         assert status["versions"]["torch"] == torch.__version__
-        directory.at(20)
-        directory.end("interrupted", 25, "why")
+        directory.set_progress(20)
+        directory.finish("interrupted", 25, "why")
     first = read_status(tmp_path)
     assert first is not None
     assert (first["state"], first["step"], first["reason"]) == ("interrupted", 25, "why")
     with RunDirectory(tmp_path) as directory:
         directory.begin(50, "abc")
-        directory.end("failed")
+        directory.finish("failed")
     second = read_status(tmp_path)
     assert second is not None
     assert (second["started"], second["step"]) == (first["started"], 25)
