@@ -13,7 +13,6 @@ from ebm_cli.acceleration.compile_mode import Work, run_fast
 from ebm_cli.config.build import build
 from ebm_cli.config.trust import Trust, trust_of
 from ebm_cli.errors import UserError
-from ebm_cli.optim.step import leave_the_compiler_out
 from ebm_cli.rng import generator
 from ebm_cli.runs.assemble import assemble, protocol_of
 from ebm_cli.runs.directory import RunDirectory
@@ -23,6 +22,7 @@ from ebm_cli.samplers import Kernel
 from ebm_cli.system.device import device_of, set_deterministic, set_threads
 from ebm_cli.system.files import write_text
 from ebm_cli.system.memory import forget_peak_memory, keep_freed_memory
+from ebm_cli.system.torch_internals import skip_dynamo_import
 from ebm_cli.training.checkpointer import Checkpointer
 from ebm_cli.training.history import History
 from ebm_cli.training.monitor import Monitor
@@ -40,7 +40,7 @@ def make_trainer(cfg: DictConfig, parts: Parts, trust: Trust = None) -> Trainer:
         UserError: an optimizer, a schedule or parameters that cannot be trained with.
     """
     device = device_of(cfg.device)
-    leave_the_compiler_out()
+    skip_dynamo_import()
 
     def optimizer(parameters: Iterable[nn.Parameter], lr: float | None) -> Optimizer:
         node = cfg.optimizer if lr is None else OmegaConf.merge(cfg.optimizer, {"lr": lr})

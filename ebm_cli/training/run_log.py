@@ -10,8 +10,8 @@ from omegaconf import OmegaConf
 from rich.console import Console
 
 from ebm_cli.evaluation.suite import Results
-from ebm_cli.reporting.console import Progress
 from ebm_cli.reporting.jsonl import JsonLines, cut_back
+from ebm_cli.reporting.progress import Progress
 from ebm_cli.reporting.tensorboard import TensorBoard
 
 logger = logging.getLogger(__name__)

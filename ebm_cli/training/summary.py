@@ -8,7 +8,8 @@ from pathlib import Path
 from rich.panel import Panel
 
 from ebm_cli.evaluation.suite import Measured, Results
-from ebm_cli.reporting.console import as_typed, closing_panel
+from ebm_cli.reporting.closing_panel import closing_panel
+from ebm_cli.reporting.console import relative_path
 from ebm_cli.reporting.verdicts import meanings
 from ebm_cli.runs import record
 from ebm_cli.training.history import History
@@ -59,7 +60,7 @@ def closing_summary(
         notes.append(
             f"best.pt is the last checkpoint: there is no {history.monitored}; monitor=NAME chooses another result"
         )
-    path = as_typed(run)
+    path = relative_path(run)
     commands = [f"ebm sample checkpoint={path}{which}", f"tensorboard --logdir {path}"]
     return closing_panel(_title(run, ending), results, {"run": path, **figures}, commands, notes)
 
