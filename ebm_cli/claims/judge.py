@@ -11,8 +11,8 @@ from ebm_cli.claims.table import claims_table
 from ebm_cli.config.build import build
 from ebm_cli.config.trust import Trust
 from ebm_cli.reporting.console import make_console
-from ebm_cli.runs.files import write_json
 from ebm_cli.runs.record import Record, read
+from ebm_cli.system.files import write_json
 
 FILE_NAME = "claims.json"
 

@@ -17,9 +17,9 @@ from ebm_cli.reporting.console import duration, relative_path
 from ebm_cli.reporting.figure import save
 from ebm_cli.reporting.verdicts import meanings
 from ebm_cli.runs.assemble import protocol_of
-from ebm_cli.runs.files import write_json
 from ebm_cli.runs.model import Model, load
 from ebm_cli.system.device import device_of, set_threads
+from ebm_cli.system.files import write_json
 
 
 def validate(cfg: DictConfig) -> None:

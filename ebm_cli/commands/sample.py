@@ -29,10 +29,10 @@ from ebm_cli.reporting.console import relative_path
 from ebm_cli.reporting.progress import Progress
 from ebm_cli.rng import generator
 from ebm_cli.runs.conditioning import Target, check_step, target_of
-from ebm_cli.runs.files import write_json
 from ebm_cli.runs.model import Model, compose, load
 from ebm_cli.samplers import Kernel, Schedule, adapt, geometric, run, trace
 from ebm_cli.system.device import device_of, set_threads
+from ebm_cli.system.files import write_json
 from ebm_cli.system.memory import peak_memory_mb
 
 if TYPE_CHECKING:
