@@ -7,8 +7,7 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
 from omegaconf import DictConfig
 
-from ebm_cli.claims.judge import build_claims
-from ebm_cli.claims.judge import judge as judge_runs
+from ebm_cli.claims.judge import build_claims, judge_runs
 from ebm_cli.config.trust import trust_of
 from ebm_cli.runs.assemble import assemble, protocol_of
 from ebm_cli.runs.directory import read_status
