@@ -11,7 +11,7 @@ from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf
 from rich.console import Console
 
-from ebm_cli.acceleration.compile_mode import run_fast
+from ebm_cli.acceleration.compile_mode import apply_compile_mode
 from ebm_cli.config.trust import trust_of
 from ebm_cli.evaluation.suite import Measured, Results, measure
 from ebm_cli.methods import LossOutput
@@ -27,7 +27,7 @@ from ebm_cli.runs.files import write_json, write_text
 from ebm_cli.runs.signals import Interrupted, Signals
 from ebm_cli.runs.stored_config import stored_form
 from ebm_cli.system.device import device_of, set_deterministic, set_threads
-from ebm_cli.system.memory import forget_peak_memory, keep_freed_memory, peak_memory_mb
+from ebm_cli.system.memory import keep_freed_memory, peak_memory_mb, reset_peak_memory
 from ebm_cli.system.versions import versions
 from ebm_cli.training import final_figures
 from ebm_cli.training.build import make_trainer, training_work
@@ -49,7 +49,7 @@ class Session:
         self.console = Console()
         self.device = device_of(cfg.device)
         keep_freed_memory()
-        forget_peak_memory(self.device)
+        reset_peak_memory(self.device)
         self.best = math.inf
         self.stopping = Stopping()
         self.rollbacks = Rollbacks() if state is None else Rollbacks(state.get("rollbacks"))
@@ -65,7 +65,7 @@ class Session:
         self.protocol = protocol_of(cfg, cfg.seed, cfg.batch_size, self.trust)
         work = training_work(self.parts, self.trainer.batches.batch_size, self.protocol.kernel, cfg.steps)
         threads = int(self.stored["threads"])
-        self.stored["compile"] = run_fast(cfg.compile, self.parts.energy, work, threads, self.console.print)
+        self.stored["compile"] = apply_compile_mode(cfg.compile, self.parts.energy, work, threads, self.console.print)
         self.watch = Watch(self.parts, self.protocol, cfg.monitor)
         self.views = Views(self.parts, self.protocol.kernel, cfg.seed)
         self.resumed = state is not None

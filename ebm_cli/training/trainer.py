@@ -84,7 +84,7 @@ class Trainer:
         with self._products:
             out = self.method.loss(self.energy, batch, self.rng)
             if out.player in self._players:
-                self.grad_norm = self._players[out.player].move(out.loss, self._clip)
+                self.grad_norm = self._players[out.player].step(out.loss, self._clip)
         for player in self._players.values():
             player.schedule.step()
         self.step += 1
