@@ -252,8 +252,7 @@ def _labelled(dataset: Dataset, n_held_out: int) -> tuple[Labelled, Labelled, La
 
 
 def _flat(standardizer: Standardizer, rows: Labelled, part: slice) -> Labelled:
-    with torch.no_grad():
-        u = standardizer(rows.x[part].to(standardizer.mean)).flatten(1).to("cpu", torch.float32)
+    u = standardizer.standardise(rows.x[part]).flatten(1).to("cpu", torch.float32)
     return Labelled(u, rows.labels[part].cpu())
 
 
