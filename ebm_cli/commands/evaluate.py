@@ -9,8 +9,8 @@ from rich.console import Console
 
 from ebm_cli.acceleration.compile_mode import Work, apply_compile_mode
 from ebm_cli.config.trust import trust_of
+from ebm_cli.evaluation import suite
 from ebm_cli.evaluation.protocol import Protocol
-from ebm_cli.evaluation.suite import measure
 from ebm_cli.reporting import plots
 from ebm_cli.reporting.closing_panel import closing_panel
 from ebm_cli.reporting.console import duration, relative_path
@@ -26,7 +26,7 @@ def validate(cfg: DictConfig) -> None:
     """Refuse a checkpoint that cannot be used, data that are gone, and keys that do not fit; makes nothing."""
     set_threads(cfg.threads)
     model = _model(cfg)
-    _protocol(cfg, model).check(model.parts().dataset)
+    _protocol(cfg, model).validate(model.parts().dataset)
 
 
 def evaluate(cfg: DictConfig) -> None:
@@ -39,16 +39,16 @@ def evaluate(cfg: DictConfig) -> None:
     apply_compile_mode(
         cfg.compile, parts.energy, Work(0, cfg.eval.n_chains, 0, (protocol.kernel,)), threads, console.print
     )
-    measured = measure(parts.energy, parts.method, parts.dataset, protocol)
-    results = measured.results
+    evaluation = suite.evaluate(parts.energy, parts.method, parts.dataset, protocol)
+    found, results = evaluation.results, evaluation.results.values
     write_json(path / "results.json", results)
     places = {"results": relative_path(path / "results.json")}
-    if measured.samples is not None:
+    if evaluation.samples is not None:
         picture = path / "evaluation.png"
-        figure = plots.final_figure(parts.energy, parts.dataset, measured.samples, results.get("eval/log_z"), results)
+        figure = plots.final_figure(parts.energy, parts.dataset, evaluation.samples, results.get("eval/log_z"), results)
         save(figure, picture)
         places["picture"] = relative_path(picture)
-    notes = [*meanings(results), *measured.notes, *(f"{key}: {why}" for key, why in measured.absent.items())]
+    notes = [*meanings(results), *found.notes, *(f"{key}: {why}" for key, why in found.absent.items())]
     title = f"{relative_path(model.path)}, step {model.step:,}: measured in {duration(time.monotonic() - began)}"
     console.print(closing_panel(title, results, places, notes=notes))
 

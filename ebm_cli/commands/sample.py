@@ -22,7 +22,7 @@ from ebm_cli.config.build import build
 from ebm_cli.config.trust import trust_of
 from ebm_cli.errors import UserError
 from ebm_cli.evaluation.mcmc_diagnostics import summary
-from ebm_cli.evaluation.suite import Results
+from ebm_cli.evaluation.measured import Values
 from ebm_cli.reporting import figure, image_grids, plots
 from ebm_cli.reporting.closing_panel import closing_panel
 from ebm_cli.reporting.console import relative_path
@@ -83,7 +83,7 @@ def sample(cfg: DictConfig) -> None:
     console.print(closing_panel(title, results, places, notes=notes, success=not notes))
 
 
-def _run(cfg: DictConfig, kernel: Kernel, target: Target, console: Console) -> tuple[Tensor, Results]:
+def _run(cfg: DictConfig, kernel: Kernel, target: Target, console: Console) -> tuple[Tensor, Values]:
     """Burn in, then keep every thin-th position: [n_samples / n_chains, n_chains, *Z], and diagnostics."""
     x = target.starts
     rng = generator(cfg.seed, "chains", x.device)
@@ -110,7 +110,7 @@ def _run(cfg: DictConfig, kernel: Kernel, target: Target, console: Console) -> t
             rng,
             lambda n: progress.update(cfg.burn_in + n, {}),
         )
-    results: Results = {"sampler/acceptance": float(info.accept.mean()), "sampler/step_size": float(kernel.step_size)}
+    results: Values = {"sampler/acceptance": float(info.accept.mean()), "sampler/step_size": float(kernel.step_size)}
     if n_kept >= 4:
         results |= {f"sampler/{name}": value for name, value in _diagnosed(draws, target).items()}
     return draws, results

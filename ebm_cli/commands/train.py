@@ -7,8 +7,7 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
 from omegaconf import DictConfig
 
-from ebm_cli.claims.judge import build_claims
-from ebm_cli.claims.judge import judge as judge_runs
+from ebm_cli.claims.judge import build_claims, judge_runs
 from ebm_cli.config.trust import trust_of
 from ebm_cli.runs.assemble import assemble, protocol_of
 from ebm_cli.runs.directory import read_status
@@ -30,7 +29,7 @@ def validate(cfg: DictConfig) -> None:
     build_claims(cfg.claims, trust_of(cfg))
     parts = assemble(cfg, trust_of(cfg))
     make_trainer(cfg, parts, trust_of(cfg))
-    protocol_of(cfg, cfg.seed, cfg.batch_size, trust_of(cfg)).check(parts.dataset)
+    protocol_of(cfg, cfg.seed, cfg.batch_size, trust_of(cfg)).validate(parts.dataset)
 
 
 def train(cfg: DictConfig) -> float | None:

@@ -108,7 +108,7 @@ def make_session(cfg: DictConfig, directory: RunDirectory, state: dict[str, Any]
 
 
 def training_work(parts: Parts, batch_size: int, kernel: Kernel, steps: int) -> Work:
-    """Describe the derivatives that a run takes, which decide whether compiling pays.
+    """Describe the derivatives that a run takes, which decide whether compiling is_worth_compiling.
 
     Args:
         parts: energy and method.
