@@ -138,9 +138,3 @@ def check_common(n_train: int | None, noise_std: float, seed: int) -> None:
         raise ValueError(f"noise_std must be >= 0, got {noise_std}")
     if seed < 0:
         raise ValueError(f"seed must be >= 0, got {seed}")
-
-
-def check_positive(name: str, value: float) -> None:
-    """A key that must be a finite number above 0."""
-    if not 0 < value < float("inf"):
-        raise ValueError(f"{name} must be > 0, got {value}")

@@ -13,8 +13,9 @@ from abc import abstractmethod
 import torch
 from torch import Tensor
 
-from ebm_cli.datasets.base import Target, check_positive
+from ebm_cli.datasets.base import Target
 from ebm_cli.datasets.gaussian_sums import Nodes, gauss_legendre
+from ebm_cli.errors import require_positive
 
 SPACING = 1.0
 """Largest distance between neighbouring nodes along the curve, in units of the blur σ."""
@@ -39,7 +40,7 @@ class Curve(Target):
     reflected_in: tuple[float, float] | None = None
 
     def __init__(self, noise: float) -> None:
-        check_positive("noise", noise)
+        require_positive(noise=noise)
         super().__init__((2,))
         self.noise = noise
         self.n_modes = 1 if self.reflected_in is None else 2

@@ -13,13 +13,13 @@ Nothing here waits for the device: no decision of a step is taken on the host.
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
-from math import inf
 from typing import ClassVar, NamedTuple
 
 import torch
 from torch import Tensor
 
 from ebm_cli.derivatives import prepared
+from ebm_cli.errors import require_positive
 
 EnergyFn = Callable[[Tensor], Tensor]
 """x [B, *D] → energy [B], nats; p ∝ exp(−energy)."""
@@ -254,15 +254,6 @@ def normal_like(x: Tensor, rng: torch.Generator) -> Tensor:
 def inner(a: Tensor, b: Tensor) -> Tensor:
     """aᵀb of each chain: [B, *D], [B, *D] → [B]."""
     return (a * b).flatten(1).sum(1)
-
-
-def require_positive(**values: float) -> None:
-    """Raise ValueError, beginning with the name, for a number that is not > 0 or not finite."""
-    for name, value in values.items():
-        if not value > 0:
-            raise ValueError(f"{name} must be > 0, got {value}")
-        if value == inf:
-            raise ValueError(f"{name} must be finite, got {value}")
 
 
 def _nought(state: State) -> Tensor:

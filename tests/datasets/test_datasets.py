@@ -375,7 +375,7 @@ def test_a_pinwheel_without_rotation_is_a_star():
     ("make", "message"),
     [
         (lambda: Moons(0.0), "noise must be > 0"),
-        (lambda: Moons(math.inf), "noise must be > 0"),
+        (lambda: Moons(math.inf), "noise must be finite"),
         (lambda: TwoSpirals(1e-5), "noise must be >= "),
         (lambda: Rings([], 0.1), "radii must be"),
         (lambda: Rings([1.0, -1.0], 0.1), "radii must be"),
