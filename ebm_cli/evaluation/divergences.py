@@ -28,7 +28,7 @@ from typing import TypeVar
 import torch
 from torch import Tensor, nn
 
-from ebm_cli.datasets.base import Dataset, Target, UnseenPart
+from ebm_cli.datasets import Dataset, Target, UnseenPart
 from ebm_cli.datasets.standardizer import Standardizer
 from ebm_cli.densities.base import Density
 from ebm_cli.densities.gaussian import Gaussian

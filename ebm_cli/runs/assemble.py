@@ -47,7 +47,7 @@ def assemble(cfg: DictConfig, trust: Trust = None) -> Parts:
 
 def edges(parts: Parts) -> str | None:
     """Why the objective does not hold for these data, and what helps; None where nothing is known against it."""
-    if not parts.method.needs_soft_edges or not parts.dataset.hard_edges:
+    if not parts.method.needs_soft_edges or not parts.dataset.has_jumps:
         return None
     return (
         "dequantised data have hard edges, where the boundary term that score matching drops (Hyvärinen 2005) is not 0 "
