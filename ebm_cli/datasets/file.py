@@ -46,8 +46,6 @@ class File(Finite):
         rows = read_rows(path)
         if len(rows) < 4:
             count = "1 row" if len(rows) == 1 else f"{len(rows)} rows"
-            raise ValueError(
-                f"path {path} holds {count}: at least 4 are needed, 2 of them to train on"
-            )
+            raise ValueError(f"path {path} holds {count}: at least 4 are needed, 2 of them to train on")
         parts = split(len(rows), validation_fraction, test_fraction, n_train, seed)
         super().__init__(rows, parts, standardize=standardize, dequantise=dequantise, noise_std=noise_std, seed=seed)

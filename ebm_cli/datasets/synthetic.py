@@ -11,7 +11,7 @@ from ebm_cli.datasets.batches import Batches, EpochBatches, FreshBatches
 from ebm_cli.datasets.standardizer import Standardizer
 from ebm_cli.datasets.target import Target
 from ebm_cli.rng import generator
-from ebm_cli.system.memory import room
+from ebm_cli.system.memory import max_array_bytes
 
 N_FIT = 100_000
 
@@ -44,7 +44,7 @@ class Synthetic(Dataset):
     ) -> None:
         require_common_ranges(n_train, noise_std, seed)
         # A sixteenth: they are float32 in memory, and drawing them takes several times that.
-        most = room() // 16 // (4 * math.prod(density.shape))
+        most = max_array_bytes() // 16 // (4 * math.prod(density.shape))
         if n_train is not None and n_train > most:
             raise ValueError(
                 f"n_train must be <= {most}, for which there is room, got {n_train}; null never repeats one"

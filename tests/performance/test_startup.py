@@ -24,8 +24,8 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from ebm_cli.methods import LossOutput
 from ebm_cli.optim.clip import clip_
 from ebm_cli.optim.flat import Flat
-from ebm_cli.reporting.console import Progress
 from ebm_cli.reporting.jsonl import JsonLines
+from ebm_cli.reporting.progress import Progress
 from ebm_cli.reporting.tensorboard import TensorBoard
 from ebm_cli.runs.assemble import assemble
 from ebm_cli.system.device import ALL_THREADS, SMALL, set_threads
@@ -195,7 +195,7 @@ def test_gradients_are_clipped_as_torch_clips_them(largest: float, value: float)
     for _ in range(2):
         flat.backward(loss_of(ours))
         norm = clip_(flat, largest)
-        flat.hand_back()
+        flat.expose_grads()
         loss_of(theirs).backward()
         expected = nn.utils.clip_grad_norm_(theirs, largest)
         torch.testing.assert_close(norm, expected, rtol=1e-6, atol=0, equal_nan=True)

@@ -9,7 +9,7 @@ import numpy as np
 
 from ebm_cli.datasets.io.contents import Contents, InvalidFile
 from ebm_cli.errors import first_line
-from ebm_cli.system.memory import in_words, room
+from ebm_cli.system.memory import format_bytes, max_array_bytes
 
 ZIP_MAGIC = (b"PK\x03\x04", b"PK\x05\x06")
 """First bytes of a zip archive, and of an empty one."""
@@ -77,6 +77,6 @@ def require_room_to_unpack(members: Sequence[zipfile.ZipInfo], largest: int | No
     Raises:
         InvalidFile: the declared sizes are larger.
     """
-    largest, size = room() if largest is None else largest, sum(member.file_size for member in members)
+    largest, size = max_array_bytes() if largest is None else largest, sum(member.file_size for member in members)
     if size > largest:
-        raise InvalidFile(f"unpacks to {in_words(size)}: at most {in_words(largest)} are read into memory here")
+        raise InvalidFile(f"unpacks to {format_bytes(size)}: at most {format_bytes(largest)} are read into memory here")

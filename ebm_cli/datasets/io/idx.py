@@ -17,7 +17,7 @@ from torch import Tensor
 
 from ebm_cli.datasets.io.download import find
 from ebm_cli.datasets.io.images import ImageFiles
-from ebm_cli.system.memory import in_words, room
+from ebm_cli.system.memory import format_bytes, max_array_bytes
 
 
 def read_idx(root: str, url: str, published: Mapping[str, str], download: bool) -> ImageFiles:
@@ -60,8 +60,9 @@ def _array(root: str, file: Path, n_dims: int) -> Tensor:
                 raise ValueError(f"{subject} that is not an IDX file of bytes in {n_dims} dimensions")
             shape = struct.unpack(f">{n_dims}I", header[4:])
             size = math.prod(shape)
-            if size > room():
-                raise ValueError(f"{subject} of {in_words(size)}: at most {in_words(room())} are read into memory")
+            if size > (largest := max_array_bytes()):
+                limit = format_bytes(largest)
+                raise ValueError(f"{subject} of {format_bytes(size)}: at most {limit} are read into memory")
             # Not one byte more than needed is unpacked: a .gz can unpack to a thousand times its size.
             data = opened.read(size + 1)
     except (OSError, EOFError, zlib.error) as error:

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from ebm_cli.datasets.io.arrays import require_room_to_unpack
 from ebm_cli.datasets.io.contents import Contents, InvalidFile
-from ebm_cli.system.memory import in_words, room
+from ebm_cli.system.memory import format_bytes, max_array_bytes
 
 
 def read_tensor(file: Path) -> Contents:
@@ -33,9 +33,9 @@ def read_tensor(file: Path) -> Contents:
         raise InvalidFile(f"must hold one tensor, got a {type(loaded).__name__}")
     if loaded.is_complex() or loaded.is_quantized or loaded.layout != torch.strided:
         raise InvalidFile(f"must hold a dense tensor of real numbers, got {loaded.layout}, {loaded.dtype}")
-    if loaded.nbytes > room():
+    if loaded.nbytes > max_array_bytes():
         # With a stride of 0, one number in a file stands for any number of them.
-        size, largest = in_words(loaded.nbytes), in_words(room())
+        size, largest = format_bytes(loaded.nbytes), format_bytes(max_array_bytes())
         raise InvalidFile(f"holds {size} of numbers: at most {largest} are read into memory")
     x = loaded.detach()
     # numpy has no bfloat16.
