@@ -39,6 +39,7 @@ from ebm_cli.evaluation.stein import ksd, temperature
 from ebm_cli.evaluation.two_sample import compare
 from ebm_cli.methods import Method
 from ebm_cli.rng import generator
+from ebm_cli.samplers import wide_starts
 
 Results = dict[str, Any]
 
@@ -184,8 +185,7 @@ class Measurement:
                 return resample(self.annealed, p.n_chains, self._rng("starts"))
             except NotIntegrable as reason:
                 self.notes.append(f"chains start at noise, since annealing failed: {reason}")
-        size = (p.n_chains, *self.dataset.shape)
-        return 2 * torch.randn(size, generator=self._rng("starts"), dtype=like.dtype, device=like.device)
+        return wide_starts(like, p.n_chains, self._rng("starts"))
 
     def _distances(self, drawn: Drawn) -> Results:
         """One position a chain, the last: those of different chains are independent of each other."""

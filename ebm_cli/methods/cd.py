@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 
 from ebm_cli.densities import Density
-from ebm_cli.energies import Energy
+from ebm_cli.energies import Energy, evaluating
 from ebm_cli.methods.base import Evaluations, LossOutput, Method, Symptom
 from ebm_cli.methods.chain_divergence import chain_divergence
 from ebm_cli.samplers import Info, Kernel, run
@@ -221,11 +221,8 @@ class CD(Method):
     def _chains(self, energy: Energy, x: Tensor, rng: torch.Generator) -> Chains:
         """k steps; a chain that left the finite numbers is replaced by noise."""
         rows, begin, age = self._starts(x, rng)
-        training = energy.training
-        # Batch statistics and dropout would make the energy another function at every step of the chain.
-        energy.eval()
-        state, info = run(self.kernel, energy, begin, self.k, rng)
-        energy.train(training)
+        with evaluating(energy):
+            state, info = run(self.kernel, energy, begin, self.k, rng)
         end = state.x.detach()
         alive = end.flatten(1).isfinite().all(1)
         kept = torch.where(alive.view(-1, *[1] * (end.ndim - 1)), end, self.noise.sample(len(end), rng))

@@ -8,6 +8,7 @@ called `eval/…`, as in the final evaluation. Everywhere else they are means ov
 import torch
 
 from ebm_cli.densities import Gaussian
+from ebm_cli.energies import evaluating
 from ebm_cli.evaluation.annealing import anneal
 from ebm_cli.evaluation.divergences import Evaluator
 from ebm_cli.evaluation.log_z import by_annealing
@@ -58,19 +59,16 @@ class Watch:
         Cost: divergences on the rows, and the objective; a small annealing only if what is monitored needs log Z.
         """
         energy, method = self.parts.energy, self.parts.method
-        training = energy.training
-        # Batch statistics, dropout and the iterations of a spectral norm belong to training: looking changes nothing.
-        energy.eval()
-        normalisation = self.evaluator.normalise(energy)
-        if normalisation.log_z is None and not self.evaluator.on_grid and self.name not in ("objective", "fisher"):
-            base = Gaussian(self.parts.dataset.reference)
-            normalisation = by_annealing(
-                lambda: anneal(energy, base, n_chains=GLANCE, n_temperatures=GLANCE, rng=self._rng("glance"))
-            )
-        found: Results = dict(self.evaluator(energy, normalisation).values)
-        if self.name == "objective" and method.comparable:
-            found["eval/objective"] = objective(energy, method, self._rows(), self._rng("objective"))
-        energy.train(training)
+        with evaluating(energy):
+            normalisation = self.evaluator.normalise(energy)
+            if normalisation.log_z is None and not self.evaluator.on_grid and self.name not in ("objective", "fisher"):
+                base = Gaussian(self.parts.dataset.reference)
+                normalisation = by_annealing(
+                    lambda: anneal(energy, base, n_chains=GLANCE, n_temperatures=GLANCE, rng=self._rng("glance"))
+                )
+            found: Results = dict(self.evaluator(energy, normalisation).values)
+            if self.name == "objective" and method.comparable:
+                found["eval/objective"] = objective(energy, method, self._rows(), self._rng("objective"))
         numbers = {key: value for key, value in finite(found, {})[0].items() if isinstance(value, float)}
         return {key.replace("eval/", "val/"): value for key, value in numbers.items()} if self.by_rows else numbers
 

@@ -11,12 +11,13 @@ import torch
 from torch import Tensor
 
 from ebm_cli.densities import Gaussian
+from ebm_cli.energies import evaluating
 from ebm_cli.evaluation.batched import in_chunks
 from ebm_cli.reporting import image_grids
 from ebm_cli.reporting.tensorboard import TensorBoard
 from ebm_cli.rng import generator
 from ebm_cli.runs.instantiate import Parts
-from ebm_cli.samplers import Kernel, adapt, run
+from ebm_cli.samplers import Kernel, warm_up
 
 N_ROWS = 1000
 """Rows of each kind, at most."""
@@ -59,14 +60,11 @@ class Views:
 
         Cost: the energies of 3 N_ROWS rows; of images N_STEPS steps of N_CHAINS chains as well.
         """
-        energy = self.parts.energy
-        training = energy.training
-        energy.eval()
-        self.histograms(board, step)
-        if image_grids.is_image(self.parts.dataset.shape):
-            self._go_on()
-            self.images(board, step, self._in_data_units(self._chains))
-        energy.train(training)
+        with evaluating(self.parts.energy):
+            self.histograms(board, step)
+            if image_grids.is_image(self.parts.dataset.shape):
+                self._go_on()
+                self.images(board, step, self._in_data_units(self._chains))
 
     def histograms(self, board: TensorBoard, step: int) -> None:
         """Of the energies of training rows, validation rows and noise."""
@@ -88,11 +86,7 @@ class Views:
             board.image(f"images/{name}", image_grids.tiles(x, low, high), step)
 
     def _go_on(self) -> None:
-        energy = self.parts.energy
-        if self.kernel.target_accept is None:
-            x = run(self.kernel, energy, self._chains, N_STEPS, self._rng)[0].x
-        else:
-            x = adapt(self.kernel, energy, self._chains, N_STEPS, self._rng)[1].x
+        x = warm_up(self.kernel, self.parts.energy, self._chains, N_STEPS, self._rng)[1].x
         alive = x.flatten(1).isfinite().all(1).view(-1, *[1] * (x.ndim - 1))
         self._chains = torch.where(alive, x.detach(), self._noise[: len(x)])
 
