@@ -8,7 +8,7 @@ chains and losses then go through it.
 """
 
 from ebm_cli.derivatives.compiled import Compiled
-from ebm_cli.derivatives.first_order import detached_gradient, gradient, prepared, value_and_grad
+from ebm_cli.derivatives.first_order import EnergyFn, detached_gradient, gradient, prepared, value_and_grad
 from ebm_cli.derivatives.jet import At, Differentiable, Jet, Pullback, There
 from ebm_cli.derivatives.linear import Linear
 from ebm_cli.derivatives.rules import supports, sweep, vjp
@@ -26,6 +26,7 @@ __all__ = [
     "Compiled",
     "Differentiable",
     "Directional",
+    "EnergyFn",
     "Jet",
     "Linear",
     "Pullback",

@@ -12,7 +12,7 @@ from ebm_cli.derivatives.jet import At
 from ebm_cli.derivatives.rules import supports, vjp
 
 EnergyFn = Callable[[Tensor], Tensor]
-"""x [B, *D] → energy [B]."""
+"""x [B, *D] → energy [B], nats; p ∝ exp(−energy)."""
 
 MANY, ROWS = 4096, 2048
 """Points of a chain from which on a CPU takes them in blocks, and those of a block: its activations stay in cache, and

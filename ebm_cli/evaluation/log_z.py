@@ -7,13 +7,11 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from torch import Tensor
-
+from ebm_cli.derivatives import EnergyFn
 from ebm_cli.energies.base import Energy
 from ebm_cli.evaluation.annealing import Annealed
 from ebm_cli.evaluation.quadrature import Grid, NotIntegrable, Quadrature, Resolution, integrate
 
-EnergyFn = Callable[[Tensor], Tensor]
 Results = dict[str, float | str]
 
 

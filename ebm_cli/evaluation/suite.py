@@ -89,7 +89,7 @@ class Measurement:
             found = self._divergences()
             score = {key for key in found if key.startswith("eval/fisher")}
             results |= {k: v for k, v in found.items() if ("score" if k in score else "density") in asked}
-        if "density" in asked and self.method.comparable:
+        if "density" in asked and self.method.has_comparable_loss:
             results["eval/objective"] = objective(self.energy, self.method, self._rows, self._rng("objective"))
         if "score" in asked:
             results |= self._stein()

@@ -25,8 +25,10 @@ from typing import TypeVar
 import torch
 from torch import Tensor
 
-from ebm_cli.derivatives import prepared
-from ebm_cli.samplers.base import EnergyFn, Kernel, Schedule, State, run
+from ebm_cli.derivatives import EnergyFn, prepared
+from ebm_cli.samplers.base import Kernel, State
+from ebm_cli.samplers.loops import run
+from ebm_cli.samplers.schedules import Schedule
 
 K = TypeVar("K", bound=Kernel)
 

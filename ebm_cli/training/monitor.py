@@ -67,7 +67,7 @@ class Watch:
                     lambda: anneal(energy, base, n_chains=GLANCE, n_temperatures=GLANCE, rng=self._rng("glance"))
                 )
             found: Results = dict(self.evaluator(energy, normalisation).values)
-            if self.name == "objective" and method.comparable:
+            if self.name == "objective" and method.has_comparable_loss:
                 found["eval/objective"] = objective(energy, method, self._rows(), self._rng("objective"))
         numbers = {key: value for key, value in finite(found, {})[0].items() if isinstance(value, float)}
         return {key.replace("eval/", "val/"): value for key, value in numbers.items()} if self.by_rows else numbers
@@ -82,7 +82,7 @@ class Watch:
         if known:
             return "kl" if "density" in protocol.metrics else "fisher"
         normalised = self.evaluator.on_grid or self.parts.energy.log_z() is not None
-        return "nll" if normalised or not method.comparable else "objective"
+        return "nll" if normalised or not method.has_comparable_loss else "objective"
 
     def _rows(self) -> torch.Tensor:
         rows = self.evaluator.rows.to(self.parts.dataset.standardizer.mean)

@@ -21,7 +21,7 @@ from ebm_cli.reporting.tensorboard import TensorBoard
 from ebm_cli.reporting.verdicts import meanings
 from ebm_cli.rng import generator
 from ebm_cli.runs import checkpoint as checkpoints
-from ebm_cli.runs.assemble import assemble, edges, protocol_of
+from ebm_cli.runs.assemble import assemble, boundary_warning, protocol_of
 from ebm_cli.runs.directory import RunDirectory
 from ebm_cli.runs.files import write_json, write_text
 from ebm_cli.runs.signals import Interrupted, Signals
@@ -85,7 +85,7 @@ class Session:
             if not self.resumed:
                 self.board.text("config", OmegaConf.to_yaml(OmegaConf.create(self.stored)))
                 self.board.hparams(_hparams(self.stored))
-                self._remark(edges(self.parts))
+                self._remark(boundary_warning(self.parts))
             progress = Progress(self.cfg.steps, self.trainer.step, console=self.console)
             with progress as self.progress, signals.deferred():
                 self._train_to_the_end(signals)

@@ -17,7 +17,7 @@ from ebm_cli.reporting import image_grids
 from ebm_cli.reporting.tensorboard import TensorBoard
 from ebm_cli.rng import generator
 from ebm_cli.runs.instantiate import Parts
-from ebm_cli.samplers import Kernel, warm_up
+from ebm_cli.samplers import Kernel, replace_diverged, warm_up
 
 N_ROWS = 1000
 """Rows of each kind, at most."""
@@ -74,7 +74,7 @@ class Views:
     def images(self, board: TensorBoard, step: int, samples: Tensor) -> None:
         """Grids of samples [N, *shape], data units, alone and above their nearest training rows, and of the replay
         buffer where there is one."""
-        dataset, replay = self.parts.dataset, self.parts.method.replay()
+        dataset, replay = self.parts.dataset, self.parts.method.persistent_chains()
         rows = self._in_data_units(dataset.reference)
         low, high = float(rows.min()), float(rows.max())
         shown = samples[:N_CHAINS]
@@ -87,8 +87,7 @@ class Views:
 
     def _go_on(self) -> None:
         x = warm_up(self.kernel, self.parts.energy, self._chains, N_STEPS, self._rng)[1].x
-        alive = x.flatten(1).isfinite().all(1).view(-1, *[1] * (x.ndim - 1))
-        self._chains = torch.where(alive, x.detach(), self._noise[: len(x)])
+        self._chains, _ = replace_diverged(x.detach(), self._noise[: len(x)])
 
     def _in_data_units(self, u: Tensor) -> Tensor:
         with torch.no_grad():

@@ -23,7 +23,8 @@ from ebm_cli.energies import MLP, Energy, Quadratic
 from ebm_cli.methods import LossOutput, Method
 from ebm_cli.runs import checkpoint as checkpoints
 from ebm_cli.samplers import EnergyFn, Info, Kernel, State, mala, underdamped
-from ebm_cli.samplers.base import accept_reject, energy_of, grad_of, normal_like
+from ebm_cli.samplers.acceptance import accept_reject
+from ebm_cli.samplers.base import energy_of, grad_of, normal_like
 from ebm_cli.samplers.hmc import HMC
 from ebm_cli.samplers.langevin import Langevin
 from ebm_cli.samplers.mala import MALA
