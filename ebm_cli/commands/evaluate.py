@@ -7,7 +7,7 @@ from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig
 from rich.console import Console
 
-from ebm_cli.acceleration.compile_mode import Work, run_fast
+from ebm_cli.acceleration.compile_mode import Work, apply_compile_mode
 from ebm_cli.config.trust import trust_of
 from ebm_cli.evaluation import suite
 from ebm_cli.evaluation.protocol import Protocol
@@ -36,7 +36,9 @@ def evaluate(cfg: DictConfig) -> None:
     model = _model(cfg)
     threads = set_threads(cfg.threads, model.energy)
     parts, protocol = model.parts(), _protocol(cfg, model)
-    run_fast(cfg.compile, parts.energy, Work(0, cfg.eval.n_chains, 0, (protocol.kernel,)), threads, console.print)
+    apply_compile_mode(
+        cfg.compile, parts.energy, Work(0, cfg.eval.n_chains, 0, (protocol.kernel,)), threads, console.print
+    )
     evaluation = suite.evaluate(parts.energy, parts.method, parts.dataset, protocol)
     found, results = evaluation.results, evaluation.results.values
     write_json(path / "results.json", results)

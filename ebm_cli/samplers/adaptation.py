@@ -25,7 +25,7 @@ from typing import TypeVar
 import torch
 from torch import Tensor
 
-from ebm_cli.derivatives import EnergyFn, prepared
+from ebm_cli.derivatives import EnergyFn, prepare
 from ebm_cli.samplers.base import Kernel, State
 from ebm_cli.samplers.loops import run
 from ebm_cli.samplers.schedules import Schedule
@@ -73,7 +73,7 @@ def adapt(
         raise ValueError(f"target must be in (0, 1), got {delta}")
     if n_steps < 1:
         raise ValueError(f"n_steps must be >= 1, got {n_steps}")
-    energy = prepared(energy)
+    energy = prepare(energy)
     state = kernel.init(energy, x.detach(), rng)
     half = n_steps // 2
     mu = log(10 * kernel.step_size)

@@ -10,7 +10,7 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
-from ebm_cli.derivatives import EnergyFn, prepared
+from ebm_cli.derivatives import EnergyFn, prepare
 from ebm_cli.samplers.base import Info, Kernel, State
 from ebm_cli.samplers.schedules import Schedule
 
@@ -40,7 +40,7 @@ def run(
     done: tuple[State, Info] | None = None if native is None else native.run(kernel, energy, x, n_steps, rng, schedule)
     if done is not None:
         return done
-    energy = prepared(energy)
+    energy = prepare(energy)
     state = kernel.init(energy, x.detach(), rng)
     total = _zero_info(x)
     for i in range(n_steps):
@@ -86,7 +86,7 @@ def trace(
     )
     if done is not None:
         return done
-    energy = prepared(energy)
+    energy = prepare(energy)
     state = kernel.init(energy, x.detach(), rng)
     total = _zero_info(x)
     draws = x.new_empty(n_steps // thin, *x.shape)
