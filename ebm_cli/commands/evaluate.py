@@ -15,8 +15,8 @@ from ebm_cli.evaluation.suite import measure
 from ebm_cli.reporting import plots
 from ebm_cli.reporting.closing_panel import closing_panel
 from ebm_cli.reporting.console import duration, relative_path
+from ebm_cli.reporting.explanations import explain
 from ebm_cli.reporting.figure import save
-from ebm_cli.reporting.verdicts import meanings
 from ebm_cli.runs.assemble import protocol_of
 from ebm_cli.runs.files import write_json
 from ebm_cli.runs.model import Model, load
@@ -47,7 +47,7 @@ def evaluate(cfg: DictConfig) -> None:
         figure = plots.final_figure(parts.energy, parts.dataset, measured.samples, results.get("eval/log_z"), results)
         save(figure, picture)
         places["picture"] = relative_path(picture)
-    notes = [*meanings(results), *measured.notes, *(f"{key}: {why}" for key, why in measured.absent.items())]
+    notes = [*explain(results), *measured.notes, *(f"{key}: {why}" for key, why in measured.absent.items())]
     title = f"{relative_path(model.path)}, step {model.step:,}: measured in {duration(time.monotonic() - began)}"
     console.print(closing_panel(title, results, places, notes=notes))
 

@@ -13,6 +13,7 @@ from ebm_cli.evaluation.divergences import Evaluator
 from ebm_cli.evaluation.log_z import by_annealing
 from ebm_cli.evaluation.protocol import Protocol
 from ebm_cli.evaluation.quadrature import COARSE
+from ebm_cli.evaluation.results import MONITORED
 from ebm_cli.evaluation.suite import Results, finite, objective
 from ebm_cli.rng import generator
 from ebm_cli.runs.instantiate import Parts
@@ -21,8 +22,6 @@ GLANCE = 100
 """Chains and temperatures of an annealing during training."""
 N_OBJECTIVE = 500
 """Validation rows that the objective is averaged over: few rows are taken again and again, with new noise."""
-RESULTS = ("kl", "nll", "fisher")
-"""What `monitor=auto` may have meant in a results.json, the first that is there."""
 
 
 class Watch:
@@ -97,7 +96,7 @@ class Watch:
 
 def monitored(monitor: str, results: Results) -> float | None:
     """What a finished run was judged by, from its results alone."""
-    names = RESULTS if monitor == "auto" else (monitor.rpartition("/")[2],)
+    names = MONITORED if monitor == "auto" else (monitor.rpartition("/")[2],)
     watched = [key for key in results if key.startswith("val/") and (monitor == "auto" or key[4:] in names)]
     found = (results.get(key) for key in (*watched, *(f"eval/{name}" for name in names)))
     return next((float(value) for value in found if isinstance(value, float)), None)

@@ -17,10 +17,10 @@ from ebm_cli.evaluation.suite import Measured, Results, measure
 from ebm_cli.methods import LossOutput
 from ebm_cli.reporting.closing_panel import closing_panel
 from ebm_cli.reporting.console import relative_path
+from ebm_cli.reporting.explanations import explain
 from ebm_cli.reporting.jsonl import JsonLines, cut_back
 from ebm_cli.reporting.progress import Progress
 from ebm_cli.reporting.tensorboard import TensorBoard
-from ebm_cli.reporting.verdicts import meanings
 from ebm_cli.rng import generator
 from ebm_cli.runs import checkpoint as checkpoints
 from ebm_cli.runs.assemble import assemble, edges, protocol_of
@@ -302,7 +302,7 @@ class Session:
     ) -> None:
         """The closing panel."""
         run = relative_path(self.path)
-        notes = [*meanings(results), *measured.notes, *(f"{key}: {why}" for key, why in measured.absent.items())]
+        notes = [*explain(results), *measured.notes, *(f"{key}: {why}" for key, why in measured.absent.items())]
         which = ""
         if self.rollbacks.done:
             notes.append(f"guard=rollback: {self.rollbacks.sentence()}")
