@@ -56,6 +56,13 @@ class Model:
         dataset: Dataset = build(self.config.dataset, "dataset", Dataset, trust=self.trust)
         return dataset
 
+    def to_dtype(self, dtype: str) -> "Model":
+        """Convert energy and standardizer in place to a dtype by its name; "auto" keeps that of the run."""
+        if dtype != "auto":
+            self.energy.to(getattr(torch, dtype))
+            self.standardizer.to(getattr(torch, dtype))
+        return self
+
     def parts(self) -> Parts:
         """The run's data set and method too, where the energy is: built anew, the method with what it trained.
 
