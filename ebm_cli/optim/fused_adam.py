@@ -89,7 +89,7 @@ class FlatAdam:
         return of is not None and of[0] is self._optimizer.state and of[1] is self._flat.has_grad
 
     def _pack(self) -> bool:
-        """Move the state of the parameters with a gradient into one tensor of each kind; False where torch must step."""
+        """Move the state of parameters with a gradient into one tensor of each kind; False where torch must step."""
         flat, state = self._flat, self._optimizer.state
         self._packed = self._uneven = None
         states: list[dict[str, Any]] = [state.get(p, {}) for p in compress(flat.parameters, flat.has_grad)]

@@ -57,7 +57,7 @@ def reset_peak_memory(device: torch.device) -> None:
 
 
 def peak_memory_mb(device: torch.device) -> float:
-    """Peak memory since `reset_peak_memory`, in MiB: that allocated on a GPU, else the resident memory of the process."""
+    """Peak memory since `reset_peak_memory`, in MiB: allocated on the GPU, else resident memory of the process."""
     if device.type == "cuda":
         return torch.cuda.max_memory_allocated(device) / 2**20
     with suppress(OSError):
