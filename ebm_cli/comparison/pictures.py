@@ -40,7 +40,7 @@ def panels_of(section: Section, trust: Sequence[str] = ()) -> list[Panel]:
     """
     panels: list[Panel] = []
     for group in section.groups:
-        record = group.median(section.judge)
+        record = group.median(section.ranking)
         try:
             model = load(record.path, trust=trust)
             flat = math.prod(model.energy.shape) == 2

@@ -16,6 +16,7 @@ from ebm_cli.evaluation.measured import Results, Values
 from ebm_cli.evaluation.objective import objective
 from ebm_cli.evaluation.protocol import Protocol
 from ebm_cli.evaluation.quadrature_grid import COARSE_GRID
+from ebm_cli.evaluation.results import MONITORED
 from ebm_cli.rng import generator
 from ebm_cli.runs.instantiate import Parts
 
@@ -23,8 +24,6 @@ N_CHAINS = N_TEMPERATURES = 100
 """Size of an annealing during training."""
 N_OBJECTIVE = 500
 """Validation rows that the objective is averaged over: few rows are taken again and again, with new noise."""
-RESULTS = ("kl", "nll", "fisher")
-"""What `monitor=auto` may have meant in a results.json, the first that is there."""
 
 
 class Monitor:
@@ -102,7 +101,7 @@ class Monitor:
 
 def monitored_value(monitor: str, results: Values) -> float | None:
     """The value that a finished run was monitored by, from its results alone; None if there is none."""
-    names = RESULTS if monitor == "auto" else (monitor.rpartition("/")[2],)
+    names = MONITORED if monitor == "auto" else (monitor.rpartition("/")[2],)
     validation = [key for key in results if key.startswith("val/") and (monitor == "auto" or key[4:] in names)]
     found = (results.get(key) for key in (*validation, *(f"eval/{name}" for name in names)))
     return next((float(value) for value in found if isinstance(value, float)), None)
