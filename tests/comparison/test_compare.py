@@ -548,7 +548,7 @@ def test_a_list_of_runs_and_metrics(ebm: Ebm, write: Write, tmp_path: Path) -> N
     ("words", "line"),
     [
         (["runs=nowhere/*"], "runs=nowhere/*: matches nothing; ebm runs lists all runs"),
-        (["runs=nowhere"], "runs=nowhere: no such directory; ebm runs lists the runs that there are"),
+        (["runs=nowhere"], "runs=nowhere: no such directory; ebm runs lists all runs"),
         (["runs=empty"], "runs=empty: no run there (no directory at or below it has a status.json)"),
         (["runs=runs/*", "by=[method,energy.widht]"], "by: no run has a key energy.widht; did you mean energy.width?"),
         (
