@@ -7,10 +7,10 @@ from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig
 from rich.console import Console
 
-from ebm_cli.acceleration.compile_mode import Work, run_fast
+from ebm_cli.acceleration.compile_mode import Work, apply_compile_mode
 from ebm_cli.config.trust import trust_of
+from ebm_cli.evaluation import suite
 from ebm_cli.evaluation.protocol import Protocol
-from ebm_cli.evaluation.suite import measure
 from ebm_cli.reporting import plots
 from ebm_cli.reporting.closing_panel import closing_panel
 from ebm_cli.reporting.console import duration, relative_path
@@ -26,7 +26,7 @@ def validate(cfg: DictConfig) -> None:
     """Refuse an unusable checkpoint, missing data, and keys that do not fit together; writes nothing."""
     set_threads(cfg.threads)
     model = _load_model(cfg)
-    _protocol(cfg, model).check(model.parts().dataset)
+    _protocol(cfg, model).validate(model.parts().dataset)
 
 
 def evaluate(cfg: DictConfig) -> None:
@@ -36,17 +36,19 @@ def evaluate(cfg: DictConfig) -> None:
     model = _load_model(cfg)
     threads = set_threads(cfg.threads, model.energy)
     parts, protocol = model.parts(), _protocol(cfg, model)
-    run_fast(cfg.compile, parts.energy, Work(0, cfg.eval.n_chains, 0, (protocol.kernel,)), threads, console.print)
-    measured = measure(parts.energy, parts.method, parts.dataset, protocol)
-    results = measured.results
+    apply_compile_mode(
+        cfg.compile, parts.energy, Work(0, cfg.eval.n_chains, 0, (protocol.kernel,)), threads, console.print
+    )
+    evaluation = suite.evaluate(parts.energy, parts.method, parts.dataset, protocol)
+    found, results = evaluation.results, evaluation.results.values
     write_json(path / "results.json", results)
     files = {"results": relative_path(path / "results.json")}
-    if measured.samples is not None:
+    if evaluation.samples is not None:
         picture = path / "evaluation.png"
-        figure = plots.final_figure(parts.energy, parts.dataset, measured.samples, results.get("eval/log_z"), results)
+        figure = plots.final_figure(parts.energy, parts.dataset, evaluation.samples, results.get("eval/log_z"), results)
         save(figure, picture)
         files["picture"] = relative_path(picture)
-    notes = [*meanings(results), *measured.notes, *(f"{key}: {reason}" for key, reason in measured.absent.items())]
+    notes = [*meanings(results), *found.notes, *(f"{key}: {reason}" for key, reason in found.absent.items())]
     title = f"{relative_path(model.path)}, step {model.step:,}: measured in {duration(time.monotonic() - began)}"
     console.print(closing_panel(title, results, files, notes=notes))
 

@@ -29,7 +29,7 @@ def validate(cfg: DictConfig) -> None:
     build_claims(cfg.claims, trust_of(cfg))
     parts = assemble(cfg, trust_of(cfg))
     make_trainer(cfg, parts, trust_of(cfg))
-    protocol_of(cfg, cfg.seed, cfg.batch_size, trust_of(cfg)).check(parts.dataset)
+    protocol_of(cfg, cfg.seed, cfg.batch_size, trust_of(cfg)).validate(parts.dataset)
 
 
 def train(cfg: DictConfig) -> float | None:

@@ -14,7 +14,9 @@ from ebm_cli.comparison.page import Panel
 from ebm_cli.config.build import build
 from ebm_cli.datasets import Dataset
 from ebm_cli.errors import UserError
-from ebm_cli.evaluation.quadrature import COARSE, Grid, NotIntegrable, integrate
+from ebm_cli.evaluation.not_integrable import NotIntegrable
+from ebm_cli.evaluation.quadrature import integrate
+from ebm_cli.evaluation.quadrature_grid import COARSE_GRID, Grid
 from ebm_cli.reporting import plots
 from ebm_cli.rng import generator
 from ebm_cli.runs.model import Model, load
@@ -71,9 +73,9 @@ def _drawn(model: Model) -> Mapping[str, Any]:
 
 
 def _log_z(model: Model, data: Dataset) -> float | None:
-    grid = Grid.around(model.standardizer.standardise(data.held_out(N_ROWS)).flatten(1), COARSE)
+    grid = Grid.around(model.standardizer.standardise(data.held_out(N_ROWS)).flatten(1), COARSE_GRID)
     try:
-        return integrate(model.energy, grid, COARSE, tuple(data.shape)).log_z
+        return integrate(model.energy, grid, COARSE_GRID, tuple(data.shape)).log_z
     except NotIntegrable:
         return None
 

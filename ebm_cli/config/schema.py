@@ -21,7 +21,7 @@ def _positive(**values: float | None) -> None:
             raise ValueError(f"{name} must be > 0, got {value}")
 
 
-def _check_metrics(metrics: Sequence[str]) -> None:
+def _check_metrics(metrics: Sequence[Any]) -> None:
     if not metrics:
         raise ValueError("metrics must name something to measure, got []")
 
@@ -52,7 +52,8 @@ class EvalKeys:
         _at_least(0, burn_in=self.burn_in)
 
 
-Metric = Literal["density", "score", "samples", "chains", "features", "ood"]
+Metric = Literal["density", "score", "samples", "chains", "features", "ood"] | dict[str, Any]
+"""A metric group of `evaluation.suite`, or a node whose class is an `evaluation.metric_group.MetricGroup`."""
 
 
 @dataclass(frozen=True)

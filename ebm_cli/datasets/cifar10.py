@@ -14,7 +14,7 @@ from ebm_cli.datasets.finite import Finite, split
 from ebm_cli.datasets.io.download import find
 from ebm_cli.datasets.io.images import TOP, Pictures
 from ebm_cli.datasets.io.safe_pickle import read_dict
-from ebm_cli.system.memory import in_words
+from ebm_cli.system.memory import format_bytes
 
 FOLDER = "cifar-10-batches-py"
 BATCHES = (*(f"data_batch_{i}" for i in range(1, 6)), "test_batch")
@@ -112,7 +112,7 @@ def _packed(root: str, archive: Path) -> Iterator[tuple[str, Batch]]:
 
 def _check_size(root: str, name: str, size: int) -> None:
     if size > LARGEST:
-        raise ValueError(f"root {root} holds a {name} of {in_words(size)}: a batch has {in_words(31_000_000)}")
+        raise ValueError(f"root {root} holds a {name} of {format_bytes(size)}: a batch has {format_bytes(31_000_000)}")
 
 
 def _batch(root: str, name: str, data: bytes) -> Batch:

@@ -85,7 +85,7 @@ class Path(nn.Module, Differentiable):
         undefined: those among them at which f was NaN or −∞; a proposal there is rejected, as if f were +∞.
     """
 
-    at_once = True
+    needs_whole_batch = True
 
     def __init__(self, energy: EnergyFn, base: Density, fade: float) -> None:
         super().__init__()

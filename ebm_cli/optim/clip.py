@@ -24,5 +24,5 @@ def clip_(flat: Flat, largest: float) -> Tensor:
     """
     norm: Tensor = torch.linalg.vector_norm(flat.gradients)
     if norm.device.type != "cpu" or not float(norm) + 1e-6 < largest:
-        foreach_mul_(flat.taken, (largest / (norm + 1e-6)).clamp(max=1.0))
+        foreach_mul_(flat.views, (largest / (norm + 1e-6)).clamp(max=1.0))
     return norm

@@ -51,9 +51,9 @@ class Flat:
         self._strides = [torch.empty_like(parameter).stride() for parameter in self.parameters]
         self.values = torch.zeros(self._starts[-1], dtype=dtype, device=device)
         self.gradients = torch.zeros_like(self.values)
-        self.places = self.split(self.gradients)
-        self.found: list[bool] = []
-        self.taken: list[Tensor] = []
+        self.all_views = self.split(self.gradients)
+        self.has_grad: list[bool] = []
+        self.views: list[Tensor] = []
         for parameter, place in zip(self.parameters, self.split(self.values), strict=True):
             place.copy_(parameter)
             parameter.data = place
@@ -63,10 +63,10 @@ class Flat:
         parts = zip(self.parameters, self._strides, self._starts[:-1], strict=True)
         return [buffer.as_strided(p.shape, stride, start) for p, stride, start in parts]
 
-    def together(self) -> list[slice]:
+    def contiguous_slices(self) -> list[slice]:
         """What lies together of a buffer and belongs to parameters that have a gradient."""
         parts: list[slice] = []
-        for (start, stop), found in zip(pairwise(self._starts), self.found, strict=True):
+        for (start, stop), found in zip(pairwise(self._starts), self.has_grad, strict=True):
             if found and parts and parts[-1].stop == start:
                 parts[-1] = slice(parts[-1].start, stop)
             elif found:
@@ -84,22 +84,22 @@ class Flat:
         given = torch.autograd.grad(loss, self.parameters, allow_unused=True)
         found = [gradient is not None for gradient in given]
         with torch.no_grad():
-            if found != self.found:
+            if found != self.has_grad:
                 self._choose(found)
-            foreach_copy_(self.taken, [gradient for gradient in given if gradient is not None])
+            foreach_copy_(self.views, [gradient for gradient in given if gradient is not None])
 
     def _choose(self, found: list[bool]) -> None:
         if not any(found):
             raise ValueError("the loss depends on no parameter of its player")
         self.gradients.zero_()
-        self.found, self.taken = found, list(compress(self.places, found))
+        self.has_grad, self.views = found, list(compress(self.all_views, found))
 
-    def hand_back(self) -> None:
+    def expose_grads(self) -> None:
         """Give each parameter that has a gradient its part of `gradients`, for an optimizer that looks there."""
-        for parameter, place in zip(compress(self.parameters, self.found), self.taken, strict=True):
+        for parameter, place in zip(compress(self.parameters, self.has_grad), self.views, strict=True):
             parameter.grad = place
 
-    def forget(self) -> None:
+    def clear_grads(self) -> None:
         """Leave the parameters without a gradient."""
         for parameter in self.parameters:
             parameter.grad = None

@@ -11,7 +11,7 @@ from ebm_cli.optim.step import Step, fast_step
 from ebm_cli.system.torch_internals import FUSED_ADAM, Kernel
 
 
-def update(optimizer: Optimizer, flat: Flat) -> Step:
+def make_step(optimizer: Optimizer, flat: Flat) -> Step:
     """The step of this optimizer from `flat.gradients`; which it is, its groups decide as they are now.
 
     Args:
@@ -24,9 +24,9 @@ def update(optimizer: Optimizer, flat: Flat) -> Step:
     whole = fast_step(optimizer)
 
     def step() -> None:
-        flat.hand_back()
+        flat.expose_grads()
         whole()
-        flat.forget()
+        flat.clear_grads()
 
     groups = optimizer.param_groups
     fused = type(optimizer) in (Adam, AdamW) and len(groups) == 1 and groups[0]["fused"] and not groups[0]["amsgrad"]
@@ -86,27 +86,29 @@ class FlatAdam:
         )
 
     def _is(self, of: tuple[object, object] | None) -> bool:
-        return of is not None and of[0] is self._optimizer.state and of[1] is self._flat.found
+        return of is not None and of[0] is self._optimizer.state and of[1] is self._flat.has_grad
 
     def _hold(self) -> bool:
         """Move the state of those that have a gradient into one tensor of each kind; False where torch must step."""
         flat, state = self._flat, self._optimizer.state
         self._held = self._uneven = None
-        each: list[dict[str, Any]] = [state.get(p, {}) for p in compress(flat.parameters, flat.found)]
+        each: list[dict[str, Any]] = [state.get(p, {}) for p in compress(flat.parameters, flat.has_grad)]
         if any(not own for own in each):
             return False
         self._counts = torch.stack([own["step"] for own in each])
         if bool((self._counts != self._counts[0]).any()):
-            self._uneven = state, flat.found
+            self._uneven = state, flat.has_grad
             return False
         means, squares = torch.zeros_like(flat.values), torch.zeros_like(flat.values)
-        places = zip(compress(flat.split(means), flat.found), compress(flat.split(squares), flat.found), strict=True)
+        places = zip(
+            compress(flat.split(means), flat.has_grad), compress(flat.split(squares), flat.has_grad), strict=True
+        )
         for own, count, (mean, square) in zip(each, self._counts, places, strict=True):
             mean.copy_(own["exp_avg"])
             square.copy_(own["exp_avg_sq"])
             own |= {"step": count, "exp_avg": mean, "exp_avg_sq": square}
-        together = flat.together()
+        together = flat.contiguous_slices()
         self._parts = [[buffer[part] for part in together] for buffer in (flat.values, flat.gradients, means, squares)]
         self._count = [self._counts[0]] * len(together)
-        self._held = state, flat.found
+        self._held = state, flat.has_grad
         return True

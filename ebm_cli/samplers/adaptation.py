@@ -25,7 +25,7 @@ from typing import TypeVar
 import torch
 from torch import Tensor
 
-from ebm_cli.derivatives import prepared
+from ebm_cli.derivatives import prepare
 from ebm_cli.samplers.base import EnergyFn, Kernel, Schedule, State
 
 K = TypeVar("K", bound=Kernel)
@@ -71,7 +71,7 @@ def adapt(
         raise ValueError(f"target must be in (0, 1), got {delta}")
     if n_steps < 1:
         raise ValueError(f"n_steps must be >= 1, got {n_steps}")
-    energy = prepared(energy)
+    energy = prepare(energy)
     state = kernel.init(energy, x.detach(), rng)
     half = n_steps // 2
     mu = log(10 * kernel.step_size)

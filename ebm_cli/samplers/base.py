@@ -19,7 +19,7 @@ from typing import ClassVar, NamedTuple
 import torch
 from torch import Tensor
 
-from ebm_cli.derivatives import prepared
+from ebm_cli.derivatives import prepare
 
 EnergyFn = Callable[[Tensor], Tensor]
 """x [B, *D] → energy [B], nats; p ∝ exp(−energy)."""
@@ -125,7 +125,7 @@ def run(
     done: tuple[State, Info] | None = None if native is None else native.run(kernel, energy, x, n_steps, rng, schedule)
     if done is not None:
         return done
-    energy = prepared(energy)
+    energy = prepare(energy)
     state = kernel.init(energy, x.detach(), rng)
     total = _no_info(x)
     for i in range(n_steps):
@@ -171,7 +171,7 @@ def trace(
     )
     if done is not None:
         return done
-    energy = prepared(energy)
+    energy = prepare(energy)
     state = kernel.init(energy, x.detach(), rng)
     total = _no_info(x)
     draws = x.new_empty(n_steps // thin, *x.shape)

@@ -13,7 +13,7 @@ CLEAR, STATUS = Path("/proc/self/clear_refs"), Path("/proc/self/status")
 CONTAINER = Path("/sys/fs/cgroup/memory.max")
 
 
-def room() -> int:
+def max_array_bytes() -> int:
     """Bytes that one array may have: half of the machine's memory, or of what a container may use of it.
 
     The other half is for the copy that is made when numbers change their kind.
@@ -24,7 +24,7 @@ def room() -> int:
     return memory // 2
 
 
-def in_words(n_bytes: int) -> str:
+def format_bytes(n_bytes: int) -> str:
     """A number of bytes for a reader: 13.4 GB."""
     power = next((k for k in (4, 3, 2, 1) if n_bytes >= 1000**k), 0)
     return f"{n_bytes / 1000**power:.{min(power, 1)}f} {('bytes', 'kB', 'MB', 'GB', 'TB')[power]}"
@@ -44,7 +44,7 @@ def keep_freed_memory() -> bool:
     return bool(tell(mmap_threshold, 32 * 2**20) and tell(trim_threshold, 2**31 - 1))
 
 
-def forget_peak_memory(device: torch.device) -> None:
+def reset_peak_memory(device: torch.device) -> None:
     """Begin a new peak, so that a job of a sweep does not inherit that of the jobs before it.
 
     Only where the system allows it (a device of its own memory; Linux): elsewhere the peak is the process's.
@@ -56,7 +56,7 @@ def forget_peak_memory(device: torch.device) -> None:
 
 
 def peak_memory_mb(device: torch.device) -> float:
-    """The most memory held since `forget_peak_memory`: the device's where it has its own, else resident; megabytes."""
+    """The most memory held since `reset_peak_memory`: the device's where it has its own, else resident; megabytes."""
     if device.type == "cuda":
         return torch.cuda.max_memory_allocated(device) / 2**20
     with suppress(OSError):

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import torch
 
-from ebm_cli.evaluation.suite import Results
+from ebm_cli.evaluation.measured import Values
 from ebm_cli.reporting import image_grids, plots
 from ebm_cli.reporting.console import relative_path
 from ebm_cli.reporting.figure import save
@@ -18,7 +18,7 @@ def draw(
     snapshots: Snapshots,
     board: TensorBoard,
     samples: torch.Tensor | None,
-    results: Results,
+    results: Values,
     run: Path,
     step: int,
 ) -> dict[str, str]:

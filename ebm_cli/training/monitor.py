@@ -9,11 +9,12 @@ import torch
 
 from ebm_cli.densities import Gaussian
 from ebm_cli.evaluation.annealing import anneal
-from ebm_cli.evaluation.divergences import Evaluator
+from ebm_cli.evaluation.divergences import Divergences
 from ebm_cli.evaluation.log_z import by_annealing
+from ebm_cli.evaluation.measured import Results, Values
+from ebm_cli.evaluation.objective import objective
 from ebm_cli.evaluation.protocol import Protocol
-from ebm_cli.evaluation.quadrature import COARSE
-from ebm_cli.evaluation.suite import Results, finite, objective
+from ebm_cli.evaluation.quadrature_grid import COARSE_GRID
 from ebm_cli.rng import generator
 from ebm_cli.runs.instantiate import Parts
 
@@ -47,16 +48,16 @@ class Monitor:
 
     def __init__(self, parts: Parts, protocol: Protocol, monitor: str) -> None:
         self.parts, self.seed = parts, protocol.seed
-        self.evaluator = Evaluator(parts.dataset, protocol.n_samples, COARSE, part="validation")
+        self.divergences = Divergences(parts.dataset, protocol.n_samples, COARSE_GRID, part="validation")
         self.name = self._choose(protocol) if monitor == "auto" else monitor.rpartition("/")[2]
         self.key = f"{'val' if self.uses_validation_rows else 'eval'}/{self.name}"
 
     @property
     def uses_validation_rows(self) -> bool:
         """Whether validation rows are used, so that the final evaluation gives other numbers."""
-        return not self.evaluator.exact
+        return not self.divergences.data.is_exact
 
-    def evaluate(self) -> Results:
+    def evaluate(self) -> Values:
         """Every result that is cheap, for the weights that are in the energy now.
 
         Cost: divergences on the rows, and the objective; a small annealing only if the monitored result needs log Z.
@@ -65,22 +66,23 @@ class Monitor:
         training = energy.training
         # Batch statistics, dropout and the iterations of a spectral norm belong to training.
         energy.eval()
-        normalisation = self.evaluator.normalise(energy)
-        if normalisation.log_z is None and not self.evaluator.on_grid and self.name not in ("objective", "fisher"):
+        normalisation = self.divergences.normalise(energy)
+        needs_log_z = self.name not in ("objective", "fisher")
+        if normalisation.log_z is None and not self.divergences.data.is_on_grid and needs_log_z:
             base, rng = Gaussian(self.parts.dataset.reference), self._rng("glance")
             normalisation = by_annealing(
                 lambda: anneal(energy, base, n_chains=N_CHAINS, n_temperatures=N_TEMPERATURES, rng=rng)
             )
-        found: Results = dict(self.evaluator(energy, normalisation).values)
+        found = self.divergences(energy, normalisation).results
         if self.name == "objective" and method.comparable:
-            found["eval/objective"] = objective(energy, method, self._rows(), self._rng("objective"))
+            found |= Results({"eval/objective": objective(energy, method, self._rows(), self._rng("objective"))})
         energy.train(training)
-        numbers = {key: value for key, value in finite(found, {})[0].items() if isinstance(value, float)}
+        numbers = {key: value for key, value in found.finite().values.items() if isinstance(value, float)}
         if not self.uses_validation_rows:
             return numbers
         return {key.replace("eval/", "val/"): value for key, value in numbers.items()}
 
-    def value(self, results: Results) -> float | None:
+    def value(self, results: Values) -> float | None:
         """The monitored number; None if it could not be computed."""
         value = results.get(self.key)
         return float(value) if isinstance(value, float) else None
@@ -88,11 +90,11 @@ class Monitor:
     def _choose(self, protocol: Protocol) -> str:
         if self.parts.dataset.density is not None:
             return "kl" if "density" in protocol.metrics else "fisher"
-        is_normalised = self.evaluator.on_grid or self.parts.energy.log_z() is not None
+        is_normalised = self.divergences.data.is_on_grid or self.parts.energy.log_z() is not None
         return "nll" if is_normalised or not self.parts.method.comparable else "objective"
 
     def _rows(self) -> torch.Tensor:
-        rows = self.evaluator.rows.to(self.parts.dataset.standardizer.like)
+        rows = self.divergences.data.rows.to(self.parts.dataset.standardizer.like)
         return rows[torch.arange(N_OBJECTIVE, device=rows.device) % len(rows)]
 
     def _rng(self, name: str) -> torch.Generator:
@@ -100,7 +102,7 @@ class Monitor:
         return generator(self.seed, f"evaluation/{name}", self.parts.dataset.standardizer.device)
 
 
-def monitored_value(monitor: str, results: Results) -> float | None:
+def monitored_value(monitor: str, results: Values) -> float | None:
     """The value that a finished run was monitored by, from its results alone; None if there is none."""
     names = RESULTS if monitor == "auto" else (monitor.rpartition("/")[2],)
     validation = [key for key in results if key.startswith("val/") and (monitor == "auto" or key[4:] in names)]

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 from omegaconf import OmegaConf
 from rich.console import Console
 
-from ebm_cli.evaluation.suite import Results
+from ebm_cli.evaluation.measured import Values
 from ebm_cli.reporting.jsonl import JsonLines, cut_back
 from ebm_cli.reporting.progress import Progress
 from ebm_cli.reporting.tensorboard import TensorBoard
@@ -67,7 +67,7 @@ class RunLog:
         self.board.text("config", OmegaConf.to_yaml(OmegaConf.create(dict(config))))
         self.board.hparams({**choices, **dict(_plain_keys(config))})
 
-    def write(self, step: int, values: Results) -> None:
+    def write(self, step: int, values: Values) -> None:
         """Write the values of a step. The bar moves with those of training, and shows the others from then on."""
         assert self._files is not None, "the log is not open"
         self._files.metrics.write(step, values)

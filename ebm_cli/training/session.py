@@ -10,8 +10,9 @@ from typing import Literal
 
 from omegaconf import DictConfig
 
+from ebm_cli.evaluation import suite
+from ebm_cli.evaluation.measured import Values
 from ebm_cli.evaluation.protocol import Protocol
-from ebm_cli.evaluation.suite import Results, measure
 from ebm_cli.methods import LossOutput
 from ebm_cli.rng import generator
 from ebm_cli.runs.directory import RunDirectory
@@ -167,7 +168,7 @@ class Session:
             with self.trainer.ema.applied():
                 self.snapshots.write(self.log.board, step)
 
-    def _update_best(self, results: Results) -> float | None:
+    def _update_best(self, results: Values) -> float | None:
         """Write best.pt if the monitored value is the lowest so far; returns the value, None if there is none."""
         value = self.monitor.value(results)
         if value is not None and value < self.history.best:
@@ -189,10 +190,16 @@ class Session:
         if patience is not None and math.isfinite(history.best):
             value, evaluated = history.best, self.checkpointer.load_best_weights()
         with trainer.ema.applied():
-            measured = measure(self.parts.energy, self.parts.method, self.parts.dataset, self.protocol)
-            results = measured.results | self._costs(seconds) | {"cost/eval_seconds": time.monotonic() - began}
+            evaluation = suite.evaluate(self.parts.energy, self.parts.method, self.parts.dataset, self.protocol)
+            results = evaluation.results.values | self._costs(seconds) | {"cost/eval_seconds": time.monotonic() - began}
             figures = final_figures.draw(
-                self.parts, self.snapshots, self.log.board, measured.samples, results, self.directory.path, trainer.step
+                self.parts,
+                self.snapshots,
+                self.log.board,
+                evaluation.samples,
+                results,
+                self.directory.path,
+                trainer.step,
             )
         numbers = {name: number for name, number in results.items() if not isinstance(number, str)}
         if monitor.uses_validation_rows:
@@ -208,10 +215,12 @@ class Session:
         stopped = history.stopping.reason(monitor.key) if history.stopping.should_stop(patience) else None
         self.directory.finish("finished", trainer.step, stopped, history.stopping.waited)
         ending = Ending(trainer.step, evaluated, seconds, stopped)
-        self.log.console.print(closing_summary(self.directory.path, ending, measured, results, figures, history))
+        self.log.console.print(
+            closing_summary(self.directory.path, ending, evaluation.results, results, figures, history)
+        )
         return monitored_value(self.keys.monitor, results)
 
-    def _evaluate_last_step(self) -> tuple[Results, float | None]:
+    def _evaluate_last_step(self) -> tuple[Values, float | None]:
         """Results of the monitor at the last step, empty if they are written already or need not be; their value."""
         stopping = self.history.stopping
         is_needed = self.monitor.uses_validation_rows or self.keys.patience is not None
@@ -221,7 +230,7 @@ class Session:
             results = self.monitor.evaluate()
         return results, self._update_best(results)
 
-    def _costs(self, seconds: float) -> Results:
+    def _costs(self, seconds: float) -> Values:
         """Costs of training; evaluations are per data row: a mean over the steps."""
         steps = max(1, self.trainer.step)
         costs = {f"cost/{name}_evals": count / steps for name, count in self.trainer.evaluations._asdict().items()}

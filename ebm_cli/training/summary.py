@@ -7,7 +7,7 @@ from pathlib import Path
 
 from rich.panel import Panel
 
-from ebm_cli.evaluation.suite import Measured, Results
+from ebm_cli.evaluation.measured import Results, Values
 from ebm_cli.reporting.closing_panel import closing_panel
 from ebm_cli.reporting.console import relative_path
 from ebm_cli.reporting.verdicts import meanings
@@ -33,14 +33,14 @@ class Ending:
 
 
 def closing_summary(
-    run: Path, ending: Ending, measured: Measured, results: Results, figures: Mapping[str, str], history: History
+    run: Path, ending: Ending, measured: Results, results: Values, figures: Mapping[str, str], history: History
 ) -> Panel:
     """Summarise a finished run.
 
     Args:
         run: run directory.
         ending: how it ended.
-        measured: for the notes of the evaluation, and why results are missing.
+        measured: by the evaluation: its notes, and why results are missing.
         results: in results.json.
         figures: what a figure shows → its path.
         history: of the run.

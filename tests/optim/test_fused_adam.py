@@ -15,7 +15,7 @@ from ebm_cli.energies import Energy
 from ebm_cli.errors import UserError
 from ebm_cli.methods import LossOutput, Method
 from ebm_cli.optim.flat import LINE, Flat
-from ebm_cli.optim.fused_adam import FlatAdam, update
+from ebm_cli.optim.fused_adam import FlatAdam, make_step
 from ebm_cli.optim.step import fast_step
 from ebm_cli.runs.assemble import assemble
 from ebm_cli.training.build import make_trainer
@@ -86,13 +86,13 @@ def test_the_gradients_are_those_of_autograd(dtype: torch.dtype) -> None:
     truth = torch.autograd.grad(loss_of(parameters, 1), parameters)
     flat = Flat(parameters)
     flat.backward(loss_of(parameters, 1))
-    assert flat.found == [True] * 5
+    assert flat.has_grad == [True] * 5
     assert all(p.grad is None for p in parameters)
     for found, expected in zip(flat.split(flat.gradients), truth, strict=True):
         assert torch.equal(found, expected)
     expected_norm = torch.stack([g.norm() for g in truth]).norm()
     torch.testing.assert_close(flat.gradients.norm(), expected_norm)
-    flat.hand_back()
+    flat.expose_grads()
     for p, expected in zip(parameters, truth, strict=True):
         assert p.grad is not None
         assert torch.equal(p.grad, expected)
@@ -103,14 +103,14 @@ def test_a_parameter_that_the_loss_leaves_out_has_a_gradient_of_zero() -> None:
     flat = Flat(parameters)
     flat.backward(loss_of(parameters, 1))
     flat.backward(loss_of(parameters, 1, without=1))
-    assert flat.found == [True, False, True, True, True]
-    places = flat.places
-    assert flat.together() == [slice(0, 16), slice(32, 112)]
+    assert flat.has_grad == [True, False, True, True, True]
+    places = flat.all_views
+    assert flat.contiguous_slices() == [slice(0, 16), slice(32, 112)]
     assert not places[1].any()
     assert all(place.any() for i, place in enumerate(places) if i != 1)
-    flat.hand_back()
+    flat.expose_grads()
     assert [p.grad is None for p in parameters] == [False, True, False, False, False]
-    flat.forget()
+    flat.clear_grads()
     assert all(p.grad is None for p in parameters)
 
 
@@ -130,11 +130,11 @@ def test_kernels_of_images_keep_their_channels_last() -> None:
     before = layer.weight.detach().clone()
     flat = Flat(list(layer.parameters()))
     assert torch.equal(layer.weight, before)
-    for kernel in (layer.weight, flat.places[0], flat.split(flat.values)[0]):
+    for kernel in (layer.weight, flat.all_views[0], flat.split(flat.values)[0]):
         assert kernel.is_contiguous(memory_format=torch.channels_last)
         assert not kernel.is_contiguous()
     optimizer = MAKES["adam"](flat.parameters)
-    move = update(optimizer, flat)
+    move = make_step(optimizer, flat)
     truth = copy.deepcopy(layer)
     reference = MAKES["adam"](truth.parameters())
     x = torch.randn(2, 3, 6, 6)
@@ -216,7 +216,7 @@ def test_a_step_is_torchs(kind: str, missing: int | None) -> None:
     ours, theirs = made(torch.float64), made(torch.float64)
     flat = Flat(ours)
     mine, reference = MAKES[kind](ours), MAKES[kind](theirs)
-    move = update(mine, flat)
+    move = make_step(mine, flat)
     assert isinstance(move, FlatAdam) == (kind in ON_THE_BUFFER)
     for step in range(8):
         without = 1 if step == missing else None
@@ -251,7 +251,7 @@ def test_a_parameter_that_never_has_a_gradient_costs_the_others_nothing(kind: st
     ours, theirs = made(torch.float64), made(torch.float64)
     flat = Flat(ours)
     mine, reference = MAKES[kind](ours), MAKES[kind](theirs)
-    move = update(mine, flat)
+    move = make_step(mine, flat)
     for step in range(5):
         flat.backward(loss_of(ours, step, without=1))
         with torch.profiler.profile() as profile:
@@ -286,7 +286,7 @@ def test_a_state_that_was_loaded_is_the_one_that_moves() -> None:
     whole, half = made(), made()
     flats = Flat(whole), Flat(half)
     optimizers = [MAKES["adam"](parameters) for parameters in (whole, half)]
-    moves = [update(optimizer, flat) for optimizer, flat in zip(optimizers, flats, strict=True)]
+    moves = [make_step(optimizer, flat) for optimizer, flat in zip(optimizers, flats, strict=True)]
     for step in range(4):
         flats[0].backward(loss_of(whole, step))
         moves[0]()
@@ -308,7 +308,7 @@ def test_a_learning_rate_that_changes_is_taken() -> None:
     parameters = made()
     flat = Flat(parameters)
     optimizer = MAKES["adam"](parameters)
-    move = update(optimizer, flat)
+    move = make_step(optimizer, flat)
     for step in range(3):
         flat.backward(loss_of(parameters, step))
         move()
@@ -374,7 +374,7 @@ def test_hooks_of_an_optimizer_are_not_called() -> None:
 def test_an_optimizer_of_somebody_else_is_stepped_by_its_own_step() -> None:
     parameters = [nn.Parameter(torch.ones(3))]
     flat = Flat(parameters)
-    move = update(Halving(parameters), flat)
+    move = make_step(Halving(parameters), flat)
     flat.backward(parameters[0].sum())
     move()
     assert flat.values[:3].tolist() == [0.5] * 3

@@ -195,7 +195,7 @@ def test_gradients_are_clipped_as_torch_clips_them(largest: float, value: float)
     for _ in range(2):
         flat.backward(loss_of(ours))
         norm = clip_(flat, largest)
-        flat.hand_back()
+        flat.expose_grads()
         loss_of(theirs).backward()
         expected = nn.utils.clip_grad_norm_(theirs, largest)
         torch.testing.assert_close(norm, expected, rtol=1e-6, atol=0, equal_nan=True)

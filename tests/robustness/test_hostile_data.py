@@ -46,7 +46,7 @@ class Canary:
 @contextmanager
 def cheap(megabytes: float = 64, seconds: float = 5) -> Iterator[None]:
     """What is inside takes little memory (of the process, at its peak) and little time of the processor."""
-    memory.forget_peak_memory(torch.device("cpu"))
+    memory.reset_peak_memory(torch.device("cpu"))
     before = memory.peak_memory_mb(torch.device("cpu"))
     began = time.process_time()
     yield
@@ -88,12 +88,12 @@ def bomb(path: Path, n_bytes: int, name: str = "x.npy", declared: int | None = N
 
 def test_the_room_is_half_of_the_memory(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr(memory, "CONTAINER", tmp_path / "memory.max")
-    whole = memory.room()
+    whole = memory.max_array_bytes()
     assert 2 * whole == os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
     for text, room in [("max\n", whole), ("1000\n", 500), (f"{10**18}\n", whole)]:
         (tmp_path / "memory.max").write_text(text)
-        assert memory.room() == room
-    assert [memory.in_words(n) for n in (7, 1500, 31_000_000, 4 * 10**10, 10**16)] == [
+        assert memory.max_array_bytes() == room
+    assert [memory.format_bytes(n) for n in (7, 1500, 31_000_000, 4 * 10**10, 10**16)] == [
         "7 bytes", "1.5 kB", "31.0 MB", "40.0 GB", "10000.0 TB",
     ]  # fmt: skip
 

@@ -13,7 +13,7 @@ import torch
 
 from ebm_cli.datasets import Table
 from ebm_cli.datasets.finite import Finite
-from ebm_cli.evaluation.divergences import Evaluator
+from ebm_cli.evaluation.expectation import DataDistribution
 from ebm_cli.reporting.jsonl import read
 from ebm_cli.runs.assemble import assemble, protocol_of
 from ebm_cli.runs.directory import read_status
@@ -120,9 +120,9 @@ def test_looking_changes_nothing_not_even_a_spectral_norm() -> None:
     assert differences(before, parts.energy.state_dict())
 
 
-def test_the_evaluator_takes_the_rows_of_its_part() -> None:
+def test_the_data_distribution_takes_the_rows_of_its_part() -> None:
     data = Table("wine")
-    watched, judged = Evaluator(data, part="validation").rows, Evaluator(data).rows
+    watched, judged = DataDistribution(data, part="validation").rows, DataDistribution(data).rows
     assert (len(watched), len(judged)) == (18, 36)
     assert torch.cdist(watched, judged).min() > 0
     assert torch.allclose(watched, data.standardizer(data.validation(100)).double(), atol=1e-5)
@@ -245,7 +245,7 @@ def test_a_run_that_is_killed_in_its_last_evaluation_stops_there(
 ) -> None:
     words = [*WINE, "patience=3", "hydra.run.dir=run"]
     with monkeypatch.context() as patched:
-        patched.setattr("ebm_cli.training.session.measure", lambda *args: 1 / 0)
+        patched.setattr("ebm_cli.evaluation.suite.evaluate", lambda *args: 1 / 0)
         assert ebm("train", *words).code == 1
     assert ebm("train", *words).code == 0
     same_end(tmp_path / "run", stopped)

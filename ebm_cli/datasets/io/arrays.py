@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ebm_cli.system.memory import in_words, room
+from ebm_cli.system.memory import format_bytes, max_array_bytes
 
 ZIP = (b"PK\x03\x04", b"PK\x05\x06")
 """How a zip archive begins, and an empty one."""
@@ -95,9 +95,9 @@ def check_members(members: Sequence[zipfile.ZipInfo], largest: int | None = None
 
     What an archive says of a member is all that is ever unpacked of it.
     """
-    largest, size = room() if largest is None else largest, sum(member.file_size for member in members)
+    largest, size = max_array_bytes() if largest is None else largest, sum(member.file_size for member in members)
     if size > largest:
-        raise Refused(f"unpacks to {in_words(size)}: at most {in_words(largest)} are read into memory here")
+        raise Refused(f"unpacks to {format_bytes(size)}: at most {format_bytes(largest)} are read into memory here")
 
 
 def read_tensor(file: Path) -> Found:
@@ -118,9 +118,11 @@ def read_tensor(file: Path) -> Found:
         raise Refused(f"must hold one tensor, got a {type(loaded).__name__}")
     if loaded.is_complex() or loaded.is_quantized or loaded.layout != torch.strided:
         raise Refused(f"must hold a dense tensor of real numbers, got {loaded.layout}, {loaded.dtype}")
-    if loaded.nbytes > room():
+    if loaded.nbytes > (most := max_array_bytes()):
         # One number in a file can stand for any number of them.
-        raise Refused(f"holds {in_words(loaded.nbytes)} of numbers: at most {in_words(room())} are read into memory")
+        raise Refused(
+            f"holds {format_bytes(loaded.nbytes)} of numbers: at most {format_bytes(most)} are read into memory"
+        )
     x = loaded.detach()
     # numpy has no bfloat16.
     return Found((x.float() if x.is_floating_point() and x.dtype != torch.float64 else x).numpy())

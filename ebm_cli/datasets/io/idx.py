@@ -17,7 +17,7 @@ from torch import Tensor
 
 from ebm_cli.datasets.io.download import find
 from ebm_cli.datasets.io.images import Pictures
-from ebm_cli.system.memory import in_words, room
+from ebm_cli.system.memory import format_bytes, max_array_bytes
 
 
 def read_idx(root: str, url: str, published: Mapping[str, str], download: bool) -> Pictures:
@@ -59,8 +59,10 @@ def _array(root: str, file: Path, n_dims: int) -> Tensor:
                 raise ValueError(f"{what} that is no IDX file of bytes in {n_dims} dimensions")
             shape = struct.unpack(f">{n_dims}I", start[4:])
             size = math.prod(shape)
-            if size > room():
-                raise ValueError(f"{what} of {in_words(size)}: at most {in_words(room())} are read into memory")
+            if size > max_array_bytes():
+                raise ValueError(
+                    f"{what} of {format_bytes(size)}: at most {format_bytes(max_array_bytes())} are read into memory"
+                )
             # No more than is asked for: a .gz unpacks to a thousand times its size.
             data = opened.read(size + 1)
     except (OSError, EOFError, zlib.error) as error:
