@@ -14,8 +14,11 @@ from rich.console import Console
 from rich.text import Text
 
 from ebm_cli import __version__
-from ebm_cli.comparison import groups, page, tables
-from ebm_cli.comparison.groups import Comparison
+from ebm_cli.comparison import page, tables
+from ebm_cli.comparison.conclusions import conclusion, overall, warnings
+from ebm_cli.comparison.groups import Comparison, exclusion_reason
+from ebm_cli.comparison.groups import compare as compare_records
+from ebm_cli.comparison.settings import settings_of
 from ebm_cli.errors import UserError, did_you_mean
 from ebm_cli.reporting.console import make_console, relative_path
 from ebm_cli.runs.record import Record, find
@@ -60,19 +63,19 @@ def _comparison(cfg: DictConfig) -> Comparison:
     """
     by, metrics = _as_list(cfg.by), _as_list(cfg.metrics)
     records = select_runs(_as_list(cfg.runs))
-    counted = [record for record in records if groups.why_excluded(record) is None]
+    counted = [record for record in records if exclusion_reason(record) is None]
     if not counted:
-        reasons = "; ".join(f"{record.path}: {groups.why_excluded(record)}" for record in records[:3])
+        reasons = "; ".join(f"{record.path}: {exclusion_reason(record)}" for record in records[:3])
         more = f"; and {len(records) - 3} more" if len(records) > 3 else ""
         raise UserError(f"runs={_as_typed(cfg.runs)}: no finished run to compare ({reasons}{more})")
     _require_keys(by, counted)
     if metrics == ["auto"]:
-        return groups.compare(records, by)
+        return compare_records(records, by)
     known = {key: None for record in counted for key in record.results}
     for key in metrics:
         if not any(isinstance(record.results.get(key), int | float) for record in counted):
             raise UserError(f"metrics: no run has a number {key}{did_you_mean(key, known)}")
-    return groups.compare(records, by, metrics)
+    return compare_records(records, by, metrics)
 
 
 def select_runs(words: Sequence[str]) -> list[Record]:
@@ -101,7 +104,7 @@ def select_runs(words: Sequence[str]) -> list[Record]:
 
 def _require_keys(by: Sequence[str], records: Iterable[Record]) -> None:
     """Refuse a grouping key that no run has."""
-    known = {key: None for record in records for key in groups.settings(record)}
+    known = {key: None for record in records for key in settings_of(record)}
     for key in by:
         if key in known:
             continue
@@ -116,16 +119,16 @@ def _print(comparison: Comparison, console: Console) -> None:
     for table, left_out in tables.console_tables(comparison, console.width):
         console.print(table)
         if left_out:
-            console.print(Text(f"not shown: {', '.join(m.label for m in left_out)}", style="dim"))
-    for notice in comparison.notices:
-        console.print(Text(notice, style="yellow"), soft_wrap=True)
+            console.print(Text(f"not shown: {', '.join(column.label for column in left_out)}", style="dim"))
+    for warning in warnings(comparison):
+        console.print(Text(warning, style="yellow"), soft_wrap=True)
     if comparison.excluded:
         console.print(Text(f"\nexcluded: {len(comparison.excluded)}", style="yellow"))
         for record, reason in comparison.excluded:
             line = Text.assemble("  ", (f"{record.state:<11}", "red"), f" {record.path}  {reason}")
             console.print(line, soft_wrap=True)
     console.print()
-    for sentence in filter(None, (*map(groups.conclusion, comparison.sections), groups.overall(comparison))):
+    for sentence in filter(None, (*map(conclusion, comparison.sections), overall(comparison))):
         console.print(Text(sentence, style="bold"), soft_wrap=True)
     console.print()
 

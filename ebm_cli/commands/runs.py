@@ -3,7 +3,6 @@
 A run is a directory with a `status.json`. A run in the state "running" whose process has ended is shown as lost.
 """
 
-import math
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -12,12 +11,12 @@ from rich.table import Table
 from rich.text import Text
 
 from ebm_cli.errors import UserError
+from ebm_cli.evaluation.results import HEADLINES
+from ebm_cli.evaluation.values import number
 from ebm_cli.reporting.console import make_console
 from ebm_cli.runs.record import Record, find
 
 STYLES = {"running": "cyan", "finished": "green", "interrupted": "yellow", "diverged": "red", "failed": "red"}
-MAIN_RESULTS = ("eval/kl", "eval/nll")
-"""The first of these results is shown if the `monitor` of a run is not among its results."""
 
 
 def runs(cfg: DictConfig) -> None:
@@ -58,9 +57,9 @@ def format_age(seconds: float) -> str:
 
 
 def _main_result(record: Record) -> str:
-    """The main result of a run with its key: its monitor, else one of `MAIN_RESULTS`; empty without any."""
-    for name in (record.config.get("monitor"), *MAIN_RESULTS):
-        value = record.results.get(str(name))
-        if isinstance(value, int | float) and math.isfinite(value):
-            return f"{name} {value:.4g}"
+    """The monitored result of a run with its key, else the first of `HEADLINES`; empty where it has none of them."""
+    for key in (str(record.config.get("monitor")), *HEADLINES):
+        value = number(record.results, key)
+        if value is not None:
+            return f"{key} {value:.4g}"
     return ""

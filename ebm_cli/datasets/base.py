@@ -93,7 +93,7 @@ class Dataset(nn.Module, ABC):
     density: Density | None
 
     @property
-    def hard_edges(self) -> bool:
+    def has_jumps(self) -> bool:
         """Whether the density is known to jump to 0 somewhere."""
         return False
 

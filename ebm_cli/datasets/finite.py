@@ -171,7 +171,7 @@ class Finite(Dataset, ABC):
             self.standardizer = Standardizer.pixels(self.shape, top + dequantise)
 
     @property
-    def hard_edges(self) -> bool:
+    def has_jumps(self) -> bool:
         return self._whole is not None and self.noise_std == 0
 
     @property

@@ -118,4 +118,4 @@ def training_work(parts: Parts, batch_size: int, kernel: Kernel, steps: int) -> 
     """
     method = parts.method
     kernels = (kernel,) if method.kernel is None else (kernel, method.kernel)
-    return Work(steps, batch_size, method.directions(parts.energy), kernels)
+    return Work(steps, batch_size, method.n_directions(parts.energy), kernels)

@@ -86,18 +86,6 @@ def bomb(path: Path, n_bytes: int, name: str = "x.npy", declared: int | None = N
         path.write_bytes(data)
 
 
-def test_the_room_is_half_of_the_memory(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setattr(memory, "CONTAINER", tmp_path / "memory.max")
-    whole = memory.max_array_bytes()
-    assert 2 * whole == os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-    for text, room in [("max\n", whole), ("1000\n", 500), (f"{10**18}\n", whole)]:
-        (tmp_path / "memory.max").write_text(text)
-        assert memory.max_array_bytes() == room
-    assert [memory.format_bytes(n) for n in (7, 1500, 31_000_000, 4 * 10**10, 10**16)] == [
-        "7 bytes", "1.5 kB", "31.0 MB", "40.0 GB", "10000.0 TB",
-    ]  # fmt: skip
-
-
 @pytest.fixture
 def _little_room(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """As on a machine of 64 MB: no test fills a disk or waits for many gigabytes."""
