@@ -12,7 +12,7 @@ from ebm_cli.derivatives.jet import VjpFn
 from ebm_cli.derivatives.rules import supports, vjp
 
 EnergyFn = Callable[[Tensor], Tensor]
-"""x [B, *D] → energy [B]."""
+"""x [B, *D] → energy [B], nats; p ∝ exp(−energy)."""
 
 MAX_ROWS, CHUNK_ROWS = 4096, 2048
 """Points of a chain above which the CPU takes them in chunks, and the points of a chunk: its activations stay in cache,

@@ -18,7 +18,7 @@ class Energy(nn.Module, ABC):
 
     Attributes:
         shape: shape of one point, without the batch.
-        native: what advances its chains in native code, consulted by `samplers.base` alone; None is the torch path.
+        native: what advances its chains in native code, consulted by `samplers.loops` alone; None is the torch path.
         compiled: what differentiates it in compiled form, consulted by `derivatives` alone; None is the eager path.
     """
 

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from ebm_cli.datasets.base import Dataset
-from ebm_cli.derivatives import value_and_grad
+from ebm_cli.derivatives import EnergyFn, value_and_grad
 from ebm_cli.evaluation.batched import in_chunks, placement
 from ebm_cli.evaluation.expectation import reference_copy
 from ebm_cli.evaluation.values import Value, format_value
@@ -28,7 +28,6 @@ if TYPE_CHECKING:
 
 LAYOUT = (("data", "data_density", "energy"), ("samples", "density", "score"))  # the data above the model
 
-EnergyFn = Callable[[Tensor], Tensor]
 
 ENERGY_COLOURS = "viridis"
 DATA_COLOUR, MODEL_COLOUR, NOISE_COLOUR = "#1f4e79", "#c8553d", "#8a8a8a"

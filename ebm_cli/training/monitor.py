@@ -8,6 +8,7 @@ called `val/…`: the test rows have no part in what is chosen.
 import torch
 
 from ebm_cli.densities import Gaussian
+from ebm_cli.energies import evaluating
 from ebm_cli.evaluation.annealing import anneal
 from ebm_cli.evaluation.divergences import Divergences
 from ebm_cli.evaluation.log_z import by_annealing
@@ -62,20 +63,17 @@ class Monitor:
         Cost: divergences on the rows, and the objective; a small annealing only if the monitored result needs log Z.
         """
         energy, method = self.parts.energy, self.parts.method
-        training = energy.training
-        # Batch statistics, dropout and the iterations of a spectral norm belong to training.
-        energy.eval()
-        normalisation = self.divergences.normalise(energy)
-        needs_log_z = self.name not in ("objective", "fisher")
-        if normalisation.log_z is None and not self.divergences.data.is_on_grid and needs_log_z:
-            base, rng = Gaussian(self.parts.dataset.reference), self._rng("glance")
-            normalisation = by_annealing(
-                lambda: anneal(energy, base, n_chains=N_CHAINS, n_temperatures=N_TEMPERATURES, rng=rng)
-            )
-        found = self.divergences(energy, normalisation).results
-        if self.name == "objective" and method.comparable:
-            found |= Results({"eval/objective": objective(energy, method, self._rows(), self._rng("objective"))})
-        energy.train(training)
+        with evaluating(energy):
+            normalisation = self.divergences.normalise(energy)
+            needs_log_z = self.name not in ("objective", "fisher")
+            if normalisation.log_z is None and not self.divergences.data.is_on_grid and needs_log_z:
+                base, rng = Gaussian(self.parts.dataset.reference), self._rng("glance")
+                normalisation = by_annealing(
+                    lambda: anneal(energy, base, n_chains=N_CHAINS, n_temperatures=N_TEMPERATURES, rng=rng)
+                )
+            found = self.divergences(energy, normalisation).results
+            if self.name == "objective" and method.has_comparable_loss:
+                found |= Results({"eval/objective": objective(energy, method, self._rows(), self._rng("objective"))})
         numbers = {key: value for key, value in found.finite().values.items() if isinstance(value, float)}
         if not self.uses_validation_rows:
             return numbers
@@ -90,7 +88,7 @@ class Monitor:
         if self.parts.dataset.density is not None:
             return "kl" if "density" in protocol.metrics else "fisher"
         is_normalised = self.divergences.data.is_on_grid or self.parts.energy.log_z() is not None
-        return "nll" if is_normalised or not self.parts.method.comparable else "objective"
+        return "nll" if is_normalised or not self.parts.method.has_comparable_loss else "objective"
 
     def _rows(self) -> torch.Tensor:
         rows = self.divergences.data.rows.to(self.parts.dataset.standardizer.like)

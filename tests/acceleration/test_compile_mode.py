@@ -211,7 +211,7 @@ def test_a_whitened_energy_is_compiled_once() -> None:
     energy, told = MLP((3,), width=4, depth=1).double(), list[str]()
     x, _ = points(energy)
     whitening = Whitening((3,), torch.randn(20, 3)).double()
-    expected = exact_terms(*whitening.of(energy, x))
+    expected = exact_terms(*whitening.transform(energy, x))
     calls: list[None] = []
 
     def counted(graph: Any, inputs: object) -> Any:
@@ -220,7 +220,7 @@ def test_a_whitened_energy_is_compiled_once() -> None:
 
     with_compiled(energy, len(x), told, counted)
     for _ in range(3):
-        found = exact_terms(*whitening.of(energy, x))
+        found = exact_terms(*whitening.transform(energy, x))
         assert largest_error(list(found), list(expected)) < 1e-10
     assert (told, len(calls)) == ([], 1)
 
