@@ -16,7 +16,8 @@ import torch
 from torch import Tensor
 
 from ebm_cli.derivatives import EnergyFn, value_and_grad
-from ebm_cli.samplers.base import Info, Kernel, State, grad_of, normal_like, require_positive
+from ebm_cli.errors import require_positive
+from ebm_cli.samplers.base import Info, Kernel, State, grad_of, normal_like
 
 
 @dataclass(frozen=True)
