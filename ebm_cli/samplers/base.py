@@ -12,13 +12,13 @@ Nothing here waits for the device: no decision of a step is taken on the host.
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
-from math import inf
 from typing import ClassVar, NamedTuple
 
 import torch
 from torch import Tensor
 
 from ebm_cli.derivatives import EnergyFn
+from ebm_cli.errors import require_positive
 
 
 class State(NamedTuple):
@@ -127,12 +127,3 @@ def inner(a: Tensor, b: Tensor) -> Tensor:
 def select_chains(mask: Tensor, a: Tensor, b: Tensor) -> Tensor:
     """For each chain its row of a where the mask holds, and its row of b elsewhere: [B], [B, *D], [B, *D] → [B, *D]."""
     return torch.where(mask.view(-1, *(1,) * (a.dim() - 1)), a, b)
-
-
-def require_positive(**values: float) -> None:
-    """Raise ValueError, beginning with the name, for a number that is not > 0 or not finite."""
-    for name, value in values.items():
-        if not value > 0:
-            raise ValueError(f"{name} must be > 0, got {value}")
-        if value == inf:
-            raise ValueError(f"{name} must be finite, got {value}")

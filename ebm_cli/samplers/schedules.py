@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Mapping
 
-from ebm_cli.samplers.base import require_positive
+from ebm_cli.errors import require_positive
 
 Schedule = Callable[[int], Mapping[str, float]]
 """Index of a step, from 0 → the kernel's fields that differ in that step: {"step_size": …, "temperature": …}."""
