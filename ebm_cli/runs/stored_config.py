@@ -7,8 +7,8 @@ from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 
-from ebm_cli.config.schema import CONTINUABLE
-from ebm_cli.config.trust import check_stored, trust_of
+from ebm_cli.config.schema import CHANGEABLE_ON_RESUME
+from ebm_cli.config.trust import require_trusted, trust_of
 from ebm_cli.errors import UserError
 from ebm_cli.runs.record import read_plain
 
@@ -50,15 +50,15 @@ def continued(cfg: DictConfig, typed: Sequence[str]) -> DictConfig:
     """
     allowed = {word.partition("=")[0].partition("@")[2] or word.partition("=")[0] for word in typed}
     for key in sorted(allowed):
-        if key.partition(".")[0] not in CONTINUABLE:
+        if key.partition(".")[0] not in CHANGEABLE_ON_RESUME:
             raise UserError(
-                f"{key}: cannot change when a run is continued; only {', '.join(sorted(CONTINUABLE))} can. "
+                f"{key}: cannot change when a run is continued; only {', '.join(sorted(CHANGEABLE_ON_RESUME))} can. "
                 f"Start a new run to change it"
             )
     stored = stored_config(cfg.checkpoint)
     if stored is None:
         raise UserError(f"checkpoint={cfg.checkpoint}: not a run directory (no config.yaml), so it cannot be continued")
-    check_stored(OmegaConf.to_container(stored, resolve=False), trust_of(cfg) or [])
+    require_trusted(OmegaConf.to_container(stored, resolve=False), trust_of(cfg) or [])
     # And keys that came after the run began.
     for key in allowed | {"checkpoint", "trust"} | {str(key) for key in cfg if key not in stored}:
         OmegaConf.update(stored, key, OmegaConf.select(cfg, key), merge=False, force_add=True)

@@ -15,8 +15,8 @@ from typing import Any, Literal, NamedTuple
 import torch
 from omegaconf import DictConfig, OmegaConf
 
-from ebm_cli.config import groups
 from ebm_cli.config.build import build
+from ebm_cli.config.groups import group_options
 from ebm_cli.errors import UserError
 from ebm_cli.rng import generator
 
@@ -85,7 +85,7 @@ class Bench:
 
     def options(self, group: str) -> list[str]:
         """The names of a group's options, the user's among them."""
-        return list(groups.options(group, self.where))
+        return list(group_options(group, self.where))
 
     def config(self, *words: str) -> DictConfig:
         """The config of `ebm train WORDS`. Composing takes a sixth of a second, so it is kept."""

@@ -18,14 +18,13 @@ from omegaconf import OmegaConf
 
 from ebm_cli.cli.main import main
 from ebm_cli.commands import check, compare, evaluate, runs, sample, train
-from ebm_cli.config import groups as catalogue
+from ebm_cli.config.groups import conf_dir, group_options, search_path, verb_groups, verb_keys
 from tests.support import FAST, Ebm
 
-WHERE = catalogue.search_path()
+WHERE = search_path()
 VERBS = {"train": train, "sample": sample, "evaluate": evaluate, "compare": compare, "check": check, "runs": runs}
 GROUPS = {
-    verb: {group.name: list(catalogue.options(group.folder, WHERE)) for group in catalogue.groups(verb, WHERE)}
-    for verb in VERBS
+    verb: {group.name: list(group_options(group.folder, WHERE)) for group in verb_groups(verb, WHERE)} for verb in VERBS
 }
 SECONDS = 30
 """Longer than any config takes to be composed and checked; what takes longer is taken to hang."""
@@ -54,7 +53,7 @@ PROTECTED = re.compile(r"hydra\.(run|sweep|runtime|mode|output_subdir|sweeper|la
 @cache
 def hydra_keys() -> list[str]:
     """Hydra's own keys, those of the logging above all."""
-    with initialize_config_dir(str(catalogue.conf_dir()), version_base="1.3"):
+    with initialize_config_dir(str(conf_dir()), version_base="1.3"):
         node = OmegaConf.to_container(compose("train", return_hydra_config=True).hydra, resolve=False)
 
     def below(node: Any, path: str) -> Iterator[str]:
@@ -74,7 +73,7 @@ def typed(draw: st.DrawFn, verb: str = "train") -> list[str]:
     group = draw(st.sampled_from(sorted(set(GROUPS[verb]) - {"experiment"}) or ["method"]))
     if group in GROUPS[verb] and draw(st.booleans()):
         words.append(f"{group}={draw(st.sampled_from(GROUPS[verb][group]))}")
-    key = draw(st.sampled_from([key.name for key in catalogue.keys_of(verb, words, WHERE)]))
+    key = draw(st.sampled_from([key.name for key in verb_keys(verb, words, WHERE)]))
     value = draw(st.one_of(st.sampled_from(VALUES), st.integers().map(str), st.floats().map(str), st.text(max_size=8)))
     deeper = draw(st.sampled_from(["a", "0", "_target_", "_partial_", "b.c.d"]))
     word = draw(

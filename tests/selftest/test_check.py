@@ -14,7 +14,7 @@ from omegaconf import DictConfig, OmegaConf
 from scipy.linalg import solve_discrete_lyapunov
 from torch import Tensor
 
-from ebm_cli.config.groups import conf_dir, options
+from ebm_cli.config.groups import conf_dir, group_options
 from ebm_cli.datasets import Dataset, Standardizer
 from ebm_cli.datasets.batches import Batches
 from ebm_cli.densities import Density, Gaussian
@@ -75,7 +75,7 @@ def test_a_healthy_package_passes_and_leaves_nothing_behind(ebm: Ebm, tmp_path: 
     ends = [*list(sections.values())[1:], len(ran.out.splitlines())]
     for (name, start), end in zip(sections.items(), ends, strict=True):
         listed = {word for line in ran.out.splitlines()[start:end] for word in line.split()[1:2]}
-        assert name not in groups or set(options(groups[name], [conf_dir()])) <= listed
+        assert name not in groups or set(group_options(groups[name], [conf_dir()])) <= listed
     assert "\nfile: dataset.path must name a .npy" in ran.out
 
 
