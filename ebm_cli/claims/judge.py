@@ -5,12 +5,12 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from rich.console import Console
 
 from ebm_cli.claims import Claim, Verdict
 from ebm_cli.claims.table import claims_table
 from ebm_cli.config.build import build
 from ebm_cli.config.trust import Trust
+from ebm_cli.reporting.console import make_console
 from ebm_cli.runs.files import write_json
 from ebm_cli.runs.record import Record, read
 
@@ -51,8 +51,7 @@ def judge(claims: Mapping[str, Claim], directory: Path, runs: Sequence[Path]) ->
     verdicts = verdicts_on(claims, [read(run) for run in runs])
     rows = [{"claim": name, "passed": verdict.passed, "what": verdict.what} for name, verdict in verdicts]
     write_json(directory / FILE, rows)
-    # A pipe or a log has no width to fit into.
-    (Console() if Console().is_terminal else Console(width=240)).print(claims_table(verdicts))
+    make_console().print(claims_table(verdicts))
     failed = list(dict.fromkeys(name for name, verdict in verdicts if verdict.passed is False))
     if failed:
         raise ClaimsFailed(f"claims that failed: {', '.join(failed)}; see {directory / FILE}")

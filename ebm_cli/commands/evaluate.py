@@ -3,7 +3,6 @@
 import time
 from pathlib import Path
 
-import torch
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig
 from rich.console import Console
@@ -13,7 +12,8 @@ from ebm_cli.config.trust import trust_of
 from ebm_cli.evaluation.protocol import Protocol
 from ebm_cli.evaluation.suite import measure
 from ebm_cli.reporting import plots
-from ebm_cli.reporting.console import as_typed, closing_panel, duration
+from ebm_cli.reporting.closing_panel import closing_panel
+from ebm_cli.reporting.console import duration, relative_path
 from ebm_cli.reporting.figure import save
 from ebm_cli.reporting.verdicts import meanings
 from ebm_cli.runs.assemble import protocol_of
@@ -40,23 +40,20 @@ def evaluate(cfg: DictConfig) -> None:
     measured = measure(parts.energy, parts.method, parts.dataset, protocol)
     results = measured.results
     write_json(path / "results.json", results)
-    places = {"results": as_typed(path / "results.json")}
+    places = {"results": relative_path(path / "results.json")}
     if measured.samples is not None:
         picture = path / "evaluation.png"
         figure = plots.final_figure(parts.energy, parts.dataset, measured.samples, results.get("eval/log_z"), results)
         save(figure, picture)
-        places["picture"] = as_typed(picture)
+        places["picture"] = relative_path(picture)
     notes = [*meanings(results), *measured.notes, *(f"{key}: {why}" for key, why in measured.absent.items())]
-    title = f"{as_typed(model.path)}, step {model.step:,}: measured in {duration(time.monotonic() - began)}"
+    title = f"{relative_path(model.path)}, step {model.step:,}: measured in {duration(time.monotonic() - began)}"
     console.print(closing_panel(title, results, places, notes=notes))
 
 
 def _model(cfg: DictConfig) -> Model:
     model = load(cfg.checkpoint, cfg.which, cfg.weights, list(cfg.trust), device_of(cfg.device).type)
-    if cfg.dtype != "auto":
-        model.energy.to(getattr(torch, cfg.dtype))
-        model.standardizer.to(getattr(torch, cfg.dtype))
-    return model
+    return model.to_dtype(cfg.dtype)
 
 
 def _protocol(cfg: DictConfig, model: Model) -> Protocol:

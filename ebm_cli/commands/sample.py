@@ -24,7 +24,9 @@ from ebm_cli.errors import UserError
 from ebm_cli.evaluation.mcmc_diagnostics import summary
 from ebm_cli.evaluation.suite import Results
 from ebm_cli.reporting import figure, image_grids, plots
-from ebm_cli.reporting.console import Progress, as_typed, closing_panel
+from ebm_cli.reporting.closing_panel import closing_panel
+from ebm_cli.reporting.console import relative_path
+from ebm_cli.reporting.progress import Progress
 from ebm_cli.rng import generator
 from ebm_cli.runs.conditioning import Target, check_step, target_of
 from ebm_cli.runs.files import write_json
@@ -73,7 +75,7 @@ def sample(cfg: DictConfig) -> None:
     # A composition has no data of its own.
     data = _data(model, len(flat)) if target.given is None and isinstance(cfg.checkpoint, str) else None
     figure.save(_picture(target, x, data), path / "samples.png")
-    places = {"samples": as_typed(path / "samples.npz"), "picture": as_typed(path / "samples.png")}
+    places = {"samples": relative_path(path / "samples.npz"), "picture": relative_path(path / "samples.png")}
     notes = [] if bool(torch.isfinite(flat).all()) else ["some chains left the finite numbers: lower sampler.step_size"]
     alone = isinstance(cfg.checkpoint, str)
     source = f"step {model.step:,} of the run" if alone else f"{len(cfg.checkpoint)} runs together"
@@ -151,12 +153,7 @@ def _model(cfg: DictConfig) -> Model:
         model = read(cfg.checkpoint)
     else:
         model = compose(list(cfg.checkpoint), read, cfg.compose.kind, cfg.compose.weights)
-    if cfg.dtype == "auto":
-        return model
-    dtype = getattr(torch, cfg.dtype)
-    model.energy.to(dtype)
-    model.standardizer.to(dtype)
-    return model
+    return model.to_dtype(cfg.dtype)
 
 
 def _n_chains(cfg: DictConfig) -> int:

@@ -71,8 +71,7 @@ def _drawn(model: Model) -> Mapping[str, Any]:
 
 
 def _log_z(model: Model, data: Dataset) -> float | None:
-    with torch.no_grad():
-        grid = Grid.around(model.standardizer(data.held_out(N_ROWS).to(model.standardizer.mean)).flatten(1), COARSE)
+    grid = Grid.around(model.standardizer.standardise(data.held_out(N_ROWS)).flatten(1), COARSE)
     try:
         return integrate(model.energy, grid, COARSE, tuple(data.shape)).log_z
     except NotIntegrable:
@@ -82,16 +81,14 @@ def _log_z(model: Model, data: Dataset) -> float | None:
 def _samples(model: Model, data: Dataset) -> Tensor:
     """Where chains of `eval.sampler` stand that began at noise [N_CHAINS, 2], data units."""
     kernel: Kernel = build(model.config.eval.sampler, "eval.sampler", Kernel, trust=model.trust)
-    like = model.standardizer.mean
+    like = model.standardizer.like
     rng = generator(int(model.config.seed), "pictures", like.device)
     x = 2 * torch.randn(N_CHAINS, *data.shape, generator=rng, dtype=like.dtype)
     if kernel.target_accept is not None:
         _, state = adapt(kernel, model.energy, x, BURN_IN, rng)
     else:
         state, _ = run(kernel, model.energy, x, BURN_IN, rng)
-    with torch.no_grad():
-        samples: Tensor = model.standardizer.inverse(state.x)
-    return samples
+    return model.standardizer.to_data_units(state.x)
 
 
 def _left_behind(label: str, record: Record) -> Panel:

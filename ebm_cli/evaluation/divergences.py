@@ -23,12 +23,12 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Literal, TypeVar
+from typing import TypeVar
 
 import torch
 from torch import Tensor, nn
 
-from ebm_cli.datasets.base import Dataset, Target
+from ebm_cli.datasets.base import Dataset, Target, UnseenPart
 from ebm_cli.datasets.standardizer import Standardizer
 from ebm_cli.densities.base import Density
 from ebm_cli.densities.gaussian import Gaussian
@@ -113,7 +113,7 @@ class Evaluator:
         data: Dataset,
         n_rows: int = 10_000,
         resolution: Resolution = FINE,
-        part: Literal["validation", "test"] = "test",
+        part: UnseenPart = "test",
     ) -> None:
         if n_rows < 2:
             raise ValueError(f"n_rows must be >= 2, got {n_rows}")
@@ -194,10 +194,7 @@ class Evaluator:
     @cached_property
     def rows(self) -> Tensor:
         """The rows of the part [N, *D], standardised units, float64 on the CPU."""
-        give = self.data.validation if self.part == "validation" else self.data.held_out
-        with torch.no_grad():
-            rows: Tensor = self._standardizer(give(self.n_rows).to("cpu", torch.float64))
-        return rows
+        return self._standardizer.standardise(self.data.unseen_rows(self.part, self.n_rows))
 
     @cached_property
     def _gaussian(self) -> Gaussian:

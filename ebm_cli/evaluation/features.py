@@ -32,7 +32,8 @@ from torch.nn import functional
 from ebm_cli.datasets.base import Dataset, Labelled
 from ebm_cli.datasets.standardizer import Standardizer
 from ebm_cli.evaluation.two_sample import FEWEST, ROWS, Distance, against_relabelled, labellings, shuffled
-from ebm_cli.optim.step import leave_the_compiler_out, stepped
+from ebm_cli.optim.step import fast_step
+from ebm_cli.system.torch_internals import skip_dynamo_import
 
 FEATURES = 16
 """Few, so that a few dozen rows determine their covariances."""
@@ -90,9 +91,9 @@ def train(x: Tensor, labels: Tensor, rng: torch.Generator) -> Classifier:
     weights = [torch.randn(a, b, generator=rng) * math.sqrt(2 / a) for a, b in pairwise(sizes)]
     biases = [torch.zeros(b) for b in sizes[1:]]
     parameters = [p.requires_grad_() for p in (*weights, *biases)]
-    leave_the_compiler_out()
+    skip_dynamo_import()
     optimizer = torch.optim.AdamW(parameters, RATE, weight_decay=0.01)
-    update, schedule = stepped(optimizer), torch.optim.lr_scheduler.OneCycleLR(optimizer, RATE, total_steps=STEPS)
+    update, schedule = fast_step(optimizer), torch.optim.lr_scheduler.OneCycleLR(optimizer, RATE, total_steps=STEPS)
     z, order = (x - centre) / scale, torch.empty(0, dtype=torch.long)
     with torch.enable_grad():
         for _ in range(STEPS):
@@ -251,8 +252,7 @@ def _labelled(dataset: Dataset, n_held_out: int) -> tuple[Labelled, Labelled, La
 
 
 def _flat(standardizer: Standardizer, rows: Labelled, part: slice) -> Labelled:
-    with torch.no_grad():
-        u = standardizer(rows.x[part].to(standardizer.mean)).flatten(1).to("cpu", torch.float32)
+    u = standardizer.standardise(rows.x[part]).flatten(1).to("cpu", torch.float32)
     return Labelled(u, rows.labels[part].cpu())
 
 

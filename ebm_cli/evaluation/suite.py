@@ -95,7 +95,7 @@ class Measurement:
         real = self.dataset.density is None
         if asked & {"samples", "chains"} or (real and "features" in asked):
             drawn = self._drawn()
-            samples = self._in_data_units(drawn.draws.flatten(0, 1)[: self.protocol.n_samples])
+            samples = self.dataset.standardizer.to_data_units(drawn.draws.flatten(0, 1)[: self.protocol.n_samples])
             results |= self._both_sides(results) if "density" in asked else {}
             if "samples" in asked:
                 results |= self._distances(drawn) | self._mode_weights(drawn, results)
@@ -178,7 +178,7 @@ class Measurement:
 
     def _starts(self) -> Tensor:
         """Where the chains begin [n_chains, *shape]: annealed points resampled by their weights, or wide noise."""
-        p, like = self.protocol, self.dataset.standardizer.mean
+        p, like = self.protocol, self.dataset.standardizer.like
         if p.init == "annealed":
             try:
                 return resample(self.annealed, p.n_chains, self._rng("starts"))
@@ -254,7 +254,8 @@ class Measurement:
         def share(x: Tensor) -> Tensor:
             return torch.bincount(density.modes(x), minlength=density.n_modes).double() / len(x)
 
-        rows, model = self._in_data_units(self._rows), self._in_data_units(drawn.draws[-1])
+        to_data_units = self.dataset.standardizer.to_data_units
+        rows, model = to_data_units(self._rows), to_data_units(drawn.draws[-1])
         held_back, others = rows[: len(model)], rows[len(model) :]
         if len(others) == 0:
             return {}
@@ -286,18 +287,10 @@ class Measurement:
     @cached_property
     def _rows(self) -> Tensor:
         """Held-out rows [N, *D] in standardised units, where the energy computes."""
-        like = self.dataset.standardizer.mean
-        with torch.no_grad():
-            rows: Tensor = self.dataset.standardizer(self.dataset.held_out(self.protocol.n_samples).to(like))
-        return rows
-
-    def _in_data_units(self, u: Tensor) -> Tensor:
-        with torch.no_grad():
-            x: Tensor = self.dataset.standardizer.inverse(u)
-        return x
+        return self.dataset.standardised_rows("test", self.protocol.n_samples)
 
     def _rng(self, name: str) -> torch.Generator:
-        return generator(self.protocol.seed, f"evaluation/{name}", self.dataset.standardizer.mean.device)
+        return generator(self.protocol.seed, f"evaluation/{name}", self.dataset.standardizer.device)
 
 
 def measure(energy: Energy, method: Method, dataset: Dataset, protocol: Protocol) -> Measured:

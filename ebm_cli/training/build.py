@@ -11,18 +11,18 @@ from ebm_cli.acceleration.compile_mode import Work
 from ebm_cli.config.build import build
 from ebm_cli.config.trust import Trust
 from ebm_cli.errors import UserError
-from ebm_cli.optim.step import leave_the_compiler_out
 from ebm_cli.rng import generator
 from ebm_cli.runs.instantiate import Parts
 from ebm_cli.samplers import Kernel
 from ebm_cli.system.device import device_of
+from ebm_cli.system.torch_internals import skip_dynamo_import
 from ebm_cli.training.trainer import Trainer
 
 
 def make_trainer(cfg: DictConfig, parts: Parts, trust: Trust = None) -> Trainer:
     """The trainer of a new run."""
     device = device_of(cfg.device)
-    leave_the_compiler_out()
+    skip_dynamo_import()
 
     def optimizer(parameters: Iterable[nn.Parameter], lr: float | None) -> Optimizer:
         node = cfg.optimizer if lr is None else OmegaConf.merge(cfg.optimizer, {"lr": lr})

@@ -6,7 +6,7 @@ import torch
 
 from ebm_cli.evaluation.suite import Results
 from ebm_cli.reporting import image_grids, plots
-from ebm_cli.reporting.console import as_typed
+from ebm_cli.reporting.console import relative_path
 from ebm_cli.reporting.figure import save
 from ebm_cli.reporting.tensorboard import TensorBoard
 from ebm_cli.runs import record
@@ -30,7 +30,7 @@ def draw(
     for name, figure in figures.items():
         board.image(name, save(figure, folder / f"{name}.png"), step)
     named = {"final": "picture", "energies": "energies"}
-    return {named[name]: as_typed(folder / f"{name}.png") for name in reversed(figures)}
+    return {named[name]: relative_path(folder / f"{name}.png") for name in reversed(figures)}
 
 
 def title(run: Path, step: int, seconds: float) -> str:

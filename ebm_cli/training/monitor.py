@@ -87,12 +87,12 @@ class Watch:
         return "nll" if normalised or not method.comparable else "objective"
 
     def _rows(self) -> torch.Tensor:
-        rows = self.evaluator.rows.to(self.parts.dataset.standardizer.mean)
+        rows = self.evaluator.rows.to(self.parts.dataset.standardizer.like)
         return rows[torch.arange(N_OBJECTIVE, device=rows.device) % len(rows)]
 
     def _rng(self, name: str) -> torch.Generator:
         """The same draws at every look: their error is then nearly the same too, and the trend is the model's."""
-        return generator(self.seed, f"evaluation/{name}", self.parts.dataset.standardizer.mean.device)
+        return generator(self.seed, f"evaluation/{name}", self.parts.dataset.standardizer.device)
 
 
 def monitored(monitor: str, results: Results) -> float | None:

@@ -15,8 +15,10 @@ from ebm_cli.acceleration.compile_mode import run_fast
 from ebm_cli.config.trust import trust_of
 from ebm_cli.evaluation.suite import Measured, Results, measure
 from ebm_cli.methods import LossOutput
-from ebm_cli.reporting.console import Progress, as_typed, closing_panel
+from ebm_cli.reporting.closing_panel import closing_panel
+from ebm_cli.reporting.console import relative_path
 from ebm_cli.reporting.jsonl import JsonLines, cut_back
+from ebm_cli.reporting.progress import Progress
 from ebm_cli.reporting.tensorboard import TensorBoard
 from ebm_cli.reporting.verdicts import meanings
 from ebm_cli.rng import generator
@@ -299,7 +301,7 @@ class Session:
         self, measured: Measured, results: Results, figures: dict[str, str], stopped: str | None, step: int
     ) -> None:
         """The closing panel."""
-        run = as_typed(self.path)
+        run = relative_path(self.path)
         notes = [*meanings(results), *measured.notes, *(f"{key}: {why}" for key, why in measured.absent.items())]
         which = ""
         if self.rollbacks.done:

@@ -5,11 +5,10 @@ and of noise, the Gaussian fitted to the data. A model that has learnt its rows 
 it gives the validation rows; one that has learnt nothing gives noise the same.
 """
 
-from typing import Literal
-
 import torch
 from torch import Tensor
 
+from ebm_cli.datasets import UnseenPart
 from ebm_cli.densities import Gaussian
 from ebm_cli.evaluation.batched import in_chunks
 from ebm_cli.reporting import image_grids
@@ -39,18 +38,17 @@ class Views:
 
     def __init__(self, parts: Parts, kernel: Kernel, seed: int) -> None:
         self.parts, self.kernel = parts, kernel
-        device = parts.dataset.standardizer.mean.device
+        device = parts.dataset.standardizer.device
         self._rng = generator(seed, "views", device)
         noise = Gaussian(parts.dataset.reference)
         self._noise = noise.sample(N_ROWS, generator(seed, "views/noise", device))
         self._chains = noise.sample(N_CHAINS, self._rng)
 
-    def energies(self, part: Literal["validation", "test"]) -> dict[str, Tensor]:
+    def energies(self, part: UnseenPart) -> dict[str, Tensor]:
         """f [N], nats, of training rows, of rows of this part, and of noise."""
         dataset = self.parts.dataset
         with torch.no_grad():
-            give = dataset.validation if part == "validation" else dataset.held_out
-            rows = dataset.standardizer(give(N_ROWS).to(dataset.standardizer.mean))
+            rows = dataset.standardised_rows(part, N_ROWS)
             sets = {"train": dataset.reference[:N_ROWS], part: rows, "noise": self._noise}
             return {name: in_chunks(self.parts.energy, u) for name, u in sets.items()}
 
@@ -65,7 +63,7 @@ class Views:
         self.histograms(board, step)
         if image_grids.is_image(self.parts.dataset.shape):
             self._go_on()
-            self.images(board, step, self._in_data_units(self._chains))
+            self.images(board, step, self.parts.dataset.standardizer.to_data_units(self._chains))
         energy.train(training)
 
     def histograms(self, board: TensorBoard, step: int) -> None:
@@ -77,13 +75,13 @@ class Views:
         """Grids of samples [N, *shape], data units, alone and above their nearest training rows, and of the replay
         buffer where there is one."""
         dataset, replay = self.parts.dataset, self.parts.method.replay()
-        rows = self._in_data_units(dataset.reference)
+        rows = dataset.standardizer.to_data_units(dataset.reference)
         low, high = float(rows.min()), float(rows.max())
         shown = samples[:N_CHAINS]
         neighbours = image_grids.nearest_training_rows(shown, dataset)
         drawn = {"samples": shown, "nearest_training_rows": image_grids.above(shown, neighbours.to(shown))}
         if replay is not None:
-            drawn["replay_buffer"] = self._in_data_units(replay[: image_grids.COLUMNS**2])
+            drawn["replay_buffer"] = dataset.standardizer.to_data_units(replay[: image_grids.COLUMNS**2])
         for name, x in drawn.items():
             board.image(f"images/{name}", image_grids.tiles(x, low, high), step)
 
@@ -95,8 +93,3 @@ class Views:
             x = adapt(self.kernel, energy, self._chains, N_STEPS, self._rng)[1].x
         alive = x.flatten(1).isfinite().all(1).view(-1, *[1] * (x.ndim - 1))
         self._chains = torch.where(alive, x.detach(), self._noise[: len(x)])
-
-    def _in_data_units(self, u: Tensor) -> Tensor:
-        with torch.no_grad():
-            x: Tensor = self.parts.dataset.standardizer.inverse(u)
-        return x
