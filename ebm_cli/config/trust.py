@@ -57,7 +57,7 @@ def require_trusted(config: Any, trust: Sequence[str] = (), path: str = "") -> N
         for i, value in enumerate(config):
             require_trusted(value, trust, f"{path}[{i}]")
     elif isinstance(config, str) and "${" in config:
-        raise UserError(f"{path}={config}: a stored config has no interpolations; this one was altered")
+        raise UserError(f"{path}={config}: a stored config holds no interpolations; this one was altered")
 
 
 def _require_trusted_name(target: Any, path: str, trust: Sequence[str]) -> None:

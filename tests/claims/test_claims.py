@@ -9,14 +9,13 @@ from typing import Any
 import pytest
 import torch
 from hydra import compose, initialize_config_dir
-from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
-from hydra.core.override_parser.overrides_parser import OverridesParser
 from omegaconf import OmegaConf
 
 from ebm_cli.claims import Bound, Claim, Gain, NoiseContrastiveError, Order, PowerLaw, Verdict
 from ebm_cli.claims.base import groups
 from ebm_cli.claims.judge import ClaimsFailed, build_claims, judge, verdicts_on
 from ebm_cli.claims.noise_contrastive import limit
+from ebm_cli.cli.hydra_internals import grid_jobs
 from ebm_cli.config.groups import conf_dir
 from ebm_cli.errors import UserError
 from ebm_cli.methods.base import LossOutput
@@ -244,7 +243,7 @@ def test_a_shipped_experiment_speaks_of_runs_that_it_makes(name: str) -> None:
         swept = compose("train", [f"experiment=paper/{name}"], return_hydra_config=True).hydra.sweeper.params
         words = [f"{key}={value}" for key, value in swept.items() if "seed" not in key]
         jobs = []
-        for job in BasicSweeper.split_arguments(OverridesParser.create().parse_overrides(words), None)[0]:
+        for job in grid_jobs(words):
             cfg = compose("train", [f"experiment=paper/{name}", *job], return_hydra_config=True)
             own = OmegaConf.masked_copy(cfg, [str(key) for key in cfg if key != "hydra"])
             config = OmegaConf.to_container(own, resolve=True)

@@ -1,7 +1,6 @@
-"""The command: versions, wrong verbs, pipes, the exit of its process, and how little it imports."""
+"""The command: versions, wrong verbs, closed pipes, and the exit of its process."""
 
 import gc
-import os
 import subprocess
 import sys
 from typing import Any
@@ -9,12 +8,7 @@ from typing import Any
 import pytest
 
 from ebm_cli.cli import main
-from tests.support import REPO, Ebm
-
-
-def python(*words: str, **env: str) -> subprocess.CompletedProcess[str]:
-    environment = {**os.environ, "PYTHONPATH": str(REPO), **env}
-    return subprocess.run([sys.executable, *words], capture_output=True, text=True, env=environment, check=False)
+from tests.support import Ebm
 
 
 def test_version_lists_the_libraries(ebm: Ebm) -> None:
@@ -44,31 +38,6 @@ def test_closed_pipe_is_no_error() -> None:
     assert ran.returncode == 0
     assert ran.stderr == ""
     assert ran.stdout.startswith("ebm train: ")
-
-
-@pytest.mark.parametrize("words", [["--help"], ["train", "--help"], ["--version"], ["trian"], ["-sc", "query=bash"]])
-def test_help_imports_neither_torch_nor_hydra(words: list[str]) -> None:
-    """The whole process takes well under half a second of work."""
-    code = (
-        f"import sys; from ebm_cli.cli.main import main; main({words!r}); print(sorted(sys.modules), file=sys.stderr)"
-    )
-    before = os.times()
-    ran = python("-c", code, COMP_LINE="ebm train method=")
-    after = os.times()
-    modules = ran.stderr
-    assert "'ebm_cli.cli.main'" in modules
-    for heavy in ("torch", "hydra", "omegaconf", "numpy", "matplotlib", "rich"):
-        assert f"'{heavy}'" not in modules
-    # CPU time, which another process on the same machine does not lengthen.
-    assert after.children_user - before.children_user + after.children_system - before.children_system < 0.5
-
-
-@pytest.mark.parametrize("words", [["train", "--cfg", "job"], ["train", "--info", "defaults"]], ids=["cfg", "info"])
-def test_printing_a_config_imports_no_torch(words: list[str]) -> None:
-    code = f"import sys; from ebm_cli.cli.main import main; main({words!r}); sys.exit('torch' in sys.modules)"
-    ran = python("-c", code)
-    assert ran.returncode == 0, ran.stderr
-    assert "method" in ran.stdout
 
 
 def test_process_skips_garbage_collection_at_exit(monkeypatch: pytest.MonkeyPatch) -> None:
