@@ -17,22 +17,22 @@ from omegaconf import DictConfig
 from rich.console import Console
 from torch import Tensor
 
-from ebm_cli.acceleration.compile_mode import Work, run_fast
+from ebm_cli.acceleration.compile_mode import Work, apply_compile_mode
 from ebm_cli.config.build import build
 from ebm_cli.config.trust import trust_of
 from ebm_cli.errors import UserError
 from ebm_cli.evaluation.mcmc_diagnostics import summary
-from ebm_cli.evaluation.suite import Results
+from ebm_cli.evaluation.measured import Values
 from ebm_cli.reporting import figure, image_grids, plots
 from ebm_cli.reporting.closing_panel import closing_panel
 from ebm_cli.reporting.console import relative_path
 from ebm_cli.reporting.progress import Progress
 from ebm_cli.rng import generator
 from ebm_cli.runs.conditioning import Target, check_step, target_of
-from ebm_cli.runs.files import write_json
 from ebm_cli.runs.model import Model, compose, load
 from ebm_cli.samplers import Kernel, Schedule, adapt, geometric, run, trace
 from ebm_cli.system.device import device_of, set_threads
+from ebm_cli.system.files import write_json
 from ebm_cli.system.memory import peak_memory_mb
 
 if TYPE_CHECKING:
@@ -60,7 +60,7 @@ def sample(cfg: DictConfig) -> None:
     threads = set_threads(cfg.threads, model.energy)
     kernel, target = _kernel(cfg, model), _target(cfg, model)
     n_steps = cfg.burn_in + cfg.n_samples // _n_chains(cfg) * cfg.thin
-    run_fast(cfg.compile, target.energy, Work(n_steps, _n_chains(cfg), 0, (kernel,)), threads, console.print)
+    apply_compile_mode(cfg.compile, target.energy, Work(n_steps, _n_chains(cfg), 0, (kernel,)), threads, console.print)
     began = time.monotonic()
     draws, results = _run(cfg, kernel, target, console)
     points = target.points(draws)
@@ -83,7 +83,7 @@ def sample(cfg: DictConfig) -> None:
     console.print(closing_panel(title, results, places, notes=notes, success=not notes))
 
 
-def _run(cfg: DictConfig, kernel: Kernel, target: Target, console: Console) -> tuple[Tensor, Results]:
+def _run(cfg: DictConfig, kernel: Kernel, target: Target, console: Console) -> tuple[Tensor, Values]:
     """Burn in, then keep every thin-th position: [n_samples / n_chains, n_chains, *Z], and diagnostics."""
     x = target.starts
     rng = generator(cfg.seed, "chains", x.device)
@@ -110,7 +110,7 @@ def _run(cfg: DictConfig, kernel: Kernel, target: Target, console: Console) -> t
             rng,
             lambda n: progress.update(cfg.burn_in + n, {}),
         )
-    results: Results = {"sampler/acceptance": float(info.accept.mean()), "sampler/step_size": float(kernel.step_size)}
+    results: Values = {"sampler/acceptance": float(info.accept.mean()), "sampler/step_size": float(kernel.step_size)}
     if n_kept >= 4:
         results |= {f"sampler/{name}": value for name, value in _diagnosed(draws, target).items()}
     return draws, results

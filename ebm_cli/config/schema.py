@@ -18,7 +18,7 @@ def _require_at_least(low: float, **values: float | None) -> None:
             raise ValueError(f"{name} must be >= {low}, got {value}")
 
 
-def _require_metrics(metrics: Sequence[str]) -> None:
+def _require_metrics(metrics: Sequence[Any]) -> None:
     if not metrics:
         raise ValueError("metrics must name at least one group of results, got []")
 
@@ -49,7 +49,8 @@ class EvalKeys:
         _require_at_least(0, burn_in=self.burn_in)
 
 
-Metric = Literal["density", "score", "samples", "chains", "features", "ood"]
+Metric = Literal["density", "score", "samples", "chains", "features", "ood"] | dict[str, Any]
+"""A metric group of `evaluation.suite`, or a node whose class is an `evaluation.metric_group.MetricGroup`."""
 
 
 @dataclass(frozen=True)

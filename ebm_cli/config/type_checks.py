@@ -53,10 +53,26 @@ def convert(cls: type, key: str, value: Any, given: Mapping[str, tuple[Any, str]
         return value
     name = given[key][1]
     if not has_type(value, annotation):
-        options = [str(option) for option in get_args(annotation)] if get_origin(annotation) is Literal else []
-        wanted = describe_type(annotation)
-        raise UserError(f"{name} must be {wanted}, got {to_plain(value)!r}{did_you_mean(str(value), options)}")
+        wanted, near = describe_type(annotation), _suggestion(value, annotation)
+        raise UserError(f"{name} must be {wanted}, got {to_plain(value)!r}{near}")
     return tuple(value) if isinstance(value, list) and _wants_tuple(annotation) else value
+
+
+def _suggestion(value: Any, annotation: Any) -> str:
+    """`; did you mean X?` for a wrong word, or for the first wrong word of a list."""
+    if isinstance(value, list | tuple) and get_origin(annotation) in (list, tuple, Sequence):
+        item = get_args(annotation)[0]
+        wrong = next((word for word in value if not has_type(word, item)), None)
+        return _suggestion(wrong, item) if isinstance(wrong, str) else ""
+    return did_you_mean(str(value), map(str, _options(annotation)))
+
+
+def _options(annotation: Any) -> tuple[Any, ...]:
+    """The values that an annotation lists, alone or as one of its alternatives; empty if it lists none."""
+    if get_origin(annotation) is Literal:
+        return get_args(annotation)
+    arms = get_args(annotation) if get_origin(annotation) in (Union, types.UnionType) else ()
+    return tuple(option for arm in arms if get_origin(arm) is Literal for option in get_args(arm))
 
 
 def _wants_tuple(annotation: Any) -> bool:
@@ -103,8 +119,9 @@ def describe_type(annotation: Any) -> str:
     if origin in (Union, types.UnionType):
         return " or ".join(describe_type(arm) for arm in args)
     if origin in (list, tuple, Sequence):
-        if get_origin(args[0]) is Literal:
-            return f"a list out of {', '.join(map(str, get_args(args[0])))}"
+        if options := _options(args[0]):
+            nodes = ", or mappings with _target_" if has_type({}, args[0]) else ""
+            return f"a list out of {', '.join(map(str, options))}{nodes}"
         inner = [describe_type(arm).removeprefix("a ").removeprefix("an ") for arm in args if arm is not ...]
         return f"a list of {inner[0]}s" if len(set(inner)) == 1 else f"a list of {', '.join(inner)}"
     if is_dataclass(annotation):

@@ -7,7 +7,7 @@ from dataclasses import is_dataclass
 from pathlib import Path
 from typing import Any
 
-from omegaconf import DictConfig
+from omegaconf import DictConfig, ListConfig
 
 from ebm_cli.config.build import build, construct, read_entries, read_node
 from ebm_cli.config.schema import SCHEMAS
@@ -35,12 +35,13 @@ def validate(cfg: DictConfig, verb: str) -> None:
 
 def _validate_keys(schema: type, cfg: DictConfig, path: str, trust: Trust) -> Any:
     """Validate a mapping by its schema, a dataclass; returns the instance."""
-    known, values, nodes = annotations(schema), {}, []
+    known, values, nodes, lists = annotations(schema), {}, [], []
     for key, (value, name) in read_entries(cfg, path):
         if is_dataclass(known.get(key)) and isinstance(value, DictConfig):
             values[key] = (_validate_keys(known[key], value, name, trust), name)
         elif key in known:
             values[key] = (to_plain(value), name)
+            lists += [(value, name)] if isinstance(value, ListConfig) else []
         elif isinstance(value, DictConfig) and "_target_" in value:
             nodes.append((value, name))
         else:
@@ -50,6 +51,8 @@ def _validate_keys(schema: type, cfg: DictConfig, path: str, trust: Trust) -> An
             raise UserError(f"{path}.{key} is required" if path else f"{key} is required")
     arguments = {key: convert(schema, key, value, values, path) for key, (value, _) in values.items()}
     validated = construct(schema, arguments, path)
+    for items, name in lists:
+        nodes += [(item, f"{name}[{i}]") for i, item in enumerate(items) if isinstance(item, DictConfig)]
     for node, name in nodes:  # last, because looking at a class imports it, and torch
         _validate_node(node, name, trust)
     return validated

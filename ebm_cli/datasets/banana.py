@@ -6,9 +6,9 @@ from typing import final
 import torch
 from torch import Tensor
 
-from ebm_cli.datasets.base import Target
 from ebm_cli.datasets.gaussian_sums import Nodes
 from ebm_cli.datasets.smoothing import ConditionallySmoothed
+from ebm_cli.datasets.target import Target
 from ebm_cli.errors import require_positive
 
 REACH = 10.0

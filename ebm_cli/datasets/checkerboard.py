@@ -11,7 +11,7 @@ from typing import final
 import torch
 from torch import Tensor
 
-from ebm_cli.datasets.base import Target
+from ebm_cli.datasets.target import Target
 from ebm_cli.errors import require_positive
 
 

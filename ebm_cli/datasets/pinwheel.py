@@ -10,8 +10,8 @@ from typing import final
 import torch
 from torch import Tensor
 
-from ebm_cli.datasets.base import Target
 from ebm_cli.datasets.smoothing import Smoothed
+from ebm_cli.datasets.target import Target
 from ebm_cli.errors import require_positive
 
 RADIUS = 2.0

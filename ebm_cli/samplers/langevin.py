@@ -12,9 +12,9 @@ from math import inf, sqrt
 import torch
 from torch import Tensor
 
-from ebm_cli.derivatives import detached_gradient
+from ebm_cli.derivatives import EnergyFn, detached_gradient
 from ebm_cli.errors import require_positive
-from ebm_cli.samplers.base import Cost, EnergyFn, Info, Kernel, State, normal_like
+from ebm_cli.samplers.base import Cost, Info, Kernel, State, normal_like
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ from ebm_cli.errors import UserError, first_line
 from ebm_cli.runs import checkpoint as checkpoints
 from ebm_cli.samplers import Kernel
 from ebm_cli.selftest.derivatives import error_on, perturbed_energy
-from ebm_cli.selftest.harness import Check, Fact, Harness, Skip
+from ebm_cli.selftest.harness import Check, Fact, Harness, Skip, Unavailable
 from ebm_cli.selftest.samplers import gaussian_facts
 from ebm_cli.selftest.tolerances import relative_error
 from ebm_cli.system.device import device_of
@@ -64,13 +64,30 @@ def _device_facts(harness: Harness, device: torch.device, dtype: torch.dtype) ->
     if (device.type, dtype) == REFERENCE:
         return
     for name in harness.options("energy"):
-        energy = perturbed_energy(harness, name)
-        x = torch.randn(16, *energy.shape, generator=rng, dtype=torch.float64)
-        yield Fact(f"energy {name}", error_on(device, dtype, energy, x), bound, "relative")
+        yield _or_skip(f"energy {name}", partial(_energy_fact, harness, name, device, dtype, rng))
     for name in harness.options("sampler"):
-        kernel = harness.build("sampler", name, Kernel)
-        moments, _ = gaussian_facts(kernel, harness.rng(f"device/{name}", device), dtype)
-        yield moments._replace(what=f"sampler {name}")
+        yield _or_skip(f"sampler {name}", partial(_sampler_fact, harness, name, device, dtype))
+
+
+def _or_skip(what: str, measure: Callable[[], Fact | Skip]) -> Fact | Skip:
+    """The fact of one option by this name; an option that this machine cannot build ends no other's."""
+    try:
+        return measure()._replace(what=what)
+    except Unavailable as missing:
+        return Skip(what, str(missing))
+
+
+def _energy_fact(
+    harness: Harness, name: str, device: torch.device, dtype: torch.dtype, rng: torch.Generator
+) -> Fact | Skip:
+    energy = perturbed_energy(harness, name)
+    x = torch.randn(16, *energy.shape, generator=rng, dtype=torch.float64)
+    return Fact("", error_on(device, dtype, energy, x), BOUNDS[dtype], "relative")
+
+
+def _sampler_fact(harness: Harness, name: str, device: torch.device, dtype: torch.dtype) -> Fact | Skip:
+    kernel = harness.build("sampler", name, Kernel)
+    return gaussian_facts(kernel, harness.rng(f"device/{name}", device), dtype)[0]
 
 
 def _generator_fact(harness: Harness, device: torch.device, dtype: torch.dtype) -> Fact:

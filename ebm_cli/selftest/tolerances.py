@@ -6,7 +6,8 @@ import torch
 from torch import Tensor
 
 from ebm_cli.derivatives import value_and_grad
-from ebm_cli.evaluation.quadrature import COARSE, Grid, Quadrature, integrate
+from ebm_cli.evaluation.quadrature import Quadrature, integrate
+from ebm_cli.evaluation.quadrature_grid import COARSE_GRID, Grid
 from ebm_cli.samplers import EnergyFn
 from ebm_cli.selftest.harness import Fact
 
@@ -65,7 +66,7 @@ def gradient_fact(function: EnergyFn, x: Tensor, rng: torch.Generator, what: str
 
 def integral(energy: EnergyFn, points: Tensor) -> Quadrature:
     """∫ exp(−f), in one or two dimensions, around points [N, d] in float64."""
-    return integrate(energy, Grid.around(points, COARSE), COARSE, tuple(points.shape[1:]), torch.float64)
+    return integrate(energy, Grid.around(points, COARSE_GRID), COARSE_GRID, tuple(points.shape[1:]), torch.float64)
 
 
 def mass_bound(exact: Quadrature) -> float:

@@ -1,21 +1,16 @@
-"""Threads of a run."""
+"""The number of CPU threads."""
 
 from typing import Any
 
 import torch
 from torch import nn
 
-from ebm_cli.system.device import ALL_THREADS, SMALL, set_threads
+from ebm_cli.system.device import ALL_THREADS, SMALL_NETWORK, set_threads
 
 
-def test_set_threads_gives_large_models_all_threads() -> None:
-    """`auto` is one thread until the model is known, and for a small one."""
-
-    class Sized(nn.Linear):
-        pass
-
-    small: Any = Sized(2, 2)
-    large: Any = Sized(1, SMALL, bias=False)
+def test_auto_threads_are_a_rule_on_the_size_of_the_network() -> None:
+    small: Any = nn.Linear(2, 2)
+    large: Any = nn.Linear(1, SMALL_NETWORK, bias=False)
     try:
         assert set_threads(2) == 2
         assert set_threads("auto") == 1
