@@ -22,6 +22,7 @@ from ebm_cli.comparison.settings import settings_of
 from ebm_cli.errors import UserError, did_you_mean
 from ebm_cli.reporting.console import make_console, relative_path
 from ebm_cli.runs.record import Record, find
+from ebm_cli.system.files import write_text
 
 
 def validate(cfg: DictConfig) -> None:
@@ -47,7 +48,7 @@ def compare(cfg: DictConfig) -> None:
         "compare.html": page.render(comparison, panels, made),
     }
     for name, text in written.items():
-        (folder / name).write_text(text, encoding="utf-8")
+        write_text(folder / name, text)
     for name in reversed(written):
         console.print(
             Text.assemble((f"{name:<13}", "cyan"), relative_path(folder / name), overflow="fold"), soft_wrap=True
