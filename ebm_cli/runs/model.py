@@ -16,7 +16,7 @@ from omegaconf import DictConfig, OmegaConf
 from torch import Tensor, nn
 
 from ebm_cli.config.build import build
-from ebm_cli.config.trust import check_stored
+from ebm_cli.config.trust import require_trusted
 from ebm_cli.datasets import Dataset, Standardizer
 from ebm_cli.energies import Energy, Rescaled, Sum
 from ebm_cli.errors import UserError, first_line
@@ -102,7 +102,7 @@ def load(
     file = checkpoints.locate(path, which)
     state = checkpoints.read(file)
     config = state["config"]
-    check_stored(config, list(trust))
+    require_trusted(config, list(trust))
     cfg = OmegaConf.create(config)
     with _fitting(file):
         shape = tuple(state["dataset"]["shape"])

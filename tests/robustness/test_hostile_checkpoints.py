@@ -395,7 +395,7 @@ def test_nothing_is_written_through_a_link_out_of_a_run(ebm: Ebm, run: Path, tmp
     shutil.move(run / name, outside)
     (run / name).symlink_to(outside)
     line = refused(ebm, tmp_path, ["train", "checkpoint=run", "steps=4"])
-    assert line == f"ebm: run/{name}: a link that leads out of the run's directory, so nothing is written there\n"
+    assert line == f"ebm: run/{name}: a link out of the run's directory; remove it to write there\n"
 
 
 def test_links_inside_a_run_are_its_own(ebm: Ebm, run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
