@@ -25,7 +25,7 @@ def test_shipped_experiment_makes_the_runs_of_its_claims(name: str) -> None:
             own = OmegaConf.masked_copy(cfg, [str(key) for key in cfg if key != "hydra"])
             config = OmegaConf.to_container(own, resolve=True)
             assert isinstance(config, dict)
-            jobs.append(make_record({})._replace(choices=dict(cfg.hydra.runtime.choices), config=config))
+            jobs.append(make_record({})._replace(hydra_choices=dict(cfg.hydra.runtime.choices), config=config))
     claims = build_claims(jobs[0].config["claims"], None)
     assert claims
     for claim in claims.values():

@@ -256,10 +256,11 @@ def test_a_network_without_an_end_is_refused(folder: Path) -> None:
     """Whatever makes its layers: they are counted as they are made."""
     words = ["method=fce", "noise=flow", "noise.n_couplings=2147483647"]
     check_end(folder, words)
-    assert end(folder, words).err.startswith("ebm: noise: more than 20,000 layers' weights and biases")
+    assert end(folder, words).err.startswith("ebm: noise: the network has more than 20,000 weight and bias tensors")
     wide = end(folder, ["energy.width=100000"])
     assert (wide.code, wide.made) == (1, [])
-    assert wide.err.startswith(("ebm: energy: MLP cannot be built from its keys", "ebm: energy: more than "))
+    starts = ("ebm: energy: MLP cannot be built from its keys", "ebm: energy: the network has more than ")
+    assert wide.err.startswith(starts)
 
 
 def test_a_flag_that_shows_nothing_is_a_wrong_flag(folder: Path) -> None:
