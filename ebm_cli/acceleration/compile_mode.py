@@ -53,7 +53,7 @@ class Work:
 
 
 def is_worth_compiling(work: Work, n_parameters: int, device: str, onednn_is_faster: bool) -> bool:
-    """Whether `auto` compiles.
+    """True if `auto` compiles.
 
     Args:
         work: the derivatives of the run.

@@ -17,7 +17,7 @@ from ebm_cli.acceleration.native_build import load_library
 from ebm_cli.acceleration.native_noise import Noise
 from ebm_cli.derivatives import Linear
 from ebm_cli.energies import MLP, Energy
-from ebm_cli.samplers.base import Info, Kernel, State
+from ebm_cli.samplers import Info, Kernel, State
 from ebm_cli.samplers.hmc import HMC
 from ebm_cli.samplers.langevin import Langevin
 from ebm_cli.samplers.mala import MALA

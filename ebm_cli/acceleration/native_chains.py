@@ -16,7 +16,7 @@ from ebm_cli.acceleration.native_build import LibraryUnavailable, load_library
 from ebm_cli.acceleration.native_calls import KERNELS, Chains, Step, layers_of
 from ebm_cli.acceleration.native_noise import Noise
 from ebm_cli.energies import MLP, Energy
-from ebm_cli.samplers.base import Info, Kernel, Schedule, State
+from ebm_cli.samplers import Info, Kernel, Schedule, State
 
 CHUNK = 2**18
 """Normal numbers drawn at a time, unless one step needs more: 1 MiB, which stays in cache."""

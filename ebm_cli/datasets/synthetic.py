@@ -6,9 +6,10 @@ from typing import final
 import torch
 from torch import Tensor
 
-from ebm_cli.datasets.base import BLOCK, N_REFERENCE, Dataset, Target, check_common
+from ebm_cli.datasets.base import BLOCK, N_REFERENCE, Dataset, require_common_ranges
 from ebm_cli.datasets.batches import Batches, EpochBatches, FreshBatches
 from ebm_cli.datasets.standardizer import Standardizer
+from ebm_cli.datasets.target import Target
 from ebm_cli.rng import generator
 from ebm_cli.system.memory import max_array_bytes
 
@@ -41,7 +42,7 @@ class Synthetic(Dataset):
         noise_std: float = 0.0,
         seed: int = 0,
     ) -> None:
-        check_common(n_train, noise_std, seed)
+        require_common_ranges(n_train, noise_std, seed)
         # A sixteenth: they are float32 in memory, and drawing them takes several times that.
         most = max_array_bytes() // 16 // (4 * math.prod(density.shape))
         if n_train is not None and n_train > most:

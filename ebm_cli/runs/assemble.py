@@ -40,7 +40,7 @@ def assemble(cfg: DictConfig, trust: Trust = None) -> Parts:
             "a sum are trained with energy.train_weights=true, and ebm sample checkpoint=[A,B] takes runs as they are"
         )
     try:
-        method.check(energy, cfg.batch_size)
+        method.validate(energy, cfg.batch_size)
     except ValueError as error:
         raise UserError(str(error)) from error
     return Parts(dataset, energy, method)
@@ -48,7 +48,7 @@ def assemble(cfg: DictConfig, trust: Trust = None) -> Parts:
 
 def boundary_warning(parts: Parts) -> str | None:
     """Why the objective does not hold for these data, and what helps; None where nothing is known against it."""
-    if not parts.method.needs_soft_edges or not parts.dataset.hard_edges:
+    if not parts.method.needs_continuous_density or not parts.dataset.has_jumps:
         return None
     return (
         "dequantised data have hard edges, where the boundary term that score matching drops (Hyvärinen 2005) is not 0 "

@@ -42,7 +42,7 @@ def exact(energy: Energy, x: Tensor, v: Tensor) -> list[Tensor]:
 
 
 def uncancelled(terms: ScoreTerms) -> ScoreTerms:
-    """The terms with the curvature added to the objective, a difference that may nearly cancel: its rounding is large."""
+    """The terms with curvature added to the objective: their difference may nearly cancel, with large rounding."""
     return terms._replace(objective=terms.objective + terms.curvature)
 
 
