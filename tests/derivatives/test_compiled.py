@@ -192,7 +192,7 @@ def test_whitened_energy_is_compiled_once() -> None:
     energy, warnings = MLP((3,), width=4, depth=1).double(), list[str]()
     x, _ = points(energy)
     whitening = Whitening((3,), torch.randn(20, 3)).double()
-    expected = exact_terms(*whitening.of(energy, x))
+    expected = exact_terms(*whitening.transform(energy, x))
     calls: list[None] = []
 
     def counted(graph: Any, inputs: object) -> Any:
@@ -201,7 +201,7 @@ def test_whitened_energy_is_compiled_once() -> None:
 
     with_compiled(energy, len(x), warnings, counted)
     for _ in range(3):
-        found = exact_terms(*whitening.of(energy, x))
+        found = exact_terms(*whitening.transform(energy, x))
         assert largest_error(list(found), list(expected)) < 1e-10
     assert (warnings, len(calls)) == ([], 1)
 
