@@ -1,7 +1,7 @@
 """Small runs for the tests of a run's life, and what compares their states."""
 
 import copy
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from functools import cache
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -105,3 +105,8 @@ def at_step(monkeypatch: pytest.MonkeyPatch, step: int, act: Callable[[], Any]) 
 def no_pictures(monkeypatch: pytest.MonkeyPatch) -> None:
     """Leave out the figures, which take longer than everything else in a small run."""
     monkeypatch.setattr("ebm_cli.training.final_figures.draw", lambda *args: {})
+
+
+def outcomes(rows: Iterable[Any]) -> dict[str, str]:
+    """The outcome of each row of the self-test, by its fact; a row without a fact by its reason."""
+    return {row.what or row.reason: row.outcome for row in rows}

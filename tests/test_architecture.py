@@ -3,9 +3,14 @@
 import ast
 import re
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 
 import pytest
+import torch
+from torch import nn
+from torch.optim import SGD
+from torch.optim.lr_scheduler import ConstantLR
 
 from tests.support import REPO
 
@@ -13,9 +18,9 @@ PACKAGE = REPO / "ebm_cli"
 FILES = sorted(PACKAGE.rglob("*.py"))
 
 LAYERS = [
-    {"errors", "rng", "optim", "densities"},
+    {"errors", "rng", "densities"},
     {"config", "system"},
-    {"derivatives", "datasets"},
+    {"derivatives", "datasets", "optim"},
     {"energies", "samplers"},
     {"methods", "acceleration"},
     {"evaluation"},
@@ -40,8 +45,8 @@ HYDRA = {"cli", "config", "commands", "runs", "training", "selftest", "claims", 
 
 WITHOUT_TORCH = (
     *("__init__", "__main__", "errors", "config/", "cli/", "commands/__init__", "commands/runs", "commands/compare"),
-    *("runs/__init__", "runs/record", "runs/directory", "runs/files", "runs/signals", "runs/stored_config"),
-    *("runs/reserve", "system/__init__", "system/versions", "evaluation/__init__"),
+    *("runs/__init__", "runs/record", "runs/directory", "runs/signals", "runs/stored_config"),
+    *("runs/reserve", "system/__init__", "system/files", "system/versions", "evaluation/__init__"),
 )
 """Modules behind `ebm --help`, completion, `--cfg` and `ebm runs`, which must answer at once."""
 
@@ -141,6 +146,56 @@ def test_libraries_stay_in_their_place(path: Path) -> None:
         name_of(path) == f"{name}.py" or (name[-1] == "/" and name_of(path).startswith(name)) for name in WITHOUT_TORCH
     ):
         assert "torch" not in at_top
+
+
+@cache
+def private_names_of_torch() -> set[str]:
+    """Private attributes of a module, an optimizer, a schedule and a tensor."""
+    module = nn.Linear(1, 1)
+    optimizer = SGD(module.parameters(), 0.1)
+    things = (module, optimizer, ConstantLR(optimizer), module.weight, torch.Generator())
+    names = {name for thing in things for name in (*dir(thing), *getattr(thing, "__dict__", ()))}
+    # A step of the optimizer sets the last one.
+    return {name for name in names if name.startswith("_") and not name.startswith("__")} | {"_opt_called"}
+
+
+def uses_of_private_torch(tree: ast.AST) -> Iterator[str]:
+    """Expressions with a private name of torch: in a chain from `torch`, of an object of torch, or as a string."""
+    names = private_names_of_torch()
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Attribute):
+            chain = ast.unparse(node)
+            of_torch = re.fullmatch(r"torch(\.\w+)*\._\w+", chain)
+            if of_torch or (node.attr in names and ast.unparse(node.value) not in ("self", "cls")):
+                yield chain
+        elif isinstance(node, ast.Import | ast.ImportFrom):
+            found = ast.unparse(node)
+            if re.search(r"\btorch(\.\w+)*\._|from torch.* import _", found):
+                yield found
+        elif isinstance(node, ast.Call) and re.match(r"(get|has|set)attr\((?!self,)[^,]+, '_[a-z]", ast.unparse(node)):
+            yield ast.unparse(node)
+
+
+@pytest.mark.parametrize("path", FILES, ids=name_of)
+def test_private_names_of_torch_are_in_one_file(path: Path) -> None:
+    found = set(uses_of_private_torch(ast.parse(path.read_text(encoding="utf-8"))))
+    assert found == set() or name_of(path) == "system/torch_internals.py"
+
+
+def test_uses_of_private_torch_are_seen() -> None:
+    """Negative control of the test above."""
+    for line in (
+        "torch._fused_adam_(x)",
+        "torch.ops.mkldnn._linear_pointwise",
+        "module._forward_hooks",
+        "optimizer._opt_called = True",
+        "hasattr(torch, '_foreach_copy_')",
+        "from torch._dynamo.exc import Unsupported",
+        "import torch._dynamo",
+        "from torch import _C",
+    ):
+        assert any(uses_of_private_torch(ast.parse(line))), line
+    assert not [*uses_of_private_torch(ast.parse("self._step = torch.ops.aten.gelu_backward; getattr(x, 'native')"))]
 
 
 def test_what_a_config_names_is_final() -> None:

@@ -19,7 +19,7 @@ from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
 
-from ebm_cli.system.cpu import described
+from ebm_cli.system.cpu import read_cpuinfo
 
 SOURCE = Path(__file__).with_name("chains.cpp")
 FLAGS = ("-O3", "-march=native", "-pthread", "-ffp-contract=fast", "-fno-math-errno")
@@ -60,7 +60,7 @@ def _key() -> str:
 
 def _processor() -> str:
     """What `-march=native` depends on."""
-    named = [line for line in described() if line.startswith(("model name", "flags", "Features", "CPU part"))]
+    named = [line for line in read_cpuinfo() if line.startswith(("model name", "flags", "Features", "CPU part"))]
     return "\n".join([sys.platform, platform.machine(), platform.processor(), *named])
 
 

@@ -23,6 +23,7 @@ from ebm_cli.samplers.base import Info, Kernel, Schedule, State
 from ebm_cli.samplers.hmc import HMC
 from ebm_cli.samplers.langevin import Langevin
 from ebm_cli.samplers.mala import MALA
+from ebm_cli.system.torch_internals import has_hooks
 
 KERNELS: dict[type[Kernel], int] = {Langevin: 0, MALA: 1, HMC: 2}
 ACTIVATIONS: dict[type[nn.Module], int] = {nn.SiLU: 0, nn.Softplus: 1, nn.Tanh: 2, nn.GELU: 3}
@@ -190,7 +191,7 @@ def _layers_of(energy: Energy) -> _Layers | None:
         return None
     layers = list(energy.network.children())
     # A hook could change what a layer computes.
-    hooked = any(m._forward_hooks or m._forward_pre_hooks for m in (energy, energy.network, *layers))
+    hooked = any(map(has_hooks, (energy, energy.network, *layers)))
     linears = [m for m in layers if isinstance(m, nn.Linear) and type(m) in (nn.Linear, Linear)]
     kinds = {type(layer) for layer in layers if layer not in linears}
     plain = all(_plain(m.weight) and _plain(m.bias) for m in linears)

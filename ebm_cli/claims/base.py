@@ -1,12 +1,12 @@
-"""The abstraction of this folder: a sentence about results that the runs of an experiment make true or false.
+"""The abstraction of this folder: a published statement about results, which the runs of an experiment confirm or not.
 
-An experiment names its claims under the key `claims`, each a node with a `_target_`; they are judged at the end of a
-run, or of a sweep over all of its runs. A claim picks the runs that it speaks of by their config,
+An experiment names its claims under the key `claims`, each a node with a `_target_`. They are judged at the end of a
+run, or at the end of a sweep on all of its runs. A claim selects its runs by their config,
 
     where: {method: [nce, fce], dataset.noise_std: 0}
 
-in which a list makes one group of runs for each of its values. A group without runs is *not judged*: who runs a part of
-an experiment is told about that part, and what is missing.
+in which a list makes one group of runs for each of its values. A group without runs is *not judged*, so that a part of
+an experiment can be run alone: that part is judged, and the rest is reported as not run.
 """
 
 from abc import ABC, abstractmethod
@@ -21,15 +21,15 @@ Where = dict[str, Any]
 """Config keys or group names → the value that a run must have, or a list of values, one group of runs each."""
 
 Take = Literal["each", "median", "mean", "spread"]
-"""How the runs of a group become one number: each must hold alone, their median or mean, their largest − smallest."""
+"""Reduction of a group's values: none (each run must pass alone), their median or mean, or their largest − smallest."""
 
 
 class Verdict(NamedTuple):
-    """One judgement.
+    """The verdict on one group of runs.
 
     Attributes:
-        passed: None where the runs that it would be about were not made.
-        what: one line: what it is about, the number, the bound, and the published number where there is one.
+        passed: None if the group has no runs.
+        what: one line: the subject, the number, the bound, and the published number if there is one.
     """
 
     passed: bool | None
@@ -37,40 +37,40 @@ class Verdict(NamedTuple):
 
 
 class Claim(ABC):
-    """A sentence about results. A class of one's own needs nothing but `judge`."""
+    """A published statement about results. A class of your own has one method, `judge`."""
 
     @abstractmethod
     def judge(self, runs: Sequence[Record]) -> list[Verdict]:
-        """One verdict for each group of runs that the claim speaks of.
+        """Judge the claim: one verdict for each group of runs that it is about.
 
         Args:
             runs: finished runs, with their config, their choices and their results.
         """
 
 
-class Group(NamedTuple):
-    """Runs that are alike, and by what: `method=nce`."""
+class RunGroup(NamedTuple):
+    """Runs that have the same values of some keys, and these values as text: `method=nce`."""
 
     label: str
     runs: list[Record]
 
 
-def groups(runs: Sequence[Record], where: Where) -> list[Group]:
-    """The runs that `where` speaks of, one group for each combination of the values in its lists; some may be empty."""
+def group_runs(runs: Sequence[Record], where: Where) -> list[RunGroup]:
+    """The runs that `where` selects, one group for each combination of the values in its lists; some may be empty."""
     lists = {key: value if isinstance(value, list) else [value] for key, value in where.items()}
     found = []
     for values in product(*lists.values()):
         wanted = dict(zip(lists, values, strict=True))
         alike = [run for run in runs if all(run.value(key) == value for key, value in wanted.items())]
-        found.append(Group(" ".join(f"{key}={value}" for key, value in wanted.items()), alike))
+        found.append(RunGroup(" ".join(f"{key}={value}" for key, value in wanted.items()), alike))
     return found
 
 
-def numbers(runs: Sequence[Record], key: str) -> list[float]:
+def result_values(runs: Sequence[Record], key: str) -> list[float]:
     """The result `key` of each run.
 
     Raises:
-        LookupError: a run has no such number; says which.
+        LookupError: a run has no such number; the message names the run.
     """
     found = []
     for run in runs:
@@ -81,34 +81,34 @@ def numbers(runs: Sequence[Record], key: str) -> list[float]:
     return found
 
 
-def reduced(values: Sequence[float], take: Take) -> list[float]:
-    """What a bound must hold for: every value, or the one number that they are taken together to."""
+def reduce_values(values: Sequence[float], take: Take) -> list[float]:
+    """The values that a bound must hold for: all of them, or their median, mean or spread."""
     if take == "spread":
         return [max(values) - min(values)]
     return list(values) if take == "each" else [median(values) if take == "median" else fmean(values)]
 
 
-def shown(values: Sequence[float], take: Take) -> str:
-    """The values in words: `0.004`, `median 0.004 of 3 (0.003 … 0.006)`."""
+def describe_values(values: Sequence[float], take: Take) -> str:
+    """The values as text: `0.004`, `median 0.004 of 3 (0.003 … 0.006)`."""
     low, high = f"{min(values):.4g}", f"{max(values):.4g}"
     if len(values) == 1:
         return low
     if take == "each":
         return f"{low} … {high} ({len(values)} runs)"
-    return f"{take} {reduced(values, take)[0]:.4g} of {len(values)} ({low} … {high})"
+    return f"{take} {reduce_values(values, take)[0]:.4g} of {len(values)} ({low} … {high})"
 
 
-def sentence(*parts: str, source: str = "") -> str:
-    """The parts that are not empty as one line, the published number in brackets behind it."""
+def join_parts(*parts: str, source: str = "") -> str:
+    """The parts that are not empty in one line, followed by the published number in brackets."""
     line = " ".join(part for part in parts if part)
     return f"{line} [{source}]" if source else line
 
 
-def check_where(**selectors: Mapping[str, Any] | None) -> None:
-    """Refuse a selector with an empty list, which speaks of nothing.
+def require_selection(**selectors: Mapping[str, Any] | None) -> None:
+    """Refuse a selector with an empty list, which selects no run.
 
     Raises:
-        ValueError: names the selector.
+        ValueError: the message names the selector.
     """
     for name, where in selectors.items():
         empty = [key for key, value in (where or {}).items() if value == []]

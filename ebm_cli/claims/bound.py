@@ -1,4 +1,4 @@
-"""A result lies within bounds."""
+"""The claim that a result lies within bounds."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -6,16 +6,16 @@ from typing import final
 
 from ebm_cli.claims.base import (
     Claim,
-    Group,
+    RunGroup,
     Take,
     Verdict,
     Where,
-    check_where,
-    groups,
-    numbers,
-    reduced,
-    sentence,
-    shown,
+    describe_values,
+    group_runs,
+    join_parts,
+    reduce_values,
+    require_selection,
+    result_values,
 )
 from ebm_cli.runs.record import Record
 
@@ -23,16 +23,17 @@ from ebm_cli.runs.record import Record
 @final
 @dataclass(frozen=True)
 class Bound(Claim):
-    """at_least ≤ result ≤ at_most, for every group of runs that `where` picks.
+    """at_least ≤ result ≤ at_most, for every group of runs that `where` selects.
 
     Args:
         key: of results.json.
-        at_least, at_most: the bounds, in the result's unit; one of them may be missing.
-        where: which runs; None is all of them.
+        at_least, at_most: the bounds, in the result's unit; one of them may be None.
+        where: selects the runs; None selects all.
         take: each run, or the median, mean or spread (largest − smallest) of a group's runs.
         source: the published number, for the reader.
 
-    Raises: ValueError without any bound, or with bounds that nothing can meet.
+    Raises:
+        ValueError: no bound, or bounds that no number can meet.
     """
 
     key: str
@@ -44,28 +45,30 @@ class Bound(Claim):
 
     def __post_init__(self) -> None:
         if self.at_least is None and self.at_most is None:
-            raise ValueError("at_most must be a number where there is no at_least, got None")
+            raise ValueError("at_most must be a number if at_least is null, got None")
         if self.at_least is not None and self.at_most is not None and self.at_least > self.at_most:
             raise ValueError(f"at_least must be <= at_most = {self.at_most}, got {self.at_least}")
-        check_where(where=self.where)
+        require_selection(where=self.where)
 
     def judge(self, runs: Sequence[Record]) -> list[Verdict]:
-        return [self._of(group) for group in groups(runs, self.where or {})]
+        return [self._judge_group(group) for group in group_runs(runs, self.where or {})]
 
-    def _of(self, group: Group) -> Verdict:
-        about = sentence(group.label, self.key)
+    def _judge_group(self, group: RunGroup) -> Verdict:
+        about = join_parts(group.label, self.key)
         if not group.runs:
             return Verdict(None, f"{about}: not run")
         try:
-            values = numbers(group.runs, self.key)
+            values = result_values(group.runs, self.key)
         except LookupError as missing:
             return Verdict(False, f"{about}: {missing.args[0]}")
-        taken = reduced(values, self.take)
+        compared = reduce_values(values, self.take)
         passed = all(
             (self.at_least is None or value >= self.at_least) and (self.at_most is None or value <= self.at_most)
-            for value in taken
+            for value in compared
         )
-        return Verdict(passed, sentence(about, shown(values, self.take), self._bounds(passed), source=self.source))
+        return Verdict(
+            passed, join_parts(about, describe_values(values, self.take), self._bounds(passed), source=self.source)
+        )
 
     def _bounds(self, passed: bool) -> str:
         if self.at_least is not None and self.at_most is not None:

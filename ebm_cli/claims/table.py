@@ -1,4 +1,4 @@
-"""The verdicts on an experiment's claims as a table."""
+"""The table of verdicts on the claims of an experiment."""
 
 from collections.abc import Sequence
 
@@ -8,19 +8,19 @@ from rich.text import Text
 
 from ebm_cli.claims import Verdict
 
-_WORDS = {True: ("PASS", "bold green"), False: ("FAIL", "bold red"), None: ("NOT RUN", "yellow")}
+_LABELS = {True: ("PASS", "bold green"), False: ("FAIL", "bold red"), None: ("NOT RUN", "yellow")}
 
 
 def claims_table(verdicts: Sequence[tuple[str, Verdict]]) -> Table:
-    """(claim's name, verdict) → one row each: the verdict in a word, the claim, the numbers."""
+    """(claim's name, verdict) → one row each: the verdict, the claim and the numbers."""
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
     table.add_column("verdict", no_wrap=True)
     table.add_column("claim", style="cyan", no_wrap=True)
-    table.add_column("what came out", overflow="fold")
+    table.add_column("measured", overflow="fold")
     before = ""
     for name, verdict in verdicts:
-        word, style = _WORDS[verdict.passed]
-        # A text, not markup: a published number stands in square brackets.
-        table.add_row(Text(word, style), Text("" if name == before else name), Text(verdict.what))
+        label, style = _LABELS[verdict.passed]
+        # Text instead of markup: published numbers are in square brackets.
+        table.add_row(Text(label, style), Text("" if name == before else name), Text(verdict.what))
         before = name
     return table

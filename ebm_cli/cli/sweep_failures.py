@@ -11,7 +11,7 @@ from pathlib import Path
 
 from omegaconf import DictConfig
 
-from ebm_cli.runs.files import write_text
+from ebm_cli.system.files import write_text
 
 NOTE = ".failed-{number}.json"
 

@@ -1,4 +1,4 @@
-"""`ebm check`: the self-test, as a table; exit code 0 where every row is ok or skipped, 1 where one failed."""
+"""`ebm check`: the self-test as a table; exit code 1 if a row failed, else 0."""
 
 import os
 import platform
@@ -10,26 +10,27 @@ import torch
 from hydra import compose
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig
-from rich.console import Console, Group, JustifyMethod
+from rich.console import Group, JustifyMethod
 from rich.table import Table
 from rich.text import Text
 
 from ebm_cli.errors import UserError, did_you_mean
-from ebm_cli.selftest import SUBJECTS, Bench, Row, examine
-from ebm_cli.selftest.device import available
+from ebm_cli.reporting.console import make_console
+from ebm_cli.selftest import SUBJECTS, Harness, Row, examine
+from ebm_cli.selftest.device import is_available
 from ebm_cli.system.device import device_of
 from ebm_cli.system.versions import versions
 
 STYLES = {"ok": "green", "FAILED": "bold red", "skipped": "yellow"}
 COLUMNS = {
-    "verdict": (7, ""),
+    "outcome": (7, ""),
     "option": (14, "cyan"),
     "fact": (20, ""),
     "number": (8, ""),
     "bound": (8, ""),
     "unit": (11, "dim"),
 }
-"""Least width, the same for every subject, and style; together they fit into 80."""
+"""Column → its least width and style. All subjects share the widths, which together fit into 80 characters."""
 ALL = "all"
 N_NAMED = 5
 """Failed rows that the closing line names."""
@@ -42,53 +43,53 @@ class ChecksFailed(Exception):
 
 
 def check(cfg: DictConfig) -> None:
-    """Run the checks; print a table for each subject as it is done."""
+    """Run the checks; print the table of each subject as soon as it is complete."""
     subjects, devices = _subjects(cfg), _devices(cfg)
-    # A pipe or a log has no width to fit into: there, nothing is cut.
-    console = Console() if Console().is_terminal else Console(width=240)
+    console = make_console()
     torch.set_num_threads(1)
     began = time.monotonic()
     console.print(Text(_machine(devices), style="dim"))
-    bench = Bench(lambda words: compose("train", list(words)), _where(), cfg.seed, devices)
+    harness = Harness(lambda words: compose("train", list(words)), _config_folders(), cfg.seed, devices)
     found: list[tuple[str, Row]] = []
     for subject in subjects:
         with console.status(subject):
-            rows = examine(bench, subject)
-        console.print(table(subject, rows))
+            rows = examine(harness, subject)
+        console.print(_table(subject, rows))
         found += [(subject, row) for row in rows]
-    counts = {verdict: sum(row.verdict == verdict for _, row in found) for verdict in STYLES}
+    counts = {outcome: sum(row.outcome == outcome for _, row in found) for outcome in STYLES}
     summary = f"{counts['ok']} ok, {counts['FAILED']} failed, {counts['skipped']} skipped"
     console.print(Text(f"\n{summary}, in {time.monotonic() - began:.0f} s"))
-    failed = [f"{subject} {_named(row)}" for subject, row in found if row.verdict == "FAILED"]
+    failed = [f"{subject} {_name(row)}" for subject, row in found if row.outcome == "FAILED"]
     if failed:
         more = f"; and {len(failed) - N_NAMED} more" if len(failed) > N_NAMED else ""
         raise ChecksFailed(f"{len(failed)} of {len(found)} checks FAILED: {'; '.join(failed[:N_NAMED])}{more}")
-    console.print(Text("Everything that could be checked on this machine is right.", style="green"))
+    console.print(Text("All checks that this machine can run passed.", style="green"))
 
 
-def table(subject: str, rows: Sequence[Row]) -> Group:
-    """A subject's rows: verdict, what was checked, its number and the bound; below, why one has no number."""
+def _table(subject: str, rows: Sequence[Row]) -> Group:
+    """The rows of a subject; below them the reason of each row without a number."""
     title = Text(f"\n{subject}", style="bold")
     shown = Table(box=None, pad_edge=False, padding=(0, 1, 0, 0))
-    for name, (width, style) in COLUMNS.items():
-        side: JustifyMethod = "right" if name in ("number", "bound") else "left"
-        shown.add_column(name, justify=side, style=style, no_wrap=True, min_width=width)
+    for column, (width, style) in COLUMNS.items():
+        side: JustifyMethod = "right" if column in ("number", "bound") else "left"
+        shown.add_column(column, justify=side, style=style, no_wrap=True, min_width=width)
     before = ""
     for row in rows:
         numbers = ["" if value is None else f"{value:.2g}" for value in (row.number, row.bound)]
-        name = "" if row.name == before and row.verdict == "ok" else row.name
-        shown.add_row(Text(row.verdict, style=STYLES[row.verdict]), name, row.what, *numbers, row.unit)
+        option = "" if row.name == before and row.outcome == "ok" else row.name
+        shown.add_row(Text(row.outcome, style=STYLES[row.outcome]), option, row.what, *numbers, row.unit)
         before = row.name
-    notes = [Text(f"{_named(row)}: {row.reason}", style="yellow") for row in rows if row.reason]
+    notes = [Text(f"{_name(row)}: {row.reason}", style="yellow") for row in rows if row.reason]
     return Group(title, shown, *notes)
 
 
-def _named(row: Row) -> str:
+def _name(row: Row) -> str:
+    """The option and the fact of a row."""
     return f"{row.name} {row.what}".strip()
 
 
 def _subjects(cfg: DictConfig) -> list[str]:
-    """The subjects that `only` names."""
+    """The subjects that `only` names, in the order of `SUBJECTS`."""
     named = [cfg.only] if isinstance(cfg.only, str) else list(cfg.only)
     if named == [ALL]:
         return list(SUBJECTS)
@@ -102,19 +103,19 @@ def _subjects(cfg: DictConfig) -> list[str]:
 
 
 def _devices(cfg: DictConfig) -> list[torch.device]:
-    """The device that was asked for; every one that is there for `auto`, the CPU first."""
+    """The device that was asked for; for `auto` every device of this machine, the CPU first."""
     if cfg.device != "auto":
         return [device_of(cfg.device)]
-    return [torch.device(kind) for kind in ("cpu", "cuda", "mps") if available(kind)]
+    return [torch.device(kind) for kind in ("cpu", "cuda", "mps") if is_available(kind)]
 
 
-def _where() -> list[Path]:
+def _config_folders() -> list[Path]:
     """The folders that Hydra composes from: ours, then the user's."""
     return [Path(source.path) for source in HydraConfig.get().runtime.config_sources if source.schema == "file"]
 
 
 def _machine(devices: Sequence[torch.device]) -> str:
-    """Versions, processor, devices."""
+    """Versions, processor and GPUs in one line."""
     parts = [f"{name} {version}" for name, version in versions().items()]
     parts.append(f"{platform.system()} {platform.machine()}, {os.cpu_count()} cores")
     parts += [torch.cuda.get_device_name(device) for device in devices if device.type == "cuda"]

@@ -19,7 +19,7 @@ from ebm_cli.comparison import tables as tables
 from ebm_cli.comparison.groups import Comparison, conclusion, overall, settings, why_excluded
 from ebm_cli.comparison.groups import compare as compared
 from ebm_cli.errors import UserError, did_you_mean
-from ebm_cli.reporting.console import as_typed
+from ebm_cli.reporting.console import make_console, relative_path
 from ebm_cli.runs.record import Record, find
 
 
@@ -32,9 +32,8 @@ def compare(cfg: DictConfig) -> None:
     """Print the tables and what they say; write compare.csv, compare.tex and compare.html."""
     folder = Path(HydraConfig.get().runtime.output_dir)
     comparison = _compared(cfg)
-    console = Console()
-    # A pipe or a log has no width to fit into: there, no column is left out.
-    _show(comparison, console if console.is_terminal else Console(width=240))
+    console = make_console()
+    _show(comparison, console)
     panels = {}
     if cfg.pictures:
         from ebm_cli.comparison.pictures import panels_of
@@ -49,7 +48,9 @@ def compare(cfg: DictConfig) -> None:
     for name, text in written.items():
         (folder / name).write_text(text, encoding="utf-8")
     for name in reversed(written):
-        console.print(Text.assemble((f"{name:<13}", "cyan"), as_typed(folder / name), overflow="fold"), soft_wrap=True)
+        console.print(
+            Text.assemble((f"{name:<13}", "cyan"), relative_path(folder / name), overflow="fold"), soft_wrap=True
+        )
 
 
 def _compared(cfg: DictConfig) -> Comparison:

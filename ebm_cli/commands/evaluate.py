@@ -3,30 +3,30 @@
 import time
 from pathlib import Path
 
-import torch
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig
 from rich.console import Console
 
 from ebm_cli.acceleration.compile_mode import Work, run_fast
 from ebm_cli.config.trust import trust_of
+from ebm_cli.evaluation import suite
 from ebm_cli.evaluation.protocol import Protocol
-from ebm_cli.evaluation.suite import measure
 from ebm_cli.reporting import plots
-from ebm_cli.reporting.console import as_typed, closing_panel, duration
+from ebm_cli.reporting.closing_panel import closing_panel
+from ebm_cli.reporting.console import duration, relative_path
 from ebm_cli.reporting.figure import save
 from ebm_cli.reporting.verdicts import meanings
 from ebm_cli.runs.assemble import protocol_of
-from ebm_cli.runs.files import write_json
 from ebm_cli.runs.model import Model, load
 from ebm_cli.system.device import device_of, set_threads
+from ebm_cli.system.files import write_json
 
 
 def validate(cfg: DictConfig) -> None:
     """Refuse a checkpoint that cannot be used, data that are gone, and keys that do not fit; makes nothing."""
     set_threads(cfg.threads)
     model = _model(cfg)
-    _protocol(cfg, model).check(model.parts().dataset)
+    _protocol(cfg, model).validate(model.parts().dataset)
 
 
 def evaluate(cfg: DictConfig) -> None:
@@ -37,26 +37,23 @@ def evaluate(cfg: DictConfig) -> None:
     threads = set_threads(cfg.threads, model.energy)
     parts, protocol = model.parts(), _protocol(cfg, model)
     run_fast(cfg.compile, parts.energy, Work(0, cfg.eval.n_chains, 0, (protocol.kernel,)), threads, console.print)
-    measured = measure(parts.energy, parts.method, parts.dataset, protocol)
-    results = measured.results
+    evaluation = suite.evaluate(parts.energy, parts.method, parts.dataset, protocol)
+    found, results = evaluation.results, evaluation.results.values
     write_json(path / "results.json", results)
-    places = {"results": as_typed(path / "results.json")}
-    if measured.samples is not None:
+    places = {"results": relative_path(path / "results.json")}
+    if evaluation.samples is not None:
         picture = path / "evaluation.png"
-        figure = plots.final_figure(parts.energy, parts.dataset, measured.samples, results.get("eval/log_z"), results)
+        figure = plots.final_figure(parts.energy, parts.dataset, evaluation.samples, results.get("eval/log_z"), results)
         save(figure, picture)
-        places["picture"] = as_typed(picture)
-    notes = [*meanings(results), *measured.notes, *(f"{key}: {why}" for key, why in measured.absent.items())]
-    title = f"{as_typed(model.path)}, step {model.step:,}: measured in {duration(time.monotonic() - began)}"
+        places["picture"] = relative_path(picture)
+    notes = [*meanings(results), *found.notes, *(f"{key}: {why}" for key, why in found.absent.items())]
+    title = f"{relative_path(model.path)}, step {model.step:,}: measured in {duration(time.monotonic() - began)}"
     console.print(closing_panel(title, results, places, notes=notes))
 
 
 def _model(cfg: DictConfig) -> Model:
     model = load(cfg.checkpoint, cfg.which, cfg.weights, list(cfg.trust), device_of(cfg.device).type)
-    if cfg.dtype != "auto":
-        model.energy.to(getattr(torch, cfg.dtype))
-        model.standardizer.to(getattr(torch, cfg.dtype))
-    return model
+    return model.to_dtype(cfg.dtype)
 
 
 def _protocol(cfg: DictConfig, model: Model) -> Protocol:

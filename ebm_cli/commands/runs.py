@@ -8,11 +8,11 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from omegaconf import DictConfig
-from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
 from ebm_cli.errors import UserError
+from ebm_cli.reporting.console import make_console
 from ebm_cli.runs.record import Record, find
 
 STYLES = {"running": "cyan", "finished": "green", "interrupted": "yellow", "diverged": "red", "failed": "red"}
@@ -29,9 +29,7 @@ def runs(cfg: DictConfig) -> None:
     if not records:
         print(f"no runs under {root}")
         return
-    # A pipe or a log has no width to fit into: there, no path is cut.
-    console = Console() if Console().is_terminal else Console(width=240)
-    console.print(table(records, now=datetime.now(UTC).timestamp()))
+    make_console().print(table(records, now=datetime.now(UTC).timestamp()))
 
 
 def table(records: list[Record], now: float) -> Table:

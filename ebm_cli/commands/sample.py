@@ -22,15 +22,17 @@ from ebm_cli.config.build import build
 from ebm_cli.config.trust import trust_of
 from ebm_cli.errors import UserError
 from ebm_cli.evaluation.mcmc_diagnostics import summary
-from ebm_cli.evaluation.suite import Results
+from ebm_cli.evaluation.measured import Values
 from ebm_cli.reporting import figure, image_grids, plots
-from ebm_cli.reporting.console import Progress, as_typed, closing_panel
+from ebm_cli.reporting.closing_panel import closing_panel
+from ebm_cli.reporting.console import relative_path
+from ebm_cli.reporting.progress import Progress
 from ebm_cli.rng import generator
 from ebm_cli.runs.conditioning import Target, check_step, target_of
-from ebm_cli.runs.files import write_json
 from ebm_cli.runs.model import Model, compose, load
 from ebm_cli.samplers import Kernel, Schedule, adapt, geometric, run, trace
 from ebm_cli.system.device import device_of, set_threads
+from ebm_cli.system.files import write_json
 from ebm_cli.system.memory import peak_memory_mb
 
 if TYPE_CHECKING:
@@ -73,7 +75,7 @@ def sample(cfg: DictConfig) -> None:
     # A composition has no data of its own.
     data = _data(model, len(flat)) if target.given is None and isinstance(cfg.checkpoint, str) else None
     figure.save(_picture(target, x, data), path / "samples.png")
-    places = {"samples": as_typed(path / "samples.npz"), "picture": as_typed(path / "samples.png")}
+    places = {"samples": relative_path(path / "samples.npz"), "picture": relative_path(path / "samples.png")}
     notes = [] if bool(torch.isfinite(flat).all()) else ["some chains left the finite numbers: lower sampler.step_size"]
     alone = isinstance(cfg.checkpoint, str)
     source = f"step {model.step:,} of the run" if alone else f"{len(cfg.checkpoint)} runs together"
@@ -81,7 +83,7 @@ def sample(cfg: DictConfig) -> None:
     console.print(closing_panel(title, results, places, notes=notes, success=not notes))
 
 
-def _run(cfg: DictConfig, kernel: Kernel, target: Target, console: Console) -> tuple[Tensor, Results]:
+def _run(cfg: DictConfig, kernel: Kernel, target: Target, console: Console) -> tuple[Tensor, Values]:
     """Burn in, then keep every thin-th position: [n_samples / n_chains, n_chains, *Z], and diagnostics."""
     x = target.starts
     rng = generator(cfg.seed, "chains", x.device)
@@ -108,7 +110,7 @@ def _run(cfg: DictConfig, kernel: Kernel, target: Target, console: Console) -> t
             rng,
             lambda n: progress.update(cfg.burn_in + n, {}),
         )
-    results: Results = {"sampler/acceptance": float(info.accept.mean()), "sampler/step_size": float(kernel.step_size)}
+    results: Values = {"sampler/acceptance": float(info.accept.mean()), "sampler/step_size": float(kernel.step_size)}
     if n_kept >= 4:
         results |= {f"sampler/{name}": value for name, value in _diagnosed(draws, target).items()}
     return draws, results
@@ -151,12 +153,7 @@ def _model(cfg: DictConfig) -> Model:
         model = read(cfg.checkpoint)
     else:
         model = compose(list(cfg.checkpoint), read, cfg.compose.kind, cfg.compose.weights)
-    if cfg.dtype == "auto":
-        return model
-    dtype = getattr(torch, cfg.dtype)
-    model.energy.to(dtype)
-    model.standardizer.to(dtype)
-    return model
+    return model.to_dtype(cfg.dtype)
 
 
 def _n_chains(cfg: DictConfig) -> int:

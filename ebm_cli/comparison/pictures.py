@@ -14,7 +14,9 @@ from ebm_cli.comparison.page import Panel
 from ebm_cli.config.build import build
 from ebm_cli.datasets import Dataset
 from ebm_cli.errors import UserError
-from ebm_cli.evaluation.quadrature import COARSE, Grid, NotIntegrable, integrate
+from ebm_cli.evaluation.not_integrable import NotIntegrable
+from ebm_cli.evaluation.quadrature import integrate
+from ebm_cli.evaluation.quadrature_grid import COARSE_GRID, Grid
 from ebm_cli.reporting import plots
 from ebm_cli.rng import generator
 from ebm_cli.runs.model import Model, load
@@ -71,10 +73,9 @@ def _drawn(model: Model) -> Mapping[str, Any]:
 
 
 def _log_z(model: Model, data: Dataset) -> float | None:
-    with torch.no_grad():
-        grid = Grid.around(model.standardizer(data.held_out(N_ROWS).to(model.standardizer.mean)).flatten(1), COARSE)
+    grid = Grid.around(model.standardizer.standardise(data.held_out(N_ROWS)).flatten(1), COARSE_GRID)
     try:
-        return integrate(model.energy, grid, COARSE, tuple(data.shape)).log_z
+        return integrate(model.energy, grid, COARSE_GRID, tuple(data.shape)).log_z
     except NotIntegrable:
         return None
 
@@ -82,16 +83,14 @@ def _log_z(model: Model, data: Dataset) -> float | None:
 def _samples(model: Model, data: Dataset) -> Tensor:
     """Where chains of `eval.sampler` stand that began at noise [N_CHAINS, 2], data units."""
     kernel: Kernel = build(model.config.eval.sampler, "eval.sampler", Kernel, trust=model.trust)
-    like = model.standardizer.mean
+    like = model.standardizer.like
     rng = generator(int(model.config.seed), "pictures", like.device)
     x = 2 * torch.randn(N_CHAINS, *data.shape, generator=rng, dtype=like.dtype)
     if kernel.target_accept is not None:
         _, state = adapt(kernel, model.energy, x, BURN_IN, rng)
     else:
         state, _ = run(kernel, model.energy, x, BURN_IN, rng)
-    with torch.no_grad():
-        samples: Tensor = model.standardizer.inverse(state.x)
-    return samples
+    return model.standardizer.to_data_units(state.x)
 
 
 def _left_behind(label: str, record: Record) -> Panel:

@@ -2,7 +2,7 @@
 imported by layers 3 and above."""
 
 from ebm_cli.datasets.banana import Banana
-from ebm_cli.datasets.base import Dataset, Labelled, Part, Target
+from ebm_cli.datasets.base import Dataset, Labelled, Part, Target, UnseenPart
 from ebm_cli.datasets.batches import Batches
 from ebm_cli.datasets.checkerboard import Checkerboard
 from ebm_cli.datasets.cifar10 import CIFAR10
@@ -50,4 +50,5 @@ __all__ = [
     "Table",
     "Target",
     "TwoSpirals",
+    "UnseenPart",
 ]

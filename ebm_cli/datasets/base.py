@@ -22,6 +22,9 @@ BLOCK = 4096
 Part = Literal["train", "validation", "test"]
 """What training sees, what it is watched by, and what the final evaluation takes (`held_out`)."""
 
+UnseenPart = Literal["validation", "test"]
+"""The parts that training never sees."""
+
 
 class Labelled(NamedTuple):
     """Rows x [N, *shape] in data units, and the class of each: labels [N], integers from 0."""
@@ -109,6 +112,14 @@ class Dataset(nn.Module, ABC):
     @abstractmethod
     def validation(self, n: int) -> Tensor:
         """The first n of another such sequence, to watch training by: no row of it is held out or trained on."""
+
+    def unseen_rows(self, part: UnseenPart, n: int) -> Tensor:
+        """The first n rows of `validation` or of `held_out`: [n, *shape], data units."""
+        return self.validation(n) if part == "validation" else self.held_out(n)
+
+    def standardised_rows(self, part: UnseenPart, n: int) -> Tensor:
+        """The same rows in standardised units, without a gradient."""
+        return self.standardizer.standardise(self.unseen_rows(part, n))
 
     def labelled(self, part: Part, n: int) -> Labelled | None:
         """The first n rows of a part, with their classes, the noise on them fixed; None for rows without classes."""

@@ -188,7 +188,7 @@ class Finite(Dataset, ABC):
     def labelled(self, part: Part, n: int) -> Labelled | None:
         if self._labels is None:
             return None
-        return Labelled(self._fixed(part, n), self._labels[self._parts[part][:n]].to(self.standardizer.mean.device))
+        return Labelled(self._fixed(part, n), self._labels[self._parts[part][:n]].to(self.standardizer.device))
 
     def batches(self, batch_size: int, rng: torch.Generator) -> Batches:
         train = self._parts["train"].to(rng.device)
@@ -204,7 +204,7 @@ class Finite(Dataset, ABC):
     def _take(self, index: Tensor) -> Tensor:
         """Rows [n, *shape] as they are, where the standardizer is and of its dtype."""
         where = index.to(self._rows.device) if isinstance(self._rows, Tensor) else index
-        return self._rows[where].to(self.standardizer.mean)
+        return self._rows[where].to(self.standardizer.like)
 
     def _fixed(self, part: Part, n: int) -> Tensor:
         """The first n rows of a part, data units, with the same noise each time."""

@@ -10,11 +10,14 @@ that the far tails are right too, and is taken chunk by chunk of x, so that its 
 
 import math
 from collections.abc import Callable
+from functools import partial
 from typing import final
 
 import torch
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
+
+from ebm_cli.system.chunks import in_chunks
 
 CHUNK_NUMBERS = 2**18
 """Entries of the table [rows, nodes] that is held at a time: 1 MB in float32, so that it stays in the cache."""
@@ -26,19 +29,17 @@ NEGLIGIBLE = -60.0
 """Terms e⁻⁶⁰ below the largest are raised to that: smaller ones are subnormal numbers, ten times slower to add."""
 
 
-def in_chunks(f: Callable[[Tensor], Tensor], x: Tensor, n_nodes: int) -> Tensor:
+def table_in_chunks(f: Callable[[Tensor], Tensor], x: Tensor, n_nodes: int) -> Tensor:
     """f(x) for a row-wise f that builds a table [B, n_nodes], a few rows at a time.
 
     A gradient recomputes each chunk's table in the backward pass where the tables together would be too large to keep.
     """
     rows = max(1, CHUNK_NUMBERS // n_nodes)
-    if x.shape[0] <= rows:
-        return f(x)
-    if torch.is_grad_enabled() and x.requires_grad and x.shape[0] * n_nodes > KEPT_NUMBERS:
-        return torch.cat(
-            [checkpoint(f, c, use_reentrant=False, preserve_rng_state=False) for c in torch.split(x, rows)]
-        )
-    return torch.cat([f(c) for c in torch.split(x, rows)])
+    is_large = x.shape[0] > rows and x.shape[0] * n_nodes > KEPT_NUMBERS
+    if is_large and torch.is_grad_enabled() and x.requires_grad:
+        recomputed = partial(checkpoint, f, use_reentrant=False, preserve_rng_state=False)
+        return in_chunks(recomputed, x, rows)
+    return in_chunks(f, x, rows)
 
 
 def log_sum_exp(terms: Tensor) -> Tensor:
@@ -103,7 +104,7 @@ class Nodes(nn.Module):
 
     def log_prob(self, x: Tensor) -> Tensor:
         """log p(x): x [B, D] → [B]."""
-        return in_chunks(lambda c: log_sum_exp(self.log_terms(c)), x, self.centres.shape[0])
+        return table_in_chunks(lambda c: log_sum_exp(self.log_terms(c)), x, self.centres.shape[0])
 
     def group(self, x: Tensor) -> Tensor:
         """The group with most of p(x): x [B, D] → integers [B]."""
@@ -113,4 +114,4 @@ class Nodes(nn.Module):
             return terms.view(c.shape[0], self.n_groups, -1).logsumexp(2).argmax(1)
 
         with torch.no_grad():
-            return in_chunks(best, x, self.centres.shape[0])
+            return table_in_chunks(best, x, self.centres.shape[0])

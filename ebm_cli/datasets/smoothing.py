@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from ebm_cli.datasets.base import Target
-from ebm_cli.datasets.gaussian_sums import Nodes, in_chunks, log_sum_exp
+from ebm_cli.datasets.gaussian_sums import Nodes, log_sum_exp, table_in_chunks
 
 GAUSS_HERMITE_ERROR = 1e-7
 MAX_RATIO = 2.0
@@ -71,7 +71,7 @@ class Smoothed(Target):
             terms = self.target.log_prob(shifted).view(c.shape[0], -1)
             return log_sum_exp(terms + self.log_weights)
 
-        return in_chunks(table, x, 8 * self.shifts.shape[0])
+        return table_in_chunks(table, x, 8 * self.shifts.shape[0])
 
     def modes(self, x: Tensor) -> Tensor:
         return self.target.modes(x)

@@ -80,6 +80,27 @@ class Standardizer(nn.Module):
         return u * self.scale + self.mean
 
     @property
+    def like(self) -> Tensor:
+        """A tensor of a point's shape, with the dtype and device of standardised rows: `x.to(standardizer.like)`."""
+        return self.mean
+
+    @property
+    def device(self) -> torch.device:
+        """The device that standardised rows are on."""
+        return self.mean.device
+
+    @torch.no_grad()
+    def standardise(self, x: Tensor) -> Tensor:
+        """Convert rows [B, *shape] of any dtype and device to standardised units, without recording a gradient."""
+        u: Tensor = self(x.to(self.like))
+        return u
+
+    @torch.no_grad()
+    def to_data_units(self, u: Tensor) -> Tensor:
+        """Convert standardised rows [B, *shape] to data units, without recording a gradient."""
+        return self.inverse(u)
+
+    @property
     def log_det(self) -> Tensor:
         """log |dx/du| = Σ_j log scale_j, in nats, a scalar tensor: log p_x = log p_u − log_det."""
         return self.scale.log().sum()

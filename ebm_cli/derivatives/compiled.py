@@ -16,6 +16,8 @@ from typing import Any, TypeVar
 import torch
 from torch import Tensor, nn
 
+from ebm_cli.system.torch_internals import compiler_failures
+
 T = TypeVar("T")
 Outputs = TypeVar("Outputs", bound=tuple[Tensor, ...])
 Sweep = Callable[..., Outputs]
@@ -99,10 +101,9 @@ class Compiled:
         return tuple(out.clone() for out in made(energy, *inputs))  # type: ignore[return-value]
 
     def _compile(self, function: Sweep[Outputs]) -> Sweep[Outputs]:
-        from torch._dynamo.exc import FailOnRecompileLimitHit, TorchDynamoException
-
         # Kept: to import them takes a second at first, and a call in a step has no time to look for them.
-        self._full, self._failures = FailOnRecompileLimitHit, (TorchDynamoException, FailOnRecompileLimitHit)
+        self._full, failure = compiler_failures()
+        self._failures = failure, self._full
         options: dict[str, Any] = {}
         # Guards on globals ask, at every call, whether the source of this package has changed meanwhile.
         unguarded = getattr(torch.compiler, "skip_guard_on_globals_unsafe", None)

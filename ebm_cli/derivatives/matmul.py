@@ -17,7 +17,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from ebm_cli.system.cpu import described
+from ebm_cli.system.cpu import vendor
+from ebm_cli.system.torch_internals import are_transforms_active, has_onednn_linear, linear_pointwise
 
 LEAST = 2**20
 """Multiplications a thread below which oneDNN's own cost, 10 µs, is more than it saves."""
@@ -85,7 +86,7 @@ def _pays(x: Tensor, weight: Tensor, least: int) -> bool:
         x.numel() * len(weight) >= least * threads
         and x.dtype == weight.dtype == torch.float32
         and x.device.type == "cpu"
-        and (torch.compiler.is_compiling() or not torch._C._are_functorch_transforms_active())
+        and (torch.compiler.is_compiling() or not are_transforms_active())
     )
 
 
@@ -114,7 +115,7 @@ def _by_onednn(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
     if torch.compiler.is_compiling():
         found: Tensor = torch.ops.ebm_cli.product(x, weight, bias)
     else:
-        found = torch.ops.mkldnn._linear_pointwise.default(x, weight, bias, "none", [], "")
+        found = linear_pointwise(x, weight, bias, "none", [], "")
     return found
 
 
@@ -129,24 +130,13 @@ torch.library.register_fake(
 
 def _wider() -> bool:
     """Whether oneDNN has instructions that MKL does not use here, and its linear layer computes what it should."""
-    if torch.backends.cpu.get_cpu_capability() != "AVX512" or _maker() in ("GenuineIntel", ""):
+    if torch.backends.cpu.get_cpu_capability() != "AVX512" or vendor() in ("GenuineIntel", ""):
         return False
     if not (
         torch.backends.mkldnn.is_available() and torch.backends.mkldnn.enabled and torch.backends.mkl.is_available()
     ):
         return False
-    x, weight, bias = torch.arange(6.0).view(3, 2), torch.arange(8.0).view(4, 2), torch.arange(4.0)
-    try:
-        same = torch.equal(_by_onednn(x, weight, bias), F.linear(x, weight, bias))
-        return same and isinstance(torch._C._are_functorch_transforms_active(), bool)
-    except (AttributeError, RuntimeError):
-        return False
-
-
-def _maker() -> str:
-    """As the processor names its maker; "" where that cannot be read."""
-    found = (line.partition(":")[2].strip() for line in described() if line.startswith("vendor_id"))
-    return next(found, "")
+    return has_onednn_linear()
 
 
 WIDER = _wider()

@@ -29,11 +29,12 @@ from torch.nn.utils import parametrize
 from ebm_cli.derivatives import linear
 from ebm_cli.derivatives.elementwise import elementwise, elementwise_vjp, has_a_tower
 from ebm_cli.derivatives.jet import At, Differentiable, Jet, Pullback, There, Value, without_directions
+from ebm_cli.system.torch_internals import has_hooks
 
 
 def supports(module: object) -> bool:
     """Whether every part of the module has a rule. Hooks could change what a layer computes: with one it has none."""
-    if not isinstance(module, nn.Module) or module._forward_hooks or module._forward_pre_hooks:
+    if not isinstance(module, nn.Module) or has_hooks(module):
         return False
     rule = _rule(module)
     return rule is not None and rule.holds(module)

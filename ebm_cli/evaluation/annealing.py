@@ -1,14 +1,14 @@
 """log Z in any dimension: annealed importance sampling, with resampling, along a path from a known density.
 
-Chains start at exact draws of the base q and pass through levels 0 = b_0 < … < b_T = 1 of a path (see `path`): at
-each, their weight takes up the change of the energy, and a Markov kernel that leaves p_{b_t} invariant moves them,
+Chains start at exact draws of the base q and pass through levels 0 = b_0 < … < b_T = 1 of a path (`annealing_path`):
+at each, their weight takes up the change of the energy, and a Markov kernel that leaves p_{b_t} invariant moves them,
 
     log w ← log w − [E_{b_t}(x) − E_{b_{t−1}}(x)],        x ← K_t(x),        Z = E[w]
 
 for kernels of any mixing. Where the weights' effective sample size falls below three quarters of the chains, systematic
 resampling replaces light chains by copies of heavy ones; Z is then the product of the mean weights, and still
-unbiased. Levels and step sizes are fixed beforehand (see `pilot`); the error is that of families of chains (see
-`weights`).
+unbiased. Levels and step sizes are fixed beforehand (`annealing_schedule`); the standard error is that of families of
+chains (`importance_weights`).
 
 No error computed from the weights sees a mode that no chain found. The path has to bring chains to every mode, and
 where there are exact samples of the model, annealing them back bounds log Z from the other side:
@@ -28,29 +28,36 @@ from torch import Tensor
 
 from ebm_cli.densities.base import Density
 from ebm_cli.evaluation.annealing_path import Path, Points
-from ebm_cli.evaluation.annealing_schedule import FADE, N_TEMPERATURES, Plan, evaluated, plan, start
-from ebm_cli.evaluation.importance_weights import effective, families, standard_error, systematic
+from ebm_cli.evaluation.annealing_schedule import (
+    FADE,
+    N_TEMPERATURES,
+    Schedule,
+    evaluate_start,
+    plan_schedule,
+    start_path,
+)
+from ebm_cli.evaluation.importance_weights import effective_size, n_families, standard_error, systematic_indices
 from ebm_cli.samplers import EnergyFn, Kernel
 
 N_CHAINS = 1000
-THRESHOLD = 0.75  # ESS, as a share of the chains, below which they are resampled
-BELIEVABLE = 30.0  # families below which the error itself is a guess
+RESAMPLE_BELOW = 0.75  # ESS, as a share of the chains, below which they are resampled
+RELIABLE = 30.0  # families below which the error itself is a guess
 
 
 @dataclass(frozen=True)
 class Annealed:
-    """log Z, and how far to believe it.
+    """log Z by annealing, its standard error, and the weighted chains that it was computed from.
 
     Attributes:
         log_z: nats; of `anneal_back` too.
         log_z_se: its standard error; inf where fewer than three families carry the weight.
-        ess: how many families carry the weight, 1 … n_chains.
+        ess: effective number of families that carry the weight, 1 … n_chains.
         x: where the chains ended [B, *shape]: weighted draws of the model, of the base for `anneal_back`.
         log_weights: [B] float64 on the CPU; the log of their mean weight is log Z (−log Z for `anneal_back`).
         acceptance: mean over levels and chains.
         evaluations: of the energy (with its gradient, where the kernel uses it), the pilot's included.
-        plan: the levels and step sizes.
-        warning: one sentence, where the numbers are not to be believed.
+        schedule: the levels and step sizes.
+        warning: one sentence, where the numbers are not reliable.
     """
 
     log_z: float
@@ -60,7 +67,7 @@ class Annealed:
     log_weights: Tensor
     acceptance: float
     evaluations: int
-    plan: Plan
+    schedule: Schedule
     warning: str | None
 
 
@@ -91,7 +98,8 @@ def anneal(
     n_temperatures: int = N_TEMPERATURES,
     kernel: Kernel | None = None,
     fade: float = FADE,
-    along: Plan | None = None,
+    schedule: Schedule | None = None,
+    resample_below: float = RESAMPLE_BELOW,
 ) -> Annealed:
     """Estimate log ∫ exp(−f(x)) dx by annealing chains from the base to the model.
 
@@ -100,8 +108,9 @@ def anneal(
         base: q, positive and differentiable wherever the model has mass: the fitted Gaussian.
         rng: source of every draw, on the base's device.
         n_chains: B ≥ 10.
-        n_temperatures, kernel, fade: see `plan`.
-        along: a plan made before, in place of a pilot of its own.
+        n_temperatures, kernel, fade: see `plan_schedule`.
+        schedule: levels and step sizes of an earlier run, in place of a pilot of its own.
+        resample_below: ESS of the weights, as a share of the chains, below which they are resampled, 0 … 1.
 
     Raises:
         ValueError: a number out of range.
@@ -109,28 +118,29 @@ def anneal(
 
     Cost: n_chains · n_temperatures evaluations with gradient (times n_leapfrog for HMC), and the pilot.
     """
-    if along is None:
-        along = plan(energy, base, rng=rng, n_temperatures=n_temperatures, kernel=kernel, fade=fade)
-    path, points = start(energy, base, along.fade, along.kernel, n_chains, rng)
-    return _run(path, points, along, along.levels, along.step_sizes, rng, sign=1)
+    if schedule is None:
+        schedule = plan_schedule(energy, base, rng=rng, n_temperatures=n_temperatures, kernel=kernel, fade=fade)
+    path, points = start_path(energy, base, schedule.fade, schedule.kernel, n_chains, rng)
+    return _run(path, points, schedule, rng, resample_below)
 
 
 def anneal_back(
     energy: EnergyFn,
     base: Density,
     samples: Tensor | Callable[[int, torch.Generator], Tensor],
-    along: Plan,
+    schedule: Schedule,
     *,
     rng: torch.Generator,
     n_chains: int = N_CHAINS,
+    resample_below: float = RESAMPLE_BELOW,
 ) -> Annealed:
     """Estimate log Z from above: anneal exact samples of the model back to the base.
 
     Args:
-        energy, base, rng: as for `anneal`.
-        samples: independent draws of exp(−f)/Z [B, *shape], or what draws them: (n, rng) → [n, *shape]. Samples of a
-            chain that has not forgotten its start make no bound.
-        along: the plan of the forward run, `Annealed.plan`.
+        energy, base, rng, resample_below: as for `anneal`.
+        samples: independent draws of exp(−f)/Z [B, *shape], or a function that draws them: (n, rng) → [n, *shape].
+            Samples of a chain that has not forgotten its start make no bound.
+        schedule: that of the forward run, `Annealed.schedule`.
         n_chains: B ≥ 10, where `samples` is a function.
 
     Raises:
@@ -141,16 +151,16 @@ def anneal_back(
     x = samples if isinstance(samples, Tensor) else samples(n_chains, rng)
     if len(x) < 10:
         raise ValueError(f"n_chains must be >= 10, got {len(x)} samples")
-    path = Path(energy, base, along.fade)
+    path = Path(energy, base, schedule.fade)
     path.level = 1.0
-    points = evaluated(path, path.inside(x.detach()), along.kernel)
+    points = evaluate_start(path, path.inside(x.detach()), schedule.kernel)
     if bool((points.f == math.inf).any()):
         raise ValueError("the energy is infinite at some of the samples: they are not the model's")
-    return _run(path, points, replace(along, evaluations=0), along.levels[::-1], along.step_sizes[::-1], rng, sign=-1)
+    return _run(path, points, replace(schedule, evaluations=0), rng, resample_below, backwards=True)
 
 
 def bracket(forward: Annealed, back: Annealed) -> Bracket:
-    """Both sides of log Z, of `anneal` and `anneal_back`, in one report."""
+    """Combine both sides of log Z, of `anneal` and `anneal_back`."""
     precision = [1 / max(side.log_z_se, 1e-12) ** 2 for side in (forward, back)]
     total = sum(precision)
     gap = back.log_z - forward.log_z
@@ -164,52 +174,54 @@ def bracket(forward: Annealed, back: Annealed) -> Bracket:
 
 def resample(annealed: Annealed, n: int, rng: torch.Generator) -> Tensor:
     """n draws [n, *shape] of the model: the chains' positions, in proportion to their weights (systematic)."""
-    index = systematic(annealed.log_weights, n, rng)
+    index = systematic_indices(annealed.log_weights, n, rng)
     return annealed.x[index.to(annealed.x.device)]
 
 
 def _run(
     path: Path,
     points: Points,
-    along: Plan,
-    levels: tuple[float, ...],
-    step_sizes: tuple[float, ...],
+    schedule: Schedule,
     rng: torch.Generator,
-    sign: int,
+    resample_below: float,
+    *,
+    backwards: bool = False,
 ) -> Annealed:
-    """Take weighted points through the levels; `sign` says whether the weights' mean is Z or 1/Z."""
+    """Take weighted points through the levels, backwards from 1 to 0; the weights' mean is then 1/Z, not Z."""
+    step = -1 if backwards else 1
+    levels, step_sizes = schedule.levels[::step], schedule.step_sizes[::step]
     n, device = len(points.x), points.x.device
     log_w = torch.zeros(n, dtype=torch.float64)
     offset, family, accepted = 0.0, torch.arange(n), torch.zeros((), device=device)
     for t, (b, eps) in enumerate(zip(levels[1:], step_sizes[1:], strict=True), start=1):
         log_w = log_w - path.energy_change(points, b)
         path.level = b
-        if t < len(levels) - 1 and effective(log_w) < THRESHOLD * n:
-            index = systematic(log_w, n, rng)
+        if t < len(levels) - 1 and effective_size(log_w) < resample_below * n:
+            index = systematic_indices(log_w, n, rng)
             points, family = points.take(index.to(device)), family[index]
             offset += float(log_w.logsumexp(0)) - math.log(n)
             log_w = torch.zeros_like(log_w)
-        points, accept = path.move(replace(along.kernel, step_size=eps), points, rng)
+        points, accept = path.move(replace(schedule.kernel, step_size=eps), points, rng)
         accepted += accept.mean()
-    ess = families(log_w, family)
+    ess = n_families(log_w, family)
     log_mean = offset + float(log_w.logsumexp(0)) - math.log(n)
     acceptance = float(accepted) / (len(levels) - 1)
     return Annealed(
-        log_z=sign * log_mean,
+        log_z=step * log_mean,
         log_z_se=standard_error(ess, n),
         ess=ess,
         x=path.outside(points.x),
         log_weights=log_w + offset,
         acceptance=acceptance,
-        evaluations=path.evaluations + along.evaluations,
-        plan=along,
+        evaluations=path.evaluations + schedule.evaluations,
+        schedule=schedule,
         warning=_warning(ess, n, acceptance, path),
     )
 
 
 def _warning(ess: float, n: int, acceptance: float, path: Path) -> str | None:
     undefined = int(path.undefined)
-    if ess < min(BELIEVABLE, n / 4):
+    if ess < min(RELIABLE, n / 4):
         return f"{ess:.1f} of {n} chains carry the weight: log Z and its error are guesses; take more temperatures"
     if acceptance < 0.1:
         return f"the chains accept {acceptance:.0%} of their moves: the step sizes do not fit the energy"

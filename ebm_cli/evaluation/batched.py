@@ -1,16 +1,19 @@
-"""Evaluation of an energy on many points, in batches that fit into memory."""
+"""Energies and densities of many points, in double precision and in chunks that fit into memory."""
 
 from collections.abc import Callable
 
 import torch
 from torch import Tensor, nn
 
-CHUNK = 8192  # nodes in one call of the energy: 4 MB a layer of a network 128 wide
+from ebm_cli.system import chunks
+
+CHUNK_ROWS = 8192
+"""Points in one call of an energy: 4 MB a layer of a network 128 wide."""
 
 
 def in_chunks(function: Callable[[Tensor], Tensor], rows: Tensor) -> Tensor:
-    """function(rows) [N], computed CHUNK rows at a time, as float64 on the rows' device."""
-    return torch.cat([function(part).to(rows.device, torch.float64) for part in torch.split(rows, CHUNK)])
+    """function(rows) [N], computed CHUNK_ROWS rows at a time, as float64 on the rows' device."""
+    return chunks.in_chunks(lambda part: function(part).to(rows.device, torch.float64), rows, CHUNK_ROWS)
 
 
 def placement(energy: Callable[[Tensor], Tensor]) -> tuple[torch.dtype, torch.device]:

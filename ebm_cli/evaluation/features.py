@@ -23,7 +23,6 @@ Inception); Bińkowski, Sutherland, Arbel & Gretton (2018), ICLR (its bias).
 import math
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -31,8 +30,10 @@ from torch.nn import functional
 
 from ebm_cli.datasets.base import Dataset, Labelled
 from ebm_cli.datasets.standardizer import Standardizer
+from ebm_cli.evaluation.measured import Results, Values
 from ebm_cli.evaluation.two_sample import FEWEST, ROWS, Distance, against_relabelled, labellings, shuffled
-from ebm_cli.optim.step import leave_the_compiler_out, stepped
+from ebm_cli.optim.step import fast_step
+from ebm_cli.system.torch_internals import skip_dynamo_import
 
 FEATURES = 16
 """Few, so that a few dozen rows determine their covariances."""
@@ -90,9 +91,9 @@ def train(x: Tensor, labels: Tensor, rng: torch.Generator) -> Classifier:
     weights = [torch.randn(a, b, generator=rng) * math.sqrt(2 / a) for a, b in pairwise(sizes)]
     biases = [torch.zeros(b) for b in sizes[1:]]
     parameters = [p.requires_grad_() for p in (*weights, *biases)]
-    leave_the_compiler_out()
+    skip_dynamo_import()
     optimizer = torch.optim.AdamW(parameters, RATE, weight_decay=0.01)
-    update, schedule = stepped(optimizer), torch.optim.lr_scheduler.OneCycleLR(optimizer, RATE, total_steps=STEPS)
+    update, schedule = fast_step(optimizer), torch.optim.lr_scheduler.OneCycleLR(optimizer, RATE, total_steps=STEPS)
     z, order = (x - centre) / scale, torch.empty(0, dtype=torch.long)
     with torch.enable_grad():
         for _ in range(STEPS):
@@ -112,14 +113,7 @@ def train(x: Tensor, labels: Tensor, rng: torch.Generator) -> Classifier:
     return Classifier(centre, scale, fixed[0], fixed[1], spread.clamp_min(torch.finfo(x.dtype).tiny))
 
 
-class Found(NamedTuple):
-    """Results by key, and sentences about them."""
-
-    results: dict[str, float]
-    notes: tuple[str, ...]
-
-
-def class_results(samples: Tensor, dataset: Dataset, n_held_out: int, rng: torch.Generator) -> Found:
+def class_results(samples: Tensor, dataset: Dataset, n_held_out: int, rng: torch.Generator) -> Results:
     """Train a classifier on the data's classes, and measure samples by it.
 
     Keys: `eval/feature_distance`, `eval/class_tv`, `eval/coverage`, each with its `_null`, the first two with their
@@ -148,12 +142,12 @@ def class_results(samples: Tensor, dataset: Dataset, n_held_out: int, rng: torch
     of_samples = classifier.features(shuffled(samples.detach().flatten(1).to("cpu", torch.float32), rng)[:n])
     of_data = shuffled(of_data, rng)[:n]
     found = compare_features(classifier, of_samples, of_data, classifier.features(aside.x[:n]), rng)
-    results = {"eval/classifier_accuracy": accuracy, "eval/classifier_accuracy_null": chance}
+    values: Values = {"eval/classifier_accuracy": accuracy, "eval/classifier_accuracy_null": chance}
     for name, distance in found.items():
-        results |= {f"eval/{name}": distance.value, f"eval/{name}_null": distance.null}
+        values |= {f"eval/{name}": distance.value, f"eval/{name}_null": distance.null}
         # Whose best value is the highest, has no probability of a value this large.
-        results |= {} if name == "coverage" else {f"eval/{name}_p": distance.p}
-    return Found(results, _missed(classifier.classes(of_samples), classifier.classes(of_data)))
+        values |= {} if name == "coverage" else {f"eval/{name}_p": distance.p}
+    return Results(values, notes=_missed(classifier.classes(of_samples), classifier.classes(of_data)))
 
 
 def compare_features(
@@ -251,8 +245,7 @@ def _labelled(dataset: Dataset, n_held_out: int) -> tuple[Labelled, Labelled, La
 
 
 def _flat(standardizer: Standardizer, rows: Labelled, part: slice) -> Labelled:
-    with torch.no_grad():
-        u = standardizer(rows.x[part].to(standardizer.mean)).flatten(1).to("cpu", torch.float32)
+    u = standardizer.standardise(rows.x[part]).flatten(1).to("cpu", torch.float32)
     return Labelled(u, rows.labels[part].cpu())
 
 

@@ -1,6 +1,6 @@
-"""log Z of an energy by the best way there is: closed form, quadrature in one and two dimensions, annealing beyond.
+"""log Z of an energy by the most accurate way available: closed form, quadrature in one and two dimensions, annealing.
 
-Whatever the way, it is independent of training: what a method believes its log Z to be is only compared with it.
+The estimate never depends on training: a log Z that a method learned is only compared with it.
 """
 
 import math
@@ -11,71 +11,82 @@ from torch import Tensor
 
 from ebm_cli.energies.base import Energy
 from ebm_cli.evaluation.annealing import Annealed
-from ebm_cli.evaluation.quadrature import Grid, NotIntegrable, Quadrature, Resolution, integrate
+from ebm_cli.evaluation.measured import Results, Values
+from ebm_cli.evaluation.not_integrable import NotIntegrable
+from ebm_cli.evaluation.quadrature import Quadrature, integrate
+from ebm_cli.evaluation.quadrature_grid import Grid, Resolution
 
 EnergyFn = Callable[[Tensor], Tensor]
-Results = dict[str, float | str]
 
 
 @dataclass(frozen=True)
 class Normalisation:
-    """log Z, nats, in the units in which the energy lives; how it was found, and what else that gave.
+    """log Z, nats, in the units in which the energy lives.
 
     Attributes:
         log_z: None where there is no number for it.
         se: its standard error, nats; 0 where it is exact.
-        values: keys of results.json.
-        absent: key → why it could not be had.
-        notes: sentences about how far it is to be believed.
-        quadrature: what it was computed with, if with cells.
+        results: its keys of results.json, or why they are absent.
+        quadrature: the cells that it was summed over, if it was.
     """
 
     log_z: float | None
     se: float = 0.0
-    values: Results = field(default_factory=dict)
-    absent: dict[str, str] = field(default_factory=dict)
-    notes: tuple[str, ...] = ()
+    results: Results = field(default_factory=Results)
     quadrature: Quadrature | None = None
 
 
 def known(log_z: float) -> Normalisation:
-    """What is known beforehand: 0 of a normalised density."""
-    return Normalisation(log_z, values={"eval/log_z": log_z, "eval/log_z_method": "exact"})
+    """A log Z that is known beforehand: 0 for a normalised density."""
+    return Normalisation(log_z, results=Results({"eval/log_z": log_z, "eval/log_z_method": "exact"}))
 
 
-def by_quadrature(energy: EnergyFn, grid: Grid, resolution: Resolution, shape: tuple[int, ...]) -> Normalisation:
-    """By cells, in one and two dimensions; a closed form goes before it, with the sum beside."""
-    exact = closed_form(energy)
-    try:
-        quadrature = integrate(energy, grid, resolution, shape)
-    except NotIntegrable as reason:
-        return exact if exact is not None else Normalisation(None, absent={"eval/log_z": str(reason)})
-    if exact is not None:
-        values = exact.values | {"eval/log_z_grid": quadrature.log_z, "eval/border_mass": quadrature.border_mass}
-        return Normalisation(exact.log_z, values=values, quadrature=quadrature)
-    values = {"eval/log_z": quadrature.log_z, "eval/log_z_method": "grid", "eval/border_mass": quadrature.border_mass}
-    return Normalisation(quadrature.log_z, values=values, quadrature=quadrature)
-
-
-def by_annealing(anneal: Callable[[], Annealed]) -> Normalisation:
-    """By annealed importance sampling, in any dimension, with its standard error and a word where it is too rough."""
-    try:
-        annealed = anneal()
-    except NotIntegrable as reason:
-        return Normalisation(None, absent={"eval/log_z": str(reason)})
-    if not math.isfinite(annealed.log_z_se):
-        return Normalisation(None, absent={"eval/log_z": f"annealing gives no number: {annealed.warning}"})
-    values: Results = {
-        "eval/log_z": annealed.log_z,
-        "eval/log_z_se": annealed.log_z_se,
-        "eval/log_z_method": "ais",
-        "eval/log_z_ess": annealed.ess,
-    }
-    notes = () if annealed.warning is None else (f"log Z: {annealed.warning}",)
-    return Normalisation(annealed.log_z, annealed.log_z_se, values, notes=notes)
+def unknown(reason: str) -> Normalisation:
+    """No log Z, and why."""
+    return Normalisation(None, results=Results(absent={"eval/log_z": reason}))
 
 
 def closed_form(energy: EnergyFn) -> Normalisation | None:
     """The energy's own log Z; None where it has no closed form."""
     log_z = energy.log_z() if isinstance(energy, Energy) else None
     return None if log_z is None else known(float(log_z.detach()))
+
+
+def by_quadrature(energy: EnergyFn, grid: Grid, resolution: Resolution, shape: tuple[int, ...]) -> Normalisation:
+    """log Z by the closed form, with the sum over cells beside it; by that sum where there is no closed form.
+
+    In one and two dimensions; the arguments are those of `integrate`.
+    """
+    exact = closed_form(energy)
+    try:
+        quadrature = integrate(energy, grid, resolution, shape)
+    except NotIntegrable as reason:
+        return exact if exact is not None else unknown(str(reason))
+    border: Values = {"eval/border_mass": quadrature.border_mass}
+    if exact is not None:
+        beside = Results({"eval/log_z_grid": quadrature.log_z} | border)
+        return Normalisation(exact.log_z, results=exact.results | beside, quadrature=quadrature)
+    values: Values = {"eval/log_z": quadrature.log_z, "eval/log_z_method": "grid"}
+    return Normalisation(quadrature.log_z, results=Results(values | border), quadrature=quadrature)
+
+
+def by_annealing(anneal: Callable[[], Annealed]) -> Normalisation:
+    """log Z by annealed importance sampling, in any dimension, with its standard error and a note where it is rough.
+
+    Args:
+        anneal: runs the annealing; its `NotIntegrable` becomes the reason that log Z is absent.
+    """
+    try:
+        annealed = anneal()
+    except NotIntegrable as reason:
+        return unknown(str(reason))
+    if not math.isfinite(annealed.log_z_se):
+        return unknown(f"annealing gives no number: {annealed.warning}")
+    values: Values = {
+        "eval/log_z": annealed.log_z,
+        "eval/log_z_se": annealed.log_z_se,
+        "eval/log_z_method": "ais",
+        "eval/log_z_ess": annealed.ess,
+    }
+    notes = () if annealed.warning is None else (f"log Z: {annealed.warning}",)
+    return Normalisation(annealed.log_z, annealed.log_z_se, Results(values, notes=notes))

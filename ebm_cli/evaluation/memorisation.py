@@ -86,7 +86,7 @@ def epoch(dataset: Dataset, rng: torch.Generator) -> Iterator[Tensor]:
     n_rows = dataset.batches(sys.maxsize, rng).batch_size
     if n_rows == sys.maxsize:
         raise ValueError("training rows are never repeated: there is nothing to copy")
-    n_numbers = n_rows * dataset.standardizer.mean.numel()
+    n_numbers = n_rows * dataset.standardizer.like.numel()
     n_chunks = max(math.ceil(n_numbers / CHUNK_NUMBERS), math.ceil(n_rows / CHUNK_ROWS))
     # Batches are whole: fewer rows than there are chunks are left over.
     batches = dataset.batches(max(1, n_rows // n_chunks), rng)

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from ebm_cli.evaluation.mcmc_diagnostics import summary
+from ebm_cli.evaluation.measured import Results, Values
 from ebm_cli.samplers import EnergyFn, Kernel, adapt, run, trace
 
 THIN = 10
@@ -21,10 +22,10 @@ THIN = 10
 
 @dataclass(frozen=True)
 class Drawn:
-    """Positions kept of the chains [n_kept, n_chains, *shape], standardised units; keys of results.json about them."""
+    """Positions kept of the chains [n_kept, n_chains, *shape], standardised units; results about the chains."""
 
     draws: Tensor
-    results: dict[str, float]
+    results: Results
 
 
 def draw(energy: EnergyFn, kernel: Kernel, starts: Tensor, n_samples: int, burn_in: int, rng: torch.Generator) -> Drawn:
@@ -48,13 +49,13 @@ def draw(energy: EnergyFn, kernel: Kernel, starts: Tensor, n_samples: int, burn_
         state, _ = run(kernel, energy, starts, burn_in, rng)
     draws, info = trace(kernel, energy, state.x, n_kept * THIN, THIN, rng)
     seconds = time.monotonic() - began
-    results = {"sampler/acceptance": float(info.accept.mean()), "sampler/step_size": float(kernel.step_size)}
+    values: Values = {"sampler/acceptance": float(info.accept.mean()), "sampler/step_size": float(kernel.step_size)}
     if n_kept >= 4:
         found = summary(draws)
-        results |= {f"sampler/{name}": value for name, value in found.items()}
+        values |= {f"sampler/{name}": value for name, value in found.items()}
         gradients = len(starts) * kernel.evaluations(n_kept * THIN).grad
         if "ess_bulk" in found and gradients:
-            results["sampler/ess_per_grad"] = found["ess_bulk"] / gradients
+            values["sampler/ess_per_grad"] = found["ess_bulk"] / gradients
         if "ess_bulk" in found and seconds > 0:
-            results["sampler/ess_per_second"] = found["ess_bulk"] / seconds
-    return Drawn(draws, results)
+            values["sampler/ess_per_second"] = found["ess_bulk"] / seconds
+    return Drawn(draws, Results(values))

@@ -83,8 +83,7 @@ def detection(
     if held_out[0].numel() > 1:
         foreign["shuffled"] = shuffled(dataset, len(held_out), rng)
     if other is not None:
-        like = dataset.standardizer.mean
-        foreign["other"] = dataset.standardizer(other.held_out(len(held_out)).to(like))
+        foreign["other"] = dataset.standardizer.standardise(other.held_out(len(held_out)))
     with torch.no_grad():
         inside = in_chunks(energy, held_out)
         return {name: auroc(inside, in_chunks(energy, rows)) for name, rows in foreign.items()}
@@ -103,9 +102,9 @@ def shuffled(dataset: Dataset, n: int, rng: torch.Generator) -> Tensor:
     if not of_one_kind(dataset):
         flat = rows.flatten(1)
         return flat.gather(0, _orders(flat, 0, rng)).view_as(rows)
-    x = dataset.standardizer.inverse(rows).flatten(1)
-    u: Tensor = dataset.standardizer(x.gather(1, _orders(x, 1, rng)).view_as(rows))
-    return u
+    units = dataset.standardizer
+    x = units.to_data_units(rows).flatten(1)
+    return units.standardise(x.gather(1, _orders(x, 1, rng)).view_as(rows))
 
 
 def of_one_kind(dataset: Dataset) -> bool:

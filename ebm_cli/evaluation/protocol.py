@@ -5,15 +5,16 @@ from dataclasses import dataclass
 
 from ebm_cli.datasets import Dataset
 from ebm_cli.errors import UserError
+from ebm_cli.evaluation.metric_group import MetricGroup
 from ebm_cli.samplers import Kernel
 
 
 @dataclass(frozen=True)
 class Protocol:
-    """How a model is measured.
+    """The metric groups of an evaluation, and the sizes, chains and seed that they are computed with.
 
     Attributes:
-        metrics: of density, score, samples, chains, features, ood.
+        metrics: names out of density, score, samples, chains, features, ood; and groups that a user added.
         kernel: the transition of the evaluation's chains.
         n_samples: held-out rows, and samples.
         n_chains, burn_in: of the chains.
@@ -22,10 +23,10 @@ class Protocol:
         init: where chains start: "annealed" points, in which the modes have their masses, or wide "noise".
         batch_size: rows of the method's own short chains.
         seed: of everything that is random here.
-        foreign: a data set whose rows are to be told from the data's; None for none.
+        foreign: a data set whose rows out-of-distribution detection takes too; None for none.
     """
 
-    metrics: Sequence[str]
+    metrics: Sequence[str | MetricGroup]
     kernel: Kernel
     n_samples: int
     n_chains: int
@@ -37,7 +38,17 @@ class Protocol:
     seed: int
     foreign: Dataset | None = None
 
-    def check(self, dataset: Dataset) -> None:
+    @property
+    def names(self) -> frozenset[str]:
+        """The metric groups of this package that are asked for."""
+        return frozenset(metric for metric in self.metrics if isinstance(metric, str))
+
+    @property
+    def added(self) -> tuple[MetricGroup, ...]:
+        """The metric groups that a user added."""
+        return tuple(metric for metric in self.metrics if isinstance(metric, MetricGroup))
+
+    def validate(self, dataset: Dataset) -> None:
         """Refuse foreign rows of another shape than the data's, before anything is trained or measured.
 
         Raises:

@@ -27,7 +27,7 @@ from torch import Tensor, nn
 
 from ebm_cli.derivatives import laplacian
 from ebm_cli.energies.activations import PIECEWISE_LINEAR
-from ebm_cli.evaluation.batched import CHUNK
+from ebm_cli.evaluation.batched import CHUNK_ROWS
 from ebm_cli.evaluation.two_sample import median_distance
 
 ROWS = 2000
@@ -110,7 +110,7 @@ def temperature(energy: Callable[[Tensor], Tensor], x: Tensor) -> Temperature | 
         return None
     square, curvature = [], []
     with torch.no_grad():
-        for points in x.split(max(1, CHUNK // x[0].numel())):
+        for points in x.split(max(1, CHUNK_ROWS // x[0].numel())):
             grad, trace = laplacian(energy, points)
             square.append(grad.flatten(1).double().square().sum(1))
             curvature.append(trace.double())

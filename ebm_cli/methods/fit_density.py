@@ -4,7 +4,8 @@ import torch
 from torch import Tensor
 
 from ebm_cli.densities import Density
-from ebm_cli.optim.step import leave_the_compiler_out, stepped
+from ebm_cli.optim.step import fast_step
+from ebm_cli.system.torch_internals import skip_dynamo_import
 
 
 def fit_density(density: Density, data: Tensor, steps: int, rng: torch.Generator, lr: float = 1e-3) -> None:
@@ -20,9 +21,9 @@ def fit_density(density: Density, data: Tensor, steps: int, rng: torch.Generator
     parameters = list(density.parameters())
     if not parameters or steps == 0:
         return
-    leave_the_compiler_out()
+    skip_dynamo_import()
     optimizer = torch.optim.Adam(parameters, lr=lr)
-    update, schedule = stepped(optimizer), torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, T_max=steps)
+    update, schedule = fast_step(optimizer), torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, T_max=steps)
     for _ in range(steps):
         rows = torch.randint(0, len(data), (min(512, len(data)),), generator=rng, device=data.device)
         loss = -density.log_prob(data[rows]).mean()

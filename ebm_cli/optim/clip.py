@@ -4,6 +4,7 @@ import torch
 from torch import Tensor
 
 from ebm_cli.optim.flat import Flat
+from ebm_cli.system.torch_internals import foreach_mul_
 
 
 @torch.no_grad()
@@ -23,5 +24,5 @@ def clip_(flat: Flat, largest: float) -> Tensor:
     """
     norm: Tensor = torch.linalg.vector_norm(flat.gradients)
     if norm.device.type != "cpu" or not float(norm) + 1e-6 < largest:
-        torch._foreach_mul_(flat.taken, (largest / (norm + 1e-6)).clamp(max=1.0))
+        foreach_mul_(flat.taken, (largest / (norm + 1e-6)).clamp(max=1.0))
     return norm

@@ -10,6 +10,8 @@ from itertools import compress, pairwise
 import torch
 from torch import Tensor, nn
 
+from ebm_cli.system.torch_internals import foreach_copy_
+
 LINE = 64
 """Bytes that a parameter's place is a multiple of: a line of the cache."""
 
@@ -84,7 +86,7 @@ class Flat:
         with torch.no_grad():
             if found != self.found:
                 self._choose(found)
-            torch._foreach_copy_(self.taken, [gradient for gradient in given if gradient is not None])
+            foreach_copy_(self.taken, [gradient for gradient in given if gradient is not None])
 
     def _choose(self, found: list[bool]) -> None:
         if not any(found):

@@ -7,7 +7,8 @@ import torch
 from torch.optim import Adam, AdamW, Optimizer
 
 from ebm_cli.optim.flat import Flat
-from ebm_cli.optim.step import Step, stepped
+from ebm_cli.optim.step import Step, fast_step
+from ebm_cli.system.torch_internals import FUSED_ADAM, Kernel
 
 
 def update(optimizer: Optimizer, flat: Flat) -> Step:
@@ -20,7 +21,7 @@ def update(optimizer: Optimizer, flat: Flat) -> Step:
     Raises:
         ValueError: an optimizer that steps by a closure.
     """
-    whole = stepped(optimizer)
+    whole = fast_step(optimizer)
 
     def step() -> None:
         flat.hand_back()
@@ -29,9 +30,7 @@ def update(optimizer: Optimizer, flat: Flat) -> Step:
 
     groups = optimizer.param_groups
     fused = type(optimizer) in (Adam, AdamW) and len(groups) == 1 and groups[0]["fused"] and not groups[0]["amsgrad"]
-    # torch's own for its Adam, and not ours: where it is missing, Adam is torch's as a whole.
-    known = hasattr(torch, "_fused_adam_") and hasattr(torch, "_fused_adamw_")
-    return FlatAdam(optimizer, flat, step) if fused and known else step
+    return FlatAdam(optimizer, flat, step, FUSED_ADAM) if fused and FUSED_ADAM is not None else step
 
 
 class FlatAdam:
@@ -48,10 +47,12 @@ class FlatAdam:
         optimizer: with fused=True and without amsgrad.
         flat: where its parameters are.
         whole: the optimizer's own step.
+        kernels: the updates of Adam and of AdamW.
     """
 
-    def __init__(self, optimizer: Optimizer, flat: Flat, whole: Step) -> None:
+    def __init__(self, optimizer: Optimizer, flat: Flat, whole: Step, kernels: tuple[Kernel, Kernel]) -> None:
         self._optimizer, self._flat, self._whole = optimizer, flat, whole
+        self._adam, self._adamw = kernels
         self._held: tuple[object, object] | None = None
         self._uneven: tuple[object, object] | None = None
 
@@ -64,7 +65,7 @@ class FlatAdam:
         (group,) = self._optimizer.param_groups
         beta1, beta2 = group["betas"]
         self._counts.add_(1)
-        kernel = torch._fused_adamw_ if group["decoupled_weight_decay"] else torch._fused_adam_
+        kernel = self._adamw if group["decoupled_weight_decay"] else self._adam
         values, gradients, means, squares = self._parts
         kernel(
             values,

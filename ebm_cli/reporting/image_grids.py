@@ -30,9 +30,8 @@ def nearest_training_rows(x: Tensor, data: Dataset) -> Tensor:
 
     Units are the data's own; the distance is Euclidean in standardised ones, where the energy computes.
     """
-    with torch.no_grad():
-        found: Tensor = data.standardizer.inverse(nearest(data.standardizer(x.to(data.reference)), data.reference))
-    return found
+    units = data.standardizer
+    return units.to_data_units(nearest(units.standardise(x), data.reference))
 
 
 def images_figure(samples: Tensor, data: Tensor | None, neighbours: Tensor | None) -> "Figure":

@@ -16,7 +16,7 @@ from torch import Tensor
 from ebm_cli.datasets.base import Dataset
 from ebm_cli.derivatives import value_and_grad
 from ebm_cli.evaluation.batched import in_chunks, placement
-from ebm_cli.evaluation.divergences import reference_copy
+from ebm_cli.evaluation.expectation import reference_copy
 from ebm_cli.reporting.figure import PANEL, Array, blank, numpy_of
 from ebm_cli.reporting.format import format_value
 from ebm_cli.reporting.image_grids import COLUMNS, NEIGHBOURS, images_figure, is_image, nearest_training_rows

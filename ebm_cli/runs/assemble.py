@@ -45,7 +45,7 @@ def assemble(cfg: DictConfig, trust: Trust = None) -> Parts:
     return Parts(dataset, energy, method)
 
 
-def edges(parts: Parts) -> str | None:
+def boundary_warning(parts: Parts) -> str | None:
     """Why the objective does not hold for these data, and what helps; None where nothing is known against it."""
     if not parts.method.needs_soft_edges or not parts.dataset.hard_edges:
         return None

@@ -12,7 +12,7 @@ from typing import Any, Literal
 import torch
 
 from ebm_cli.errors import UserError, first_line, full_disk
-from ebm_cli.runs.files import replacing
+from ebm_cli.system.files import replacing
 
 FORMAT = 1
 Which = Literal["best", "last"]

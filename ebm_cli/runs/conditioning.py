@@ -59,7 +59,7 @@ class Target:
 
     def in_data_units(self, model: Model, u: Tensor) -> Tensor:
         """Points of all chains [N, n_chains, *shape] in data units, where what was kept is what was given."""
-        x: Tensor = model.standardizer.inverse(u)
+        x = model.standardizer.to_data_units(u)
         if self.given is None or self.given.keep is None:
             return x
         row = torch.arange(x.shape[1], device=x.device) % self.n_rows
@@ -89,7 +89,7 @@ def target_of(model: Model, init: str, mask: str | None, noise_std: float | None
     noise = _noise(model, n_chains, seed)
     if init == "noise":
         return Target(model.energy, noise)
-    like = model.standardizer.mean
+    like = model.standardizer.like
     rows = model.dataset.held_out(n_chains) if init == "data" else read_rows(init, model.energy.shape)
     rows = rows.to(like)
     keep = None if mask is None else read_mask(mask, model.energy.shape).to(like.device)
@@ -102,8 +102,7 @@ def target_of(model: Model, init: str, mask: str | None, noise_std: float | None
     if conditioned and n_chains < len(rows):
         raise UserError(f"n_chains must be at least {len(rows)}, one a row of init={init}, got {n_chains}")
     index = torch.arange(n_chains, device=like.device) % len(rows)
-    with torch.no_grad():
-        u: Tensor = model.standardizer(rows[index])
+    u = model.standardizer.standardise(rows[index])
     u = torch.where(u.isnan(), noise, u)
     if keep is not None:
         conditional = Conditional(model.energy, u, keep[index])
@@ -128,7 +127,7 @@ def check_step(kernel: Kernel, model: Model, noise_std: float | None) -> None:
 
 def _noise(model: Model, n_chains: int, seed: int) -> Tensor:
     """Wide noise [n_chains, *shape], standardised units: standardised data have unit scale, twice that covers them."""
-    like = model.standardizer.mean
+    like = model.standardizer.like
     rng = generator(seed, "starts", like.device)
     return 2 * torch.randn(n_chains, *model.energy.shape, generator=rng, dtype=like.dtype, device=like.device)
 

@@ -10,7 +10,7 @@ from types import TracebackType
 from typing import Any, Literal
 
 from ebm_cli.errors import UserError
-from ebm_cli.runs.files import remove_leftovers, write_json
+from ebm_cli.system.files import remove_leftovers, write_json
 from ebm_cli.system.versions import _git_commit, versions
 
 StateName = Literal["running", "finished", "interrupted", "diverged", "failed"]
@@ -72,17 +72,17 @@ class RunDirectory:
         }
         write_json(self.path / "status.json", self._status)
 
-    def at(self, step: int) -> None:
-        """Say how far the run is."""
+    def set_progress(self, step: int) -> None:
+        """Record how far the run is."""
         self._status["step"] = step
         write_json(self.path / "status.json", self._status)
 
-    def rolled_back(self, step: int, done: list[dict[str, Any]]) -> None:
-        """Say that the run went back to `step`, and all the times that it did."""
-        self._status |= {"step": step, "rollbacks": done}
+    def record_rollback(self, step: int, history: list[dict[str, Any]]) -> None:
+        """Record that the run returned to `step`, and all its rollbacks."""
+        self._status |= {"step": step, "rollbacks": history}
         write_json(self.path / "status.json", self._status)
 
-    def end(self, state: StateName, step: int | None = None, reason: str | None = None, waited: int = 0) -> None:
+    def finish(self, state: StateName, step: int | None = None, reason: str | None = None, waited: int = 0) -> None:
         """Say how the run ended; without a step, where it was when it began.
 
         Args:

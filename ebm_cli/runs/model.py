@@ -56,13 +56,20 @@ class Model:
         dataset: Dataset = build(self.config.dataset, "dataset", Dataset, trust=self.trust)
         return dataset
 
+    def to_dtype(self, dtype: str) -> "Model":
+        """Convert energy and standardizer in place to a dtype by its name; "auto" keeps that of the run."""
+        if dtype != "auto":
+            self.energy.to(getattr(torch, dtype))
+            self.standardizer.to(getattr(torch, dtype))
+        return self
+
     def parts(self) -> Parts:
         """The run's data set and method too, where the energy is: built anew, the method with what it trained.
 
         Raises:
             UserError: data that are not to be had any more, or a method that does not fit its config.
         """
-        like = self.standardizer.mean
+        like = self.standardizer.like
         dataset = self.dataset.to(like.device, like.dtype)
         dataset.standardizer.load_state_dict(self.standardizer.state_dict())
         given: dict[str, Any] = {"shape": tuple(dataset.shape), "data": dataset.reference}
@@ -143,13 +150,13 @@ def compose(
     if len(paths) < 2:
         raise UserError(f"checkpoint={list(paths)}: a composition takes two or more")
     first = read(paths[0])
-    mean = first.standardizer.mean
+    like = first.standardizer.like
     member = partial(as_member, read, first.standardizer, "checkpoint")
     try:
-        energy = Sum(tuple(mean.shape), list(paths), member, kind, None if weights is None else list(weights))
+        energy = Sum(tuple(like.shape), list(paths), member, kind, None if weights is None else list(weights))
     except ValueError as error:
         raise UserError(f"compose.{error}") from error
-    return replace(first, energy=energy.to(mean.device, mean.dtype).eval())
+    return replace(first, energy=energy.to(like.device, like.dtype).eval())
 
 
 def as_member(read: Callable[[str], Model], into: Standardizer, key: str, path: str) -> Energy:

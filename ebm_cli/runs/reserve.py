@@ -14,9 +14,8 @@ from ebm_cli.runs.stored_config import run_dir, stored_form
 NOT_THE_RUN = ("checkpoint", "trust", "resume", "device", "threads", "precision", "compile", "claims")
 """Keys that say how a command reaches a run, where it runs and what is expected of it, not what the run is."""
 
-
-reserved: dict[Path, RunDirectory] = {}
-"""The directory that `reserve` has locked for the run which then begins: Hydra writes to it in between."""
+_reserved: dict[Path, RunDirectory] = {}
+"""Directories that are locked for runs which have not begun: Hydra writes to a directory before its run begins."""
 
 
 class AlreadyFinished(Exception):
@@ -50,14 +49,20 @@ def reserve(cfg: DictConfig, path: Path, *, lock: bool) -> None:
             )
     if lock:
         path.mkdir(parents=True, exist_ok=True)
-        if path.resolve() in reserved:
-            # For a run of this process that did not come to begin.
-            reserved.pop(path.resolve()).close()
+        earlier = _reserved.pop(path.resolve(), None)
+        if earlier is not None:
+            # Reserved in this process for a run that did not begin.
+            earlier.close()
         directory = RunDirectory(path)
         if status is not None and is_finished(cfg, status):
             directory.close()
             raise AlreadyFinished(f"{path}: finished at step {status['step']}, nothing to do{_more(cfg, status)}")
-        reserved[path.resolve()] = directory
+        _reserved[path.resolve()] = directory
+
+
+def take_reserved(path: Path) -> RunDirectory:
+    """The locked directory of a run that begins: as it was reserved, or locked now."""
+    return _reserved.pop(path.resolve(), None) or RunDirectory(path)
 
 
 def config_hash(cfg: DictConfig) -> str:

@@ -2,32 +2,37 @@
 imported by `commands` only.
 
 A subject is a file: it finds its options in the config tree, builds each as `ebm train` would, and yields facts: a
-number and the bound that it must not exceed. Nothing is listed by name, so options in a user's `--config-dir` are
+number and the bound that it must not exceed. No option is listed by name, so those of a user's `--config-dir` are
 checked like ours.
 """
 
 from collections.abc import Callable, Iterator
 
-from ebm_cli.selftest import datasets, densities, derivatives, device, methods, samplers
-from ebm_cli.selftest.harness import Bench, Check, Fact, Row, Skip, Unavailable, rows
+from ebm_cli.selftest.datasets import dataset_checks
+from ebm_cli.selftest.densities import density_checks
+from ebm_cli.selftest.derivatives import derivative_checks
+from ebm_cli.selftest.device import device_checks
+from ebm_cli.selftest.harness import Check, Fact, Harness, Row, Skip, Unavailable, failures, measure
+from ebm_cli.selftest.methods import method_checks
+from ebm_cli.selftest.samplers import sampler_checks
 
-__all__ = ["SUBJECTS", "Bench", "Check", "Fact", "Row", "Skip", "Unavailable", "examine"]
+__all__ = ["SUBJECTS", "Check", "Fact", "Harness", "Row", "Skip", "Unavailable", "examine", "failures"]
 
-SUBJECTS: dict[str, Callable[[Bench], Iterator[Check]]] = {
-    "device": device.checks,
-    "derivatives": derivatives.checks,
-    "densities": densities.checks,
-    "datasets": datasets.checks,
-    "samplers": samplers.checks,
-    "methods": methods.checks,
+SUBJECTS: dict[str, Callable[[Harness], Iterator[Check]]] = {
+    "device": device_checks,
+    "derivatives": derivative_checks,
+    "densities": density_checks,
+    "datasets": dataset_checks,
+    "samplers": sampler_checks,
+    "methods": method_checks,
 }
-"""What there is to check, from what everything else stands on upwards."""
+"""The subjects of the self-test, each after those that it depends on."""
 
 
-def examine(bench: Bench, subject: str) -> list[Row]:
+def examine(harness: Harness, subject: str) -> list[Row]:
     """The rows of one of the `SUBJECTS`; all together take about 15 seconds on one CPU thread.
 
-    About two hundred deviations of one run are held against five standard errors, each above it by chance once in two
-    million: one sound self-test in ten thousand fails.
+    A run compares about two hundred deviations with five standard errors, each of which is exceeded by chance once in
+    two million: one sound self-test in ten thousand fails.
     """
-    return [row for check in SUBJECTS[subject](bench) for row in rows(check)]
+    return [row for check in SUBJECTS[subject](harness) for row in measure(check)]

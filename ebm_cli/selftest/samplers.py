@@ -1,9 +1,8 @@
-"""Every sampler keeps the law that it says it keeps.
+"""Checks of the samplers: every sampler leaves the distribution invariant that it states.
 
-Chains start at that law, as exact and independent samples, so one position a chain is an exact sample again, however
-short the chain is: no burn-in, and a tolerance that is a number of standard errors. On a Gaussian every kernel says
-what variance it keeps, its bias included; a kernel with a correction must also keep a mixture whose modes overlap. A
-chain that stands still keeps any law, so how much it still remembers of its start is a fact of its own.
+The definition of invariance is that of `ebm_cli.selftest.invariance`. On a Gaussian every kernel states the variance
+that it keeps, its bias included; a kernel with a correction must also keep a mixture whose modes overlap. A chain that
+stands still keeps any distribution, so the correlation between its end and its start is a fact of its own.
 """
 
 import math
@@ -16,81 +15,111 @@ import torch
 from torch import Tensor
 
 from ebm_cli.datasets.mixture import Mixture
-from ebm_cli.samplers import EnergyFn, Kernel, adapt, run
-from ebm_cli.selftest.harness import Bench, Check, Fact, Skip
-from ebm_cli.selftest.tolerances import SIGMAS, deviation, integral, standard_errors
+from ebm_cli.rng import generator
+from ebm_cli.samplers import EnergyFn, Kernel, adapt
+from ebm_cli.selftest.harness import STREAMS, Check, Fact, Harness, Skip
+from ebm_cli.selftest.invariance import N_STEPS, gaussian_deviation, harmonic, invariance
+from ebm_cli.selftest.tolerances import deviation, integral
 
 K = TypeVar("K", bound=Kernel)
 
-N_CHAINS, N_STEPS, DIM = 10_000, 20, 2
-N_ADAPT, N_ADAPTING = 100, 500
-"""Steps and chains from which a step size is found."""
+N_CHAINS, DIM = 10_000, 2
+N_ADAPT_STEPS, N_ADAPT_CHAINS = 100, 500
+"""Steps and chains from which a step size is adapted."""
 MAX_DOUBLINGS = 10
-MEMORY = 0.9
-"""Bound of the correlation between where a chain starts and where it is N_STEPS later; of one that stands still, 1."""
+MAX_MEMORY = 0.9
+"""Bound of the correlation between the start of a chain and its position N_STEPS later; 1 for one that stands still."""
 
 
-def checks(bench: Bench) -> Iterator[Check]:
+def sampler_checks(harness: Harness) -> Iterator[Check]:
     """A check for each option of the group `sampler`."""
-    for name in bench.options("sampler"):
-        yield Check(name, partial(_facts, bench, name))
+    for name in harness.options("sampler"):
+        yield Check(name, partial(_option_facts, harness, name))
 
 
-def _facts(bench: Bench, name: str) -> Iterator[Fact | Skip]:
-    kernel = bench.build("sampler", name, Kernel)
+def _option_facts(harness: Harness, name: str) -> Iterator[Fact | Skip]:
+    return kernel_facts(harness.build("sampler", name, Kernel), harness.seed, name)
+
+
+def kernel_facts(kernel: Kernel, seed: int = 0, name: str = "kernel") -> Iterator[Fact | Skip]:
+    """All facts about one kernel: its distribution on a Gaussian at two temperatures, its memory, and a mixture.
+
+    Args:
+        kernel: its step size is adapted where it has a correction.
+        seed: of all random numbers, ≥ 0.
+        name: of the random streams.
+
+    Cost: about a second for a kernel with one gradient a step.
+    """
+    cpu = torch.device("cpu")
     for temperature in (1.0, 2.0):
-        law, memory = gaussian_facts(replace(kernel, temperature=temperature), bench.rng(f"samplers/{name}"))
-        yield law
+        rng = generator(seed, f"{STREAMS}samplers/{name}", cpu)
+        moments, memory = gaussian_facts(replace(kernel, temperature=temperature), rng)
+        yield moments
     yield memory
     if kernel.target_accept is None:
-        yield Skip("law on a mixture", "it has no correction, so it is not exact there")
+        yield Skip("distribution, mixture", "the sampler has no correction, so it is not exact on a mixture")
         return
-    rng = bench.rng(f"samplers/{name}/mixture")
+    yield _mixture_fact(replace(kernel, temperature=1.0), generator(seed, f"{STREAMS}samplers/{name}/mixture", cpu))
+
+
+def _mixture_fact(kernel: Kernel, rng: torch.Generator) -> Fact:
+    """The distribution of a corrected kernel on `eight_modes`."""
     mixture = eight_modes()
     start = mixture.sample(N_CHAINS, rng)
 
     def energy(x: Tensor) -> Tensor:
         return -mixture.log_prob(x)
 
-    exact = coarse(replace(kernel, temperature=1.0), energy, start[:N_ADAPTING], rng)
-    end = run(exact, energy, start, N_STEPS, rng)[0].x
-    yield Fact("law on a mixture", deviation(end, energy, integral(energy, start)), SIGMAS, "std. errors")
+    kernel = with_coarse_step(kernel, energy, start[:N_ADAPT_CHAINS], rng)
+    exact = integral(energy, start)
+    return invariance(
+        kernel, energy, start, lambda end: deviation(end, energy, exact), rng, what="distribution, mixture"
+    )[0]
 
 
 def gaussian_facts(
     kernel: Kernel, rng: torch.Generator, dtype: torch.dtype = torch.float64
 ) -> tuple[Fact | Skip, Fact | Skip]:
-    """Mean and variance on N(0, I) at the kernel's temperature, and how much of the start is left."""
-    law, memory = f"mean and variance at T = {kernel.temperature:g}", f"memory after {N_STEPS} steps"
-    said = kernel.stationary_variance(1.0)
-    if not said:
-        reason = "it does not say which variance it keeps" if said is None else "it adds no noise"
-        return Skip(law, reason), Skip(memory, reason)
-    if math.isinf(said):
+    """Mean and variance on N(0, I) at the kernel's temperature, and the correlation of the end with the start.
+
+    Args:
+        kernel: with the temperature at which it is measured.
+        rng: its device is where the chains run.
+        dtype: of the chains; the moments are taken in float64 on the CPU.
+
+    Raises:
+        ValueError: the kernel states that its step size is unstable on N(0, I).
+    """
+    what = f"mean and variance at T = {kernel.temperature:g}", f"memory after {N_STEPS} steps"
+    stated = kernel.stationary_variance(1.0)
+    if not stated:
+        reason = "the sampler does not state its variance" if stated is None else "the sampler adds no noise"
+        return Skip(what[0], reason), Skip(what[1], reason)
+    if math.isinf(stated):
         raise ValueError(f"step_size {kernel.step_size:g} is too long for N(0, I)")
     unit = torch.randn(N_CHAINS, DIM, generator=rng, dtype=dtype, device=rng.device)
-    kernel = coarse(kernel, harmonic, math.sqrt(kernel.temperature) * unit[:N_ADAPTING], rng)
+    kernel = with_coarse_step(kernel, harmonic, math.sqrt(kernel.temperature) * unit[:N_ADAPT_CHAINS], rng)
     variance = kernel.stationary_variance(1.0)
     assert variance is not None
     start = math.sqrt(variance) * unit
-    end = run(kernel, harmonic, start, N_STEPS, rng)[0].x
-    # To the CPU first: not every device has float64.
-    moments = torch.cat((end, end.square()), 1).cpu().double()
-    expected = moments.new_tensor([0.0] * DIM + [variance] * DIM)
-    return (
-        Fact(law, standard_errors(moments, expected), SIGMAS, "std. errors"),
-        Fact(memory, float((start * end).mean()) / variance, MEMORY, "correlation"),
-    )
+    moments, end = invariance(kernel, harmonic, start, gaussian_deviation(variance), rng, what=what[0])
+    return moments, Fact(what[1], float((start * end).mean()) / variance, MAX_MEMORY, "correlation")
 
 
-def coarse(kernel: K, energy: EnergyFn, x: Tensor, rng: torch.Generator) -> K:
+def with_coarse_step(kernel: K, energy: EnergyFn, x: Tensor, rng: torch.Generator) -> K:
     """The kernel with a step so long that a mistake in it shows.
 
-    With a correction that is the step of its target acceptance; without one, the longest doubling of its own step at
-    which it says that a Gaussian's variance becomes at most half as large again.
+    A kernel with a correction gets the step of its target acceptance. One without gets its own step, doubled as long
+    as the variance that it states on a Gaussian grows by at most a half.
+
+    Args:
+        kernel: any.
+        energy, x: target and start of the chains that adapt the step.
+        rng: of those chains.
     """
     if kernel.target_accept is not None:
-        return adapt(kernel, energy, x, N_ADAPT, rng)[0]
+        return adapt(kernel, energy, x, N_ADAPT_STEPS, rng)[0]
     variance = kernel.stationary_variance(1.0)
     if variance is None:
         return kernel
@@ -103,13 +132,8 @@ def coarse(kernel: K, energy: EnergyFn, x: Tensor, rng: torch.Generator) -> K:
     return kernel
 
 
-def harmonic(x: Tensor) -> Tensor:
-    """½‖x‖²: the energy of N(0, I)."""
-    return 0.5 * x.flatten(1).square().sum(1)
-
-
 def eight_modes() -> Mixture:
-    """Eight Gaussians on a circle, of unequal weight and near enough that chains change between them; float64."""
+    """Eight Gaussians on a circle in float64: unequal weights, and near enough that chains move between them."""
     angles = [2 * math.pi * k / 8 for k in range(8)]
     means = [[2 * math.cos(angle), 2 * math.sin(angle)] for angle in angles]
     return Mixture(means, [0.6] * 8, [1.0 + k for k in range(8)]).double()

@@ -1,28 +1,46 @@
-"""Construction of the trainer of a run from its config."""
+"""Construction of a run's trainer and session from its config."""
 
 from collections.abc import Iterable
+from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
+from rich.console import Console
 from torch import nn
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
-from ebm_cli.acceleration.compile_mode import Work
+from ebm_cli.acceleration.compile_mode import Work, run_fast
 from ebm_cli.config.build import build
-from ebm_cli.config.trust import Trust
+from ebm_cli.config.trust import Trust, trust_of
 from ebm_cli.errors import UserError
-from ebm_cli.optim.step import leave_the_compiler_out
 from ebm_cli.rng import generator
+from ebm_cli.runs.assemble import assemble, protocol_of
+from ebm_cli.runs.directory import RunDirectory
 from ebm_cli.runs.instantiate import Parts
+from ebm_cli.runs.stored_config import stored_form
 from ebm_cli.samplers import Kernel
-from ebm_cli.system.device import device_of
+from ebm_cli.system.device import device_of, set_deterministic, set_threads
+from ebm_cli.system.files import write_text
+from ebm_cli.system.memory import forget_peak_memory, keep_freed_memory
+from ebm_cli.system.torch_internals import skip_dynamo_import
+from ebm_cli.training.checkpointer import Checkpointer
+from ebm_cli.training.history import History
+from ebm_cli.training.monitor import Monitor
+from ebm_cli.training.rollback import Rollbacks
+from ebm_cli.training.run_log import RunLog
+from ebm_cli.training.session import LoopKeys, Session
+from ebm_cli.training.snapshots import Snapshots
 from ebm_cli.training.trainer import Trainer
 
 
 def make_trainer(cfg: DictConfig, parts: Parts, trust: Trust = None) -> Trainer:
-    """The trainer of a new run."""
+    """Build the trainer of a new run.
+
+    Raises:
+        UserError: an optimizer, a schedule or parameters that cannot be trained with.
+    """
     device = device_of(cfg.device)
-    leave_the_compiler_out()
+    skip_dynamo_import()
 
     def optimizer(parameters: Iterable[nn.Parameter], lr: float | None) -> Optimizer:
         node = cfg.optimizer if lr is None else OmegaConf.merge(cfg.optimizer, {"lr": lr})
@@ -30,8 +48,8 @@ def make_trainer(cfg: DictConfig, parts: Parts, trust: Trust = None) -> Trainer:
         return made
 
     def schedule(of: Optimizer) -> LRScheduler:
-        # What torch's schedules call the run's length and the player's own rate; one more step than the run has,
-        # because the schedule also moves after the last one.
+        # torch's schedules call the run's length and the player's own rate by these names; one more step than the run
+        # has, because the schedule also advances after the last one.
         given = {"T_max": cfg.steps, "total_steps": cfg.steps + 1, "max_lr": of.defaults["lr"]}
         made: LRScheduler = build(cfg.schedule, "schedule", LRScheduler, trust=trust, optimizer=of, **given)
         return made
@@ -47,10 +65,46 @@ def make_trainer(cfg: DictConfig, parts: Parts, trust: Trust = None) -> Trainer:
             cfg.clip_grad_norm,
             cfg.ema,
             guard_interval=cfg.log_every,
+            is_guarded=cfg.guard != "ignore",
             precision=cfg.precision,
         )
     except ValueError as error:
         raise UserError(str(error)) from error
+
+
+def make_session(cfg: DictConfig, directory: RunDirectory, state: dict[str, Any] | None) -> Session:
+    """Build everything that a run trains with, and bring it to where the run begins or continues.
+
+    Args:
+        cfg: a training config, validated.
+        directory: of the run; its config.yaml is written.
+        state: of the checkpoint that the run continues from; None for a new run.
+    """
+    trust, console = trust_of(cfg), Console()
+    device = device_of(cfg.device)
+    keep_freed_memory()
+    forget_peak_memory(device)
+    set_deterministic(cfg.deterministic)
+    set_threads(cfg.threads)
+    parts = assemble(cfg, trust)
+    threads = set_threads(cfg.threads, parts.energy)
+    trainer = make_trainer(cfg, parts, trust)
+    protocol = protocol_of(cfg, cfg.seed, cfg.batch_size, trust)
+    work = training_work(parts, trainer.batches.batch_size, protocol.kernel, cfg.steps)
+    mode = run_fast(cfg.compile, parts.energy, work, threads, console.print)
+    config = stored_form(cfg) | {"device": device.type, "threads": threads, "compile": mode}
+    monitor = Monitor(parts, protocol, cfg.monitor)
+    snapshots = Snapshots(parts, protocol.kernel, cfg.seed)
+    history = History(monitor.key, Rollbacks(None if state is None else state.get("rollbacks")))
+    checkpointer = Checkpointer(directory.path, config, trainer, history, parts.dataset, cfg.keep)
+    if state is None:
+        parts.method.prepare(parts.dataset.reference, trainer.rng)
+    else:
+        checkpointer.restore(state)
+    log = RunLog(directory.path, console, cfg.steps, trainer.step, {"train/loss": "loss", monitor.key: monitor.name})
+    write_text(directory.path / "config.yaml", OmegaConf.to_yaml(OmegaConf.create(config)))
+    keys = LoopKeys.of(cfg)
+    return Session(keys, parts, trainer, protocol, monitor, snapshots, history, checkpointer, log, directory)
 
 
 def training_work(parts: Parts, batch_size: int, kernel: Kernel, steps: int) -> Work:

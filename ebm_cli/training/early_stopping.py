@@ -1,4 +1,4 @@
-"""Early stopping: training ends when looking at it has brought nothing new for a while.
+"""Early stopping: training ends after several evaluations in a row without improvement.
 
 Source: Prechelt (1998), "Early stopping – but when?", the criterion UP_s counted from the best evaluation.
 """
@@ -10,14 +10,15 @@ from typing import Any
 
 
 @dataclass
-class Stopping:
-    """What the periodic evaluations of a run said; part of its checkpoint.
+class EarlyStopping:
+    """Count of a run's periodic evaluations without improvement; part of its checkpoints.
 
-    Args:
-        best: the lowest value so far.
+    Attributes:
+        best: lowest value so far.
         since: step of that evaluation.
         waited: evaluations after it, none of which was lower.
-        seen: step of the last evaluation, and its value.
+        seen: step of the last evaluation.
+        last: value of the last evaluation; None if it had none.
     """
 
     best: float = math.inf
@@ -26,20 +27,20 @@ class Stopping:
     seen: int = 0
     last: float | None = None
 
-    def saw(self, step: int, value: float | None) -> None:
-        """Take in an evaluation; one without a number counts as no improvement, once there has been a number."""
+    def update(self, step: int, value: float | None) -> None:
+        """Count an evaluation; one without a value counts as no improvement once there has been a value."""
         self.seen, self.last = step, value
         if value is not None and value < self.best:
             self.best, self.since, self.waited = value, step, 0
         elif math.isfinite(self.best):
             self.waited += 1
 
-    def enough(self, patience: int | None) -> bool:
+    def should_stop(self, patience: int | None) -> bool:
         """Whether `patience` ≥ 1 evaluations in a row brought no improvement; never for None."""
         return patience is not None and self.waited >= patience
 
     def reason(self, key: str) -> str:
-        """Why training ended, in a sentence."""
+        """Sentence that says why training ended; `key` is the monitored result."""
         times = f"{self.waited} evaluation{'s' if self.waited > 1 else ''}"
         return f"early stopping: {key} has not improved for {times}, since step {self.since}"
 
@@ -48,6 +49,6 @@ class Stopping:
         return asdict(self)
 
     @classmethod
-    def of(cls, state: Mapping[str, Any]) -> "Stopping":
-        """Continue from `state`."""
+    def from_state_dict(cls, state: Mapping[str, Any]) -> "EarlyStopping":
+        """Continue from a stored state."""
         return cls(**state)

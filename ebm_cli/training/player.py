@@ -1,4 +1,4 @@
-"""A player: parameters with an optimizer and a schedule of their own, which a loss moves together."""
+"""A player: parameters with an optimizer and a schedule of their own, updated together by one loss."""
 
 from collections.abc import Callable, Sequence
 
@@ -14,15 +14,15 @@ MakeSchedule = Callable[[Optimizer], LRScheduler]
 
 
 class Player:
-    """Parameters of a method, one at least.
+    """One or more parameters of a run that learn together.
 
     Args:
-        parameters: of one device and one type.
+        parameters: on one device and of one dtype.
         optimizer: of these parameters, in this order.
         make_schedule: builds the schedule of the optimizer.
 
     Raises:
-        ValueError: parameters of several types or devices, or an optimizer that steps by a closure.
+        ValueError: the parameters have several dtypes or devices, or the optimizer steps by a closure.
     """
 
     def __init__(self, parameters: Sequence[nn.Parameter], optimizer: Optimizer, make_schedule: MakeSchedule) -> None:
@@ -32,25 +32,25 @@ class Player:
         self._make_schedule = make_schedule
         self.schedule = make_schedule(optimizer)
 
-    def move(self, loss: Tensor, largest: float) -> Tensor:
-        """One step of the optimizer down this loss; the norm of the gradient, as it was before it was clipped."""
+    def step(self, loss: Tensor, max_norm: float) -> Tensor:
+        """Take one step of the optimizer on this loss; returns the norm of the gradient before clipping."""
         self.flat.backward(loss)
-        norm = clip_(self.flat, largest)
+        norm = clip_(self.flat, max_norm)
         self._update()
         return norm
 
     @property
     def learning_rate(self) -> float:
-        """That of the next step."""
+        """Learning rate of the next step."""
         return float(self.optimizer.param_groups[0]["lr"])
 
-    def slow_down(self, factor: float) -> None:
-        """Multiply what the schedule starts from; it is to be replayed then."""
+    def scale_learning_rate(self, factor: float) -> None:
+        """Multiply the learning rate that the schedule starts from; takes effect with `replay_schedule`."""
         for group in self.optimizer.param_groups:
             group["initial_lr"] *= factor
 
-    def replay(self, n_steps: int) -> None:
-        """Have the schedule where it is after so many steps."""
+    def replay_schedule(self, n_steps: int) -> None:
+        """Rebuild the schedule and advance it by this many steps."""
         for group in self.optimizer.param_groups:
             group["lr"] = group["initial_lr"]
         self.schedule = self._make_schedule(self.optimizer)

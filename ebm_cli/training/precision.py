@@ -1,12 +1,12 @@
-"""How exact the products of float32 matrices are in a training step, on devices that have a faster kind.
+"""Precision of float32 matrix products in a training step, on devices that have a faster kind.
 
     highest   float32
     high      TF32: factors with 10 bits of mantissa, sums in float32
-    medium    bf16: factors with 7 bits, sums in float32; TF32 where there is no bf16
+    medium    bf16: factors with 7 bits, sums in float32; TF32 on devices without bf16
 
-What is not a product (activations, losses, the optimizer) stays float32, and so do the weights. Not autocast: it would
-round what the derivative rules carry between layers, of which second derivatives take differences. Only steps are
-affected: what a model is measured by is computed in full.
+Everything else (activations, losses, the optimizer) stays float32, and so do the weights. Autocast is not used: it
+would round what the derivative rules carry between layers, of which second derivatives take differences. Only training
+steps are affected: evaluations use full precision.
 """
 
 from contextlib import AbstractContextManager
@@ -17,8 +17,8 @@ import torch
 Precision = Literal["highest", "high", "medium"]
 
 
-class Products(AbstractContextManager[None]):
-    """Inside, float32 products are as exact as this; behind it, as exact as they can be.
+class MatmulPrecision(AbstractContextManager[None]):
+    """Context in which float32 products have this precision; outside they have the highest.
 
     Args:
         precision: see above.

@@ -1,37 +1,47 @@
-"""Going back: what a run that diverged is given for another try."""
+"""Rollbacks: a diverged run returns to its last checkpoint and tries again with lower learning rates."""
 
 from typing import Any
 
 from ebm_cli.training.guard import Diverged
 
-TRIES = 5
-"""Returns before the run is given up."""
-SLOWER = 0.25
-"""What each return multiplies the learning rates by: five of them make a thousandth."""
+MAX_ROLLBACKS = 5
+"""Rollbacks before the run ends as diverged."""
+RATE_FACTOR = 0.25
+"""Factor on the learning rates at each rollback; five of them make a thousandth."""
 
 
 class Rollbacks:
-    """The returns of a run to a checkpoint: each a plain dict of `step`, `to` and `reason`, for status.json.
+    """The rollbacks of a run.
 
     Args:
-        done: those that the state that the run goes on from has behind it.
+        history: those behind the state that the run continues from.
+
+    Attributes:
+        history: one plain dict of `step`, `to` and `reason` for each rollback, as in status.json and checkpoints.
     """
 
-    def __init__(self, done: list[dict[str, Any]] | None = None) -> None:
-        self.done = list(done or [])
+    def __init__(self, history: list[dict[str, Any]] | None = None) -> None:
+        self.history = list(history or [])
 
-    def may(self) -> bool:
-        """Whether another try is left."""
-        return len(self.done) < TRIES
+    @property
+    def attempts_left(self) -> int:
+        """Rollbacks that the run may still make."""
+        return MAX_ROLLBACKS - len(self.history)
 
-    def back(self, error: Diverged, state: dict[str, Any]) -> float:
-        """Note a return to `state`; the factor on the learning rates that are stored there, of all returns since."""
+    def record(self, error: Diverged, state: dict[str, Any]) -> float:
+        """Record a rollback to a checkpoint's `state`.
+
+        Returns:
+            The factor on the learning rates stored there: RATE_FACTOR for each rollback since it was written.
+        """
         before = len(state.get("rollbacks", []))
-        self.done.append({"step": error.step, "to": int(state["step"]), "reason": str(error)})
-        return float(SLOWER ** (len(self.done) - before))
+        self.history.append({"step": error.step, "to": int(state["step"]), "reason": str(error)})
+        return float(RATE_FACTOR ** (len(self.history) - before))
 
-    def sentence(self) -> str:
-        """The last return, for a person."""
-        last = self.done[-1]
-        to = f"back to step {last['to']}, learning rates times {SLOWER}, try {len(self.done)} of {TRIES}"
+    def describe(self) -> str:
+        """Sentence about the last rollback, for the user."""
+        last = self.history[-1]
+        to = (
+            f"back to step {last['to']}, learning rates times {RATE_FACTOR}, try {len(self.history)} of {MAX_ROLLBACKS}"
+        )
         return f"{last['reason']}: {to}"

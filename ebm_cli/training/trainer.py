@@ -19,7 +19,7 @@ from ebm_cli.optim.ema import EMA
 from ebm_cli.optim.flat import Flat
 from ebm_cli.training.guard import Guard
 from ebm_cli.training.player import MakeSchedule, Player
-from ebm_cli.training.precision import Precision, Products
+from ebm_cli.training.precision import MatmulPrecision, Precision
 
 MakeOptimizer = Callable[[Iterable[nn.Parameter], float | None], Optimizer]
 """Parameters and, where the player has its own, a learning rate → optimizer."""
@@ -38,6 +38,7 @@ class Trainer:
         clip_grad_norm: largest norm of a player's gradient, > 0; None leaves it.
         ema: decay of the moving average over the player "energy", in [0, 1).
         guard_interval: most steps between two reads of `guard`.
+        is_guarded: whether divergence ends training.
         precision: of the products in a step.
 
     Raises:
@@ -56,6 +57,7 @@ class Trainer:
         clip_grad_norm: float | None,
         ema: float,
         guard_interval: int,
+        is_guarded: bool = True,
         precision: Precision = "highest",
     ) -> None:
         self.energy, self.method, self.batches, self.rng = energy, method, batches, rng
@@ -75,16 +77,16 @@ class Trainer:
         names |= {id(p): f"method.{name}" for name, p in method.named_parameters()}
         averaged = self._players["energy"].flat if players["energy"] else Flat([])
         self.ema = EMA([names[id(p)] for p in averaged.parameters], averaged, ema)
-        self.guard = Guard(guard_interval, rng.device, method.symptoms())
-        self._products = Products(precision)
+        self.guard = Guard(guard_interval, rng.device, method.symptoms(), is_ignored=not is_guarded)
+        self._precision = MatmulPrecision(precision)
 
     def advance(self) -> LossOutput:
         """One training step."""
         batch = self.batches.next()
-        with self._products:
+        with self._precision:
             out = self.method.loss(self.energy, batch, self.rng)
             if out.player in self._players:
-                self.grad_norm = self._players[out.player].move(out.loss, self._clip)
+                self.grad_norm = self._players[out.player].step(out.loss, self._clip)
         for player in self._players.values():
             player.schedule.step()
         self.step += 1
@@ -101,10 +103,10 @@ class Trainer:
     def slow_down(self, factor: float, rng: torch.Generator) -> None:
         """Go on from here with learning rates that are multiplied by `factor` and with other random numbers."""
         for player in self._players.values():
-            player.slow_down(factor)
-            player.replay(self.step)
+            player.scale_learning_rate(factor)
+            player.replay_schedule(self.step)
         self.rng.set_state(rng.get_state())
-        self.guard.forget()
+        self.guard.reset()
 
     def state_dict(self) -> dict[str, Any]:
         """All of it: plain containers and tensors."""
@@ -131,7 +133,7 @@ class Trainer:
         self.method.load_state_dict(state["method"])
         for name, player in self._players.items():
             player.optimizer.load_state_dict(state["optimizers"][name])
-            player.replay(self.step)
+            player.replay_schedule(self.step)
         self.ema.load_state_dict(state["ema"])
         self.batches.load_state_dict(state["batches"])
         self.rng.set_state(state["rng"].cpu())

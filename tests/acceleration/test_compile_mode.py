@@ -33,7 +33,7 @@ from ebm_cli.samplers import Kernel
 from ebm_cli.samplers.langevin import Langevin
 from ebm_cli.samplers.underdamped import Underdamped
 from ebm_cli.training import session
-from ebm_cli.training.monitor import Watch
+from ebm_cli.training.monitor import Monitor
 from tests.support import FAST, Ebm, at_step, differences, last, no_pictures, trained
 
 # torch's compiler uses what torch itself has deprecated.
@@ -421,7 +421,7 @@ def test_products_are_rounded_in_steps_alone(
     precision: str, ebm: Ebm, monkeypatch: pytest.MonkeyPatch, quick: None
 ) -> None:
     """What a model is measured by, in between and at the end, is computed in full."""
-    seen: dict[str, set[str]] = {"loss": set(), "look": set(), "measure": set()}
+    seen: dict[str, set[str]] = {"loss": set(), "evaluate": set(), "measure": set()}
 
     def watched(owner: Any, name: str, key: str) -> None:
         function = getattr(owner, name)
@@ -433,11 +433,11 @@ def test_products_are_rounded_in_steps_alone(
         monkeypatch.setattr(owner, name, watching)
 
     watched(NCE, "loss", "loss")
-    watched(Watch, "look", "look")
+    watched(Monitor, "evaluate", "evaluate")
     watched(session, "measure", "measure")
     words = [*FAST, "steps=4", "eval_every=2", f"precision={precision}"]
     assert ebm("train", *words, "hydra.run.dir=run").code == 0
-    assert seen == {"loss": {precision}, "look": {"highest"}, "measure": {"highest"}}
+    assert seen == {"loss": {precision}, "evaluate": {"highest"}, "measure": {"highest"}}
 
 
 def test_a_run_of_before_there_was_the_key_goes_on(ebm: Ebm, tmp_path: Path, quick: None) -> None:

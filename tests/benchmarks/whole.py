@@ -25,8 +25,8 @@ from torchebm.core import BaseModel
 from torchebm.samplers import LangevinDynamics
 
 from ebm_cli.energies import Energy
-from ebm_cli.evaluation.divergences import Evaluator
-from ebm_cli.evaluation.quadrature import COARSE
+from ebm_cli.evaluation.divergences import Divergences
+from ebm_cli.evaluation.quadrature_grid import COARSE_GRID
 from ebm_cli.methods.base import LossOutput, Method
 from ebm_cli.runs.assemble import assemble
 from ebm_cli.training.build import make_trainer
@@ -134,7 +134,7 @@ def _measure(like: str, make: Callable[[Energy], Peer] | None, effort: Effort) -
     torch.manual_seed(cfg.seed)
     if make is not None:
         parts = replace(parts, method=make(parts.energy))
-    evaluator = Evaluator(parts.dataset, cfg.eval.n_samples, COARSE, part="validation")
+    divergences = Divergences(parts.dataset, cfg.eval.n_samples, COARSE_GRID, part="validation")
     trainer = make_trainer(cfg, parts)
     began = time.perf_counter()
     parts.method.prepare(parts.dataset.reference, trainer.rng)
@@ -147,7 +147,7 @@ def _measure(like: str, make: Callable[[Energy], Peer] | None, effort: Effort) -
         spent += time.perf_counter() - began
         if spent >= look or trainer.step == cfg.steps:
             look = max(spent, look * BETWEEN)
-            kl = _kl(evaluator, trainer)
+            kl = _kl(divergences, trainer)
             best = min(best, kl)
             reached |= {level: spent for level in LEVELS if kl <= level and level not in reached}
     why = f"not in {cfg.steps:,} steps" if trainer.step >= cfg.steps else f"not in {limit:.0f} s"
@@ -155,7 +155,7 @@ def _measure(like: str, make: Callable[[Energy], Peer] | None, effort: Effort) -
     return Found(facts=[*facts, Fact("lowest KL", best, "nats"), Fact("ms a step", 1e3 * spent / trainer.step, "")])
 
 
-def _kl(evaluator: Evaluator, trainer: Any) -> float:
+def _kl(divergences: Divergences, trainer: Any) -> float:
     with trainer.ema.applied():
-        value = evaluator(trainer.energy).values.get("eval/kl", float("inf"))
+        value = divergences(trainer.energy).results.values.get("eval/kl", float("inf"))
     return float(value)

@@ -43,9 +43,9 @@ def test_what_failed_is_listed_at_the_end_and_tried_again(
     trained: list[tuple[int, int]] = []
 
     def log_or_fail(session: Session, out: Any) -> None:
-        trained.append((session.cfg.seed, session.trainer.step))
-        if session.cfg.seed in failing and session.trainer.step == 3:
-            raise failing[session.cfg.seed]
+        trained.append((session.keys.seed, session.trainer.step))
+        if session.keys.seed in failing and session.trainer.step == 3:
+            raise failing[session.keys.seed]
         log(session, out)
 
     monkeypatch.setattr(Session, "_log", log_or_fail)
@@ -77,7 +77,7 @@ def test_what_failed_is_listed_at_the_end_and_tried_again(
     assert (ran.code, ran.err) == (0, "")
     assert trained == [(2, 3), (2, 4)]
     assert states(sweep) == ["finished"] * 3
-    assert ran.out.count("finished at step 4, left alone") == 2
+    assert ran.out.count("finished at step 4, nothing to do") == 2
     assert (sweep / "0" / "checkpoints" / "last.pt").read_bytes() == weights
 
 

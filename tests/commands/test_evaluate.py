@@ -47,7 +47,7 @@ def spatial(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def _no_picture(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(evaluate.plots, "final_figure", lambda *arguments: None)
-    monkeypatch.setattr(evaluate.canvas, "save", lambda figure, path: None)
+    monkeypatch.setattr(evaluate, "save", lambda figure, path: None)
 
 
 def measured(ebm: Ebm, run: Path, *words: str) -> dict[str, Any]:

@@ -267,7 +267,7 @@ def test_a_run_that_is_to_go_on_whatever_happens(ebm: Ebm, tmp_path: Path) -> No
     assert not {"eval/kl", "eval/log_z", "eval/nll"} & set(results)
     assert all(isinstance(value, str) or math.isfinite(value) for value in results.values())
     assert "eval/log_z: the energy is nan" in ran.out
-    assert "best.pt is the last checkpoint: nothing was measured" in ran.out
+    assert "best.pt is the last checkpoint: there is no eval/kl" in ran.out
     assert last(run, "best.pt")["step"] == 5
 
 

@@ -4,7 +4,6 @@ Which library that is depends on the processor; here it is always oneDNN, for ma
 """
 
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -152,7 +151,7 @@ def test_a_layer_is_a_linear_one_in_a_checkpoint() -> None:
 
 
 @pytest.mark.parametrize(
-    ("maker", "capability", "wider"),
+    ("vendor", "capability", "is_faster"),
     [
         ("AuthenticAMD", "AVX512", True),
         ("GenuineIntel", "AVX512", False),
@@ -160,44 +159,17 @@ def test_a_layer_is_a_linear_one_in_a_checkpoint() -> None:
         ("", "AVX512", False),
     ],
 )
-def test_the_rule(maker: str, capability: str, wider: bool, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(matmul, "_maker", lambda: maker)
+def test_onednn_is_chosen_by_the_processor(
+    vendor: str, capability: str, is_faster: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(matmul, "vendor", lambda: vendor)
     monkeypatch.setattr(torch.backends.cpu, "get_cpu_capability", lambda: capability)
-    assert matmul._wider() is wider
-
-
-@pytest.mark.parametrize("backend", [torch.backends.mkldnn, torch.backends.mkl])
-def test_where_one_of_the_two_is_missing_there_is_no_choice(backend: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(matmul, "_maker", lambda: "AuthenticAMD")
-    monkeypatch.setattr(torch.backends.cpu, "get_cpu_capability", lambda: "AVX512")
-    assert matmul._wider()
-    monkeypatch.setattr(backend, "is_available", lambda: False)
-    assert not matmul._wider()
-
-
-def test_the_maker_of_the_processor(monkeypatch: pytest.MonkeyPatch) -> None:
-    lines = "processor\t: 0\nvendor_id\t: GenuineIntel\ncpu family\t: 6\n\nprocessor\t: 1\nvendor_id\t: Another\n"
-    monkeypatch.setattr(Path, "read_text", lambda path: lines)
-    assert matmul._maker() == "GenuineIntel"
-    monkeypatch.setattr(Path, "read_text", lambda path: "CPU implementer\t: 0x41\n")
-    assert matmul._maker() == ""
-
-    def missing(path: Path) -> str:
-        raise FileNotFoundError
-
-    monkeypatch.setattr(Path, "read_text", missing)
-    assert matmul._maker() == ""
-
-
-@pytest.mark.parametrize("error", [AttributeError, RuntimeError])
-def test_an_operator_that_is_gone_is_not_used(error: type[Exception], monkeypatch: pytest.MonkeyPatch) -> None:
-    def gone(*_: object) -> Tensor:
-        raise error("no such operator")
-
-    monkeypatch.setattr(matmul, "_maker", lambda: "AuthenticAMD")
-    monkeypatch.setattr(torch.backends.cpu, "get_cpu_capability", lambda: "AVX512")
-    assert matmul._wider()
-    monkeypatch.setattr(matmul, "_by_onednn", gone)
-    assert not matmul._wider()
-    monkeypatch.setattr(matmul, "_by_onednn", lambda x, weight, bias: F.linear(x, weight, bias) + 1)
-    assert not matmul._wider()
+    assert matmul._wider() is is_faster
+    for owner, name in (
+        (matmul, "has_onednn_linear"),
+        (torch.backends.mkldnn, "is_available"),
+        (torch.backends.mkl, "is_available"),
+    ):
+        with monkeypatch.context() as patched:
+            patched.setattr(owner, name, lambda: False)
+            assert not matmul._wider()

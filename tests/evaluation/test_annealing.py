@@ -15,7 +15,6 @@ from ebm_cli.densities.uniform import Uniform
 from ebm_cli.derivatives import first_order, value_and_grad
 from ebm_cli.energies.mlp import MLP
 from ebm_cli.energies.quadratic import Quadratic
-from ebm_cli.evaluation import annealing
 from ebm_cli.evaluation.annealing import (
     Annealed,
     Bracket,
@@ -25,9 +24,11 @@ from ebm_cli.evaluation.annealing import (
     resample,
 )
 from ebm_cli.evaluation.annealing_path import Path, Points
-from ebm_cli.evaluation.annealing_schedule import Plan, plan
-from ebm_cli.evaluation.importance_weights import effective, families, standard_error, systematic
-from ebm_cli.evaluation.quadrature import FINE, Grid, NotIntegrable, integrate
+from ebm_cli.evaluation.annealing_schedule import Schedule, plan_schedule
+from ebm_cli.evaluation.importance_weights import effective_size, n_families, standard_error, systematic_indices
+from ebm_cli.evaluation.not_integrable import NotIntegrable
+from ebm_cli.evaluation.quadrature import integrate
+from ebm_cli.evaluation.quadrature_grid import FINE_GRID, Grid
 from ebm_cli.samplers import EnergyFn, Info, Kernel, State
 from ebm_cli.samplers.base import normal_like
 from ebm_cli.samplers.hmc import HMC
@@ -195,7 +196,9 @@ class TestLogZ:
         torch.manual_seed(0)
         energy = MLP((2,), width=32).double().requires_grad_(False)
         base = FittedGaussian(torch.randn(1000, 2, generator=seeded()).double())
-        exact = integrate(energy, Grid.around(torch.randn(1000, 2, generator=seeded()), FINE), FINE, (2,)).log_z
+        exact = integrate(
+            energy, Grid.around(torch.randn(1000, 2, generator=seeded()), FINE_GRID), FINE_GRID, (2,)
+        ).log_z
         result = anneal(energy, base, rng=seeded(), n_chains=300, n_temperatures=100)
         assert result.log_z_se < 0.1
         assert abs(result.log_z - exact) < 4 * result.log_z_se
@@ -213,17 +216,17 @@ class TestLogZ:
         def half(x: Tensor) -> Tensor:
             return torch.where(x[:, 0] < 0, math.inf, 0.5 * x.square().sum(1))
 
-        made = plan(half, normal(1, 4.0), rng=seeded(), levels=(0.0, 1.0))
-        result = anneal(half, normal(1, 4.0), rng=seeded(), n_chains=200, along=made)
+        made = plan_schedule(half, normal(1, 4.0), rng=seeded(), levels=(0.0, 1.0))
+        result = anneal(half, normal(1, 4.0), rng=seeded(), n_chains=200, schedule=made)
         dead = result.log_weights == -math.inf
         assert 70 < dead.sum() < 130
         assert (result.x[~dead] >= 0).all()
 
     def test_fixed_levels_are_used_as_they_are(self) -> None:
         levels = (0.0, *torch.logspace(-2, 0, 30).double().tolist()[:-1], 1.0)
-        made = plan(skewed(), normal(3, 4.0), rng=seeded(), levels=levels)
+        made = plan_schedule(skewed(), normal(3, 4.0), rng=seeded(), levels=levels)
         assert made.levels == levels
-        result = anneal(skewed(), normal(3, 4.0), rng=seeded(), n_chains=200, along=made)
+        result = anneal(skewed(), normal(3, 4.0), rng=seeded(), n_chains=200, schedule=made)
         assert abs(result.log_z - truth(skewed())) < 4 * result.log_z_se
 
     def test_the_weights_give_log_z_and_the_draws_are_the_models(self) -> None:
@@ -258,7 +261,7 @@ class TestLogZ:
         result = anneal(counted, normal(2, 4.0), rng=seeded(), n_chains=30, n_temperatures=20, kernel=kernel)
         assert result.evaluations == calls
         steps = kernel.evaluations(20)
-        assert result.evaluations == result.plan.evaluations + 30 * (steps.grad + steps.energy)
+        assert result.evaluations == result.schedule.evaluations + 30 * (steps.grad + steps.energy)
 
 
 class TestUnbiased:
@@ -266,7 +269,7 @@ class TestUnbiased:
 
     N = 250
 
-    def relative(self, made: Plan, *, back: bool = False) -> Tensor:
+    def relative(self, made: Schedule, *, back: bool = False) -> Tensor:
         """Ẑ/Z, or Z/Ẑ of the way back, of N small runs."""
         energy = skewed()
         exact, base, g = truth(energy), normal(3, 4.0), seeded(5)
@@ -275,17 +278,13 @@ class TestUnbiased:
         for _ in range(self.N):
             if back:
                 x = energy.mean + scale * torch.randn(20, 3, generator=g)
-                log_z.append(exact - anneal_back(energy, base, x, made, rng=g).log_z)
+                log_z.append(exact - anneal_back(energy, base, x, made, rng=g, resample_below=1.0).log_z)
             else:
-                log_z.append(anneal(energy, base, rng=g, n_chains=20, along=made).log_z - exact)
+                log_z.append(anneal(energy, base, rng=g, n_chains=20, schedule=made, resample_below=1.0).log_z - exact)
         return torch.tensor(log_z, dtype=torch.float64).exp()
 
-    def made(self, kernel: Kernel) -> Plan:
-        return plan(skewed(), normal(3, 4.0), rng=seeded(), n_temperatures=6, kernel=kernel, fade=math.inf)
-
-    @pytest.fixture(autouse=True)
-    def always(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr(annealing, "THRESHOLD", 1.0)
+    def made(self, kernel: Kernel) -> Schedule:
+        return plan_schedule(skewed(), normal(3, 4.0), rng=seeded(), n_temperatures=6, kernel=kernel, fade=math.inf)
 
     @pytest.mark.parametrize("back", [False, True])
     def test_the_mean_of_z_is_z(self, back: bool) -> None:
@@ -302,13 +301,13 @@ class TestUnbiased:
 class TestBothSides:
     ENERGY = Bumps(torch.tensor([[-2.0, 0.0, 0.0], [2.0, 1.0, 0.0]]), 0.5)
 
-    def both(self, made: Plan, n_chains: int, g: torch.Generator) -> tuple[Annealed, Annealed]:
+    def both(self, made: Schedule, n_chains: int, g: torch.Generator) -> tuple[Annealed, Annealed]:
         base = normal(3, 4.0)
-        forward = anneal(self.ENERGY, base, rng=g, n_chains=n_chains, along=made)
+        forward = anneal(self.ENERGY, base, rng=g, n_chains=n_chains, schedule=made)
         return forward, anneal_back(self.ENERGY, base, self.ENERGY.sample, made, rng=g, n_chains=n_chains)
 
-    def made(self, n_temperatures: int) -> Plan:
-        return plan(self.ENERGY, normal(3, 4.0), rng=seeded(), n_temperatures=n_temperatures)
+    def made(self, n_temperatures: int) -> Schedule:
+        return plan_schedule(self.ENERGY, normal(3, 4.0), rng=seeded(), n_temperatures=n_temperatures)
 
     def test_a_short_path_bounds_log_z_from_both_sides(self) -> None:
         made, g = self.made(4), seeded(1)
@@ -323,7 +322,7 @@ class TestBothSides:
         assert abs(report.gap) < 0.2
         assert abs(report.log_z) < 4 * report.log_z_se
         assert report.log_z_se < min(forward.log_z_se, back.log_z_se)
-        assert forward.evaluations - forward.plan.evaluations == back.evaluations
+        assert forward.evaluations - forward.schedule.evaluations == back.evaluations
 
     def test_sides_that_disagree_widen_the_error(self) -> None:
         forward, back = self.both(self.made(20), 20, seeded())
@@ -343,9 +342,9 @@ class TestBothSides:
 class TestHonesty:
     def test_the_error_is_the_spread_over_seeds(self) -> None:
         energy, base = skewed(), normal(3, 4.0)
-        made = plan(energy, base, rng=seeded(), n_temperatures=30)
+        made = plan_schedule(energy, base, rng=seeded(), n_temperatures=30)
         g = seeded(1)
-        runs = [anneal(energy, base, rng=g, n_chains=64, along=made) for _ in range(80)]
+        runs = [anneal(energy, base, rng=g, n_chains=64, schedule=made) for _ in range(80)]
         log_z = torch.tensor([run.log_z for run in runs])
         se = torch.tensor([run.log_z_se for run in runs])
         assert float(se.mean() / log_z.std()) == pytest.approx(1, abs=0.3)
@@ -398,8 +397,8 @@ class TestHonesty:
         with pytest.raises(ValueError, match="fade"):
             anneal(energy, base, rng=seeded(), fade=0.0)
         with pytest.raises(ValueError, match="levels"):
-            plan(energy, base, rng=seeded(), levels=(0.0, 0.5, 0.5, 1.0))
-        made = plan(energy, base, rng=seeded(), n_temperatures=5)
+            plan_schedule(energy, base, rng=seeded(), levels=(0.0, 0.5, 0.5, 1.0))
+        made = plan_schedule(energy, base, rng=seeded(), n_temperatures=5)
         with pytest.raises(ValueError, match="9 samples"):
             anneal_back(energy, base, torch.zeros(9, 3), made, rng=seeded())
         with pytest.raises(ValueError, match="not the model's"):
@@ -412,21 +411,21 @@ class TestResampling:
     def test_every_index_comes_as_often_as_its_weight_says(self) -> None:
         weights = torch.tensor([0.0, 0.5, 0.125, 0.375, 0.0], dtype=torch.float64)
         for seed in range(20):
-            counts = systematic(weights.log(), 8, seeded(seed)).bincount(minlength=5)
+            counts = systematic_indices(weights.log(), 8, seeded(seed)).bincount(minlength=5)
             assert counts.tolist() == [0, 4, 1, 3, 0]
 
     def test_families_are_what_counts(self) -> None:
         log_w = torch.tensor([1.0, 2.0, 3.0, 2.0], dtype=torch.float64).log()
-        assert effective(log_w) == pytest.approx(64 / 18)
-        assert families(log_w, torch.arange(4)) == pytest.approx(64 / 18)
-        assert families(log_w, torch.tensor([0, 0, 2, 2])) == pytest.approx(64 / 34)
-        assert families(log_w, torch.zeros(4, dtype=torch.long)) == pytest.approx(1)
+        assert effective_size(log_w) == pytest.approx(64 / 18)
+        assert n_families(log_w, torch.arange(4)) == pytest.approx(64 / 18)
+        assert n_families(log_w, torch.tensor([0, 0, 2, 2])) == pytest.approx(64 / 34)
+        assert n_families(log_w, torch.zeros(4, dtype=torch.long)) == pytest.approx(1)
         with pytest.raises(NotIntegrable, match="no chain has any weight"):
-            families(log_w - math.inf, torch.arange(4))
+            n_families(log_w - math.inf, torch.arange(4))
 
     def test_the_error_of_single_chains_is_the_usual_one(self) -> None:
         w = torch.rand(50, generator=seeded(), dtype=torch.float64)
-        ess = families(w.log(), torch.arange(50))
+        ess = n_families(w.log(), torch.arange(50))
         usual = float(w.std() / w.mean()) / math.sqrt(50)
         assert standard_error(ess, 50) == pytest.approx(usual * math.sqrt((ess - 1) / (ess - 3)))
         assert standard_error(2.9, 50) == math.inf
@@ -436,7 +435,7 @@ class TestResampling:
     def test_odd_shares_come_out_on_average(self) -> None:
         log_w = torch.randn(10, generator=seeded(), dtype=torch.float64)
         g = seeded(1)
-        counts = sum(systematic(log_w, 7, g).bincount(minlength=10) for _ in range(2000))
+        counts = sum(systematic_indices(log_w, 7, g).bincount(minlength=10) for _ in range(2000))
         assert isinstance(counts, Tensor)
         expected = 7 * log_w.softmax(0)
         torch.testing.assert_close(counts.double() / 2000, expected, atol=0.06, rtol=0)
@@ -466,7 +465,7 @@ def test_nearly_collinear_columns_do_not_hold_the_chains_up(monkeypatch: pytest.
     assert truth is not None
     base = FittedGaussian(rows, ridge=1e-6)
     forward = anneal(energy, base, rng=seeded(1), n_chains=200, n_temperatures=300)
-    back = anneal_back(energy, base, energy.sample, forward.plan, rng=seeded(2), n_chains=200)
+    back = anneal_back(energy, base, energy.sample, forward.schedule, rng=seeded(2), n_chains=200)
     for side in (forward, back):
         assert abs(side.log_z - float(truth.detach())) < 3 * side.log_z_se < 0.4
     assert float(energy(forward.x).detach().mean()) == pytest.approx(6.0, abs=1.0), (
@@ -491,7 +490,9 @@ def test_a_model_that_is_nearly_the_base_is_not_reached_through_wide_distributio
     assert abs(straight.log_z - truth) < 0.01
     assert straight.log_z_se < 0.01
     even = tuple(i / 100 for i in range(101))
-    bent = anneal(model, base, rng=seeded(1), n_chains=200, along=plan(model, base, rng=seeded(3), levels=even))
+    bent = anneal(
+        model, base, rng=seeded(1), n_chains=200, schedule=plan_schedule(model, base, rng=seeded(3), levels=even)
+    )
     assert bent.log_z_se > 0.1
 
 

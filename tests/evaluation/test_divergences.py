@@ -4,6 +4,7 @@ import math
 import re
 import time
 from collections.abc import Callable, Iterator
+from typing import Any
 
 import pytest
 import torch
@@ -16,9 +17,12 @@ from ebm_cli.datasets.standardizer import Standardizer
 from ebm_cli.densities import Gaussian as FittedGaussian
 from ebm_cli.energies.mlp import MLP
 from ebm_cli.energies.quadratic import Quadratic
-from ebm_cli.evaluation.divergences import Evaluator, evaluate, with_learned_log_z
+from ebm_cli.evaluation.divergences import DivergenceResult, Divergences, with_learned_log_z
 from ebm_cli.evaluation.log_z import Normalisation
-from ebm_cli.evaluation.quadrature import COARSE, FINE, Grid, NotIntegrable, Quadrature, Resolution, integrate
+from ebm_cli.evaluation.measured import Results
+from ebm_cli.evaluation.not_integrable import NotIntegrable
+from ebm_cli.evaluation.quadrature import Quadrature, integrate
+from ebm_cli.evaluation.quadrature_grid import COARSE_GRID, FINE_GRID, Grid, Resolution
 from tests.support import seeded
 
 LOG_2PI = math.log(2 * math.pi)
@@ -42,7 +46,11 @@ def bumps(means: list[list[float]], stds: list[float], weights: list[float]) -> 
     return energy
 
 
-def around_normal(dim: int, resolution: Resolution = FINE) -> Grid:
+def divergences_of(energy: Callable[[Tensor], Tensor], data: Dataset, **how: Any) -> DivergenceResult:
+    return Divergences(data, **how)(energy)
+
+
+def around_normal(dim: int, resolution: Resolution = FINE_GRID) -> Grid:
     return Grid.around(torch.randn(5000, dim, generator=seeded()), resolution)
 
 
@@ -108,7 +116,7 @@ class TestGrid:
 
 
 class TestPartition:
-    @pytest.mark.parametrize("resolution", [FINE, COARSE])
+    @pytest.mark.parametrize("resolution", [FINE_GRID, COARSE_GRID])
     @pytest.mark.parametrize(("dim", "mean", "std"), [(1, 0.7, 0.3), (2, -0.4, 1.3), (2, 3.0, 0.05), (1, 40.0, 6.0)])
     def test_log_z_of_a_gaussian(self, resolution: Resolution, dim: int, mean: float, std: float) -> None:
         result = integrate(
@@ -121,26 +129,26 @@ class TestPartition:
     def test_a_rotated_narrow_gaussian(self) -> None:
         precision = torch.tensor([[1.0, 0.95 * 20], [0.95 * 20, 400.0]])
         rows = torch.linalg.solve(torch.linalg.cholesky(precision).T, torch.randn(2, 5000, generator=seeded())).T
-        result = integrate(lambda u: 0.5 * ((u @ precision) * u).sum(1), Grid.around(rows, FINE), FINE, (2,))
+        result = integrate(lambda u: 0.5 * ((u @ precision) * u).sum(1), Grid.around(rows, FINE_GRID), FINE_GRID, (2,))
         assert result.log_z == pytest.approx(LOG_2PI - 0.5 * float(precision.logdet()), abs=1e-8)
         assert result.error < 1e-6
 
     @pytest.mark.parametrize("width", [0.3, 0.1, 0.05, 0.02])
     def test_the_error_estimate_bounds_the_error(self, width: float) -> None:
         energy = bumps([[0.3, -0.7], [-1.1, 0.4]], [width, 2 * width], [0.4, 0.6])
-        for resolution in (FINE, COARSE, Resolution(core=12, shell=4, tolerance=1e-4, max_nodes=100_000)):
+        for resolution in (FINE_GRID, COARSE_GRID, Resolution(core=12, shell=4, tolerance=1e-4, max_nodes=100_000)):
             result = integrate(energy, around_normal(2, resolution), resolution, (2,))
             assert abs(math.expm1(result.log_z)) < result.error + 1e-13
 
     def test_peaks_narrower_than_the_cells(self) -> None:
         means = torch.rand(25, 2, generator=seeded(1)).mul(4).sub(2).tolist()
         energy = bumps(means, [0.03] * 25, [0.04] * 25)
-        for resolution in (FINE, COARSE):
+        for resolution in (FINE_GRID, COARSE_GRID):
             assert integrate(energy, around_normal(2, resolution), resolution, (2,)).log_z == pytest.approx(0, abs=1e-8)
 
     def test_mass_far_from_the_data_is_found_across_an_empty_gap(self) -> None:
         energy = bumps([[0, 0], [30, 0]], [1.0, 0.5], [0.7, 0.3])
-        result = integrate(energy, around_normal(2), FINE, (2,))
+        result = integrate(energy, around_normal(2), FINE_GRID, (2,))
         assert result.log_z == pytest.approx(0, abs=1e-8)
         assert result.box > 30
         # The control: no mass lies at the border of the next two boxes, and a box widened until then would stop there.
@@ -161,14 +169,14 @@ class TestPartition:
     )
     def test_what_has_no_log_z_is_refused_with_a_reason(self, energy: Callable[[Tensor], Tensor], reason: str) -> None:
         with pytest.raises(NotIntegrable, match=reason):
-            integrate(energy, around_normal(2), FINE, (2,))
+            integrate(energy, around_normal(2), FINE_GRID, (2,))
 
     def test_the_refusal_says_beyond_which_box_the_mass_lies(self) -> None:
         """A flat energy's mass is volume: three quarters of the last box, ±2^n core, lie beyond the one before it."""
         grid = around_normal(2)
         reach = grid.core * 2 ** (grid.n_shells - 1)
         with pytest.raises(NotIntegrable, match=re.escape(f"0.75 of its mass lies beyond ±{reach:.3g}")):
-            integrate(lambda u: 0.0 * u[:, 0], grid, FINE, (2,))
+            integrate(lambda u: 0.0 * u[:, 0], grid, FINE_GRID, (2,))
         assert 500 <= reach < 1000
 
     def test_what_the_nodes_do_not_resolve_is_refused(self) -> None:
@@ -189,14 +197,16 @@ class TestPartition:
                 integrate(energy, around_normal(2, resolution), resolution, (2,))
 
     def test_a_hard_wall_is_integrated(self) -> None:
-        result = integrate(lambda u: torch.where(u.abs().amax(1) < 1.0, 0.0, math.inf), around_normal(1), FINE, (1,))
+        result = integrate(
+            lambda u: torch.where(u.abs().amax(1) < 1.0, 0.0, math.inf), around_normal(1), FINE_GRID, (1,)
+        )
         assert result.log_z == pytest.approx(math.log(2), abs=1e-6)
 
     def test_a_float32_network_agrees_with_itself_in_float64(self) -> None:
         torch.manual_seed(0)
         network = MLP(shape=(2,), width=32)
-        exact = integrate(network, around_normal(2), FINE, (2,)).log_z
-        single = integrate(network.float(), around_normal(2), FINE, (2,)).log_z
+        exact = integrate(network, around_normal(2), FINE_GRID, (2,)).log_z
+        single = integrate(network.float(), around_normal(2), FINE_GRID, (2,)).log_z
         assert single == pytest.approx(exact, abs=1e-5)
 
     @pytest.mark.parametrize(
@@ -227,10 +237,10 @@ class TestTwoGaussians:
 
         return data, energy
 
-    @pytest.mark.parametrize("resolution", [FINE, COARSE])
+    @pytest.mark.parametrize("resolution", [FINE_GRID, COARSE_GRID])
     def test_every_measure_equals_its_closed_form(self, resolution: Resolution) -> None:
         data, energy = self.made(offset=-7.0)
-        values = evaluate(energy, data, resolution=resolution).values
+        values = divergences_of(energy, data, resolution=resolution).results.values
         precision, shift = torch.linalg.inv(self.A_COV), self.M - self.A_MEAN
         kl = 0.5 * float(
             (precision @ self.S).trace() + shift @ precision @ shift - 2 + self.A_COV.logdet() - self.S.logdet()
@@ -252,13 +262,13 @@ class TestTwoGaussians:
 
     def test_the_truth_itself_has_no_divergence(self) -> None:
         data = self.made()[0]
-        result = evaluate(lambda u: -data.density.log_prob(data.standardizer.inverse(u)), data)
+        result = divergences_of(lambda u: -data.density.log_prob(data.standardizer.inverse(u)), data)
         for key in ("eval/kl", "eval/log_density_mse", "eval/fisher"):
-            assert result.values[key] == pytest.approx(0, abs=1e-9)
+            assert result.results.values[key] == pytest.approx(0, abs=1e-9)
 
     def test_one_dimension(self) -> None:
         data = Synthetic(Gaussian(1, [2.0], [[9.0]]))
-        values = evaluate(lambda u: (data.standardizer.inverse(u)[:, 0] - 1.0) ** 2 / 8, data).values
+        values = divergences_of(lambda u: (data.standardizer.inverse(u)[:, 0] - 1.0) ** 2 / 8, data).results.values
         assert values["eval/kl"] == pytest.approx(math.log(2 / 3) + 10 / 8 - 0.5, abs=1e-6)
         assert values["eval/fisher"] == pytest.approx(0.5 * (9 * (1 / 4 - 1 / 9) ** 2 + (1 / 4) ** 2), abs=1e-6)
 
@@ -266,34 +276,34 @@ class TestTwoGaussians:
 class TestEvaluate:
     def test_mass_far_away_is_paid_for(self) -> None:
         data = Synthetic(Gaussian(2), standardize=False)
-        far = evaluate(bumps([[0, 0], [30, 0]], [1.0, 0.5], [0.7, 0.3]), data).values
+        far = divergences_of(bumps([[0, 0], [30, 0]], [1.0, 0.5], [0.7, 0.3]), data).results.values
         assert far["eval/kl"] == pytest.approx(-math.log(0.7), abs=1e-6)
 
     def test_mode_masses_of_a_mixture_with_wrong_weights(self) -> None:
         means, stds = [[-4.0, 0.0], [4.0, 0.0], [0.0, 6.0]], [0.5, 0.4, 0.6]
         data = Synthetic(Mixture(means, stds, [0.5, 0.3, 0.2]))
         model = bumps(means, stds, [0.2, 0.35, 0.45])
-        result = evaluate(lambda u: model(data.standardizer.inverse(u)), data)
-        assert result.values["eval/mode_tv"] == pytest.approx(0.3, abs=1e-6)
+        result = divergences_of(lambda u: model(data.standardizer.inverse(u)), data)
+        assert result.results.values["eval/mode_tv"] == pytest.approx(0.3, abs=1e-6)
         torch.testing.assert_close(result.data_modes, torch.tensor([0.5, 0.3, 0.2]), atol=1e-6, rtol=0)
         torch.testing.assert_close(result.model_modes, torch.tensor([0.2, 0.35, 0.45]), atol=1e-6, rtol=0)
 
     def test_an_energy_without_log_z_has_a_reason_instead_of_numbers(self) -> None:
-        result = evaluate(lambda u: -u[:, 0], Synthetic(Gaussian(2)))
-        assert "not integrable" in result.absent["eval/log_z"]
-        assert result.log_z is None
-        assert set(result.values) == {"eval/entropy", "eval/fisher", "eval/fisher_flat"}
+        result = divergences_of(lambda u: -u[:, 0], Synthetic(Gaussian(2)))
+        assert "not integrable" in result.results.absent["eval/log_z"]
+        assert "eval/log_z" not in result.results.values
+        assert set(result.results.values) == {"eval/entropy", "eval/fisher", "eval/fisher_flat"}
 
     def test_the_closed_form_is_used_and_the_grid_stands_beside_it(self) -> None:
-        result = evaluate(Quadratic((2,), precision=2.0), Synthetic(Gaussian(2)))
-        assert result.values["eval/log_z_method"] == "exact"
-        assert result.values["eval/log_z"] == pytest.approx(LOG_2PI - math.log(2), abs=1e-12)
-        assert result.values["eval/log_z_grid"] == pytest.approx(LOG_2PI - math.log(2), abs=1e-8)
+        result = divergences_of(Quadratic((2,), precision=2.0), Synthetic(Gaussian(2)))
+        assert result.results.values["eval/log_z_method"] == "exact"
+        assert result.results.values["eval/log_z"] == pytest.approx(LOG_2PI - math.log(2), abs=1e-12)
+        assert result.results.values["eval/log_z_grid"] == pytest.approx(LOG_2PI - math.log(2), abs=1e-8)
 
     def test_rows_without_a_density(self) -> None:
         rows = torch.randn(4000, 2, generator=seeded()) * torch.tensor([2.0, 0.5])
         data = Rows(rows)
-        values = evaluate(lambda u: 0.5 * u.square().sum(1), data, n_rows=4000).values
+        values = divergences_of(lambda u: 0.5 * u.square().sum(1), data, n_rows=4000).results.values
         expected = (
             torch.distributions.Normal(data.standardizer.mean, data.standardizer.scale).log_prob(rows).sum(1).mean()
         )
@@ -307,9 +317,9 @@ class TestEvaluate:
         """A model that is the fitted Gaussian ties exactly; N(0, 4 I) loses by KL(N(0, I) ‖ N(0, 4 I)) a row."""
         data = Rows(torch.randn(4000, 2, generator=seeded()))
         fitted = FittedGaussian(data.reference)
-        tie = evaluate(lambda u: -fitted.log_prob(u), data, n_rows=4000).values
+        tie = divergences_of(lambda u: -fitted.log_prob(u), data, n_rows=4000).results.values
         assert tie["eval/nll_vs_gaussian"] == pytest.approx(0, abs=1e-9)
-        wide = evaluate(lambda u: u.square().sum(1) / 8, data, n_rows=4000).values
+        wide = divergences_of(lambda u: u.square().sum(1) / 8, data, n_rows=4000).results.values
         error = wide["eval/nll_vs_gaussian_se"]
         assert isinstance(error, float)
         assert wide["eval/nll_vs_gaussian"] == pytest.approx(2 * math.log(2) - 0.75, abs=5 * error)
@@ -318,48 +328,50 @@ class TestEvaluate:
 
     def test_an_uncertain_log_z_is_in_the_error_of_what_it_enters(self) -> None:
         data, model = Synthetic(Gaussian(5)), Quadratic((5,), precision=1.5)
-        exact = Evaluator(data)(model).values
-        vague = Evaluator(data)(model, Normalisation(2.0, se=0.3)).values
+        exact = Divergences(data)(model).results.values
+        vague = Divergences(data)(model, Normalisation(2.0, se=0.3)).results.values
         assert vague["eval/kl_se"] == pytest.approx(math.hypot(exact["eval/kl_se"], 0.3))  # type: ignore[arg-type]
 
     def test_many_dimensions_need_a_closed_form(self) -> None:
         data = Synthetic(Gaussian(5))
-        without = evaluate(lambda u: 0.5 * u.square().sum(1), data)
-        assert "5 dimensions" in without.absent["eval/log_z"]
-        assert set(without.values) == {"eval/entropy", "eval/fisher", "eval/fisher_flat"}
+        without = divergences_of(lambda u: 0.5 * u.square().sum(1), data)
+        assert "5 dimensions" in without.results.absent["eval/log_z"]
+        assert set(without.results.values) == {"eval/entropy", "eval/fisher", "eval/fisher_flat"}
         # A model without a score is as far from N(0, I) as half its Fisher information, D/2: ½ E‖x‖².
-        assert without.values["eval/fisher_flat"] == pytest.approx(2.5, abs=5 * math.sqrt(10) / 2 / math.sqrt(10_000))
+        assert without.results.values["eval/fisher_flat"] == pytest.approx(
+            2.5, abs=5 * math.sqrt(10) / 2 / math.sqrt(10_000)
+        )
         model = Quadratic((5,), precision=1.5)
-        values = evaluate(model, data, n_rows=20_000).values
+        values = divergences_of(model, data, n_rows=20_000).results.values
         # Five standard errors of the mean of ¼‖u‖² − const over 20,000 rows.
         exact = 0.5 * 5 * (1.5 - 1 - math.log(1.5))
         assert values["eval/kl"] == pytest.approx(exact, abs=5 * math.sqrt(10) / 4 / math.sqrt(20_000))
         assert values["eval/log_z_method"] == "exact"
 
     def test_the_learned_log_z_and_its_gap(self) -> None:
-        assert with_learned_log_z({"eval/log_z": 1.5}, 2.0)["eval/log_z_gap"] == pytest.approx(0.5)
-        assert with_learned_log_z({}, 2.0) == {"eval/log_z_learned": 2.0}
+        assert with_learned_log_z(Results({"eval/log_z": 1.5}), 2.0).values["eval/log_z_gap"] == pytest.approx(0.5)
+        assert with_learned_log_z(Results(), 2.0).values == {"eval/log_z_learned": 2.0}
 
     def test_a_periodic_evaluation_calls_nothing_of_the_data_again(self) -> None:
         data = Synthetic(Gaussian(2))
-        evaluator = Evaluator(data, resolution=COARSE)
-        first = evaluator(lambda u: 0.4 * u.square().sum(1))
+        divergences = Divergences(data, resolution=COARSE_GRID)
+        first = divergences(lambda u: 0.4 * u.square().sum(1))
         data.density = None  # type: ignore[assignment]
-        assert evaluator(lambda u: 0.4 * u.square().sum(1)).values == first.values
+        assert divergences(lambda u: 0.4 * u.square().sum(1)).results.values == first.results.values
 
     def test_the_energy_keeps_no_graph_and_no_gradient(self) -> None:
         network = MLP(shape=(2,), width=16)
-        evaluate(network, Synthetic(Gaussian(2)), resolution=COARSE)
+        divergences_of(network, Synthetic(Gaussian(2)), resolution=COARSE_GRID)
         assert all(p.grad is None for p in network.parameters())
 
     def test_n_rows(self) -> None:
         with pytest.raises(ValueError, match=r"^n_rows must be >= 2, got 1"):
-            Evaluator(Synthetic(Gaussian(2)), n_rows=1)
+            Divergences(Synthetic(Gaussian(2)), n_rows=1)
 
     def test_the_final_evaluation_takes_seconds(self) -> None:
         torch.manual_seed(0)
-        evaluator = Evaluator(Synthetic(Gaussian(2)))
+        divergences = Divergences(Synthetic(Gaussian(2)))
         network = MLP(shape=(2,)).float()
         start = time.process_time()
-        evaluator(network)
+        divergences(network)
         assert time.process_time() - start < 5

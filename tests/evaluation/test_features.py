@@ -14,7 +14,8 @@ from ebm_cli.datasets import Dataset, Digits, Synthetic, Table
 from ebm_cli.datasets.gaussian import Gaussian as GaussianTarget
 from ebm_cli.densities import Gaussian
 from ebm_cli.evaluation import features, memorisation
-from ebm_cli.evaluation.features import COVERED, Found, class_results, class_tv, coverage, frechet
+from ebm_cli.evaluation.features import COVERED, class_results, class_tv, coverage, frechet
+from ebm_cli.evaluation.measured import Results
 from ebm_cli.evaluation.memorisation import copying, epoch
 from ebm_cli.evaluation.two_sample import against_relabelled, labellings
 from tests.support import TINY, Ebm, no_pictures, seeded
@@ -122,7 +123,7 @@ def test_a_class_is_covered_from_a_fifth_of_its_share_on() -> None:
 
 
 @pytest.fixture(scope="module")
-def judged(digits: Dataset) -> dict[str, Found]:
+def judged(digits: Dataset) -> dict[str, Results]:
     """What is said of samples that are known to be good or bad."""
     # The validation rows have had no part in anything; others of the training rows stand for a model without noise.
     train = rows(digits, "train", without=1)
@@ -135,8 +136,8 @@ def judged(digits: Dataset) -> dict[str, Found]:
     return {name: class_results(x, digits, 10_000, seeded(1)) for name, x in samples.items()}
 
 
-def test_data_pass_for_data(judged: dict[str, Found]) -> None:
-    results = judged["data"].results
+def test_data_pass_for_data(judged: dict[str, Results]) -> None:
+    results = judged["data"].values
     assert results["eval/classifier_accuracy"] > 0.95
     assert 0.1 < results["eval/classifier_accuracy_null"] < 0.13
     assert results["eval/feature_distance"] < 2 * results["eval/feature_distance_null"]
@@ -147,8 +148,8 @@ def test_data_pass_for_data(judged: dict[str, Found]) -> None:
     assert judged["data"].notes == ()
 
 
-def test_a_missing_class_is_seen_and_named(judged: dict[str, Found]) -> None:
-    results, notes = judged["without class 1"]
+def test_a_missing_class_is_seen_and_named(judged: dict[str, Results]) -> None:
+    results, notes = judged["without class 1"].values, judged["without class 1"].notes
     assert results["eval/coverage"] == pytest.approx(0.9)
     assert results["eval/feature_distance"] > 2 * results["eval/feature_distance_null"]
     assert results["eval/feature_distance_p"] < 0.02
@@ -157,16 +158,18 @@ def test_a_missing_class_is_seen_and_named(judged: dict[str, Found]) -> None:
 
 
 @pytest.mark.parametrize(("name", "nulls"), [("gaussian", 3), ("noise", 15)])
-def test_what_is_no_digit_is_far(judged: dict[str, Found], name: str, nulls: int) -> None:
+def test_what_is_no_digit_is_far(judged: dict[str, Results], name: str, nulls: int) -> None:
     """A Gaussian with the data's mean and covariance has every class, but not the features."""
-    results = judged[name].results
+    results = judged[name].values
     assert results["eval/feature_distance"] > nulls * results["eval/feature_distance_null"]
     assert results["eval/feature_distance_p"] == 1 / 200
-    assert results["eval/feature_distance"] > judged["data"].results["eval/feature_distance"]
+    assert results["eval/feature_distance"] > judged["data"].values["eval/feature_distance"]
     assert (results["eval/class_tv_p"] > 0.01) == (name == "gaussian")
 
 
-def test_the_same_seed_says_the_same_and_nothing_is_drawn_elsewhere(digits: Dataset, judged: dict[str, Found]) -> None:
+def test_the_same_seed_says_the_same_and_nothing_is_drawn_elsewhere(
+    digits: Dataset, judged: dict[str, Results]
+) -> None:
     state = torch.get_rng_state()
     again = class_results(rows(digits, "validation"), digits, 10_000, seeded(1))
     assert torch.equal(torch.get_rng_state(), state)
@@ -176,9 +179,9 @@ def test_the_same_seed_says_the_same_and_nothing_is_drawn_elsewhere(digits: Data
 def test_tables_have_classes_too() -> None:
     wine = Table("wine")
     found = class_results(rows(wine, "validation"), wine, 10_000, seeded())
-    assert found.results["eval/classifier_accuracy"] > 0.9
-    assert found.results["eval/coverage"] == 1.0
-    assert found.results["eval/feature_distance_p"] > 0.01
+    assert found.values["eval/classifier_accuracy"] > 0.9
+    assert found.values["eval/coverage"] == 1.0
+    assert found.values["eval/feature_distance_p"] > 0.01
 
 
 def test_what_has_no_classes_is_refused() -> None:

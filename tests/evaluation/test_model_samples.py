@@ -26,12 +26,12 @@ def test_as_few_positions_as_give_the_samples(n_samples: int, n_chains: int, n_k
     )
     assert drawn.draws.shape == (n_kept, n_chains, 2)
     # Four positions of a chain are the fewest that tell of its mixing.
-    assert ("sampler/rhat" in drawn.results) == (n_kept >= 4)
+    assert ("sampler/rhat" in drawn.results.values) == (n_kept >= 4)
 
 
 def test_the_effective_number_is_told_by_the_gradient() -> None:
     kernel = MALA(step_size=0.3)
-    found = draw(harmonic, kernel, torch.randn(50, 2, generator=seeded()), 400, 0, seeded(1)).results
+    found = draw(harmonic, kernel, torch.randn(50, 2, generator=seeded()), 400, 0, seeded(1)).results.values
     gradients = 50 * kernel.evaluations(8 * THIN).grad
     assert found["sampler/ess_per_grad"] == pytest.approx(found["sampler/ess_bulk"] / gradients, rel=1e-12)
     assert math.isfinite(found["sampler/ess_per_second"])
@@ -40,12 +40,14 @@ def test_the_effective_number_is_told_by_the_gradient() -> None:
 def test_the_effective_number_is_told_by_the_second(monkeypatch: pytest.MonkeyPatch) -> None:
     moments = iter((100.0, 350.0))
     monkeypatch.setattr(model_samples, "time", SimpleNamespace(monotonic=lambda: next(moments)))
-    found = draw(harmonic, MALA(step_size=0.3), torch.randn(50, 2, generator=seeded()), 400, 0, seeded(1)).results
+    found = draw(
+        harmonic, MALA(step_size=0.3), torch.randn(50, 2, generator=seeded()), 400, 0, seeded(1)
+    ).results.values
     assert found["sampler/ess_per_second"] == pytest.approx(found["sampler/ess_bulk"] / 250, rel=1e-12)
 
 
 @pytest.mark.parametrize("burn_in", [0, 1])
 def test_a_burn_in_finds_the_step_size_and_none_keeps_it(burn_in: int) -> None:
     kernel = replace(MALA(), step_size=0.3)
-    found = draw(harmonic, kernel, torch.randn(5, 2, generator=seeded()), 5, burn_in, seeded(1)).results
+    found = draw(harmonic, kernel, torch.randn(5, 2, generator=seeded()), 5, burn_in, seeded(1)).results.values
     assert (found["sampler/step_size"] == 0.3) == (burn_in == 0)

@@ -164,7 +164,7 @@ class TestTemperature:
         whole = temperature(network, x)
         assert whole is not None
         by_autograd = temperature(lambda u: network(u), x)
-        monkeypatch.setattr(stein, "CHUNK", 20)
+        monkeypatch.setattr(stein, "CHUNK_ROWS", 20)
         assert temperature(network, x) == pytest.approx(whole, rel=1e-9)
         assert by_autograd == pytest.approx(whole, rel=1e-6)
         assert all(p.grad is None for p in network.parameters())

@@ -24,8 +24,8 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from ebm_cli.methods import LossOutput
 from ebm_cli.optim.clip import clip_
 from ebm_cli.optim.flat import Flat
-from ebm_cli.reporting.console import Progress
 from ebm_cli.reporting.jsonl import JsonLines
+from ebm_cli.reporting.progress import Progress
 from ebm_cli.reporting.tensorboard import TensorBoard
 from ebm_cli.runs.assemble import assemble
 from ebm_cli.system.device import ALL_THREADS, SMALL, set_threads

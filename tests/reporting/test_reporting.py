@@ -20,8 +20,9 @@ from torch import Tensor
 from ebm_cli.datasets import Gaussian, GaussianRing, Synthetic
 from ebm_cli.energies.mlp import MLP
 from ebm_cli.reporting import console, figure, jsonl, plots
-from ebm_cli.reporting.console import Progress, closing_panel
+from ebm_cli.reporting.closing_panel import closing_panel
 from ebm_cli.reporting.format import format_value
+from ebm_cli.reporting.progress import Progress
 from ebm_cli.reporting.results_table import groups, results_table, unit
 from ebm_cli.reporting.tensorboard import TensorBoard
 
@@ -125,7 +126,7 @@ class TestProgress:
 
     def test_a_bar_on_a_terminal_is_drawn_ten_times_a_second_at_most(self, monkeypatch: pytest.MonkeyPatch) -> None:
         now = [100.0]
-        monkeypatch.setattr(console.time, "monotonic", lambda: now[0])
+        monkeypatch.setattr("ebm_cli.reporting.progress.time.monotonic", lambda: now[0])
         drawn: list[int] = []
         screen = terminal(live=True)
         with Progress(10_000, console=screen) as progress:
@@ -144,7 +145,7 @@ class TestProgress:
 
     def test_speed_and_time_left(self, monkeypatch: pytest.MonkeyPatch) -> None:
         now = [0.0]
-        monkeypatch.setattr(console.time, "monotonic", lambda: now[0])
+        monkeypatch.setattr("ebm_cli.reporting.progress.time.monotonic", lambda: now[0])
         screen = terminal()
         progress = Progress(2000, start=1000, every=100, console=screen)
         now[0] = 2.0
@@ -160,6 +161,17 @@ class TestProgress:
     def test_ranges(self, steps: int, every: int, name: str) -> None:
         with pytest.raises(ValueError, match=f"^{name} must be >= 1, got 0"):
             Progress(steps, every=every)
+
+    def test_make_console_is_wide_where_output_is_piped(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setenv("COLUMNS", "80")
+        assert console.make_console().width == console.WIDTH_OF_A_PIPE
+        monkeypatch.setenv("FORCE_COLOR", "1")
+        assert console.make_console().width == 80
+
+    def test_relative_path_is_short_inside_the_folder(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.chdir(tmp_path)
+        assert console.relative_path(tmp_path / "runs" / "1") == "runs/1"
+        assert console.relative_path(tmp_path.parent) == str(tmp_path.parent)
 
     @pytest.mark.parametrize(
         ("seconds", "text"), [(0.4, "0 s"), (59.6, "1 min 00 s"), (200, "3 min 20 s"), (7500, "2 h 05 min")]

@@ -19,8 +19,7 @@ from ebm_cli.cli.main import main
 from ebm_cli.errors import full_disk
 from ebm_cli.reporting.tensorboard import TensorBoard
 from ebm_cli.runs import checkpoint as checkpoints
-from ebm_cli.runs.directory import RunDirectory, read_status
-from ebm_cli.runs.files import remove_leftovers, replacing, write_text
+from ebm_cli.runs.directory import read_status
 from tests.support import FAST, Ebm, Ran, at_step, differences, last, no_pictures, trained
 
 WORDS = [*FAST, "method=pcd", "method.buffer_size=64", "method.k=2", "steps=9", "checkpoint_every=3"]
@@ -29,39 +28,6 @@ WORDS = [*FAST, "method=pcd", "method.buffer_size=64", "method.k=2", "steps=9", 
 @pytest.fixture(autouse=True)
 def _no_pictures(monkeypatch: pytest.MonkeyPatch) -> None:
     no_pictures(monkeypatch)
-
-
-# --- files that are written whole or not at all -----------------------------------------------------------------------
-
-
-def test_a_file_is_replaced_at_the_end_alone(tmp_path: Path) -> None:
-    file = tmp_path / "a"
-    write_text(file, "before")
-    with replacing(file, durable=True) as temporary:
-        temporary.write_text("after")
-        assert file.read_text() == "before"
-    assert file.read_text() == "after"
-    with pytest.raises(UnicodeEncodeError):
-        write_text(file, "half of it, and \udc00")
-    assert file.read_text() == "after"
-    assert [path.name for path in tmp_path.iterdir()] == ["a"]
-
-
-def test_what_a_killed_process_left_is_removed_at_the_next_start(tmp_path: Path) -> None:
-    """In the run's own folders; nothing that is not ours."""
-    folders = [tmp_path, tmp_path / "checkpoints"]
-    folders[1].mkdir()
-    for folder in folders:
-        for name in (".last.pt.12.tmp", ".status.json.4711.tmp", "mine.tmp", ".mine.tmp", "last.pt"):
-            (folder / name).write_text("")
-    (tmp_path / "metrics.jsonl.tmp").write_text("")
-    with RunDirectory(tmp_path) as directory:
-        directory.begin(1, "x")
-    for folder in folders:
-        assert {path.name for path in folder.iterdir() if path.is_file()} - {".lock", "status.json"} == {
-            "mine.tmp", ".mine.tmp", "last.pt",
-        }  # fmt: skip
-    remove_leftovers(tmp_path / "nowhere")
 
 
 def test_a_full_disk_is_found_behind_other_errors() -> None:
@@ -119,7 +85,9 @@ def fill(disk: Path, leave: int = 0) -> None:
 def assert_it_said_so(ran: Ran, run: Path, why: str) -> None:
     reason = f"no room to write in it ({why})"
     assert ran.code == 1
-    assert ran.err == f"ebm: {run}: {reason}; once there is, the same command goes on from its last checkpoint\n"
+    assert (
+        ran.err == f"ebm: {run}: {reason}; free some space and rerun the command: it resumes from the last checkpoint\n"
+    )
     status = read_status(run)
     assert status is not None
     assert (status["state"], status["reason"]) == ("failed", reason)

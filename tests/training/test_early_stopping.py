@@ -13,13 +13,13 @@ import torch
 
 from ebm_cli.datasets import Table
 from ebm_cli.datasets.finite import Finite
-from ebm_cli.evaluation.divergences import Evaluator
+from ebm_cli.evaluation.expectation import DataDistribution
 from ebm_cli.reporting.jsonl import read
 from ebm_cli.runs.assemble import assemble, protocol_of
 from ebm_cli.runs.directory import read_status
 from ebm_cli.training.build import make_trainer
-from ebm_cli.training.early_stopping import Stopping
-from ebm_cli.training.monitor import Watch, monitored
+from ebm_cli.training.early_stopping import EarlyStopping
+from ebm_cli.training.monitor import Monitor, monitored_value
 from tests.support import TINY, Ebm, at_step, composed, differences, last, no_pictures, trained
 
 WINE = [
@@ -49,23 +49,23 @@ def status_of(run: Path) -> dict[str, Any]:
 # --- counting ---------------------------------------------------------------------------------------------------------
 
 
-def stopping_after(*values: float | None) -> Stopping:
-    stopping = Stopping()
+def stopping_after(*values: float | None) -> EarlyStopping:
+    stopping = EarlyStopping()
     for i, value in enumerate(values, start=1):
-        stopping.saw(10 * i, value)
+        stopping.update(10 * i, value)
     return stopping
 
 
 def test_it_counts_from_the_best() -> None:
     stopping = stopping_after(3.0, 2.0, 2.5, 2.0)
     assert (stopping.best, stopping.since, stopping.waited, stopping.seen) == (2.0, 20, 2, 40)
-    assert stopping.enough(2)
-    assert not stopping.enough(3)
-    assert not stopping.enough(None)
+    assert stopping.should_stop(2)
+    assert not stopping.should_stop(3)
+    assert not stopping.should_stop(None)
     assert stopping.reason("val/nll") == ("early stopping: val/nll has not improved for 2 evaluations, since step 20")
-    stopping.saw(50, 1.0)
+    stopping.update(50, 1.0)
     assert stopping.waited == 0
-    assert Stopping.of(stopping.state_dict()) == stopping
+    assert EarlyStopping.from_state_dict(stopping.state_dict()) == stopping
 
 
 def test_what_could_not_be_measured_is_no_improvement_and_no_reason_to_stop() -> None:
@@ -94,10 +94,10 @@ def test_what_could_not_be_measured_is_no_improvement_and_no_reason_to_stop() ->
 def test_what_is_monitored(words: list[str], key: str) -> None:
     """And its number is there to be monitored. Only where no rows enter has it the name of a final result."""
     cfg = composed(*words)
-    watch = Watch(assemble(cfg), protocol_of(cfg, 0, 16, None), cfg.monitor)
+    watch = Monitor(assemble(cfg), protocol_of(cfg, 0, 16, None), cfg.monitor)
     assert watch.key == key
-    assert watch.by_rows == key.startswith("val/")
-    found = watch.look()
+    assert watch.uses_validation_rows == key.startswith("val/")
+    found = watch.evaluate()
     assert {name.partition("/")[0] for name in found} == {key.partition("/")[0]}
     value = watch.value(found)
     assert value is not None
@@ -108,10 +108,10 @@ def test_looking_changes_nothing_not_even_a_spectral_norm() -> None:
     """Its iterations go on in training mode alone."""
     cfg = composed("dataset=digits", "energy=conv", "energy.width=4", "energy.spectral_norm=true", "method=nce")
     parts = assemble(cfg)
-    trainer, watch = make_trainer(cfg, parts), Watch(parts, protocol_of(cfg, 0, 16, None), "auto")
+    trainer, watch = make_trainer(cfg, parts), Monitor(parts, protocol_of(cfg, 0, 16, None), "auto")
     before = {name: value.clone() for name, value in parts.energy.state_dict().items()}
     drawn = trainer.rng.get_state()
-    assert watch.look() == watch.look()
+    assert watch.evaluate() == watch.evaluate()
     assert parts.energy.training
     assert differences(before, parts.energy.state_dict()) == []
     assert torch.equal(drawn, trainer.rng.get_state())
@@ -120,9 +120,9 @@ def test_looking_changes_nothing_not_even_a_spectral_norm() -> None:
     assert differences(before, parts.energy.state_dict())
 
 
-def test_the_evaluator_takes_the_rows_of_its_part() -> None:
+def test_the_data_distribution_takes_the_rows_of_its_part() -> None:
     data = Table("wine")
-    watched, judged = Evaluator(data, part="validation").rows, Evaluator(data).rows
+    watched, judged = DataDistribution(data, part="validation").rows, DataDistribution(data).rows
     assert (len(watched), len(judged)) == (18, 36)
     assert torch.cdist(watched, judged).min() > 0
     assert torch.allclose(watched, data.standardizer(data.validation(100)).double(), atol=1e-5)
@@ -130,12 +130,12 @@ def test_the_evaluator_takes_the_rows_of_its_part() -> None:
 
 def test_what_a_finished_run_was_judged_by() -> None:
     results: dict[str, Any] = {"eval/nll": 2.0, "eval/mmd": 0.1, "val/objective": 0.5, "eval/log_z_method": "ais"}
-    assert monitored("auto", results) == 0.5
-    assert monitored("eval/nll", results) == 2.0
-    assert monitored("eval/mmd", results) == 0.1
-    assert monitored("eval/nll", results | {"val/nll": 3.0}) == 3.0
-    assert monitored("auto", {"eval/fisher": 1.0, "eval/nll": 2.0}) == 2.0
-    assert monitored("eval/log_z_method", results) is None
+    assert monitored_value("auto", results) == 0.5
+    assert monitored_value("eval/nll", results) == 2.0
+    assert monitored_value("eval/mmd", results) == 0.1
+    assert monitored_value("eval/nll", results | {"val/nll": 3.0}) == 3.0
+    assert monitored_value("auto", {"eval/fisher": 1.0, "eval/nll": 2.0}) == 2.0
+    assert monitored_value("eval/log_z_method", results) is None
 
 
 # --- a run ------------------------------------------------------------------------------------------------------------
@@ -245,7 +245,7 @@ def test_a_run_that_is_killed_in_its_last_evaluation_stops_there(
 ) -> None:
     words = [*WINE, "patience=3", "hydra.run.dir=run"]
     with monkeypatch.context() as patched:
-        patched.setattr("ebm_cli.training.session.measure", lambda *args: 1 / 0)
+        patched.setattr("ebm_cli.evaluation.suite.evaluate", lambda *args: 1 / 0)
         assert ebm("train", *words).code == 1
     assert ebm("train", *words).code == 0
     same_end(tmp_path / "run", stopped)

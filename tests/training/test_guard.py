@@ -16,8 +16,8 @@ from ebm_cli.runs import checkpoint as checkpoints
 from ebm_cli.runs.assemble import assemble
 from ebm_cli.runs.directory import read_status
 from ebm_cli.training.build import make_trainer
-from ebm_cli.training.guard import Diverged, Guard
-from ebm_cli.training.rollback import SLOWER, TRIES, Rollbacks
+from ebm_cli.training.guard import MAX_STEPS_HELD, Diverged, Guard
+from ebm_cli.training.rollback import MAX_ROLLBACKS, RATE_FACTOR, Rollbacks
 from tests.support import FAST, METHODS, TINY, Ebm, composed, last, no_pictures
 
 SHORT = (
@@ -44,9 +44,9 @@ HIGH = Symptom("m", 10.0, "m is high", "lower m", steps=3)
 LOW = Symptom("loss", 0.1, "the loss is low", "raise it", below=True)
 
 
-def seen(values: list[float], *symptoms: Symptom, interval: int = 4) -> Diverged | None:
+def seen(values: list[float], *symptoms: Symptom, interval: int = 4, held: int = MAX_STEPS_HELD) -> Diverged | None:
     """What a guard that is read every `interval` steps says of these values of m; the loss is 1."""
-    guard = Guard(interval, torch.device("cpu"), symptoms)
+    guard = Guard(interval, torch.device("cpu"), symptoms, held=held)
     for step, value in enumerate(values, start=1):
         guard.observe(step, torch.tensor(1.0), torch.tensor(1.0), {"m": torch.tensor(value)})
         if step % interval == 0 or step == len(values):
@@ -82,10 +82,9 @@ def test_a_small_loss_can_be_a_symptom() -> None:
     assert "the loss is low" in str(guard.read())
 
 
-def test_more_steps_than_are_remembered_are_looked_at_too(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("ebm_cli.training.guard.MOST", 4)
-    assert seen([0] * 30, HIGH, interval=2**31 - 1) is None
-    found = seen([0, 0, 11, 11, 11, *[0] * 25], HIGH, interval=2**31 - 1)
+def test_guard_examines_by_itself_what_it_cannot_hold() -> None:
+    assert seen([0] * 30, HIGH, interval=2**31 - 1, held=4) is None
+    found = seen([0, 0, 11, 11, 11, *[0] * 25], HIGH, interval=2**31 - 1, held=4)
     assert found is not None
     assert found.step == 3
 
@@ -207,12 +206,12 @@ def test_it_goes_back_lowers_the_rate_and_goes_on(ebm: Ebm, tmp_path: Path) -> N
     assert status is not None
     assert (status["state"], status["step"]) == ("finished", 60)
     done = status["rollbacks"]
-    assert 1 <= len(done) <= TRIES
+    assert 1 <= len(done) <= MAX_ROLLBACKS
     assert all(back["to"] < back["step"] and "the energies have exploded" in back["reason"] for back in done)
     state = last(tmp_path / "run")
     assert state["rollbacks"] == done
     [group] = state["optimizers"]["energy"]["param_groups"]
-    assert group["lr"] == pytest.approx(10 * SLOWER ** len(done))
+    assert group["lr"] == pytest.approx(10 * RATE_FACTOR ** len(done))
     steps = [row["step"] for row in read(tmp_path / "run" / "metrics.jsonl")]
     assert steps == sorted(set(steps))
     assert "guard=rollback" in ran.out
@@ -224,7 +223,7 @@ def test_it_goes_back_a_bounded_number_of_times(ebm: Ebm, tmp_path: Path) -> Non
     ran = ebm("train", *SHORT, *words, "guard=rollback", "hydra.run.dir=run")
     status = read_status(tmp_path / "run")
     assert status is not None
-    assert (ran.code, status["state"], len(status["rollbacks"])) == (3, "diverged", TRIES)
+    assert (ran.code, status["state"], len(status["rollbacks"])) == (3, "diverged", MAX_ROLLBACKS)
     assert "most chains have left the finite numbers" in ran.err
 
 
@@ -240,11 +239,11 @@ def test_returns_since_the_checkpoint_add_up() -> None:
     """A checkpoint of before both returns is slowed down twice, one that has the first behind it once."""
     error = Diverged(7, "the loss is not finite")
     rollbacks = Rollbacks()
-    assert rollbacks.back(error, {"step": 5, "rollbacks": []}) == SLOWER
-    assert rollbacks.back(error, {"step": 5, "rollbacks": []}) == SLOWER**2
-    assert rollbacks.back(error, {"step": 6, "rollbacks": rollbacks.done[:2]}) == SLOWER
-    assert "back to step 6" in rollbacks.sentence()
-    assert rollbacks.may()
+    assert rollbacks.record(error, {"step": 5, "rollbacks": []}) == RATE_FACTOR
+    assert rollbacks.record(error, {"step": 5, "rollbacks": []}) == RATE_FACTOR**2
+    assert rollbacks.record(error, {"step": 6, "rollbacks": rollbacks.history[:2]}) == RATE_FACTOR
+    assert "back to step 6" in rollbacks.describe()
+    assert rollbacks.attempts_left == MAX_ROLLBACKS - 3
 
 
 def test_a_run_that_went_back_resumes_bit_for_bit(ebm: Ebm, tmp_path: Path) -> None:

@@ -232,7 +232,7 @@ def test_an_interrupt_ends_a_sweep(ebm: Ebm, tmp_path: Path, monkeypatch: pytest
     weights = (tmp_path / "sweep" / "0" / "checkpoints" / "last.pt").read_bytes()
     ran = ebm("train", *words)
     assert ran.code == 0
-    assert ran.out.count("finished at step 2, left alone") == 1
+    assert ran.out.count("finished at step 2, nothing to do") == 1
     assert (tmp_path / "sweep" / "0" / "checkpoints" / "last.pt").read_bytes() == weights
     assert [state_of(tmp_path / "sweep" / job)[0] for job in "012"] == ["finished"] * 3
 

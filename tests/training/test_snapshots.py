@@ -14,7 +14,7 @@ from ebm_cli.evaluation.memorisation import nearest
 from ebm_cli.reporting import figure as canvas
 from ebm_cli.reporting import image_grids, plots
 from ebm_cli.runs.assemble import assemble, protocol_of
-from ebm_cli.training.snapshots import Views
+from ebm_cli.training.snapshots import Snapshots
 from tests.support import TINY, Ebm, composed, differences, trained
 
 DIGITS = [*TINY[1:], "dataset=digits", "energy=conv", "energy.width=4", "method=pcd", "method.buffer_size=64"]
@@ -75,7 +75,7 @@ def test_looking_draws_from_nothing_but_its_own() -> None:
     """And its chains move."""
     cfg = composed("dataset=digits", "energy=conv", "energy.width=4", "energy.spectral_norm=true", "method=pcd")
     parts = assemble(cfg)
-    views = Views(parts, protocol_of(cfg, 0, 16, None).kernel, 0)
+    views = Snapshots(parts, protocol_of(cfg, 0, 16, None).kernel, 0)
     before = {name: value.clone() for name, value in parts.energy.state_dict().items()}
     kept = parts.method.state_dict()["buffer"].clone()
     chains, drawn = views._chains.clone(), torch.get_rng_state()
@@ -93,7 +93,7 @@ def test_looking_draws_from_nothing_but_its_own() -> None:
             self.names.append(name)
 
     board = Board()
-    views.look(board, 1)  # type: ignore[arg-type]
+    views.write(board, 1)  # type: ignore[arg-type]
     assert len(board.names) == 6
     assert not torch.equal(views._chains, chains)
     assert bool(views._chains.isfinite().all())

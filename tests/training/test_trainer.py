@@ -20,7 +20,6 @@ from ebm_cli.optim.flat import Flat
 from ebm_cli.runs import checkpoint as checkpoints
 from ebm_cli.runs.assemble import assemble
 from ebm_cli.runs.directory import RunDirectory, read_status
-from ebm_cli.runs.files import write_json
 from ebm_cli.runs.signals import Interrupted, Signals
 from ebm_cli.training.build import make_trainer
 from ebm_cli.training.guard import Diverged, Guard
@@ -238,14 +237,14 @@ def test_status_says_whose_run_it_is_and_where_it_is(tmp_path: Path) -> None:
         }  # fmt: skip
         assert (status["state"], status["step"], status["steps"], status["pid"]) == ("running", 0, 50, os.getpid())
         assert status["versions"]["torch"] == torch.__version__
-        directory.at(20)
-        directory.end("interrupted", 25, "why")
+        directory.set_progress(20)
+        directory.finish("interrupted", 25, "why")
     first = read_status(tmp_path)
     assert first is not None
     assert (first["state"], first["step"], first["reason"]) == ("interrupted", 25, "why")
     with RunDirectory(tmp_path) as directory:
         directory.begin(50, "abc")
-        directory.end("failed")
+        directory.finish("failed")
     second = read_status(tmp_path)
     assert second is not None
     assert (second["started"], second["step"]) == (first["started"], 25)
@@ -258,14 +257,6 @@ def test_one_process_at_a_time(tmp_path: Path) -> None:
             RunDirectory(tmp_path)
     with RunDirectory(tmp_path), (tmp_path / ".lock").open() as other, pytest.raises(BlockingIOError):
         fcntl.flock(other, fcntl.LOCK_EX | fcntl.LOCK_NB)
-
-
-def test_json_without_nan(tmp_path: Path) -> None:
-    write_json(tmp_path / "r.json", {"a": 1.0})
-    with pytest.raises(ValueError, match="JSON compliant"):
-        write_json(tmp_path / "r.json", {"a": math.nan})
-    assert json.loads((tmp_path / "r.json").read_text()) == {"a": 1.0}
-    assert [path.name for path in tmp_path.iterdir()] == ["r.json"]
 
 
 @pytest.mark.parametrize("content", [None, "", "{", "[1]", '"running"'])

@@ -1,7 +1,7 @@
-"""Files that are written whole or not at all.
+"""Atomic writing of files.
 
-What is written goes to a temporary name beside its target, `.NAME.PID.tmp`, which then takes the target's place:
-whoever reads sees the old file or the new one, whenever the writer is killed and however full the disk is.
+Contents are written to a temporary file beside the target, `.NAME.PID.tmp`, which then replaces the target: a reader
+sees the old file or the new one, even if the writer is killed or the disk is full.
 """
 
 import json
@@ -13,15 +13,16 @@ from pathlib import Path
 from typing import Any
 
 TEMPORARY = re.compile(r"\..+\.\d+\.tmp|metrics\.jsonl\.tmp")
+"""Names of temporary files: those of `replacing`, and the copy of metrics.jsonl while it is cut back."""
 
 
 @contextmanager
 def replacing(path: Path, *, durable: bool = False) -> Iterator[Path]:
-    """A name to write to; at the end of the block the file there becomes `path`, and after an error it is gone.
+    """Yield a temporary path to write to; at the end of the block it replaces `path`, after an error it is removed.
 
     Args:
         path: the target, in a folder that exists.
-        durable: whether the new file must also outlive a power failure, at the cost of two waits for the disk.
+        durable: whether the new file must also survive a power failure, at the cost of two fsync calls.
 
     Raises:
         OSError: the disk is full, or the folder cannot be written; an earlier file at `path` is intact.
@@ -36,7 +37,7 @@ def replacing(path: Path, *, durable: bool = False) -> Iterator[Path]:
         temporary.unlink(missing_ok=True)
         raise
     if durable:
-        # The rename itself is in the directory, which has its own buffer.
+        # The rename changes the directory, which has its own buffer.
         _sync(path.parent)
 
 
@@ -46,8 +47,17 @@ def write_text(path: Path, text: str) -> None:
         temporary.write_text(text, encoding="utf-8")
 
 
+def write_json(path: Path, value: Any) -> None:
+    """Write a JSON file atomically.
+
+    Raises:
+        ValueError: a number is not finite, which JSON cannot represent.
+    """
+    write_text(path, json.dumps(value, indent=2, allow_nan=False) + "\n")
+
+
 def remove_leftovers(folder: Path) -> None:
-    """Remove the temporary files of processes that were killed; of a folder that no other process writes to."""
+    """Remove temporary files that killed processes left in a folder; no other process may be writing to it."""
     for path in folder.iterdir() if folder.is_dir() else ():
         if TEMPORARY.fullmatch(path.name):
             path.unlink(missing_ok=True)
@@ -59,12 +69,3 @@ def _sync(path: Path) -> None:
         os.fsync(number)
     finally:
         os.close(number)
-
-
-def write_json(path: Path, value: Any) -> None:
-    """Write JSON atomically: a reader sees the old file or the new one.
-
-    Raises:
-        ValueError: a number is not finite, which JSON cannot say.
-    """
-    write_text(path, json.dumps(value, indent=2, allow_nan=False) + "\n")

@@ -1,0 +1,59 @@
+"""The metric group `density`: log Z, KL, NLL, the error of log p, mode masses, and the method's own objective."""
+
+from collections.abc import Callable
+from dataclasses import replace
+
+from torch import Tensor
+
+from ebm_cli.densities import Density
+from ebm_cli.evaluation.annealing import anneal_back, bracket
+from ebm_cli.evaluation.context import Context
+from ebm_cli.evaluation.divergences import with_learned_log_z
+from ebm_cli.evaluation.groups.score import is_score
+from ebm_cli.evaluation.log_z import known
+from ebm_cli.evaluation.measured import Results, Values
+from ebm_cli.evaluation.not_integrable import NotIntegrable
+from ebm_cli.evaluation.objective import objective
+
+
+def results(context: Context) -> Results:
+    """The divergences that need log Z, those of the method's own densities, and the objective on held-out rows."""
+    found, method = context.divergence_result.results, context.method
+    if not context.is_asked("score"):
+        found = replace(found, values={key: value for key, value in found.values.items() if not is_score(key)})
+    learned = method.learned_log_z()
+    if learned is not None:
+        found = with_learned_log_z(found, float(learned.detach()))
+    for name, density in method.densities().items():
+        # In the plane its own sum, which shows a flow whose log-density is wrong; beyond, log Z = 0 as it says.
+        log_z = None if context.divergences.data.is_on_grid else known(0.0)
+        own = context.divergences(_energy_of(density), log_z).results.values
+        found |= Results({f"eval/{name}_{key}": own[f"eval/{key}"] for key in ("kl", "nll") if f"eval/{key}" in own})
+    if method.comparable:
+        found |= Results({"eval/objective": objective(context.energy, method, context.rows, context.rng("objective"))})
+    return found
+
+
+def annealing_results(context: Context) -> Results:
+    """Annealing beside an exact log Z, and where the model has exact samples, the bound from above as well.
+
+    Only where chains are drawn: their annealing is then there anyway.
+    """
+    how = context.divergence_result.results.values.get("eval/log_z_method")
+    if not context.is_sampling or how not in ("exact", "grid"):
+        return Results()
+    try:
+        forward = context.annealed
+        values: Values = {"eval/log_z_ais": forward.log_z, "eval/log_z_ais_se": forward.log_z_se}
+        exact = context.energy.sample(context.protocol.n_chains, context.rng("exact"))
+        if exact is not None:
+            rng = context.rng("annealing_back")
+            back = anneal_back(context.energy, context.annealing_base, exact, forward.schedule, rng=rng)
+            values |= {"eval/log_z_ais_upper": back.log_z, "eval/log_z_ais_gap": bracket(forward, back).gap}
+    except NotIntegrable as reason:
+        return Results(absent={"eval/log_z_ais": str(reason)})
+    return Results(values)
+
+
+def _energy_of(density: Density) -> Callable[[Tensor], Tensor]:
+    return lambda u: -density.log_prob(u)

@@ -1,0 +1,21 @@
+"""The metric group `ood`: detection of foreign rows by their energy, for real data or with a foreign data set."""
+
+from ebm_cli.evaluation.context import Context
+from ebm_cli.evaluation.measured import Results, Values
+from ebm_cli.evaluation.ood import detection
+
+
+def results(context: Context) -> Results:
+    """AUROC of each kind of foreign rows, by its name, and the smallest of them without one."""
+    foreign = context.protocol.foreign
+    if not context.is_real and foreign is None:
+        return Results()
+    try:
+        found = detection(context.energy, context.rows, context.dataset, foreign, context.rng("ood"))
+    except ValueError as reason:
+        return Results(absent={"eval/ood_auroc": str(reason)})
+    values: Values = {}
+    for name, area in found.items():
+        values |= {f"eval/ood_auroc_{name}": area.value, f"eval/ood_auroc_{name}_se": area.error}
+    least = min(found.values())
+    return Results({**values, "eval/ood_auroc": least.value, "eval/ood_auroc_se": least.error})

@@ -1,0 +1,94 @@
+"""Progress of a run on the terminal: a live bar, or plain lines where output goes to a file."""
+
+import time
+from collections import deque
+from collections.abc import Mapping
+from types import TracebackType
+
+from rich.console import Console
+from rich.progress import BarColumn, TextColumn
+from rich.progress import Progress as Bar
+from rich.text import Text
+
+from ebm_cli.reporting.console import duration
+from ebm_cli.reporting.format import format_value
+from ebm_cli.reporting.jsonl import Value
+
+REFRESH = 0.1  # seconds between two drawings of the bar
+WINDOW = 10.0  # seconds over which the speed is averaged
+
+
+class Progress:
+    """Shows where a run is: step, loss, main metric, steps a second, time left.
+
+    A live bar on a terminal, drawn at most ten times a second; elsewhere one plain line every `every` steps.
+
+    Args:
+        steps: the last step.
+        start: the step that a resumed run starts from.
+        every: steps between two plain lines; by default a twentieth of the run.
+        console: where to write.
+
+    Raises:
+        ValueError: steps < 1, or every < 1.
+    """
+
+    def __init__(self, steps: int, start: int = 0, every: int | None = None, console: Console | None = None) -> None:
+        if steps < 1:
+            raise ValueError(f"steps must be >= 1, got {steps}")
+        if every is not None and every < 1:
+            raise ValueError(f"every must be >= 1, got {every}")
+        self._console = console or Console()
+        self._steps, self._every = steps, every or max(1, steps // 20)
+        self._next_line = start + 1
+        self._drawn = -1.0
+        self._seen: deque[tuple[float, int]] = deque([(time.monotonic(), start)])
+        self._live = self._console.is_terminal
+        self._bar = Bar(
+            TextColumn("step {task.completed:,.0f}/{task.total:,.0f}"),
+            BarColumn(bar_width=None),
+            TextColumn("{task.fields[shown]}"),
+            console=self._console,
+            auto_refresh=False,
+            transient=True,
+            expand=True,
+        )
+        self._task = self._bar.add_task("", total=steps, completed=start, shown="")
+
+    def __enter__(self) -> "Progress":
+        if self._live:
+            self._bar.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._live:
+            self._bar.stop()
+
+    def update(self, step: int, metrics: Mapping[str, Value]) -> None:
+        """Say that `step` is done; `metrics` are the few numbers to show, by name."""
+        now = time.monotonic()
+        self._seen.append((now, step))
+        while len(self._seen) > 2 and self._seen[1][0] < now - WINDOW:
+            self._seen.popleft()
+        if self._live:
+            if now - self._drawn >= REFRESH or step >= self._steps:
+                self._drawn = now
+                self._bar.update(self._task, completed=step, shown=self._describe(step, metrics), refresh=True)
+        elif step >= self._next_line or step >= self._steps:
+            self._next_line = (step // self._every + 1) * self._every
+            line = f"step {step:>{len(str(self._steps))}}/{self._steps}  {self._describe(step, metrics)}"
+            self._console.print(Text(line), soft_wrap=True)
+
+    def message(self, text: str) -> None:
+        """A line above the bar."""
+        self._console.print(Text(text), soft_wrap=True)
+
+    def _describe(self, step: int, metrics: Mapping[str, Value]) -> str:
+        (then, before), (now, _) = self._seen[0], self._seen[-1]
+        speed = (step - before) / (now - then) if now > then else 0.0
+        parts = [f"{name} {format_value(value)}" for name, value in metrics.items()]
+        if speed > 0:
+            parts += [f"{format_value(speed)} steps/s", f"{duration((self._steps - step) / speed)} left"]
+        return "  ".join(parts)

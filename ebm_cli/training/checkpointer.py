@@ -1,0 +1,103 @@
+"""The checkpoints of a run: what one holds, which of them are kept, and how a run continues from one.
+
+checkpoints/step-00000100.pt   every `checkpoint_every` steps and at the end; the newest `keep` of them
+checkpoints/last.pt            another name of the newest of these
+checkpoints/best.pt            lowest monitored value
+"""
+
+from pathlib import Path
+from typing import Any
+
+from ebm_cli.datasets import Dataset
+from ebm_cli.runs import checkpoint as checkpoints
+from ebm_cli.system.versions import versions
+from ebm_cli.training.guard import Diverged
+from ebm_cli.training.history import History
+from ebm_cli.training.trainer import Trainer
+
+
+class Checkpointer:
+    """Writes, prunes and restores the checkpoints of a run.
+
+    Args:
+        run: run directory.
+        config: resolved config, stored in every checkpoint.
+        trainer, history: their state is the checkpoint's.
+        dataset: its standardizer is part of the state, too.
+        keep: numbered checkpoints to keep, ≥ 0.
+    """
+
+    def __init__(
+        self, run: Path, config: dict[str, Any], trainer: Trainer, history: History, dataset: Dataset, keep: int
+    ) -> None:
+        self.folder = run / checkpoints.FOLDER
+        self.config = config
+        self._trainer, self._history, self._dataset, self._keep = trainer, history, dataset, keep
+
+    def save(self) -> None:
+        """Write a numbered checkpoint, which is also the last one; remove the oldest.
+
+        Raises:
+            Diverged: the state is not sound; nothing is written.
+        """
+        file = self._write(f"step-{self._trainer.step:08d}.pt")
+        checkpoints.link(file, file.with_name("last.pt"))
+        checkpoints.prune(self.folder, self._keep)
+
+    def save_best(self) -> None:
+        """Write best.pt.
+
+        Raises:
+            Diverged: the state is not sound; nothing is written.
+        """
+        self._write("best.pt")
+
+    def use_last_as_best(self) -> None:
+        """Make last.pt the best checkpoint, for a run without a monitored value."""
+        checkpoints.link(self.folder / "last.pt", self.folder / "best.pt")
+
+    def load_last(self) -> dict[str, Any]:
+        """State in last.pt."""
+        return checkpoints.read(self.folder / "last.pt")
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """Continue from a checkpoint's state."""
+        dataset = state["dataset"]
+        self._dataset.standardizer.load_state_dict(dataset["standardizer"])
+        self._trainer.load_state_dict(state | {"batches": dataset["batches"]})
+        self._history.load_state_dict(state)
+        best = self.folder / "best.pt"
+        if best.is_file():
+            # Its own value counts: last.pt was written before the evaluation that may have made this best.pt.
+            stored = checkpoints.read(best)
+            if stored.get("monitored") == self._history.monitored:
+                self._history.best = float(stored["best"])
+
+    def load_best_weights(self) -> int:
+        """Replace the weights in memory by those of best.pt; returns their step. The last weights are in last.pt."""
+        state = checkpoints.read(self.folder / "best.pt")
+        self._trainer.energy.load_state_dict(state["energy"])
+        self._trainer.method.load_state_dict(state["method"])
+        self._trainer.ema.load_state_dict(state["ema"])
+        return int(state["step"])
+
+    def _write(self, name: str) -> Path:
+        """Write a checkpoint; never one that holds a non-finite number, unless divergence is ignored."""
+        guard = self._trainer.guard
+        guard.require_sound()
+        state, file = self._state(), self.folder / name
+        bad = None if guard.is_ignored else checkpoints.not_finite(state)
+        if bad is not None:
+            raise Diverged(self._trainer.step, f"{bad} is not finite")
+        checkpoints.save(file, state)
+        return file
+
+    def _state(self) -> dict[str, Any]:
+        state = self._trainer.state_dict()
+        dataset = {
+            "shape": list(self._dataset.shape),
+            "standardizer": self._dataset.standardizer.state_dict(),
+            "batches": state.pop("batches"),
+        }
+        history = self._history.state_dict()
+        return {**state, "config": self.config, "dataset": dataset, **history, "versions": versions()}

@@ -1,0 +1,93 @@
+"""One attempt at a run: start or resume it, train it to its end, and record in status.json how the attempt ended."""
+
+import logging
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, cast
+
+from omegaconf import DictConfig, OmegaConf
+
+from ebm_cli.errors import NoRoom, full_disk
+from ebm_cli.runs import checkpoint as checkpoints
+from ebm_cli.runs.assemble import boundary_warning
+from ebm_cli.runs.directory import RunDirectory
+from ebm_cli.runs.reserve import config_hash
+from ebm_cli.runs.signals import Signals
+from ebm_cli.training.build import make_session
+from ebm_cli.training.guard import Diverged
+from ebm_cli.training.session import Session
+
+logger = logging.getLogger(__name__)
+
+
+def run_training(
+    cfg: DictConfig, directory: RunDirectory, signals: Signals, choices: Mapping[str, str]
+) -> float | None:
+    """Train the run in a directory, from its last checkpoint if it has one; returns the monitored value of its result.
+
+    Args:
+        cfg: a training config, validated.
+        directory: of the run, locked.
+        signals: that end the run after its current step.
+        choices: group → option, for TensorBoard's page of settings.
+
+    Raises:
+        Diverged: and no rollback is left.
+        Interrupted: by a signal.
+        NoRoom: the disk is full.
+        UserError: a checkpoint that is damaged or does not fit the config.
+    """
+    path = directory.path
+    file = _resume_file(cfg, path)
+    # Read before the directory is written to: a damaged checkpoint changes nothing.
+    state = None if file is None else checkpoints.read(file)
+    session: Session | None = None
+    try:
+        directory.begin(cfg.steps, config_hash(cfg))
+        session = make_session(_with_resolved_auto(cfg, state), directory, state)
+        with session.log.open(session.trainer.step):
+            if state is None:
+                _describe(session, choices)
+            return session.run(signals)
+    except Diverged as error:
+        directory.finish("diverged", error.step, str(error))
+        raise
+    except KeyboardInterrupt as error:
+        directory.finish("interrupted", session.trainer.step if session else None, str(error))
+        raise
+    except BaseException as error:
+        full = full_disk(error)
+        reason = f"{type(error).__name__}: {error}" if full is None else f"no room to write in it ({full.strerror})"
+        directory.finish("failed", session.trainer.step if session else None, reason)
+        if full is not None:
+            # Not logged: the log needs room, too.
+            raise NoRoom(
+                f"{path}: {reason}; free some space and rerun the command: it resumes from the last checkpoint"
+            ) from error
+        logger.exception("failed")
+        raise
+
+
+def _describe(session: Session, choices: Mapping[str, str]) -> None:
+    """Log the settings of a new run, and a warning if its objective does not hold for its data."""
+    session.log.describe(session.checkpointer.config, choices)
+    warning = boundary_warning(session.parts)
+    if warning is not None:
+        session.log.remark(warning)
+
+
+def _resume_file(cfg: DictConfig, path: Path) -> Path | None:
+    """Checkpoint file that the run continues from; None for a new run."""
+    if cfg.checkpoint is not None:
+        return checkpoints.locate(cfg.checkpoint)
+    last = path / checkpoints.FOLDER / "last.pt"
+    return last if last.is_file() else None
+
+
+def _with_resolved_auto(cfg: DictConfig, state: dict[str, Any] | None) -> DictConfig:
+    """The config with `auto` keys as they were resolved when the run began, so that a resumed run computes alike."""
+    if state is None or cfg.checkpoint is not None:
+        return cfg
+    stored = state["config"]
+    resolved = {key: stored[key] for key in ("device", "threads", "compile") if cfg[key] == "auto" and key in stored}
+    return cast(DictConfig, OmegaConf.merge(cfg, resolved))

@@ -1,0 +1,113 @@
+"""The log of a training run: one `write` behind metrics.jsonl, TensorBoard and the progress bar."""
+
+import logging
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from omegaconf import OmegaConf
+from rich.console import Console
+
+from ebm_cli.evaluation.measured import Values
+from ebm_cli.reporting.jsonl import JsonLines, cut_back
+from ebm_cli.reporting.progress import Progress
+from ebm_cli.reporting.tensorboard import TensorBoard
+
+logger = logging.getLogger(__name__)
+
+
+class _Files(NamedTuple):
+    """What a log writes to while it is open."""
+
+    metrics: JsonLines
+    board: TensorBoard
+
+
+class RunLog:
+    """Log of one run.
+
+    Args:
+        run: run directory.
+        console: the terminal.
+        steps: last step of the run.
+        start: step that this process starts from.
+        bar: keys of the values that the progress bar shows → their names there, in their order.
+    """
+
+    def __init__(self, run: Path, console: Console, steps: int, start: int, bar: Mapping[str, str]) -> None:
+        self.console = console
+        self.progress = Progress(steps, start, console=console)
+        self._run, self._bar = run, dict(bar)
+        self._shown: dict[str, Any] = {}
+        self._files: _Files | None = None
+
+    @contextmanager
+    def open(self, step: int) -> Iterator[None]:
+        """Keep the files open in the block; what an earlier process wrote to them after `step` is dropped."""
+        self._open(step)
+        try:
+            yield
+        finally:
+            self._close()
+
+    @property
+    def board(self) -> TensorBoard:
+        """TensorBoard, for figures and histograms."""
+        assert self._files is not None, "the log is not open"
+        return self._files.board
+
+    def describe(self, config: Mapping[str, Any], choices: Mapping[str, str]) -> None:
+        """Write the config of a new run, and its settings for TensorBoard's HPARAMS page.
+
+        Args:
+            config: resolved.
+            choices: group → option.
+        """
+        self.board.text("config", OmegaConf.to_yaml(OmegaConf.create(dict(config))))
+        self.board.hparams({**choices, **dict(_plain_keys(config))})
+
+    def write(self, step: int, values: Values) -> None:
+        """Write the values of a step. The bar moves with those of training, and shows the others from then on."""
+        assert self._files is not None, "the log is not open"
+        self._files.metrics.write(step, values)
+        self._files.board.scalars(values, step)
+        self._shown |= {name: values[key] for key, name in self._bar.items() if key in values}
+        if any(key.startswith("train/") for key in values):
+            self.progress.update(step, self._shown)
+
+    def remark(self, sentence: str) -> None:
+        """Write a sentence to the terminal and to train.log."""
+        logger.warning(sentence)
+        self.progress.message(sentence)
+
+    def cut_back(self, step: int) -> None:
+        """Drop everything after `step`, for a run that returned to it."""
+        self._close()
+        self._shown = {}
+        self._open(step)
+
+    def _open(self, step: int) -> None:
+        metrics = self._run / "metrics.jsonl"
+        # Also for a new run: one that was killed before its first checkpoint left lines here.
+        cut_back(metrics, step)
+        has_events = any(self._run.glob("events.out.tfevents.*"))
+        board = TensorBoard(self._run, step if has_events else None)
+        self._files = _Files(JsonLines(metrics), board)
+
+    def _close(self) -> None:
+        assert self._files is not None, "the log is not open"
+        files, self._files = self._files, None
+        try:
+            files.board.close()
+        finally:
+            files.metrics.close()
+
+
+def _plain_keys(node: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """Numbers, booleans and texts of a config, by their dotted names."""
+    for key, value in node.items():
+        if isinstance(value, Mapping):
+            yield from _plain_keys(value, f"{prefix}{key}.")
+        elif not str(key).startswith("_") and isinstance(value, bool | int | float | str):
+            yield f"{prefix}{key}", value

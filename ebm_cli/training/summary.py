@@ -1,0 +1,71 @@
+"""The closing panel of a training run: results, notes on them, files, and commands to type next."""
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from rich.panel import Panel
+
+from ebm_cli.evaluation.measured import Results, Values
+from ebm_cli.reporting.closing_panel import closing_panel
+from ebm_cli.reporting.console import relative_path
+from ebm_cli.reporting.verdicts import meanings
+from ebm_cli.runs import record
+from ebm_cli.training.history import History
+
+
+@dataclass(frozen=True)
+class Ending:
+    """How a run ended.
+
+    Attributes:
+        steps: trained.
+        evaluated: step of the weights that were evaluated, those of best.pt or the last.
+        seconds: of training.
+        stopped: why training ended early; None if it did not.
+    """
+
+    steps: int
+    evaluated: int
+    seconds: float
+    stopped: str | None
+
+
+def closing_summary(
+    run: Path, ending: Ending, measured: Results, results: Values, figures: Mapping[str, str], history: History
+) -> Panel:
+    """Summarise a finished run.
+
+    Args:
+        run: run directory.
+        ending: how it ended.
+        measured: by the evaluation: its notes, and why results are missing.
+        results: in results.json.
+        figures: what a figure shows → its path.
+        history: of the run.
+    """
+    notes = [*meanings(results), *measured.notes, *(f"{key}: {why}" for key, why in measured.absent.items())]
+    which = ""
+    if history.rollbacks.history:
+        notes.append(f"guard=rollback: {history.rollbacks.describe()}")
+    if ending.stopped is not None:
+        notes.append(ending.stopped)
+    if ending.evaluated != ending.steps:
+        which = " which=best"
+        notes.append(
+            f"These are the results of best.pt, of step {ending.evaluated:,}; last.pt is of step {ending.steps:,}."
+        )
+    if math.isinf(history.best):
+        notes.append(
+            f"best.pt is the last checkpoint: there is no {history.monitored}; monitor=NAME chooses another result"
+        )
+    path = relative_path(run)
+    commands = [f"ebm sample checkpoint={path}{which}", f"tensorboard --logdir {path}"]
+    return closing_panel(_title(run, ending), results, {"run": path, **figures}, commands, notes)
+
+
+def _title(run: Path, ending: Ending) -> str:
+    """Method and data set as the first command of the run named them: one that resumes it names none."""
+    choices = record.read(run).choices
+    return f"{choices.get('method')} on {choices.get('dataset')}: {ending.steps:,} steps in {ending.seconds:.0f} s"

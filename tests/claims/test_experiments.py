@@ -1,0 +1,36 @@
+"""The experiments that are shipped: each claim selects runs that its sweep makes."""
+
+import pytest
+from hydra import compose, initialize_config_dir
+from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from omegaconf import OmegaConf
+
+from ebm_cli.claims.base import group_runs
+from ebm_cli.claims.judge import build_claims
+from ebm_cli.config.groups import conf_dir
+from tests.claims.records import make_record
+
+EXPERIMENTS = sorted(path.stem for path in (conf_dir() / "experiment" / "paper").glob("*.yaml"))
+
+
+@pytest.mark.parametrize("name", EXPERIMENTS)
+def test_shipped_experiment_makes_the_runs_of_its_claims(name: str) -> None:
+    """Every selector of its claims selects a job of its sweep."""
+    with initialize_config_dir(str(conf_dir()), version_base="1.3"):
+        swept = compose("train", [f"experiment=paper/{name}"], return_hydra_config=True).hydra.sweeper.params
+        words = [f"{key}={value}" for key, value in swept.items() if "seed" not in key]
+        jobs = []
+        for job in BasicSweeper.split_arguments(OverridesParser.create().parse_overrides(words), None)[0]:
+            cfg = compose("train", [f"experiment=paper/{name}", *job], return_hydra_config=True)
+            own = OmegaConf.masked_copy(cfg, [str(key) for key in cfg if key != "hydra"])
+            config = OmegaConf.to_container(own, resolve=True)
+            assert isinstance(config, dict)
+            jobs.append(make_record({})._replace(choices=dict(cfg.hydra.runtime.choices), config=config))
+    claims = build_claims(jobs[0].config["claims"], None)
+    assert claims
+    for claim in claims.values():
+        for where in (getattr(claim, "where", None), getattr(claim, "beside", None)):
+            assert all(group.runs for group in group_runs(jobs, where or {}))
+    text = (conf_dir() / "experiment" / "paper" / f"{name}.yaml").read_text()
+    assert all(f"# {word}" in text for word in ("Source", "Accepted", "Takes"))
