@@ -46,7 +46,8 @@ HYDRA = {"cli", "config", "commands", "runs", "training", "selftest", "claims", 
 WITHOUT_TORCH = (
     *("__init__", "__main__", "errors", "config/", "cli/", "commands/__init__", "commands/runs", "commands/compare"),
     *("runs/__init__", "runs/record", "runs/directory", "runs/signals", "runs/stored_config"),
-    *("runs/reserve", "system/__init__", "system/files", "system/versions", "evaluation/__init__"),
+    *("runs/reserve", "system/__init__", "system/files", "system/versions"),
+    *("evaluation/__init__", "evaluation/values", "evaluation/verdicts", "evaluation/results"),
 )
 """Modules behind `ebm --help`, completion, `--cfg` and `ebm runs`, which must answer at once."""
 

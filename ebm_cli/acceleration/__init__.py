@@ -1,6 +1,6 @@
 """Faster ways to run an energy: what `compile=` chooses, and chains in native code; layer 4, imported by layers 5 and
 above."""
 
-from ebm_cli.acceleration.native_chains import NativeChains, attach
+from ebm_cli.acceleration.native_chains import NativeChains, attach_native_chains
 
-__all__ = ["NativeChains", "attach"]
+__all__ = ["NativeChains", "attach_native_chains"]

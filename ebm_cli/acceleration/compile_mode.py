@@ -20,12 +20,12 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from ebm_cli.acceleration import attach
+from ebm_cli.acceleration import attach_native_chains
 from ebm_cli.derivatives import Compiled, matmul, supports
 from ebm_cli.energies import Energy
 from ebm_cli.samplers import Kernel
 
-Word = Literal["auto", "always", "never", "native"]
+CompileMode = Literal["auto", "always", "never", "native"]
 
 PAYS_AFTER = 100_000
 """Steps of a small network on a CPU that save more than compiling costs, 0.35 ms each against 25 s."""
@@ -53,17 +53,19 @@ class Work:
     kernels: Iterable[Kernel] = ()
 
 
-def pays(work: Work, n_parameters: int, device: str) -> bool:
+def is_worth_compiling(work: Work, n_parameters: int, device: str) -> bool:
     """Whether `auto` compiles."""
     if work.directions is None:
         return False
     if device == "cuda":
         return work.steps >= PAYS_AFTER_ON_GPU
-    share = 0.0 if matmul.WIDER else work.directions * work.n_rows * n_parameters / LARGE
+    share = 0.0 if matmul.ONEDNN_IS_FASTER else work.directions * work.n_rows * n_parameters / LARGE
     return device == "cpu" and work.directions > 0 and work.steps * (1 + share) >= PAYS_AFTER
 
 
-def run_fast(word: Word, energy: object, work: Work, threads: int, tell: Callable[[str], None]) -> Word:
+def apply_compile_mode(
+    word: CompileMode, energy: object, work: Work, threads: int, tell: Callable[[str], None]
+) -> CompileMode:
     """Have an energy run as the word says; `energy.compiled` or `energy.native` is set.
 
     Args:
@@ -76,12 +78,12 @@ def run_fast(word: Word, energy: object, work: Work, threads: int, tell: Callabl
     Returns:
         What it came to: never auto.
     """
-    if word == "never" or (word == "auto" and not (isinstance(energy, Energy) and _pays(work, energy))):
+    if word == "never" or (word == "auto" and not (isinstance(energy, Energy) and _is_worth_compiling(work, energy))):
         return "never"
     if not isinstance(energy, Energy):
         why: str | None = "it needs the energy as it is, not under given rows"
     elif word == "native":
-        why = attach(energy, threads, work.kernels)
+        why = attach_native_chains(energy, threads, work.kernels)
     else:
         why = _compile(energy, work, lambda line: tell(f"compile={word}: {line}"))
     if why is None:
@@ -110,8 +112,8 @@ def _compile(energy: Energy, work: Work, tell: Callable[[str], None]) -> str | N
     return None
 
 
-def _pays(work: Work, energy: Energy) -> bool:
-    return pays(work, sum(p.numel() for p in energy.parameters()), _like(energy).device.type)
+def _is_worth_compiling(work: Work, energy: Energy) -> bool:
+    return is_worth_compiling(work, sum(p.numel() for p in energy.parameters()), _like(energy).device.type)
 
 
 def _like(energy: Energy) -> Tensor:

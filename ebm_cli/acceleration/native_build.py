@@ -28,16 +28,16 @@ OPENMP = "-fopenmp"
 """Where the compiler has it: of gcc's under Linux, the pool of threads is then the one that torch brings."""
 
 
-class Unavailable(Exception):
+class LibraryUnavailable(Exception):
     """Why there is no library, in one sentence."""
 
 
 @cache
-def library() -> ctypes.CDLL:
+def load_library() -> ctypes.CDLL:
     """The library, from the cache where it is there.
 
     Raises:
-        Unavailable: no compiler, no ninja, or a build that failed.
+        LibraryUnavailable: no compiler, no ninja, or a build that failed.
 
     Cost: seconds where it is compiled, milliseconds where it is not.
     """
@@ -48,7 +48,7 @@ def library() -> ctypes.CDLL:
     try:
         loaded = ctypes.CDLL(str(path))
     except OSError as error:
-        raise Unavailable(f"the library {path} does not load ({error})") from error
+        raise LibraryUnavailable(f"the library {path} does not load ({error})") from error
     loaded.ebm_start.restype = ctypes.c_void_p
     return loaded
 
@@ -73,10 +73,10 @@ def _cache() -> Path:
 def _build(name: str, path: Path) -> None:
     compiler = os.environ.get("CXX", "c++")
     if shutil.which(compiler) is None:
-        raise Unavailable(f"there is no C++ compiler ({compiler})")
+        raise LibraryUnavailable(f"there is no C++ compiler ({compiler})")
     with _ninja_on_path() as found:
         if not found:
-            raise Unavailable("there is no ninja, which torch builds with (pip install ninja)")
+            raise LibraryUnavailable("there is no ninja, which torch builds with (pip install ninja)")
         try:
             # Slow to import, and on some Pythons setuptools, which it needs, is not there.
             from torch.utils.cpp_extension import load
@@ -96,7 +96,7 @@ def _build(name: str, path: Path) -> None:
                 # torch numbers what it builds again in one process, after a build that failed.
                 next(Path(folder).glob("*.so")).replace(path)
         except (ImportError, OSError, RuntimeError, subprocess.SubprocessError) as error:
-            raise Unavailable(f"their build failed ({_last_line(error)})") from error
+            raise LibraryUnavailable(f"their build failed ({_last_line(error)})") from error
 
 
 def _last_line(error: Exception) -> str:

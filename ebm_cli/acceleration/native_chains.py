@@ -15,11 +15,11 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-from ebm_cli.acceleration.native_build import Unavailable, library
+from ebm_cli.acceleration.native_build import LibraryUnavailable, load_library
 from ebm_cli.acceleration.native_noise import Noise
 from ebm_cli.derivatives import Linear
 from ebm_cli.energies import MLP, Energy
-from ebm_cli.samplers.base import Info, Kernel, Schedule, State
+from ebm_cli.samplers import Info, Kernel, Schedule, State
 from ebm_cli.samplers.hmc import HMC
 from ebm_cli.samplers.langevin import Langevin
 from ebm_cli.samplers.mala import MALA
@@ -32,7 +32,7 @@ NOISE = 2**18
 """Normal numbers drawn at a time, unless one step needs more: 1 MiB, which stays in cache."""
 
 
-def attach(energy: Energy, threads: int, kernels: Iterable[Kernel] = ()) -> str | None:
+def attach_native_chains(energy: Energy, threads: int, kernels: Iterable[Kernel] = ()) -> str | None:
     """Let the chains of an energy run in native code from here on: `energy.native` is set.
 
     `samplers.run` and `samplers.trace` then use it wherever it holds, and the torch path everywhere else (another
@@ -62,8 +62,8 @@ def _why_not(energy: Energy, kernels: Iterable[Kernel]) -> str | None:
     if _layers_of(energy) is None:
         return "native chains need float32 on a CPU, and an activation among silu, softplus, tanh, gelu"
     try:
-        library()
-    except Unavailable as why:
+        load_library()
+    except LibraryUnavailable as why:
         return f"native chains cannot be had here, {why}"
     return None
 
@@ -138,7 +138,7 @@ class NativeChains:
         x = chains.x
         size = max(1, min(n_steps, NOISE // x.numel()))
         fixed = None if schedule else (_Step * size)(*[_Step.of(kernel)] * size)
-        pooled = bool(library().ebm_pooled())
+        pooled = bool(load_library().ebm_pooled())
         rooms = [Noise.room(x, size, chains.tested) for _ in range(2 if n_steps > size else 1)]
         rooms[0].draw(min(size, n_steps), rng)
         # A run of no steps takes one turn, too: its state holds what the start evaluates.
@@ -222,7 +222,7 @@ class _Chains:
         self.biases = (ctypes.c_void_p * len(layers.linears))(*(m.bias.data_ptr() for m in layers.linears))
         self.out = last.weight.data_ptr()
         self.packed = x.new_empty(2 * sum(m.weight.numel() for m in hidden))
-        library().ebm_pack(_i64(self.n_hidden), self.widths, weights, _ptr(self.packed))
+        load_library().ebm_pack(_i64(self.n_hidden), self.widths, weights, _ptr(self.packed))
 
     @classmethod
     def of(cls, kernel: Kernel, energy: Energy, x: Tensor) -> "_Chains | None":
@@ -247,7 +247,7 @@ class _Chains:
         team: int,
     ) -> Iterator[None]:
         """Inside, helpers − 1 threads advance the chains; at its end a team helps them, and all have advanced."""
-        job = library().ebm_start(
+        job = load_library().ebm_start(
             *map(_i64, (self.kind, self.activation, self.n_hidden)),
             self.widths,
             _ptr(self.packed),
@@ -262,7 +262,7 @@ class _Chains:
         try:
             yield
         finally:
-            library().ebm_finish(ctypes.c_void_p(job), _i64(team))
+            load_library().ebm_finish(ctypes.c_void_p(job), _i64(team))
 
     def state(self) -> State:
         """As the kernel's own `step` leaves it."""

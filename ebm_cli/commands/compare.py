@@ -14,10 +14,11 @@ from rich.console import Console
 from rich.text import Text
 
 from ebm_cli import __version__
-from ebm_cli.comparison import page
-from ebm_cli.comparison import tables as tables
-from ebm_cli.comparison.groups import Comparison, conclusion, overall, settings, why_excluded
-from ebm_cli.comparison.groups import compare as compared
+from ebm_cli.comparison import page, tables
+from ebm_cli.comparison.conclusions import conclusion, overall, warnings
+from ebm_cli.comparison.groups import Comparison, exclusion_reason
+from ebm_cli.comparison.groups import compare as compare_records
+from ebm_cli.comparison.settings import settings_of
 from ebm_cli.errors import UserError, did_you_mean
 from ebm_cli.reporting.console import make_console, relative_path
 from ebm_cli.runs.record import Record, find
@@ -56,19 +57,19 @@ def compare(cfg: DictConfig) -> None:
 def _compared(cfg: DictConfig) -> Comparison:
     by, metrics = _listed(cfg.by), _listed(cfg.metrics)
     records = select(_listed(cfg.runs))
-    counted = [record for record in records if why_excluded(record) is None]
+    counted = [record for record in records if exclusion_reason(record) is None]
     if not counted:
-        reasons = "; ".join(f"{record.path}: {why_excluded(record)}" for record in records[:3])
+        reasons = "; ".join(f"{record.path}: {exclusion_reason(record)}" for record in records[:3])
         more = f"; and {len(records) - 3} more" if len(records) > 3 else ""
         raise UserError(f"runs={_typed(cfg.runs)}: no finished run to compare ({reasons}{more})")
     _check_by(by, counted)
     if metrics == ["auto"]:
-        return compared(records, by)
+        return compare_records(records, by)
     known = {key: None for record in counted for key in record.results}
     for key in metrics:
         if not any(isinstance(record.results.get(key), int | float) for record in counted):
             raise UserError(f"metrics: no run has a number {key}{did_you_mean(key, known)}")
-    return compared(records, by, metrics)
+    return compare_records(records, by, metrics)
 
 
 def select(words: Sequence[str]) -> list[Record]:
@@ -94,7 +95,7 @@ def select(words: Sequence[str]) -> list[Record]:
 
 
 def _check_by(by: Sequence[str], records: Iterable[Record]) -> None:
-    known = {key: None for record in records for key in settings(record)}
+    known = {key: None for record in records for key in settings_of(record)}
     for key in by:
         if key in known:
             continue
@@ -108,9 +109,9 @@ def _show(comparison: Comparison, console: Console) -> None:
     for table, left_out in tables.console_tables(comparison, console.width):
         console.print(table)
         if left_out:
-            console.print(Text(f"not shown: {', '.join(m.label for m in left_out)}", style="dim"))
-    for notice in comparison.notices:
-        console.print(Text(notice, style="yellow"), soft_wrap=True)
+            console.print(Text(f"not shown: {', '.join(column.label for column in left_out)}", style="dim"))
+    for warning in warnings(comparison):
+        console.print(Text(warning, style="yellow"), soft_wrap=True)
     if comparison.excluded:
         console.print(Text(f"\nnot counted: {len(comparison.excluded)}", style="yellow"))
         for record, why in comparison.excluded:

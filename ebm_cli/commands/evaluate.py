@@ -7,15 +7,15 @@ from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig
 from rich.console import Console
 
-from ebm_cli.acceleration.compile_mode import Work, run_fast
+from ebm_cli.acceleration.compile_mode import Work, apply_compile_mode
 from ebm_cli.config.trust import trust_of
 from ebm_cli.evaluation import suite
 from ebm_cli.evaluation.protocol import Protocol
 from ebm_cli.reporting import plots
 from ebm_cli.reporting.closing_panel import closing_panel
 from ebm_cli.reporting.console import duration, relative_path
+from ebm_cli.reporting.explanations import explain
 from ebm_cli.reporting.figure import save
-from ebm_cli.reporting.verdicts import meanings
 from ebm_cli.runs.assemble import protocol_of
 from ebm_cli.runs.model import Model, load
 from ebm_cli.system.device import device_of, set_threads
@@ -36,7 +36,9 @@ def evaluate(cfg: DictConfig) -> None:
     model = _model(cfg)
     threads = set_threads(cfg.threads, model.energy)
     parts, protocol = model.parts(), _protocol(cfg, model)
-    run_fast(cfg.compile, parts.energy, Work(0, cfg.eval.n_chains, 0, (protocol.kernel,)), threads, console.print)
+    apply_compile_mode(
+        cfg.compile, parts.energy, Work(0, cfg.eval.n_chains, 0, (protocol.kernel,)), threads, console.print
+    )
     evaluation = suite.evaluate(parts.energy, parts.method, parts.dataset, protocol)
     found, results = evaluation.results, evaluation.results.values
     write_json(path / "results.json", results)
@@ -46,7 +48,7 @@ def evaluate(cfg: DictConfig) -> None:
         figure = plots.final_figure(parts.energy, parts.dataset, evaluation.samples, results.get("eval/log_z"), results)
         save(figure, picture)
         places["picture"] = relative_path(picture)
-    notes = [*meanings(results), *found.notes, *(f"{key}: {why}" for key, why in found.absent.items())]
+    notes = [*explain(results), *found.notes, *(f"{key}: {why}" for key, why in found.absent.items())]
     title = f"{relative_path(model.path)}, step {model.step:,}: measured in {duration(time.monotonic() - began)}"
     console.print(closing_panel(title, results, places, notes=notes))
 

@@ -3,7 +3,6 @@
 A run is a directory with a `status.json`. One that says "running" while its process is gone is shown as lost.
 """
 
-import math
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -12,12 +11,12 @@ from rich.table import Table
 from rich.text import Text
 
 from ebm_cli.errors import UserError
+from ebm_cli.evaluation.results import HEADLINES
+from ebm_cli.evaluation.values import number
 from ebm_cli.reporting.console import make_console
 from ebm_cli.runs.record import Record, find
 
 STYLES = {"running": "cyan", "finished": "green", "interrupted": "yellow", "diverged": "red", "failed": "red"}
-MAIN_RESULTS = ("eval/kl", "eval/nll")
-"""What a run is judged by where its `monitor` is not among its results: the first of these that is."""
 
 
 def runs(cfg: DictConfig) -> None:
@@ -58,9 +57,9 @@ def age(seconds: float) -> str:
 
 
 def main_result(record: Record) -> str:
-    """The result that judges a run, with its name; empty where there is none."""
-    for name in (record.config.get("monitor"), *MAIN_RESULTS):
-        value = record.results.get(str(name))
-        if isinstance(value, int | float) and math.isfinite(value):
-            return f"{name} {value:.4g}"
+    """The monitored result of a run with its key, else the first of `HEADLINES`; empty where it has none of them."""
+    for key in (str(record.config.get("monitor")), *HEADLINES):
+        value = number(record.results, key)
+        if value is not None:
+            return f"{key} {value:.4g}"
     return ""

@@ -17,7 +17,7 @@ from omegaconf import DictConfig
 from rich.console import Console
 from torch import Tensor
 
-from ebm_cli.acceleration.compile_mode import Work, run_fast
+from ebm_cli.acceleration.compile_mode import Work, apply_compile_mode
 from ebm_cli.config.build import build
 from ebm_cli.config.trust import trust_of
 from ebm_cli.errors import UserError
@@ -60,7 +60,7 @@ def sample(cfg: DictConfig) -> None:
     threads = set_threads(cfg.threads, model.energy)
     kernel, target = _kernel(cfg, model), _target(cfg, model)
     n_steps = cfg.burn_in + cfg.n_samples // _n_chains(cfg) * cfg.thin
-    run_fast(cfg.compile, target.energy, Work(n_steps, _n_chains(cfg), 0, (kernel,)), threads, console.print)
+    apply_compile_mode(cfg.compile, target.energy, Work(n_steps, _n_chains(cfg), 0, (kernel,)), threads, console.print)
     began = time.monotonic()
     draws, results = _run(cfg, kernel, target, console)
     points = target.points(draws)

@@ -8,6 +8,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from ebm_cli.errors import require_positive
+
 
 def _at_least(low: float, **values: float | None) -> None:
     for name, value in values.items():
@@ -15,13 +17,7 @@ def _at_least(low: float, **values: float | None) -> None:
             raise ValueError(f"{name} must be >= {low}, got {value}")
 
 
-def _positive(**values: float | None) -> None:
-    for name, value in values.items():
-        if value is not None and not 0 < value < float("inf"):
-            raise ValueError(f"{name} must be > 0, got {value}")
-
-
-def _check_metrics(metrics: Sequence[str]) -> None:
+def _check_metrics(metrics: Sequence[Any]) -> None:
     if not metrics:
         raise ValueError("metrics must name something to measure, got []")
 
@@ -52,7 +48,8 @@ class EvalKeys:
         _at_least(0, burn_in=self.burn_in)
 
 
-Metric = Literal["density", "score", "samples", "chains", "features", "ood"]
+Metric = Literal["density", "score", "samples", "chains", "features", "ood"] | dict[str, Any]
+"""A metric group of `evaluation.suite`, or a node whose class is an `evaluation.metric_group.MetricGroup`."""
 
 
 @dataclass(frozen=True)
@@ -94,7 +91,7 @@ class TrainKeys:
             raise ValueError(
                 f"patience={self.patience} counts evaluations: eval_every must be a number of steps, got null"
             )
-        _positive(max_seconds=self.max_seconds, clip_grad_norm=self.clip_grad_norm)
+        require_positive(max_seconds=self.max_seconds, clip_grad_norm=self.clip_grad_norm)
         if not 0 <= self.ema < 1:
             raise ValueError(f"ema must be >= 0 and < 1, got {self.ema}")
         _check_metrics(self.metrics)
@@ -136,7 +133,7 @@ class SampleKeys:
     def __post_init__(self) -> None:
         _at_least(0, seed=self.seed, burn_in=self.burn_in)
         _at_least(1, n_samples=self.n_samples, n_chains=self.n_chains, thin=self.thin, anneal=self.anneal)
-        _positive(noise_std=self.noise_std)
+        require_positive(noise_std=self.noise_std)
         if self.anneal == float("inf"):
             raise ValueError("anneal must be finite, got inf")
         _check_threads(self.threads)

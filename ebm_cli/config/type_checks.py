@@ -41,9 +41,25 @@ def converted(cls: type, key: str, value: Any, given: Mapping[str, tuple[Any, st
         return value
     name = given[key][1]
     if not fits(value, hint):
-        options = [str(option) for option in get_args(hint)] if get_origin(hint) is Literal else []
-        raise UserError(f"{name} must be {describe(hint)}, got {plain(value)!r}{did_you_mean(str(value), options)}")
+        raise UserError(f"{name} must be {describe(hint)}, got {plain(value)!r}{_suggestion(value, hint)}")
     return tuple(value) if isinstance(value, list) and _wants_tuple(hint) else value
+
+
+def _suggestion(value: Any, hint: Any) -> str:
+    """The options that a wrong word, or the first wrong word of a list, may stand for."""
+    if isinstance(value, list | tuple) and get_origin(hint) in (list, tuple, Sequence):
+        item = get_args(hint)[0]
+        wrong = next((word for word in value if not fits(word, item)), None)
+        return _suggestion(wrong, item) if isinstance(wrong, str) else ""
+    return did_you_mean(str(value), [str(option) for option in _options(hint)])
+
+
+def _options(hint: Any) -> tuple[Any, ...]:
+    """The values that an annotation names, alone or as one of its alternatives; empty where it names none."""
+    if get_origin(hint) is Literal:
+        return get_args(hint)
+    arms = get_args(hint) if get_origin(hint) in (Union, types.UnionType) else ()
+    return tuple(option for arm in arms if get_origin(arm) is Literal for option in get_args(arm))
 
 
 def _wants_tuple(hint: Any) -> bool:
@@ -89,8 +105,9 @@ def describe(hint: Any) -> str:
     if origin in (Union, types.UnionType):
         return " or ".join(describe(arm) for arm in args)
     if origin in (list, tuple, Sequence):
-        if get_origin(args[0]) is Literal:
-            return f"a list out of {', '.join(map(str, get_args(args[0])))}"
+        if options := _options(args[0]):
+            nodes = ", or mappings with _target_" if fits({}, args[0]) else ""
+            return f"a list out of {', '.join(map(str, options))}{nodes}"
         inner = [describe(arm).removeprefix("a ").removeprefix("an ") for arm in args if arm is not ...]
         return f"a list of {inner[0]}s" if len(set(inner)) == 1 else f"a list of {', '.join(inner)}"
     if is_dataclass(hint):

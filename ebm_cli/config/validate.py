@@ -10,7 +10,7 @@ from dataclasses import is_dataclass
 from pathlib import Path
 from typing import Any
 
-from omegaconf import DictConfig
+from omegaconf import DictConfig, ListConfig
 
 from ebm_cli.config.build import _construct, _entries, _read, build
 from ebm_cli.config.schema import SCHEMAS
@@ -33,12 +33,13 @@ def validate(cfg: DictConfig, verb: str) -> None:
 
 
 def _validate_keys(schema: type, cfg: DictConfig, path: str, trust: Trust) -> Any:
-    kinds, values, nodes = hints(schema), {}, []
+    kinds, values, nodes, lists = hints(schema), {}, [], []
     for key, (value, name) in _entries(cfg, path):
         if is_dataclass(kinds.get(key)) and isinstance(value, DictConfig):
             values[key] = (_validate_keys(kinds[key], value, name, trust), name)
         elif key in kinds:
             values[key] = (plain(value), name)
+            lists += [(value, name)] if isinstance(value, ListConfig) else []
         elif isinstance(value, DictConfig) and "_target_" in value:
             nodes.append((value, name))
         else:
@@ -48,6 +49,8 @@ def _validate_keys(schema: type, cfg: DictConfig, path: str, trust: Trust) -> An
             raise UserError(f"{path}.{key} is required" if path else f"{key} is required")
     made = {key: converted(schema, key, value, values, path) for key, (value, _) in values.items()}
     checked = _construct(schema, made, path)
+    for items, name in lists:
+        nodes += [(item, f"{name}[{i}]") for i, item in enumerate(items) if isinstance(item, DictConfig)]
     for node, name in nodes:  # last: looking at a class imports it, and torch
         _validate_node(node, name, trust)
     return checked

@@ -6,9 +6,10 @@ from typing import final
 import torch
 from torch import Tensor
 
-from ebm_cli.datasets.base import Target, check_positive
 from ebm_cli.datasets.gaussian_sums import Nodes
 from ebm_cli.datasets.smoothing import ConditionallySmoothed
+from ebm_cli.datasets.target import Target
+from ebm_cli.errors import require_positive
 
 REACH = 10.0
 """The smoothed density integrates over x₁ within so many standard deviations."""
@@ -29,8 +30,7 @@ class Banana(Target):
     """
 
     def __init__(self, scale: float = 1.5, curvature: float = 0.5, std: float = 0.5) -> None:
-        check_positive("scale", scale)
-        check_positive("std", std)
+        require_positive(scale=scale, std=std)
         if not math.isfinite(curvature):
             raise ValueError(f"curvature must be finite, got {curvature}")
         super().__init__((2,))

@@ -11,7 +11,8 @@ from typing import final
 import torch
 from torch import Tensor
 
-from ebm_cli.datasets.base import Target, check_positive
+from ebm_cli.datasets.target import Target
+from ebm_cli.errors import require_positive
 
 
 def log_interval_mass(x: Tensor, low: Tensor, std: float) -> Tensor:
@@ -41,7 +42,7 @@ class Checkerboard(Target):
     corners: Tensor
 
     def __init__(self, noise: float = 0.05) -> None:
-        check_positive("noise", noise)
+        require_positive(noise=noise)
         super().__init__((2,))
         self.noise = noise
         corners = [(i, j) for i in range(-2, 2) for j in range(-2, 2) if (i + j) % 2 == 0]

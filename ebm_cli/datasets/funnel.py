@@ -6,9 +6,10 @@ from typing import final
 import torch
 from torch import Tensor
 
-from ebm_cli.datasets.base import Target, check_positive
 from ebm_cli.datasets.gaussian_sums import Nodes
 from ebm_cli.datasets.smoothing import ConditionallySmoothed
+from ebm_cli.datasets.target import Target
+from ebm_cli.errors import require_positive
 
 REACH = 10.0
 """The smoothed density integrates over x₁ within so many standard deviations."""
@@ -30,7 +31,7 @@ class Funnel(Target):
     def __init__(self, dim: int = 2, std: float = 1.0) -> None:
         if dim < 2:
             raise ValueError(f"dim must be >= 2, got {dim}")
-        check_positive("std", std)
+        require_positive(std=std)
         super().__init__((dim,))
         self.std = std
 

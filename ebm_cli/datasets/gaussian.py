@@ -6,7 +6,7 @@ from typing import final
 import torch
 from torch import Tensor
 
-from ebm_cli.datasets.base import Target
+from ebm_cli.datasets.target import Target
 
 
 @final

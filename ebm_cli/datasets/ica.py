@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from ebm_cli.datasets.base import Target
+from ebm_cli.datasets.target import Target
 from ebm_cli.rng import generator
 
 

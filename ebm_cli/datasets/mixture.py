@@ -6,8 +6,9 @@ from typing import final
 import torch
 from torch import Tensor
 
-from ebm_cli.datasets.base import Target, check_positive
 from ebm_cli.datasets.gaussian_sums import Nodes
+from ebm_cli.datasets.target import Target
+from ebm_cli.errors import require_positive
 
 
 class GaussianMixture(Target):
@@ -87,8 +88,7 @@ class GaussianRing(GaussianMixture):
     def __init__(self, n_modes: int = 8, radius: float = 2.8284271, std: float = 0.3535534) -> None:
         if n_modes < 1:
             raise ValueError(f"n_modes must be >= 1, got {n_modes}")
-        check_positive("radius", radius)
-        check_positive("std", std)
+        require_positive(radius=radius, std=std)
         angle = torch.arange(n_modes) * (2.0 * math.pi / n_modes)
         means = radius * torch.stack([angle.cos(), angle.sin()], dim=1)
         super().__init__(means, torch.full((n_modes,), std), torch.ones(n_modes))
@@ -114,8 +114,7 @@ class GaussianGrid(GaussianMixture):
     def __init__(self, side: int = 5, spacing: float = 1.4142136, std: float = 0.1414214) -> None:
         if side < 1:
             raise ValueError(f"side must be >= 1, got {side}")
-        check_positive("spacing", spacing)
-        check_positive("std", std)
+        require_positive(spacing=spacing, std=std)
         ticks = spacing * (torch.arange(side) - 0.5 * (side - 1))
         n = side * side
         super().__init__(torch.cartesian_prod(ticks, ticks), torch.full((n,), std), torch.ones(n))

@@ -10,8 +10,9 @@ from typing import final
 import torch
 from torch import Tensor
 
-from ebm_cli.datasets.base import Target, check_positive
 from ebm_cli.datasets.smoothing import Smoothed
+from ebm_cli.datasets.target import Target
+from ebm_cli.errors import require_positive
 
 RADIUS = 2.0
 """Distance of the arms' centres from 0, data units."""
@@ -39,8 +40,7 @@ class Pinwheel(Target):
     ) -> None:
         if n_arms < 1:
             raise ValueError(f"n_arms must be >= 1, got {n_arms}")
-        check_positive("radial_std", radial_std)
-        check_positive("tangential_std", tangential_std)
+        require_positive(radial_std=radial_std, tangential_std=tangential_std)
         if not math.isfinite(rate):
             raise ValueError(f"rate must be finite, got {rate}")
         super().__init__((2,))

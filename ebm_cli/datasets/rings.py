@@ -6,7 +6,8 @@ from typing import final
 import torch
 from torch import Tensor
 
-from ebm_cli.datasets.base import Target, check_positive
+from ebm_cli.datasets.target import Target
+from ebm_cli.errors import require_positive
 
 
 @final
@@ -29,7 +30,7 @@ class Rings(Target):
     def __init__(self, radii: list[float], noise: float = 0.1) -> None:
         if not radii or not all(0 < r < math.inf for r in radii):
             raise ValueError(f"radii must be one or more numbers > 0, got {radii}")
-        check_positive("noise", noise)
+        require_positive(noise=noise)
         super().__init__((2,))
         self.noise = noise
         self.n_modes = len(radii)

@@ -10,8 +10,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ebm_cli.datasets.base import Target
 from ebm_cli.datasets.gaussian_sums import Nodes, log_sum_exp, table_in_chunks
+from ebm_cli.datasets.target import Target
 
 GAUSS_HERMITE_ERROR = 1e-7
 MAX_RATIO = 2.0

@@ -6,11 +6,12 @@ from typing import final
 import torch
 from torch import Tensor
 
-from ebm_cli.datasets.base import BLOCK, N_REFERENCE, Dataset, Target, check_common
+from ebm_cli.datasets.base import BLOCK, N_REFERENCE, Dataset, require_common_ranges
 from ebm_cli.datasets.batches import Batches, EpochBatches, FreshBatches
 from ebm_cli.datasets.standardizer import Standardizer
+from ebm_cli.datasets.target import Target
 from ebm_cli.rng import generator
-from ebm_cli.system.memory import room
+from ebm_cli.system.memory import max_array_bytes
 
 N_FIT = 100_000
 
@@ -41,9 +42,9 @@ class Synthetic(Dataset):
         noise_std: float = 0.0,
         seed: int = 0,
     ) -> None:
-        check_common(n_train, noise_std, seed)
+        require_common_ranges(n_train, noise_std, seed)
         # A sixteenth: they are float32 in memory, and drawing them takes several times that.
-        most = room() // 16 // (4 * math.prod(density.shape))
+        most = max_array_bytes() // 16 // (4 * math.prod(density.shape))
         if n_train is not None and n_train > most:
             raise ValueError(
                 f"n_train must be <= {most}, for which there is room, got {n_train}; null never repeats one"

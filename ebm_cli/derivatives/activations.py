@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-Tower = Callable[[Tensor, int], tuple[Tensor, ...]]
+Derivatives = Callable[[Tensor, int], tuple[Tensor, ...]]
 """(a, order) → (σ(a), σ'(a), …) up to the order, at most 3; elementwise."""
 
 
@@ -22,8 +22,8 @@ def silu(a: Tensor, order: int) -> tuple[Tensor, ...]:
     value = a * s
     if order == 0:
         return (value,)
-    # The slope s + σ(1 − s) leads from s to 1, and is there at σ: one pass over memory.
-    # A 1 of s's rank: compiled, lerp gives all that it takes the memory format of images.
+    # σ' = s + σ(1 − s) is the interpolation from s to 1 by σ: one pass over memory.
+    # The 1 has the rank of s: compiled, lerp gives its output the memory format of a batch of images.
     one = s.new_ones((1,) * s.ndim)
     if order == 1:
         return value, s.lerp_(one, value)
@@ -38,48 +38,48 @@ def silu(a: Tensor, order: int) -> tuple[Tensor, ...]:
 
 def softplus(a: Tensor, order: int) -> tuple[Tensor, ...]:
     """σ = log(1 + eᵃ)."""
-    tower = [F.softplus(a)]
+    found = [F.softplus(a)]
     if order >= 1:
         s = torch.sigmoid(a)
-        tower.append(s)
+        found.append(s)
     if order >= 2:
         q = torch.addcmul(s, s, s, value=-1)
-        tower.append(q)
+        found.append(q)
     if order >= 3:
-        tower.append(torch.addcmul(q, q, s, value=-2))
-    return tuple(tower)
+        found.append(torch.addcmul(q, q, s, value=-2))
+    return tuple(found)
 
 
 def tanh(a: Tensor, order: int) -> tuple[Tensor, ...]:
     """σ = tanh(a)."""
     t = torch.tanh(a)
-    tower = [t]
+    found = [t]
     if order >= 1:
         d = torch.addcmul(t.new_ones(()), t, t, value=-1)
-        tower.append(d)
+        found.append(d)
     if order >= 2:
-        tower.append((t * d).mul_(-2))
+        found.append((t * d).mul_(-2))
     if order >= 3:
-        tower.append(torch.addcmul(4 * d, d, d, value=-6))
-    return tuple(tower)
+        found.append(torch.addcmul(4 * d, d, d, value=-6))
+    return tuple(found)
 
 
 def gelu(a: Tensor, order: int) -> tuple[Tensor, ...]:
     """σ = a·Φ(a), Φ the standard normal distribution function, φ its density."""
-    tower = [F.gelu(a)]
+    found = [F.gelu(a)]
     if order >= 1:
-        # Φ + aφ in one kernel, where a dozen would be needed.
-        tower.append(torch.ops.aten.gelu_backward(torch.ones_like(a), a))
+        # Φ + aφ in one kernel instead of a dozen.
+        found.append(torch.ops.aten.gelu_backward(torch.ones_like(a), a))
     if order >= 2:
         pdf = torch.exp(-0.5 * a * a) / math.sqrt(2 * math.pi)
-        tower.append(pdf * (2 - a * a))
+        found.append(pdf * (2 - a * a))
     if order >= 3:
-        tower.append(a * pdf * (a * a - 4))
-    return tuple(tower)
+        found.append(a * pdf * (a * a - 4))
+    return tuple(found)
 
 
-def tower_of(module: nn.Module) -> Tower | None:
-    """The derivatives of an activation module, or None where this file has no closed form for it as it is set up."""
+def derivatives_of(module: nn.Module) -> Derivatives | None:
+    """The closed form for an activation module, or None where this file has none for its settings."""
     match module:
         case nn.SiLU():
             return silu

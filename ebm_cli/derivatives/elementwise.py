@@ -1,29 +1,29 @@
-"""The rule of smooth activations, with the derivatives that `activations` has in closed form."""
+"""The rule of the smooth activations, by their closed-form derivatives (`activations`)."""
 
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from ebm_cli.derivatives.activations import Tower, tower_of
-from ebm_cli.derivatives.jet import At, Jet, Pullback, There
+from ebm_cli.derivatives.activations import Derivatives, derivatives_of
+from ebm_cli.derivatives.jet import Jet, Pullback, ValueAndPullback, VjpFn
 
 
-def has_a_tower(module: nn.Module) -> bool:
-    """Whether the rule holds for this activation as it is set up."""
-    return tower_of(module) is not None
+def has_closed_form(module: nn.Module) -> bool:
+    """Whether the rule holds for the settings of this activation."""
+    return derivatives_of(module) is not None
 
 
-def elementwise_vjp(module: nn.Module) -> At:
+def elementwise_vjp(module: nn.Module) -> VjpFn:
     """h ← σ(h), and back by σ'(h)."""
-    tower = tower_of(module)
-    assert tower is not None
+    derivatives = derivatives_of(module)
+    assert derivatives is not None
 
-    def at(x: Tensor) -> There:
+    def at(x: Tensor) -> ValueAndPullback:
         if torch.is_grad_enabled():
-            value, slope = _ValueAndSlope.apply(x, tower)  # type: ignore[no-untyped-call]
+            value, slope = _ValueAndSlope.apply(x, derivatives)  # type: ignore[no-untyped-call]
             return lambda: value, lambda g: g * slope
-        value, slope = tower(x, 1)
+        value, slope = derivatives(x, 1)
         return lambda: value, slope.mul_
 
     return at
@@ -34,9 +34,11 @@ def elementwise(module: nn.Module, jet: Jet) -> tuple[Jet, Pullback]:
     if jet.first is None:
         value_of, pullback = elementwise_vjp(module)(jet.value)
         return Jet(value_of()), pullback
-    tower = tower_of(module)
-    assert tower is not None
-    out = _ElementwiseJet.apply(jet.value, jet.first, jet.second, tower, jet.slopes)  # type: ignore[no-untyped-call]
+    derivatives = derivatives_of(module)
+    assert derivatives is not None
+    out = _ElementwiseJet.apply(  # type: ignore[no-untyped-call]
+        jet.value, jet.first, jet.second, derivatives, jet.needs_first
+    )
     value, slope, first, second = out
     return Jet(value, first, second), lambda g: g * slope
 
@@ -45,8 +47,8 @@ class _ValueAndSlope(torch.autograd.Function):
     """a → (σ(a), σ'(a)), differentiable once more: the backward pass needs σ'' only."""
 
     @staticmethod
-    def forward(ctx: Any, a: Tensor, tower: Tower) -> tuple[Tensor, Tensor]:
-        value, first, second = tower(a, 2)
+    def forward(ctx: Any, a: Tensor, derivatives: Derivatives) -> tuple[Tensor, Tensor]:
+        value, first, second = derivatives(a, 2)
         ctx.save_for_backward(first, second)
         return value, first
 
@@ -57,29 +59,29 @@ class _ValueAndSlope(torch.autograd.Function):
 
 
 class _ElementwiseJet(torch.autograd.Function):
-    """The elementwise rule, and the slope for the way back, with the backward pass in closed form; S = Σ_k J_k²:
+    """The elementwise rule, and the slope for the pullback, with the backward pass in closed form; S = Σ_k J_k²:
 
     ∂h = g_h σ' + (g_σ' + Σ_k g_Jk J_k + g_L L) σ'' + g_L S σ⁽³⁾;   ∂J_k = σ' g_Jk + 2 σ'' J_k g_L;   ∂L = σ' g_L
     """
 
     @staticmethod
     def forward(
-        ctx: Any, a: Tensor, first: Tensor, second: Tensor | None, tower: Tower, slopes: bool
+        ctx: Any, a: Tensor, first: Tensor, second: Tensor | None, derivatives: Derivatives, needs_first: bool
     ) -> tuple[Tensor | None, ...]:
-        value, d1, d2, d3 = tower(a, 3)
+        value, d1, d2, d3 = derivatives(a, 3)
         square = _dot(first, first)
         curved = d2 * square
         if second is not None:
             curved.addcmul_(d1, second)
         ctx.save_for_backward(first, second, d1, d2, d3, square)
         ctx.set_materialize_grads(False)
-        return value, d1, d1 * first if slopes else None, curved
+        return value, d1, d1 * first if needs_first else None, curved
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor | None) -> tuple[Tensor | None, ...]:
         g_value, g_slope, g_first, g_second = grads
         first, second, d1, d2, d3, square = ctx.saved_tensors
-        # Sums grow in place, in a tensor that is this function's own.
+        # Sums grow in place, in a tensor that this function made.
         bend = None if g_first is None else _dot(g_first, first)
         if g_second is not None and second is not None:
             bend = _plus(bend, g_second, second)
@@ -103,12 +105,12 @@ class _ElementwiseJet(torch.autograd.Function):
 
 
 def _plus(total: Tensor | None, a: Tensor, b: Tensor) -> Tensor:
-    """total + a·b, in total where there is one."""
+    """total + a·b, added in place to an existing total."""
     return a * b if total is None else total.addcmul_(a, b)
 
 
 def _dot(a: Tensor, b: Tensor) -> Tensor:
-    """Σ_k a_k b_k over the directions: [K, B, n], [K, B or 1, n] → [B, n]. Few terms: products beat a reduction."""
+    """Σ_k a_k b_k over the directions: [K, B, n], [K, B or 1, n] → [B, n]. For few terms products beat a reduction."""
     if a.shape[0] > 8:
         return (a * b).sum(0)
     total = a[0] * b[0]

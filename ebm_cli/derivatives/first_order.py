@@ -1,4 +1,4 @@
-"""The gradient of an energy in x: of points of a chain, without a graph, or differentiable in the parameters."""
+"""The gradient of an energy in x: detached, for the points of a chain, or differentiable in the parameters."""
 
 from collections.abc import Callable
 from typing import Any, cast
@@ -7,16 +7,16 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
-from ebm_cli.derivatives.compiled import Outputs, Sweep, run
-from ebm_cli.derivatives.jet import At
+from ebm_cli.derivatives.compiled import Outputs, SweepFn, run_sweep
+from ebm_cli.derivatives.jet import VjpFn
 from ebm_cli.derivatives.rules import supports, vjp
 
 EnergyFn = Callable[[Tensor], Tensor]
-"""x [B, *D] → energy [B]."""
+"""x [B, *D] → energy [B], nats; p ∝ exp(−energy)."""
 
-MANY, ROWS = 4096, 2048
-"""Points of a chain from which on a CPU takes them in blocks, and those of a block: its activations stay in cache, and
-in memory that need not be asked for anew."""
+MAX_ROWS, CHUNK_ROWS = 4096, 2048
+"""Points of a chain above which the CPU takes them in chunks, and the points of a chunk: its activations stay in cache,
+and in memory that need not be requested from the system anew."""
 
 
 def value_and_grad(energy: EnergyFn, x: Tensor) -> tuple[Tensor, Tensor]:
@@ -35,7 +35,7 @@ def value_and_grad(energy: EnergyFn, x: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def detached_gradient(energy: EnergyFn, x: Tensor) -> Tensor:
-    """∇f(x) alone, as `value_and_grad` has it: what a chain that corrects nothing needs.
+    """∇f(x) alone, the same as of `value_and_grad`: what a chain without a Metropolis correction needs.
 
     Shapes: x [B, *D] → [B, *D].  Cost: one forward pass, without its last layer, and one backward pass.
     """
@@ -48,75 +48,75 @@ def gradient(energy: EnergyFn, x: Tensor) -> Tensor:
 
     Shapes: x [B, *D] → [B, *D].  Cost: one forward and one backward pass, and their backward.
     """
-    energy = bare(energy)
+    energy = unwrap(energy)
     if isinstance(energy, nn.Module) and supports(energy):
-        return run(gradient_by_rules, energy, x)[0]
+        return run_sweep(gradient_by_rules, energy, x)[0]
     x = x.detach().requires_grad_(True)
     (grad,) = torch.autograd.grad(energy(x).sum(), x, create_graph=True)
     return grad
 
 
-class Prepared:
-    """An energy for a chain: rules are looked up, and weights laid out for their products, once.
+class PreparedEnergy:
+    """An energy for a chain: its rules are looked up, and its weights laid out for their products, once.
 
     Args:
-        energy: with rules. Once a weight of it changes, its derivatives are those of neither the old nor the new one.
+        energy: with rules. Once one of its weights changes, derivatives mix old and new weights: prepare it again.
     """
 
     def __init__(self, energy: nn.Module) -> None:
         self.energy = energy
         with torch.no_grad():
-            self.at = vjp(energy)
+            self.vjp = vjp(energy)
 
     def __call__(self, x: Tensor) -> Tensor:
         found: Tensor = self.energy(x)
         return found
 
 
-def prepared(energy: EnergyFn) -> EnergyFn:
-    """The same function, with quicker gradients, to be used until a weight changes.
+def prepare(energy: EnergyFn) -> EnergyFn:
+    """The same function with faster gradients, valid until a weight changes.
 
-    Itself where there is nothing to gain, or where a call must go to the energy itself: without rules, compiled, with
-    weights that change when they are read.
+    The energy itself is returned where there is nothing to gain or every call must read it: an energy without rules, a
+    compiled one, and one whose weights change when they are read.
     """
     if not isinstance(energy, nn.Module) or getattr(energy, "compiled", None) is not None:
         return energy
-    return Prepared(energy) if supports(energy) and not _at_once(energy) else energy
+    return PreparedEnergy(energy) if supports(energy) and not _needs_whole_batch(energy) else energy
 
 
-def bare(energy: EnergyFn) -> EnergyFn:
-    """What was prepared."""
-    return energy.energy if isinstance(energy, Prepared) else energy
+def unwrap(energy: EnergyFn) -> EnergyFn:
+    """The energy that `prepare` was given."""
+    return energy.energy if isinstance(energy, PreparedEnergy) else energy
 
 
-def _detached(function: Sweep[Outputs], energy: EnergyFn, x: Tensor) -> Outputs | None:
-    """function(energy, x) without a graph, many points in blocks; None for an energy without rules."""
+def _detached(function: SweepFn[Outputs], energy: EnergyFn, x: Tensor) -> Outputs | None:
+    """function(energy, x) without a graph, many points in chunks; None for an energy without rules."""
     if torch.is_grad_enabled():
         with torch.no_grad():
             return _detached(function, energy, x)
-    if not isinstance(energy, Prepared):
+    if not isinstance(energy, PreparedEnergy):
         if not isinstance(energy, nn.Module) or not supports(energy):
             return None
         compiled = getattr(energy, "compiled", None)
-        if compiled is not None and compiled.takes(x):
-            made: Outputs = compiled(function, energy, x)
-            return made
-        if len(x) > MANY and _at_once(energy):
+        if compiled is not None and compiled.matches(x):
+            found: Outputs = compiled(function, energy, x)
+            return found
+        if len(x) > MAX_ROWS and _needs_whole_batch(energy):
             return function(energy, x)
-    if len(x) <= MANY or x.device.type != "cpu":
+    if len(x) <= MAX_ROWS or x.device.type != "cpu":
         return function(energy, x)
-    # Not compiled: which number of points a block has is not what a call was made with.
-    parts = [function(energy, rows) for rows in x.split(ROWS)]
+    # Chunks are never compiled: their number of points is not that of the call.
+    parts = [function(energy, rows) for rows in x.split(CHUNK_ROWS)]
     joined: Any = tuple(map(torch.cat, zip(*parts, strict=True)))
     return cast(Outputs, joined)
 
 
-def _at_once(energy: nn.Module) -> bool:
-    """Whether a call is one sweep of all its points.
+def _needs_whole_batch(energy: nn.Module) -> bool:
+    """Whether a call must be one sweep of all its points.
 
-    It is where the energy says so, and where a weight changes when it is read (spectral normalisation in training).
+    It must where the energy says so, and where a weight changes when it is read (spectral normalisation in training).
     """
-    if getattr(energy, "at_once", False):
+    if getattr(energy, "needs_whole_batch", False):
         return True
     return energy.training and any(parametrize.is_parametrized(module) for module in energy.modules())
 
@@ -124,16 +124,16 @@ def _at_once(energy: nn.Module) -> bool:
 # --- by rules: functions of a module and tensors, all of whose outputs are needed -------------------------------------
 
 
-def _value_and_grad_by_rules(energy: nn.Module | Prepared, x: Tensor) -> tuple[Tensor, Tensor]:
-    value_of, pullback = _at(energy)(x)
+def _value_and_grad_by_rules(energy: nn.Module | PreparedEnergy, x: Tensor) -> tuple[Tensor, Tensor]:
+    value_of, pullback = _vjp_of(energy)(x)
     return value_of(), pullback(x.new_ones(1))
 
 
-def gradient_by_rules(energy: nn.Module | Prepared, x: Tensor) -> tuple[Tensor]:
-    """∇f of an energy with rules [B, *D], alone in a tuple."""
-    _, pullback = _at(energy)(x)
+def gradient_by_rules(energy: nn.Module | PreparedEnergy, x: Tensor) -> tuple[Tensor]:
+    """∇f of an energy with rules [B, *D], as a tuple of one."""
+    _, pullback = _vjp_of(energy)(x)
     return (pullback(x.new_ones(1)),)
 
 
-def _at(energy: nn.Module | Prepared) -> At:
-    return energy.at if isinstance(energy, Prepared) else vjp(energy)
+def _vjp_of(energy: nn.Module | PreparedEnergy) -> VjpFn:
+    return energy.vjp if isinstance(energy, PreparedEnergy) else vjp(energy)

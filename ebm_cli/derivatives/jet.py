@@ -1,4 +1,4 @@
-"""What passes through a network: a jet on the way forth, a cotangent on the way back."""
+"""The quantities that pass through a network: a jet on the way forward, a cotangent on the way back."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable
@@ -8,38 +8,39 @@ from torch import Tensor
 
 Pullback = Callable[[Tensor], Tensor]
 """∂f/∂(output) → ∂f/∂(input)."""
-Value = Callable[[], Tensor]
-"""The output, computed when it is asked for, before the way back is taken."""
-There = tuple[Value, Pullback]
-"""The output at a point, and the way back. Functions inside functions are annotated with the name: torch's compiler
-evaluates their annotations, and fails at a subscript."""
-At = Callable[[Tensor], There]
-"""x [B, *n] → the output there, and the way back."""
+DelayedValue = Callable[[], Tensor]
+"""The output, computed when it is asked for; ask before the pullback is called."""
+ValueAndPullback = tuple[DelayedValue, Pullback]
+"""The output at a point, and the pullback there. Nested functions are annotated with this name: TorchDynamo evaluates
+their annotations, and fails at a subscript."""
+VjpFn = Callable[[Tensor], ValueAndPullback]
+"""x [B, *n] → the output at x, and the pullback there."""
 
 
 class Jet(NamedTuple):
     """Second-order Taylor coefficients along K directions.
 
-    Shapes: value [B, *n]; first [K, B, *n] or [K, 1, *n] where it is the same for the whole batch, None for K = 0;
-    second [B, *n], None for 0.
+    Of a jet that goes into a module, `needs_first` says whether `first` of the output is wanted. Where it is not, the
+    last nonlinear layer saves most of its work, and the output may hold None.
 
-    Of a jet that goes into a module, `slopes` says whether the first of what comes out is wanted. Where it is not, the
-    last layer that bends saves most of its work, and what comes out may hold None.
+    Shapes: value [B, *n]; first [K, B, *n], or [K, 1, *n] where it is the same for the whole batch, None for K = 0;
+    second [B, *n], None for 0.
     """
 
     value: Tensor
     first: Tensor | None = None
     second: Tensor | None = None
-    slopes: bool = True
+    needs_first: bool = True
 
 
 class Differentiable(ABC):
-    """A module that knows its own rule; each of its children must have one too.
+    """A module with its own derivative rule; each of its children must have a rule too.
 
-    A class that has another `sweep` than its base and no `vjp` of its own does not inherit that of its base either.
+    A subclass that overrides `sweep` without overriding `vjp` does not inherit the `vjp` of its base: that would
+    belong to the base's `sweep`.
     """
 
-    at_once: ClassVar[bool] = False
+    needs_whole_batch: ClassVar[bool] = False
     """Whether a sweep must see all points of a call together."""
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
@@ -52,18 +53,18 @@ class Differentiable(ABC):
     def sweep(self, jet: Jet) -> tuple[Jet, Pullback]:
         """The jet of the output, and the map from a cotangent of the output to the cotangent of the input."""
 
-    def vjp(self) -> At:
-        """The same for jets without directions, with the weights as they are now.
+    def vjp(self) -> VjpFn:
+        """The rule for jets without directions, with the weights as they are now.
 
-        A module whose sweep does more than that needs has its own.
+        Override it in a module whose `sweep` does work that such jets do not need.
         """
         return without_directions(self.sweep)
 
 
-def without_directions(rule: Callable[[Jet], tuple[Jet, Pullback]]) -> At:
-    """A rule for jets as one for points."""
+def without_directions(rule: Callable[[Jet], tuple[Jet, Pullback]]) -> VjpFn:
+    """Turn a rule for jets into one for points."""
 
-    def at(x: Tensor) -> There:
+    def at(x: Tensor) -> ValueAndPullback:
         jet, pullback = rule(Jet(x))
         return lambda: jet.value, pullback
 

@@ -1,4 +1,4 @@
-"""Rules of what is linear: layers, convolutions, means over windows, other shapes."""
+"""Rules of the linear layers: matrix products, convolutions, average pooling, changes of shape."""
 
 from collections.abc import Callable
 from functools import partial
@@ -8,54 +8,54 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from ebm_cli.derivatives.jet import At, Jet, Pullback
-from ebm_cli.derivatives.matmul import NARROW, laid_out, product, times
+from ebm_cli.derivatives.jet import Jet, Pullback, VjpFn
+from ebm_cli.derivatives.matmul import NARROW, lay_out, product, product_by
 
 
 class Linear(nn.Linear):
-    """A linear layer whose product is taken in the fastest way."""
+    """A linear layer that chooses the fastest product (`matmul`)."""
 
     def forward(self, x: Tensor) -> Tensor:
         return product(x, self.weight, self.bias)
 
 
-def linear_vjp(module: nn.Linear) -> At:
+def linear_vjp(module: nn.Linear) -> VjpFn:
     """h ← W h + b, and back by Wᵀ."""
-    weight = laid_out(module.weight)
-    forth, back = times(weight, module.bias), times(weight.t())
-    return lambda x: (partial(forth, x), back)
+    weight = lay_out(module.weight)
+    forward, back = product_by(weight, module.bias), product_by(weight.t())
+    return lambda x: (partial(forward, x), back)
 
 
 def linear(module: nn.Linear, jet: Jet) -> tuple[Jet, Pullback]:
     """h ← W h + b, J ← W J, L ← W L, and back by Wᵀ."""
-    weight, bias = laid_out(module.weight), module.bias
+    weight, bias = lay_out(module.weight), module.bias
     stacks = torch.compiler.is_compiling() and weight.shape[1] >= NARROW
     if stacks and jet.first is not None and jet.first.shape[1] == len(jet.value):
         return _stacked(weight, bias, jet), lambda g: product(g, weight.t())
-    value, forth = product(jet.value, weight, bias), times(weight)
-    first = forth(jet.first) if jet.first is not None and jet.slopes else None
-    second = None if jet.second is None else forth(jet.second)
+    value, by_weight = product(jet.value, weight, bias), product_by(weight)
+    first = by_weight(jet.first) if jet.first is not None and jet.needs_first else None
+    second = None if jet.second is None else by_weight(jet.second)
     return Jet(value, first, second), lambda g: product(g, weight.t())
 
 
 def _stacked(weight: Tensor, bias: Tensor | None, jet: Jet) -> Jet:
-    """One product of all parts: the compiler writes them into the stack, where eager code would have to copy them."""
-    parts = [jet.value.unsqueeze(0), jet.first if jet.slopes else None]
+    """One product of all parts: compiled code writes them into the stack, where eager code would have to copy them."""
+    parts = [jet.value.unsqueeze(0), jet.first if jet.needs_first else None]
     parts.append(None if jet.second is None else jet.second.unsqueeze(0))
     out = product(torch.cat([part for part in parts if part is not None]), weight)
     first = out[1:] if jet.second is None else out[1:-1]
     return Jet(
         out[0] if bias is None else out[0] + bias,
-        first if jet.slopes else None,
+        first if jet.needs_first else None,
         None if jet.second is None else out[-1],
     )
 
 
 def conv2d(module: nn.Conv2d, jet: Jet) -> tuple[Jet, Pullback]:
-    """Three convolutions; one on the stacked jet is no faster, because stacking copies the largest part.
+    """Three convolutions; one of the stacked jet is no faster, because stacking copies the largest part.
 
-    The way back is the transposed convolution; `output_padding` gives back the rows and columns that the stride skips
-    at the far edge.
+    The pullback is the transposed convolution; `output_padding` restores the rows and columns that the stride skips at
+    the far edge.
     """
     weight, sizes = module.weight, jet.value.shape[2:]
     stride, padding, dilation = (_pair(setting) for setting in (module.stride, module.padding, module.dilation))
@@ -73,7 +73,7 @@ def conv2d(module: nn.Conv2d, jet: Jet) -> tuple[Jet, Pullback]:
 
 
 def avg_pool2d(module: nn.AvgPool2d, jet: Jet) -> tuple[Jet, Pullback]:
-    """Each part by the same means."""
+    """The same average pooling of each part."""
     x = jet.value
     size, stride, padding = (_pair(setting) for setting in (module.kernel_size, module.stride, module.padding))
     rest = module.ceil_mode, module.count_include_pad, module.divisor_override
@@ -86,20 +86,20 @@ def avg_pool2d(module: nn.AvgPool2d, jet: Jet) -> tuple[Jet, Pullback]:
 
 
 def _linear_jet(value: Tensor, linear: Callable[[Tensor], Tensor], jet: Jet) -> Jet:
-    """The jet behind a linear map of images, which takes directions as more of a batch."""
+    """The jet behind a linear map of images, to which directions are a larger batch."""
     first = None
-    if jet.first is not None and jet.slopes:
+    if jet.first is not None and jet.needs_first:
         first = linear(jet.first.flatten(0, 1)).unflatten(0, jet.first.shape[:2])
     return Jet(value, first, None if jet.second is None else linear(jet.second))
 
 
 def flatten(module: nn.Flatten, jet: Jet) -> tuple[Jet, Pullback]:
-    """Each part in one row."""
+    """Each part as one row a point."""
     return _reshaped(jet, jet.value.shape[1:].numel())
 
 
 def unflatten(module: nn.Unflatten, jet: Jet) -> tuple[Jet, Pullback]:
-    """Each part in the shape that the module has."""
+    """Each part in the module's shape."""
     return _reshaped(jet, *module.unflattened_size)
 
 

@@ -1,12 +1,12 @@
-"""Products with a weight, each by what is fastest for it: of a narrow one with care for its layout, of a large one in
-float32 on a CPU by the library with the wider instructions.
+"""Products with a weight, each by the fastest library: one call for a narrow weight, oneDNN for a large one.
 
-torch takes them from MKL, which uses AVX-512 on its maker's processors alone; oneDNN, which torch takes convolutions
-from, uses it wherever it is. On others (AMD since Zen 4) products are up to 2.3 times as fast by it. Which one it is
-follows from the processor and the sizes, never from a timing: the same call gives the same bits.
+torch takes products of matrices from MKL, which uses AVX-512 on Intel's processors alone; oneDNN, which torch takes
+convolutions from, uses it on every processor that has it. On the others (AMD since Zen 4) float32 products are up to
+2.3 times as fast by oneDNN. The choice follows from the processor and the sizes, never from a timing: the same call
+gives the same bits.
 
-oneDNN's linear layer is an operator that torch has for its compiler's own use and not for ours: where it is missing, or
-is not what it was, products are MKL's (docs/adr/0023).
+oneDNN's linear layer is an operator that torch has for its compiler (`system.torch_internals`): where it is missing,
+or computes something else, products are MKL's (docs/adr/0023).
 """
 
 from collections.abc import Callable
@@ -20,27 +20,27 @@ from torch.nn import functional as F
 from ebm_cli.system.cpu import vendor
 from ebm_cli.system.torch_internals import are_transforms_active, has_onednn_linear, linear_pointwise
 
-LEAST = 2**20
+MIN_PRODUCT = 2**20
 """Multiplications a thread below which oneDNN's own cost, 10 µs, is more than it saves."""
-LEAST_TRAINED = 2**23
-"""The same for a product that is differentiated, in Python."""
-LEAST_TRANSPOSED = 2**14
+MIN_TRAINED_PRODUCT = 2**23
+"""The same for a product that is differentiated, which goes through Python: 50 µs."""
+MIN_WEIGHT_GRADIENT = 2**14
 """Weights below which their gradient, whose factors oneDNN must transpose, is not faster."""
 NARROW = 16
-"""Rows or columns of a weight below which its product is one of memory and not of arithmetic. MKL takes up to six times
-as long for it where the short side is not the slow one in memory."""
+"""Rows or columns of a weight below which the product is bound by memory and not by arithmetic. MKL takes up to six
+times as long for it where the short side is not the slow one in memory."""
 
 
 def product(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
-    """x Wᵀ + b, differentiable backward as often as is asked for, and forward by `torch.func`.
+    """x Wᵀ + b, differentiable any number of times in reverse mode, and in forward mode by `torch.func`.
 
     Shapes: x [..., n_in], weight [n_out, n_in], bias [n_out] → [..., n_out].
     """
-    return times(weight, bias)(x)
+    return product_by(weight, bias)(x)
 
 
-def times(weight: Tensor, bias: Tensor | None = None) -> Callable[[Tensor], Tensor]:
-    """x → x Wᵀ + b, for a weight that enters several products: what depends on the weight alone is done once."""
+def product_by(weight: Tensor, bias: Tensor | None = None) -> Callable[[Tensor], Tensor]:
+    """x → x Wᵀ + b, for a weight of several products: what depends on the weight alone is done once."""
     n_out, n_in = weight.shape
     if n_in == 1 and bias is None:
         row = weight.t()
@@ -49,20 +49,20 @@ def times(weight: Tensor, bias: Tensor | None = None) -> Callable[[Tensor], Tens
         weight = weight.contiguous() if n_in >= NARROW else weight
         return lambda x: F.linear(x, weight, bias)
     if 1 < n_in < NARROW:
-        return partial(_narrow, weight.t().contiguous(), bias)
-    if n_in == 1 or not WIDER:
+        return partial(_narrow_product, weight.t().contiguous(), bias)
+    if n_in == 1 or not ONEDNN_IS_FASTER:
         return lambda x: F.linear(x, weight, bias)
-    return partial(_large, weight, bias)
+    return partial(_large_product, weight, bias)
 
 
-def _narrow(across: Tensor, bias: Tensor | None, x: Tensor) -> Tensor:
-    """By the transposed weight [n_in, n_out]."""
-    return torch.addmm(bias, x, across) if bias is not None and x.ndim == 2 else F.linear(x, across.t(), bias)
+def _narrow_product(transposed: Tensor, bias: Tensor | None, x: Tensor) -> Tensor:
+    """x Wᵀ + b by the transposed weight [n_in, n_out]."""
+    return torch.addmm(bias, x, transposed) if bias is not None and x.ndim == 2 else F.linear(x, transposed.t(), bias)
 
 
-def _large(weight: Tensor, bias: Tensor | None, x: Tensor) -> Tensor:
+def _large_product(weight: Tensor, bias: Tensor | None, x: Tensor) -> Tensor:
     trained = torch.is_grad_enabled() and any(t is not None and t.requires_grad for t in (x, weight, bias))
-    if not _pays(x, weight, LEAST_TRAINED if trained else LEAST):
+    if not _is_worth_onednn(x, weight, MIN_TRAINED_PRODUCT if trained else MIN_PRODUCT):
         return F.linear(x, weight, bias)
     if not trained:
         return _by_onednn(x, weight, bias)
@@ -70,17 +70,17 @@ def _large(weight: Tensor, bias: Tensor | None, x: Tensor) -> Tensor:
     return found
 
 
-def laid_out(weight: Tensor) -> Tensor:
-    """The same weight, in memory as the products with it and with its transpose want it; a view of its copy, or itself.
+def lay_out(weight: Tensor) -> Tensor:
+    """The same weight, in the memory layout that its products and those of its transpose want: itself, or a view.
 
-    `product` does so by itself: this is for a weight that enters several.
+    `product` does so by itself; this is for a weight of several products.
     """
     n_out, n_in = weight.shape
     return weight.t().contiguous().t() if 1 < n_in < NARROW <= n_out else weight
 
 
-def _pays(x: Tensor, weight: Tensor, least: int) -> bool:
-    # The compiler cannot ask for the threads, and what it calls costs less than an autograd function in Python.
+def _is_worth_onednn(x: Tensor, weight: Tensor, least: int) -> bool:
+    # Compiled code cannot read the number of threads, and calls the operator at less cost than a Python function.
     threads = 1 if torch.compiler.is_compiling() else torch.get_num_threads()
     return (
         x.numel() * len(weight) >= least * threads
@@ -91,7 +91,7 @@ def _pays(x: Tensor, weight: Tensor, least: int) -> bool:
 
 
 class _Product(torch.autograd.Function):
-    """x Wᵀ + b; its gradients are products again."""
+    """x Wᵀ + b by oneDNN; its gradients are products again."""
 
     @staticmethod
     def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
@@ -102,13 +102,14 @@ class _Product(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, g: Tensor) -> tuple[Tensor | None, Tensor | None, Tensor | None]:
         x, weight = ctx.saved_tensors
-        back = product(g, weight.t()) if ctx.needs_input_grad[0] else None
+        g_x = product(g, weight.t()) if ctx.needs_input_grad[0] else None
         rows, cotangents = x.reshape(-1, x.shape[-1]), g.reshape(-1, g.shape[-1])
-        moved = None
+        g_weight = None
         if ctx.needs_input_grad[1]:
             transposed = cotangents.t()
-            moved = product(transposed, rows.t()) if weight.numel() >= LEAST_TRANSPOSED else transposed @ rows
-        return back, moved, cotangents.sum(0) if ctx.biased and ctx.needs_input_grad[2] else None
+            large = weight.numel() >= MIN_WEIGHT_GRADIENT
+            g_weight = product(transposed, rows.t()) if large else transposed @ rows
+        return g_x, g_weight, cotangents.sum(0) if ctx.biased and ctx.needs_input_grad[2] else None
 
 
 def _by_onednn(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
@@ -119,7 +120,7 @@ def _by_onednn(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
     return found
 
 
-# torch's operator is the compiler's own, and its weight a constant for it. One of our name is called as it is.
+# TorchInductor lowers torch's own operator for constant weights only. An operator of this package is called as it is.
 LIBRARY = torch.library.Library("ebm_cli", "DEF")
 LIBRARY.define("product(Tensor x, Tensor weight, Tensor? bias) -> Tensor")
 LIBRARY.impl("product", _by_onednn, "CPU")
@@ -128,8 +129,8 @@ torch.library.register_fake(
 )
 
 
-def _wider() -> bool:
-    """Whether oneDNN has instructions that MKL does not use here, and its linear layer computes what it should."""
+def is_onednn_faster() -> bool:
+    """Whether oneDNN uses instructions here that MKL does not, and torch gives access to its linear layer."""
     if torch.backends.cpu.get_cpu_capability() != "AVX512" or vendor() in ("GenuineIntel", ""):
         return False
     if not (
@@ -139,5 +140,5 @@ def _wider() -> bool:
     return has_onednn_linear()
 
 
-WIDER = _wider()
-"""Whether it is oneDNN that is the faster."""
+ONEDNN_IS_FASTER = is_onednn_faster()
+"""Whether large products in float32 are oneDNN's: a property of this machine."""

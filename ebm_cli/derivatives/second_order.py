@@ -1,18 +1,18 @@
-"""Second derivatives of an energy in x, along directions or all of them, and what score matching makes of them."""
+"""Second derivatives of an energy in x, along directions or as the exact Laplacian, and the terms of score matching."""
 
 from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
 
-from ebm_cli.derivatives.chunked_laplacian import Along, Still, in_blocks, one_block
-from ebm_cli.derivatives.compiled import run
-from ebm_cli.derivatives.first_order import EnergyFn, bare, gradient, gradient_by_rules
+from ebm_cli.derivatives.chunked_laplacian import BUDGET, Budget, Curvature, FrozenBuffers, chunked, fits_one_chunk
+from ebm_cli.derivatives.compiled import run_sweep
+from ebm_cli.derivatives.first_order import EnergyFn, gradient, gradient_by_rules, unwrap
 from ebm_cli.derivatives.jet import Jet, Pullback
 from ebm_cli.derivatives.rules import supports, sweep
 
-FEW = 10
-"""Directions up to which a Laplacian's gradient is made of their slopes; beyond, the way back costs less."""
+MAX_SLOPES = 10
+"""Directions up to which the gradient of a Laplacian is made of their slopes; beyond, the pullback costs less."""
 
 
 class Directional(NamedTuple):
@@ -23,13 +23,13 @@ class Directional(NamedTuple):
 
 
 class ScoreTerms(NamedTuple):
-    """What score matching needs of a batch, each a scalar.
+    """Terms of the score-matching objective over a batch, each a scalar.
 
     Attributes:
-        objective: mean of the rows ½ square − curvature, differentiable in the parameters; the others are not.
-        square: mean of the square of the score.
+        objective: mean over the points of ½ square − curvature, differentiable in the parameters; the others are not.
+        square: mean of the squared score.
         curvature: mean of the second derivatives.
-        deviation: standard deviation of the rows; 0 for a single one.
+        deviation: standard deviation over the points; 0 for a single one.
     """
 
     objective: Tensor
@@ -53,7 +53,7 @@ def directional(
 
     Cost: about 2 + K forward passes (3 + K with the gradient), and their backward.
     """
-    energy = bare(energy)
+    energy = unwrap(energy)
     if isinstance(energy, nn.Module) and supports(energy):
         jet, pullback = sweep(energy, Jet(x, v))
         assert jet.first is not None
@@ -63,48 +63,51 @@ def directional(
     return Directional(slopes, curvatures.sum(0)), gradient(energy, x) if with_gradient else None
 
 
-def laplacian(energy: EnergyFn, x: Tensor) -> tuple[Tensor, Tensor]:
+def laplacian(energy: EnergyFn, x: Tensor, budget: Budget = BUDGET) -> tuple[Tensor, Tensor]:
     """∇f(x) and the exact Laplacian tr ∇²f(x), differentiable in the parameters.
 
     Where a network's first layer is linear and narrower than D, its Hessian lives in the row space of that layer's
     weight: the directions are an orthonormal basis of that space, and the trace stays exact (Li et al. 2023, section on
-    low rank). Directions and points are taken in blocks that bound the memory (see `blocks`), but not for an energy
-    without rules.
+    low rank). Directions and points are taken in chunks that bound the memory (see `chunked_laplacian`), except for an
+    energy without rules.
 
     Shapes: x [B, *D] → [B, *D], [B].  Cost: about min(D, width) + 2 forward passes, and their backward.
     """
-    energy = bare(energy)
+    energy = unwrap(energy)
     module = energy if isinstance(energy, nn.Module) and supports(energy) else None
     v, outside = _directions(module, x)
-    trace = None if module is None else in_blocks(module, _along(module), x, v)
-    if module is None or (trace is None and outside is None and len(v) <= FEW):
+    trace = None if module is None else chunked(module, _curvature_of(module), x, v, budget)
+    if module is None or (trace is None and outside is None and len(v) <= MAX_SLOPES):
         slopes, trace = directional(energy, x, v)[0]
         return slopes.T.reshape(x.shape), trace
     if trace is None:
-        jet, pullback = sweep(module, Jet(x, v, slopes=False))
+        jet, pullback = sweep(module, Jet(x, v, needs_first=False))
         trace, grad = _curvature(jet), _gradient_of(jet, pullback)
     else:
-        with Still(module):
+        with FrozenBuffers(module):
             (grad,) = gradient_by_rules(module, x)
     # The part of the energy outside the row space is added by the energy itself.
     return grad, trace if outside is None else trace + outside
 
 
-def exact_terms(energy: EnergyFn, x: Tensor) -> ScoreTerms:
-    """Those of exact score matching, with the rows ½‖∇f(x)‖² − tr ∇²f(x): `laplacian`, as much of it as they need.
+def exact_terms(energy: EnergyFn, x: Tensor, budget: Budget = BUDGET) -> ScoreTerms:
+    """The terms of exact score matching, ½‖∇f(x)‖² − tr ∇²f(x) of each point: as much of `laplacian` as they need.
 
     Shapes: x [B, *D].  Cost: that of `laplacian`.
     """
     compiled = getattr(energy, "compiled", None)
-    if compiled is None or not compiled.takes(x) or not isinstance(energy, nn.Module) or not supports(energy):
-        grad, trace = laplacian(energy, x)
+    if compiled is None or not compiled.matches(x) or not isinstance(energy, nn.Module) or not supports(energy):
+        grad, trace = laplacian(energy, x, budget)
         return ScoreTerms(*_terms(_square(grad), trace))
     v, outside = _directions(energy, x)
-    # What the graph holds depends on the shapes alone. In blocks it is the products that take the time.
-    if not compiled.once(("one block", x.shape), lambda: one_block(energy, _along(energy), x, v)):
-        grad, trace = laplacian(energy, x)
+    # The graph's size depends on the shapes alone. In chunks, products take the time, which compiling does not save.
+    is_one_chunk = compiled.compute_once(
+        ("fits one chunk", x.shape), lambda: fits_one_chunk(energy, _curvature_of(energy), x, v, budget)
+    )
+    if not is_one_chunk:
+        grad, trace = laplacian(energy, x, budget)
         return ScoreTerms(*_terms(_square(grad), trace))
-    if outside is None and len(v) <= FEW:
+    if outside is None and len(v) <= MAX_SLOPES:
         return ScoreTerms(*compiled(_slopes_by_rules, energy, x, v, 1.0))
     terms = ScoreTerms(*compiled(_terms_by_rules, energy, x, v, 1.0))
     if outside is None:
@@ -113,24 +116,24 @@ def exact_terms(energy: EnergyFn, x: Tensor) -> ScoreTerms:
 
 
 def sliced_terms(energy: EnergyFn, x: Tensor, v: Tensor, *, exact_square: bool) -> ScoreTerms:
-    """Those of sliced score matching, with the rows mean_k[ ½‖∇f‖² − v_kᵀ∇²f v_k ], or ½ (v_k·∇f)² of its first part.
+    """The terms of sliced score matching, mean_k[ ½‖∇f‖² − v_kᵀ∇²f v_k ] of each point, or with ½ (v_k·∇f)² first.
 
     Args:
         energy: f.
         x: points [B, *D].
         v: directions [K, B, *D].
-        exact_square: the square of the whole gradient.
+        exact_square: take ½‖∇f‖², of which ½ (v_k·∇f)² is an estimate with more variance.
 
     Cost: that of `directional`.
     """
     if isinstance(energy, nn.Module) and supports(energy):
-        return ScoreTerms(*run(_terms_by_rules if exact_square else _slopes_by_rules, energy, x, v, 1 / len(v)))
+        return ScoreTerms(*run_sweep(_terms_by_rules if exact_square else _slopes_by_rules, energy, x, v, 1 / len(v)))
     (slopes, curvature), grad = directional(energy, x, v, with_gradient=exact_square)
     return ScoreTerms(*_terms(slopes.square().mean(0) if grad is None else _square(grad), curvature / len(v)))
 
 
 def _directions(energy: nn.Module | None, x: Tensor) -> tuple[Tensor, Tensor | None]:
-    """The directions of a Laplacian [K, 1, *D]: a basis of R^D and None, or of less and the trace outside of it."""
+    """Directions of a Laplacian [K, 1, *D]: a basis of R^D and None, or of a subspace and the trace outside of it."""
     narrow = None if energy is None else getattr(energy, "narrow_directions", None)
     reduced = None if narrow is None else narrow()
     if reduced is None:
@@ -139,8 +142,8 @@ def _directions(energy: nn.Module | None, x: Tensor) -> tuple[Tensor, Tensor | N
     return reduced[0].view(-1, 1, *x.shape[1:]), reduced[1]
 
 
-def _along(energy: nn.Module) -> Along:
-    return lambda x, v: _curvature(sweep(energy, Jet(x, v, slopes=False))[0])
+def _curvature_of(energy: nn.Module) -> Curvature:
+    return lambda x, v: _curvature(sweep(energy, Jet(x, v, needs_first=False))[0])
 
 
 def _square(grad: Tensor) -> Tensor:
@@ -151,19 +154,20 @@ def _square(grad: Tensor) -> Tensor:
 
 
 def _terms_by_rules(energy: nn.Module, x: Tensor, v: Tensor, share: float) -> tuple[Tensor, ...]:
-    """`share` is what each direction counts: 1 of a basis, 1/K of K samples."""
-    jet, pullback = sweep(energy, Jet(x, v, slopes=False))
+    """The terms with ‖∇f‖²; `share` is the weight of a direction: 1 for a basis, 1/K for K samples."""
+    jet, pullback = sweep(energy, Jet(x, v, needs_first=False))
     return _terms(_square(_gradient_of(jet, pullback)), _curvature(jet), 1.0, share)
 
 
 def _slopes_by_rules(energy: nn.Module, x: Tensor, v: Tensor, share: float) -> tuple[Tensor, ...]:
+    """The terms with Σ_k (v_k·∇f)²."""
     jet, _ = sweep(energy, Jet(x, v))
     assert jet.first is not None
     return _terms(jet.first.expand(len(v), len(x)).square().sum(0), _curvature(jet), share, share)
 
 
 def _terms(square: Tensor, curvature: Tensor, of_square: float = 1.0, of_curvature: float = 1.0) -> tuple[Tensor, ...]:
-    """Those of `ScoreTerms`, of rows [B], [B], each times a factor."""
+    """The numbers of `ScoreTerms`, from square [B] and curvature [B], each times a factor."""
     square = square if of_square == 1 else square * of_square
     curvature = curvature if of_curvature == 1 else curvature * of_curvature
     rows = torch.sub(0.5 * square, curvature)
@@ -172,7 +176,7 @@ def _terms(square: Tensor, curvature: Tensor, of_square: float = 1.0, of_curvatu
 
 
 def _gradient_of(jet: Jet, pullback: Pullback) -> Tensor:
-    """∇f: the cotangent 1 is that of every point."""
+    """∇f, by the cotangent 1 of every point."""
     return pullback(jet.value.new_ones(1))
 
 

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from ebm_cli.derivatives import At, Differentiable, Jet, Pullback, There, sweep, vjp
+from ebm_cli.derivatives import Differentiable, Jet, Pullback, ValueAndPullback, VjpFn, sweep, vjp
 
 
 class Energy(nn.Module, ABC):
@@ -18,7 +18,7 @@ class Energy(nn.Module, ABC):
 
     Attributes:
         shape: shape of one point, without the batch.
-        native: what advances its chains in native code, consulted by `samplers.base` alone; None is the torch path.
+        native: what advances its chains in native code, consulted by `samplers.loops` alone; None is the torch path.
         compiled: what differentiates it in compiled form, consulted by `derivatives` alone; None is the eager path.
     """
 
@@ -68,7 +68,7 @@ class NetworkEnergy(Energy, Differentiable):
         """Derivative rule: jet of the points → jet of the energy, [B], [K, B], [B], and the way back."""
         x, kappa = jet.value.flatten(1), self.base
         v = None if jet.first is None else jet.first.flatten(2)
-        out, through = sweep(self.network, Jet(x, v, slopes=jet.slopes))
+        out, through = sweep(self.network, Jet(x, v, needs_first=jet.needs_first))
         value = out.value.squeeze(-1)
         first = None if out.first is None else out.first.squeeze(-1)
         second = None if out.second is None else out.second.squeeze(-1)
@@ -80,11 +80,11 @@ class NetworkEnergy(Energy, Differentiable):
             second = bent.expand_as(value) if second is None else second + bent
         return Jet(value, first, second), self._pullback(x, through)
 
-    def vjp(self) -> At:
+    def vjp(self) -> VjpFn:
         """The rule for jets without directions."""
         network, kappa = vjp(self.network), self.base
 
-        def at(x: Tensor) -> There:
+        def at(x: Tensor) -> ValueAndPullback:
             flat = x.flatten(1)
             out, through = network(flat)
 

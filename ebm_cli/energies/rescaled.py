@@ -37,7 +37,7 @@ class Rescaled(Energy, Differentiable):
         a = self.scale
         first = None if jet.first is None else a * jet.first
         second = None if jet.second is None else a * jet.second
-        out, through = sweep(self.energy, Jet(a * jet.value + self.shift, first, second, jet.slopes))
+        out, through = sweep(self.energy, Jet(a * jet.value + self.shift, first, second, jet.needs_first))
         return out._replace(value=out.value - a.log().sum()), lambda g: a * through(g)
 
     def log_z(self) -> Tensor | None:

@@ -4,7 +4,7 @@ import math
 
 from torch import Tensor, nn
 
-from ebm_cli.derivatives import At, Differentiable, Jet, Linear, Pullback, There, sweep, vjp
+from ebm_cli.derivatives import Differentiable, Jet, Linear, Pullback, ValueAndPullback, VjpFn, sweep, vjp
 from ebm_cli.energies.activations import ACTIVATIONS, Activation
 from ebm_cli.energies.base import NetworkEnergy
 from ebm_cli.energies.initialisation import check_size, initialise
@@ -28,11 +28,11 @@ class Residual(Differentiable, nn.Module):
             jet.value + out.value, _sum(jet.first, out.first), _sum(jet.second, out.second)
         ), lambda g: g + through(g)
 
-    def vjp(self) -> At:
+    def vjp(self) -> VjpFn:
         """The rule for jets without directions."""
         block = vjp(self.block)
 
-        def at(x: Tensor) -> There:
+        def at(x: Tensor) -> ValueAndPullback:
             out, through = block(x)
             return lambda: x + out(), lambda g: g + through(g)
 

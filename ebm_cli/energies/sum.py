@@ -84,7 +84,7 @@ class Sum(Energy, Differentiable):
 
         ∇f = Σ_k r_k ∇f_k,   vᵀ∇²f v = Σ_k r_k vᵀ∇²f_k v − Var_r(v·∇f_k).
         """
-        wanted = jet._replace(slopes=jet.slopes or self.kind == "mixture")
+        wanted = jet._replace(needs_first=jet.needs_first or self.kind == "mixture")
         jets, backs = zip(*(sweep(member, wanted) for member in self._members()), strict=True)
         value, share = self._together(torch.stack([member.value for member in jets]))
 
@@ -95,7 +95,7 @@ class Sum(Energy, Differentiable):
             return Jet(value), pullback
         bends = torch.stack([torch.zeros_like(value) if m.second is None else m.second for m in jets])
         second = (share * bends).sum(0)
-        if not wanted.slopes:
+        if not wanted.needs_first:
             return Jet(value, None, second), pullback
         slopes = torch.stack([member.first.expand(len(jet.first), len(value)) for member in jets])
         first = torch.einsum("mb,mkb->kb", share, slopes)

@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from types import TracebackType
 
-Value = float | int | str | bool | None
+from ebm_cli.evaluation.values import Value
 
 
 def dumps(values: Mapping[str, Value]) -> str:

@@ -14,13 +14,12 @@ import torch
 from torch import Tensor
 
 from ebm_cli.datasets.base import Dataset
-from ebm_cli.derivatives import value_and_grad
+from ebm_cli.derivatives import EnergyFn, value_and_grad
 from ebm_cli.evaluation.batched import in_chunks, placement
 from ebm_cli.evaluation.expectation import reference_copy
+from ebm_cli.evaluation.values import Value, format_value
 from ebm_cli.reporting.figure import PANEL, Array, blank, numpy_of
-from ebm_cli.reporting.format import format_value
 from ebm_cli.reporting.image_grids import COLUMNS, NEIGHBOURS, images_figure, is_image, nearest_training_rows
-from ebm_cli.reporting.jsonl import Value
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -29,7 +28,6 @@ if TYPE_CHECKING:
 
 LAYOUT = (("data", "data_density", "energy"), ("samples", "density", "score"))  # the data above the model
 
-EnergyFn = Callable[[Tensor], Tensor]
 
 ENERGY_COLOURS = "viridis"
 DATA_COLOUR, MODEL_COLOUR, NOISE_COLOUR = "#1f4e79", "#c8553d", "#8a8a8a"

@@ -11,8 +11,8 @@ from torch import Tensor
 from torch.utils.tensorboard import SummaryWriter
 from torch.utils.tensorboard.summary import hparams as hparams_summaries
 
+from ebm_cli.evaluation.values import Value
 from ebm_cli.reporting.figure import Array
-from ebm_cli.reporting.jsonl import Value
 
 
 class TensorBoard:

@@ -11,6 +11,7 @@ from ebm_cli.config.trust import Trust
 from ebm_cli.datasets import Dataset
 from ebm_cli.energies import Energy
 from ebm_cli.errors import UserError
+from ebm_cli.evaluation.metric_group import MetricGroup
 from ebm_cli.evaluation.protocol import Protocol
 from ebm_cli.methods import Method
 from ebm_cli.runs.instantiate import Parts, seeded
@@ -39,7 +40,7 @@ def assemble(cfg: DictConfig, trust: Trust = None) -> Parts:
             "a sum are trained with energy.train_weights=true, and ebm sample checkpoint=[A,B] takes runs as they are"
         )
     try:
-        method.check(energy, cfg.batch_size)
+        method.validate(energy, cfg.batch_size)
     except ValueError as error:
         raise UserError(str(error)) from error
     return Parts(dataset, energy, method)
@@ -47,7 +48,7 @@ def assemble(cfg: DictConfig, trust: Trust = None) -> Parts:
 
 def boundary_warning(parts: Parts) -> str | None:
     """Why the objective does not hold for these data, and what helps; None where nothing is known against it."""
-    if not parts.method.needs_soft_edges or not parts.dataset.hard_edges:
+    if not parts.method.needs_continuous_density or not parts.dataset.has_jumps:
         return None
     return (
         "dequantised data have hard edges, where the boundary term that score matching drops (Hyvärinen 2005) is not 0 "
@@ -59,7 +60,7 @@ def protocol_of(cfg: DictConfig, seed: int, batch_size: int, trust: Trust) -> Pr
     """The protocol that a verb's keys `metrics` and `eval` describe, for a run of this batch size."""
     keys = cfg.eval
     return Protocol(
-        metrics=tuple(cfg.metrics),
+        metrics=tuple(_metric(metric, f"metrics[{i}]", trust) for i, metric in enumerate(cfg.metrics)),
         kernel=build(keys.sampler, "eval.sampler", Kernel, trust=trust),
         n_samples=keys.n_samples,
         n_chains=min(keys.n_chains, keys.n_samples),
@@ -71,3 +72,11 @@ def protocol_of(cfg: DictConfig, seed: int, batch_size: int, trust: Trust) -> Pr
         seed=seed,
         foreign=build(keys.ood, "eval.ood", Dataset, trust=trust) if keys.get("ood") else None,
     )
+
+
+def _metric(metric: str | DictConfig, path: str, trust: Trust) -> str | MetricGroup:
+    """A metric group by its name, or built from a user's node."""
+    if isinstance(metric, str):
+        return metric
+    group: MetricGroup = build(metric, path, MetricGroup, trust=trust)
+    return group

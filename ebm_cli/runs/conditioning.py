@@ -16,7 +16,7 @@ from ebm_cli.datasets.io.conditioning_files import read_mask, read_rows
 from ebm_cli.errors import UserError
 from ebm_cli.rng import generator
 from ebm_cli.runs.model import Model
-from ebm_cli.samplers import Conditional, EnergyFn, Kernel, posterior
+from ebm_cli.samplers import Conditional, EnergyFn, Kernel, posterior, wide_starts
 
 
 @dataclass(frozen=True)
@@ -126,10 +126,10 @@ def check_step(kernel: Kernel, model: Model, noise_std: float | None) -> None:
 
 
 def _noise(model: Model, n_chains: int, seed: int) -> Tensor:
-    """Wide noise [n_chains, *shape], standardised units: standardised data have unit scale, twice that covers them."""
+    """Wide noise [n_chains, *shape], standardised units."""
     like = model.standardizer.like
     rng = generator(seed, "starts", like.device)
-    return 2 * torch.randn(n_chains, *model.energy.shape, generator=rng, dtype=like.dtype, device=like.device)
+    return wide_starts(like, n_chains, rng)
 
 
 def _paired(rows: Tensor, keep: Tensor, mask: str, init: str) -> tuple[Tensor, Tensor]:

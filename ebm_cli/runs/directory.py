@@ -11,7 +11,7 @@ from typing import Any, Literal
 
 from ebm_cli.errors import UserError
 from ebm_cli.system.files import remove_leftovers, write_json
-from ebm_cli.system.versions import _git_commit, versions
+from ebm_cli.system.versions import git_commit, versions
 
 StateName = Literal["running", "finished", "interrupted", "diverged", "failed"]
 
@@ -68,7 +68,7 @@ class RunDirectory:
             "host": socket.gethostname(),
             "config_hash": config_hash,
             "versions": versions(),
-            "git": _git_commit(),
+            "git": git_commit(),
         }
         write_json(self.path / "status.json", self._status)
 

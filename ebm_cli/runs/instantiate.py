@@ -12,7 +12,7 @@ from ebm_cli.datasets import Dataset
 from ebm_cli.energies import Energy
 from ebm_cli.methods import Method
 from ebm_cli.rng import generator
-from ebm_cli.system.memory import in_words, room
+from ebm_cli.system.memory import format_bytes, max_array_bytes
 
 MOST_TENSORS = 20_000
 """Parameters' tensors of a model and its method; a network of a thousand layers has 2,000."""
@@ -43,7 +43,7 @@ def bounded(most: int | None = None) -> Iterator[None]:
         most: bytes of all parameters; None for what memory has room for.
     """
     n_tensors, n_bytes = 0, 0
-    most = room() if most is None else most
+    most = max_array_bytes() if most is None else most
 
     def count(module: nn.Module, name: str, parameter: nn.Parameter | None) -> None:
         nonlocal n_tensors, n_bytes
@@ -51,7 +51,7 @@ def bounded(most: int | None = None) -> Iterator[None]:
         if n_tensors > MOST_TENSORS:
             raise ValueError(f"more than {MOST_TENSORS:,} layers' weights and biases: more than anybody can train")
         if n_bytes > most:
-            raise ValueError(f"more than {in_words(most)} of parameters, which is all that there is room for")
+            raise ValueError(f"more than {format_bytes(most)} of parameters, which is all that there is room for")
 
     hook = register_module_parameter_registration_hook(count)
     try:

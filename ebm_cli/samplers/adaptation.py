@@ -25,8 +25,10 @@ from typing import TypeVar
 import torch
 from torch import Tensor
 
-from ebm_cli.derivatives import prepared
-from ebm_cli.samplers.base import EnergyFn, Kernel, Schedule, State
+from ebm_cli.derivatives import EnergyFn, prepare
+from ebm_cli.samplers.base import Kernel, State
+from ebm_cli.samplers.loops import run
+from ebm_cli.samplers.schedules import Schedule
 
 K = TypeVar("K", bound=Kernel)
 
@@ -71,12 +73,30 @@ def adapt(
         raise ValueError(f"target must be in (0, 1), got {delta}")
     if n_steps < 1:
         raise ValueError(f"n_steps must be >= 1, got {n_steps}")
-    energy = prepared(energy)
+    energy = prepare(energy)
     state = kernel.init(energy, x.detach(), rng)
     half = n_steps // 2
     mu = log(10 * kernel.step_size)
     kernel, state = _average(kernel, energy, state, half, rng, delta, mu, COARSE, schedule)
     return _average(kernel, energy, state, n_steps - half, rng, delta, log(kernel.step_size), FINE)
+
+
+def warm_up(kernel: K, energy: EnergyFn, x: Tensor, n_steps: int, rng: torch.Generator) -> tuple[K, State]:
+    """Run the chains through burn-in, and adapt the step size meanwhile if the kernel has a target acceptance rate.
+
+    Args:
+        kernel: starts at its own step size.
+        energy: the target is exp(−energy / kernel.temperature).
+        x: where the chains start [B, *D].
+        n_steps: ≥ 0; no step adapts nothing.
+        rng: source of every draw, on x's device.
+
+    Returns:
+        The kernel, with the adapted step size if it has a target rate, and the last state.
+    """
+    if kernel.target_accept is None or n_steps == 0:
+        return kernel, run(kernel, energy, x, n_steps, rng)[0]
+    return adapt(kernel, energy, x, n_steps, rng)
 
 
 def _average(

@@ -16,7 +16,7 @@ of everything.
 import torch
 from torch import Tensor
 
-from ebm_cli.samplers.base import EnergyFn
+from ebm_cli.derivatives import EnergyFn
 
 
 class Conditional:

@@ -12,14 +12,13 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from ebm_cli.derivatives import value_and_grad
+from ebm_cli.derivatives import EnergyFn, value_and_grad
+from ebm_cli.samplers.acceptance import accept_reject
 from ebm_cli.samplers.base import (
     Cost,
-    EnergyFn,
     Info,
     Kernel,
     State,
-    accept_reject,
     energy_of,
     grad_of,
     inner,

@@ -12,8 +12,9 @@ from math import inf, sqrt
 import torch
 from torch import Tensor
 
-from ebm_cli.derivatives import detached_gradient
-from ebm_cli.samplers.base import Cost, EnergyFn, Info, Kernel, State, normal_like, require_positive
+from ebm_cli.derivatives import EnergyFn, detached_gradient
+from ebm_cli.errors import require_positive
+from ebm_cli.samplers.base import Cost, Info, Kernel, State, normal_like
 
 
 @dataclass(frozen=True)
@@ -48,10 +49,7 @@ class Langevin(Kernel):
         super().__post_init__()
         if not 0 <= self.noise_scale < float("inf"):
             raise ValueError(f"noise_scale must be >= 0 and finite, got {self.noise_scale}")
-        if self.clamp_grad is not None:
-            require_positive(clamp_grad=self.clamp_grad)
-        if self.clamp_sample is not None:
-            require_positive(clamp_sample=self.clamp_sample)
+        require_positive(clamp_grad=self.clamp_grad, clamp_sample=self.clamp_sample)
 
     def evaluations(self, n_steps: int) -> Cost:
         return Cost(grad=n_steps)

@@ -15,8 +15,9 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from ebm_cli.derivatives import value_and_grad
-from ebm_cli.samplers.base import EnergyFn, Info, Kernel, State, accept_reject, energy_of, grad_of, inner, normal_like
+from ebm_cli.derivatives import EnergyFn, value_and_grad
+from ebm_cli.samplers.acceptance import accept_reject
+from ebm_cli.samplers.base import Info, Kernel, State, energy_of, grad_of, inner, normal_like
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,9 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from ebm_cli.samplers.base import Cost, EnergyFn, Info, Kernel, State, accept_reject, energy_of, normal_like
+from ebm_cli.derivatives import EnergyFn
+from ebm_cli.samplers.acceptance import accept_reject
+from ebm_cli.samplers.base import Cost, Info, Kernel, State, energy_of, normal_like
 
 
 @dataclass(frozen=True)

@@ -15,8 +15,9 @@ from math import exp, expm1, inf, sqrt
 import torch
 from torch import Tensor
 
-from ebm_cli.derivatives import value_and_grad
-from ebm_cli.samplers.base import EnergyFn, Info, Kernel, State, grad_of, normal_like, require_positive
+from ebm_cli.derivatives import EnergyFn, value_and_grad
+from ebm_cli.errors import require_positive
+from ebm_cli.samplers.base import Info, Kernel, State, grad_of, normal_like
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ from torch import nn
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
-from ebm_cli.acceleration.compile_mode import Work, run_fast
+from ebm_cli.acceleration.compile_mode import Work, apply_compile_mode
 from ebm_cli.config.build import build
 from ebm_cli.config.trust import Trust, trust_of
 from ebm_cli.errors import UserError
@@ -21,7 +21,7 @@ from ebm_cli.runs.stored_config import stored_form
 from ebm_cli.samplers import Kernel
 from ebm_cli.system.device import device_of, set_deterministic, set_threads
 from ebm_cli.system.files import write_text
-from ebm_cli.system.memory import forget_peak_memory, keep_freed_memory
+from ebm_cli.system.memory import keep_freed_memory, reset_peak_memory
 from ebm_cli.system.torch_internals import skip_dynamo_import
 from ebm_cli.training.checkpointer import Checkpointer
 from ebm_cli.training.history import History
@@ -83,7 +83,7 @@ def make_session(cfg: DictConfig, directory: RunDirectory, state: dict[str, Any]
     trust, console = trust_of(cfg), Console()
     device = device_of(cfg.device)
     keep_freed_memory()
-    forget_peak_memory(device)
+    reset_peak_memory(device)
     set_deterministic(cfg.deterministic)
     set_threads(cfg.threads)
     parts = assemble(cfg, trust)
@@ -91,7 +91,7 @@ def make_session(cfg: DictConfig, directory: RunDirectory, state: dict[str, Any]
     trainer = make_trainer(cfg, parts, trust)
     protocol = protocol_of(cfg, cfg.seed, cfg.batch_size, trust)
     work = training_work(parts, trainer.batches.batch_size, protocol.kernel, cfg.steps)
-    mode = run_fast(cfg.compile, parts.energy, work, threads, console.print)
+    mode = apply_compile_mode(cfg.compile, parts.energy, work, threads, console.print)
     config = stored_form(cfg) | {"device": device.type, "threads": threads, "compile": mode}
     monitor = Monitor(parts, protocol, cfg.monitor)
     snapshots = Snapshots(parts, protocol.kernel, cfg.seed)
@@ -108,7 +108,7 @@ def make_session(cfg: DictConfig, directory: RunDirectory, state: dict[str, Any]
 
 
 def training_work(parts: Parts, batch_size: int, kernel: Kernel, steps: int) -> Work:
-    """Describe the derivatives that a run takes, which decide whether compiling pays.
+    """Describe the derivatives that a run takes, which decide whether compiling is_worth_compiling.
 
     Args:
         parts: energy and method.
@@ -118,4 +118,4 @@ def training_work(parts: Parts, batch_size: int, kernel: Kernel, steps: int) -> 
     """
     method = parts.method
     kernels = (kernel,) if method.kernel is None else (kernel, method.kernel)
-    return Work(steps, batch_size, method.directions(parts.energy), kernels)
+    return Work(steps, batch_size, method.n_directions(parts.energy), kernels)

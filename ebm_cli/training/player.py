@@ -8,7 +8,7 @@ from torch.optim.lr_scheduler import LRScheduler
 
 from ebm_cli.optim.clip import clip_
 from ebm_cli.optim.flat import Flat
-from ebm_cli.optim.fused_adam import update
+from ebm_cli.optim.fused_adam import make_step
 
 MakeSchedule = Callable[[Optimizer], LRScheduler]
 
@@ -28,7 +28,7 @@ class Player:
     def __init__(self, parameters: Sequence[nn.Parameter], optimizer: Optimizer, make_schedule: MakeSchedule) -> None:
         self.flat = Flat(parameters)
         self.optimizer = optimizer
-        self._update = update(optimizer, self.flat)
+        self._update = make_step(optimizer, self.flat)
         self._make_schedule = make_schedule
         self.schedule = make_schedule(optimizer)
 

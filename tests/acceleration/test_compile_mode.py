@@ -14,11 +14,10 @@ import torch
 from torch import Tensor, nn
 
 from ebm_cli.acceleration import compile_mode
-from ebm_cli.acceleration.compile_mode import Work, pays, run_fast
+from ebm_cli.acceleration.compile_mode import Work, apply_compile_mode, is_worth_compiling
 from ebm_cli.derivatives import (
     Compiled,
     ScoreTerms,
-    chunked_laplacian,
     exact_terms,
     gradient,
     laplacian,
@@ -26,6 +25,7 @@ from ebm_cli.derivatives import (
     sliced_terms,
     value_and_grad,
 )
+from ebm_cli.derivatives.chunked_laplacian import Budget
 from ebm_cli.energies import MLP, Conv, Energy, Quadratic, ResidualMLP
 from ebm_cli.methods import NCE
 from ebm_cli.methods.whitening import Whitening
@@ -105,7 +105,7 @@ def test_what_is_compiled_is_the_eager_sweep() -> None:
     with_compiled(energy, len(x), told)
     found = [*value_and_grad(energy, x), *sliced_terms(energy, x, v, exact_square=True)]
     assert told == []
-    assert len(energy.compiled._made) == 2
+    assert len(energy.compiled.functions) == 2
     assert largest_error(found, expected) < 1e-10
     # And not a constant that was traced: weights that moved are read.
     with torch.no_grad():
@@ -149,7 +149,7 @@ def test_compiled_code_agrees(name: str, dtype: torch.dtype, compute: Callable[.
     expected = compute(energy, x, v)
     found = compute(with_compiled(other, len(x), told, "inductor"), x, v)
     assert told == []
-    assert len(other.compiled._made) == (4 if compute is everything else 1)
+    assert len(other.compiled.functions) == (4 if compute is everything else 1)
     bound = 1e-5 if dtype is torch.float32 else 1e-10
     assert largest_error(found, expected) < bound
     assert largest_error(list(other.buffers()), list(energy.buffers())) < bound if list(energy.buffers()) else True
@@ -163,8 +163,8 @@ def test_products_by_onednn_are_compiled(backend: str, monkeypatch: pytest.Monke
     energy, told = MLP((20,), width=24), list[str]()
     x, v = points(energy)
     expected = everything(energy, x, v)
-    monkeypatch.setattr(matmul, "WIDER", True)
-    for limit in ("LEAST", "LEAST_TRAINED", "NARROW"):
+    monkeypatch.setattr(matmul, "ONEDNN_IS_FASTER", True)
+    for limit in ("MIN_PRODUCT", "MIN_TRAINED_PRODUCT", "NARROW"):
         monkeypatch.setattr(matmul, limit, 1)
     seen: set[str] = set()
 
@@ -188,23 +188,22 @@ def test_other_points_are_eager() -> None:
     value_and_grad(energy, x[:5])
     exact_terms(energy, x[:5])
     laplacian(energy, x)
-    assert energy.compiled._made == {}
+    assert energy.compiled.functions == ()
     double = copy.deepcopy(energy).double()
     assert double.compiled is energy.compiled
     value_and_grad(double, x.double())
     energy.network[0].register_forward_hook(lambda module, inputs, out: out)
     value_and_grad(energy, x)
     exact_terms(energy, x)
-    assert energy.compiled._made == {}
+    assert energy.compiled.functions == ()
 
 
-def test_a_laplacian_in_blocks_is_eager(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(chunked_laplacian, "NEGLIGIBLE", 0)
-    monkeypatch.setattr(chunked_laplacian, "BLOCK", 40)
+def test_a_laplacian_in_chunks_is_eager() -> None:
+    budget = Budget(chunk=40, negligible=0)
     energy = with_compiled(MLP((3,), width=4, depth=1), 6, [])
     x, _ = points(energy)
-    torch.testing.assert_close(exact_terms(energy, x).curvature, laplacian(energy, x)[1].mean())
-    assert energy.compiled._made == {}
+    torch.testing.assert_close(exact_terms(energy, x, budget).curvature, laplacian(energy, x, budget)[1].mean())
+    assert energy.compiled.functions == ()
 
 
 def test_a_whitened_energy_is_compiled_once() -> None:
@@ -212,7 +211,7 @@ def test_a_whitened_energy_is_compiled_once() -> None:
     energy, told = MLP((3,), width=4, depth=1).double(), list[str]()
     x, _ = points(energy)
     whitening = Whitening((3,), torch.randn(20, 3)).double()
-    expected = exact_terms(*whitening.of(energy, x))
+    expected = exact_terms(*whitening.transform(energy, x))
     calls: list[None] = []
 
     def counted(graph: Any, inputs: object) -> Any:
@@ -221,7 +220,7 @@ def test_a_whitened_energy_is_compiled_once() -> None:
 
     with_compiled(energy, len(x), told, counted)
     for _ in range(3):
-        found = exact_terms(*whitening.of(energy, x))
+        found = exact_terms(*whitening.transform(energy, x))
         assert largest_error(list(found), list(expected)) < 1e-10
     assert (told, len(calls)) == ([], 1)
 
@@ -237,7 +236,7 @@ def test_a_failing_compiler_is_one_line() -> None:
     for _ in range(2):
         assert largest_error(list(value_and_grad(energy, x)), list(expected)) == 0
     assert len(told) == 1
-    assert "the run goes on without it" in told[0]
+    assert "continuing without it" in told[0]
     assert "out of registers" in told[0]
     assert "\n" not in told[0]
 
@@ -275,16 +274,16 @@ def test_more_networks_than_the_compiler_keeps() -> None:
 def test_auto_is_a_rule(
     of: Work, n_parameters: int, device: str, answer: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(matmul, "WIDER", False)
-    assert pays(of, n_parameters, device) is answer
+    monkeypatch.setattr(matmul, "ONEDNN_IS_FASTER", False)
+    assert is_worth_compiling(of, n_parameters, device) is answer
 
 
 @pytest.mark.parametrize(("steps", "answer"), [(10_000, False), (99_999, False), (100_000, True)])
 def test_size_is_no_reason_where_products_are_onednns(
     steps: int, answer: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(matmul, "WIDER", True)
-    assert pays(work(100, steps=steps), 30_000, "cpu") is answer
+    monkeypatch.setattr(matmul, "ONEDNN_IS_FASTER", True)
+    assert is_worth_compiling(work(100, steps=steps), 30_000, "cpu") is answer
 
 
 class Unruled(Energy):
@@ -312,7 +311,7 @@ class Unruled(Energy):
 def test_what_cannot_be_compiled_is_one_line(make: Callable[[], Any], of: Work, line: str) -> None:
     told: list[str] = []
     energy = make()
-    assert run_fast("always", energy, of, 1, told.append) == "never"
+    assert apply_compile_mode("always", energy, of, 1, told.append) == "never"
     assert len(told) == 1
     assert told[0].startswith("compile=always: ")
     assert line in told[0]
@@ -322,13 +321,13 @@ def test_what_cannot_be_compiled_is_one_line(make: Callable[[], Any], of: Work, 
 def test_auto_says_nothing() -> None:
     """Under given rows the energy is a function, and what is made of trained energies has no parameters."""
     told: list[str] = []
-    assert run_fast("auto", torch.sin, work(), 1, told.append) == "never"
+    assert apply_compile_mode("auto", torch.sin, work(), 1, told.append) == "never"
     plain = Quadratic((3,))
     for name, parameter in list(plain.named_parameters()):
         delattr(plain, name)
         plain.register_buffer(name, parameter.detach())
-    assert run_fast("auto", plain, work(steps=10), 1, told.append) == "never"
-    assert run_fast("never", plain, work(), 1, told.append) == "never"
+    assert apply_compile_mode("auto", plain, work(steps=10), 1, told.append) == "never"
+    assert apply_compile_mode("never", plain, work(), 1, told.append) == "never"
     assert told == []
 
 
@@ -338,7 +337,7 @@ def test_without_a_compiler_it_is_never(word: Any, n_lines: int, monkeypatch: py
     monkeypatch.setenv("CXX", "no-such-compiler")
     told: list[str] = []
     energy = MLP((3,), width=4)
-    assert run_fast(word, energy, work(), 1, told.append) == "never"
+    assert apply_compile_mode(word, energy, work(), 1, told.append) == "never"
     assert len(told) == n_lines
     assert all("no C++ compiler (no-such-compiler)" in line for line in told)
     assert energy.compiled is None
@@ -349,7 +348,7 @@ def test_with_one_it_is_compiled(word: Any, comes_to: str, monkeypatch: pytest.M
     monkeypatch.setenv("CXX", sys.executable)
     told: list[str] = []
     energy = MLP((3,), width=4)
-    assert run_fast(word, energy, work(), 1, told.append) == comes_to
+    assert apply_compile_mode(word, energy, work(), 1, told.append) == comes_to
     assert (energy.compiled is not None) == (comes_to == "always")
     assert told == []
     assert "compiled" not in "".join(energy.state_dict())
@@ -358,16 +357,16 @@ def test_with_one_it_is_compiled(word: Any, comes_to: str, monkeypatch: pytest.M
 def test_native_is_asked_of_the_chains_that_run(monkeypatch: pytest.MonkeyPatch) -> None:
     asked: list[tuple[int, list[str]]] = []
 
-    def attach(energy: Energy, threads: int, kernels: Iterable[Kernel]) -> str | None:
+    def attach_native_chains(energy: Energy, threads: int, kernels: Iterable[Kernel]) -> str | None:
         asked.append((threads, [type(kernel).__name__ for kernel in kernels]))
         return "no" if "Underdamped" in asked[-1][1] else None
 
-    monkeypatch.setattr(compile_mode, "attach", attach)
+    monkeypatch.setattr(compile_mode, "attach_native_chains", attach_native_chains)
     told: list[str] = []
     energy = MLP((3,), width=4)
-    assert run_fast("native", energy, work(None, kernels=(Langevin(),)), 2, told.append) == "native"
+    assert apply_compile_mode("native", energy, work(None, kernels=(Langevin(),)), 2, told.append) == "native"
     assert told == []
-    assert run_fast("native", energy, work(kernels=(Langevin(), Underdamped())), 1, told.append) == "never"
+    assert apply_compile_mode("native", energy, work(kernels=(Langevin(), Underdamped())), 1, told.append) == "never"
     assert told == ["compile=native: no; running eager"]
     assert asked == [(2, ["Langevin"]), (1, ["Langevin", "Underdamped"])]
     assert energy.compiled is None

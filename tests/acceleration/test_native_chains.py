@@ -11,7 +11,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from ebm_cli.acceleration import NativeChains, attach, native_build
+from ebm_cli.acceleration import NativeChains, attach_native_chains, native_build
 from ebm_cli.acceleration import native_chains as native_chains
 from ebm_cli.densities.gaussian import Gaussian
 from ebm_cli.derivatives import value_and_grad
@@ -51,7 +51,7 @@ def starts(*shape: int, seed: int = 1) -> Tensor:
 
 def native(energy: MLP, threads: int = 2) -> MLP:
     """The same energy, whose chains are native."""
-    assert attach(energy, threads) is None
+    assert attach_native_chains(energy, threads) is None
     return energy
 
 
@@ -222,7 +222,7 @@ def test_a_chain_that_is_lost_stays_visible_and_alone() -> None:
 def test_what_is_not_covered_runs_in_torch(kernel: Kernel, energy: Energy, x: Tensor) -> None:
     expected = run(kernel, energy, x, 5, seeded())[0].x
     kept = trace(kernel, energy, x, 4, 2, seeded())[0]
-    assert attach(energy, 1, [kernel]) is not None
+    assert attach_native_chains(energy, 1, [kernel]) is not None
     assert energy.native is None
     energy.native = NativeChains(1)
     assert torch.equal(run(kernel, energy, x, 5, seeded())[0].x, expected)
@@ -242,9 +242,9 @@ def test_a_hook_is_not_passed_by() -> None:
 def fresh(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     """An empty cache of extensions."""
     monkeypatch.setenv("TORCH_EXTENSIONS_DIR", str(tmp_path))
-    native_build.library.cache_clear()
+    native_build.load_library.cache_clear()
     yield tmp_path
-    native_build.library.cache_clear()
+    native_build.load_library.cache_clear()
 
 
 @pytest.mark.parametrize(
@@ -260,7 +260,7 @@ def test_without_a_compiler_chains_stay_in_torch(
     monkeypatch.setenv("CXX", compiler)
     energy, x = mlp(), starts(N, 3)
     expected = run(MALA(0.3), energy, x, 5, seeded())[0].x
-    why = attach(energy, 1)
+    why = attach_native_chains(energy, 1)
     assert why is not None
     assert why.startswith(reason)
     assert why.endswith("; chains run in torch")
@@ -277,7 +277,7 @@ def test_without_ninja_chains_stay_in_torch(fresh: Path, monkeypatch: pytest.Mon
     monkeypatch.setenv("CXX", compiler)
     monkeypatch.setenv("PATH", str(fresh))
     monkeypatch.setattr(sys, "executable", str(fresh / "python"))
-    why = attach(mlp(), 1)
+    why = attach_native_chains(mlp(), 1)
     assert why is not None
     assert "there is no ninja" in why
 
@@ -286,26 +286,26 @@ def test_a_compiler_without_openmp_will_do(fresh: Path, monkeypatch: pytest.Monk
     """Chains have threads of their own then, and the same bits."""
     energy, x = native(mlp(), threads=2), starts(N, 3)
     expected = run(Langevin(0.01), energy, x, 10, seeded())[0].x
-    native_build.library.cache_clear()
+    native_build.load_library.cache_clear()
     compiler = fresh / "plain-c++"
     compiler.write_text('#!/bin/sh\ncase "$*" in *-fopenmp*) echo "no OpenMP" >&2; exit 1;; esac\nexec c++ "$@"\n')
     compiler.chmod(0o755)
     monkeypatch.setenv("CXX", str(compiler))
     monkeypatch.setenv("TORCH_EXTENSIONS_DIR", str(fresh / "another"))
-    assert attach(energy, 2) is None
-    assert native_build.library().ebm_pooled() == 0
+    assert attach_native_chains(energy, 2) is None
+    assert native_build.load_library().ebm_pooled() == 0
     assert torch.equal(run(Langevin(0.01), energy, x, 10, seeded())[0].x, expected)
 
 
 def test_a_library_that_is_there_needs_no_compiler(fresh: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("TORCH_EXTENSIONS_DIR")
-    path = Path(native_build.library()._name)
-    native_build.library.cache_clear()
+    path = Path(native_build.load_library()._name)
+    native_build.load_library.cache_clear()
     shutil.copytree(path.parent, fresh / path.parent.name)
     monkeypatch.setenv("TORCH_EXTENSIONS_DIR", str(fresh))
     monkeypatch.setenv("CXX", "no-such-compiler")
-    assert attach(mlp(), 1) is None
-    assert Path(native_build.library()._name).is_relative_to(fresh)
+    assert attach_native_chains(mlp(), 1) is None
+    assert Path(native_build.load_library()._name).is_relative_to(fresh)
 
 
 def test_the_name_of_a_library_says_what_it_was_made_from(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

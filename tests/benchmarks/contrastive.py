@@ -23,7 +23,7 @@ from ebm_cli.energies.mlp import MLP
 from ebm_cli.methods.base import Method
 from ebm_cli.methods.cd import CD
 from ebm_cli.optim.flat import Flat
-from ebm_cli.optim.fused_adam import update
+from ebm_cli.optim.fused_adam import make_step
 from ebm_cli.samplers.langevin import Langevin
 
 from . import networks as nets
@@ -91,7 +91,7 @@ def training(method: Method, energy: MLP, x: Tensor, rng: torch.Generator) -> Ca
     """A step of ours as the loop takes it: the method's loss, its gradient, and the optimizer of `ebm train`."""
     parameters = method.players(energy)["energy"]
     flat = Flat(parameters)
-    move = update(torch.optim.Adam(parameters, lr=LR, fused=True), flat)
+    move = make_step(torch.optim.Adam(parameters, lr=LR, fused=True), flat)
 
     def step() -> None:
         flat.backward(method.loss(energy, x, rng).loss)

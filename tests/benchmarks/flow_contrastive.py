@@ -16,7 +16,7 @@ from ebm_cli.densities.coupling import CouplingFlow
 from ebm_cli.densities.zuko import ZukoFlow
 from ebm_cli.methods.fce import FCE
 from ebm_cli.optim.flat import Flat
-from ebm_cli.optim.fused_adam import update
+from ebm_cli.optim.fused_adam import make_step
 
 from . import networks as nets
 from .harness import FLOOR, Agreement, Effort, Found, Row, Target, Variant, agree, timed
@@ -90,7 +90,9 @@ def _both_turns(size: int, flow: Density, x: Tensor) -> Callable[[], object]:
     """A step of each player, with the optimizers of `ebm train`."""
     energy, method, rng = nets.mlp(size, 128, 2, "silu"), FCE(flow, turn_every=1), nets.generator(3)
     flats = {name: Flat(own) for name, own in method.players(energy).items()}
-    moves = {name: update(torch.optim.Adam(flat.parameters, lr=LR, fused=True), flat) for name, flat in flats.items()}
+    moves = {
+        name: make_step(torch.optim.Adam(flat.parameters, lr=LR, fused=True), flat) for name, flat in flats.items()
+    }
 
     def turn() -> str:
         out = method.loss(energy, x, rng)

@@ -12,16 +12,16 @@ from contextlib import suppress
 import torch
 from torch import Tensor
 
-from ebm_cli.derivatives import Directional, chunked_laplacian, directional, laplacian
+from ebm_cli.derivatives import chunked_laplacian, directional, laplacian
 from ebm_cli.samplers import run
 from ebm_cli.samplers.langevin import Langevin
-from ebm_cli.system.memory import forget_peak_memory, peak_memory_mb
+from ebm_cli.system.memory import peak_memory_mb, reset_peak_memory
 
 from . import networks as nets
 from .harness import OURS, Effort, Fact, Found, Row
 
 BUDGET = 4 * 2**28 / 2**20
-"""Megabytes that the graphs of a Laplacian may hold together (GRAPH of `blocks`, in float32)."""
+"""Megabytes that the graphs of a Laplacian may hold together (`graph` of `chunked_laplacian.Budget`, in float32)."""
 WIDE = (784, 1024, 128)
 """D, width and batch of a Laplacian that would hold more."""
 FLAT = 5.0
@@ -51,10 +51,12 @@ def _laplacian(effort: Effort) -> Found:
     energy, x = nets.mlp(size, width, 2, "softplus"), nets.points(batch, size)
     basis = torch.eye(size).view(size, 1, size)
 
-    def along(x: Tensor, v: Tensor) -> Directional:
-        return directional(energy, x, v)[0]
+    def curvature(x: Tensor, v: Tensor) -> Tensor:
+        return directional(energy, x, v)[0].curvature
 
-    each = chunked_laplacian._held(along, x, basis, 2) - chunked_laplacian._held(along, x, basis, 1)
+    each = chunked_laplacian.saved_numbers(curvature, x, basis, 2) - chunked_laplacian.saved_numbers(
+        curvature, x, basis, 1
+    )
     whole = each * batch * size * 4 / 2**20
     return Found(
         facts=[
@@ -91,7 +93,7 @@ def peak_of(call: Callable[[], object]) -> float:
         # What the heap keeps of earlier calls would hide what this one takes.
         ctypes.CDLL(None).malloc_trim(0)
     cpu = torch.device("cpu")
-    forget_peak_memory(cpu)
+    reset_peak_memory(cpu)
     before = peak_memory_mb(cpu)
     call()
     return peak_memory_mb(cpu) - before

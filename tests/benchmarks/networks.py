@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 from torchebm.core import BaseModel
 
-from ebm_cli.acceleration import attach
+from ebm_cli.acceleration import attach_native_chains
 from ebm_cli.derivatives import Compiled
 from ebm_cli.energies.mlp import MLP
 
@@ -80,7 +80,7 @@ def native(energy: MLP) -> MLP:
     Raises: RuntimeError where that cannot be built.
     """
     other = copy.copy(energy)
-    why = attach(other, torch.get_num_threads())
+    why = attach_native_chains(other, torch.get_num_threads())
     if why is not None:
         raise RuntimeError(why)
     return other

@@ -81,7 +81,7 @@ def test_check_answers_a_wrong_value_with_one_line(ebm: Ebm, words: list[str], l
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a CUDA device")
 def test_check_skips_a_missing_device_unless_it_is_asked_for(ebm: Ebm) -> None:
-    assert ebm("check", "device=cuda").err == "ebm: device=cuda: there is none on this machine; try device=auto\n"
+    assert ebm("check", "device=cuda").err == "ebm: device=cuda is not available on this machine; try device=auto\n"
     ran = ebm("check", "only=device")
     assert ran.code == 0
     assert "cuda: this machine has no cuda device" in ran.out

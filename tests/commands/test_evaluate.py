@@ -168,7 +168,7 @@ def test_an_exact_log_z_is_bracketed_by_annealing_from_both_sides(ebm: Ebm, tmp_
         (["checkpoint=nowhere"], "checkpoint=nowhere: no such file or directory"),
         (
             ["checkpoint={run}", "metrics=[kl]"],
-            "metrics must be a list out of density, score, samples, chains, features, ood, got",
+            "metrics must be a list out of density, score, samples, chains, features, ood, or mappings with _target_",
         ),
         (["checkpoint={run}", "metrics=[]"], "metrics must name something to measure, got []"),
         (["checkpoint={run}", "eval.n_chains=1"], "eval.n_chains must be >= 10, got 1"),

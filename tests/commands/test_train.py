@@ -20,7 +20,7 @@ from ebm_cli.cli.main import main
 from ebm_cli.reporting.jsonl import read
 from ebm_cli.runs import checkpoint as checkpoints
 from ebm_cli.runs.directory import read_status
-from ebm_cli.system.memory import forget_peak_memory, peak_memory_mb
+from ebm_cli.system.memory import peak_memory_mb, reset_peak_memory
 from tests.support import FAST, TINY, Ebm, at_step, differences, last, no_pictures, trained
 
 ALL = ("metrics=[density,score,samples,chains]", "eval.n_chains=100", "eval.n_temperatures=40", "eval.burn_in=40")
@@ -88,7 +88,7 @@ def test_the_results_of_a_run(run: Path) -> None:
 @pytest.mark.skipif(not Path("/proc/self/clear_refs").exists(), reason="the system keeps one peak a process")
 def test_a_run_does_not_inherit_the_memory_of_another() -> None:
     cpu = torch.device("cpu")
-    forget_peak_memory(cpu)
+    reset_peak_memory(cpu)
     before = peak_memory_mb(cpu)
     # Not a tensor: an allocator may keep what is freed, and then the process does hold it.
     with mmap.mmap(-1, 100 << 20) as block:
@@ -96,7 +96,7 @@ def test_a_run_does_not_inherit_the_memory_of_another() -> None:
             block[page] = 1
         with_block = peak_memory_mb(cpu)
     assert with_block > before + 80
-    forget_peak_memory(cpu)
+    reset_peak_memory(cpu)
     assert peak_memory_mb(cpu) < with_block - 50
 
 

@@ -20,7 +20,7 @@ from ebm_cli.config.trust import check_stored, locate, shipped_torch_targets
 from ebm_cli.config.type_checks import describe, fits
 from ebm_cli.config.validate import validate
 from ebm_cli.errors import UserError
-from tests.pictures import put_pictures
+from tests.image_files import put_image_sets
 
 PROVIDED = {"shape", "data", "load_member", "steps", "params", "optimizer", "total_steps", "T_max", "max_lr"}
 """What the run gives a constructor by name, so that no YAML does."""
@@ -50,7 +50,7 @@ NEEDS = {"dataset=file": "dataset.path=rows.csv", "energy=sum": "energy.checkpoi
 def test_every_option_composes_and_is_valid(word: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     Path("rows.csv").write_text("".join(f"{i},{i * i % 7}\n" for i in range(20)))
-    put_pictures(Path("data"))
+    put_image_sets(Path("data"))
     cfg = compose("train", [word, *([NEEDS[word]] if word in NEEDS else [])])
     group = word.partition("=")[0]
     assert group == "experiment" or isinstance(cfg[group]._target_, str)

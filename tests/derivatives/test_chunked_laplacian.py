@@ -1,4 +1,4 @@
-"""The Laplacian in blocks is the Laplacian: values, gradients in the parameters, spectral norms, and what it holds."""
+"""The Laplacian in chunks equals the Laplacian: values, gradients in the parameters, spectral norms, and its memory."""
 
 from collections.abc import Callable
 
@@ -7,11 +7,13 @@ import torch
 from torch import Tensor
 from torch.autograd.graph import saved_tensors_hooks
 
-from ebm_cli.derivatives import chunked_laplacian, directional, gradient, laplacian
+from ebm_cli.derivatives import directional, gradient, laplacian
+from ebm_cli.derivatives.chunked_laplacian import BUDGET, Budget, chunked, saved_numbers
 from ebm_cli.energies import MLP, Conv, NetworkEnergy, ResNet
+from tests.support import seeded
 
 SHAPE = (2, 4, 3)
-MAKE: dict[str, Callable[[], NetworkEnergy]] = {
+ENERGIES: dict[str, Callable[[], NetworkEnergy]] = {
     "conv": lambda: Conv(SHAPE, width=3, depth=2),
     "resnet": lambda: ResNet(SHAPE, width=3, depth=1),
     "bounded": lambda: ResNet(SHAPE, width=3, depth=2, spectral_norm=True),
@@ -21,29 +23,26 @@ MAKE: dict[str, Callable[[], NetworkEnergy]] = {
 
 
 def make(kind: str) -> NetworkEnergy:
-    """In float64, in training, its weights shaken: the power method has not converged."""
+    """An energy in float64, in training mode, with perturbed weights: its power method has not converged."""
     torch.manual_seed(0)
-    energy = MAKE[kind]().double().train()
+    energy = ENERGIES[kind]().double().train()
     with torch.no_grad():
         for p in energy.parameters():
             p.add_(torch.randn_like(p), alpha=0.2)
     return energy
 
 
-def small(monkeypatch: pytest.MonkeyPatch, *, recompute: bool, directions: int = 5, block: int = 10_000) -> None:
-    """Budgets that the small networks of these tests exceed; by default blocks of 5 directions, all points in each."""
-    monkeypatch.setattr(chunked_laplacian, "NEGLIGIBLE", 0)
-    monkeypatch.setattr(chunked_laplacian, "BLOCK", block)
-    monkeypatch.setattr(chunked_laplacian, "GRAPH", 0 if recompute else 2**28)
-    monkeypatch.setattr(chunked_laplacian, "N_DIRECTIONS", directions)
+def small(*, recompute: bool, directions: int = 5, chunk: int = 10_000) -> Budget:
+    """A budget that these small networks exceed; by default chunks of 5 directions, all points in each."""
+    return Budget(chunk, 0 if recompute else 2**28, directions, negligible=0)
 
 
-def trained(energy: NetworkEnergy, x: Tensor) -> list[Tensor]:
-    """∇f, the Laplacian, and a random functional's gradient of both in the parameters."""
-    grad, trace = laplacian(energy, x)
-    g = torch.Generator().manual_seed(1)
-    loss = (grad * torch.randn(grad.shape, generator=g, dtype=x.dtype)).sum()
-    loss = loss + (trace * torch.randn(trace.shape, generator=g, dtype=x.dtype)).sum()
+def derivatives(energy: NetworkEnergy, x: Tensor, budget: Budget) -> list[Tensor]:
+    """∇f, the Laplacian, and the gradient of a random functional of both in the parameters."""
+    grad, trace = laplacian(energy, x, budget)
+    rng = seeded(1)
+    loss = (grad * torch.randn(grad.shape, generator=rng, dtype=x.dtype)).sum()
+    loss = loss + (trace * torch.randn(trace.shape, generator=rng, dtype=x.dtype)).sum()
     return [
         grad,
         trace,
@@ -51,54 +50,52 @@ def trained(energy: NetworkEnergy, x: Tensor) -> list[Tensor]:
     ]
 
 
-@pytest.mark.parametrize("block", [10, 10_000], ids=["one point a block", "all points in each"])
+@pytest.mark.parametrize("chunk", [10, 10_000], ids=["one point a chunk", "all points in each"])
 @pytest.mark.parametrize("recompute", [False, True])
-@pytest.mark.parametrize("kind", MAKE)
-def test_blocks_change_nothing(kind: str, recompute: bool, block: int, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("kind", ENERGIES)
+def test_chunks_change_no_derivative(kind: str, recompute: bool, chunk: int) -> None:
     energy, other = make(kind), make(kind)
     x = torch.randn(4, *SHAPE).double()
-    whole = trained(energy, x)
-    small(monkeypatch, recompute=recompute, block=block)
-    for a, b in zip(trained(other, x), whole, strict=True):
+    whole = derivatives(energy, x, BUDGET)
+    for a, b in zip(derivatives(other, x, small(recompute=recompute, chunk=chunk)), whole, strict=True):
         torch.testing.assert_close(a, b, rtol=1e-12, atol=1e-12)
-    # The vectors of the power method moved once, as they do in one block.
+    # The vectors of the power method were updated once, as they are with a single chunk.
     for u, v in zip(energy.buffers(), other.buffers(), strict=True):
         assert torch.equal(u, v)
     assert energy.training
     assert other.training
 
 
-def test_the_power_method_would_be_seen() -> None:
-    """The control of the test above: a second pass in training has other weights."""
+def test_second_pass_in_training_has_other_weights() -> None:
+    """Negative control of the test above: an update of the power method changes the Laplacian."""
     energy = make("bounded")
     x = torch.randn(4, *SHAPE).double()
     first, second = laplacian(energy, x)[1], laplacian(energy, x)[1]
     assert (first - second).abs().max() > 1e-6
 
 
-def test_a_block_is_computed_again_with_the_weights_that_it_had(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Though the power method moved between the forward and the backward pass."""
+def test_chunk_is_recomputed_with_the_weights_that_it_had() -> None:
+    """Although the power method was updated between the forward and the backward pass."""
     energy, other = make("bounded"), make("bounded")
     x = torch.randn(4, *SHAPE).double()
     expected = torch.autograd.grad(laplacian(energy, x)[1].sum(), list(energy.parameters()), allow_unused=True)
-    small(monkeypatch, recompute=True)
-    trace = laplacian(other, x)[1]
+    trace = laplacian(other, x, small(recompute=True))[1]
     other(x)
-    moved = [b.clone() for b in other.buffers()]
+    updated = [b.clone() for b in other.buffers()]
     found = torch.autograd.grad(trace.sum(), list(other.parameters()), allow_unused=True)
     for a, b in zip(found, expected, strict=True):
         assert (a is None) == (b is None)
         if a is not None and b is not None:
             torch.testing.assert_close(a, b, rtol=1e-12, atol=1e-12)
-    assert all(map(torch.equal, moved, other.buffers()))
+    assert all(map(torch.equal, updated, other.buffers()))
 
 
-def test_blocks_that_are_computed_twice_hold_almost_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Beside the gradient, whose graph knows no directions."""
+def test_recomputed_chunks_hold_almost_nothing() -> None:
+    """Apart from the gradient, whose graph has no directions."""
     energy = make("conv")
     x = torch.randn(4, *SHAPE).double()
 
-    def held(derivative: Callable[[NetworkEnergy, Tensor], object]) -> int:
+    def held(derivative: Callable[[], object]) -> int:
         numbers = 0
 
         def count(saved: Tensor) -> Tensor:
@@ -107,19 +104,17 @@ def test_blocks_that_are_computed_twice_hold_almost_nothing(monkeypatch: pytest.
             return saved
 
         with saved_tensors_hooks(count, lambda saved: saved):
-            derivative(energy, x)
+            derivative()
         return numbers
 
-    whole, alone = held(laplacian), held(gradient)
-    small(monkeypatch, recompute=False)
-    assert held(laplacian) - alone > 0.9 * whole
-    small(monkeypatch, recompute=True)
-    assert held(laplacian) - alone < 0.1 * whole
+    whole, alone = held(lambda: laplacian(energy, x)), held(lambda: gradient(energy, x))
+    assert held(lambda: laplacian(energy, x, small(recompute=False))) - alone > 0.9 * whole
+    assert held(lambda: laplacian(energy, x, small(recompute=True))) - alone < 0.1 * whole
 
 
 @pytest.mark.parametrize("kind", ["conv", "wide_mlp"])
-def test_a_block_holds_what_it_may(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Points and directions of a block, times what one of each adds to the graph, stay below the budget."""
+def test_chunks_stay_within_the_budget(kind: str) -> None:
+    """Points × directions of a chunk, times the numbers that one of each adds to the graph."""
     energy = make(kind)
     x = torch.randn(64, *SHAPE).double()
     sizes: list[tuple[int, int]] = []
@@ -129,21 +124,20 @@ def test_a_block_holds_what_it_may(kind: str, monkeypatch: pytest.MonkeyPatch) -
         return directional(energy, points, directions)[0].curvature
 
     v = torch.eye(24).double().view(24, 1, *SHAPE)
-    each = chunked_laplacian._held(recorded, x, v, 2) - chunked_laplacian._held(recorded, x, v, 1)
-    small(monkeypatch, recompute=False, directions=3, block=each * 40)
+    each = saved_numbers(recorded, x, v, 2) - saved_numbers(recorded, x, v, 1)
     sizes.clear()
-    assert chunked_laplacian.in_blocks(energy, recorded, x, v) is not None
+    assert chunked(energy, recorded, x, v, small(recompute=False, directions=3, chunk=each * 40)) is not None
     points_and_directions = [size for size in sizes if size[0] > 1]
     assert max(b * k for b, k in points_and_directions) <= 40
     assert sum(b * k for b, k in points_and_directions) == 64 * 24
 
 
-def test_a_small_laplacian_is_one_block() -> None:
+def test_small_laplacian_is_one_chunk_without_a_measurement() -> None:
     energy = make("conv")
     x = torch.randn(4, *SHAPE).double()
     v = torch.eye(24).double().view(24, 1, *SHAPE)
 
     def never(points: Tensor, directions: Tensor) -> Tensor:
-        raise AssertionError("nothing is measured where little is at stake")
+        raise AssertionError("the graph of so few numbers is not measured")
 
-    assert chunked_laplacian.in_blocks(energy, never, x, v) is None
+    assert chunked(energy, never, x, v) is None

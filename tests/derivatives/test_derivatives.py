@@ -21,13 +21,13 @@ from ebm_cli.derivatives import (
     gradient,
     laplacian,
     matmul,
-    prepared,
+    prepare,
     sliced_terms,
     supports,
     sweep,
     value_and_grad,
 )
-from ebm_cli.derivatives.activations import tower_of
+from ebm_cli.derivatives.activations import derivatives_of
 from ebm_cli.energies import MLP, Conv, Energy, NetworkEnergy, Quadratic, Residual, ResidualMLP, ResNet
 from ebm_cli.energies.activations import ACTIVATIONS
 from ebm_cli.samplers import Info, Kernel, State, run
@@ -95,7 +95,7 @@ def assert_same_derivatives(energy: Energy, opaque: nn.Module, x: Tensor, v: Ten
 
 def assert_prepared_is_the_same(energy: Energy, x: Tensor) -> None:
     """Bit for bit, also the gradient alone, and as often as it is asked."""
-    held = prepared(energy)
+    held = prepare(energy)
     assert held is not energy
     value, grad = value_and_grad(energy, x)
     for _ in range(2):
@@ -300,7 +300,7 @@ def test_narrow_first_layer_keeps_the_trace_exact_even_when_it_is_rank_deficient
 @pytest.mark.parametrize("activation", [nn.SiLU(), nn.Softplus(), nn.Tanh(), nn.GELU()], ids=lambda m: type(m).__name__)
 def test_towers_are_the_derivatives_of_the_activation(activation: nn.Module) -> None:
     a = torch.linspace(-6, 6, 101, dtype=torch.float64, requires_grad=True)
-    tower = tower_of(activation)
+    tower = derivatives_of(activation)
     assert tower is not None
     value = activation(a)
     for order in range(4):
@@ -310,9 +310,9 @@ def test_towers_are_the_derivatives_of_the_activation(activation: nn.Module) -> 
 
 
 def test_an_activation_set_up_differently_has_no_rule() -> None:
-    assert tower_of(nn.Softplus(beta=2)) is None
-    assert tower_of(nn.GELU(approximate="tanh")) is None
-    assert tower_of(nn.ReLU()) is None
+    assert derivatives_of(nn.Softplus(beta=2)) is None
+    assert derivatives_of(nn.GELU(approximate="tanh")) is None
+    assert derivatives_of(nn.ReLU()) is None
 
 
 def test_a_hook_takes_the_rules_away() -> None:
@@ -346,18 +346,18 @@ def test_value_and_grad_leaves_no_graph() -> None:
 def test_what_is_not_prepared() -> None:
     """Without rules, with weights that move whenever they are read, compiled, and no module at all."""
     energy = MLP((2,), width=8)
-    assert prepared(energy) is not energy
+    assert prepare(energy) is not energy
     weights = spectral_norm(nn.Linear(2, 8))
     bound = NetworkEnergy((2,), nn.Sequential(weights, nn.Tanh(), nn.Linear(8, 1)), 0.1)
-    assert prepared(bound) is bound
-    assert prepared(bound.eval()) is not bound
+    assert prepare(bound) is bound
+    assert prepare(bound.eval()) is not bound
     opaque = autograd_only(energy)
-    assert prepared(opaque) is opaque
-    assert prepared(torch.sum) is torch.sum
-    held = prepared(energy)
-    assert prepared(held) is held
+    assert prepare(opaque) is opaque
+    assert prepare(torch.sum) is torch.sum
+    held = prepare(energy)
+    assert prepare(held) is held
     energy.compiled = Compiled(4, torch.float32, torch.device("cpu"), print)
-    assert prepared(energy) is energy
+    assert prepare(energy) is energy
 
 
 @pytest.mark.parametrize("size", [2, 20])
@@ -376,7 +376,7 @@ def test_a_chain_takes_the_weights_of_its_own_start(size: int) -> None:
 
 def test_what_was_prepared_is_differentiated_like_itself() -> None:
     energy, x = MLP((3,), width=8).double(), torch.randn(4, 3).double()
-    held, v = prepared(energy), torch.randn(2, 4, 3).double()
+    held, v = prepare(energy), torch.randn(2, 4, 3).double()
     (weight,) = torch.autograd.grad(gradient(held, x).sum(), [energy.network[0].weight])
     assert weight.any()
     assert torch.equal(laplacian(held, x)[1], laplacian(energy, x)[1])
@@ -408,7 +408,7 @@ def test_a_rule_that_is_written_anew_is_the_one_of_chains_too() -> None:
         torch.manual_seed(0)
         energy, x = cls((3,), width=8).double(), torch.randn(4, 3).double()
         truth = value_and_grad(autograd_only(energy), x)
-        for f in (energy, prepared(energy)):
+        for f in (energy, prepare(energy)):
             for a, b in zip(value_and_grad(f, x), truth, strict=True):
                 torch.testing.assert_close(a, b)
 
@@ -437,22 +437,21 @@ def test_the_gradient_alone_of_a_function_without_rules() -> None:
     torch.testing.assert_close(detached_gradient(lambda y: energy(y), x), expected)
 
 
-def test_many_points_are_taken_in_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_many_points_are_taken_in_chunks(monkeypatch: pytest.MonkeyPatch) -> None:
     energy = build("mlp3", (2,), "silu")
-    x = torch.randn(23, 2).double()
-    whole = value_and_grad(energy, x)
-    monkeypatch.setattr(first_order, "MANY", 10)
-    monkeypatch.setattr(first_order, "ROWS", 4)
+    n, chunk = first_order.MAX_ROWS + 3, first_order.CHUNK_ROWS
+    x = torch.randn(n, 2).double()
+    whole = [torch.cat(parts) for parts in zip(*(value_and_grad(energy, rows) for rows in x.split(1000)), strict=True)]
     seen: list[int] = []
     by_rules = first_order._value_and_grad_by_rules
     monkeypatch.setattr(
         first_order, "_value_and_grad_by_rules", lambda f, rows: (seen.append(len(rows)), by_rules(f, rows))[1]
     )
-    torch.testing.assert_close(value_and_grad(energy, x), whole, rtol=1e-13, atol=1e-13)
-    assert seen == [4, 4, 4, 4, 4, 3]
+    torch.testing.assert_close(value_and_grad(energy, x), tuple(whole), rtol=1e-13, atol=1e-13)
+    assert seen == [chunk, chunk, 3]
     # A weight that moves whenever it is read is read once.
     bound = NetworkEnergy((2,), nn.Sequential(spectral_norm(nn.Linear(2, 8)), nn.Tanh(), nn.Linear(8, 1)), 0.1).double()
     seen.clear()
     value_and_grad(bound, x)
     value_and_grad(bound.eval(), x)
-    assert seen == [23, 4, 4, 4, 4, 4, 3]
+    assert seen == [n, chunk, chunk, 3]

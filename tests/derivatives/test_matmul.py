@@ -23,8 +23,8 @@ def onednn(monkeypatch: pytest.MonkeyPatch) -> list[tuple[int, ...]]:
     """Every product by oneDNN, and the shapes of their first factors."""
     if not hasattr(torch.ops.mkldnn, "_linear_pointwise"):
         pytest.skip("this torch was built without oneDNN")
-    monkeypatch.setattr(matmul, "WIDER", True)
-    for limit in ("LEAST", "LEAST_TRAINED", "LEAST_TRANSPOSED", "NARROW"):
+    monkeypatch.setattr(matmul, "ONEDNN_IS_FASTER", True)
+    for limit in ("MIN_PRODUCT", "MIN_TRAINED_PRODUCT", "MIN_WEIGHT_GRADIENT", "NARROW"):
         monkeypatch.setattr(matmul, limit, 1)
     seen: list[tuple[int, ...]] = []
     by_onednn = matmul._by_onednn
@@ -118,13 +118,13 @@ def test_what_it_does_not_cover_is_torch(onednn: list[tuple[int, ...]], monkeypa
     assert torch.equal(
         product(x.double(), weight.double(), bias.double()), F.linear(x.double(), weight.double(), bias.double())
     )
-    monkeypatch.setattr(matmul, "LEAST_TRAINED", 8 * 6 * 5 + 1)
+    monkeypatch.setattr(matmul, "MIN_TRAINED_PRODUCT", 8 * 6 * 5 + 1)
     assert torch.equal(product(x, weight, bias), F.linear(x, weight, bias))
     assert not onednn
     with torch.no_grad():
         product(x, weight, bias)
         assert len(onednn) == 1
-        monkeypatch.setattr(matmul, "WIDER", False)
+        monkeypatch.setattr(matmul, "ONEDNN_IS_FASTER", False)
         assert torch.equal(product(x, weight, bias), F.linear(x, weight, bias))
     assert len(onednn) == 1
 
@@ -164,7 +164,7 @@ def test_onednn_is_chosen_by_the_processor(
 ) -> None:
     monkeypatch.setattr(matmul, "vendor", lambda: vendor)
     monkeypatch.setattr(torch.backends.cpu, "get_cpu_capability", lambda: capability)
-    assert matmul._wider() is is_faster
+    assert matmul.is_onednn_faster() is is_faster
     for owner, name in (
         (matmul, "has_onednn_linear"),
         (torch.backends.mkldnn, "is_available"),
@@ -172,4 +172,4 @@ def test_onednn_is_chosen_by_the_processor(
     ):
         with monkeypatch.context() as patched:
             patched.setattr(owner, name, lambda: False)
-            assert not matmul._wider()
+            assert not matmul.is_onednn_faster()

@@ -143,15 +143,14 @@ class TestPath:
                 if kept is not None:
                     torch.testing.assert_close(kept, fresh)
 
-    def test_many_chains_are_moved_together(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        """Gradients of many points are taken in blocks; what a path remembers of its chains is all of them."""
-        monkeypatch.setattr(first_order, "MANY", 10)
-        monkeypatch.setattr(first_order, "ROWS", 4)
+    def test_many_chains_are_moved_together(self) -> None:
+        """Gradients of many points are taken in chunks; what a path remembers of its chains is all of them."""
+        n = first_order.MAX_ROWS + 3
         path = Path(MLP((3,), width=8), normal(3), 0.01)
         path.level = 0.3
-        points = path.evaluate(torch.randn(23, 3, generator=seeded()), with_grad=True)
+        points = path.evaluate(torch.randn(n, 3, generator=seeded()), with_grad=True)
         moved, accept = path.move(MALA(0.05), points, seeded(1))
-        assert moved.x.shape == (23, 3)
+        assert moved.x.shape == (n, 3)
         assert bool((accept > 0.5).any())
         again = path.evaluate(moved.x, with_grad=True)
         torch.testing.assert_close(moved.f, again.f)

@@ -13,10 +13,10 @@ SEED = 'self.register_buffer("noise_seed", torch.tensor({}), persistent=not redr
 NODES = "or f.numel() + int(wanted.sum()) * f.shape[1] {} 2 ** len(grid.origin) > resolution.max_nodes"
 ROWS = "energy: Callable[[Tensor], Tensor], data: Dataset, *, n_rows: int = {}, resolution: Resolution = FINE"
 SHARES = "return 1 / float(torch.zeros_like(log_w).index_add_({}, family, log_w.softmax(0)).square().sum())"
-WANTED = "wanted = jet if jet.slopes {} (i < last) else Jet(jet.value, jet.first, jet.second, slopes=i < last)"
+WANTED = "given = jet if jet.needs_first {} needs else Jet(jet.value, jet.first, jet.second, needs)"
 COUNTS = "small, counts = labels.to(torch.int8), torch.int16 if n < 2{}15 else torch.int32"
 TREES = "few, many = (old, new) if sums[old, 2] {} sums[new, 2] else (new, old)"
-DIRECTIONS = "if module is None or (trace is None and outside is None and len(v) {} FEW):"
+DIRECTIONS = "if module is None or (trace is None and outside is None and len(v) {} MAX_SLOPES):"
 LOGITS = "logits = _hidden(noisy, weights, biases) @ weights[-1] {} biases[-1]"
 DEGREE = "varying = coefficient[:, degree {} 0].amax(1).clamp(min=torch.finfo(torch.float64).tiny)"
 BOTH = "if points.f_grad is not None {} points.u_grad is not None:"
@@ -25,12 +25,12 @@ SHARED = "curvature = curvature if of_curvature {} 1 else curvature * of_curvatu
 POINT = "point = [round(v, 3) for v in u[bad][{}].tolist()]"
 
 EQUIVALENT = {
-    ("NEGLIGIBLE = BLOCK // 64", "NEGLIGIBLE = BLOCK + 64"): SPEED,
-    ("GRAPH = 2**28", "GRAPH = 2/28"): SPEED,
+    ("negligible: int = 2**18", "negligible: int = 2*18"): SPEED,
+    ("graph: int = 2**28", "graph: int = 2/28"): SPEED,
     ("BLOCK = 1 << 22", "BLOCK = 1 * 22"): SPEED,
     ("BLOCK = 1 << 22", "BLOCK = 0 << 22"): SPEED,
-    ("FEW = 10", "FEW = 9"): SPEED,
-    ("FEW = 10", "FEW = 11"): SPEED,
+    ("MAX_SLOPES = 10", "MAX_SLOPES = 9"): SPEED,
+    ("MAX_SLOPES = 10", "MAX_SLOPES = 11"): SPEED,
     ("if order >= 3:", "if order == 3:"): "Equivalent: no derivative beyond the third is ever asked for.",
     (COMPILED.format("False"), COMPILED.format("True")): "Equivalent: it decides how often is compiled, and no number.",
     (DROPPED.format("1e-12"), DROPPED.format("-0.999999999999")): "Equivalent up to 1e-12: nothing at all is left out.",
@@ -38,8 +38,6 @@ EQUIVALENT = {
     (IDENTITY.format("0"), IDENTITY.format(" -1")): "Equivalent: it is asked only where all means are equal.",
     (POINT.format("0"), POINT.format(" -1")): "As good: the message names another of the points that are bad.",
     (PLACE.format("3"), PLACE.format("2")): "As good: the message names the point to two digits.",
-    ("NEGLIGIBLE = BLOCK // 64", "NEGLIGIBLE = BLOCK / 64"): SPEED,
-    ("NEGLIGIBLE = BLOCK // 64", "NEGLIGIBLE = BLOCK ** 64"): SPEED,
     ("BLOCK = 128", "BLOCK = 127"): SPEED,
     ("return 0", "return -1"): SPEED,
     ("if ctx.needs_input_grad[1]:", "if ctx.needs_input_grad[ 0]:"): SPEED,

@@ -4,7 +4,6 @@ Facts that no neighbour on the machine changes: modules, calls and operations ar
 """
 
 import json
-import math
 import re
 import subprocess
 import sys
@@ -18,17 +17,14 @@ import pytest
 import torch
 from hydra._internal.hydra import Hydra
 from omegaconf import DictConfig
-from torch import Tensor, nn
+from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from ebm_cli.methods import LossOutput
-from ebm_cli.optim.clip import clip_
-from ebm_cli.optim.flat import Flat
 from ebm_cli.reporting.jsonl import JsonLines
 from ebm_cli.reporting.progress import Progress
 from ebm_cli.reporting.tensorboard import TensorBoard
 from ebm_cli.runs.assemble import assemble
-from ebm_cli.system.device import ALL_THREADS, SMALL, set_threads
 from ebm_cli.training.build import make_trainer
 from ebm_cli.training.trainer import Trainer
 from tests.support import FAST, REPO, Ebm, composed, no_pictures
@@ -154,58 +150,7 @@ def test_of_what_is_shipped_only_experiments_choose_a_mode() -> None:
     assert choosing == {"experiment"}
 
 
-# --- threads ----------------------------------------------------------------------------------------------------------
-
-
-def test_a_run_is_put_together_on_one_thread_and_a_large_one_then_gets_its_own() -> None:
-    class Sized(nn.Linear):
-        pass
-
-    small: Any = Sized(2, 2)
-    large: Any = Sized(1, SMALL, bias=False)
-    try:
-        assert set_threads(2) == 2
-        assert set_threads("auto") == 1
-        assert set_threads("auto", small) == 1
-        assert set_threads("auto", large) == ALL_THREADS
-        assert set_threads(2, large) == 2
-    finally:
-        torch.set_num_threads(1)
-
-
 # --- the loop ---------------------------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize("largest", [1e-3, 1.0, 100.0, math.inf])
-@pytest.mark.parametrize("value", [0.0, 0.5, 30.0, math.nan, math.inf])
-def test_gradients_are_clipped_as_torch_clips_them(largest: float, value: float) -> None:
-    def parameters() -> list[nn.Parameter]:
-        return [nn.Parameter(torch.zeros(size)) for size in ((3, 5), (7,), (), (2,))]
-
-    rng = torch.Generator().manual_seed(0)
-    ours, theirs = parameters(), parameters()
-    factors = [torch.randn(p.shape, generator=rng) * 0.3 for p in ours[:3]]
-    factors[1][2] = value
-
-    def loss_of(given: list[nn.Parameter]) -> Tensor:
-        """One parameter has no part in it."""
-        return torch.stack([(p * factor).sum() for p, factor in zip(given[:3], factors, strict=True)]).sum()
-
-    flat = Flat(ours)
-    for _ in range(2):
-        flat.backward(loss_of(ours))
-        norm = clip_(flat, largest)
-        flat.hand_back()
-        loss_of(theirs).backward()
-        expected = nn.utils.clip_grad_norm_(theirs, largest)
-        torch.testing.assert_close(norm, expected, rtol=1e-6, atol=0, equal_nan=True)
-        for a, b in zip(ours, theirs, strict=True):
-            assert (a.grad is None) == (b.grad is None)
-            if a.grad is not None and b.grad is not None:
-                torch.testing.assert_close(a.grad, b.grad, rtol=1e-6, atol=0, equal_nan=True)
-                a.grad = b.grad = None
-        # What was not finite leaves no trace.
-        factors[1][2] = 0.5
 
 
 class Operations(TorchDispatchMode):

@@ -19,11 +19,12 @@ from torch import Tensor
 
 from ebm_cli.datasets import Gaussian, GaussianRing, Synthetic
 from ebm_cli.energies.mlp import MLP
+from ebm_cli.evaluation.results import describe
+from ebm_cli.evaluation.values import Value
 from ebm_cli.reporting import console, figure, jsonl, plots
 from ebm_cli.reporting.closing_panel import closing_panel
-from ebm_cli.reporting.format import format_value
 from ebm_cli.reporting.progress import Progress
-from ebm_cli.reporting.results_table import groups, results_table, unit
+from ebm_cli.reporting.results_table import group_results, results_table
 from ebm_cli.reporting.tensorboard import TensorBoard
 
 
@@ -76,31 +77,10 @@ class TestJsonLines:
 
 
 class TestTables:
-    @pytest.mark.parametrize(
-        ("value", "text"),
-        [
-            (0.0012345, "0.001234"),
-            (2.831578, "2.832"),
-            (1.0, "1.000"),
-            (0.0, "0"),
-            (-12.3456, "-12.35"),
-            (1234.56, "1 235"),
-            (999.96, "1 000"),
-            (3.2e-9, "3.200e-09"),
-            (1.5e8, "1.500e+08"),
-            (20000, "20 000"),
-            ("grid", "grid"),
-            (True, "True"),
-            (None, "–"),
-        ],
-    )
-    def test_four_significant_digits(self, value: jsonl.Value, text: str) -> None:
-        assert format_value(value) == text
-
     def test_known_groups_come_first(self) -> None:
-        values: dict[str, jsonl.Value] = {"other": 1, "cost/seconds": 2.0, "eval/kl": 0.1, "cost/grad_evals": 3}
-        assert list(groups(values)) == ["eval", "cost", ""]
-        assert list(groups(values)["cost"]) == ["cost/seconds", "cost/grad_evals"]
+        values: dict[str, Value] = {"other": 1, "cost/seconds": 2.0, "eval/kl": 0.1, "cost/grad_evals": 3}
+        assert list(group_results(values)) == ["eval", "cost", ""]
+        assert list(group_results(values)["cost"]) == ["cost/seconds", "cost/grad_evals"]
 
     def test_a_table_shows_every_key_with_its_value_and_unit(self) -> None:
         screen = terminal()
@@ -110,7 +90,7 @@ class TestTables:
         assert ["seconds", "41.52", "s"] in lines
 
     def test_a_pure_number_has_no_unit(self) -> None:
-        assert unit("eval/mode_tv") == ""
+        assert describe("eval/mode_tv").unit == ""
 
 
 class TestProgress:

@@ -316,7 +316,7 @@ def test_a_network_larger_than_its_file_is_not_made(tmp_path: Path, state: dict[
         state | {"config": state["config"] | {"energy": state["config"]["energy"] | {"width": 20_000}}},
         tmp_path / "x.pt",
     )
-    memory.forget_peak_memory(torch.device("cpu"))
+    memory.reset_peak_memory(torch.device("cpu"))
     before = memory.peak_memory_mb(torch.device("cpu"))
     with pytest.raises(
         UserError, match=r"^energy: more than \d+\.\d kB of parameters, which is all that there is room for$"

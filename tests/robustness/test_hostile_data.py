@@ -20,13 +20,13 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from ebm_cli.datasets import CIFAR10, MNIST, File
-from ebm_cli.datasets.file import READERS
 from ebm_cli.datasets.io.conditioning_files import read_mask, read_rows
 from ebm_cli.datasets.io.csv import LONGEST_LINE
+from ebm_cli.datasets.io.row_files import READERS
 from ebm_cli.datasets.io.safe_pickle import read_dict
 from ebm_cli.errors import UserError
 from ebm_cli.system import memory
-from tests.pictures import CIFAR_NAMES, IDX_NAMES, idx, put_cifar, put_idx
+from tests.image_files import CIFAR_NAMES, IDX_NAMES, idx, put_cifar, put_idx
 from tests.support import Ebm
 
 ROWS = np.random.default_rng(0).normal(size=(20, 3))
@@ -46,7 +46,7 @@ class Canary:
 @contextmanager
 def cheap(megabytes: float = 64, seconds: float = 5) -> Iterator[None]:
     """What is inside takes little memory (of the process, at its peak) and little time of the processor."""
-    memory.forget_peak_memory(torch.device("cpu"))
+    memory.reset_peak_memory(torch.device("cpu"))
     before = memory.peak_memory_mb(torch.device("cpu"))
     began = time.process_time()
     yield
@@ -84,18 +84,6 @@ def bomb(path: Path, n_bytes: int, name: str = "x.npy", declared: int | None = N
         start = data.rindex(b"PK\x01\x02")
         data[start + 24 : start + 28] = struct.pack("<I", declared)
         path.write_bytes(data)
-
-
-def test_the_room_is_half_of_the_memory(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setattr(memory, "CONTAINER", tmp_path / "memory.max")
-    whole = memory.room()
-    assert 2 * whole == os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-    for text, room in [("max\n", whole), ("1000\n", 500), (f"{10**18}\n", whole)]:
-        (tmp_path / "memory.max").write_text(text)
-        assert memory.room() == room
-    assert [memory.in_words(n) for n in (7, 1500, 31_000_000, 4 * 10**10, 10**16)] == [
-        "7 bytes", "1.5 kB", "31.0 MB", "40.0 GB", "10000.0 TB",
-    ]  # fmt: skip
 
 
 @pytest.fixture
@@ -198,7 +186,7 @@ def test_a_line_of_megabytes_is_refused(tmp_path: Path, below: bytes, line: byte
 
 def test_a_million_columns_are_refused(tmp_path: Path) -> None:
     (tmp_path / "x.tsv").write_bytes((b"\t".join([b"0.5"] * 10**6) + b"\n") * 5)
-    refuse(tmp_path / "x.tsv", r"has a line of more than 1,048,576 bytes, line 1: so many columns belong in \.npy$")
+    refuse(tmp_path / "x.tsv", r"has a line of more than 1,048,576 bytes, line 1: store so many columns in \.npy$")
 
 
 def test_many_lines_are_no_long_line(tmp_path: Path) -> None:
@@ -287,9 +275,9 @@ def test_published_files_that_are_pipes_are_not_waited_for(tmp_path: Path) -> No
     put_idx(tmp_path / "mnist")
     (tmp_path / "mnist" / f"{IDX_NAMES[0]}.gz").unlink()
     os.mkfifo(tmp_path / "mnist" / IDX_NAMES[0])
-    refuse(tmp_path / "mnist" / IDX_NAMES[0], r"that is no file$", lambda path: MNIST(str(tmp_path / "mnist")))
+    refuse(tmp_path / "mnist" / IDX_NAMES[0], r"that is not a file$", lambda path: MNIST(str(tmp_path / "mnist")))
     os.mkfifo(tmp_path / "cifar-10-python.tar.gz")
-    refuse(tmp_path / "cifar-10-python.tar.gz", r"that is no file$", lambda path: CIFAR10(str(tmp_path)))
+    refuse(tmp_path / "cifar-10-python.tar.gz", r"that is not a file$", lambda path: CIFAR10(str(tmp_path)))
 
 
 def test_a_link_to_a_file_is_that_file(tmp_path: Path) -> None:

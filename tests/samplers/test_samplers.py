@@ -24,7 +24,7 @@ from ebm_cli.samplers import Info, Kernel, State, adapt, geometric, run, trace
 from ebm_cli.samplers import hmc as hmc_module
 from ebm_cli.samplers import mala as mala_module
 from ebm_cli.samplers import metropolis as metropolis_module
-from ebm_cli.samplers.base import accept_reject
+from ebm_cli.samplers.acceptance import accept_reject
 from ebm_cli.samplers.hmc import HMC
 from ebm_cli.samplers.langevin import Langevin
 from ebm_cli.samplers.mala import MALA

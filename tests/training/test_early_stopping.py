@@ -302,8 +302,10 @@ def test_the_test_rows_choose_nothing(ebm: Ebm, tmp_path: Path, monkeypatch: pyt
     words = [*WINE, "steps=60", "metrics=[score]"]
     assert ebm("train", *words, "hydra.run.dir=a").code == 0
 
+    held_out = Finite.held_out
+
     def others(self: Finite, n: int) -> torch.Tensor:
-        return 3 * self._fixed("test", n)
+        return 3 * held_out(self, n)
 
     with monkeypatch.context() as patched:
         patched.setattr(Finite, "held_out", others)

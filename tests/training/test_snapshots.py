@@ -105,7 +105,8 @@ def test_looking_draws_from_nothing_but_its_own() -> None:
 
 
 def test_only_a_method_with_chains_of_its_own_keeps_them() -> None:
-    kept = {m: assemble(composed(f"method={m}", "dataset=moons")).method.replay() for m in ("pcd", "cd", "nce")}
+    methods = {m: assemble(composed(f"method={m}", "dataset=moons")).method for m in ("pcd", "cd", "nce")}
+    kept = {m: method.persistent_chains() for m, method in methods.items()}
     assert (kept["cd"], kept["nce"]) == (None, None)
     assert kept["pcd"] is not None
     assert kept["pcd"].shape == (64, 2)

@@ -1,4 +1,4 @@
-"""Small image sets, in the files that the published ones come in."""
+"""Small image sets in the file formats of the published ones."""
 
 import gzip
 import io
@@ -17,8 +17,8 @@ IDX_NAMES = ("train-images-idx3-ubyte", "train-labels-idx1-ubyte", "t10k-images-
 CIFAR_NAMES = (*(f"data_batch_{i}" for i in range(1, 6)), "test_batch")
 
 
-def put_pictures(folder: Path) -> None:
-    """Each published set where its option looks for it, under the folder `data`."""
+def put_image_sets(folder: Path) -> None:
+    """Write each published set where its option looks for it, under the folder `data`."""
     for name in ("mnist", "fashion_mnist"):
         put_idx(folder / name)
     put_cifar(folder / "cifar10")
@@ -28,7 +28,7 @@ def put_pictures(folder: Path) -> None:
 
 
 def idx_arrays(n: int = 40, n_test: int = 10, side: int = 28, seed: int = 0) -> list[Bytes]:
-    """Training images, training labels, test images, test labels: each image is its own number, again and again."""
+    """Training images, training labels, test images, test labels; every pixel of image i is i."""
     rng = np.random.default_rng(seed)
     parts: list[Bytes] = []
     for first, count in ((0, n), (n, n_test)):
@@ -52,7 +52,7 @@ def put_idx(folder: Path, *, packed: bool = True) -> None:
 
 
 class Python2Pickler(pickle._Pickler):
-    """Writes texts and bytes as Python 2 did, whose one kind of string both are: what the published batches hold."""
+    """Writes str and bytes as strings of Python 2, as the published batches hold them."""
 
     dispatch = pickle._Pickler.dispatch.copy()
 
@@ -65,7 +65,7 @@ class Python2Pickler(pickle._Pickler):
 
 
 class Array:
-    """Pickled as Python 2's numpy pickled an array of bytes."""
+    """An array of bytes that is pickled as numpy pickled it under Python 2."""
 
     def __init__(self, array: Bytes) -> None:
         self.array = array
@@ -80,7 +80,7 @@ class Array:
 def pickled(value: object) -> bytes:
     file = io.BytesIO()
     Python2Pickler(file, protocol=2).dump(value)
-    # The module had another name when the batches were written; the lengths of names are not counted.
+    # The module had another name when the batches were written; a pickle stores no length of a name.
     return file.getvalue().replace(b"cnumpy._core.multiarray\n", b"cnumpy.core.multiarray\n")
 
 
