@@ -12,6 +12,7 @@ from typing import Any, Literal
 import torch
 
 from ebm_cli.errors import UserError, first_line, full_disk
+from ebm_cli.runs.stored_config import fill
 from ebm_cli.system.files import replacing
 
 FORMAT = 1
@@ -105,7 +106,7 @@ def read(path: Path, device: str | torch.device = "cpu") -> dict[str, Any]:
     wrong = [key for key, kind in PARTS.items() if not isinstance(state[key], kind) or isinstance(state[key], bool)]
     if wrong or not _is_plain(state["config"]):
         raise UserError(f"checkpoint={path}: not a checkpoint of ebm (of another kind: {', '.join(wrong) or 'config'})")
-    return state
+    return state | {"config": fill(state["config"])}
 
 
 def _is_plain(value: Any, depth: int = 0) -> bool:

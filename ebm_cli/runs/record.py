@@ -13,6 +13,8 @@ from typing import Any, NamedTuple
 
 import yaml
 
+from ebm_cli.runs.stored_config import CONFIG, fill, read_plain
+
 EVALUATIONS = "evaluate"
 """The folder of a run that holds its later evaluations, one sub-folder each, named by the time."""
 
@@ -125,24 +127,6 @@ def _text(path: Path) -> str:
     return path.read_text(encoding="utf-8")
 
 
-class _Plain(yaml.SafeLoader):
-    """No part of what is read is another part again: a few lines could else stand for millions."""
-
-    def compose_node(self, parent: Any, index: Any) -> Any:
-        if self.check_event(yaml.AliasEvent):
-            raise yaml.composer.ComposerError(problem="repeats a part of itself")
-        return super().compose_node(parent, index)
-
-
-def read_plain(text: str) -> Any:
-    """What YAML holds that repeats nothing, as a stored config is written.
-
-    Raises:
-        yaml.YAMLError: anything else.
-    """
-    return yaml.load(text, _Plain)
-
-
 def _yaml(path: Path) -> Any:
     """What a YAML file holds; None where it is missing or damaged: a run that was killed early has none."""
     try:
@@ -160,8 +144,8 @@ def _choices(run: Path) -> dict[str, str]:
 
 
 def _config(run: Path) -> dict[str, Any]:
-    config = _yaml(run / "config.yaml")
-    return {str(key): value for key, value in config.items()} if isinstance(config, dict) else {}
+    config = _yaml(run / CONFIG)
+    return fill({str(key): value for key, value in config.items()}) if isinstance(config, dict) else {}
 
 
 def _is_gone(status: Mapping[str, Any]) -> bool:

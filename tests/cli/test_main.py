@@ -521,7 +521,7 @@ def test_runs_where_there_are_none(ebm: Ebm, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(("seconds", "text"), [(-3, "0s"), (59, "59s"), (60, "1m"), (7199, "1h"), (200_000, "2d")])
 def test_age(seconds: float, text: str) -> None:
-    assert runs.age(seconds) == text
+    assert runs.format_age(seconds) == text
 
 
 def test_a_process_of_the_command_is_not_searched_for_memory_at_its_end(monkeypatch: pytest.MonkeyPatch) -> None:

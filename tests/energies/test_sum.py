@@ -118,7 +118,7 @@ def test_constructors_name_what_they_refuse(keys: dict[str, object], message: st
     given = {"checkpoints": ["a", "b"], **keys}
     with pytest.raises(ValueError, match=message):
         Sum((2,), load_member=lambda path: gaussian(*PAIR[path]), **given)  # type: ignore[arg-type]
-    with pytest.raises(ValueError, match=r"^checkpoints must be of points of shape \[3\], got a: \[2\]"):
+    with pytest.raises(ValueError, match=r"^checkpoints must be for points of shape \[3\], got \[2\] in a"):
         Sum((3,), ["a", "b"], lambda path: gaussian(*PAIR[path]))
 
 

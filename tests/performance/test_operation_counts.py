@@ -44,9 +44,9 @@ class Counted(Energy, Differentiable):
     def log_z(self) -> Tensor | None:
         return self.energy.log_z()
 
-    def narrow_directions(self) -> tuple[Tensor, Tensor] | None:
+    def row_space(self) -> tuple[Tensor, Tensor] | None:
         assert isinstance(self.energy, NetworkEnergy)
-        return self.energy.narrow_directions()
+        return self.energy.row_space()
 
     def sweep(self, jet: Jet) -> tuple[Jet, Pullback]:
         if jet.first is not None:

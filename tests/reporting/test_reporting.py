@@ -1,10 +1,12 @@
 """What a run shows and leaves behind."""
 
+import errno
 import io
 import json
 import math
 import subprocess
 import sys
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -229,6 +231,30 @@ class TestTensorBoard:
         seconds = [int(name.split(".")[3]) for name in made]
         assert seconds[0] < seconds[1]
         assert made == sorted(made)
+
+    def test_full_disk_in_a_thread_is_silent_and_other_errors_are_not(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        seen: list[threading.ExceptHookArgs] = []
+        monkeypatch.setattr(threading, "excepthook", seen.append)
+
+        def fail_in_a_thread(error: Exception) -> None:
+            def fail() -> None:
+                raise error
+
+            thread = threading.Thread(target=fail)
+            thread.start()
+            thread.join()
+
+        board = TensorBoard(tmp_path)
+        fail_in_a_thread(OSError(errno.ENOSPC, "No space left on device"))
+        assert seen == []
+        other = ValueError("unrelated")
+        fail_in_a_thread(other)
+        assert [args.exc_value for args in seen] == [other]
+        board.close()
+        fail_in_a_thread(OSError(errno.ENOSPC, "No space left on device"))
+        assert len(seen) == 2
 
     def test_figures_and_text(self, tmp_path: Path) -> None:
         board = TensorBoard(tmp_path)
