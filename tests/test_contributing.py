@@ -46,7 +46,9 @@ def test_every_example_has_a_file_a_config_and_a_test() -> None:
 
 
 def test_examples_pass_their_own_tests(tree: Path) -> None:
-    ran = run(tree, "-m", "pytest", "-q", "-p", "no:cacheprovider", *(path for path in FILES if path.startswith("tests/")))
+    ran = run(
+        tree, "-m", "pytest", "-q", "-p", "no:cacheprovider", *(path for path in FILES if path.startswith("tests/"))
+    )
     assert ran.returncode == 0, ran.stdout + ran.stderr
     assert "passed" in ran.stdout
 
