@@ -12,7 +12,7 @@ import pytest
 from tests.support import REPO
 
 TEXT = (REPO / "CONTRIBUTING.md").read_text(encoding="utf-8")
-FILES = {path: code for path, code in re.findall(r"```(?:python|yaml)\n# (\S+)\n(.*?)```", TEXT, re.DOTALL)}
+FILES = dict(re.findall(r"```(?:python|yaml)\n# (\S+)\n(.*?)```", TEXT, re.DOTALL))
 TINY = ("steps=20", "energy.width=8", "batch_size=32", "eval.n_samples=50", "eval.burn_in=5", "log_every=10")
 RUNS = [
     ("train", "method=importance", "metrics=[{_target_: ebm_cli.evaluation.groups.virial.Virial}]", *TINY),
