@@ -116,12 +116,14 @@ def _run(tree: Path, store: Path, files: list[str]) -> None:
     config.write_text(RC.format(tree=tree, data=data))
     command = f"-m coverage run --rcfile={config} -m pytest -q -n 2 -p no:cacheprovider -p tests.mutants.tracing"
     with (store / "trace.log").open("w") as log:
-        # Tests that fail under the tracer are left out of the traces.
-        subprocess.run(
+        ran = subprocess.run(
             [sys.executable, *command.split(), *files],
             cwd=tree, env=environment(tree) | {OUTCOMES: str(store / "outcomes.json")},
             stdout=log, stderr=subprocess.STDOUT, check=False,
         )  # fmt: skip
+    # Code 1 means failed tests, which are left out of the traces; without any trace every mutant would survive.
+    if ran.returncode not in (0, 1):
+        raise RuntimeError(f"the tests did not run under coverage (pytest ended with {ran.returncode}): {log.name}")
 
 
 def _merge(tree: Path, store: Path, lines: dict[str, dict[int, set[str]]], seconds: dict[str, float]) -> None:
