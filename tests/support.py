@@ -35,6 +35,11 @@ def seeded(seed: int = 0) -> torch.Generator:
     return torch.Generator().manual_seed(seed)
 
 
+def normal(*shape: int, seed: int = 1) -> torch.Tensor:
+    """Standard normal numbers in float64; by default their seed is another one than that of `seeded()`."""
+    return torch.randn(*shape, generator=seeded(seed), dtype=torch.float64)
+
+
 TINY = ("energy.width=8", "batch_size=16", "log_every=1", "eval.n_samples=20", "eval.burn_in=4")
 TINY += ("eval.n_temperatures=4", "eval.n_chains=10", "metrics=[density]")
 """A run of milliseconds, of any method."""

@@ -42,7 +42,7 @@ def _table(records: list[Record], now: float) -> Table:
     for record in records:
         state = Text(record.state, style=STYLES.get(record.state, "magenta"))
         path = Text(str(record.path) + (f"  ({record.problem})" if record.problem else ""))
-        chosen = [record.choices.get(group, "?") for group in ("method", "dataset")]
+        chosen = [record.hydra_choices.get(group, "?") for group in ("method", "dataset")]
         step = "/".join("?" if n is None else str(n) for n in (record.step, record.steps))
         shown.add_row(state, *chosen, step, _main_result(record), format_age(now - record.started), path)
     return shown

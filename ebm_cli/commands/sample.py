@@ -28,7 +28,7 @@ from ebm_cli.reporting.closing_panel import closing_panel
 from ebm_cli.reporting.console import relative_path
 from ebm_cli.reporting.progress import Progress
 from ebm_cli.rng import generator
-from ebm_cli.runs.conditioning import Target, check_step, target_of
+from ebm_cli.runs.conditioning import ChainTarget, make_chain_target, require_stable_step
 from ebm_cli.runs.model import Model, compose, load
 from ebm_cli.samplers import Kernel, Schedule, adapt, geometric, run, trace
 from ebm_cli.system.device import device_of, set_threads
@@ -86,7 +86,7 @@ def sample(cfg: DictConfig) -> None:
     console.print(closing_panel(title, results, files, notes=notes, success=not notes))
 
 
-def _run_chains(cfg: DictConfig, kernel: Kernel, target: Target, console: Console) -> tuple[Tensor, Values]:
+def _run_chains(cfg: DictConfig, kernel: Kernel, target: ChainTarget, console: Console) -> tuple[Tensor, Values]:
     """Burn in, then keep every thin-th position [n_samples / n_chains, n_chains, *Z]; positions and diagnostics."""
     x = target.starts
     rng = generator(cfg.seed, "chains", x.device)
@@ -118,7 +118,7 @@ def _run_chains(cfg: DictConfig, kernel: Kernel, target: Target, console: Consol
     return draws, results
 
 
-def _diagnostics(draws: Tensor, target: Target) -> dict[str, float]:
+def _diagnostics(draws: Tensor, target: ChainTarget) -> dict[str, float]:
     """`summary` of the worst coordinate of the worst row: only the chains of one row have the same distribution."""
     if target.conditional is not None:
         draws = draws.masked_fill(~target.conditional.free, torch.nan)
@@ -171,16 +171,16 @@ def _kernel(cfg: DictConfig, model: Model) -> Kernel:
     kernel: Kernel = build(node, "sampler", Kernel, trust=trust_of(cfg))
     if cfg.adapt and kernel.target_accept is None:
         raise UserError(f"adapt=true: {type(kernel).__name__} accepts every step, so there is no rate to adapt to")
-    check_step(kernel, model, cfg.noise_std)
+    require_stable_step(kernel, model, cfg.noise_std)
     return kernel
 
 
-def _target(cfg: DictConfig, model: Model) -> Target:
+def _target(cfg: DictConfig, model: Model) -> ChainTarget:
     """The target of the chains and their starts, with the rows that it is conditional on."""
-    return target_of(model, cfg.init, cfg.mask, cfg.noise_std, _n_chains(cfg), cfg.seed)
+    return make_chain_target(model, cfg.init, cfg.mask, cfg.noise_std, _n_chains(cfg), cfg.seed)
 
 
-def _picture(target: Target, x: Tensor, data: Tensor | None) -> "Figure":
+def _picture(target: ChainTarget, x: Tensor, data: Tensor | None) -> "Figure":
     """Samples [N, n_chains, *shape] in data units beside data; completions of images beside the given rows."""
     given = target.given
     if given is None or x.ndim != 5 or x.shape[2] not in (1, 3):

@@ -52,7 +52,7 @@ class Tilted(Energy, Differentiable):
         *_, last = self.tilt.network.children()
         for parameter in last.parameters():
             nn.init.zeros_(parameter)
-        fit = Moments.standard(math.prod(shape)) if data is None else Moments.of(data.cpu())
+        fit = Moments.standard(math.prod(shape)) if data is None else Moments.from_rows(data.cpu())
         for name, value in {"mean": fit.mean, "whiten": fit.whiten(), "log_norm": fit.log_norm()}.items():
             self.register_buffer(name, value.to(torch.get_default_dtype()))
 

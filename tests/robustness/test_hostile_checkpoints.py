@@ -186,10 +186,10 @@ OTHERS: dict[str, tuple[Callable[[dict[str, Any]], Any], str]] = {
     "weights of a network": (lambda s: s["energy"], "not a checkpoint of ebm"),
     "a tensor": (lambda s: torch.ones(3), "not a checkpoint of ebm"),
     "incomplete": (lambda s: {"format": 1, "config": s["config"]}, "incomplete, it has no step, energy"),
-    "list as config": (lambda s: s | {"config": [1]}, "of another kind: config"),
-    "tensor in the config": (lambda s: s | {"config": s["config"] | {"seed": torch.ones(1)}}, "kind: config"),
-    "endless config": (lambda s: s | {"config": endless(s)}, "of another kind: config"),
-    "text as step": (lambda s: s | {"step": "3"}, "of another kind: step"),
+    "list as config": (lambda s: s | {"config": [1]}, "wrong type: config"),
+    "tensor in the config": (lambda s: s | {"config": s["config"] | {"seed": torch.ones(1)}}, "type: config"),
+    "endless config": (lambda s: s | {"config": endless(s)}, "wrong type: config"),
+    "text as step": (lambda s: s | {"step": "3"}, "wrong type: step"),
     "no shape": (lambda s: s | {"dataset": {}}, "its tensors do not fit its config"),
     "tensors of another energy": (lambda s: s | {"energy": {"w": torch.ones(2)}}, "its tensors do not fit its config"),
     "pickle inside": (lambda s: s | {"rng": Canary()}, "not a checkpoint of ebm (Weights only load failed"),
@@ -318,7 +318,7 @@ def test_network_larger_than_its_file_is_refused(tmp_path: Path, state: dict[str
     memory.reset_peak_memory(torch.device("cpu"))
     before = memory.peak_memory_mb(torch.device("cpu"))
     with pytest.raises(
-        UserError, match=r"^energy: more than \d+\.\d kB of parameters, which is all that there is room for$"
+        UserError, match=r"^energy: the network has more than \d+\.\d kB of parameters, which is the limit$"
     ):
         ebm_cli.load(tmp_path / "x.pt")
     assert memory.peak_memory_mb(torch.device("cpu")) - before < 100
@@ -396,7 +396,7 @@ def test_link_out_of_a_run_is_not_written_through(ebm: Ebm, run: Path, tmp_path:
     shutil.move(run / name, outside)
     (run / name).symlink_to(outside)
     line = refused(ebm, tmp_path, ["train", "checkpoint=run", "steps=4"])
-    assert line == f"ebm: run/{name}: a link that leads out of the run's directory, so nothing is written there\n"
+    assert line == f"ebm: run/{name}: a link out of the run's directory; remove it to write there\n"
 
 
 def test_link_inside_a_run_is_accepted(ebm: Ebm, run: Path) -> None:
