@@ -1,7 +1,7 @@
 """Errors that the user can act on, and helpers that phrase them as one line.
 
-An exception that carries an `exit_code` ends the command with it; `ebm_cli.cli.hydra_app` prints its message as one
-line, without a traceback.
+An exception with an `exit_code` ends the command with it; `ebm_cli.cli.error_messages` prints its message as one line,
+without a traceback.
 """
 
 import difflib
@@ -16,7 +16,7 @@ LONGEST_LINE = 200
 
 
 class UserError(Exception):
-    """A mistake in what the user typed. The message names the key, the value and what to do."""
+    """A mistake of the user. The message names the key, the value and what to do."""
 
     exit_code = 1
 

@@ -149,6 +149,13 @@ def test_libraries_stay_in_their_place(path: Path) -> None:
         assert "torch" not in at_top
 
 
+@pytest.mark.parametrize("path", FILES, ids=name_of)
+def test_private_names_of_hydra_stay_in_one_module(path: Path) -> None:
+    if name_of(path) != "cli/hydra_internals.py":
+        assert not any(name.startswith("hydra._internal") for name in imports(path))
+        assert "hydra._internal" not in path.read_text(encoding="utf-8")
+
+
 @cache
 def private_names_of_torch() -> set[str]:
     """Private attributes of a module, an optimizer, a schedule and a tensor."""
@@ -204,10 +211,12 @@ def test_what_a_config_names_is_final() -> None:
     import importlib
     import inspect
 
-    from ebm_cli.config.trust import locate
+    from ebm_cli.config.trust import import_class
 
     texts = [path.read_text() for path in (REPO / "conf").rglob("*.yaml")]
-    named = {locate(name, "conf", None) for text in texts for name in re.findall(r"_target_: (ebm_cli[\w.]+)", text)}
+    named = {
+        import_class(name, "conf", None) for text in texts for name in re.findall(r"_target_: (ebm_cli[\w.]+)", text)
+    }
     # Importing __main__ is running the command.
     modules = [".".join(path.relative_to(REPO).with_suffix("").parts) for path in FILES if path.stem != "__main__"]
     classes = {c for m in modules for _, c in inspect.getmembers(importlib.import_module(m), inspect.isclass)}

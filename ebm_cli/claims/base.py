@@ -62,7 +62,7 @@ def group_runs(runs: Sequence[Record], where: Where) -> list[RunGroup]:
     found = []
     for values in product(*lists.values()):
         wanted = dict(zip(lists, values, strict=True))
-        alike = [run for run in runs if all(run.value(key) == value for key, value in wanted.items())]
+        alike = [run for run in runs if all(run.get(key) == value for key, value in wanted.items())]
         found.append(RunGroup(" ".join(f"{key}={value}" for key, value in wanted.items()), alike))
     return found
 

@@ -106,9 +106,7 @@ def _repeated(groups: Iterable[Group]) -> list[str]:
     for group in groups:
         if {key for key in differing_settings(group.records) if key not in BY_CHANCE}:
             continue
-        seeds = Counter(
-            (format_setting(r.value("seed")), format_setting(r.value("dataset.seed"))) for r in group.records
-        )
+        seeds = Counter((format_setting(r.get("seed")), format_setting(r.get("dataset.seed"))) for r in group.records)
         repeated = [seed for (seed, _), n in seeds.items() if n > 1]
         if repeated:
             name = " · ".join(group.names)

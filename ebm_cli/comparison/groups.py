@@ -119,11 +119,11 @@ def compare(records: Iterable[Record], by: Sequence[str], metrics: Sequence[str]
     qualities = tuple(c for c in wanted if any(c.value(r) is not None for r in counted))
     costs = tuple(c for c in COSTS if c not in qualities and any(c.value(r) is not None for r in counted))
     rows = tuple(key for key in by if key != DATASET)
-    has_one_dataset = len({format_setting(record.value(DATASET)) for record in counted}) == 1
+    has_one_dataset = len({format_setting(record.get(DATASET)) for record in counted}) == 1
     by_section: dict[str, dict[tuple[str, ...], list[Record]]] = {}
     for record in counted:
-        section = format_setting(record.value(DATASET)) if DATASET in by or has_one_dataset else ""
-        names = tuple(format_setting(record.value(key)) for key in by)
+        section = format_setting(record.get(DATASET)) if DATASET in by or has_one_dataset else ""
+        names = tuple(format_setting(record.get(key)) for key in by)
         by_section.setdefault(section, {}).setdefault(names, []).append(record)
     sections = tuple(
         _section(name, [_group(by, names, found, qualities + costs) for names, found in groups.items()], qualities)

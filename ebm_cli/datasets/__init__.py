@@ -1,4 +1,4 @@
-"""Data sets, the config group `dataset`: rows to train and evaluate on and, where it is known, their density; layer 2,
+"""Data sets, the config group `dataset`: rows to train and evaluate on and, if it is known, their density; layer 2,
 imported by layers 3 and above."""
 
 from ebm_cli.datasets.banana import Banana

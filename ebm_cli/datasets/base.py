@@ -33,7 +33,7 @@ class Labelled(NamedTuple):
 
 
 class Dataset(nn.Module, ABC):
-    """Training rows, held-out rows and, where it is known, the density that both are drawn from.
+    """Training rows, held-out rows and, if it is known, the density that both are drawn from.
 
     A module, so that `.to(device, dtype)` moves all of it; its `state_dict` is the standardizer's.
 

@@ -13,7 +13,7 @@ from abc import abstractmethod
 import torch
 from torch import Tensor
 
-from ebm_cli.datasets.gaussian_sums import Nodes, gauss_legendre
+from ebm_cli.datasets.gaussian_sums import GaussianSum, gauss_legendre
 from ebm_cli.datasets.target import Target
 from ebm_cli.errors import require_positive
 
@@ -51,20 +51,20 @@ class Curve(Target):
         super().__init__((2,))
         self.noise = noise
         self.n_modes = 1 if self.reflected_in is None else 2
-        self.nodes = self.quadrature()
+        self.gaussians = self.quadrature()
 
     @abstractmethod
     def curve(self, t: Tensor) -> Tensor:
         """c(t): t [N] → points [N, 2], data units."""
 
-    def quadrature(self, spacing: float = SPACING) -> Nodes:
+    def quadrature(self, spacing: float = SPACING) -> GaussianSum:
         """The density as a sum of Gaussians at nodes that lie at most `spacing` · σ apart along the curve."""
         t, w = gauss_legendre(*self.interval, self._n_nodes(spacing * self.noise))
         centres = self.curve(t)
         if self.reflected_in is not None:
             centres = torch.cat([centres, 2.0 * centres.new_tensor(self.reflected_in) - centres])
         weights = (w * t**self.power).repeat(self.n_modes)
-        return Nodes(centres, torch.full((len(centres), 1), self.noise), weights, self.n_modes)
+        return GaussianSum(centres, torch.full((len(centres), 1), self.noise), weights, self.n_modes)
 
     def _n_nodes(self, spacing: float) -> int:
         """The smallest Gauss–Legendre rule whose nodes lie at most `spacing` apart on the curve, data units.
@@ -91,10 +91,10 @@ class Curve(Target):
         return x.add_(self.normal(n, rng), alpha=self.noise)
 
     def log_prob(self, x: Tensor) -> Tensor:
-        return self.nodes.log_prob(x)
+        return self.gaussians.log_prob(x)
 
     def modes(self, x: Tensor) -> Tensor:
-        return self.nodes.group(x)
+        return self.gaussians.largest_group(x)
 
     def smoothed(self, noise_std: float) -> Target:
         return type(self)(math.hypot(self.noise, noise_std)) if noise_std else self

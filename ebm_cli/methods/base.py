@@ -82,9 +82,9 @@ class Method(nn.Module, ABC):
     """A training objective. Its own parameters belong to the player "energy" unless `players` says otherwise."""
 
     needs_continuous_density: ClassVar[bool] = False
-    """Whether the objective is valid only for data whose density falls to 0 without a jump."""
+    """True if the objective is valid only for data whose density falls to 0 without a jump."""
     has_comparable_loss: ClassVar[bool] = True
-    """Whether the loss on fresh rows measures the quality of an energy; the value of a game and the surrogate of a
+    """True if the loss on fresh rows measures the quality of an energy. The value of a game and the surrogate of a
     gradient do not."""
 
     def validate(self, energy: Energy, batch_size: int) -> None:

@@ -42,7 +42,7 @@ class Whitening(nn.Module):
             raise ValueError(
                 f"whiten must be false for points of shape {list(shape)}: only rows of columns can be whitened"
             )
-        fit = Moments.standard(math.prod(shape or (0,))) if data is None else Moments.of(data.cpu(), RIDGE)
+        fit = Moments.standard(math.prod(shape or (0,))) if data is None else Moments.from_rows(data.cpu(), RIDGE)
         self.register_buffer("factor", fit.factor.to(torch.get_default_dtype()))
         self.register_buffer("mean", fit.mean.to(torch.get_default_dtype()))
 

@@ -13,8 +13,8 @@ from typing import Any, NamedTuple
 import yaml
 from omegaconf import DictConfig, OmegaConf, open_dict
 
-from ebm_cli.config.schema import CONTINUABLE
-from ebm_cli.config.trust import check_stored, trust_of
+from ebm_cli.config.schema import CHANGEABLE_ON_RESUME
+from ebm_cli.config.trust import require_trusted, trust_of
 from ebm_cli.errors import UserError, first_line
 
 CONFIG = "config.yaml"
@@ -203,15 +203,15 @@ def continued(cfg: DictConfig, typed: Sequence[str]) -> DictConfig:
     """
     keys = {word.partition("=")[0].partition("@")[2] or word.partition("=")[0] for word in typed}
     for key in sorted(keys):
-        if key.partition(".")[0] not in CONTINUABLE:
+        if key.partition(".")[0] not in CHANGEABLE_ON_RESUME:
             raise UserError(
-                f"{key}: cannot change when a run is continued; only {', '.join(sorted(CONTINUABLE))} can. "
+                f"{key}: cannot change when a run is continued; only {', '.join(sorted(CHANGEABLE_ON_RESUME))} can. "
                 "Start a new run to change it"
             )
     stored = stored_config(cfg.checkpoint)
     if stored is None:
         raise UserError(f"checkpoint={cfg.checkpoint}: not a run directory (no {CONFIG}), so it cannot be resumed")
-    check_stored(OmegaConf.to_container(stored, resolve=False), trust_of(cfg) or [])
+    require_trusted(OmegaConf.to_container(stored, resolve=False), trust_of(cfg) or [])
     # Keys of versions before the first entry of ADDED_KEYS get the composed values.
     older = {str(key) for key in cfg if key not in stored}
     for key in keys | {"checkpoint", "trust"} | older:

@@ -1,7 +1,7 @@
 """Random-walk Metropolis: propose x plus noise, accept by the ratio of densities.
 
-The plain MCMC that Langevin dynamics replaces: it needs no gradient, so it works on any energy, and it pays for that
-in dimension D with steps of size O(1/√D) and O(D) of them between independent samples, where MALA needs O(D^⅓).
+It needs no gradient and works on any energy. The price in dimension D is a step size of O(1/√D), with O(D) steps
+between independent samples; MALA needs O(D^⅓).
 """
 
 from dataclasses import dataclass
@@ -31,7 +31,7 @@ class Metropolis(Kernel):
         temperature: T > 0.
 
     Raises:
-        ValueError: a number out of range.
+        ValueError: a number is out of range.
 
     Shapes: x [B, *D]; energy [B], nats.  Cost: one energy a step, and one at the start; no gradient.
     """

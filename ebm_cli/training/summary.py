@@ -67,5 +67,5 @@ def closing_summary(
 
 def _title(run: Path, ending: Ending) -> str:
     """Method and data set as the first command of the run named them: one that resumes it names none."""
-    choices = record.read(run).choices
+    choices = record.read(run).hydra_choices
     return f"{choices.get('method')} on {choices.get('dataset')}: {ending.steps:,} steps in {ending.seconds:.0f} s"

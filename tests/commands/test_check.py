@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from ebm_cli.commands import check
-from ebm_cli.config.groups import conf_dir, options
+from ebm_cli.config.groups import conf_dir, group_options
 from ebm_cli.selftest import SUBJECTS, Harness, Row
 from tests.support import Ebm
 
@@ -27,7 +27,7 @@ def test_check_passes_and_leaves_no_file(ebm: Ebm, tmp_path: Path) -> None:
     ends = [*list(sections.values())[1:], len(ran.out.splitlines())]
     for (name, start), end in zip(sections.items(), ends, strict=True):
         listed = {word for line in ran.out.splitlines()[start:end] for word in line.split()[1:2]}
-        assert name not in groups or set(options(groups[name], [conf_dir()])) <= listed
+        assert name not in groups or set(group_options(groups[name], [conf_dir()])) <= listed
     assert "\nfile: dataset.path must name a .npy" in ran.out
 
 

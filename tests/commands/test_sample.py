@@ -349,7 +349,7 @@ def refused(ebm: Ebm, tmp_path: Path, *words: str) -> str:
         (["checkpoint=run", "init=nan.npy"], "init=nan.npy: row 2 holds a number that is not finite"),
         (["checkpoint=run", "sampler.step_size=-1"], "sampler.step_size must be > 0, got -1"),
         (["checkpoint=run", "sampler.lenght=1"], "sampler.lenght: no such key in sampler"),
-        (["checkpoint=[run]"], "checkpoint=['run']: a composition takes two or more"),
+        (["checkpoint=[run]"], "checkpoint=['run']: a composition needs two or more checkpoints"),
         (["checkpoint=[run,nowhere]"], "checkpoint=nowhere: no such file or directory"),
         (["checkpoint=[run,empty]"], "checkpoint: empty: no checkpoints/last.pt in it"),
         (

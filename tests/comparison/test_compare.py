@@ -20,7 +20,7 @@ import numpy as np
 import pytest
 from rich.console import Console
 
-from ebm_cli.commands.compare import select
+from ebm_cli.commands.compare import select_runs
 from ebm_cli.comparison import charts, page
 from ebm_cli.comparison.columns import COSTS, QUALITIES, column_of
 from ebm_cli.comparison.conclusions import conclusion, overall, warnings
@@ -549,11 +549,14 @@ def test_a_list_of_runs_and_metrics(ebm: Ebm, write: Write, tmp_path: Path) -> N
 @pytest.mark.parametrize(
     ("words", "line"),
     [
-        (["runs=nowhere/*"], "runs=nowhere/*: matches nothing; ebm runs lists the runs that there are"),
-        (["runs=nowhere"], "runs=nowhere: no such directory; ebm runs lists the runs that there are"),
-        (["runs=empty"], "runs=empty: no run there (neither it nor anything below has a status.json)"),
+        (["runs=nowhere/*"], "runs=nowhere/*: matches nothing; ebm runs lists all runs"),
+        (["runs=nowhere"], "runs=nowhere: no such directory; ebm runs lists all runs"),
+        (["runs=empty"], "runs=empty: no run there (no directory at or below it has a status.json)"),
         (["runs=runs/*", "by=[method,energy.widht]"], "by: no run has a key energy.widht; did you mean energy.width?"),
-        (["runs=runs/*", "by=[energy]"], "by: energy is no single value; name one of its keys, such as energy.width"),
+        (
+            ["runs=runs/*", "by=[energy]"],
+            "by: energy is not a single value; name one of its keys, such as energy.width",
+        ),
         (["runs=runs/*", "by=[]"], "by must name at least one, and none twice, got []"),
         (["runs=runs/*", "by=[method,method]"], "by must name at least one, and none twice, got ['method', 'method']"),
         (["runs=runs/*", "metrics=[eval/lk]"], "metrics: no run has a number eval/lk; did you mean eval/kl?"),
@@ -575,13 +578,13 @@ def test_a_mistake_is_one_line_and_makes_nothing(
 def test_runs_are_found_at_any_depth_and_once(write: Write, tmp_path: Path) -> None:
     first, second = write(results={}), write(results={})
     everywhere = [str(tmp_path), str(tmp_path / "ru*"), str(first), str(tmp_path / "**" / "001")]
-    assert [record.path for record in select(everywhere)] == [first, second]
+    assert [record.path for record in select_runs(everywhere)] == [first, second]
     odd = tmp_path / "a[b]*"
     shutil.copytree(first, odd)
-    assert [record.path for record in select([str(odd)])] == [odd]
+    assert [record.path for record in select_runs([str(odd)])] == [odd]
     (tmp_path / "file").touch()
     with pytest.raises(UserError, match="no run there"):
-        select([str(tmp_path / "file")])
+        select_runs([str(tmp_path / "file")])
 
 
 def test_without_pictures_torch_is_not_imported(write: Write, tmp_path: Path) -> None:

@@ -21,7 +21,7 @@ def test_gauss_legendre_nodes_and_weights_are_numpys(n: int):
 
 def test_gradient_over_many_chunks_is_that_of_each_row():
     density = Moons(0.1)
-    n = KEPT_NUMBERS // len(density.nodes.centres) + 17
+    n = KEPT_NUMBERS // len(density.gaussians.centres) + 17
     x = density.sample(n, seeded()).requires_grad_()
     (score,) = torch.autograd.grad(density.log_prob(x).sum(), x)
     last = x[-5:].detach().requires_grad_()

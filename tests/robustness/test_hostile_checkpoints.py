@@ -186,10 +186,10 @@ OTHERS: dict[str, tuple[Callable[[dict[str, Any]], Any], str]] = {
     "of a network": (lambda s: s["energy"], "not a checkpoint of ebm"),
     "a tensor": (lambda s: torch.ones(3), "not a checkpoint of ebm"),
     "half of one": (lambda s: {"format": 1, "config": s["config"]}, "incomplete, it has no step, energy"),
-    "with a list for a config": (lambda s: s | {"config": [1]}, "of another kind: config"),
-    "with a tensor in its config": (lambda s: s | {"config": s["config"] | {"seed": torch.ones(1)}}, "kind: config"),
-    "with a config without an end": (lambda s: s | {"config": endless(s)}, "of another kind: config"),
-    "with a text for a step": (lambda s: s | {"step": "3"}, "of another kind: step"),
+    "with a list for a config": (lambda s: s | {"config": [1]}, "wrong type: config"),
+    "with a tensor in its config": (lambda s: s | {"config": s["config"] | {"seed": torch.ones(1)}}, "type: config"),
+    "with a config without an end": (lambda s: s | {"config": endless(s)}, "wrong type: config"),
+    "with a text for a step": (lambda s: s | {"step": "3"}, "wrong type: step"),
     "with no shape": (lambda s: s | {"dataset": {}}, "its tensors do not fit its config"),
     "with another's tensors": (lambda s: s | {"energy": {"w": torch.ones(2)}}, "its tensors do not fit its config"),
     "with a pickle in it": (lambda s: s | {"rng": Canary()}, "not a checkpoint of ebm (Weights only load failed"),
@@ -319,7 +319,7 @@ def test_a_network_larger_than_its_file_is_not_made(tmp_path: Path, state: dict[
     memory.reset_peak_memory(torch.device("cpu"))
     before = memory.peak_memory_mb(torch.device("cpu"))
     with pytest.raises(
-        UserError, match=r"^energy: more than \d+\.\d kB of parameters, which is all that there is room for$"
+        UserError, match=r"^energy: the network has more than \d+\.\d kB of parameters, which is the limit$"
     ):
         ebm_cli.load(tmp_path / "x.pt")
     assert memory.peak_memory_mb(torch.device("cpu")) - before < 100
@@ -395,7 +395,7 @@ def test_nothing_is_written_through_a_link_out_of_a_run(ebm: Ebm, run: Path, tmp
     shutil.move(run / name, outside)
     (run / name).symlink_to(outside)
     line = refused(ebm, tmp_path, ["train", "checkpoint=run", "steps=4"])
-    assert line == f"ebm: run/{name}: a link that leads out of the run's directory, so nothing is written there\n"
+    assert line == f"ebm: run/{name}: a link out of the run's directory; remove it to write there\n"
 
 
 def test_links_inside_a_run_are_its_own(ebm: Ebm, run: Path, monkeypatch: pytest.MonkeyPatch) -> None:

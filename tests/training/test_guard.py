@@ -133,7 +133,7 @@ def test_a_lost_run_ends_with_the_word_for_it(ebm: Ebm, tmp_path: Path, words: l
     assert ran.err.startswith(f"ebm: diverged at step {status['step']}: {what}")
     assert len(ran.err.splitlines()) == 1
     for file in (tmp_path / "run" / "checkpoints").glob("*.pt"):
-        assert checkpoints.not_finite(checkpoints.read(file)) is None
+        assert checkpoints.first_non_finite(checkpoints.read(file)) is None
 
 
 def trained(method: Any, data: Tensor, steps: int, *words: str) -> Diverged | None:

@@ -168,9 +168,9 @@ def test_prune_keeps_the_newest_and_the_named(tmp_path: Path) -> None:
 
 def test_not_finite_names_the_tensor() -> None:
     sound = {"a": [torch.ones(2), {"n": torch.arange(3), "flag": torch.tensor([True])}], "best": math.inf}
-    assert checkpoints.not_finite(sound) is None
-    assert checkpoints.not_finite(sound | {"b": [torch.ones(1), torch.tensor([0.0, math.nan])]}) == "b.1"
-    assert checkpoints.not_finite({"e": {"w": torch.tensor(-math.inf)}}) == "e.w"
+    assert checkpoints.first_non_finite(sound) is None
+    assert checkpoints.first_non_finite(sound | {"b": [torch.ones(1), torch.tensor([0.0, math.nan])]}) == "b.1"
+    assert checkpoints.first_non_finite({"e": {"w": torch.tensor(-math.inf)}}) == "e.w"
 
 
 # --- the run directory ------------------------------------------------------------------------------------------------
