@@ -10,7 +10,10 @@ import pytest
 import torch
 from hydra import compose, initialize_config_dir
 from omegaconf import DictConfig, OmegaConf
+from torch import Tensor, nn
 
+from ebm_cli.derivatives import detached_gradient, directional, gradient, laplacian, prepare, value_and_grad
+from ebm_cli.energies import Energy
 from ebm_cli.runs import checkpoint as checkpoints
 from ebm_cli.training.trainer import Trainer
 
@@ -115,3 +118,55 @@ def no_pictures(monkeypatch: pytest.MonkeyPatch) -> None:
 def outcomes(rows: Iterable[Any]) -> dict[str, str]:
     """The outcome of each row of the self-test, by its fact; a row without a fact by its reason."""
     return {row.what or row.reason: row.outcome for row in rows}
+
+
+def autograd_only(energy: Energy) -> nn.Module:
+    """The same function as a module without a derivative rule."""
+
+    class Opaque(nn.Module):
+        def forward(self, x: Tensor) -> Tensor:
+            out: Tensor = energy(x)
+            return out
+
+    return Opaque()
+
+
+def assert_same_derivatives(energy: Energy, opaque: nn.Module, x: Tensor, v: Tensor) -> None:
+    """Compare value, gradient, directional derivatives and Laplacian, and the gradient of them all in the parameters.
+
+    Args:
+        energy: with derivative rules, in float64.
+        opaque: the same function without rules (`autograd_only`).
+        x: points [B, *D].
+        v: directions [K, B, *D].
+    """
+    for a, b in zip(value_and_grad(energy, x), value_and_grad(opaque, x), strict=True):
+        torch.testing.assert_close(a, b, rtol=1e-10, atol=1e-10)
+    assert_prepare_changes_no_bit(energy, x)
+    found = []
+    for f in (energy, opaque):
+        (slopes, curvature), shared = directional(f, x, v, with_gradient=True)
+        grad, trace = laplacian(f, x)
+        assert shared is not None
+        outputs = (slopes, curvature, shared, grad, trace, gradient(f, x))
+        # A random cotangent for every output: together they check every backward rule.
+        g = seeded(1)
+        cotangents = [torch.randn(out.shape, generator=g, dtype=out.dtype) for out in outputs]
+        loss = torch.stack([(out * c).sum() for out, c in zip(outputs, cotangents, strict=True)]).sum()
+        parameters = torch.autograd.grad(loss, list(energy.parameters()), allow_unused=True)
+        found.append([*outputs, *(torch.zeros(1).double() if p is None else p for p in parameters)])
+    for a, b in zip(*found, strict=True):
+        torch.testing.assert_close(a.expand_as(b), b.expand_as(a), rtol=1e-9, atol=1e-10)
+
+
+def assert_prepare_changes_no_bit(energy: Energy, x: Tensor) -> None:
+    """Compare the prepared energy with the energy, bit for bit, in repeated calls and for the gradient alone."""
+    held = prepare(energy)
+    assert held is not energy
+    value, grad = value_and_grad(energy, x)
+    for _ in range(2):
+        for a, b in zip(value_and_grad(held, x), (value, grad), strict=True):
+            assert torch.equal(a, b)
+    assert torch.equal(detached_gradient(held, x), grad)
+    assert torch.equal(detached_gradient(energy, x), grad)
+    torch.testing.assert_close(held(x), value)

@@ -10,12 +10,12 @@ from ebm_cli.cli import hydra_internals
 
 
 def is_grid(hydra: DictConfig | HydraConf) -> bool:
-    """Whether the configured sweeper is Hydra's own, which runs every combination of the values."""
+    """Return whether the configured sweeper is Hydra's own, which runs every combination of the values."""
     return str(hydra.sweeper._target_).endswith(".BasicSweeper")
 
 
 def is_listed(hydra: DictConfig | HydraConf) -> bool:
-    """Whether all jobs are known before the first one starts; other sweepers choose one after the other."""
+    """Return whether all jobs are known before the first one starts; other sweepers choose one after the other."""
     return is_grid(hydra) and hydra_internals.split_arguments is not None
 
 

@@ -30,7 +30,7 @@ def verbs_page() -> str:
     """The page of `ebm --help`."""
     return "\n".join(
         [
-            "ebm: train energy-based models, and measure them",
+            "ebm: train energy-based models, and evaluate them",
             "",
             *_columns([(f"ebm {verb}", text) for verb, text in verbs().items()]),
             "",

@@ -50,7 +50,7 @@ def _validate_log_file(handler: DictConfig) -> None:
 
 
 def is_timestamped(config: DictConfig, key: str) -> bool:
-    """Whether the clock names a directory, and neither the user nor a run that is resumed in it.
+    """Return whether the clock names a directory, and neither the user nor a run that is resumed in it.
 
     Args:
         config: composed, not resolved.

@@ -59,7 +59,7 @@ def _validate(override: Override, verb: str, groups: Sequence[Group], folders: S
 
 
 def _names_options(override: Override) -> bool:
-    """Whether the value may name an option of a group, several options, or keys of the option chosen already."""
+    """Return whether the value may name an option of a group, several options, or keys of the option chosen already."""
     value = override.value()
     if override.is_delete():
         return value is None or isinstance(value, str)

@@ -82,7 +82,7 @@ def _wants_tuple(annotation: Any) -> bool:
 
 
 def has_type(value: Any, annotation: Any) -> bool:
-    """Whether a value has the type of an annotation.
+    """Return whether a value has the type of an annotation.
 
     An int is a valid float; a bool is no number; NaN is not a valid value. A whole number must fit into 64 bits,
     because no tensor holds a larger one.

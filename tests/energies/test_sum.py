@@ -9,8 +9,7 @@ import torch
 import ebm_cli
 from ebm_cli.derivatives import supports
 from ebm_cli.energies import MLP, Conv, Energy, Quadratic, Rescaled, Sum
-from tests.derivatives.test_derivatives import assert_same_derivatives, autograd_only
-from tests.support import FAST, Ebm, last, no_pictures
+from tests.support import FAST, Ebm, assert_same_derivatives, autograd_only, last, no_pictures
 
 
 def gaussian(mean: float, precision: float, shape: tuple[int, ...] = (2,)) -> Quadratic:

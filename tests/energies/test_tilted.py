@@ -8,7 +8,7 @@ from ebm_cli.densities import Gaussian
 from ebm_cli.derivatives import supports
 from ebm_cli.energies import Tilted
 from ebm_cli.methods.whitening import Whitening
-from tests.derivatives.test_derivatives import assert_same_derivatives, autograd_only
+from tests.support import assert_same_derivatives, autograd_only
 
 
 def rows(n: int = 500) -> torch.Tensor:

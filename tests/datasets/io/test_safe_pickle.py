@@ -38,7 +38,9 @@ def test_read_dict_reads_pickles_of_python_2_and_of_numpy():
 
 
 @pytest.mark.parametrize(
-    "array", [np.ones((2, 2)), np.asfortranarray(np.ones((2, 3), np.uint8)), np.array([object()])], ids=str
+    "array",
+    [np.ones((2, 2)), np.asfortranarray(np.ones((2, 3), np.uint8)), np.array([object()])],
+    ids=["floats", "columns first", "objects"],
 )
 def test_read_dict_refuses_arrays_of_anything_but_bytes(array: np.ndarray):
     with pytest.raises(ValueError, match=r"array that does not hold bytes|names"):
