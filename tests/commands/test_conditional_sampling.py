@@ -155,7 +155,7 @@ def test_sample_draws_completed_images(ebm: Ebm) -> None:
         ),
         (
             ["init=rows.npy", "noise_std=0.001", "sampler=langevin"],
-            "noise_std=0.001: chains of Langevin with step_size 0.01 diverge on noise that narrow; lower sampler.step_size",
+            "noise_std=0.001: chains of Langevin with step_size 0.01 diverge on noise that narrow; lower",
         ),
         (["anneal=0.5"], "anneal must be >= 1, got 0.5"),
         (["anneal=1e400"], "anneal must be finite, got inf"),
