@@ -5,18 +5,28 @@ from ebm_cli.derivatives import EnergyFn
 from ebm_cli.samplers.adaptation import adapt, warm_up
 from ebm_cli.samplers.base import Cost, Info, Kernel, State, select_chains
 from ebm_cli.samplers.conditional import Conditional, posterior
+from ebm_cli.samplers.hmc import HMC
+from ebm_cli.samplers.langevin import Langevin
 from ebm_cli.samplers.loops import run, trace
+from ebm_cli.samplers.mala import MALA
+from ebm_cli.samplers.metropolis import Metropolis
 from ebm_cli.samplers.schedules import Schedule, geometric
 from ebm_cli.samplers.starts import replace_diverged, wide_starts
+from ebm_cli.samplers.underdamped import Underdamped
 
 __all__ = [
+    "HMC",
+    "MALA",
     "Conditional",
     "Cost",
     "EnergyFn",
     "Info",
     "Kernel",
+    "Langevin",
+    "Metropolis",
     "Schedule",
     "State",
+    "Underdamped",
     "adapt",
     "geometric",
     "posterior",
