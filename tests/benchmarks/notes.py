@@ -94,8 +94,8 @@ Trials from before this suite, on two cores with AVX-512, medians of interleaved
   scheme, unrolled activations: no measurable gain. Threads of OpenMP took a third more CPU time than the library's own
   threads, which draw noise in the meantime ([ADR 18](adr/0018-native-chains-run-in-blocks.md)).
 - **oneDNN's products in every layer**: where MKL uses only AVX2 they are up to 2.3 times as fast and are used
-  ([ADR 23](adr/0023-use-onednn-for-large-products-on-amd.md)), but not for a training step of 128 × 128: the overhead of
-  Python in their backward pass exceeds the gain (0.8 to 0.95 of the speed on nce and ssm with two threads).
+  ([ADR 23](adr/0023-use-onednn-for-large-products-on-amd.md)), but not for a training step of 128 × 128: the overhead
+  of Python in their backward pass exceeds the gain (0.8 to 0.95 of the speed on nce and ssm with two threads).
 - **One convolution on the stacked jet** of a convolutional energy: stacking copies the largest part, so three
   convolutions are as fast ([ADR 12](adr/0012-image-energies-have-exact-rules.md)).
 - **Rules in place of autograd for the first derivatives of a convolutional energy**: no measurable difference for cd
