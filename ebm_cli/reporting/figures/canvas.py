@@ -1,28 +1,28 @@
-"""What every picture is drawn on, and how it becomes pixels: no global state, nothing shown."""
+"""Empty figures and their pixels: no global state of matplotlib, no window."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numpy.typing import NDArray
 from torch import Tensor
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-Array = np.ndarray[Any, np.dtype[Any]]
-
-PANEL = 2.9  # inches along a side of a panel
+PANEL = 2.9
+"""Inches along a side of a panel."""
 
 
 def blank(width: float, height: float) -> "Figure":
-    """An empty figure of so many inches."""
+    """An empty figure, inches."""
     from matplotlib.figure import Figure
 
     return Figure(figsize=(width, height), layout="constrained")
 
 
-def save(figure: "Figure", path: Path) -> Array:
-    """Write a figure as PNG; its pixels, so that it need not be drawn again for TensorBoard."""
+def save(figure: "Figure", path: Path) -> NDArray[Any]:
+    """Write a figure as PNG; returns its pixels, so that it need not be drawn again for TensorBoard."""
     from matplotlib.image import imsave
 
     image = pixels(figure)
@@ -30,8 +30,8 @@ def save(figure: "Figure", path: Path) -> Array:
     return image
 
 
-def pixels(figure: "Figure") -> Array:
-    """A figure as an RGB image [height, width, 3], uint8, at 150 dots an inch."""
+def pixels(figure: "Figure") -> NDArray[Any]:
+    """A figure as an RGB image [height, width, 3], uint8, at 150 dots per inch."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
 
     figure.set_dpi(150)
@@ -40,6 +40,6 @@ def pixels(figure: "Figure") -> Array:
     return np.asarray(canvas.buffer_rgba())[..., :3].copy()  # type: ignore[no-untyped-call]
 
 
-def numpy_of(x: Tensor) -> Array:
-    """The numbers of a tensor, float64."""
+def numpy_of(x: Tensor) -> NDArray[Any]:
+    """A tensor as a float64 array."""
     return x.detach().cpu().double().numpy()
