@@ -1,7 +1,8 @@
 """Small runs for the tests of a run's life, and what compares their states."""
 
 import copy
-from collections.abc import Callable, Iterable, Mapping
+import math
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import cache
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -110,3 +111,22 @@ def no_pictures(monkeypatch: pytest.MonkeyPatch) -> None:
 def outcomes(rows: Iterable[Any]) -> dict[str, str]:
     """The outcome of each row of the self-test, by its fact; a row without a fact by its reason."""
     return {row.what or row.reason: row.outcome for row in rows}
+
+
+# --- toy distributions and what is known of them ----------------------------------------------------------------------
+
+
+def normal_draws(*shape: int, seed: int = 0) -> torch.Tensor:
+    """Independent draws of N(0, 1), float64."""
+    return torch.randn(*shape, generator=seeded(seed), dtype=torch.float64)
+
+
+def harmonic(x: torch.Tensor) -> torch.Tensor:
+    """½‖x‖², the energy of N(0, I): [B, *D] → [B]."""
+    return 0.5 * x.flatten(1).square().sum(1)
+
+
+def is_mean(values: torch.Tensor | Sequence[float], expected: float) -> bool:
+    """True if the mean of independent values is within five of its standard errors of the expected one."""
+    found = torch.as_tensor(values, dtype=torch.float64)
+    return abs(float(found.mean()) - expected) < 5 * float(found.std()) / math.sqrt(found.numel())
