@@ -1,12 +1,13 @@
 """Errors that the user can act on, and helpers that phrase them as one line.
 
-An exception that carries an `exit_code` ends the command with it; `ebm_cli.cli.hydra_app` prints its message as one
-line, without a traceback.
+An exception with an `exit_code` ends the command with it; `ebm_cli.cli.error_messages` prints its message as one line,
+without a traceback.
 """
 
 import difflib
 import errno
 from collections.abc import Iterable
+from math import inf
 
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 """Error numbers of a full disk, an exhausted quota, and a file above the size limit."""
@@ -15,7 +16,7 @@ LONGEST_LINE = 200
 
 
 class UserError(Exception):
-    """A mistake in what the user typed. The message names the key, the value and what to do."""
+    """A mistake of the user. The message names the key, the value and what to do."""
 
     exit_code = 1
 
@@ -33,6 +34,21 @@ def full_disk(error: BaseException | None) -> OSError | None:
             return error
         error = error.__cause__ or error.__context__
     return None
+
+
+def require_positive(**values: float | None) -> None:
+    """Require that numbers are > 0 and finite; None, an option that is off, passes.
+
+    Raises:
+        ValueError: the message begins with the name: "step_size must be > 0, got -1.0".
+    """
+    for name, value in values.items():
+        if value is None:
+            continue
+        if not value > 0:
+            raise ValueError(f"{name} must be > 0, got {value}")
+        if value == inf:
+            raise ValueError(f"{name} must be finite, got {value}")
 
 
 def did_you_mean(word: str, known: Iterable[str]) -> str:

@@ -2,6 +2,7 @@
 
 import copy
 import math
+import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import cache
 from pathlib import Path
@@ -11,7 +12,10 @@ import pytest
 import torch
 from hydra import compose, initialize_config_dir
 from omegaconf import DictConfig, OmegaConf
+from torch import Tensor, nn
 
+from ebm_cli.derivatives import detached_gradient, directional, gradient, laplacian, prepare, value_and_grad
+from ebm_cli.energies import Energy
 from ebm_cli.runs import checkpoint as checkpoints
 from ebm_cli.training.trainer import Trainer
 
@@ -33,6 +37,11 @@ StandIn = Callable[..., list[Any]]
 def seeded(seed: int = 0) -> torch.Generator:
     """A seeded generator on the CPU."""
     return torch.Generator().manual_seed(seed)
+
+
+def normal(*shape: int, seed: int = 1) -> torch.Tensor:
+    """Standard normal numbers in float64; by default their seed is another one than that of `seeded()`."""
+    return torch.randn(*shape, generator=seeded(seed), dtype=torch.float64)
 
 
 TINY = ("energy.width=8", "batch_size=16", "log_every=1", "eval.n_samples=20", "eval.burn_in=4")
@@ -103,6 +112,15 @@ def at_step(monkeypatch: pytest.MonkeyPatch, step: int, act: Callable[[], Any]) 
     monkeypatch.setattr(Trainer, "advance", advance_or_act)
 
 
+FORKS = pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning")
+"""For tests that fork: the threads of pytest hold no lock that the child needs."""
+
+
+def exit_code_of(child: int) -> int:
+    """Wait for a child process; its exit code, or −N if signal N killed it."""
+    return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+
+
 def no_pictures(monkeypatch: pytest.MonkeyPatch) -> None:
     """Leave out the figures, which take longer than everything else in a small run."""
     monkeypatch.setattr("ebm_cli.training.final_figures.draw", lambda *args: {})
@@ -113,12 +131,56 @@ def outcomes(rows: Iterable[Any]) -> dict[str, str]:
     return {row.what or row.reason: row.outcome for row in rows}
 
 
-# --- toy distributions and what is known of them ----------------------------------------------------------------------
+def autograd_only(energy: Energy) -> nn.Module:
+    """The same function as a module without a derivative rule."""
+
+    class Opaque(nn.Module):
+        def forward(self, x: Tensor) -> Tensor:
+            out: Tensor = energy(x)
+            return out
+
+    return Opaque()
 
 
-def normal_draws(*shape: int, seed: int = 0) -> torch.Tensor:
-    """Independent draws of N(0, 1), float64."""
-    return torch.randn(*shape, generator=seeded(seed), dtype=torch.float64)
+def assert_same_derivatives(energy: Energy, opaque: nn.Module, x: Tensor, v: Tensor) -> None:
+    """Compare value, gradient, directional derivatives and Laplacian, and the gradient of them all in the parameters.
+
+    Args:
+        energy: with derivative rules, in float64.
+        opaque: the same function without rules (`autograd_only`).
+        x: points [B, *D].
+        v: directions [K, B, *D].
+    """
+    for a, b in zip(value_and_grad(energy, x), value_and_grad(opaque, x), strict=True):
+        torch.testing.assert_close(a, b, rtol=1e-10, atol=1e-10)
+    assert_prepare_changes_no_bit(energy, x)
+    found = []
+    for f in (energy, opaque):
+        (slopes, curvature), shared = directional(f, x, v, with_gradient=True)
+        grad, trace = laplacian(f, x)
+        assert shared is not None
+        outputs = (slopes, curvature, shared, grad, trace, gradient(f, x))
+        # A random cotangent for every output: together they check every backward rule.
+        g = seeded(1)
+        cotangents = [torch.randn(out.shape, generator=g, dtype=out.dtype) for out in outputs]
+        loss = torch.stack([(out * c).sum() for out, c in zip(outputs, cotangents, strict=True)]).sum()
+        parameters = torch.autograd.grad(loss, list(energy.parameters()), allow_unused=True)
+        found.append([*outputs, *(torch.zeros(1).double() if p is None else p for p in parameters)])
+    for a, b in zip(*found, strict=True):
+        torch.testing.assert_close(a.expand_as(b), b.expand_as(a), rtol=1e-9, atol=1e-10)
+
+
+def assert_prepare_changes_no_bit(energy: Energy, x: Tensor) -> None:
+    """Compare the prepared energy with the energy, bit for bit, in repeated calls and for the gradient alone."""
+    held = prepare(energy)
+    assert held is not energy
+    value, grad = value_and_grad(energy, x)
+    for _ in range(2):
+        for a, b in zip(value_and_grad(held, x), (value, grad), strict=True):
+            assert torch.equal(a, b)
+    assert torch.equal(detached_gradient(held, x), grad)
+    assert torch.equal(detached_gradient(energy, x), grad)
+    torch.testing.assert_close(held(x), value)
 
 
 def harmonic(x: torch.Tensor) -> torch.Tensor:

@@ -31,7 +31,7 @@ LAYERS = [
 ]
 """A package imports packages of lower layers only."""
 
-PLOTTING = ("reporting/figure", "reporting/image_grids", "reporting/plots", "comparison/charts")
+PLOTTING = (*(f"reporting/figures/{name}" for name in ("canvas", "completions", "style")), "comparison/charts")
 """Modules that import matplotlib."""
 
 LONGEST_FUNCTION, LONGEST_FILE, LONGEST_NAME = 60, 300, 60
@@ -46,7 +46,8 @@ HYDRA = {"cli", "config", "commands", "runs", "training", "selftest", "claims", 
 WITHOUT_TORCH = (
     *("__init__", "__main__", "errors", "config/", "cli/", "commands/__init__", "commands/runs", "commands/compare"),
     *("runs/__init__", "runs/record", "runs/directory", "runs/signals", "runs/stored_config"),
-    *("runs/reserve", "system/__init__", "system/files", "system/versions", "evaluation/__init__"),
+    *("runs/reserve", "system/__init__", "system/files", "system/versions"),
+    *("evaluation/__init__", "evaluation/values", "evaluation/verdicts", "evaluation/results"),
 )
 """Modules behind `ebm --help`, completion, `--cfg` and `ebm runs`, which must answer at once."""
 
@@ -148,6 +149,13 @@ def test_libraries_stay_in_their_place(path: Path) -> None:
         assert "torch" not in at_top
 
 
+@pytest.mark.parametrize("path", FILES, ids=name_of)
+def test_private_names_of_hydra_stay_in_one_module(path: Path) -> None:
+    if name_of(path) != "cli/hydra_internals.py":
+        assert not any(name.startswith("hydra._internal") for name in imports(path))
+        assert "hydra._internal" not in path.read_text(encoding="utf-8")
+
+
 @cache
 def private_names_of_torch() -> set[str]:
     """Private attributes of a module, an optimizer, a schedule and a tensor."""
@@ -203,10 +211,12 @@ def test_what_a_config_names_is_final() -> None:
     import importlib
     import inspect
 
-    from ebm_cli.config.trust import locate
+    from ebm_cli.config.trust import import_class
 
     texts = [path.read_text() for path in (REPO / "conf").rglob("*.yaml")]
-    named = {locate(name, "conf", None) for text in texts for name in re.findall(r"_target_: (ebm_cli[\w.]+)", text)}
+    named = {
+        import_class(name, "conf", None) for text in texts for name in re.findall(r"_target_: (ebm_cli[\w.]+)", text)
+    }
     # Importing __main__ is running the command.
     modules = [".".join(path.relative_to(REPO).with_suffix("").parts) for path in FILES if path.stem != "__main__"]
     classes = {c for m in modules for _, c in inspect.getmembers(importlib.import_module(m), inspect.isclass)}

@@ -110,9 +110,3 @@ def test_what_is_tested_is_what_is_pinned(name: str) -> None:
 def test_pins_name_no_build() -> None:
     assert PINS["torch"] == "2.13.0"
     assert not any("+" in pin for pin in PINS.values())
-
-
-def test_only_what_the_package_exports() -> None:
-    assert set(ebm_cli.__all__) == {"__version__", "load"}
-    with pytest.raises(AttributeError, match="no attribute 'laod'"):
-        ebm_cli.laod  # noqa: B018

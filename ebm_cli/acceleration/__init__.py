@@ -1,5 +1,5 @@
-"""Faster ways to run an energy: what `compile=` chooses, and chains in native code; layer 4, imported by layers 5 and
-above."""
+"""Faster ways to run an energy: the mode that `compile=` chooses, and chains in native code; layer 4, imported by
+layers 5 and above."""
 
 from ebm_cli.acceleration.native_chains import NativeChains, attach_native_chains
 

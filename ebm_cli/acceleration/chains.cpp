@@ -1,12 +1,13 @@
 // Markov chains on the energy of a perceptron, f(x) = w·h_L + b + ½ κ‖x‖², h_l = σ(W_l h_{l−1} + b_l), in float32.
 //
-// Chains do not know of one another. So a block of them, small enough for its activations to stay in cache, goes through
-// all steps before the next block begins, and threads take blocks. Inside a block the chains lie along the lanes of the
-// vector registers: activations are [units][chains], a matrix product is a sum of (one weight) × (a vector of chains),
-// and a tile of UNITS × vectors sums stays in registers while the weights stream by. The sum over a chain's units runs in
-// one fixed order, whatever the block and whoever computes it: results are bit-equal for any number of threads.
+// Chains are independent of one another. So a block of them, small enough for its activations to stay in cache, goes
+// through all steps before the next block begins, and each thread takes blocks. Inside a block the chains lie along the
+// lanes of the vector registers: activations are [units][chains], a matrix product is a sum of (one weight) × (a vector
+// of chains), and a tile of UNITS × VECTORS sums stays in registers while the weights are read. The sum over a chain's
+// units has one fixed order, for every block and thread: results are bit-equal for any number of threads.
 //
-// Nothing here draws: the noise is the caller's. No header of torch or Python: this file compiles in two seconds.
+// No random number is drawn here: the caller passes the noise. Without headers of torch or Python this file compiles in
+// two seconds. It is long because one file holds all that the compiler inlines into a step of a chain.
 
 #include <algorithm>
 #include <atomic>
@@ -40,7 +41,7 @@ enum Kind { LANGEVIN, MALA, HMC };
 enum Activation { SILU, SOFTPLUS, TANH, GELU };
 
 inline Vec fill(float a) { return a - Vec{}; }
-// Bounds let NaN through: the instructions return their second operand where one is NaN, and a comparison is false.
+// Bounds keep NaN: the instructions return their second operand where one is NaN, and a comparison with NaN is false.
 #if defined(__AVX512F__)
 inline Vec at_most(Vec a, float bound) { return (Vec)_mm512_min_ps((__m512)fill(bound), (__m512)a); }
 inline Vec at_least(Vec a, float bound) { return (Vec)_mm512_max_ps((__m512)fill(bound), (__m512)a); }
@@ -53,9 +54,9 @@ inline Vec at_least(Vec a, float bound) { return a < bound ? fill(bound) : a; }
 #endif
 inline Vec absolute(Vec a) { return a < 0.0f ? -a : a; }
 
-// --- elementary functions: minimax polynomials, as close to the exact values as torch is -----------------------------
+// --- elementary functions: minimax polynomials, as accurate as torch's ------------------------------------------------
 
-// exp(a), a clamped to ±87: a = n log 2 + r, |r| ≤ ½ log 2, and n goes into the exponent's bits.
+// exp(a) for a clamped to ±87: a = n log 2 + r with |r| ≤ ½ log 2, and n is added to the bits of the exponent.
 inline Vec exponential(Vec a) {
     const float round = 12582912.0f;  // 1.5 · 2²³: adding it leaves the nearest integer in the low bits
     a = at_most(at_least(a, -87.0f), 87.0f);
@@ -114,8 +115,8 @@ inline void activate(Vec a, Vec& value, Vec& slope) {
 
 // --- matrix products over a block of chains --------------------------------------------------------------------------
 
-// A matrix [rows][columns] as panels of UNITS columns and, of what is left, of 4, 2 and 1: each [rows][its columns], as
-// a tile reads them.
+// A matrix [rows][columns] in panels of UNITS columns, the remaining columns in panels of 4, 2 and 1: each panel is
+// [rows][its columns], in the order in which a tile reads it.
 struct Panels {
     const float* data;
     int rows, columns;
@@ -133,7 +134,7 @@ int64_t pack(const float* weight, int rows, int columns, int row_stride, int col
     return int64_t(rows) * columns;
 }
 
-// For J columns of a panel: Σ_i panel[i][j] in[i], handed to done(j, vector, sum).
+// Call done(j, vector, sum) with Σ_i panel[i][j] in[i] for the J columns of a panel.
 template <int J, int V, class Done>
 inline void tile(const float* panel, int rows, const Vec* in, Done done) {
     Vec sum[J][V] = {};
@@ -142,7 +143,7 @@ inline void tile(const float* panel, int rows, const Vec* in, Done done) {
         for (int j = 0; j < J; ++j)
 #pragma GCC unroll 4
             for (int v = 0; v < V; ++v) sum[j][v] += panel[i * J + j] * in[i * V + v];
-    // Through memory, so that what follows is compiled once and not J times.
+    // The sums go through memory, so that `done` is compiled once and not J times.
     Vec sums[J * V];
 #pragma GCC unroll 8
     for (int j = 0; j < J; ++j)
@@ -152,7 +153,7 @@ inline void tile(const float* panel, int rows, const Vec* in, Done done) {
     for (int k = 0; k < J * V; ++k) done(k / V, k % V, sums[k]);
 }
 
-// out[j] = Σ_i m[i][j] in[i] for every column j, handed to done(j, vector, sum).
+// Call done(j, vector, sum) with Σ_i m[i][j] in[i] for every column j.
 template <int V, class Done>
 inline void product(const Panels& m, const Vec* in, Done done) {
     for (int first = 0, size; first < m.columns; first += size) {
@@ -180,10 +181,10 @@ struct Network {
     Activation activation;
     const float* out;  // w
     float out_bias, base;
-    int dim, width;  // D, and the widest hidden layer
+    int dim, width;  // D, and the width of the widest hidden layer
 };
 
-// Memory of a block: vectors of chains, [units][V].
+// Working memory of a block: vectors of chains, [units][V].
 template <int V>
 struct Scratch {
     std::vector<Vec> memory;
@@ -252,7 +253,7 @@ void evaluate(const Network& net, Scratch<V>& s, const Vec* x, Vec* energy, Vec*
 
 // --- the chains ------------------------------------------------------------------------------------------------------
 
-// What a step is made with; a schedule gives every step its own.
+// Settings of one step; a schedule gives every step its own.
 struct Step {
     double step_size, temperature, noise_scale, clamp_grad, clamp_sample;
     int64_t n_leapfrog;
@@ -273,7 +274,7 @@ void store(const Vec* in, int64_t count, int dim, float* rows) {
         for (int d = 0; d < dim; ++d) rows[c * dim + d] = from[d * V * LANES + c];
 }
 
-// The Metropolis–Hastings decision; a proposal whose energy or gradient is not finite has probability 0.
+// The Metropolis–Hastings test; a proposal with a non-finite energy or gradient is accepted with probability 0.
 template <int V>
 void accept_reject(Scratch<V>& s, int dim, const Vec* log_ratio) {
     Vec total[V];
@@ -358,7 +359,7 @@ struct Run {
     float *x, *energy, *grad, *accept, *kept;  // [n_chains][D], [n_chains], [n_chains][D], [n_chains], [·][n_chains][D]
 };
 
-// All steps of the chains first … first + count − 1.
+// Advance the chains first … first + count − 1 through all steps.
 template <int V>
 void advance(const Network& net, const Run& run, int64_t first, int64_t count, Scratch<V>& s) {
     const int dim = net.dim;
@@ -396,7 +397,7 @@ void advance(const Network& net, const Run& run, int64_t first, int64_t count, S
     for (int64_t c = 0; c < count; ++c) run.accept[first + c] += accepted[c];
 }
 
-// Blocks of chains, which threads take one after the other.
+// The blocks of chains of one call, which threads take one after the other.
 struct Job {
     Network net;
     Run run;
@@ -411,7 +412,7 @@ struct Job {
             advance<V>(net, run, first, std::min(size, run.n_chains - first), scratch);
     }
 
-    // Few chains in small blocks, for there to be one for every thread. The choice must not depend on the threads.
+    // Few chains are cut into small blocks, so that every thread finds one. The size must not depend on the threads.
     bool few() const { return run.n_chains <= 4 * LANES; }
     void work() { few() ? work<1>() : work<VECTORS>(); }
     int64_t blocks() const { return (run.n_chains - 1) / (LANES * (few() ? 1 : VECTORS)) + 1; }
@@ -421,7 +422,7 @@ struct Job {
 
 extern "C" {
 
-// Weights as they are multiplied: for each hidden layer W [n_out][n_in] its panels of Wᵀ, then those of W.
+// Write weights in the order of their products: for each hidden layer W [n_out][n_in] the panels of Wᵀ, then of W.
 void ebm_pack(int64_t n_hidden, const int64_t* widths, const float* const* weights, float* out) {
     for (int64_t l = 0; l < n_hidden; ++l) {
         const int n_in = widths[l], n_out = widths[l + 1];
@@ -431,7 +432,7 @@ void ebm_pack(int64_t n_hidden, const int64_t* widths, const float* const* weigh
 }
 
 // Whether ebm_finish has a pool of threads.
-int64_t ebm_pooled() {
+int64_t ebm_has_pool() {
 #ifdef _OPENMP
     return 1;
 #else
@@ -439,8 +440,9 @@ int64_t ebm_pooled() {
 #endif
 }
 
-// Begin n_steps transitions of n_chains chains, of which `start` steps are done, on all threads but the caller's: x,
-// energy, grad and accept are updated. What it returns is for ebm_finish; until then the caller may draw, not touch.
+// Begin n_steps transitions of n_chains chains that have done `start` steps before, on all threads but the caller's: x,
+// energy, grad and accept are updated. The result is the argument of ebm_finish; until that has returned, the caller
+// may draw the noise of later steps, but must not touch these arrays.
 void* ebm_start(int64_t kind, int64_t activation, int64_t n_hidden, const int64_t* widths, const float* packed,
                 const float* const* biases, const float* out, double base, int64_t n_chains, int64_t n_steps,
                 int64_t start, int64_t thin, const void* steps, const float* noise, const float* uniform, float* x,
@@ -460,12 +462,12 @@ void* ebm_start(int64_t kind, int64_t activation, int64_t n_hidden, const int64_
         const int64_t workers = std::min(threads, job->blocks());
         for (int64_t i = 1; i < workers; ++i) job->helpers.emplace_back([job] { job->work(); });
     } catch (const std::system_error&) {
-        // No more threads are to be had: those that are there do the work.
+        // The system has no more threads: the existing ones do the work.
     }
     return job;
 }
 
-// Help with what is left of it, with as many threads of OpenMP's pool where there is one, and wait for all.
+// Help with the remaining blocks, on this many threads of OpenMP's pool if there is one, and wait until all are done.
 void ebm_finish(void* started, int64_t threads) {
     Job* job = static_cast<Job*>(started);
     const int team = std::min(threads, job->blocks());

@@ -1,12 +1,11 @@
-"""What `compile=` means: how the derivatives and the chains of an energy are run.
+"""The modes of `compile=`: eager torch, compiled derivatives, or chains in native code.
 
     never    eager torch
-    always   compiled: what a step differentiates in x, on a GPU its chains too (see `derivatives.compiled`)
-    native   eager torch, and chains in native code (see `native`)
-    auto     always where the run is long enough to pay for it, else never: a fixed rule, no timing
+    always   compiled: the derivatives in x of a training step, on a GPU also its chains (`derivatives.compiled`)
+    native   eager torch, and chains in native code (`native_chains`)
+    auto     always where the run is long enough for compiling to pay, else never: a fixed rule, no timing
 
-What it came to is stored in the checkpoint, and a run that goes on does so in the same way: compiled code rounds
-differently.
+The resolved mode is stored in the checkpoint and used again on resume: compiled code rounds differently.
 """
 
 import os
@@ -20,31 +19,31 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from ebm_cli.acceleration import attach_native_chains
+from ebm_cli.acceleration.native_chains import attach_native_chains
 from ebm_cli.derivatives import Compiled, matmul, supports
 from ebm_cli.energies import Energy
 from ebm_cli.samplers import Kernel
 
 CompileMode = Literal["auto", "always", "never", "native"]
 
-PAYS_AFTER = 100_000
-"""Steps of a small network on a CPU that save more than compiling costs, 0.35 ms each against 25 s."""
-LARGE = 4e7
-"""Directions × points × parameters of a step that saves twice as much, where what is compiled runs from cache; oneDNN's
-products, where they are taken, leave nothing of that (docs/adr/0019)."""
-PAYS_AFTER_ON_GPU = 5_000
-"""There a step is mostly launches, and a graph is one."""
+WORTH_AFTER = 100_000
+"""Steps of a small network on a CPU that save more than compiling costs: 0.35 ms each against 25 s."""
+LARGE_STEP = 4e7
+"""Directions × points × parameters of a step that saves twice as much, because compiled code works in cache. Where
+products are oneDNN's, a large step saves no more than a small one (docs/adr/0019)."""
+WORTH_AFTER_ON_GPU = 5_000
+"""The same on a GPU, where a step is mostly launches of kernels, and a compiled one is a single launch."""
 
 
 @dataclass(frozen=True)
 class Work:
-    """What is going to be differentiated in x, and how often.
+    """The derivatives in x that a run takes.
 
     Args:
-        steps: how often, ≥ 0.
-        n_rows: points at a time, ≥ 1.
+        steps: training steps, ≥ 0.
+        n_rows: points a step, ≥ 1.
         directions: of the second derivatives, ≥ 0; None where no derivative in x is taken.
-        kernels: the chains that are going to run.
+        kernels: of the chains that are going to run.
     """
 
     steps: int
@@ -53,69 +52,79 @@ class Work:
     kernels: Iterable[Kernel] = ()
 
 
-def is_worth_compiling(work: Work, n_parameters: int, device: str) -> bool:
-    """Whether `auto` compiles."""
+def is_worth_compiling(work: Work, n_parameters: int, device: str, onednn_is_faster: bool) -> bool:
+    """True if `auto` compiles.
+
+    Args:
+        work: the derivatives of the run.
+        n_parameters: of the energy.
+        device: cpu, cuda or mps.
+        onednn_is_faster: whether large products are oneDNN's on this machine.
+    """
     if work.directions is None:
         return False
     if device == "cuda":
-        return work.steps >= PAYS_AFTER_ON_GPU
-    share = 0.0 if matmul.ONEDNN_IS_FASTER else work.directions * work.n_rows * n_parameters / LARGE
-    return device == "cpu" and work.directions > 0 and work.steps * (1 + share) >= PAYS_AFTER
+        return work.steps >= WORTH_AFTER_ON_GPU
+    size = 0.0 if onednn_is_faster else work.directions * work.n_rows * n_parameters / LARGE_STEP
+    return device == "cpu" and work.directions > 0 and work.steps * (1 + size) >= WORTH_AFTER
 
 
 def apply_compile_mode(
-    word: CompileMode, energy: object, work: Work, threads: int, tell: Callable[[str], None]
+    mode: CompileMode, energy: object, work: Work, threads: int, warn: Callable[[str], None]
 ) -> CompileMode:
-    """Have an energy run as the word says; `energy.compiled` or `energy.native` is set.
+    """Make an energy run in this mode: sets `energy.compiled` or `energy.native`.
 
     Args:
-        word: as it was asked for.
-        energy: what is going to run; only an `Energy` can run otherwise than eager.
-        work: what it is going to do.
+        mode: the requested mode.
+        energy: anything but an `Energy` runs eager.
+        work: the derivatives of the run.
         threads: of native chains, ≥ 1.
-        tell: is given one line where what was asked for cannot be had; `auto` asked for nothing.
+        warn: is given one line where the requested mode is not available; `auto` requests none.
 
     Returns:
-        What it came to: never auto.
+        The resolved mode, never auto.
     """
-    if word == "never" or (word == "auto" and not (isinstance(energy, Energy) and _is_worth_compiling(work, energy))):
+    if mode == "never" or (
+        mode == "auto" and not (isinstance(energy, Energy) and _compiles_automatically(work, energy))
+    ):
         return "never"
     if not isinstance(energy, Energy):
-        why: str | None = "it needs the energy as it is, not under given rows"
-    elif word == "native":
+        why: str | None = "the energy is conditioned on given rows, which runs eager only"
+    elif mode == "native":
         why = attach_native_chains(energy, threads, work.kernels)
     else:
-        why = _compile(energy, work, lambda line: tell(f"compile={word}: {line}"))
+        why = _compile(energy, work, lambda line: warn(f"compile={mode}: {line}"))
     if why is None:
-        return "native" if word == "native" else "always"
-    if word != "auto":
-        tell(f"compile={word}: {why}; running eager")
+        return "native" if mode == "native" else "always"
+    if mode != "auto":
+        warn(f"compile={mode}: {why}; running eager")
     return "never"
 
 
-def _compile(energy: Energy, work: Work, tell: Callable[[str], None]) -> str | None:
-    """Have the energy compiled, or say why there is nothing to compile, or nothing to compile with."""
+def _compile(energy: Energy, work: Work, warn: Callable[[str], None]) -> str | None:
+    """Set `energy.compiled`, or return why compiling is impossible or useless."""
     like = _like(energy)
     device = like.device
     if work.directions is None:
-        return "this method takes no derivative in x, and for the energy alone compiled code is no faster"
+        return "this method takes no derivative in x, and compiling the energy alone saves no time"
     if work.directions == 0 and device.type == "cpu":
-        return "on a CPU gradients alone are no faster compiled; chains are by compile=native"
+        return "on a CPU gradients alone are no faster compiled; compile=native is for chains"
     if not supports(energy):
         return f"{type(energy).__name__} has layers without a derivative rule"
     compiler = os.environ.get("CXX", "clang++" if sys.platform == "darwin" else "g++")
     if device.type == "cuda" and find_spec("triton") is None:
-        return "there is no triton"
+        return "Triton is not installed"
     if device.type != "cuda" and shutil.which(compiler) is None:
-        return f"there is no C++ compiler ({compiler})"
-    energy.compiled = Compiled(work.n_rows, like.dtype, device, tell)
+        return f"no C++ compiler ({compiler}) is installed"
+    energy.compiled = Compiled(work.n_rows, like.dtype, device, warn)
     return None
 
 
-def _is_worth_compiling(work: Work, energy: Energy) -> bool:
-    return is_worth_compiling(work, sum(p.numel() for p in energy.parameters()), _like(energy).device.type)
+def _compiles_automatically(work: Work, energy: Energy) -> bool:
+    n_parameters = sum(p.numel() for p in energy.parameters())
+    return is_worth_compiling(work, n_parameters, _like(energy).device.type, matmul.ONEDNN_IS_FASTER)
 
 
 def _like(energy: Energy) -> Tensor:
-    """A tensor of the energy's device and dtype; what is made of trained energies has no parameters."""
+    """A tensor with the energy's device and dtype; an energy that is composed of trained ones has no parameters."""
     return next(t for t in (*energy.parameters(), *energy.buffers(), torch.zeros(())) if t.is_floating_point())

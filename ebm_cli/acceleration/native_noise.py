@@ -1,4 +1,4 @@
-"""The random numbers of native chains: those that the torch path draws, in its order, from the same generator."""
+"""The random numbers of native chains: the same as in torch's chains, in the same order, from the same generator."""
 
 from typing import NamedTuple
 
@@ -6,7 +6,8 @@ import torch
 from torch import Tensor
 
 SIXTEEN = 16
-"""Normal numbers that torch makes together: steps of whole sixteens, drawn at once, are those of single draws."""
+"""Normal numbers that torch generates together: for steps of a multiple of 16 numbers, one draw for all of them gives
+the numbers of a draw for each."""
 
 
 class Noise(NamedTuple):
@@ -14,8 +15,8 @@ class Noise(NamedTuple):
 
     Attributes:
         normal: [n, B, *D].
-        uniform: [n, B] of kernels that accept, else [n, 0].
-        steps: both of every step, where they are drawn step by step; else empty.
+        uniform: [n, B] for kernels with a Metropolis test, else [n, 0].
+        steps: both for each step, where they are drawn step by step; else empty.
     """
 
     normal: Tensor
@@ -23,15 +24,15 @@ class Noise(NamedTuple):
     steps: list[tuple[Tensor, Tensor]]
 
     @classmethod
-    def room(cls, x: Tensor, n_steps: int, tested: bool) -> "Noise":
-        """Memory for the numbers of n_steps of chains at x; `tested`: of a kernel that accepts."""
-        normal, uniform = x.new_empty(n_steps, *x.shape), x.new_empty(n_steps, len(x) if tested else 0)
-        if not tested and x.numel() % SIXTEEN == 0:
+    def allocate(cls, x: Tensor, n_steps: int, has_test: bool) -> "Noise":
+        """Memory for the numbers of n_steps steps of chains at x; `has_test`: of a kernel with a Metropolis test."""
+        normal, uniform = x.new_empty(n_steps, *x.shape), x.new_empty(n_steps, len(x) if has_test else 0)
+        if not has_test and x.numel() % SIXTEEN == 0:
             return cls(normal, uniform, [])
         return cls(normal, uniform, list(zip(normal.unbind(), uniform.unbind(), strict=True)))
 
     def draw(self, n_steps: int, rng: torch.Generator) -> None:
-        """As the torch path does: step by step, or at once where that gives the same numbers."""
+        """Draw as torch's chains do: step by step, or at once where that gives the same numbers."""
         if not self.steps:
             self.normal[:n_steps].normal_(generator=rng)
         for normal, uniform in self.steps[:n_steps]:

@@ -15,6 +15,7 @@ from itertools import product
 from statistics import fmean, median
 from typing import Any, Literal, NamedTuple
 
+from ebm_cli.evaluation.values import number
 from ebm_cli.runs.record import Record
 
 Where = dict[str, Any]
@@ -61,7 +62,7 @@ def group_runs(runs: Sequence[Record], where: Where) -> list[RunGroup]:
     found = []
     for values in product(*lists.values()):
         wanted = dict(zip(lists, values, strict=True))
-        alike = [run for run in runs if all(run.value(key) == value for key, value in wanted.items())]
+        alike = [run for run in runs if all(run.get(key) == value for key, value in wanted.items())]
         found.append(RunGroup(" ".join(f"{key}={value}" for key, value in wanted.items()), alike))
     return found
 
@@ -74,10 +75,10 @@ def result_values(runs: Sequence[Record], key: str) -> list[float]:
     """
     found = []
     for run in runs:
-        value = run.results.get(key)
-        if not isinstance(value, int | float) or isinstance(value, bool):
+        value = number(run.results, key)
+        if value is None:
             raise LookupError(f"{run.path.name} has no {key}")
-        found.append(float(value))
+        found.append(value)
     return found
 
 

@@ -79,7 +79,7 @@ class NoiseContrastiveError(Claim):
             errors, limits = result_values(group.runs, ERROR), [limit_of_run(run) for run in group.runs]
         except LookupError as missing:
             return Verdict(False, f"{about}: {missing.args[0]}")
-        scaled = [run.value("dataset.n_train") * error for run, error in zip(group.runs, errors, strict=True)]
+        scaled = [run.get("dataset.n_train") * error for run, error in zip(group.runs, errors, strict=True)]
         ratios = np.array(scaled) / np.array(limits)
         ratio, se = float(ratios.mean()), float(ratios.std(ddof=1)) / math.sqrt(len(ratios)) if len(ratios) > 1 else 0.0
         passed = abs(ratio - 1) <= self.within
@@ -99,11 +99,11 @@ def limit_of_run(run: Record) -> float:
     needed: dict[str, Any] = {"method": "nce", "noise": "gaussian", "energy": "quadratic", "dataset": "gaussian"}
     needed |= {"method.redraw": False, "dataset.noise_std": 0}
     for key, value in needed.items():
-        if run.value(key) != value:
-            raise LookupError(f"{run.path.name} has {key}={run.value(key)}, and the theory needs {value}")
-    if run.value("batch_size") < run.value("dataset.n_train"):
-        raise LookupError(f"{run.path.name} takes {run.value('batch_size')} rows a step, and the theory needs all")
-    return error_limit(run.value("dataset.density.dim"), run.value("method.nu"), run.value("noise.widen"))
+        if run.get(key) != value:
+            raise LookupError(f"{run.path.name} has {key}={run.get(key)}, and the theory needs {value}")
+    if run.get("batch_size") < run.get("dataset.n_train"):
+        raise LookupError(f"{run.path.name} takes {run.get('batch_size')} rows a step, and the theory needs all")
+    return error_limit(run.get("dataset.density.dim"), run.get("method.nu"), run.get("noise.widen"))
 
 
 def error_limit(dim: int, nu: float, widen: float) -> float:

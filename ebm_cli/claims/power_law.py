@@ -66,7 +66,7 @@ class PowerLaw(Claim):
         """(key, mean result) for each value of the key."""
         alike: dict[float, list[float]] = {}
         for run, value in zip(runs, result_values(runs, self.key), strict=True):
-            x = run.value(self.against)
+            x = run.get(self.against)
             if not isinstance(x, int | float) or x <= 0 or value <= 0:
                 raise LookupError(f"{run.path.name} has {self.against} = {x} and {self.key} = {value}, not both > 0")
             alike.setdefault(float(x), []).append(value)

@@ -1,111 +1,91 @@
-"""Hydra callbacks: validate a run, and reserve its directory, before Hydra creates it."""
+"""Hydra callbacks: validate a run and reserve its directory before Hydra creates it; conclude a sweep."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
-from hydra.core.global_hydra import GlobalHydra
 from hydra.core.hydra_config import HydraConfig
-from hydra.core.override_parser.overrides_parser import OverridesParser
-from hydra.core.utils import JobReturn, JobStatus
 from hydra.experimental.callback import Callback
-from hydra.types import RunMode
-from omegaconf import DictConfig, OmegaConf, open_dict
+from hydra.types import RunMode, TaskFunction
+from omegaconf import DictConfig, OmegaConf
 
-from ebm_cli.cli.hydra_app import Refused, Task, effective
-from ebm_cli.cli.output_dirs import by_the_clock, check_launch, check_links, is_grid, job_dir, make_alone
-from ebm_cli.cli.sweep_failures import JobFailed, SweepFailed, forget, note, noted
-from ebm_cli.config.groups import conf_dir as conf_dir
+from ebm_cli.cli.effective_config import effective_config
+from ebm_cli.cli.grid import compose_jobs, is_listed
+from ebm_cli.cli.output_dirs import (
+    is_timestamped,
+    job_dir,
+    make_exclusive,
+    require_no_outside_links,
+    run_directory,
+    validate_launch,
+)
+from ebm_cli.cli.sweep_failures import JobFailed, SweepFailed, clear_failures, read_failures
+from ebm_cli.cli.task import Task, reraise_past_hydra
 from ebm_cli.config.validate import validate
-from ebm_cli.errors import UserError as UserError
+from ebm_cli.errors import UserError
 
 
 class Validate(Callback):
-    """Refuses a run before its directory exists.
+    """Refuses a wrong run before its directory exists, and all jobs of a sweep before the first one starts.
 
     Args:
-        verb: whose schema and hooks apply.
+        verb: the verb, whose schema and hooks apply.
     """
 
     def __init__(self, verb: str) -> None:
         self.verb = verb
-        self._failed: list[JobFailed] = []
+        self._failures: list[JobFailed] = []
 
     def on_run_start(self, config: DictConfig, **kwargs: Any) -> None:
-        """Check the run; take its directory."""
-        with _carried_out():
-            cfg = self._check(config)
-            check_launch(config)
-            check_links(Path(config.hydra.run.dir))
-            if by_the_clock(config, "hydra.run.dir"):
-                # Before it is made, too: what is refused leaves nothing.
+        """Validate the run; reserve its directory."""
+        with reraise_past_hydra():
+            cfg = self._validate(config)
+            validate_launch(config)
+            require_no_outside_links(Path(config.hydra.run.dir))
+            if is_timestamped(config, "hydra.run.dir"):
+                # Once before the directory is made: a run that is refused leaves nothing behind.
                 Task(self.verb).hook("reserve", cfg, Path(config.hydra.run.dir).absolute(), lock=False)
-                make_alone(config, "hydra.run.dir")
+                make_exclusive(config, "hydra.run.dir")
             Task(self.verb).hook("reserve", cfg, Path(config.hydra.run.dir).absolute(), lock=True)
 
     def on_multirun_start(self, config: DictConfig, **kwargs: Any) -> None:
-        """Check every job of a grid sweep. Another sweeper's jobs are not known yet: each is checked as it starts."""
-        with _carried_out():
-            if is_grid(config):
-                self._check_grid(config)
-            if by_the_clock(config, "hydra.sweep.dir"):
-                make_alone(config, "hydra.sweep.dir")
-            forget(Path(config.hydra.sweep.dir))
+        """Validate every job of a sweep, if they are known yet: otherwise, each is validated as it starts."""
+        with reraise_past_hydra():
+            if is_listed(config.hydra):
+                self._validate_jobs(config)
+            if is_timestamped(config, "hydra.sweep.dir"):
+                make_exclusive(config, "hydra.sweep.dir")
+            clear_failures(Path(config.hydra.sweep.dir))
 
-    def _check_grid(self, config: DictConfig) -> None:
-        words = [f"{key}={value}" for key, value in (config.hydra.sweeper.params or {}).items()]
-        overrides = OverridesParser.create().parse_overrides([*words, *config.hydra.overrides.task])
-        loader = GlobalHydra.instance().config_loader()
-        for number, job in enumerate(BasicSweeper.split_arguments(overrides, None)[0]):
-            job_config = loader.load_sweep_config(config, job)
-            if job_config.get("claims") != config.get("claims"):
-                raise UserError("a sweep is judged as a whole: run experiments that make claims one at a time")
-            with open_dict(job_config):
-                job_config.hydra.job.num = number
-            cfg = self._check(job_config)
-            HydraConfig.instance().set_config(job_config)
-            check_links(job_dir(job_config))
-            Task(self.verb).hook("reserve", cfg, job_dir(job_config), lock=False)
+    def on_job_start(self, config: DictConfig, *, task_function: TaskFunction, **kwargs: Any) -> None:
+        """Validate a job that was not known before."""
+        if isinstance(task_function, Task):
+            self._failures = task_function.failures
+        if config.hydra.mode is RunMode.MULTIRUN and not is_listed(config.hydra):
+            with reraise_past_hydra():
+                self._validate(config)
 
     def on_multirun_end(self, config: DictConfig, **kwargs: Any) -> None:
-        """Judge the sweep. Hydra does not come here where it raises a failure itself: one that was not kept."""
-        with _carried_out():
+        """Finalize the sweep, or raise its failures. Hydra skips this callback if it raises a failure itself."""
+        with reraise_past_hydra():
             sweep_dir = Path(config.hydra.sweep.dir).absolute()
-            failed = self._failed + noted(config, sweep_dir)
+            failed = self._failures + read_failures(config, sweep_dir)
             if failed:
                 raise SweepFailed(failed)
             Task(self.verb).hook("finalize", config, sweep_dir)
 
-    def on_job_start(self, config: DictConfig, **kwargs: Any) -> None:
-        """Check a job that no grid foretold."""
-        if config.hydra.mode is RunMode.MULTIRUN and not is_grid(config):
-            with _carried_out():
-                self._check(config)
+    def _validate_jobs(self, config: DictConfig) -> None:
+        for job in compose_jobs(config):
+            if job.get("claims") != config.get("claims"):
+                raise UserError("a sweep is judged as a whole: run experiments that make claims one at a time")
+            HydraConfig.instance().set_config(job)
+            cfg = self._validate(job)
+            require_no_outside_links(job_dir(job))
+            Task(self.verb).hook("reserve", cfg, job_dir(job), lock=False)
 
-    def on_job_end(self, config: DictConfig, job_return: JobReturn, **kwargs: Any) -> None:
-        """Keep a job that failed; a grid goes on, also to its next batch, and says it at the end."""
-        failed = job_return._return_value
-        if not isinstance(failed, JobFailed) or not is_grid(config):
-            return
-        here = str(config.hydra.launcher._target_).endswith(".BasicLauncher")
-        if here:
-            self._failed.append(failed)
-        if here or note(failed, config.hydra.job.num):
-            job_return.status, job_return.return_value = JobStatus.COMPLETED, None
-
-    def _check(self, config: DictConfig) -> DictConfig:
+    def _validate(self, config: DictConfig) -> DictConfig:
+        """Validate a composed config; returns the effective one."""
         cfg = OmegaConf.masked_copy(config, [str(key) for key in config if key != "hydra"])
-        cfg = effective(cfg, self.verb, config.hydra.overrides.task)
+        cfg = effective_config(cfg, self.verb, config.hydra.overrides.task, run_directory(config))
         validate(cfg, self.verb)
         Task(self.verb).hook("validate", cfg)
         return cfg
-
-
-@contextmanager
-def _carried_out() -> Iterator[None]:
-    try:
-        yield
-    except Exception as error:
-        raise Refused from error

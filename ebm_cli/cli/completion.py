@@ -1,4 +1,4 @@
-"""Completion for bash: verbs, groups, options, keys, flags; read from the config tree.
+"""Completion for bash: verbs, groups, options, keys and flags, read from the config tree.
 
 eval "$(ebm -sc install=bash)"
 """
@@ -9,11 +9,11 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from ebm_cli.cli.help import config_dir, verbs
-from ebm_cli.config import groups as catalogue
+from ebm_cli.config.groups import group_options, search_path, verb_groups, verb_keys
 
-FLAGS = ("--help", "--cfg", "--info", "--multirun", "--config-dir", "--hydra-help", "--version")
+COMPLETED_FLAGS = ("--help", "--cfg", "--info", "--multirun", "--config-dir", "--hydra-help", "--version")
 
-# bash breaks words at = and :, and would replace only what stands behind them: that part of each answer is cut off.
+# bash breaks words at = and :, and replaces only what follows them, so that the part before is cut off each answer.
 _INSTALL = """\
 _ebm_complete() {
     local cur="${COMP_LINE:0:$COMP_POINT}" line; cur="${cur##* }"
@@ -30,7 +30,7 @@ _UNINSTALL = "complete -r ebm; unset -f _ebm_complete"
 
 
 def complete(words: Sequence[str]) -> int:
-    """`ebm -sc install=bash`, `uninstall=bash`, or `query=bash` with bash's COMP_LINE and COMP_POINT."""
+    """Run `ebm -sc install=bash`, `uninstall=bash`, or `query=bash` with bash's COMP_LINE and COMP_POINT."""
     word = words[0] if len(words) == 1 else ""
     if word == "query=bash":
         line = os.environ.get("COMP_LINE", "")
@@ -45,7 +45,7 @@ def complete(words: Sequence[str]) -> int:
 
 
 def candidates(line: str) -> list[str]:
-    """What may stand for the last word of the line, which may be empty."""
+    """Completions of the last word of the line, which may be empty."""
     words = line.split()[1:]
     word = "" if not words or line[-1:].isspace() else words.pop()
     if not words:
@@ -53,20 +53,19 @@ def candidates(line: str) -> list[str]:
     verb, typed = words[0], words[1:]
     if verb not in verbs():
         return []
-    where = catalogue.search_path(config_dir(typed))
+    folders = search_path(config_dir(typed))
     if word.startswith("-"):
-        return [flag for flag in FLAGS if flag.startswith(word)]
+        return [flag for flag in COMPLETED_FLAGS if flag.startswith(word)]
     name, equals, value = word.partition("=")
-    groups = catalogue.groups(verb, where)
+    groups = verb_groups(verb, folders)
     if equals:
         folder = next((group.folder for group in groups if name in (group.name, group.package)), None)
-        return _options(name, folder, value, where) if folder else []
-    keys = [key.name for key in catalogue.keys_of(verb, typed, where)]
+        return _options(name, folder, value, folders) if folder else []
+    keys = [key.name for key in verb_keys(verb, typed, folders)]
     return sorted(f"{known}=" for known in {group.package for group in groups} | set(keys) if known.startswith(word))
 
 
-def _options(name: str, folder: str, value: str, where: Sequence[Path]) -> list[str]:
-    """`method=nce`; in a sweep only what stands behind the last comma is completed."""
+def _options(name: str, folder: str, value: str, folders: Sequence[Path]) -> list[str]:
+    """Completions of `method=nce`; of the values of a sweep only the last, behind the comma, is completed."""
     done, comma, part = value.rpartition(",")
-    found = catalogue.options(folder, where)
-    return [f"{name}={done}{comma}{option}" for option in found if option.startswith(part)]
+    return [f"{name}={done}{comma}{option}" for option in group_options(folder, folders) if option.startswith(part)]

@@ -1,7 +1,7 @@
-"""The `ebm` command: picks the verb.
+"""The command `ebm`: prints help, versions and completions, or runs a verb.
 
-Nothing here imports torch, and nothing but a verb that runs imports Hydra, so that help, versions and completion answer
-at once.
+Nothing here imports torch, and only a verb that runs imports Hydra, so that help, versions and completion answer at
+once.
 """
 
 import atexit
@@ -17,28 +17,29 @@ from ebm_cli.cli.help import verb_page, verbs, verbs_page
 from ebm_cli.errors import did_you_mean
 
 WRONG_USE = 2
+"""Exit code of a wrong verb or flag."""
 
 
 def command() -> int:
-    """`main` as a process of its own.
+    """Run `main` as a process of its own, and skip Python's garbage collection at its exit.
 
-    Its memory goes back to the system at its end: to look through a quarter of a million objects of torch for those
-    that could be freed before, as Python does there, takes 0.4 s.
+    The system takes all memory back anyway, and a search of a quarter of a million objects of torch takes 0.4 s.
     """
     atexit.register(gc.freeze)
     return main()
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run the command.
+    """Run the command. Returns the exit code: 0 done, 1 error, 2 wrong verb or flag, 3 diverged, 130/143 interrupted.
 
-    Returns the exit code: 0 done, 1 an error, 2 a wrong verb or flag, 3 diverged, 130 and 143 interrupted.
+    Args:
+        argv: the words behind `ebm`; those of this process by default.
     """
     try:
         code = _run(list(sys.argv[1:] if argv is None else argv))
         sys.stdout.flush()
     except BrokenPipeError:
-        # Whoever read the output has seen enough (`ebm train --help | head`); nothing is left to be flushed at exit.
+        # The reader has closed the pipe (`ebm train --help | head`): discard what Python would flush at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
     return code
@@ -57,7 +58,7 @@ def _run(words: list[str]) -> int:
 
         return complete(words[1:])
     if first not in verbs():
-        return _no_such_verb(first)
+        return _refuse_verb(first)
     rest = words[1:]
     if "--version" in rest:
         print(_versions())
@@ -70,7 +71,8 @@ def _run(words: list[str]) -> int:
     return run(first, rest)
 
 
-def _no_such_verb(word: str) -> int:
+def _refuse_verb(word: str) -> int:
+    """Print that there is no such verb. Returns the exit code."""
     if word.startswith("-"):
         known = ("--help", "--version", "--shell-completion")
         message = f"no flag {word!r} before the verb{did_you_mean(word, known)}"

@@ -1,4 +1,4 @@
-"""Where Hydra is going to start a run: what it would stumble over is refused, and the directory is made alone."""
+"""Output directories, before Hydra makes them: what would fail there is refused, and no two commands share one."""
 
 import copy
 import itertools
@@ -6,14 +6,19 @@ import os
 from pathlib import Path
 
 from hydra.core.utils import configure_log
+from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf, open_dict, read_write
 from omegaconf.errors import InterpolationToMissingValueError, OmegaConfBaseException
 
-from ebm_cli.errors import UserError
+from ebm_cli.errors import UserError, first_line
 
 
-def check_launch(config: DictConfig) -> None:
-    """Refuse what Hydra would stumble over between making the run's directory and starting the run in it."""
+def validate_launch(config: DictConfig) -> None:
+    """Refuse a node `hydra` that would fail after the run's directory is made and before the run starts in it.
+
+    Raises:
+        UserError: a value cannot be resolved, a node lacks its `_target_`, or logging cannot be set up.
+    """
     try:
         for node in (config.hydra.run, config.hydra.job.env_set):
             OmegaConf.to_container(node, resolve=True)
@@ -24,29 +29,46 @@ def check_launch(config: DictConfig) -> None:
         with open_dict(logging):
             for handler in (logging.get("handlers") or {}).values():
                 if isinstance(handler, DictConfig) and "filename" in handler:
-                    _check_log_file(handler)
+                    _validate_log_file(handler)
         configure_log(logging, config.hydra.verbose)
     except UserError:
         raise
-    except Exception as error:  # whatever logging happens to stumble over
-        known = isinstance(error, OmegaConfBaseException)
-        why = str(error) if known else f"the logging cannot be set up: {error.__cause__ or error}"
-        raise UserError(f"hydra: {(why.splitlines() or [''])[0]}") from error
+    except OmegaConfBaseException as error:
+        raise UserError(f"hydra: {first_line(error)}") from error
+    except Exception as error:  # logging raises many kinds
+        raise UserError(f"hydra: the logging cannot be set up: {first_line(error.__cause__ or error)}") from error
 
 
-def by_the_clock(config: DictConfig, key: str) -> bool:
-    """Whether the time names a directory, and not the user, nor the run that is continued in it."""
-    section, _, name = key.rpartition(".")
-    raw = OmegaConf.to_container(OmegaConf.select(config, section), resolve=False)
-    named = str(raw.get(name)) if isinstance(raw, dict) else ""
-    return "${now:" in named and ("ebm_run_dir" not in named or config.get("checkpoint") is None)
+def _validate_log_file(handler: DictConfig) -> None:
+    """Refuse a file that a logging handler could not open, and delay its opening."""
+    handler.delay = True
+    try:
+        name = handler.filename
+    except InterpolationToMissingValueError:  # in the run's directory, which does not exist yet
+        name = handler.filename = os.devnull
+    if isinstance(name, str) and (Path(name).is_dir() or not Path(name).absolute().parent.is_dir()):
+        raise FileNotFoundError(f"no file can be made at {name}")
 
 
-def make_alone(config: DictConfig, key: str) -> None:
-    """Make the directory that the clock names; under another name where that is another command's already.
+def is_timestamped(config: DictConfig, key: str) -> bool:
+    """Return whether the clock names a directory, and neither the user nor a run that is resumed in it.
 
     Args:
-        config: composed; told the other name, also for the jobs of a sweep, which are composed from its overrides.
+        config: composed, not resolved.
+        key: hydra.run.dir or hydra.sweep.dir.
+    """
+    section, _, name = key.rpartition(".")
+    raw = OmegaConf.to_container(OmegaConf.select(config, section), resolve=False)
+    pattern = str(raw.get(name)) if isinstance(raw, dict) else ""
+    return "${now:" in pattern and ("ebm_run_dir" not in pattern or config.get("checkpoint") is None)
+
+
+def make_exclusive(config: DictConfig, key: str) -> None:
+    """Make a timestamped directory; append a number to its name if another command has it already.
+
+    Args:
+        config: composed; it is updated with another name, also for the jobs of a sweep, which are composed from its
+            overrides.
         key: hydra.run.dir or hydra.sweep.dir.
     """
     wanted = path = Path(OmegaConf.select(config, key))
@@ -62,33 +84,32 @@ def make_alone(config: DictConfig, key: str) -> None:
             config.hydra.overrides.hydra.append(f"{key}={path}")
 
 
-def _check_log_file(handler: DictConfig) -> None:
-    """Refuse a file that a logging handler could not open, and have this handler open none."""
-    handler.delay = True
-    try:
-        name = handler.filename
-    except InterpolationToMissingValueError:  # in the run's directory, which is not there yet
-        name = handler.filename = os.devnull
-    if isinstance(name, str) and (Path(name).is_dir() or not Path(name).absolute().parent.is_dir()):
-        raise FileNotFoundError(f"no file can be made at {name}")
+def require_no_outside_links(directory: Path) -> None:
+    """Refuse to write into a run's directory that has links out of it, because a run may be untrusted input.
 
+    Args:
+        directory: a run's, or one inside it. Any other directory passes.
 
-def check_links(directory: Path) -> None:
-    """Refuse a run's directory, or one in it, from which links lead away what is written: the run may be anybody's."""
+    Raises:
+        UserError: a symbolic link leads out of the run's directory.
+    """
     run = next((path for path in (directory, *directory.parents) if (path / "status.json").exists()), None)
     if run is None:
         return
     paths = run.rglob("*") if run == directory else (path for path in directory.parents if run in path.parents)
     for path in paths:
         if path.is_symlink() and not path.resolve().is_relative_to(run.resolve()):
-            raise UserError(f"{path}: a link that leads out of the run's directory, so nothing is written there")
-
-
-def is_grid(config: DictConfig) -> bool:
-    """Whether all jobs of a sweep are known before the first begins."""
-    return str(config.hydra.sweeper._target_).endswith(".BasicSweeper")
+            raise UserError(f"{path}: a link out of the run's directory; remove it to write there")
 
 
 def job_dir(config: DictConfig) -> Path:
-    """The directory of a job of a sweep."""
+    """Directory of a job of a sweep, absolute."""
     return Path(config.hydra.sweep.dir, str(config.hydra.sweep.subdir)).absolute()
+
+
+def run_directory(config: DictConfig) -> Path | None:
+    """Directory of a run or of a job of a sweep, absolute; None if its name cannot be resolved."""
+    try:
+        return job_dir(config) if config.hydra.mode is RunMode.MULTIRUN else Path(config.hydra.run.dir).absolute()
+    except (OmegaConfBaseException, TypeError, ValueError):
+        return None

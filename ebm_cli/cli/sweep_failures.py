@@ -1,8 +1,8 @@
-"""The jobs of a sweep that failed, until its end.
+"""Failed jobs of a sweep, kept until its end.
 
-Hydra raises the first failure once it has the results of all jobs, and a callback never sees the others. So a job of a
-grid that failed is told to Hydra as one that returned nothing, and kept: in a list where it ran in this process, in a
-file of the sweep's directory where a launcher (joblib, submitit) gave it another.
+Hydra raises the first failure once it has the results of all jobs, and no callback sees the others. Therefore a job of
+a grid sweep that fails returns None to Hydra, and its failure is kept: in a list if the job ran in this process, in a
+file of the sweep's directory if a launcher (joblib, submitit) ran it in another.
 """
 
 import json
@@ -13,11 +13,18 @@ from omegaconf import DictConfig
 
 from ebm_cli.system.files import write_text
 
-NOTE = ".failed-{number}.json"
+FILE = ".failed-{number}.json"
 
 
 class JobFailed(Exception):
-    """A job of a sweep failed, and has said so."""
+    """A job of a sweep failed; its message was printed.
+
+    Args:
+        exit_code: of the job's error.
+        cfg: config by which the sweep is judged.
+        sweep_dir: directory of the sweep, absolute.
+        line: the message.
+    """
 
     def __init__(self, exit_code: int, cfg: DictConfig, sweep_dir: Path, line: str = "") -> None:
         super().__init__(exit_code, cfg, sweep_dir, line)
@@ -25,44 +32,44 @@ class JobFailed(Exception):
 
 
 class SweepFailed(Exception):
-    """Jobs of a sweep failed, and the others were done all the same."""
+    """Some jobs of a sweep failed; all others were run."""
 
     def __init__(self, jobs: Sequence[JobFailed]) -> None:
         super().__init__(jobs)
         self.jobs = jobs
 
 
-def note(failed: JobFailed, number: int) -> bool:
-    """Leave word of a failure for the process that the sweep was started in; whether that could be written."""
+def write_failure(failed: JobFailed, number: int) -> bool:
+    """Record a failed job for the parent process. Returns False if the file cannot be written."""
     text = json.dumps({"exit_code": failed.exit_code, "line": failed.line})
     try:
-        write_text(failed.sweep_dir / NOTE.format(number=number), text)
+        write_text(failed.sweep_dir / FILE.format(number=number), text)
     except OSError:
         return False
     return True
 
 
-def noted(cfg: DictConfig, sweep_dir: Path) -> list[JobFailed]:
-    """The failures that word was left of, in the order of the jobs; the files are gone then.
+def read_failures(cfg: DictConfig, sweep_dir: Path) -> list[JobFailed]:
+    """Read the failures that other processes recorded, in the order of the jobs, and remove their files.
 
     Args:
-        cfg: what the sweep is judged by.
-        sweep_dir: where the notes are.
+        cfg: config by which the sweep is judged.
+        sweep_dir: directory of the sweep.
     """
-    found = []
-    for path in _notes(sweep_dir):
-        kept = json.loads(path.read_text(encoding="utf-8"))
-        found.append(JobFailed(kept["exit_code"], cfg, sweep_dir, kept["line"]))
+    failures = []
+    for path in _files(sweep_dir):
+        stored = json.loads(path.read_text(encoding="utf-8"))
+        failures.append(JobFailed(stored["exit_code"], cfg, sweep_dir, stored["line"]))
         path.unlink()
-    return found
+    return failures
 
 
-def forget(sweep_dir: Path) -> None:
-    """Remove the notes of a sweep that did not come to its end."""
-    for path in _notes(sweep_dir):
+def clear_failures(sweep_dir: Path) -> None:
+    """Remove the records of an earlier sweep that did not reach its end."""
+    for path in _files(sweep_dir):
         path.unlink(missing_ok=True)
 
 
-def _notes(sweep_dir: Path) -> Iterator[Path]:
-    found = sweep_dir.glob(NOTE.format(number="*"))
+def _files(sweep_dir: Path) -> Iterator[Path]:
+    found = sweep_dir.glob(FILE.format(number="*"))
     yield from sorted(found, key=lambda path: int(path.stem.rpartition("-")[2]))

@@ -1,6 +1,6 @@
-"""`ebm compare`: the table of who won and what it cost, from what the runs left in their directories.
+"""`ebm compare`: tables of the results and costs of runs, from the files in their directories.
 
-The numbers are read, not computed anew; torch is imported for the pictures alone.
+The numbers are read, not computed again; torch is imported for the pictures alone.
 """
 
 import glob
@@ -14,107 +14,118 @@ from rich.console import Console
 from rich.text import Text
 
 from ebm_cli import __version__
-from ebm_cli.comparison import page
-from ebm_cli.comparison import tables as tables
-from ebm_cli.comparison.groups import Comparison, conclusion, overall, settings, why_excluded
-from ebm_cli.comparison.groups import compare as compared
+from ebm_cli.comparison import page, tables
+from ebm_cli.comparison.conclusions import conclusion, overall, warnings
+from ebm_cli.comparison.groups import Comparison, exclusion_reason
+from ebm_cli.comparison.groups import compare as compare_records
+from ebm_cli.comparison.settings import settings_of
 from ebm_cli.errors import UserError, did_you_mean
 from ebm_cli.reporting.console import make_console, relative_path
 from ebm_cli.runs.record import Record, find
+from ebm_cli.system.files import write_text
 
 
 def validate(cfg: DictConfig) -> None:
-    """Refuse runs that are not there, and keys that none of them has; makes nothing."""
-    _compared(cfg)
+    """Refuse runs that do not exist and keys that no run has; writes nothing."""
+    _comparison(cfg)
 
 
 def compare(cfg: DictConfig) -> None:
-    """Print the tables and what they say; write compare.csv, compare.tex and compare.html."""
+    """Print the tables and conclusions; write compare.csv, compare.tex and compare.html."""
     folder = Path(HydraConfig.get().runtime.output_dir)
-    comparison = _compared(cfg)
+    comparison = _comparison(cfg)
     console = make_console()
-    _show(comparison, console)
+    _print(comparison, console)
     panels = {}
     if cfg.pictures:
         from ebm_cli.comparison.pictures import panels_of
 
         panels = {section.name: panels_of(section, list(cfg.trust)) for section in comparison.sections}
     made = f"Made by ebm {__version__} on {datetime.now().astimezone():%Y-%m-%d %H:%M}."
-    written = {
+    files = {
         "compare.csv": tables.to_csv(comparison),
         "compare.tex": tables.to_tex(comparison),
         "compare.html": page.render(comparison, panels, made),
     }
-    for name, text in written.items():
-        (folder / name).write_text(text, encoding="utf-8")
-    for name in reversed(written):
+    for name, text in files.items():
+        write_text(folder / name, text)
+    for name in reversed(files):
         console.print(
             Text.assemble((f"{name:<13}", "cyan"), relative_path(folder / name), overflow="fold"), soft_wrap=True
         )
 
 
-def _compared(cfg: DictConfig) -> Comparison:
-    by, metrics = _listed(cfg.by), _listed(cfg.metrics)
-    records = select(_listed(cfg.runs))
-    counted = [record for record in records if why_excluded(record) is None]
+def _comparison(cfg: DictConfig) -> Comparison:
+    """The comparison that the config describes.
+
+    Raises:
+        UserError: no finished run, or a key that no run has.
+    """
+    by, metrics = _as_list(cfg.by), _as_list(cfg.metrics)
+    records = select_runs(_as_list(cfg.runs))
+    counted = [record for record in records if exclusion_reason(record) is None]
     if not counted:
-        reasons = "; ".join(f"{record.path}: {why_excluded(record)}" for record in records[:3])
+        reasons = "; ".join(f"{record.path}: {exclusion_reason(record)}" for record in records[:3])
         more = f"; and {len(records) - 3} more" if len(records) > 3 else ""
-        raise UserError(f"runs={_typed(cfg.runs)}: no finished run to compare ({reasons}{more})")
-    _check_by(by, counted)
+        raise UserError(f"runs={_as_typed(cfg.runs)}: no finished run to compare ({reasons}{more})")
+    _require_keys(by, counted)
     if metrics == ["auto"]:
-        return compared(records, by)
+        return compare_records(records, by)
     known = {key: None for record in counted for key in record.results}
     for key in metrics:
         if not any(isinstance(record.results.get(key), int | float) for record in counted):
             raise UserError(f"metrics: no run has a number {key}{did_you_mean(key, known)}")
-    return compared(records, by, metrics)
+    return compare_records(records, by, metrics)
 
 
-def select(words: Sequence[str]) -> list[Record]:
-    """The runs that paths and globs mean, those inside a folder too, oldest first and each once.
+def select_runs(words: Sequence[str]) -> list[Record]:
+    """The runs at and below the paths that words name or match, oldest first and each once.
+
+    Args:
+        words: paths and globs.
 
     Raises:
-        UserError: a word that means no run.
+        UserError: a word that selects no run.
     """
     found: dict[Path, Record] = {}
     for word in words:
-        # A name that is there is meant as it is, even one that is a pattern; Path.glob takes no absolute pattern.
+        # A path that exists is taken literally, even if it is a pattern. Path.glob takes no absolute pattern.
         matches = [word] if Path(word).exists() else sorted(glob.glob(word, recursive=True))  # noqa: PTH207
         paths = [Path(match) for match in matches]
         if not paths:
             hint = "matches nothing" if glob.has_magic(word) else "no such directory"
-            raise UserError(f"runs={word}: {hint}; ebm runs lists the runs that there are")
+            raise UserError(f"runs={word}: {hint}; ebm runs lists all runs")
         records = [record for path in paths if path.is_dir() for record in find(path)]
         if not records:
-            paths_said = "no directory in it" if len(paths) > 1 else "it"
-            raise UserError(f"runs={word}: no run there (neither {paths_said} nor anything below has a status.json)")
+            raise UserError(f"runs={word}: no run there (no directory at or below it has a status.json)")
         found |= {record.path.resolve(): record for record in records}
     return sorted(found.values(), key=lambda record: (record.started, record.path))
 
 
-def _check_by(by: Sequence[str], records: Iterable[Record]) -> None:
-    known = {key: None for record in records for key in settings(record)}
+def _require_keys(by: Sequence[str], records: Iterable[Record]) -> None:
+    """Refuse a grouping key that no run has."""
+    known = {key: None for record in records for key in settings_of(record)}
     for key in by:
         if key in known:
             continue
         inner = [name for name in known if name.startswith(f"{key}.")]
         if inner:
-            raise UserError(f"by: {key} is no single value; name one of its keys, such as {inner[0]}")
+            raise UserError(f"by: {key} is not a single value; name one of its keys, such as {inner[0]}")
         raise UserError(f"by: no run has a key {key}{did_you_mean(key, known)}")
 
 
-def _show(comparison: Comparison, console: Console) -> None:
+def _print(comparison: Comparison, console: Console) -> None:
+    """Print tables, notices, excluded runs and conclusions."""
     for table, left_out in tables.console_tables(comparison, console.width):
         console.print(table)
         if left_out:
-            console.print(Text(f"not shown: {', '.join(m.label for m in left_out)}", style="dim"))
-    for notice in comparison.notices:
-        console.print(Text(notice, style="yellow"), soft_wrap=True)
+            console.print(Text(f"not shown: {', '.join(column.label for column in left_out)}", style="dim"))
+    for warning in warnings(comparison):
+        console.print(Text(warning, style="yellow"), soft_wrap=True)
     if comparison.excluded:
-        console.print(Text(f"\nnot counted: {len(comparison.excluded)}", style="yellow"))
-        for record, why in comparison.excluded:
-            line = Text.assemble("  ", (f"{record.state:<11}", "red"), f" {record.path}  {why}")
+        console.print(Text(f"\nexcluded: {len(comparison.excluded)}", style="yellow"))
+        for record, reason in comparison.excluded:
+            line = Text.assemble("  ", (f"{record.state:<11}", "red"), f" {record.path}  {reason}")
             console.print(line, soft_wrap=True)
     console.print()
     for sentence in filter(None, (*map(conclusion, comparison.sections), overall(comparison))):
@@ -122,9 +133,10 @@ def _show(comparison: Comparison, console: Console) -> None:
     console.print()
 
 
-def _listed(value: str | ListConfig) -> list[str]:
+def _as_list(value: str | ListConfig) -> list[str]:
     return [value] if isinstance(value, str) else [str(item) for item in value]
 
 
-def _typed(value: str | ListConfig) -> str:
+def _as_typed(value: str | ListConfig) -> str:
+    """A value as it is typed: `A`, `[A,B]`."""
     return value if isinstance(value, str) else f"[{','.join(value)}]"

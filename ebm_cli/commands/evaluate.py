@@ -1,4 +1,4 @@
-"""`ebm evaluate`: a trained model against the data, rebuilt from its checkpoint alone."""
+"""`ebm evaluate`: measure a trained model, rebuilt from its checkpoint alone, against the data."""
 
 import time
 from pathlib import Path
@@ -11,11 +11,11 @@ from ebm_cli.acceleration.compile_mode import Work, apply_compile_mode
 from ebm_cli.config.trust import trust_of
 from ebm_cli.evaluation import suite
 from ebm_cli.evaluation.protocol import Protocol
-from ebm_cli.reporting import plots
 from ebm_cli.reporting.closing_panel import closing_panel
 from ebm_cli.reporting.console import duration, relative_path
-from ebm_cli.reporting.figure import save
-from ebm_cli.reporting.verdicts import meanings
+from ebm_cli.reporting.explanations import explain
+from ebm_cli.reporting.figures.canvas import save
+from ebm_cli.reporting.figures.overview import final_figure
 from ebm_cli.runs.assemble import protocol_of
 from ebm_cli.runs.model import Model, load
 from ebm_cli.system.device import device_of, set_threads
@@ -23,17 +23,17 @@ from ebm_cli.system.files import write_json
 
 
 def validate(cfg: DictConfig) -> None:
-    """Refuse a checkpoint that cannot be used, data that are gone, and keys that do not fit; makes nothing."""
+    """Refuse an unusable checkpoint, missing data, and keys that do not fit together; writes nothing."""
     set_threads(cfg.threads)
-    model = _model(cfg)
+    model = _load_model(cfg)
     _protocol(cfg, model).validate(model.parts().dataset)
 
 
 def evaluate(cfg: DictConfig) -> None:
-    """Measure the model; write results.json and a picture, print the table."""
+    """Measure the model; write results.json and a picture, print the table of results."""
     path = Path(HydraConfig.get().runtime.output_dir)
     console, began = Console(), time.monotonic()
-    model = _model(cfg)
+    model = _load_model(cfg)
     threads = set_threads(cfg.threads, model.energy)
     parts, protocol = model.parts(), _protocol(cfg, model)
     apply_compile_mode(
@@ -42,22 +42,23 @@ def evaluate(cfg: DictConfig) -> None:
     evaluation = suite.evaluate(parts.energy, parts.method, parts.dataset, protocol)
     found, results = evaluation.results, evaluation.results.values
     write_json(path / "results.json", results)
-    places = {"results": relative_path(path / "results.json")}
+    files = {"results": relative_path(path / "results.json")}
     if evaluation.samples is not None:
         picture = path / "evaluation.png"
-        figure = plots.final_figure(parts.energy, parts.dataset, evaluation.samples, results.get("eval/log_z"), results)
+        figure = final_figure(parts.energy, parts.dataset, evaluation.samples, results.get("eval/log_z"), results)
         save(figure, picture)
-        places["picture"] = relative_path(picture)
-    notes = [*meanings(results), *found.notes, *(f"{key}: {why}" for key, why in found.absent.items())]
+        files["picture"] = relative_path(picture)
+    notes = [*explain(results), *found.notes, *(f"{key}: {reason}" for key, reason in found.absent.items())]
     title = f"{relative_path(model.path)}, step {model.step:,}: measured in {duration(time.monotonic() - began)}"
-    console.print(closing_panel(title, results, places, notes=notes))
+    console.print(closing_panel(title, results, files, notes=notes))
 
 
-def _model(cfg: DictConfig) -> Model:
+def _load_model(cfg: DictConfig) -> Model:
     model = load(cfg.checkpoint, cfg.which, cfg.weights, list(cfg.trust), device_of(cfg.device).type)
     return model.to_dtype(cfg.dtype)
 
 
 def _protocol(cfg: DictConfig, model: Model) -> Protocol:
+    """The evaluation protocol of the config, by default with the seed of the run."""
     seed = model.config.seed if cfg.seed is None else cfg.seed
     return protocol_of(cfg, seed, model.config.batch_size, trust_of(cfg))

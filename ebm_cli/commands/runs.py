@@ -1,9 +1,8 @@
 """`ebm runs`: every run under a folder, with its state, main result and age.
 
-A run is a directory with a `status.json`. One that says "running" while its process is gone is shown as lost.
+A run is a directory with a `status.json`. A run in the state "running" whose process has ended is shown as lost.
 """
 
-import math
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -12,12 +11,12 @@ from rich.table import Table
 from rich.text import Text
 
 from ebm_cli.errors import UserError
+from ebm_cli.evaluation.results import HEADLINES
+from ebm_cli.evaluation.values import number
 from ebm_cli.reporting.console import make_console
 from ebm_cli.runs.record import Record, find
 
 STYLES = {"running": "cyan", "finished": "green", "interrupted": "yellow", "diverged": "red", "failed": "red"}
-MAIN_RESULTS = ("eval/kl", "eval/nll")
-"""What a run is judged by where its `monitor` is not among its results: the first of these that is."""
 
 
 def runs(cfg: DictConfig) -> None:
@@ -29,11 +28,11 @@ def runs(cfg: DictConfig) -> None:
     if not records:
         print(f"no runs under {root}")
         return
-    make_console().print(table(records, now=datetime.now(UTC).timestamp()))
+    make_console().print(_table(records, now=datetime.now(UTC).timestamp()))
 
 
-def table(records: list[Record], now: float) -> Table:
-    """The runs as a table; `now` in seconds since 1970."""
+def _table(records: list[Record], now: float) -> Table:
+    """The table of runs; `now` in seconds since 1970."""
     shown = Table(box=None, header_style="bold", pad_edge=False)
     for name, side in (("state", "left"), ("method", "left"), ("dataset", "left"), ("step", "right")):
         shown.add_column(name, justify="right" if side == "right" else "left", no_wrap=True)
@@ -42,25 +41,25 @@ def table(records: list[Record], now: float) -> Table:
     shown.add_column("path", overflow="fold")
     for record in records:
         state = Text(record.state, style=STYLES.get(record.state, "magenta"))
-        where = Text(str(record.path) + (f"  ({record.problem})" if record.problem else ""))
-        chosen = [record.choices.get(group, "?") for group in ("method", "dataset")]
+        path = Text(str(record.path) + (f"  ({record.problem})" if record.problem else ""))
+        chosen = [record.hydra_choices.get(group, "?") for group in ("method", "dataset")]
         step = "/".join("?" if n is None else str(n) for n in (record.step, record.steps))
-        shown.add_row(state, *chosen, step, main_result(record), age(now - record.started), where)
+        shown.add_row(state, *chosen, step, _main_result(record), format_age(now - record.started), path)
     return shown
 
 
-def age(seconds: float) -> str:
-    """A duration in its largest whole unit: 42s, 5m, 3h, 12d."""
+def format_age(seconds: float) -> str:
+    """A duration in its largest unit, rounded down: 42s, 5m, 3h, 12d."""
     for unit, length in (("d", 86_400), ("h", 3_600), ("m", 60)):
         if seconds >= length:
             return f"{int(seconds // length)}{unit}"
     return f"{max(int(seconds), 0)}s"
 
 
-def main_result(record: Record) -> str:
-    """The result that judges a run, with its name; empty where there is none."""
-    for name in (record.config.get("monitor"), *MAIN_RESULTS):
-        value = record.results.get(str(name))
-        if isinstance(value, int | float) and math.isfinite(value):
-            return f"{name} {value:.4g}"
+def _main_result(record: Record) -> str:
+    """The monitored result of a run with its key, else the first of `HEADLINES`; empty where it has none of them."""
+    for key in (str(record.config.get("monitor")), *HEADLINES):
+        value = number(record.results, key)
+        if value is not None:
+            return f"{key} {value:.4g}"
     return ""

@@ -1,7 +1,7 @@
-"""`ebm sample`: chains on a trained energy, rebuilt from its checkpoint alone.
+"""`ebm sample`: run chains on a trained energy, rebuilt from its checkpoint alone.
 
-The energy may be several checkpoints' together (`checkpoint=[A,B]`), and the law that of what is left open in given
-rows (`mask`, `noise_std`).
+The energy may be a composition of several checkpoints (`checkpoint=[A,B]`). The distribution may be conditional on
+given rows: on the coordinates that a mask keeps (`mask`), or on noisy rows (`noise_std`).
 """
 
 import time
@@ -23,12 +23,14 @@ from ebm_cli.config.trust import trust_of
 from ebm_cli.errors import UserError
 from ebm_cli.evaluation.mcmc_diagnostics import summary
 from ebm_cli.evaluation.measured import Values
-from ebm_cli.reporting import figure, image_grids, plots
 from ebm_cli.reporting.closing_panel import closing_panel
 from ebm_cli.reporting.console import relative_path
+from ebm_cli.reporting.figures.canvas import save
+from ebm_cli.reporting.figures.completions import GIVEN, completions_figure
+from ebm_cli.reporting.figures.overview import samples_figure
 from ebm_cli.reporting.progress import Progress
 from ebm_cli.rng import generator
-from ebm_cli.runs.conditioning import Target, check_step, target_of
+from ebm_cli.runs.conditioning import ChainTarget, make_chain_target, require_stable_step
 from ebm_cli.runs.model import Model, compose, load
 from ebm_cli.samplers import Kernel, Schedule, adapt, geometric, run, trace
 from ebm_cli.system.device import device_of, set_threads
@@ -38,14 +40,16 @@ from ebm_cli.system.memory import peak_memory_mb
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-MANY = 1000
-"""Chains that are run side by side where a user does not say how many."""
+DEFAULT_CHAINS = 1000
+"""Chains that run in parallel if `n_chains` is not set."""
+PIECE = 100
+"""Steps of burn-in between two updates of the progress bar."""
 
 
 def validate(cfg: DictConfig) -> None:
-    """Refuse a checkpoint that cannot be used, and numbers that do not fit together; makes nothing."""
+    """Refuse an unusable checkpoint and numbers that do not fit together; writes nothing."""
     set_threads(cfg.threads)
-    model = _model(cfg)
+    model = _load_model(cfg)
     _target(cfg, model)
     _annealing(cfg, _kernel(cfg, model))
     if cfg.n_samples % _n_chains(cfg):
@@ -56,13 +60,13 @@ def sample(cfg: DictConfig) -> None:
     """Run the chains; write samples.npz, samples.png and results.json."""
     path = Path(HydraConfig.get().runtime.output_dir)
     console = Console()
-    model = _model(cfg)
+    model = _load_model(cfg)
     threads = set_threads(cfg.threads, model.energy)
     kernel, target = _kernel(cfg, model), _target(cfg, model)
     n_steps = cfg.burn_in + cfg.n_samples // _n_chains(cfg) * cfg.thin
     apply_compile_mode(cfg.compile, target.energy, Work(n_steps, _n_chains(cfg), 0, (kernel,)), threads, console.print)
     began = time.monotonic()
-    draws, results = _run(cfg, kernel, target, console)
+    draws, results = _run_chains(cfg, kernel, target, console)
     points = target.points(draws)
     flat = points.flatten(0, 1)
     with torch.no_grad():
@@ -72,19 +76,20 @@ def sample(cfg: DictConfig) -> None:
     row: dict[str, Any] = {} if target.given is None else {"row": np.arange(len(flat)) % _n_chains(cfg) % target.n_rows}
     np.savez(path / "samples.npz", x=x.flatten(0, 1).cpu().numpy(), energy=energy.cpu().numpy(), **row)
     write_json(path / "results.json", results)
+    is_single = isinstance(cfg.checkpoint, str)
     # A composition has no data of its own.
-    data = _data(model, len(flat)) if target.given is None and isinstance(cfg.checkpoint, str) else None
-    figure.save(_picture(target, x, data), path / "samples.png")
-    places = {"samples": relative_path(path / "samples.npz"), "picture": relative_path(path / "samples.png")}
-    notes = [] if bool(torch.isfinite(flat).all()) else ["some chains left the finite numbers: lower sampler.step_size"]
-    alone = isinstance(cfg.checkpoint, str)
-    source = f"step {model.step:,} of the run" if alone else f"{len(cfg.checkpoint)} runs together"
+    data = _held_out_rows(model, len(flat)) if target.given is None and is_single else None
+    save(_picture(target, x, data), path / "samples.png")
+    files = {"samples": relative_path(path / "samples.npz"), "picture": relative_path(path / "samples.png")}
+    diverged = not bool(torch.isfinite(flat).all())
+    notes = ["some chains diverged (non-finite values): lower sampler.step_size"] if diverged else []
+    source = f"step {model.step:,} of the run" if is_single else f"{len(cfg.checkpoint)} runs together"
     title = f"{len(flat):,} samples by {type(kernel).__name__} from {_n_chains(cfg):,} chains ({source})"
-    console.print(closing_panel(title, results, places, notes=notes, success=not notes))
+    console.print(closing_panel(title, results, files, notes=notes, success=not notes))
 
 
-def _run(cfg: DictConfig, kernel: Kernel, target: Target, console: Console) -> tuple[Tensor, Values]:
-    """Burn in, then keep every thin-th position: [n_samples / n_chains, n_chains, *Z], and diagnostics."""
+def _run_chains(cfg: DictConfig, kernel: Kernel, target: ChainTarget, console: Console) -> tuple[Tensor, Values]:
+    """Burn in, then keep every thin-th position [n_samples / n_chains, n_chains, *Z]; positions and diagnostics."""
     x = target.starts
     rng = generator(cfg.seed, "chains", x.device)
     n_kept = cfg.n_samples // _n_chains(cfg)
@@ -95,10 +100,9 @@ def _run(cfg: DictConfig, kernel: Kernel, target: Target, console: Console) -> t
             kernel, state = adapt(kernel, target.energy, x, cfg.burn_in, rng, schedule=schedule)
             x = state.x
         else:
-            # In pieces, so that the bar moves.
-            for done in range(0, cfg.burn_in, 100):
-                piece = None if schedule is None else partial(_later, schedule, done)
-                state, _ = run(kernel, target.energy, x, min(100, cfg.burn_in - done), rng, piece)
+            for done in range(0, cfg.burn_in, PIECE):
+                piece = None if schedule is None else partial(_shifted, schedule, done)
+                state, _ = run(kernel, target.energy, x, min(PIECE, cfg.burn_in - done), rng, piece)
                 x = state.x
                 progress.update(done, {})
         draws, info = trace(
@@ -112,39 +116,41 @@ def _run(cfg: DictConfig, kernel: Kernel, target: Target, console: Console) -> t
         )
     results: Values = {"sampler/acceptance": float(info.accept.mean()), "sampler/step_size": float(kernel.step_size)}
     if n_kept >= 4:
-        results |= {f"sampler/{name}": value for name, value in _diagnosed(draws, target).items()}
+        results |= {f"sampler/{name}": value for name, value in _diagnostics(draws, target).items()}
     return draws, results
 
 
-def _diagnosed(draws: Tensor, target: Target) -> dict[str, float]:
-    """`summary` of the worst coordinate of the worst row: only the chains of one row have the same law."""
+def _diagnostics(draws: Tensor, target: ChainTarget) -> dict[str, float]:
+    """`summary` of the worst coordinate of the worst row: only the chains of one row have the same distribution."""
     if target.conditional is not None:
         draws = draws.masked_fill(~target.conditional.free, torch.nan)
-    alike = draws.shape[1] // target.n_rows
-    return summary(draws[:, : alike * target.n_rows].unflatten(1, (alike, target.n_rows)))
+    n_alike = draws.shape[1] // target.n_rows
+    return summary(draws[:, : n_alike * target.n_rows].unflatten(1, (n_alike, target.n_rows)))
 
 
 def _annealing(cfg: DictConfig, kernel: Kernel) -> Schedule | None:
-    """The temperatures of burn-in; with `adapt`, of its first half. None where it is not annealed."""
+    """The temperatures of burn-in, or of its first half with `adapt`; None without annealing."""
     if cfg.anneal == 1:
         return None
     if cfg.anneal <= kernel.temperature:
         raise UserError(
-            f"anneal={cfg.anneal:g}: must be above sampler.temperature, {kernel.temperature:g}, to fall to it"
+            f"anneal={cfg.anneal:g}: must be above sampler.temperature, {kernel.temperature:g}, to which it falls"
         )
     n_steps = cfg.burn_in // 2 if cfg.adapt else cfg.burn_in
     if n_steps < 2:
         raise UserError(
-            f"anneal={cfg.anneal:g}: burn_in must be >= {4 if cfg.adapt else 2} to cool in, got {cfg.burn_in}"
+            f"anneal={cfg.anneal:g}: burn_in must be >= {4 if cfg.adapt else 2}, over which it falls, got {cfg.burn_in}"
         )
     return geometric(n_steps, temperature=(float(cfg.anneal), kernel.temperature))
 
 
-def _later(schedule: Schedule, done: int, i: int) -> Mapping[str, float]:
+def _shifted(schedule: Schedule, done: int, i: int) -> Mapping[str, float]:
+    """The schedule after `done` steps."""
     return schedule(done + i)
 
 
-def _model(cfg: DictConfig) -> Model:
+def _load_model(cfg: DictConfig) -> Model:
+    """The model of one checkpoint, or the composition of several."""
     device = device_of(cfg.device).type
     read = partial(load, which=cfg.which, weights=cfg.weights, trust=list(cfg.trust), device=device)
     if isinstance(cfg.checkpoint, str):
@@ -157,36 +163,37 @@ def _model(cfg: DictConfig) -> Model:
 
 
 def _n_chains(cfg: DictConfig) -> int:
-    """Chains side by side: as asked, else MANY, or one a sample where that is fewer."""
-    return int(min(MANY, cfg.n_samples) if cfg.n_chains is None else cfg.n_chains)
+    """Chains that run in parallel: `n_chains`, by default `DEFAULT_CHAINS` or one for each sample if that is fewer."""
+    return int(min(DEFAULT_CHAINS, cfg.n_samples) if cfg.n_chains is None else cfg.n_chains)
 
 
 def _kernel(cfg: DictConfig, model: Model) -> Kernel:
-    """The sampler that was chosen, else the run's own."""
+    """The sampler that was chosen, by default that of the run."""
     node = model.config.sampler if cfg.get("sampler") is None else cfg.sampler
     kernel: Kernel = build(node, "sampler", Kernel, trust=trust_of(cfg))
     if cfg.adapt and kernel.target_accept is None:
         raise UserError(f"adapt=true: {type(kernel).__name__} accepts every step, so there is no rate to adapt to")
-    check_step(kernel, model, cfg.noise_std)
+    require_stable_step(kernel, model, cfg.noise_std)
     return kernel
 
 
-def _target(cfg: DictConfig, model: Model) -> Target:
-    return target_of(model, cfg.init, cfg.mask, cfg.noise_std, _n_chains(cfg), cfg.seed)
+def _target(cfg: DictConfig, model: Model) -> ChainTarget:
+    """The target of the chains and their starts, with the rows that it is conditional on."""
+    return make_chain_target(model, cfg.init, cfg.mask, cfg.noise_std, _n_chains(cfg), cfg.seed)
 
 
-def _picture(target: Target, x: Tensor, data: Tensor | None) -> "Figure":
-    """Samples [N, n_chains, *shape] in data units, beside data, or, of images, beside the rows that were given."""
+def _picture(target: ChainTarget, x: Tensor, data: Tensor | None) -> "Figure":
+    """Samples [N, n_chains, *shape] in data units beside data; completions of images beside the given rows."""
     given = target.given
     if given is None or x.ndim != 5 or x.shape[2] not in (1, 3):
-        return plots.samples_figure(x.flatten(0, 1), data)
+        return samples_figure(x.flatten(0, 1), data)
     # The last draws of all chains of a row before earlier ones.
-    of_rows = [x[:, row :: target.n_rows].flip(0).flatten(0, 1) for row in range(min(image_grids.GIVEN, target.n_rows))]
-    return image_grids.completions_figure(given.rows, given.keep, of_rows)
+    of_rows = [x[:, row :: target.n_rows].flip(0).flatten(0, 1) for row in range(min(GIVEN, target.n_rows))]
+    return completions_figure(given.rows, given.keep, of_rows)
 
 
-def _data(model: Model, n: int) -> Tensor | None:
-    """Held-out rows to show beside the samples; None where the data set is not to be had any more."""
+def _held_out_rows(model: Model, n: int) -> Tensor | None:
+    """Held-out rows to show beside the samples; None if the data set is no longer available."""
     try:
         return model.dataset.held_out(min(n, 10_000))
     except UserError:

@@ -139,6 +139,6 @@ def data_uri(content: bytes | str) -> str:
     return f"data:image/{kind};base64,{base64.b64encode(raw).decode()}"
 
 
-def colours(labels: Sequence[str]) -> Mapping[str, int]:
-    """A number of colour and mark for each label, in order of appearance."""
+def number_labels(labels: Sequence[str]) -> Mapping[str, int]:
+    """A number for each label, in order of appearance: it chooses the colour and the mark."""
     return {label: i for i, label in enumerate(dict.fromkeys(labels))}

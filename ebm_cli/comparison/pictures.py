@@ -5,7 +5,6 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import torch
 from torch import Tensor
 
 from ebm_cli.comparison.charts import bare
@@ -17,11 +16,11 @@ from ebm_cli.errors import UserError
 from ebm_cli.evaluation.not_integrable import NotIntegrable
 from ebm_cli.evaluation.quadrature import integrate
 from ebm_cli.evaluation.quadrature_grid import COARSE_GRID, Grid
-from ebm_cli.reporting import plots
+from ebm_cli.reporting.figures.plane import plane_panels
 from ebm_cli.rng import generator
 from ebm_cli.runs.model import Model, load
 from ebm_cli.runs.record import Record
-from ebm_cli.samplers import Kernel, adapt, run
+from ebm_cli.samplers import Kernel, warm_up, wide_starts
 from ebm_cli.system.device import set_threads
 
 N_CHAINS = 2000
@@ -41,7 +40,7 @@ def panels_of(section: Section, trust: Sequence[str] = ()) -> list[Panel]:
     """
     panels: list[Panel] = []
     for group in section.groups:
-        record = group.median(section.judge)
+        record = group.median(section.ranking)
         try:
             model = load(record.path, trust=trust)
             flat = math.prod(model.energy.shape) == 2
@@ -69,7 +68,7 @@ def _drawn(model: Model) -> Mapping[str, Any]:
     data = model.dataset
     # The model's own units: a data set with other rows would fit another standardizer.
     data.standardizer.load_state_dict(model.standardizer.state_dict())
-    return plots.panels(model.energy, data, _samples(model, data), _log_z(model, data), None, N_ROWS)
+    return plane_panels(model.energy, data, _samples(model), _log_z(model, data), None, N_ROWS)
 
 
 def _log_z(model: Model, data: Dataset) -> float | None:
@@ -80,16 +79,12 @@ def _log_z(model: Model, data: Dataset) -> float | None:
         return None
 
 
-def _samples(model: Model, data: Dataset) -> Tensor:
+def _samples(model: Model) -> Tensor:
     """Where chains of `eval.sampler` stand that began at noise [N_CHAINS, 2], data units."""
     kernel: Kernel = build(model.config.eval.sampler, "eval.sampler", Kernel, trust=model.trust)
     like = model.standardizer.like
     rng = generator(int(model.config.seed), "pictures", like.device)
-    x = 2 * torch.randn(N_CHAINS, *data.shape, generator=rng, dtype=like.dtype)
-    if kernel.target_accept is not None:
-        _, state = adapt(kernel, model.energy, x, BURN_IN, rng)
-    else:
-        state, _ = run(kernel, model.energy, x, BURN_IN, rng)
+    _, state = warm_up(kernel, model.energy, wide_starts(like, N_CHAINS, rng), BURN_IN, rng)
     return model.standardizer.to_data_units(state.x)
 
 

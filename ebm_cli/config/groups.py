@@ -1,7 +1,7 @@
-"""What can be chosen: the config tree, read as text.
+"""Groups, options and keys of the config tree, read as text.
 
-Every YAML under `conf/` says what it is in its first comment, and what each key means in the comment behind it. Help,
-completion and error messages read them here, without Hydra and without torch, so that they answer at once.
+The first comment of every YAML under `conf/` describes the file, and the comment behind a key describes the key. Help,
+completion and error messages read these comments here, without Hydra and without torch, so that they answer at once.
 """
 
 import re
@@ -19,7 +19,7 @@ _CHOICE = re.compile(r"\$\{(\w+)\}")
 
 
 class Key(NamedTuple):
-    """A key that can be set: its dotted name, its default as written, what it means."""
+    """A key that can be set: its dotted name, its default as written, its meaning."""
 
     name: str
     default: str
@@ -27,7 +27,7 @@ class Key(NamedTuple):
 
 
 class Group(NamedTuple):
-    """An entry of a verb's defaults list: `name` is what is typed before `=`, `folder` is where its options lie."""
+    """An entry of a verb's defaults list: `name` is typed before `=`, `folder` holds the options."""
 
     name: str
     folder: str
@@ -35,7 +35,7 @@ class Group(NamedTuple):
 
     @property
     def package(self) -> str:
-        """Where the option's keys land in the config: `eval.sampler` for `sampler@eval.sampler`."""
+        """Place of the option's keys in the config: `eval.sampler` for `sampler@eval.sampler`."""
         return self.name.partition("@")[2] or self.folder
 
 
@@ -48,12 +48,12 @@ def conf_dir() -> Path:
 
 
 def search_path(config_dir: str | None = None) -> tuple[Path, ...]:
-    """Where options are looked for, in Hydra's order: ours, then the user's `--config-dir`."""
+    """Folders of options in Hydra's order: the shipped one, then the user's `--config-dir`."""
     return (conf_dir(),) if config_dir is None else (conf_dir(), Path(config_dir).absolute())
 
 
 def description(path: Path) -> str:
-    """The file's first comment that is not an instruction to Hydra; empty where it has none."""
+    """First comment of a file that is no directive for Hydra; empty if the file has none."""
     for line in path.read_text(encoding="utf-8").splitlines():
         if not line.startswith("#"):
             break
@@ -63,16 +63,16 @@ def description(path: Path) -> str:
     return ""
 
 
-def find(name: str, where: Sequence[Path]) -> Path | None:
-    """The file of `group/option`, or of a verb, in the first folder that has it."""
-    return next((path for folder in where if (path := folder / f"{name}.yaml").is_file()), None)
+def find_file(name: str, folders: Sequence[Path]) -> Path | None:
+    """File of `group/option`, or of a verb, in the first folder that has it."""
+    return next((path for folder in folders if (path := folder / f"{name}.yaml").is_file()), None)
 
 
-def options(folder: str, where: Sequence[Path]) -> dict[str, str]:
-    """The options of a group with one line of what each is; those in sub-folders as `sub/name`."""
+def group_options(group: str, folders: Sequence[Path]) -> dict[str, str]:
+    """Options of a group with their descriptions; options in sub-folders are named `sub/name`."""
     found: dict[str, str] = {}
-    for root in where:
-        base = root / folder
+    for folder in folders:
+        base = folder / group
         for path in sorted(base.rglob("*.yaml")):
             found.setdefault(path.relative_to(base).with_suffix("").as_posix(), description(path))
     return dict(sorted(found.items()))
@@ -87,40 +87,40 @@ def _defaults(path: Path | None) -> list[tuple[str, str | None]]:
     return [(name.removeprefix("optional "), option) for name, option in pairs]
 
 
-def groups(verb: str, where: Sequence[Path]) -> list[Group]:
-    """The groups in the verb's defaults list, in its order."""
+def verb_groups(verb: str, folders: Sequence[Path]) -> list[Group]:
+    """Groups in the verb's defaults list, in its order."""
     return [
         Group(name, name.partition("@")[0], option)
-        for name, option in _defaults(find(verb, where))
+        for name, option in _defaults(find_file(verb, folders))
         if "hydra" not in name and not _CHOICE.search(option or "")
     ]
 
 
-def pairings(verb: str, where: Sequence[Path]) -> list[tuple[str, str]]:
-    """(folder, option) of the entries that nobody types: their option is made of others, `${energy}_${method}`."""
-    pairs = _defaults(find(verb, where))
+def pairings(verb: str, folders: Sequence[Path]) -> list[tuple[str, str]]:
+    """The (folder, option) entries that follow from other choices: the option is written `${energy}_${method}`."""
+    pairs = _defaults(find_file(verb, folders))
     return [(name, option) for name, option in pairs if option is not None and _CHOICE.search(option)]
 
 
-def paired(verb: str, where: Sequence[Path]) -> set[str]:
-    """The groups that a pairing names: without an option of each of them a verb cannot be composed."""
-    return {group for _, option in pairings(verb, where) for group in _CHOICE.findall(option)}
+def paired_groups(verb: str, folders: Sequence[Path]) -> set[str]:
+    """Groups that a pairing names: the verb composes only if each of them has an option."""
+    return {group for _, option in pairings(verb, folders) for group in _CHOICE.findall(option)}
 
 
-def keys(path: Path, package: str = "") -> list[Key]:
-    """The keys of one file with their comments, under `package` unless the file says `@package _global_`."""
+def file_keys(path: Path, package: str = "") -> list[Key]:
+    """Keys of one file with their comments, under `package` unless the file says `@package _global_`."""
     text = path.read_text(encoding="utf-8")
     parents = [] if not package or _GLOBAL.search(text) else [(-1, package)]
     found: list[Key] = []
-    hidden = False
+    is_hidden = False
     for line in text.splitlines():
         match = _KEY.fullmatch(line)
         if match is None:
             continue
         indent, name = len(match["indent"]), match["name"]
         if indent == 0:
-            hidden = name in ("defaults", "hydra")
-        if hidden or name == "_target_":
+            is_hidden = name in ("defaults", "hydra")
+        if is_hidden or name == "_target_":
             continue
         while parents and parents[-1][0] >= indent:
             parents.pop()
@@ -134,34 +134,37 @@ def keys(path: Path, package: str = "") -> list[Key]:
     return found
 
 
-def chosen(verb: str, words: Iterable[str], where: Sequence[Path]) -> dict[str, Group]:
-    """Each group of the verb with the option that `words` (what was typed) leave it with.
+def chosen_groups(verb: str, words: Iterable[str], folders: Sequence[Path]) -> dict[str, Group]:
+    """Groups of the verb by name, each with the option that the overrides `words` choose.
 
-    An option may choose for another group, as `override /noise: flow` in `method/fce.yaml`; what was typed goes first.
+    An option may choose for another group, as `override /noise: flow` in `method/fce.yaml`; an override that was typed
+    takes precedence.
     """
     typed = dict(word.split("=", 1) for word in words if "=" in word)
-    found = {group.name: group._replace(default=typed.get(group.name, group.default)) for group in groups(verb, where)}
+    found = {
+        group.name: group._replace(default=typed.get(group.name, group.default)) for group in verb_groups(verb, folders)
+    }
     for group in list(found.values()):
-        for name, option in _defaults(find(f"{group.folder}/{group.default}", where)):
+        for name, option in _defaults(find_file(f"{group.folder}/{group.default}", folders)):
             other = name.removeprefix("override /")
             if other in found and other not in typed:
                 found[other] = found[other]._replace(default=option)
     return found
 
 
-def keys_of(verb: str, words: Iterable[str], where: Sequence[Path]) -> list[Key]:
-    """Every key that the verb has with these choices: its own, then those of the options chosen."""
-    files = [(find(verb, where), "")]
-    picked = chosen(verb, words, where)
-    files += [(find(f"{group.folder}/{group.default}", where), group.package) for group in picked.values()]
-    for folder, option in pairings(verb, where):
-        name = _CHOICE.sub(lambda choice: str(picked[choice[1]].default), option)
-        files.append((find(f"{folder}/{name}", where), folder))
+def verb_keys(verb: str, words: Iterable[str], folders: Sequence[Path]) -> list[Key]:
+    """Every key of the verb under these choices: its own, then those of the chosen options."""
+    files = [(find_file(verb, folders), "")]
+    chosen = chosen_groups(verb, words, folders)
+    files += [(find_file(f"{group.folder}/{group.default}", folders), group.package) for group in chosen.values()]
+    for folder, option in pairings(verb, folders):
+        name = _CHOICE.sub(lambda choice: str(chosen[choice[1]].default), option)
+        files.append((find_file(f"{folder}/{name}", folders), folder))
     found: dict[str, Key] = {}
     for path, package in files:
         if path is not None:
             found |= {
                 key.name: Key(key.name, key.default, key.meaning or found.get(key.name, key).meaning)
-                for key in keys(path, package)
+                for key in file_keys(path, package)
             }
     return list(found.values())

@@ -1,6 +1,6 @@
-"""The keys of each verb that are not a group: their types, and the ranges that are refused outside.
+"""Schemas: the keys of each verb that are not a group, their types and their ranges.
 
-The defaults and their meanings stand in `conf/VERB.yaml`, whose keys are exactly these.
+Defaults and meanings are in `conf/VERB.yaml`, whose keys are exactly these.
 """
 
 import os
@@ -8,28 +8,25 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from ebm_cli.errors import require_positive
 
-def _at_least(low: float, **values: float | None) -> None:
+
+def _require_at_least(low: float, **values: float | None) -> None:
+    """Require that numbers are >= low; None, an option that is off, passes."""
     for name, value in values.items():
         if value is not None and not value >= low:
             raise ValueError(f"{name} must be >= {low}, got {value}")
 
 
-def _positive(**values: float | None) -> None:
-    for name, value in values.items():
-        if value is not None and not 0 < value < float("inf"):
-            raise ValueError(f"{name} must be > 0, got {value}")
-
-
-def _check_metrics(metrics: Sequence[Any]) -> None:
+def _require_metrics(metrics: Sequence[Any]) -> None:
     if not metrics:
-        raise ValueError("metrics must name something to measure, got []")
+        raise ValueError("metrics must name at least one group of results, got []")
 
 
-def _check_threads(threads: int | str) -> None:
+def _require_threads(threads: int | str) -> None:
     if isinstance(threads, int):
-        _at_least(1, threads=threads)
-        # A thread that is not to be had ends the process, without a word from us.
+        _require_at_least(1, threads=threads)
+        # A process that cannot get a thread is ended by the system, without a message.
         most = max(256, os.cpu_count() or 1)
         if threads > most:
             raise ValueError(f"threads must be <= {most}, got {threads}")
@@ -37,7 +34,7 @@ def _check_threads(threads: int | str) -> None:
 
 @dataclass(frozen=True)
 class EvalKeys:
-    """How the final model is measured."""
+    """Settings of the final evaluation, `eval.*`."""
 
     n_samples: int
     n_chains: int
@@ -47,9 +44,9 @@ class EvalKeys:
     init: Literal["annealed", "noise"]
 
     def __post_init__(self) -> None:
-        _at_least(10, n_samples=self.n_samples, n_chains=self.n_chains)
-        _at_least(2, n_temperatures=self.n_temperatures)
-        _at_least(0, burn_in=self.burn_in)
+        _require_at_least(10, n_samples=self.n_samples, n_chains=self.n_chains)
+        _require_at_least(2, n_temperatures=self.n_temperatures)
+        _require_at_least(0, burn_in=self.burn_in)
 
 
 Metric = Literal["density", "score", "samples", "chains", "features", "ood"] | dict[str, Any]
@@ -58,7 +55,7 @@ Metric = Literal["density", "score", "samples", "chains", "features", "ood"] | d
 
 @dataclass(frozen=True)
 class TrainKeys:
-    """`ebm train`."""
+    """Keys of `ebm train`."""
 
     checkpoint: str | None
     resume: Literal["auto", "never"]
@@ -87,24 +84,24 @@ class TrainKeys:
     eval: EvalKeys
 
     def __post_init__(self) -> None:
-        _at_least(0, seed=self.seed, keep=self.keep)
-        _at_least(1, steps=self.steps, batch_size=self.batch_size, log_every=self.log_every)
-        _at_least(1, eval_every=self.eval_every, checkpoint_every=self.checkpoint_every)
-        _at_least(1, patience=self.patience)
+        _require_at_least(0, seed=self.seed, keep=self.keep)
+        _require_at_least(1, steps=self.steps, batch_size=self.batch_size, log_every=self.log_every)
+        _require_at_least(1, eval_every=self.eval_every, checkpoint_every=self.checkpoint_every)
+        _require_at_least(1, patience=self.patience)
         if self.patience is not None and self.eval_every is None:
             raise ValueError(
-                f"patience={self.patience} counts evaluations: eval_every must be a number of steps, got null"
+                f"patience={self.patience} counts evaluations: set eval_every to a number of steps, got null"
             )
-        _positive(max_seconds=self.max_seconds, clip_grad_norm=self.clip_grad_norm)
+        require_positive(max_seconds=self.max_seconds, clip_grad_norm=self.clip_grad_norm)
         if not 0 <= self.ema < 1:
             raise ValueError(f"ema must be >= 0 and < 1, got {self.ema}")
-        _check_metrics(self.metrics)
-        _check_threads(self.threads)
+        _require_metrics(self.metrics)
+        _require_threads(self.threads)
 
 
 @dataclass(frozen=True)
 class ComposeKeys:
-    """How several checkpoints become one energy."""
+    """Composition of several checkpoints into one energy, `compose.*`."""
 
     kind: Literal["product", "mixture"]
     weights: list[float] | None
@@ -112,7 +109,7 @@ class ComposeKeys:
 
 @dataclass(frozen=True)
 class SampleKeys:
-    """`ebm sample`."""
+    """Keys of `ebm sample`."""
 
     checkpoint: str | list[str]
     compose: ComposeKeys
@@ -135,17 +132,17 @@ class SampleKeys:
     compile: Literal["auto", "always", "never", "native"]
 
     def __post_init__(self) -> None:
-        _at_least(0, seed=self.seed, burn_in=self.burn_in)
-        _at_least(1, n_samples=self.n_samples, n_chains=self.n_chains, thin=self.thin, anneal=self.anneal)
-        _positive(noise_std=self.noise_std)
+        _require_at_least(0, seed=self.seed, burn_in=self.burn_in)
+        _require_at_least(1, n_samples=self.n_samples, n_chains=self.n_chains, thin=self.thin, anneal=self.anneal)
+        require_positive(noise_std=self.noise_std)
         if self.anneal == float("inf"):
             raise ValueError("anneal must be finite, got inf")
-        _check_threads(self.threads)
+        _require_threads(self.threads)
 
 
 @dataclass(frozen=True)
 class EvaluateKeys:
-    """`ebm evaluate`."""
+    """Keys of `ebm evaluate`."""
 
     checkpoint: str
     which: Literal["best", "last"]
@@ -160,33 +157,33 @@ class EvaluateKeys:
     eval: EvalKeys
 
     def __post_init__(self) -> None:
-        _at_least(0, seed=self.seed)
-        _check_metrics(self.metrics)
-        _check_threads(self.threads)
+        _require_at_least(0, seed=self.seed)
+        _require_metrics(self.metrics)
+        _require_threads(self.threads)
 
 
 @dataclass(frozen=True)
 class RunsKeys:
-    """`ebm runs`."""
+    """Keys of `ebm runs`."""
 
     root: str
 
 
 @dataclass(frozen=True)
 class CheckKeys:
-    """`ebm check`."""
+    """Keys of `ebm check`."""
 
     only: str | list[str]
     seed: int
     device: Literal["auto", "cpu", "cuda", "mps"]
 
     def __post_init__(self) -> None:
-        _at_least(0, seed=self.seed)
+        _require_at_least(0, seed=self.seed)
 
 
 @dataclass(frozen=True)
 class CompareKeys:
-    """`ebm compare`."""
+    """Keys of `ebm compare`."""
 
     runs: str | list[str]
     by: str | list[str]
@@ -197,7 +194,7 @@ class CompareKeys:
     def __post_init__(self) -> None:
         for name, words in (("runs", self.runs), ("by", self.by), ("metrics", self.metrics)):
             if not words or (isinstance(words, list) and len(set(words)) < len(words)):
-                raise ValueError(f"{name} must name at least one, and none twice, got {words!r}")
+                raise ValueError(f"{name} must have at least one entry, and none twice, got {words!r}")
 
 
 SCHEMAS: dict[str, type] = {
@@ -209,8 +206,8 @@ SCHEMAS: dict[str, type] = {
     "check": CheckKeys,
 }
 
-CONTINUABLE = frozenset(
+CHANGEABLE_ON_RESUME = frozenset(
     {"checkpoint", "trust", "resume", "steps", "max_seconds", "device", "eval", "monitor", "metrics"}
     | {"log_every", "eval_every", "checkpoint_every", "keep", "patience"}
 )
-"""What may be typed beside `checkpoint=RUN` when a run is continued: nothing that changes what was trained so far."""
+"""Keys that may be set beside `checkpoint=RUN` to resume a run: none of them changes what was trained so far."""

@@ -1,8 +1,8 @@
-"""What a config may name: a config that is instantiated runs code.
+"""Trust: the classes that a config may name, because building a config runs code.
 
-Of what a person typed, any class will do: they typed it. A config that was *stored* is somebody else's word: it may
-name only classes of this package, of the packages in `trust`, and the torch classes that the shipped configs name; this
-is checked before anything is imported, since importing runs code too.
+Overrides that the user typed may name any class. A *stored* config is untrusted input: it may name only classes of this
+package, of the packages in `trust`, and the torch classes that the shipped configs name. Names are validated before
+anything is imported, since importing runs code, too.
 """
 
 import importlib
@@ -15,14 +15,23 @@ from typing import Any
 from omegaconf import DictConfig
 
 from ebm_cli.config.groups import conf_dir
-from ebm_cli.config.type_checks import plain
+from ebm_cli.config.type_checks import to_plain
 from ebm_cli.errors import UserError, did_you_mean
 
 Trust = Sequence[str] | None
-"""Packages whose classes a stored config may name beside ours; None is a config that the user typed: any package."""
+"""Packages whose classes a stored config may name beside ours; None for a config that the user typed: any package."""
 
 _PACKAGE = "ebm_cli"
 _TORCH_TARGET = re.compile(r"^\s*_target_:\s*(torch\.[\w.]+)", re.MULTILINE)
+
+
+def trust_of(cfg: DictConfig) -> Trust:
+    """Trust that this verb's config has: any package without a stored run (`checkpoint`), else those in `trust`."""
+    if cfg.get("checkpoint") is None:
+        return None
+    trust = to_plain(cfg.get("trust"))
+    # The verb's schema refuses anything but a list; until then, such a value trusts no package.
+    return trust if isinstance(trust, list) else []
 
 
 @cache
@@ -33,38 +42,45 @@ def shipped_torch_targets() -> frozenset[str]:
     )
 
 
-def check_stored(config: Any, trust: Sequence[str] = (), path: str = "") -> None:
-    """Refuse a stored config that names anything foreign, or that would still be interpolated. Imports nothing."""
+def require_trusted(config: Any, trust: Sequence[str] = (), path: str = "") -> None:
+    """Refuse a stored config that names a foreign class or holds an interpolation. Imports nothing.
+
+    Raises:
+        UserError: the message names the class, and the override that trusts its package.
+    """
     if isinstance(config, Mapping):
         if "_target_" in config:
-            _check_package(config["_target_"], path, trust)
+            _require_trusted_name(config["_target_"], path, trust)
         for key, value in config.items():
-            check_stored(value, trust, f"{path}.{key}" if path else str(key))
+            require_trusted(value, trust, f"{path}.{key}" if path else str(key))
     elif isinstance(config, list | tuple):
         for i, value in enumerate(config):
-            check_stored(value, trust, f"{path}[{i}]")
+            require_trusted(value, trust, f"{path}[{i}]")
     elif isinstance(config, str) and "${" in config:
         raise UserError(f"{path}={config}: a stored config holds no interpolations; this one was altered")
 
 
-def _check_package(target: Any, path: str, trust: Sequence[str]) -> None:
+def _require_trusted_name(target: Any, path: str, trust: Sequence[str]) -> None:
     if not isinstance(target, str) or not all(part.isidentifier() for part in target.split(".")):
         raise UserError(f"{path}._target_={target!r}: must be the dotted name of a class")
     package = target.partition(".")[0]
     if package != _PACKAGE and package not in trust and target not in shipped_torch_targets():
         raise UserError(
             f"{path}._target_={target}: a stored config may name only classes of {_PACKAGE}; "
-            f"if you trust who wrote it, add trust=[{package}]"
+            f"if you trust its author, add trust=[{package}]"
         )
 
 
-def locate(target: Any, path: str, trust: Trust) -> type:
-    """The class of this dotted name, if it may be named here.
+def import_class(target: Any, path: str, trust: Trust) -> type:
+    """Import the class of a dotted name, if this config may name it.
 
-    In a stored config the class must also be *defined* in an allowed package: a name that merely begins there reaches
+    In a stored config the class must also be *defined* in a trusted package: a name that merely begins there reaches
     every module that the package imports.
+
+    Raises:
+        UserError: the name is not trusted, does not exist, or is not a concrete class.
     """
-    _check_package(target, path, [str(target).partition(".")[0]] if trust is None else trust)
+    _require_trusted_name(target, path, [str(target).partition(".")[0]] if trust is None else trust)
     found = _import(target, path)
     if not inspect.isclass(found):
         raise UserError(f"{path}._target_={target}: must name a class, not a {type(found).__name__}")
@@ -98,15 +114,3 @@ def _import(target: str, path: str) -> Any:
             found = getattr(found, name)
         return found
     raise UserError(f"{path}._target_={target}: there is no module {parts[0]}")
-
-
-# --- a whole config ---------------------------------------------------------------------------------------------------
-
-
-def trust_of(cfg: DictConfig) -> Trust:
-    """Whose classes this verb's config may name: anybody's if the user typed it, few if it comes from a stored run."""
-    if cfg.get("checkpoint") is None:
-        return None
-    trust = plain(cfg.get("trust"))
-    # Anything else than a list is refused by the verb's schema, and trusts nobody until then.
-    return trust if isinstance(trust, list) else []

@@ -1,8 +1,8 @@
-"""Data sets, the config group `dataset`: rows to train and evaluate on and, where it is known, their density; layer 2,
+"""Data sets, the config group `dataset`: rows to train and evaluate on and, if it is known, their density; layer 2,
 imported by layers 3 and above."""
 
 from ebm_cli.datasets.banana import Banana
-from ebm_cli.datasets.base import Dataset, Labelled, Part, Target, UnseenPart
+from ebm_cli.datasets.base import Dataset, Labelled, Part, UnseenPart
 from ebm_cli.datasets.batches import Batches
 from ebm_cli.datasets.checkerboard import Checkerboard
 from ebm_cli.datasets.cifar10 import CIFAR10
@@ -21,6 +21,7 @@ from ebm_cli.datasets.standardizer import Standardizer
 from ebm_cli.datasets.swiss_roll import SwissRoll
 from ebm_cli.datasets.synthetic import Synthetic
 from ebm_cli.datasets.table import Table
+from ebm_cli.datasets.target import Target
 from ebm_cli.datasets.two_spirals import TwoSpirals
 
 __all__ = [

@@ -1,4 +1,4 @@
-"""A Gaussian bent along a parabola: a shear, which preserves area."""
+"""A Gaussian bent along a parabola by a shear, which preserves area."""
 
 import math
 from typing import final
@@ -6,12 +6,13 @@ from typing import final
 import torch
 from torch import Tensor
 
-from ebm_cli.datasets.base import Target, check_positive
-from ebm_cli.datasets.gaussian_sums import Nodes
+from ebm_cli.datasets.gaussian_sums import GaussianSum
 from ebm_cli.datasets.smoothing import ConditionallySmoothed
+from ebm_cli.datasets.target import Target
+from ebm_cli.errors import require_positive
 
 REACH = 10.0
-"""The smoothed density integrates over x₁ within so many standard deviations."""
+"""Standard deviations of x₁, to either side, that the smoothed density integrates over."""
 
 
 @final
@@ -26,11 +27,13 @@ class Banana(Target):
         std: s > 0, data units.
 
     Shapes: x [B, 2]. One mode.
+
+    Raises:
+        ValueError: a number out of its range.
     """
 
     def __init__(self, scale: float = 1.5, curvature: float = 0.5, std: float = 0.5) -> None:
-        check_positive("scale", scale)
-        check_positive("std", std)
+        require_positive(scale=scale, std=std)
         if not math.isfinite(curvature):
             raise ValueError(f"curvature must be finite, got {curvature}")
         super().__init__((2,))
@@ -52,7 +55,7 @@ class Banana(Target):
         return -0.5 * (z1**2 + z2**2) - math.log(2.0 * math.pi * self.scale * self.std)
 
     def smoothed(self, noise_std: float) -> Target:
-        """Exact by a sum over x₁ before the noise, given which both coordinates are Gaussian."""
+        """The exact density, a sum over the noiseless x₁, given which both coordinates are Gaussian."""
         if noise_std == 0:
             return self
         across = math.hypot(self.std, noise_std)
@@ -61,4 +64,5 @@ class Banana(Target):
         x1 = torch.arange(-REACH * self.scale, REACH * self.scale, step, dtype=torch.float64)
         centres = torch.stack([x1, self._centre(x1)], dim=1)
         stds = torch.tensor([[noise_std, across]], dtype=torch.float64).expand(len(x1), 2)
-        return ConditionallySmoothed(self, noise_std, Nodes(centres, stds, (-0.5 * (x1 / self.scale) ** 2).exp(), 1))
+        weights = (-0.5 * (x1 / self.scale) ** 2).exp()
+        return ConditionallySmoothed(self, noise_std, GaussianSum(centres, stds, weights, 1))

@@ -1,4 +1,4 @@
-"""Where the training loop gets its rows: streams that stop and resume bit for bit.
+"""Streams of batches for the training loop, which stop and resume bit for bit.
 
 A stream owns the generator that it is given: nothing else may draw from it, because the stream's state *is* the
 generator's state (before the current block or epoch) and a cursor.
@@ -12,46 +12,50 @@ import torch
 from torch import Tensor
 
 BLOCK_BATCHES = 64
+"""Batches of a block, at most."""
 BLOCK_NUMBERS = 2**22
-"""A block holds at most 64 batches and, batches permitting, at most 2²² numbers (16 MB in float32)."""
+"""Numbers of a block, at most (16 MB in float32), unless a single batch has more."""
 
 
 class Batches(ABC):
-    """An endless sequence of full batches [B, *shape], in standardised units."""
+    """An endless sequence of full batches [B, *shape], standardised units."""
 
     batch_size: int
 
     @abstractmethod
     def next(self) -> Tensor:
-        """The next batch [B, *shape]."""
+        """Return the next batch [B, *shape]."""
 
     @abstractmethod
     def state_dict(self) -> dict[str, Any]:
-        """The position in the sequence: plain numbers and CPU tensors."""
+        """Return the position in the sequence: plain numbers and CPU tensors."""
 
     @abstractmethod
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Continue from `state`, as if the stream had never stopped."""
 
 
-def _check_batch_size(batch_size: int) -> None:
+def _require_batch_size(batch_size: int) -> None:
     if batch_size < 1:
         raise ValueError(f"batch_size must be >= 1, got {batch_size}")
 
 
 @final
 class FreshBatches(Batches):
-    """Rows that are never repeated, drawn from a density in blocks of many batches: a step costs a slice.
+    """Rows that are never repeated, drawn from a density in blocks of many batches, so that a step costs a slice.
 
     Args:
-        draw: n → n fresh rows [n, *shape] in standardised units, every random number from `rng`.
+        draw: n → n fresh rows [n, *shape] in standardised units; every random number comes from `rng`.
         batch_size: B ≥ 1.
-        n_numbers: numbers in one row, which bounds the block's memory.
+        n_numbers: numbers in one row, which bound the block's memory.
         rng: the stream's own generator, on the rows' device.
+
+    Raises:
+        ValueError: batch_size < 1.
     """
 
     def __init__(self, draw: Callable[[int], Tensor], batch_size: int, n_numbers: int, rng: torch.Generator) -> None:
-        _check_batch_size(batch_size)
+        _require_batch_size(batch_size)
         self.batch_size = batch_size
         self._draw = draw
         self._rng = rng
@@ -67,7 +71,7 @@ class FreshBatches(Batches):
         batch = self._block[first : first + self.batch_size]
         self._cursor += 1
         if self._cursor == self._n_batches:
-            # Now, not at the next call: a state saved in between must point at the block that follows.
+            # Set here and not at the next call, so that a state saved in between points at the next block.
             self._start, self._cursor, self._block = self._rng.get_state(), 0, None
         return batch
 
@@ -83,19 +87,22 @@ class FreshBatches(Batches):
 
 @final
 class EpochBatches(Batches):
-    """Minibatches without replacement from a finite set, shuffled anew for every epoch; its remainder is dropped.
+    """Minibatches without replacement from a finite set, reshuffled for every epoch, whose remainder is dropped.
 
     Args:
-        serve: (index [B], rng) → these rows [B, *shape] in standardised units; its random numbers are from `rng`.
+        serve: (index [B], rng) → these rows [B, *shape] in standardised units; its random numbers come from `rng`.
         n_rows: N ≥ 1, the rows of the set.
-        batch_size: B ≥ 1; at most N rows are given.
+        batch_size: B ≥ 1; a batch has at most N rows.
         rng: the stream's own generator, on the rows' device.
+
+    Raises:
+        ValueError: batch_size < 1.
     """
 
     def __init__(
         self, serve: Callable[[Tensor, torch.Generator], Tensor], n_rows: int, batch_size: int, rng: torch.Generator
     ) -> None:
-        _check_batch_size(batch_size)
+        _require_batch_size(batch_size)
         self.batch_size = min(batch_size, n_rows)
         self._serve = serve
         self._n_rows = n_rows

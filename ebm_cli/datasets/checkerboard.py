@@ -1,8 +1,8 @@
-"""The checkerboard: uniform on eight squares, blurred, because a hard edge breaks score matching.
+"""The checkerboard: uniform on eight squares and blurred, because a jump of the density breaks score matching.
 
 Score matching integrates by parts, which needs p · s → 0 at the border of the support (Hyvärinen, 2005); a uniform
-square has a jump there instead. So the board always carries some Gaussian blur, and the blurred density is a product
-of differences of the normal distribution function Φ.
+square has a jump there. The board therefore always has some Gaussian blur, and the blurred density is a product of
+differences of the normal distribution function Φ.
 """
 
 import math
@@ -11,13 +11,14 @@ from typing import final
 import torch
 from torch import Tensor
 
-from ebm_cli.datasets.base import Target, check_positive
+from ebm_cli.datasets.target import Target
+from ebm_cli.errors import require_positive
 
 
 def log_interval_mass(x: Tensor, low: Tensor, std: float) -> Tensor:
-    """log ∫_low^{low+1} N(t; x, std²) dt = log( Φ(b) − Φ(a) ), right in both tails.
+    """Compute log ∫_low^{low+1} N(t; x, std²) dt = log( Φ(b) − Φ(a) ), accurate in both tails.
 
-    Above the interval Φ(b) − Φ(a) is a difference of numbers near 1: there it is mirrored.
+    On one side of the interval Φ(b) − Φ(a) is a difference of numbers near 1; x is mirrored to the other side.
     """
     centred = (x - low - 0.5).abs() / std
     half = 0.5 / std
@@ -36,12 +37,15 @@ class Checkerboard(Target):
         noise: σ > 0, data units (sides of a square).
 
     Shapes: x [B, 2]. Modes: the squares.
+
+    Raises:
+        ValueError: noise ≤ 0.
     """
 
     corners: Tensor
 
     def __init__(self, noise: float = 0.05) -> None:
-        check_positive("noise", noise)
+        require_positive(noise=noise)
         super().__init__((2,))
         self.noise = noise
         corners = [(i, j) for i in range(-2, 2) for j in range(-2, 2) if (i + j) % 2 == 0]
@@ -54,7 +58,7 @@ class Checkerboard(Target):
         return x.add_(self.normal(n, rng), alpha=self.noise)
 
     def _log_terms(self, x: Tensor) -> Tensor:
-        """log of every square's blurred density, [B, 8]; a line of the board is computed once for its squares."""
+        """Logarithm of every square's blurred density [B, 8]; a line of the board is computed once for its squares."""
         ticks = torch.arange(-2, 2, device=x.device)
         first, second = (log_interval_mass(x[:, d, None], ticks, self.noise) for d in range(2))
         index = self.corners.long() + 2

@@ -1,33 +1,32 @@
-"""Clothes of 28 × 28 pixels: a harder set in MNIST's form."""
+"""Clothes of 28 × 28 pixels: a harder set in the form of MNIST."""
 
 from typing import ClassVar, final
 
-from ebm_cli.datasets.finite import Finite, split
 from ebm_cli.datasets.io.idx import read_idx
-from ebm_cli.datasets.io.images import TOP
+from ebm_cli.datasets.published_images import PublishedImages
 
 
 @final
-class FashionMNIST(Finite):
+class FashionMNIST(PublishedImages):
     """60,000 photographs to train and validate on, 10,000 held out, as published: pixels 0 … 255, classes 0 … 9.
 
     Source: Xiao, Rasul & Vollgraf (2017), arXiv:1708.07747, with the checksums of its README.
 
     Args:
         root: the folder of its four IDX files, gzipped or not.
-        download: fetch those that are not there, and hold them against their published checksums.
-        validation_fraction: share of the training images that training is watched by, in (0, 1).
+        download: download missing files, and verify them by their published checksums.
+        validation_fraction: share of the training images that training is monitored by, in (0, 1).
         n_train: images of the training set, ≥ 2; None takes all that are left.
-        standardize: pixels in [−1, 1], by one map for all of them; else the identity.
-        dequantise: uniform noise of one unit on every pixel (see `File`), which then reaches from 0 to 256.
+        standardize: pixels in [−1, 1], by one map for all of them; otherwise the identity.
+        dequantise: uniform noise of one unit on every pixel (see `File`), whose range is then [0, 256).
         noise_std: standard deviation of Gaussian noise on every pixel, of 255, ≥ 0; fresh whenever a row is served.
-        seed: of the split, the order of the held-out rows and the fixed rows' noise, ≥ 0.
+        seed: of the split, the order of the held-out rows and the noise on validation and test rows, ≥ 0.
 
     Shapes: x [B, 1, 28, 28].
 
     Raises:
-        ValueError: a file that holds something else.
-        OSError: a file that is not there, or cannot be fetched; the message says where to put it.
+        ValueError: a file that holds anything else, or a number out of its range.
+        OSError: a file that is missing (the message says where to put it), or cannot be downloaded.
     """
 
     URL: ClassVar[str] = "http://fashion-mnist.s3-website.eu-central-1.amazonaws.com/"
@@ -49,14 +48,5 @@ class FashionMNIST(Finite):
         noise_std: float = 0.0,
         seed: int = 0,
     ) -> None:
-        found = read_idx(root, self.URL, self.PUBLISHED, download)
-        super().__init__(
-            found.x,
-            split(found.n_rows, validation_fraction, None, n_train, seed, found.n_test),
-            labels=found.labels,
-            top=TOP,
-            standardize=standardize,
-            dequantise=dequantise,
-            noise_std=noise_std,
-            seed=seed,
-        )
+        files = read_idx(root, self.URL, self.PUBLISHED, download)
+        super().__init__(files, validation_fraction, n_train, standardize, dequantise, noise_std, seed)

@@ -1,4 +1,4 @@
-"""Neal's funnel: one coordinate sets the scale of all others."""
+"""Neal's funnel, in which one coordinate sets the scale of all others."""
 
 import math
 from typing import final
@@ -6,12 +6,13 @@ from typing import final
 import torch
 from torch import Tensor
 
-from ebm_cli.datasets.base import Target, check_positive
-from ebm_cli.datasets.gaussian_sums import Nodes
+from ebm_cli.datasets.gaussian_sums import GaussianSum
 from ebm_cli.datasets.smoothing import ConditionallySmoothed
+from ebm_cli.datasets.target import Target
+from ebm_cli.errors import require_positive
 
 REACH = 10.0
-"""The smoothed density integrates over x₁ within so many standard deviations."""
+"""Standard deviations of x₁, to either side, that the smoothed density integrates over."""
 
 
 @final
@@ -22,15 +23,18 @@ class Funnel(Target):
 
     Args:
         dim: D ≥ 2.
-        std: σ > 0.
+        std: σ > 0, of the logarithm of a variance.
 
     Shapes: x [B, D]. One mode.
+
+    Raises:
+        ValueError: a number out of its range.
     """
 
     def __init__(self, dim: int = 2, std: float = 1.0) -> None:
         if dim < 2:
             raise ValueError(f"dim must be >= 2, got {dim}")
-        check_positive("std", std)
+        require_positive(std=std)
         super().__init__((dim,))
         self.std = std
 
@@ -46,7 +50,7 @@ class Funnel(Target):
         return -0.5 * (quadratic + (n + 1) * math.log(2.0 * math.pi)) - math.log(self.std)
 
     def smoothed(self, noise_std: float) -> Target:
-        """Exact in any dimension by a sum over v, given which all coordinates are Gaussian."""
+        """The exact density in any dimension, a sum over v, given which all coordinates are Gaussian."""
         if noise_std == 0:
             return self
         dim = self.shape[0]
@@ -57,4 +61,5 @@ class Funnel(Target):
         stds = torch.empty_like(centres)
         stds[:, 0] = noise_std
         stds[:, 1:] = (v.exp() + noise_std**2).sqrt()[:, None]
-        return ConditionallySmoothed(self, noise_std, Nodes(centres, stds, (-0.5 * (v / self.std) ** 2).exp(), 1))
+        weights = (-0.5 * (v / self.std) ** 2).exp()
+        return ConditionallySmoothed(self, noise_std, GaussianSum(centres, stds, weights, 1))

@@ -1,4 +1,4 @@
-"""One Gaussian, in any dimension: what every formula can be checked on."""
+"""One Gaussian in any dimension, on which every formula has a closed form."""
 
 import math
 from typing import final
@@ -6,7 +6,7 @@ from typing import final
 import torch
 from torch import Tensor
 
-from ebm_cli.datasets.base import Target
+from ebm_cli.datasets.target import Target
 
 
 @final
@@ -17,6 +17,11 @@ class Gaussian(Target):
         dim: D ≥ 1.
         mean: D numbers, data units; None is 0.
         cov: D lists of D numbers, symmetric positive definite, squared data units; None is I.
+
+    Shapes: x [B, D]. One mode.
+
+    Raises:
+        ValueError: arguments that do not fit each other, or a covariance that is not positive definite.
     """
 
     mean: Tensor

@@ -23,16 +23,16 @@ CHUNK_NUMBERS = 2**18
 """Entries of the table [rows, nodes] that is held at a time: 1 MB in float32, so that it stays in the cache."""
 
 KEPT_NUMBERS = 2**21
-"""Entries that a gradient may keep for its backward pass: about 50 MB in float32 with all that autograd saves."""
+"""Table entries that are kept for a backward pass, at most: about 50 MB in float32 with all that autograd saves."""
 
 NEGLIGIBLE = -60.0
-"""Terms e⁻⁶⁰ below the largest are raised to that: smaller ones are subnormal numbers, ten times slower to add."""
+"""Lower bound of a term's logarithm relative to the largest: tiny terms are subnormal, ten times slower to add."""
 
 
 def table_in_chunks(f: Callable[[Tensor], Tensor], x: Tensor, n_nodes: int) -> Tensor:
-    """f(x) for a row-wise f that builds a table [B, n_nodes], a few rows at a time.
+    """Compute f(x) for a row-wise f that builds a table [B, n_nodes], a few rows at a time.
 
-    A gradient recomputes each chunk's table in the backward pass where the tables together would be too large to keep.
+    If the tables together are too large to keep for a gradient, the backward pass recomputes each chunk's table.
     """
     rows = max(1, CHUNK_NUMBERS // n_nodes)
     is_large = x.shape[0] > rows and x.shape[0] * n_nodes > KEPT_NUMBERS
@@ -43,7 +43,7 @@ def table_in_chunks(f: Callable[[Tensor], Tensor], x: Tensor, n_nodes: int) -> T
 
 
 def log_sum_exp(terms: Tensor) -> Tensor:
-    """log Σ_i exp(terms_i): terms [B, M] → [B]."""
+    """Compute log Σ_i exp(terms_i): terms [B, M] → [B]."""
     top = terms.detach().amax(1, keepdim=True)
     return (terms - top).clamp(min=NEGLIGIBLE).exp().sum(1).log() + top.squeeze(1)
 
@@ -55,7 +55,8 @@ def gauss_legendre(low: float, high: float, n: int) -> tuple[Tensor, Tensor]:
     """
     k = torch.arange(n, 0, -1, dtype=torch.float64)
     t = torch.cos(math.pi * (k - 0.25) / (n + 0.5))
-    for _ in range(5):  # Newton's method on P_n: quadratic from a start with error O(n⁻²), so 5 rounds reach rounding
+    # Newton's method on P_n converges quadratically from a start with error O(n⁻²): 5 rounds reach rounding error.
+    for _ in range(5):
         p, before = t, torch.ones_like(t)
         for j in range(2, n + 1):
             p, before = ((2 * j - 1) * t * p - (j - 1) * before) / j, p
@@ -66,16 +67,16 @@ def gauss_legendre(low: float, high: float, n: int) -> tuple[Tensor, Tensor]:
 
 
 @final
-class Nodes(nn.Module):
-    """Σ_i w_i N(x; c_i, diag s_i²) on R^D.
+class GaussianSum(nn.Module):
+    """p(x) = Σ_i w_i N(x; c_i, diag s_i²) on R^D.
 
     Args:
         centres: c [M, D].
         stds: s [M, D] or [M, 1], > 0.
         weights: w [M], ≥ 0; they are normalised to sum 1.
-        n_groups: the nodes fall into as many runs of equal length, one a mode.
+        n_groups: number of groups of M / n_groups consecutive nodes each, one group a mode.
 
-    Cost: B · M · D; no [B, M, D] table.
+    Cost: B · M · D operations; a [B, M] table, no [B, M, D] table.
     """
 
     centres: Tensor
@@ -95,7 +96,10 @@ class Nodes(nn.Module):
         self.register_buffer("log_weights", (w.log() - w.sum().log() - log_norm).to(dtype), persistent=False)
 
     def log_terms(self, x: Tensor) -> Tensor:
-        """log w_i + log N(x; c_i, diag s_i²): x [B, D] → [B, M]. Differences first: no cancellation far from 0."""
+        """Compute log w_i + log N(x; c_i, diag s_i²): x [B, D] → [B, M].
+
+        It squares differences x − c_i, so that nothing cancels far from 0.
+        """
         terms = self.log_weights
         for d in range(self.centres.shape[1]):
             z = x[:, d, None] - self.centres[:, d]
@@ -103,11 +107,11 @@ class Nodes(nn.Module):
         return terms
 
     def log_prob(self, x: Tensor) -> Tensor:
-        """log p(x): x [B, D] → [B]."""
+        """Compute log p(x): x [B, D] → [B]."""
         return table_in_chunks(lambda c: log_sum_exp(self.log_terms(c)), x, self.centres.shape[0])
 
-    def group(self, x: Tensor) -> Tensor:
-        """The group with most of p(x): x [B, D] → integers [B]."""
+    def largest_group(self, x: Tensor) -> Tensor:
+        """Find the group with the largest share of p(x): x [B, D] → integers [B]."""
 
         def best(c: Tensor) -> Tensor:
             terms = self.log_terms(c)

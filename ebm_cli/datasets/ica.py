@@ -1,4 +1,4 @@
-"""Independent sources, mixed: the data of linear independent component analysis."""
+"""Linear mixtures of independent sources: the data of independent component analysis."""
 
 import math
 from typing import final
@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from ebm_cli.datasets.base import Target
+from ebm_cli.datasets.target import Target
 from ebm_cli.rng import generator
 
 
@@ -17,7 +17,7 @@ class ICA(Target):
 
         log p_s(s) = −softplus(s) − softplus(−s)       scale 1: variance π²/3, entropy 2 nats
 
-    W has standard normal entries and is drawn again until its condition number is below D: the experiment of Grathwohl,
+    W has standard normal entries and is redrawn until its condition number is below D: the experiment of Grathwohl,
     Wang, Jacobsen, Duvenaud & Zemel (2020), "Learning the Stein discrepancy for training and evaluating energy-based
     models without sampling", section 5.2 and its code. The entropy is 2 D − log |det W|.
 
@@ -26,6 +26,9 @@ class ICA(Target):
         seed: of W, ≥ 0.
 
     Shapes: x [B, D]. One mode.
+
+    Raises:
+        ValueError: a number out of its range.
     """
 
     unmixing: Tensor
@@ -52,7 +55,7 @@ class ICA(Target):
         return 2.0 * self.shape[0] - self.log_det
 
     def sample(self, n: int, rng: torch.Generator) -> Tensor:
-        # In float64: the smallest uniform number of float32, 0, has no logistic quantile, and 2⁻²⁴ cuts the tails.
+        # In float64: of the uniform numbers of float32, 0 has no logistic quantile, and the next, 2⁻²⁴, cuts the tails.
         u = torch.rand((n, *self.shape), generator=rng, dtype=torch.float64, device=self.origin.device)
         s = torch.logit(u.clamp(min=math.ulp(0.5))).to(self.origin.dtype)
         return s @ self.mixing.T

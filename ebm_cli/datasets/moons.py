@@ -19,6 +19,9 @@ class Moons(Curve):
         noise: σ > 0, data units; the gap between the moons is ½.
 
     Shapes: x [B, 2]. Modes: the upper moon is 0, the lower 1.
+
+    Raises:
+        ValueError: noise ≤ 0, or too narrow for the quadrature (see `Curve`).
     """
 
     interval = (0.0, math.pi)

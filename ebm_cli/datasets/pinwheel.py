@@ -1,7 +1,7 @@
-"""A pinwheel whose density is exact: arms of a star, twisted by a rotation that grows with the distance from 0.
+"""A pinwheel with an exact density: arms of a star, twisted by a rotation that grows with the distance from 0.
 
-Rotating every point by an angle that depends on ‖x‖ alone moves each circle around 0 along itself: it preserves area,
-so that the density is the star's at the point rotated back.
+A rotation of every point by an angle that depends on ‖x‖ alone moves each circle around 0 along itself. It preserves
+area, so that the density is the star's at the point rotated back.
 """
 
 import math
@@ -10,8 +10,9 @@ from typing import final
 import torch
 from torch import Tensor
 
-from ebm_cli.datasets.base import Target, check_positive
 from ebm_cli.datasets.smoothing import Smoothed
+from ebm_cli.datasets.target import Target
+from ebm_cli.errors import require_positive
 
 RADIUS = 2.0
 """Distance of the arms' centres from 0, data units."""
@@ -19,17 +20,21 @@ RADIUS = 2.0
 
 @final
 class Pinwheel(Target):
-    """R(rate ‖z‖) z, where z falls on one of the arms of a star, all equally likely.
+    """x = R(rate ‖z‖) z, where z is on one of the arms of a star, all equally likely.
 
     Arm k is a Gaussian around (2, 0), turned by 2πk / n_arms. After Johnson et al. (2016), whose rotation by
     rate · exp(·) of a hidden coordinate has no closed form; the scale is FFJORD's (Grathwohl et al., 2019).
 
     Args:
-        n_arms: ≥ 1.
-        radial_std, tangential_std: along and across an arm, > 0, data units.
-        rate: radians a data unit.
+        n_arms: number of arms, ≥ 1.
+        radial_std: standard deviation along an arm, > 0, data units.
+        tangential_std: standard deviation across an arm, > 0, data units.
+        rate: of the rotation, radians a data unit.
 
     Shapes: x [B, 2]. Modes: the arms.
+
+    Raises:
+        ValueError: a number out of its range.
     """
 
     directions: Tensor
@@ -39,8 +44,7 @@ class Pinwheel(Target):
     ) -> None:
         if n_arms < 1:
             raise ValueError(f"n_arms must be >= 1, got {n_arms}")
-        check_positive("radial_std", radial_std)
-        check_positive("tangential_std", tangential_std)
+        require_positive(radial_std=radial_std, tangential_std=tangential_std)
         if not math.isfinite(rate):
             raise ValueError(f"rate must be finite, got {rate}")
         super().__init__((2,))

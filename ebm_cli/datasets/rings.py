@@ -1,4 +1,4 @@
-"""Concentric circles blurred by a Gaussian. The integral over the circle is a Bessel function."""
+"""Concentric circles blurred by a Gaussian; the integral over a circle is a Bessel function."""
 
 import math
 from typing import final
@@ -6,22 +6,26 @@ from typing import final
 import torch
 from torch import Tensor
 
-from ebm_cli.datasets.base import Target, check_positive
+from ebm_cli.datasets.target import Target
+from ebm_cli.errors import require_positive
 
 
 @final
 class Rings(Target):
-    """Circles of given radii around 0, equally likely, uniform in angle, blurred: with ρ = ‖x‖,
+    """Blurred circles around 0, equally likely and uniform in angle.
 
-        p(x | r) = exp(−(ρ² + r²) / 2σ²) I₀(ρ r / σ²) / (2π σ²)
+        p(x | r) = exp(−(ρ² + r²) / 2σ²) I₀(ρ r / σ²) / (2π σ²),     ρ = ‖x‖
 
-    (the Rice density over 2πρ; Rice, 1945).
+    Source: Rice (1945); the density of ρ is Rice's, divided here by 2πρ.
 
     Args:
-        radii: r > 0, at least one, data units.
+        radii: one or more numbers r > 0, data units.
         noise: σ > 0, data units.
 
-    Shapes: x [B, 2]. Modes: one a circle, in the order of `radii`.
+    Shapes: x [B, 2]. Modes: the circles, in the order of `radii`.
+
+    Raises:
+        ValueError: no radius, or a number out of its range.
     """
 
     radii: Tensor
@@ -29,7 +33,7 @@ class Rings(Target):
     def __init__(self, radii: list[float], noise: float = 0.1) -> None:
         if not radii or not all(0 < r < math.inf for r in radii):
             raise ValueError(f"radii must be one or more numbers > 0, got {radii}")
-        check_positive("noise", noise)
+        require_positive(noise=noise)
         super().__init__((2,))
         self.noise = noise
         self.n_modes = len(radii)
@@ -42,7 +46,7 @@ class Rings(Target):
         return x.add_(self.normal(n, rng), alpha=self.noise)
 
     def _log_terms(self, x: Tensor) -> Tensor:
-        """log p(x | r) for every circle, [B, n_modes]. i0e(z) = exp(−z) I₀(z) neither over- nor underflows."""
+        """log p(x | r) for every circle [B, n_modes]; i0e(z) = exp(−z) I₀(z) neither overflows nor underflows."""
         rho = x.norm(dim=1, keepdim=True)
         variance = self.noise**2
         log_bessel: Tensor = torch.special.i0e(rho * self.radii / variance).log()

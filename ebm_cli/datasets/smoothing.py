@@ -1,4 +1,4 @@
-"""Exact densities of data with Gaussian noise added, for targets that are not Gaussians or blurred curves.
+"""Exact densities of data with added Gaussian noise, for targets that are not Gaussians or blurred curves.
 
 p_s(x) = E_ε p(x − s ε),   ε ~ N(0, I)
 """
@@ -10,27 +10,32 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ebm_cli.datasets.base import Target
-from ebm_cli.datasets.gaussian_sums import Nodes, log_sum_exp, table_in_chunks
+from ebm_cli.datasets.gaussian_sums import GaussianSum, log_sum_exp, table_in_chunks
+from ebm_cli.datasets.target import Target
 
 GAUSS_HERMITE_ERROR = 1e-7
+"""Relative error of the Gauss–Hermite rule."""
 MAX_RATIO = 2.0
-"""Beyond noise of twice the target's finest length the Gauss–Hermite rule needs thousands of nodes."""
+"""Noise over the target's finest length, at most: beyond it the Gauss–Hermite rule needs thousands of nodes."""
 
 
 @final
 class Smoothed(Target):
     """x + s ε for a target in one or two dimensions, by a product Gauss–Hermite rule over ε.
 
-    On a Gaussian of standard deviation `finest` the rule of n nodes errs by about (a / (1 + a))ⁿ, a = (s / finest)²:
-    n is what takes that to 1e-7.
+    On a Gaussian of standard deviation `finest` the rule of n nodes has an error of about (a / (1 + a))ⁿ with
+    a = (s / finest)²; n is the smallest number, at least 8, for which that is below 1e-7.
 
     Args:
         target: the density without noise; shape [1] or [2].
         noise_std: s, in (0, 2 · finest], data units.
         finest: the smallest length on which the target varies, data units.
 
-    Cost: n^D evaluations of the target a point, 10 to 72 nodes a dimension.
+    Shapes: x [B, 1] or [B, 2]. Modes: the target's.
+    Cost: n^D evaluations of the target a point, 8 to 73 nodes a dimension.
+
+    Raises:
+        ValueError: noise_std out of its range, or a target in more than two dimensions.
     """
 
     shifts: Tensor
@@ -56,7 +61,7 @@ class Smoothed(Target):
         dim = target.origin.numel()
         eps = torch.cartesian_prod(*[torch.from_numpy(t)] * dim).reshape(-1, dim)
         log_w = torch.cartesian_prod(*[torch.from_numpy(np.log(w / w.sum()))] * dim).reshape(-1, dim).sum(1)
-        # Nodes of weight below 1e-12 cost time and change nothing.
+        # Nodes of weight below 1e-12 cost time and do not change the result.
         kept = log_w > math.log(1e-12)
         dtype = torch.get_default_dtype()
         self.register_buffer("shifts", (noise_std * eps[kept]).to(dtype), persistent=False)
@@ -84,25 +89,27 @@ class Smoothed(Target):
 
 @final
 class ConditionallySmoothed(Target):
-    """x + s ε for a target whose rows are Gaussian given one of their coordinates: a 1-D integral over that coordinate.
+    """x + s ε for a target that is Gaussian given one coordinate: a 1-D integral over that coordinate.
 
     Args:
         target: the density without noise.
         noise_std: s > 0, data units.
-        nodes: the integral's quadrature, noise included: p_s(x) = Σ_i w_i N(x; c_i, diag s_i²).
+        gaussians: quadrature of the integral, noise included: p_s(x) = Σ_i w_i N(x; c_i, diag s_i²).
+
+    Shapes: x [B, D]. One mode.
     """
 
-    def __init__(self, target: Target, noise_std: float, nodes: Nodes) -> None:
+    def __init__(self, target: Target, noise_std: float, gaussians: GaussianSum) -> None:
         super().__init__(target.shape)
         self.target = target
         self.noise_std = noise_std
-        self.nodes = nodes
+        self.gaussians = gaussians
 
     def sample(self, n: int, rng: torch.Generator) -> Tensor:
         return self.target.sample(n, rng) + self.noise_std * self.normal(n, rng)
 
     def log_prob(self, x: Tensor) -> Tensor:
-        return self.nodes.log_prob(x)
+        return self.gaussians.log_prob(x)
 
     def smoothed(self, noise_std: float) -> Target:
         return self if noise_std == 0 else self.target.smoothed(math.hypot(self.noise_std, noise_std))

@@ -1,7 +1,7 @@
-"""The one change of units between the data and the energy: an affine map, column by column.
+"""The change of units between data and energy: an affine map, column by column.
 
-Energy, noise, sampler and step sizes live in standardised units u, so that their defaults carry across data sets;
-evaluation reports in the data's own units x. With u = (x − mean) / scale a density changes by the map's Jacobian:
+Energy, noise, sampler and step sizes use standardised units u, so that their defaults suit every data set; evaluation
+reports in the data's own units x. With u = (x − mean) / scale a density changes by the map's Jacobian:
 
     log p_x(x) = log p_u(u) − Σ_j log scale_j
 """
@@ -12,12 +12,12 @@ import torch
 from torch import Tensor, nn
 
 RELATIVE_FLOOR = 1e-6
-"""A column whose standard deviation is below this share of its largest value is constant up to rounding."""
+"""A column whose standard deviation is below this share of its largest absolute value is constant up to rounding."""
 
 
 @final
 class Standardizer(nn.Module):
-    """u = (x − mean) / scale, per column; rebuilt by `Standardizer(shape)` and `load_state_dict`.
+    """The map u = (x − mean) / scale, per column; a checkpoint's is rebuilt with `Standardizer(shape).load_state_dict`.
 
     Args:
         shape: shape of one point. A new standardizer is the identity.
@@ -36,27 +36,27 @@ class Standardizer(nn.Module):
 
     @classmethod
     def identity(cls, shape: tuple[int, ...]) -> Self:
-        """The map that changes nothing: standardised units are data units."""
+        """Create the identity: standardised units are data units."""
         return cls(shape)
 
     @classmethod
     def fit(cls, x: Tensor) -> Self:
-        """Zero mean and unit standard deviation for each column of x [N, *shape], N ≥ 2; a constant one keeps its unit.
+        """Fit zero mean and unit standard deviation to each column of x [N, *shape], N ≥ 2; a constant keeps its unit.
 
         Raises:
-            ValueError: fewer rows.
+            ValueError: fewer than two rows.
         """
         if x.shape[0] < 2:
             raise ValueError(f"x must hold at least 2 rows, got {x.shape[0]}")
         rows = x.detach().double()
-        return cls.of(rows.mean(dim=0), rows.std(dim=0), rows.abs().amax(dim=0)).to(x)
+        return cls.from_moments(rows.mean(dim=0), rows.std(dim=0), rows.abs().amax(dim=0)).to(x)
 
     @classmethod
-    def of(cls, mean: Tensor, std: Tensor, largest: Tensor) -> Self:
-        """The same from each column's mean, standard deviation and largest absolute value, [*shape], data units.
+    def from_moments(cls, mean: Tensor, std: Tensor, largest: Tensor) -> Self:
+        """Create the map from each column's mean, standard deviation and largest absolute value [*shape], data units.
 
-        A constant column keeps its own unit (scale 1): divided by its rounding error it would explode on the first
-        new value.
+        A constant column keeps its own unit (scale 1): divided by its rounding error, the first value that differs
+        would become huge.
         """
         standardizer = cls(tuple(mean.shape)).to(mean)
         standardizer.mean.copy_(mean)
@@ -64,19 +64,19 @@ class Standardizer(nn.Module):
         return standardizer
 
     @classmethod
-    def pixels(cls, shape: tuple[int, ...], top: float) -> Self:
-        """[0, top] → [−1, 1], the same map for every pixel: one that is always black stays at −1."""
+    def for_pixels(cls, shape: tuple[int, ...], high: float) -> Self:
+        """Create the map [0, high] → [−1, 1], the same for every pixel: one that is always black stays at −1."""
         standardizer = cls(shape)
-        standardizer.mean.fill_(top / 2)
-        standardizer.scale.fill_(top / 2)
+        standardizer.mean.fill_(high / 2)
+        standardizer.scale.fill_(high / 2)
         return standardizer
 
     def forward(self, x: Tensor) -> Tensor:
-        """Data units → standardised units, [B, *shape]."""
+        """Convert data units to standardised units: [B, *shape] → [B, *shape]."""
         return (x - self.mean) / self.scale
 
     def inverse(self, u: Tensor) -> Tensor:
-        """Standardised units → data units, [B, *shape]."""
+        """Convert standardised units to data units: [B, *shape] → [B, *shape]."""
         return u * self.scale + self.mean
 
     @property

@@ -1,4 +1,4 @@
-"""The swiss roll, seen from its end: one spiral."""
+"""The swiss roll seen from its end, one spiral."""
 
 import math
 from typing import final
@@ -19,6 +19,9 @@ class SwissRoll(Curve):
         noise: σ > 0, data units; the roll's layers are 2π/5 apart.
 
     Shapes: x [B, 2]. One mode.
+
+    Raises:
+        ValueError: noise ≤ 0, or too narrow for the quadrature (see `Curve`).
     """
 
     interval = (1.5 * math.pi, 4.5 * math.pi)

@@ -1,4 +1,4 @@
-"""Data drawn from a density that is known: the truth against which every method is measured."""
+"""Data drawn from a known density, which every method can be compared with exactly."""
 
 import math
 from typing import final
@@ -6,13 +6,15 @@ from typing import final
 import torch
 from torch import Tensor
 
-from ebm_cli.datasets.base import BLOCK, N_REFERENCE, Dataset, Target, check_common
+from ebm_cli.datasets.base import BLOCK, N_REFERENCE, Dataset, require_common_ranges
 from ebm_cli.datasets.batches import Batches, EpochBatches, FreshBatches
 from ebm_cli.datasets.standardizer import Standardizer
+from ebm_cli.datasets.target import Target
 from ebm_cli.rng import generator
 from ebm_cli.system.memory import max_array_bytes
 
 N_FIT = 100_000
+"""Rows that the standardizer is fitted on."""
 
 
 @final
@@ -20,13 +22,19 @@ class Synthetic(Dataset):
     """Rows of a target density, fresh for every batch or a finite set of them.
 
     Args:
-        density: what a row is drawn from, data units.
-        n_train: rows of a finite training set, ≥ 1, as many as memory has room for; None streams fresh rows.
-        standardize: zero mean and unit scale per column, fitted on 100,000 rows; else the identity.
-        noise_std: standard deviation of Gaussian noise on every row, data units, ≥ 0. The data are then the
-            convolution, and so is `density`. A finite set's rows get fresh noise whenever they are served.
-        seed: of the finite rows, and of those that the standardizer is fitted on, validation takes or are held out,
-            ≥ 0. Fresh rows are the run's seed's.
+        density: the density that rows are drawn from, data units.
+        n_train: rows of a finite training set, ≥ 1 and no more than memory has room for; None streams fresh rows.
+        standardize: zero mean and unit scale per column, fitted on 100,000 rows; otherwise the identity.
+        noise_std: standard deviation of Gaussian noise on every row, data units, ≥ 0. The attribute `density` is then
+            the convolution with that noise. A finite set's rows get fresh noise whenever they are served.
+        seed: of all rows but fresh training rows (finite training rows, those that the standardizer is fitted on,
+            validation and held-out rows), ≥ 0. Fresh training rows follow the run's seed.
+
+    Shapes: x [B, *shape], the density's.
+
+    Raises:
+        ValueError: a number out of its range, more rows than memory has room for, or noise that the density cannot be
+            smoothed by.
     """
 
     density: Target
@@ -41,12 +49,12 @@ class Synthetic(Dataset):
         noise_std: float = 0.0,
         seed: int = 0,
     ) -> None:
-        check_common(n_train, noise_std, seed)
-        # A sixteenth: they are float32 in memory, and drawing them takes several times that.
-        most = max_array_bytes() // 16 // (4 * math.prod(density.shape))
-        if n_train is not None and n_train > most:
+        require_common_ranges(n_train, noise_std, seed)
+        # A sixteenth of the memory for the rows in float32, because drawing them takes several times that.
+        largest = max_array_bytes() // 16 // (4 * math.prod(density.shape))
+        if n_train is not None and n_train > largest:
             raise ValueError(
-                f"n_train must be <= {most}, for which there is room, got {n_train}; null never repeats one"
+                f"n_train must be <= {largest} (the rows that fit into memory), got {n_train}; null streams fresh rows"
             )
         super().__init__()
         self.shape = density.shape
@@ -67,13 +75,13 @@ class Synthetic(Dataset):
         return x
 
     def held_out(self, n: int) -> Tensor:
-        return self._fixed("held_out", n)
+        return self._fixed_rows("held_out", n)
 
     def validation(self, n: int) -> Tensor:
-        return self._fixed("validation", n)
+        return self._fixed_rows("validation", n)
 
-    def _fixed(self, name: str, n: int) -> Tensor:
-        """n ≥ 1 rows [n, *shape], data units, of the stream of this name."""
+    def _fixed_rows(self, name: str, n: int) -> Tensor:
+        """The first n ≥ 1 rows [n, *shape], data units, of the random stream with this name."""
         rng = generator(self.seed, name, self.density.origin.device, prefix="")
         n_blocks = -(-n // BLOCK)
         return torch.cat([self.density.sample(BLOCK, rng) for _ in range(n_blocks)])[:n]

@@ -1,16 +1,17 @@
-"""Small tables that come with scikit-learn: real data that nobody has to fetch."""
+"""Small tables that come with scikit-learn: real data that need not be downloaded."""
 
 import inspect
 from typing import Any, Literal, final
 
 import torch
 
-from ebm_cli.datasets.finite import Finite, split
+from ebm_cli.datasets.finite import Finite
+from ebm_cli.datasets.split import split
 
 
 @final
 class Table(Finite):
-    """A table of scikit-learn's, in its own units; what it was collected to predict is no column of it.
+    """A table of scikit-learn in its own units; the quantity that it was collected to predict is not a column.
 
         iris           150 rows,  4 columns,  3 classes      Fisher (1936), Annals of Eugenics 7
         wine           178 rows, 13 columns,  3 classes      Forina et al. (1991), UCI
@@ -18,14 +19,19 @@ class Table(Finite):
         breast_cancer  569 rows, 30 columns,  2 classes      Street, Wolberg & Mangasarian (1993), UCI
 
     Args:
-        name: which.
-        validation_fraction: share of the rows that training is watched by, in (0, 1); at least one row.
+        name: of the table.
+        validation_fraction: share of the rows that training is monitored by, in (0, 1); at least one row.
         test_fraction: share of the rows that is held out, in (0, 1); at least one row.
         n_train: rows of the training set, ≥ 2; None takes all that are left.
-        standardize: zero mean and unit scale per column, fitted on the training rows; else the identity.
+        standardize: zero mean and unit scale per column, fitted on the training rows; otherwise the identity.
         dequantise: uniform noise of one unit on the columns of whole numbers (see `File`).
         noise_std: standard deviation of Gaussian noise on every row, data units, ≥ 0; fresh whenever a row is served.
-        seed: of the split and of the fixed rows' noise, ≥ 0.
+        seed: of the split and of the noise on validation and test rows, ≥ 0.
+
+    Shapes: x [B, D], D the number of columns.
+
+    Raises:
+        ValueError: a number out of its range, or no column to dequantise.
     """
 
     def __init__(
@@ -42,15 +48,13 @@ class Table(Finite):
         from sklearn import datasets
 
         load: Any = getattr(datasets, f"load_{name}")
-        # diabetes is given with its columns centred and divided, unless it is asked for as it was measured.
-        found = load(**({"scaled": False} if "scaled" in inspect.signature(load).parameters else {}))
-        classes = torch.from_numpy(found.target).long() if "target_names" in found else None
-        rows = torch.from_numpy(found.data).float()
-        parts = split(len(rows), validation_fraction, test_fraction, n_train, seed)
+        # scikit-learn centres and scales the columns of diabetes, unless it is asked for the values as measured.
+        loaded = load(**({"scaled": False} if "scaled" in inspect.signature(load).parameters else {}))
+        rows = torch.from_numpy(loaded.data).float()
         super().__init__(
             rows,
-            parts,
-            labels=classes,
+            split(len(rows), validation_fraction, test_fraction, n_train, seed),
+            labels=torch.from_numpy(loaded.target).long() if "target_names" in loaded else None,
             standardize=standardize,
             dequantise=dequantise,
             noise_std=noise_std,

@@ -13,13 +13,16 @@ from ebm_cli.datasets.curve import Curve
 class TwoSpirals(Curve):
     """The arm c(t) = t (−cos t, sin t) / 3 for t up to 3π (one and a half turns, radius π) and −c(t), blurred.
 
-    t = 3π √U: uniform over the disc's area, and so nearly uniform along the arm. The scale is that of FFJORD
-    (Grathwohl et al., 2019), whose extra uniform jitter of 1/6 data units is left out: it has no closed form.
+    t = 3π √U is uniform over the disc's area, and therefore nearly uniform along the arm. The scale is that of FFJORD
+    (Grathwohl et al., 2019); its uniform jitter of 1/6 data units is left out, because it has no closed form.
 
     Args:
         noise: σ > 0, data units; neighbouring arms are π/3 apart.
 
     Shapes: x [B, 2]. Modes: the two arms.
+
+    Raises:
+        ValueError: noise ≤ 0, or too narrow for the quadrature (see `Curve`).
     """
 
     interval = (0.0, 3.0 * math.pi)

@@ -1,6 +1,6 @@
 """The abstraction of this folder: a distribution that can be sampled and whose density is known.
 
-A density's −log p is an energy with log Z = 0: the reference model of every test. Toy targets, the noise of noise
+−log p of a density is an energy with log Z = 0, the reference model of many tests. Toy targets, the noise of noise
 contrastive estimation and the flow of flow contrastive estimation are all a `Density`.
 """
 
@@ -25,9 +25,9 @@ class Density(nn.Module, ABC):
 
     @abstractmethod
     def log_prob(self, x: Tensor) -> Tensor:
-        """log p(x) in nats: x [B, *shape] → [B]. Differentiable in x."""
+        """Compute log p(x), nats: x [B, *shape] → [B]. Differentiable in x."""
 
     def sample_with_log_prob(self, n: int, rng: torch.Generator) -> tuple[Tensor, Tensor]:
-        """n points with their log-density: ([n, *shape], [n]). A flow has both in one pass."""
+        """Draw n points with their log-density: ([n, *shape], [n]). A flow computes both in one pass."""
         x = self.sample(n, rng)
         return x, self.log_prob(x)

@@ -1,7 +1,7 @@
-"""A density that is moved to where the data are: it begins with their mean and covariance and learns only the rest.
+"""A density that starts with the mean and covariance of the data and learns only the rest.
 
-A flow from N(0, I) has to learn the correlations of nearly collinear columns before anything else, and in a game with
-an energy that knows them it never gets the time to.
+A flow from N(0, I) has to learn the correlations of nearly collinear columns before anything else. Trained against an
+energy that models them from the start, it does not succeed in time.
 """
 
 import torch
@@ -15,15 +15,18 @@ from ebm_cli.densities.moments import RIDGE
 class Coloured(Density):
     """q(x): x = Lz + m, z ~ r;  log q(x) = log r(L⁻¹(x − m)) − log|det L|.
 
-    m and LLᵀ are mean and covariance of the data (the coloring transform, the inverse of whitening). A flow r that
-    begins as N(0, I) then begins as the Gaussian fitted to the data.
+    m and LLᵀ are mean and covariance of the data (the colouring transform, the inverse of whitening). If r starts as
+    N(0, I), q starts as the Gaussian fitted to the data.
 
     Args:
-        density: r, on points of the same shape; it is what is trained.
+        density: r, on points of the same shape; only its parameters are trained.
         data: reference rows [N, *shape], standardised units.
-        ridge: added to the covariance's diagonal, > 0: a constant column leaves it singular.
+        ridge: added to the covariance's diagonal, > 0, because a constant column leaves it singular.
 
-    Raises: ValueError for a number out of its range.
+    Shapes: x [B, *shape].
+
+    Raises:
+        ValueError: a number out of its range.
     """
 
     def __init__(self, density: Density, data: Tensor, ridge: float = RIDGE) -> None:
@@ -40,7 +43,7 @@ class Coloured(Density):
         return self.density.log_prob(z.view(x.shape)) - self._log_det()
 
     def sample_with_log_prob(self, n: int, rng: torch.Generator) -> tuple[Tensor, Tensor]:
-        """Reparameterised where r's are."""
+        """Draw n points with their log-density; reparameterised if r's are."""
         z, log_r = self.density.sample_with_log_prob(n, rng)
         x = torch.addmm(self.fitted.mean, z.flatten(1), self.fitted.factor.T)
         return x.view(z.shape), log_r - self._log_det()

@@ -1,8 +1,8 @@
-"""A compact normalising flow of affine couplings: the noise that learns in flow contrastive estimation.
+"""A compact normalising flow of affine couplings, the trainable noise of flow contrastive estimation.
 
-A coupling leaves half of the coordinates as they are and moves the other half by a scale and a shift computed from the
-first: its inverse and its Jacobian are as cheap as the map itself. So a sample and its log-density come out of one
-pass, which is what a training step of flow contrastive estimation needs. Source: Dinh, Sohl-Dickstein & Bengio (2017),
+A coupling keeps half of the coordinates and changes the other half by a scale and a shift computed from the first, so
+that its inverse and its Jacobian are as cheap as the map itself. A sample and its log-density therefore come from one
+pass, which a training step of flow contrastive estimation needs. Source: Dinh, Sohl-Dickstein & Bengio (2017),
 "Density estimation using Real NVP", eq. 7–8.
 """
 
@@ -15,7 +15,13 @@ from ebm_cli.densities.base import Density
 
 
 class Coupling(nn.Module):
-    """b ← b·exp(s(a)) + t(a), with (a, b) the two halves of a point, swapped at every other coupling."""
+    """One affine coupling: b ← b·exp(s(a)) + t(a), where (a, b) are the two halves of a point.
+
+    Args:
+        size: D ≥ 2, coordinates of a point.
+        width: hidden units of the network of two hidden layers that computes s and t, ≥ 1.
+        flip: swap the halves.
+    """
 
     def __init__(self, size: int, width: int, flip: bool) -> None:
         super().__init__()
@@ -29,17 +35,17 @@ class Coupling(nn.Module):
             nn.SiLU(),
             nn.Linear(width, 2 * self.moved),
         )
-        # Starts at the identity: the flow begins as its base, which the standardised data are close to.
+        # The flow starts as the identity, and thus as its base, which is close to the standardised data.
         last = self.net[-1]
         assert isinstance(last, nn.Linear)
         nn.init.zeros_(last.weight)
         nn.init.zeros_(last.bias)
 
     def forward(self, x: Tensor, inverse: bool = False) -> tuple[Tensor, Tensor]:
-        """The moved point, and what sums up to log|det| of this direction: x [B, D] → [B, D], [B, moved]."""
+        """Compute the moved point and the terms of log|det| of this direction: x [B, D] → [B, D], [B, moved]."""
         kept, moved = (x[:, self.moved :], x[:, : self.moved]) if self.flip else x.split((self.split, self.moved), 1)
         raw, shift = self.net(kept).chunk(2, 1)
-        # Bounded scales: an unbounded exponential overflows at the first bad step of the game.
+        # Scales are bounded, because an unbounded exponential overflows at the first bad training step.
         log_scale = 2 * torch.tanh((-0.5 if inverse else 0.5) * raw)
         scale = log_scale.exp()
         moved = (moved - shift) * scale if inverse else torch.addcmul(shift, moved, scale)
@@ -54,8 +60,10 @@ class CouplingFlow(Density):
         n_couplings: ≥ 2.
         width: hidden units of each coupling's network of two hidden layers, ≥ 1.
 
-    Cost: n_couplings small networks a pass, the same in both directions.
-    Raises: ValueError for a number out of its range.
+    Shapes: x [B, *shape].  Cost: n_couplings small networks a pass, the same in both directions.
+
+    Raises:
+        ValueError: a number out of its range.
     """
 
     def __init__(self, shape: tuple[int, ...], n_couplings: int = 8, width: int = 32) -> None:
@@ -82,7 +90,7 @@ class CouplingFlow(Density):
         return torch.cat(log_scales, 1).sum(1) + _log_normal(z)
 
     def sample_with_log_prob(self, n: int, rng: torch.Generator) -> tuple[Tensor, Tensor]:
-        """Reparameterised: gradients reach the flow's parameters through both results."""
+        """Draw n points with their log-density, reparameterised: gradients reach the parameters through both."""
         like = next(self.parameters())
         z = torch.randn(n, self.size, generator=rng, dtype=like.dtype, device=like.device)
         log_q, log_scales = _log_normal(z), []
@@ -93,4 +101,5 @@ class CouplingFlow(Density):
 
 
 def _log_normal(z: Tensor) -> Tensor:
+    """log N(z; 0, I): z [B, D] → [B]."""
     return -0.5 * z.square().sum(1) - 0.5 * z.shape[1] * math.log(2 * math.pi)

@@ -8,16 +8,19 @@ from ebm_cli.densities.moments import RIDGE, Moments
 
 
 class Gaussian(Density):
-    """N(m, S): mean and full covariance of the data, S + ridge·I.
+    """The Gaussian with the mean m and the full covariance S of the data.
 
         log q(x) = −½‖L⁻¹(x − m)‖² − log det L − ½ D log 2π,     L Lᵀ = widen² (S + ridge·I)
 
     Args:
         data: reference rows [N, *shape] in standardised units.
-        ridge: added to the covariance's diagonal, > 0: a constant column leaves S singular.
-        widen: factor on the standard deviations, > 0; above 1 the noise has heavier coverage than the data.
+        ridge: added to the covariance's diagonal, > 0, because a constant column leaves S singular.
+        widen: factor on the standard deviations, > 0; above 1 the noise covers more than the data.
 
-    Raises: ValueError for a number out of its range.
+    Shapes: x [B, *shape].
+
+    Raises:
+        ValueError: a number out of its range.
     """
 
     mean: Tensor
@@ -32,7 +35,7 @@ class Gaussian(Density):
         if widen <= 0:
             raise ValueError(f"widen must be > 0, got {widen}")
         self.shape = tuple(data.shape[1:])
-        mean, factor = Moments.of(data, ridge)
+        mean, factor = Moments.from_rows(data, ridge)
         fit = Moments(mean, widen * factor)
         parts = {"mean": fit.mean, "factor": fit.factor, "whiten": fit.whiten(), "log_norm": fit.log_norm()}
         for name, value in parts.items():

@@ -9,14 +9,17 @@ from ebm_cli.densities.base import Density
 
 
 class FittedMixture(Density):
-    """q(x) = Σ_k w_k N(x; m_k, S_k), full covariances, fitted by scikit-learn's `GaussianMixture`.
+    """q(x) = Σ_k w_k N(x; m_k, S_k) with full covariances, fitted by scikit-learn's `GaussianMixture`.
 
     Args:
         data: reference rows [N, *shape] in standardised units.
         n_components: K ≥ 1.
         ridge: added to every covariance's diagonal, > 0.
 
-    Raises: ValueError for a number out of its range.
+    Shapes: x [B, *shape].  Cost: K · D² operations a point.
+
+    Raises:
+        ValueError: a number out of its range.
     """
 
     weights: Tensor

@@ -7,16 +7,19 @@ from ebm_cli.densities.base import Density
 
 
 class Uniform(Density):
-    """Constant density on the data's bounding box, each side stretched by `margin` of its length at both ends.
+    """Constant density on the data's bounding box, each side extended by `margin` of its length at both ends.
 
-    Outside the box log q = −∞: a classifier is then certain that the point is data. Choose a margin that covers
+    Outside the box log q = −∞, and a classifier is certain that the point is data: choose a margin that covers
     held-out rows.
 
     Args:
         data: reference rows [N, *shape] in standardised units.
         margin: ≥ 0, a fraction of each side.
 
-    Raises: ValueError for a negative margin.
+    Shapes: x [B, *shape].
+
+    Raises:
+        ValueError: margin < 0.
     """
 
     low: Tensor
@@ -28,7 +31,7 @@ class Uniform(Density):
             raise ValueError(f"margin must be >= 0, got {margin}")
         self.shape = tuple(data.shape[1:])
         low, high = data.amin(0), data.amax(0)
-        # A constant column would give a box of no volume.
+        # A constant column would give a box without volume.
         side = (high - low).clamp_min(1e-3)
         self.register_buffer("low", low - margin * side)
         self.register_buffer("size", (1 + 2 * margin) * side)

@@ -1,7 +1,7 @@
 """Normalising flows of the zuko library as a `Density`.
 
-Neural spline flows and masked autoregressive flows; the base noise is drawn here from the run's own generator and
-pushed through the library's transform, because torch.distributions draws from the global one.
+Neural spline flows, masked autoregressive flows and RealNVP. The base noise is drawn here from the run's own generator
+and transformed by the library, because torch.distributions draws from the global generator.
 """
 
 import math
@@ -12,25 +12,28 @@ from torch import Tensor
 
 from ebm_cli.densities.base import Density
 
-# zuko's class and what makes it ours: passes=2 turns the autoregressive spline transform into a coupling.
 FLOWS: dict[str, tuple[str, dict[str, int]]] = {
     "realnvp": ("RealNVP", {}),
     "nsf": ("NSF", {"passes": 2}),
     "maf": ("MAF", {}),
 }
+"""Key → zuko's class and its options; passes=2 turns the autoregressive spline transform into a coupling."""
 
 
 class ZukoFlow(Density):
-    """q(x) of zuko's `RealNVP`, `NSF` (couplings: both directions are one pass) or `MAF` (sampling costs D passes).
+    """A flow of zuko: `RealNVP`, `NSF` (couplings: both directions take one pass) or `MAF` (sampling takes D passes).
 
     Args:
         shape: shape of one point, of two coordinates or more; points are flattened.
-        flow: which of zuko's flows.
-        n_transforms: transformations in a row, ≥ 1.
+        flow: the flow.
+        n_transforms: number of consecutive transformations, ≥ 1.
         width: hidden units of each of the two hidden layers, ≥ 1.
 
+    Shapes: x [B, *shape].
     Sources: Dinh et al. (2017); Durkan et al. (2019), "Neural spline flows"; Papamakarios et al. (2017).
-    Raises: ValueError for a number out of its range.
+
+    Raises:
+        ValueError: a number out of its range.
     """
 
     def __init__(
@@ -63,7 +66,7 @@ class ZukoFlow(Density):
         return log_q
 
     def sample_with_log_prob(self, n: int, rng: torch.Generator) -> tuple[Tensor, Tensor]:
-        """Reparameterised: gradients reach the flow's parameters through both results."""
+        """Draw n points with their log-density, reparameterised: gradients reach the parameters through both."""
         like = next(self.flow.parameters())
         z = torch.randn(n, self.size, generator=rng, dtype=like.dtype, device=like.device)
         log_base = -0.5 * z.square().sum(1) - 0.5 * self.size * math.log(2 * math.pi)

@@ -14,7 +14,7 @@ the same result. Where an energy has `compiled`, chains and losses run through i
 """
 
 from ebm_cli.derivatives.compiled import Compiled
-from ebm_cli.derivatives.first_order import detached_gradient, gradient, prepare, value_and_grad
+from ebm_cli.derivatives.first_order import EnergyFn, detached_gradient, gradient, prepare, value_and_grad
 from ebm_cli.derivatives.jet import Differentiable, Jet, Pullback, ValueAndPullback, VjpFn
 from ebm_cli.derivatives.linear import Linear
 from ebm_cli.derivatives.rules import supports, sweep, vjp
@@ -31,6 +31,7 @@ __all__ = [
     "Compiled",
     "Differentiable",
     "Directional",
+    "EnergyFn",
     "Jet",
     "Linear",
     "Pullback",

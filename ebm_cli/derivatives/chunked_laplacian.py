@@ -75,7 +75,7 @@ def chunked(energy: nn.Module, curvature: Curvature, x: Tensor, v: Tensor, budge
 
 
 def fits_one_chunk(energy: nn.Module, curvature: Curvature, x: Tensor, v: Tensor, budget: Budget = BUDGET) -> bool:
-    """Whether one chunk holds it all, so that `chunked` would return None."""
+    """True if one chunk holds it all, so that `chunked` would return None."""
     return _numbers_per_direction(energy, curvature, x, v, budget) * len(x) * len(v) <= budget.chunk
 
 

@@ -61,7 +61,7 @@ class Compiled:
         return tuple(self._compiled)
 
     def matches(self, x: Tensor) -> bool:
-        """Whether calls with these points are compiled."""
+        """True if calls with these points are compiled."""
         return (len(x), x.dtype, x.device) == self._kind
 
     def compute_once(self, key: object, compute: Callable[[], T]) -> T:

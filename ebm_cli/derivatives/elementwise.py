@@ -10,7 +10,7 @@ from ebm_cli.derivatives.jet import Jet, Pullback, ValueAndPullback, VjpFn
 
 
 def has_closed_form(module: nn.Module) -> bool:
-    """Whether the rule holds for the settings of this activation."""
+    """True if the rule holds for the settings of this activation."""
     return derivatives_of(module) is not None
 
 

@@ -12,7 +12,7 @@ from ebm_cli.derivatives.jet import VjpFn
 from ebm_cli.derivatives.rules import supports, vjp
 
 EnergyFn = Callable[[Tensor], Tensor]
-"""x [B, *D] → energy [B]."""
+"""x [B, *D] → energy [B], nats; p ∝ exp(−energy)."""
 
 MAX_ROWS, CHUNK_ROWS = 4096, 2048
 """Points of a chain above which the CPU takes them in chunks, and the points of a chunk: its activations stay in cache,
@@ -112,9 +112,9 @@ def _detached(function: SweepFn[Outputs], energy: EnergyFn, x: Tensor) -> Output
 
 
 def _needs_whole_batch(energy: nn.Module) -> bool:
-    """Whether a call must be one sweep of all its points.
+    """True if a call must be one sweep of all its points.
 
-    It must where the energy says so, and where a weight changes when it is read (spectral normalisation in training).
+    It must if the energy says so, or if a weight changes when it is read (spectral normalisation in training).
     """
     if getattr(energy, "needs_whole_batch", False):
         return True

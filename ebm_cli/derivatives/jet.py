@@ -41,7 +41,7 @@ class Differentiable(ABC):
     """
 
     needs_whole_batch: ClassVar[bool] = False
-    """Whether a sweep must see all points of a call together."""
+    """True if a sweep must see all points of a call together."""
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)

@@ -130,7 +130,7 @@ torch.library.register_fake(
 
 
 def is_onednn_faster() -> bool:
-    """Whether oneDNN uses instructions here that MKL does not, and torch gives access to its linear layer."""
+    """True if oneDNN uses instructions here that MKL does not, and torch gives access to its linear layer."""
     if torch.backends.cpu.get_cpu_capability() != "AVX512" or vendor() in ("GenuineIntel", ""):
         return False
     if not (
@@ -141,4 +141,4 @@ def is_onednn_faster() -> bool:
 
 
 ONEDNN_IS_FASTER = is_onednn_faster()
-"""Whether large products in float32 are oneDNN's: a property of this machine."""
+"""True if large products in float32 are oneDNN's: a property of this machine."""

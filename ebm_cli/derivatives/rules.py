@@ -43,7 +43,7 @@ from ebm_cli.system.torch_internals import has_hooks
 
 
 def supports(module: object) -> bool:
-    """Whether every part of the module has a rule. A hook could change what a layer computes: with one it has none."""
+    """True if every part of the module has a rule. A layer with a hook, which could change what it does, has none."""
     if not isinstance(module, nn.Module) or has_hooks(module):
         return False
     rule = _find_rule(module)

@@ -134,7 +134,7 @@ def sliced_terms(energy: EnergyFn, x: Tensor, v: Tensor, *, exact_square: bool) 
 
 def _directions(energy: nn.Module | None, x: Tensor) -> tuple[Tensor, Tensor | None]:
     """Directions of a Laplacian [K, 1, *D]: a basis of R^D and None, or of a subspace and the trace outside of it."""
-    narrow = None if energy is None else getattr(energy, "narrow_directions", None)
+    narrow = None if energy is None else getattr(energy, "row_space", None)
     reduced = None if narrow is None else narrow()
     if reduced is None:
         size = x[0].numel()

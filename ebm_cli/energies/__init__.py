@@ -2,6 +2,7 @@
 
 from ebm_cli.energies.base import Energy, NetworkEnergy
 from ebm_cli.energies.conv import Conv
+from ebm_cli.energies.eval_mode import evaluating
 from ebm_cli.energies.ica import ICA
 from ebm_cli.energies.mixture import Mixture
 from ebm_cli.energies.mlp import MLP
@@ -26,4 +27,5 @@ __all__ = [
     "ResidualMLP",
     "Sum",
     "Tilted",
+    "evaluating",
 ]

@@ -1,7 +1,7 @@
-"""The activations a network energy may have, by name.
+"""Activations of a network energy, by name.
 
-Smooth ones by default: a piecewise linear energy (relu, leaky_relu) has a Hessian that is zero almost everywhere, so
-score matching learns nothing from its curvature; `sm` and `ssm` refuse one.
+The default is smooth: a piecewise linear energy (relu, leaky_relu) has a Hessian that is zero almost everywhere, so
+that score matching learns nothing from its curvature; `sm` and `ssm` refuse one.
 """
 
 from collections.abc import Callable

@@ -1,7 +1,7 @@
-"""The abstractions of this folder: a scalar function of a point, and the one made of a network.
+"""The abstractions of this package: a scalar function of a point, and the one that a network gives.
 
-p_θ(x) = exp(−f_θ(x)) / Z(θ): low energy is likely. A bare network does not promise that Z is finite (a network that
-grows slower than log‖x‖ in one direction has none), so network energies add a wide Gaussian base, ½ κ‖x‖².
+p_θ(x) = exp(−f_θ(x)) / Z(θ): points of low energy are likely. Z of a bare network need not be finite (it is not if the
+network grows slower than log‖x‖ in one direction), so network energies add a wide Gaussian base, ½ κ‖x‖².
 """
 
 from abc import ABC, abstractmethod
@@ -18,8 +18,8 @@ class Energy(nn.Module, ABC):
 
     Attributes:
         shape: shape of one point, without the batch.
-        native: what advances its chains in native code, consulted by `samplers.base` alone; None is the torch path.
-        compiled: what differentiates it in compiled form, consulted by `derivatives` alone; None is the eager path.
+        native: runs its chains in native code, used by `samplers.loops` alone; None for chains in torch.
+        compiled: its derivatives in compiled form, used by `derivatives` alone; None for eager mode.
     """
 
     shape: tuple[int, ...]
@@ -28,14 +28,14 @@ class Energy(nn.Module, ABC):
 
     @abstractmethod
     def forward(self, x: Tensor) -> Tensor:
-        """f(x): x [B, *shape] → [B]."""
+        """Evaluate f(x): [B, *shape] → [B]."""
 
     def log_z(self) -> Tensor | None:
-        """log ∫ exp(−f(x)) dx, differentiable in θ, where it has a closed form; None elsewhere."""
+        """log ∫ exp(−f(x)) dx [], nats, differentiable in θ; None if it has no closed form."""
         return None
 
     def sample(self, n: int, rng: torch.Generator) -> Tensor | None:
-        """n exact, independent points of exp(−f)/Z [n, *shape], where they can be had without a chain; else None."""
+        """Draw n exact, independent points of exp(−f)/Z [n, *shape]; None if that takes a chain."""
         return None
 
 
@@ -45,10 +45,9 @@ class NetworkEnergy(Energy, Differentiable):
     Args:
         shape: shape of one point.
         network: flat points [B, D] → [B, 1].
-        base: κ ≥ 0, in inverse squared standardised units; 0 leaves the network bare.
+        base: κ ≥ 0, in inverse squared standardised units; 0 is the network alone.
 
-    Raises:
-        ValueError: a negative base.
+    Shapes: x [B, *shape] → [B].  Raises: ValueError if base is negative.
     """
 
     def __init__(self, shape: tuple[int, ...], network: nn.Module, base: float) -> None:
@@ -65,7 +64,7 @@ class NetworkEnergy(Energy, Differentiable):
         return torch.add(value, flat.square().sum(1), alpha=0.5 * self.base) if self.base else value
 
     def sweep(self, jet: Jet) -> tuple[Jet, Pullback]:
-        """Derivative rule: jet of the points → jet of the energy, [B], [K, B], [B], and the way back."""
+        """Derivative rule: jet of the points → jet of the energy, [B], [K, B], [B], and its pullback."""
         x, kappa = jet.value.flatten(1), self.base
         v = None if jet.first is None else jet.first.flatten(2)
         out, through = sweep(self.network, Jet(x, v, needs_first=jet.needs_first))
@@ -81,7 +80,7 @@ class NetworkEnergy(Energy, Differentiable):
         return Jet(value, first, second), self._pullback(x, through)
 
     def vjp(self) -> VjpFn:
-        """The rule for jets without directions."""
+        """Derivative rule for jets without directions."""
         network, kappa = vjp(self.network), self.base
 
         def at(x: Tensor) -> ValueAndPullback:
@@ -97,7 +96,7 @@ class NetworkEnergy(Energy, Differentiable):
         return at
 
     def _pullback(self, flat: Tensor, through: Pullback) -> Pullback:
-        """Through the network, and beside it that of the base."""
+        """The sum of the pullbacks of network and base."""
 
         def pullback(g: Tensor) -> Tensor:
             g = g.unsqueeze(-1)
@@ -107,17 +106,18 @@ class NetworkEnergy(Energy, Differentiable):
 
         return pullback
 
-    def narrow_directions(self) -> tuple[Tensor, Tensor] | None:
-        """An orthonormal basis [n, D] of the row space of the first layer, and the trace of the base outside it.
+    def row_space(self) -> tuple[Tensor, Tensor] | None:
+        """An orthonormal basis [n, D] of the row space of the first layer, and the trace of the base outside it [].
 
-        None where the first layer is not a linear one narrower than D: then nothing is gained.
+        The curvature of the network is confined to that space. None if the first layer is not linear, or not narrower
+        than D: then the basis saves nothing.
         """
         first = self.network[0] if isinstance(self.network, nn.Sequential) else None
         if not isinstance(first, nn.Linear) or first.out_features >= first.in_features:
             return None
-        # The trace of WᵀAW and its derivative in W involve W only through its products with the row space: Q is a
-        # constant.
+        # The trace of WᵀAW and its derivative in W depend on W only through its products with the row space, so that Q
+        # is a constant.
         q = torch.linalg.qr(first.weight.detach().T).Q
-        # Filled on the device: a number that is copied to it is waited for.
+        # Filled on the device: a copy of a number to the device would be waited for.
         outside = q.new_full((), self.base * (first.in_features - first.out_features))
         return q.T, outside

@@ -21,7 +21,7 @@ class ICA(Energy, Differentiable):
     """f(x) = Σ_i g(w_iᵀx),  g(s) = softplus(s) + softplus(−s), with W trained; log Z = −log |det W|.
 
     g is −log of the logistic density of scale 1 (variance π²/3), so that exp(−f) integrates to 1/|det W|. W starts as a
-    rotation, drawn at random, that gives sources of standardised data the logistic's variance.
+    random rotation, scaled so that the sources of standardised data have the variance of the logistic.
 
     Args:
         shape: shape of one point; points are flattened.
@@ -61,7 +61,7 @@ class ICA(Energy, Differentiable):
         return -log_det
 
     def sample(self, n: int, rng: torch.Generator) -> Tensor:
-        """x = W⁻¹ s with logistic sources s."""
+        """Draw x = W⁻¹ s with logistic sources s."""
         weight = self.weight.detach()
         u = torch.rand(len(weight), n, generator=rng, dtype=torch.float64, device=weight.device)
         s = torch.logit(u.clamp(min=math.ulp(0.5))).to(weight.dtype)

@@ -1,4 +1,4 @@
-"""A mixture whose components are known and whose weights are not: the energy on which score matching is blind."""
+"""A mixture of known components with trained weights: the energy on which score matching is blind."""
 
 import math
 
@@ -10,18 +10,20 @@ from ebm_cli.energies.base import Energy
 
 
 class Mixture(Energy, Differentiable):
-    """f(x) = −log Σ_k w_k N(x; m_k, s² I), with only the weights w = softmax(a) trained; log Z = 0.
+    """f(x) = −log Σ_k w_k N(x; m_k, s² I), where only the weights w = softmax(a) are trained; log Z = 0.
 
-    Where the components are far apart the score hardly depends on w, and neither does score matching's loss: Wenliang &
-    Kanagawa (2020), "Blindness of score-based methods to isolated components and mixing proportions".
+    If the components are far apart, the score hardly depends on w, and neither does the loss of score matching.
+
+    Source: Wenliang & Kanagawa (2020), "Blindness of score-based methods to isolated components and mixing
+    proportions".
 
     Args:
         shape: shape of one point, [D].
-        means: m, one list of D numbers a component, in the units of the energy.
+        means: m, a list of D numbers for each component, in the units of the energy.
         std: s > 0, in the units of the energy.
-        weights: where w starts, one number > 0 a component; they are normalised.
+        weights: initial w, a number > 0 for each component; they are normalised.
 
-    Shapes: x [B, D] → [B].  Raises: ValueError for lists that do not fit, or a number out of its range.
+    Shapes: x [B, D] → [B].  Raises: ValueError if the lists do not fit, or a number is out of range.
     """
 
     means: Tensor
@@ -48,7 +50,7 @@ class Mixture(Energy, Differentiable):
         return -self._log_terms(x).logsumexp(1)
 
     def sweep(self, jet: Jet) -> tuple[Jet, Pullback]:
-        """Derivative rule: ∇f = (x − m̄)/s², ∇²f = I/s² − Cov(m)/s⁴, moments over the components given x."""
+        """Derivative rule: ∇f = (x − m̄)/s², ∇²f = I/s² − Cov(m)/s⁴, with moments over the components given x."""
         x, precision = jet.value, self.std**-2
         terms = self._log_terms(x)
         given_x = terms.softmax(1)
@@ -70,7 +72,7 @@ class Mixture(Energy, Differentiable):
         return torch.zeros_like(self.logits[0])
 
     def sample(self, n: int, rng: torch.Generator) -> Tensor:
-        """A component, then a point of it."""
+        """Draw a component, then a point of it."""
         k = torch.multinomial(self.weights.detach(), n, replacement=True, generator=rng)
         z = torch.randn((n, *self.shape), generator=rng, dtype=self.means.dtype, device=self.means.device)
         return self.means[k] + self.std * z

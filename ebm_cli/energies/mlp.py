@@ -8,7 +8,7 @@ from torch import nn
 from ebm_cli.derivatives import Linear
 from ebm_cli.energies.activations import ACTIVATIONS, Activation
 from ebm_cli.energies.base import NetworkEnergy
-from ebm_cli.energies.initialisation import check_size, initialise
+from ebm_cli.energies.initialisation import initialise, require_size
 
 
 class MLP(NetworkEnergy):
@@ -16,13 +16,13 @@ class MLP(NetworkEnergy):
 
     Args:
         shape: shape of one point; points are flattened.
-        width: units a hidden layer, ≥ 1.
+        width: units of each hidden layer, ≥ 1.
         depth: hidden layers, ≥ 1.
-        activation: σ; smooth ones are needed by sm and ssm.
+        activation: σ; sm and ssm need a smooth one.
         base: κ ≥ 0, the Gaussian base in inverse squared standardised units.
-        input_scale: s > 0, how fast the first layer's features vary over standardised data at the start.
+        input_scale: s > 0, initial standard deviation of the first layer's inputs to σ on standardised data.
 
-    Shapes: x [B, *shape] → [B].  Raises: ValueError for a number out of its range.
+    Shapes: x [B, *shape] → [B].  Raises: ValueError if a number is out of range.
     """
 
     def __init__(
@@ -34,7 +34,7 @@ class MLP(NetworkEnergy):
         base: float = 0.2,
         input_scale: float = 3.0,
     ) -> None:
-        check_size(width, depth, input_scale)
+        require_size(width, depth, input_scale)
         widths = [math.prod(shape), *[width] * depth]
         linears = [Linear(n_in, n_out) for n_in, n_out in itertools.pairwise(widths)]
         initialise(linears[0], linears[1:], input_scale)

@@ -1,4 +1,4 @@
-"""A Gaussian as an energy: every objective has a closed form on it, so it is the energy of the tests."""
+"""A Gaussian as an energy. Every objective has a closed form on it, which the tests use."""
 
 import math
 
@@ -10,16 +10,16 @@ from ebm_cli.energies.base import Energy
 
 
 class Quadratic(Energy, Differentiable):
-    """f(x) = ½ (x − μ)ᵀP(x − μ), with μ and the symmetric P trained; log Z = ½ (D log 2π − log det P).
+    """f(x) = ½ (x − μ)ᵀP(x − μ), where μ and the symmetric P are trained; log Z = ½ (D log 2π − log det P).
 
-    P is a symmetrised free matrix, so that methods which do not need Z (score matching, noise contrastive estimation
-    with its own log Z) have the estimators of the literature; `log_z` is None while P is not positive definite.
+    P is a symmetrised free matrix, so that methods without Z (score matching, noise contrastive estimation with its own
+    log Z) have the estimators of the literature; `log_z` is None while P is not positive definite.
 
     Args:
         shape: shape of one point; points are flattened.
-        precision: P starts at this multiple of the identity, > 0.
+        precision: initial P as a multiple of the identity, > 0.
 
-    Shapes: x [B, *shape] → [B].  Raises: ValueError for a precision that is not positive.
+    Shapes: x [B, *shape] → [B].  Raises: ValueError if the precision is not positive.
     """
 
     def __init__(self, shape: tuple[int, ...], precision: float = 1.0) -> None:
@@ -64,7 +64,7 @@ class Quadratic(Energy, Differentiable):
         return log_z
 
     def sample(self, n: int, rng: torch.Generator) -> Tensor | None:
-        """x = μ + L⁻ᵀ z with L Lᵀ = P; None while P is not positive definite."""
+        """Draw x = μ + L⁻ᵀ z with L Lᵀ = P; None while P is not positive definite."""
         factor, info = torch.linalg.cholesky_ex(self.precision.detach())
         if info.item() != 0:
             return None

@@ -1,4 +1,4 @@
-"""An energy that was trained in other units."""
+"""An energy in other units than those it was trained in."""
 
 import torch
 from torch import Tensor
@@ -8,7 +8,7 @@ from ebm_cli.energies.base import Energy
 
 
 class Rescaled(Energy, Differentiable):
-    """f(u) = g(a u + b) − Σ_j log a_j, coordinate by coordinate: exp(−f) has the mass in u that exp(−g) has in a u + b.
+    """f(u) = g(a u + b) − Σ_j log a_j, coordinate by coordinate: the density of u if that of a u + b is exp(−g).
 
     Args:
         energy: g.
@@ -33,7 +33,7 @@ class Rescaled(Energy, Differentiable):
         return value - self.scale.log().sum()
 
     def sweep(self, jet: Jet) -> tuple[Jet, Pullback]:
-        """Derivative rule: directions are stretched on the way in, the cotangent on the way out."""
+        """Derivative rule: the directions are scaled before g, the cotangent after it."""
         a = self.scale
         first = None if jet.first is None else a * jet.first
         second = None if jet.second is None else a * jet.second

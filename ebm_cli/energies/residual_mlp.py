@@ -7,11 +7,11 @@ from torch import Tensor, nn
 from ebm_cli.derivatives import Differentiable, Jet, Linear, Pullback, ValueAndPullback, VjpFn, sweep, vjp
 from ebm_cli.energies.activations import ACTIVATIONS, Activation
 from ebm_cli.energies.base import NetworkEnergy
-from ebm_cli.energies.initialisation import check_size, initialise
+from ebm_cli.energies.initialisation import initialise, require_size
 
 
 class Residual(Differentiable, nn.Module):
-    """h + block(h): the identity skip of He et al. (2016), with its derivative rules."""
+    """h ↦ h + block(h), a residual block with its derivative rules. Source: He et al. (2016)."""
 
     def __init__(self, block: nn.Sequential) -> None:
         super().__init__()
@@ -22,14 +22,14 @@ class Residual(Differentiable, nn.Module):
         return out
 
     def sweep(self, jet: Jet) -> tuple[Jet, Pullback]:
-        """Derivative rule: jets add, and the cotangent passes the skip unchanged."""
+        """Derivative rule: jets are added, and the skip passes the cotangent unchanged."""
         out, through = sweep(self.block, jet)
         return Jet(
             jet.value + out.value, _sum(jet.first, out.first), _sum(jet.second, out.second)
         ), lambda g: g + through(g)
 
     def vjp(self) -> VjpFn:
-        """The rule for jets without directions."""
+        """Derivative rule for jets without directions."""
         block = vjp(self.block)
 
         def at(x: Tensor) -> ValueAndPullback:
@@ -48,13 +48,13 @@ class ResidualMLP(NetworkEnergy):
 
     Args:
         shape: shape of one point; points are flattened.
-        width: units of the stream and of a block's hidden layer, ≥ 1.
+        width: units of the residual stream and of the hidden layer of each block, ≥ 1.
         depth: residual blocks, ≥ 1.
-        activation: σ; smooth ones are needed by sm and ssm.
+        activation: σ; sm and ssm need a smooth one.
         base: κ ≥ 0, the Gaussian base in inverse squared standardised units.
-        input_scale: s > 0, how fast the first layer's features vary over standardised data at the start.
+        input_scale: s > 0, initial standard deviation of the first layer's inputs to σ on standardised data.
 
-    Shapes: x [B, *shape] → [B].  Raises: ValueError for a number out of its range.
+    Shapes: x [B, *shape] → [B].  Raises: ValueError if a number is out of range.
     """
 
     def __init__(
@@ -66,10 +66,10 @@ class ResidualMLP(NetworkEnergy):
         base: float = 0.2,
         input_scale: float = 3.0,
     ) -> None:
-        check_size(width, depth, input_scale)
+        require_size(width, depth, input_scale)
         sigma = ACTIVATIONS[activation]
         blocks = [Residual(nn.Sequential(Linear(width, width), sigma(), Linear(width, width))) for _ in range(depth)]
         first = Linear(math.prod(shape), width)
         initialise(first, [], input_scale)
-        # The stream's last activation makes the read-out of a block nonlinear.
+        # The last activation of the stream makes the read-out of the last block nonlinear.
         super().__init__(shape, nn.Sequential(first, sigma(), *blocks, sigma(), nn.Linear(width, 1)), base)

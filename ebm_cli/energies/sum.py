@@ -1,4 +1,4 @@
-"""Trained energies put together: both concepts (a product of the densities), or either (their mixture)."""
+"""Composition of trained energies: a product of their densities (logical and), or a mixture (logical or)."""
 
 from collections.abc import Callable, Sequence
 from typing import Literal, Self
@@ -10,30 +10,32 @@ from ebm_cli.derivatives import Differentiable, Jet, Pullback, sweep
 from ebm_cli.energies.base import Energy
 
 Member = Callable[[str], Energy]
-"""A run directory or checkpoint file → its energy, in the units of the run that asks."""
+"""Path of a run directory or checkpoint file → its energy, in the units of the run that uses it."""
 
 
 class Sum(Energy, Differentiable):
     """f(x) = Σ_k w_k f_k(x), a product of experts; or f(x) = −log Σ_k w_k exp(−f_k(x)), a mixture.
 
-    In a product a point is likely where every member finds it so; a negative weight stands for "not", and whether a
-    sum with one is still integrable is the user's business. In a mixture a point is likely where one member finds it
-    so. Member k has the share w_k Z_k of a mixture, Z_k in its own run's units, and its Z_k is not known: with
-    `train_weights` a method that normalises (nce, fce) finds the shares that the data have. The members stay as they
-    were trained, and a checkpoint of the sum names their files: it needs them where they were.
+    In a product a point is likely if it is likely under every member; a negative weight stands for "not", and the user
+    must see to it that the sum is still integrable. In a mixture a point is likely if it is likely under one member.
+    Member k has the share w_k Z_k of a mixture, where Z_k, in the units of its own run, is not known: with
+    `train_weights` a method that normalises (nce, fce) learns the shares that the data have. The members are not
+    trained further, and a checkpoint of the sum refers to their files, which must stay in place.
+
+    Sources: Hinton (2002), products of experts; Du, Li & Mordatch (2020), "Compositional visual generation with energy
+    based models", eq. 6 and 8.
 
     Args:
         shape: shape of one point.
         checkpoints: run directories or checkpoint files, two or more.
-        load_member: reads one, and gives its energy in the units of this one.
+        load_member: reads one of them and returns its energy in the units of this one.
         kind: product or mixture.
-        weights: w_k, one a member; > 0 in a mixture. Nothing stands for 1 each.
+        weights: w_k, one a member; > 0 in a mixture. None is 1 each.
         train_weights: whether w is trained (in a mixture its logarithm).
 
-    Shapes: x [B, *shape] → [B].  Cost: that of all members.
-    Raises: ValueError for fewer than two members, weights that do not fit, or members of points of another shape.
-    Sources: Hinton (2002), products of experts; Du, Li & Mordatch (2020), "Compositional visual generation with energy
-    based models", eq. 6 and 8.
+    Shapes: x [B, *shape] → [B].
+    Raises: ValueError for fewer than two members, weights that do not fit, or members for points of another shape.
+    Cost: that of all members.
     """
 
     weights: Tensor
@@ -56,14 +58,14 @@ class Sum(Energy, Differentiable):
             raise ValueError(f"weights must be {len(checkpoints)} numbers{positive}, one a checkpoint, got {weights}")
         self.shape = tuple(shape)
         self.kind = kind
-        self.members = nn.ModuleList(_frozen(load_member(path)) for path in checkpoints)
+        self.members = nn.ModuleList(_freeze(load_member(path)) for path in checkpoints)
         for path, member in zip(checkpoints, self._members(), strict=True):
             if tuple(member.shape) != self.shape:
                 raise ValueError(
-                    f"checkpoints must be of points of shape {list(self.shape)}, got {path}: {list(member.shape)}"
+                    f"checkpoints must be for points of shape {list(self.shape)}, got {list(member.shape)} in {path}"
                 )
         self.members.eval()
-        # What is added up: w_k f_k, or log w_k − f_k.
+        # The terms are w_k f_k, or log w_k − f_k.
         w = w.log() if kind == "mixture" else w
         if train_weights:
             self.weights = nn.Parameter(w)
@@ -71,22 +73,24 @@ class Sum(Energy, Differentiable):
             self.register_buffer("weights", w)
 
     def train(self, mode: bool = True) -> Self:
-        """Training mode stops here: in a member it would move what a spectral norm keeps in buffers."""
+        """Keep the members in eval mode: training mode would change the buffers of their spectral norms."""
         super().train(mode)
         self.members.eval()
         return self
 
     def forward(self, x: Tensor) -> Tensor:
-        return self._together(torch.stack([member(x) for member in self._members()]))[0]
+        return self._combine(torch.stack([member(x) for member in self._members()]))[0]
 
     def sweep(self, jet: Jet) -> tuple[Jet, Pullback]:
-        """Derivative rule. A mixture's members count by r_k = softmax_k(log w_k − f_k), and their slopes' spread bends:
+        """Derivative rule, for a mixture with the responsibilities r_k = softmax_k(log w_k − f_k):
 
-        ∇f = Σ_k r_k ∇f_k,   vᵀ∇²f v = Σ_k r_k vᵀ∇²f_k v − Var_r(v·∇f_k).
+            ∇f = Σ_k r_k ∇f_k,   vᵀ∇²f v = Σ_k r_k vᵀ∇²f_k v − Var_r(v·∇f_k).
+
+        A product has r_k = w_k, and no variance.
         """
         wanted = jet._replace(needs_first=jet.needs_first or self.kind == "mixture")
         jets, backs = zip(*(sweep(member, wanted) for member in self._members()), strict=True)
-        value, share = self._together(torch.stack([member.value for member in jets]))
+        value, share = self._combine(torch.stack([member.value for member in jets]))
 
         def pullback(g: Tensor) -> Tensor:
             return torch.stack([back(g * r) for back, r in zip(backs, share, strict=True)]).sum(0)
@@ -104,12 +108,12 @@ class Sum(Energy, Differentiable):
         return Jet(value, first, second), pullback
 
     def log_z(self) -> Tensor | None:
-        """log Σ_k w_k Z_k of a mixture whose members all know theirs."""
+        """log Σ_k w_k Z_k of a mixture if the log Z of every member is known; else None."""
         shares = self._log_shares()
         return None if shares is None else shares.logsumexp(0)
 
     def sample(self, n: int, rng: torch.Generator) -> Tensor | None:
-        """A member of a mixture, by its share, then a point of it."""
+        """Draw a member of a mixture, by its share, then a point of it."""
         shares = self._log_shares()
         if shares is None:
             return None
@@ -122,8 +126,8 @@ class Sum(Energy, Differentiable):
     def _members(self) -> Sequence[Energy]:
         return list(self.members)  # type: ignore[arg-type]  # torch types its lists' items as modules
 
-    def _together(self, values: Tensor) -> tuple[Tensor, Tensor]:
-        """The members' energies [K, B] → f [B], and ∂f/∂f_k [K, B]."""
+    def _combine(self, values: Tensor) -> tuple[Tensor, Tensor]:
+        """Combine the members' energies [K, B]: f [B], and ∂f/∂f_k [K, B]."""
         w = self.weights.unsqueeze(1)
         if self.kind == "product":
             return (w * values).sum(0), w.expand_as(values)
@@ -140,8 +144,8 @@ class Sum(Energy, Differentiable):
         return self.weights + torch.stack(known)
 
 
-def _frozen(energy: Energy) -> Energy:
-    """The energy with buffers for parameters: nothing trains or averages them, and a state holds them as before."""
+def _freeze(energy: Energy) -> Energy:
+    """Turn the parameters into buffers of the same names, which are neither trained nor averaged."""
     for module in energy.modules():
         for name, parameter in list(module.named_parameters(recurse=False)):
             delattr(module, name)

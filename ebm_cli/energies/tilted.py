@@ -1,4 +1,4 @@
-"""A Gaussian that a network bends: what the data are beside their mean and covariance."""
+"""A fitted Gaussian with a correction by a network."""
 
 import math
 
@@ -9,27 +9,27 @@ from ebm_cli.densities.moments import Moments
 from ebm_cli.derivatives import Differentiable, Jet, Pullback, sweep
 from ebm_cli.energies.activations import Activation
 from ebm_cli.energies.base import Energy
-from ebm_cli.energies.initialisation import check_size
+from ebm_cli.energies.initialisation import require_size
 from ebm_cli.energies.mlp import MLP
 
 
 class Tilted(Energy, Differentiable):
     """f(x) = g(x) − log N(x; m, S): the fitted Gaussian, tilted by exp(−g).
 
-    m and S are those of the data, and stay; g is a perceptron whose last layer starts at 0, so that training starts at
-    the Gaussian, with log Z = 0, and all that it learns is what the Gaussian does not say. Few rows of many columns do
-    not determine more.
+    m and S are those of the data and are not trained; g is a perceptron whose last layer starts at 0, so that training
+    starts at the Gaussian, with log Z = 0, and learns only its difference from the data. That suits tables of few rows
+    and many columns, which do not determine more.
 
     Args:
         shape: shape of one point.
-        data: rows [N, *shape] that m and S are fitted to, standardised units. None is N(0, I), for what is loaded
-            next: m and S are in the state.
+        data: rows [N, *shape] that m and S are fitted to, standardised units. None is N(0, I), until a state with m
+            and S is loaded.
         width: units of each hidden layer of g, ≥ 1.
         depth: hidden layers, ≥ 1.
-        activation: of g; smooth ones are needed by sm and ssm.
-        input_scale: s > 0, how fast the first layer's features vary over standardised data at the start.
+        activation: of g; sm and ssm need a smooth one.
+        input_scale: s > 0, initial standard deviation of the first layer's inputs to its activation.
 
-    Shapes: x [B, *shape] → [B].  Raises: ValueError for a number out of its range.
+    Shapes: x [B, *shape] → [B].  Raises: ValueError if a number is out of range.
     """
 
     mean: Tensor
@@ -46,13 +46,13 @@ class Tilted(Energy, Differentiable):
         input_scale: float = 1.0,
     ) -> None:
         super().__init__()
-        check_size(width, depth, input_scale)
+        require_size(width, depth, input_scale)
         self.shape = shape
         self.tilt = MLP(shape, width, depth, activation, base=0.0, input_scale=input_scale)
         *_, last = self.tilt.network.children()
         for parameter in last.parameters():
             nn.init.zeros_(parameter)
-        fit = Moments.standard(math.prod(shape)) if data is None else Moments.of(data.cpu())
+        fit = Moments.standard(math.prod(shape)) if data is None else Moments.from_rows(data.cpu())
         for name, value in {"mean": fit.mean, "whiten": fit.whiten(), "log_norm": fit.log_norm()}.items():
             self.register_buffer(name, value.to(torch.get_default_dtype()))
 
@@ -62,7 +62,7 @@ class Tilted(Energy, Differentiable):
         return tilt + 0.5 * z.square().sum(1) - self.log_norm
 
     def sweep(self, jet: Jet) -> tuple[Jet, Pullback]:
-        """Derivative rule: that of g, and beside it that of a quadratic form."""
+        """Derivative rule: the sum of the rules of g and of a quadratic form."""
         x, whiten = jet.value, self.whiten
         z = (x.flatten(1) - self.mean) @ whiten.T
         out, through = sweep(self.tilt, jet)

@@ -26,7 +26,7 @@ from torch import Tensor, nn
 from ebm_cli.densities.base import Density
 from ebm_cli.densities.gaussian import Gaussian
 from ebm_cli.derivatives import Differentiable, Jet, Pullback, value_and_grad
-from ebm_cli.samplers import EnergyFn, Kernel, State
+from ebm_cli.samplers import EnergyFn, Kernel, State, select_chains
 
 ILL_CONDITIONED = 1000.0
 """Ratio of a Gaussian base's largest variance to its smallest from which chains move in its own coordinates.
@@ -55,12 +55,8 @@ class Points(NamedTuple):
 
     def where(self, mask: Tensor, other: "Points") -> "Points":
         """Take these points where the mask [B] is true, and the others elsewhere."""
-
-        def choose(mine: Tensor, theirs: Tensor) -> Tensor:
-            return torch.where(mask.view(-1, *(1,) * (mine.dim() - 1)), mine, theirs)
-
         pairs = zip(self, other, strict=True)
-        return Points(*(None if p is None or o is None else choose(p, o) for p, o in pairs))  # type: ignore[arg-type]
+        return Points(*(None if p is None or o is None else select_chains(mask, p, o) for p, o in pairs))  # type: ignore[arg-type]
 
 
 class Frame(NamedTuple):

@@ -17,6 +17,7 @@ from ebm_cli.evaluation.not_integrable import NotIntegrable
 from ebm_cli.evaluation.protocol import Protocol
 from ebm_cli.methods import Method
 from ebm_cli.rng import generator
+from ebm_cli.samplers import wide_starts
 
 N_START = 200
 """Temperatures of the annealing where log Z comes from elsewhere and chains only have to start in the right modes."""
@@ -118,9 +119,7 @@ class Context:
                 return resample(self.annealed, p.n_chains, self.rng("starts")), notes
             except NotIntegrable as reason:
                 notes = (f"chains start at noise, since annealing failed: {reason}",)
-        size = (p.n_chains, *self.dataset.shape)
-        starts = 2 * torch.randn(size, generator=self.rng("starts"), dtype=like.dtype, device=like.device)
-        return starts, notes
+        return wide_starts(like, p.n_chains, self.rng("starts")), notes
 
     @property
     def samples(self) -> Tensor | None:

@@ -26,7 +26,7 @@ from functools import cached_property
 import torch
 from torch import Tensor
 
-from ebm_cli.datasets.base import Dataset, Target, UnseenPart
+from ebm_cli.datasets import Dataset, Target, UnseenPart
 from ebm_cli.evaluation.batched import in_chunks, placement
 from ebm_cli.evaluation.expectation import DataDistribution, values_and_grads
 from ebm_cli.evaluation.log_z import Normalisation, by_quadrature, closed_form, unknown

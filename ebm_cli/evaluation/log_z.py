@@ -7,16 +7,13 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from torch import Tensor
-
+from ebm_cli.derivatives import EnergyFn
 from ebm_cli.energies.base import Energy
 from ebm_cli.evaluation.annealing import Annealed
 from ebm_cli.evaluation.measured import Results, Values
 from ebm_cli.evaluation.not_integrable import NotIntegrable
 from ebm_cli.evaluation.quadrature import Quadrature, integrate
 from ebm_cli.evaluation.quadrature_grid import Grid, Resolution
-
-EnergyFn = Callable[[Tensor], Tensor]
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from ebm_cli.evaluation.mcmc_diagnostics import summary
 from ebm_cli.evaluation.measured import Results, Values
-from ebm_cli.samplers import EnergyFn, Kernel, adapt, run, trace
+from ebm_cli.samplers import EnergyFn, Kernel, trace, warm_up
 
 THIN = 10
 """Steps between two stored positions of a chain."""
@@ -43,10 +43,7 @@ def draw(energy: EnergyFn, kernel: Kernel, starts: Tensor, n_samples: int, burn_
     """
     began = time.monotonic()
     n_stored = math.ceil(n_samples / len(starts))
-    if kernel.target_accept is not None and burn_in > 0:
-        kernel, state = adapt(kernel, energy, starts, burn_in, rng)
-    else:
-        state, _ = run(kernel, energy, starts, burn_in, rng)
+    kernel, state = warm_up(kernel, energy, starts, burn_in, rng)
     draws, info = trace(kernel, energy, state.x, n_stored * THIN, THIN, rng)
     seconds = time.monotonic() - began
     values: Values = {"sampler/acceptance": float(info.accept.mean()), "sampler/step_size": float(kernel.step_size)}

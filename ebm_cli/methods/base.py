@@ -1,8 +1,8 @@
-"""The abstraction of this folder: an objective that trains an energy without its partition function.
+"""The abstraction of this package: an objective that trains an energy without its partition function.
 
-A method declares its *players*, sets of parameters with one optimizer each, and every call of `loss` returns one loss
-and the player whose turn it is; the loop steps that player. Chains, flows and replay buffers are buffers and
-sub-modules of the method: checkpoint and resume need no case of their own. The number of evaluations that a step cost
+A method declares its *players*, disjoint sets of parameters with one optimizer each. Every call of `loss` returns one
+loss and the player whose turn it is, which the training loop then steps. Chains, flows and replay buffers are buffers
+and sub-modules of the method, so that checkpoint and resume need no special case. The number of evaluations of a step
 comes with its loss.
 """
 
@@ -19,51 +19,58 @@ from ebm_cli.energies import Energy
 from ebm_cli.energies.activations import PIECEWISE_LINEAR
 from ebm_cli.samplers import Kernel
 
-EXPLODED = 1e9
-"""Size of a loss from which no run has been seen to come back: nearly collinear columns bring score matching to 1e5."""
+LOSS_LIMIT = 1e9
+"""Size of a loss from which no run was seen to recover; nearly collinear columns bring score matching to 1e5."""
 
 
 class Evaluations(NamedTuple):
-    """What a step cost, counted per data row: evaluations of f, of ∇_x f, and of second derivatives in x."""
+    """Cost of a step, counted per data row: evaluations of f, of ∇_x f, and of second derivatives in x."""
 
     energy: float = 0.0
     grad: float = 0.0
     laplacian: float = 0.0
 
-    def plus(self, other: "Evaluations") -> "Evaluations":
-        """Those of two steps together."""
+    def add(self, other: "Evaluations") -> "Evaluations":
+        """Sum of the evaluations of two steps."""
         return Evaluations(self.energy + other.energy, self.grad + other.grad, self.laplacian + other.laplacian)
 
 
 @dataclass(frozen=True)
 class Symptom:
-    """A number of each step that says that training is lost, however finite it is.
+    """A metric whose value shows that training has diverged, even if it is finite.
 
     Args:
         metric: a key of `LossOutput.metrics`, or "loss".
-        limit: > 0; the symptom shows where the metric's size is above it, or with `below` under it.
-        what: what it means, as the first half of a sentence.
-        cure: what usually helps.
+        limit: > 0; the symptom shows where the absolute value of the metric is above it (with `below`: under it).
+        meaning: its interpretation, the first half of a sentence.
+        cure: usual remedy, in the imperative.
         below: see `limit`.
-        steps: steps in a row that it must show in, ≥ 1.
+        steps: consecutive steps that must show it, ≥ 1.
     """
 
     metric: str
     limit: float
-    what: str
+    meaning: str
     cure: str
     below: bool = False
     steps: int = 1
 
-    def shows(self, values: Tensor) -> Tensor:
-        """In which of these steps [N] → bool [N]."""
+    def detect(self, values: Tensor) -> Tensor:
+        """Mark the steps that show it: values of the metric [N] → bool [N]."""
         size = values.abs()
         return size < self.limit if self.below else size > self.limit
 
 
 @dataclass(frozen=True)
 class LossOutput:
-    """One step's loss, its diagnostics (device scalars), whose turn it is, and what it cost."""
+    """Result of one evaluation of the objective.
+
+    Attributes:
+        loss: [], differentiable in the parameters of `player`.
+        metrics: diagnostics by name, scalars on the device.
+        player: whose turn it is.
+        evaluations: cost of the step.
+    """
 
     loss: Tensor
     metrics: Mapping[str, Tensor]
@@ -72,31 +79,32 @@ class LossOutput:
 
 
 class Method(nn.Module, ABC):
-    """An objective. Its own parameters belong to the player "energy" unless `players` says otherwise."""
+    """A training objective. Its own parameters belong to the player "energy" unless `players` says otherwise."""
 
-    needs_soft_edges: ClassVar[bool] = False
-    """Whether the objective holds only for data whose density falls to 0 without a jump."""
-    comparable: ClassVar[bool] = True
-    """Whether the loss on fresh rows says how good an energy is: a game's value and a gradient's surrogate do not."""
+    needs_continuous_density: ClassVar[bool] = False
+    """True if the objective is valid only for data whose density falls to 0 without a jump."""
+    has_comparable_loss: ClassVar[bool] = True
+    """True if the loss on fresh rows measures the quality of an energy. The value of a game and the surrogate of a
+    gradient do not."""
 
-    def check(self, energy: Energy, batch_size: int) -> None:
+    def validate(self, energy: Energy, batch_size: int) -> None:
         """Raise ValueError, beginning with the name of the key, for an energy or a batch that it cannot train with."""
 
-    def directions(self, energy: Energy) -> int | None:
-        """Along how many directions a step differentiates f twice in x; 0 for gradients alone, None for neither."""
+    def n_directions(self, energy: Energy) -> int | None:
+        """Directions along which a step differentiates f twice in x; 0 for gradients alone, None for no derivative."""
         return None
 
     @property
     def kernel(self) -> Kernel | None:
-        """The transition of the chains that a step runs; None where it runs none."""
+        """Transition of the chains that a step runs; None without chains."""
         return None
 
     def symptoms(self) -> tuple[Symptom, ...]:
-        """What says that training is lost, beside a loss or a gradient that is not finite."""
-        return (Symptom("loss", EXPLODED, "the loss has exploded", "lower optimizer.lr"),)
+        """Signs that training has diverged, in addition to a loss or a gradient that is not finite."""
+        return (Symptom("loss", LOSS_LIMIT, "the loss has exploded", "lower optimizer.lr"),)
 
     def prepare(self, data: Tensor, rng: torch.Generator) -> None:
-        """Once, before the first step of a new run (not on resume): fit what must be fitted to data [N, *D]."""
+        """Fit to data [N, *D] what must be fitted, once before the first step of a new run (not on resume)."""
 
     def players(self, energy: Energy) -> dict[str, list[nn.Parameter]]:
         """Disjoint sets of parameters, one optimizer each."""
@@ -108,37 +116,40 @@ class Method(nn.Module, ABC):
 
     @abstractmethod
     def loss(self, energy: Energy, x: Tensor, rng: torch.Generator) -> LossOutput:
-        """The objective on a batch x [B, *D], in standardised units."""
+        """Evaluate the objective on a batch x [B, *D], in standardised units."""
 
     def learned_log_z(self) -> Tensor | None:
-        """log Z as the method trained it; None where it trains none."""
+        """Trained log Z [], nats; None if the method trains none."""
         return None
 
     def densities(self) -> dict[str, Density]:
-        """Trained densities that deserve an evaluation of their own, by name."""
+        """Trained densities that are evaluated as well, by name."""
         return {}
 
     def proposal(self) -> Density | None:
-        """A normalised density that is close to the model: annealing may start from it. None where there is none."""
+        """A normalised density close to the model, from which annealing may start; None if there is none."""
         return None
 
     def negatives(self, energy: Energy, x: Tensor, rng: torch.Generator) -> Tensor | None:
-        """The points [B, *D] that stand for the model in a step on the batch x; None where no chain is run.
+        """Draw the negative samples [B, *D] of a step on the batch x, with no change to the method.
 
-        Nothing of the method changes.
+        None if the method runs no chain.
         """
         return None
 
-    def replay(self) -> Tensor | None:
-        """Where the chains stand that it keeps from step to step [N, *shape]; None where it keeps none."""
+    def persistent_chains(self) -> Tensor | None:
+        """Positions of the chains that continue from step to step [N, *shape]; None if there are none."""
         return None
 
 
 def require_smooth(energy: Energy) -> None:
     """Refuse an energy whose Hessian is zero almost everywhere.
 
-    Score matching's objective contains tr ∇²f; a piecewise linear activation makes it vanish, and what is minimised is
-    ‖∇f‖² alone.
+    The objective of score matching contains tr ∇²f. A piecewise linear activation makes it vanish, and training then
+    minimises ‖∇f‖² alone.
+
+    Raises:
+        ValueError: the energy has a piecewise linear activation.
     """
     for module in energy.modules():
         if isinstance(module, PIECEWISE_LINEAR):

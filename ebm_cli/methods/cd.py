@@ -2,62 +2,66 @@
 
     ∇L = E_data[∇f] − E_model[∇f]
 
-The model's rows come from k steps of a Markov chain that targets exp(−f), started at the data (CD-k), at noise, or
-where the last step's chains ended (persistent: a replay buffer with occasional restarts). Chains that are too short, or
-too coarse, bias the result: with ULA of step ε on N(0, v), CD learns the precision (1 − √(1 − 2ε/v))/ε and not 1/v.
-Sources: Hinton (2002); Tieleman (2008), persistent chains; Du & Mordatch (2019), replay buffer and energy
-regularisation; Du, Li, Tenenbaum & Mordatch (2021), the divergence of the chain itself (`chain_divergence`).
+The model term is an average over the ends of k steps of a Markov chain that targets exp(−f), started at the data
+(CD-k), at noise, or where earlier chains ended (persistent, see `replay_buffer`). Chains that are too short or too
+coarse bias the result: with ULA of step ε on N(0, v), CD learns the precision (1 − √(1 − 2ε/v))/ε and not 1/v.
+
+Sources: Hinton (2002); Du & Mordatch (2019), regularisation of the energies; Du, Li, Tenenbaum & Mordatch (2021), the
+divergence of the chain itself (`chain_divergence`).
 """
 
-import math
-from dataclasses import replace
 from typing import ClassVar, Literal, NamedTuple
 
 import torch
 from torch import Tensor
 
 from ebm_cli.densities import Density
-from ebm_cli.energies import Energy
+from ebm_cli.energies import Energy, evaluating
 from ebm_cli.methods.base import Evaluations, LossOutput, Method, Symptom
 from ebm_cli.methods.chain_divergence import chain_divergence
-from ebm_cli.samplers import Info, Kernel, run
+from ebm_cli.methods.replay_buffer import ReplayBuffer, Starts
+from ebm_cli.methods.step_backoff import StepBackoff
+from ebm_cli.samplers import Info, Kernel, replace_diverged, run
 from ebm_cli.samplers.langevin import Langevin
 from ebm_cli.samplers.mala import MALA
 
-LOST = (
+SYMPTOMS = (
     Symptom(
         "dead_chains",
         0.5,
-        "most chains have left the finite numbers",
-        "lower sampler.step_size, or take sampler=mala, which refuses such steps",
+        "most chains have diverged, their coordinates are not finite",
+        "lower sampler.step_size, or choose sampler=mala, which rejects such steps",
     ),
     Symptom(
         "energy_gap",
         1e6,
-        "the energies have exploded, those of data and chains are a million nats apart",
+        "the energies have exploded, those of data and chains differ by more than a million nats",
         "lower optimizer.lr or sampler.step_size, or raise method.l2 or method.k",
     ),
 )
 CLAMPED = Symptom(
     "at_clamp",
     0.5,
-    "most coordinates of the chains lie at sampler.clamp_sample",
-    "lower optimizer.lr, or raise energy.base: the energy falls towards the border",
+    "most coordinates of the chains are at their bound sampler.clamp_sample",
+    "lower optimizer.lr, or raise energy.base: the energy falls towards the bound",
     steps=100,
 )
-LOOK_EVERY = 5
-"""Losses between two looks at the acceptance: a look waits for the device."""
-TOO_LOW = 0.5
-"""Acceptance, in parts of the kernel's target, below which its steps are shortened."""
-HASTE = 5.0
 
 
 class Chains(NamedTuple):
-    """Where a step's chains ended [B, *D], which of them are finite [B], their length [B], their rows of the buffer."""
+    """Chains of one training step.
+
+    Attributes:
+        end: where they ended [B, *D]; noise for those that diverged.
+        finite: which have not diverged [B].
+        age: steps that each has behind it [B].
+        rows: their rows of the replay buffer [B]; None without a buffer.
+        info: diagnostics, averaged over the steps.
+    """
 
     end: Tensor
-    alive: Tensor
-    length: Tensor
+    finite: Tensor
+    age: Tensor
     rows: Tensor | None
     info: Info
 
@@ -65,28 +69,26 @@ class Chains(NamedTuple):
 class CD(Method):
     """L = mean f(x⁺) − mean f(x⁻) + l2 (mean f(x⁺)² + mean f(x⁻)²) + kl KL(chain ‖ model), x⁻ detached.
 
-    With a step that is too long for the energy an exact kernel accepts nothing: chains from data do not move, chains
-    from noise stay noise, and the energy runs away from them. So its step is shortened while it accepts less than
-    TOO_LOW of its target δ, by ε ← ε exp(c (α − TOO_LOW δ)), and grows back, never above the sampler's own, while it
-    accepts more; c = HASTE where it is shortened, since the energy does not wait, and 1 where it grows. A shorter step
-    leaves the kernel exact.
+    The step of a kernel with a correction is shortened while it accepts too little (see `step_backoff`).
 
     Args:
         shape: shape of one point.
-        sampler: the chain's transition; its step size is the largest that is taken.
-        noise: where chains from noise start, and where restarted ones do.
+        sampler: transition of the chains; its step size is the largest that is taken.
+        noise: density that chains start or restart from.
         k: steps of a chain, ≥ 1.
         start: data, noise, or persistent.
-        buffer_size: chains that the replay buffer holds, ≥ 1 (persistent).
-        restart: fraction of the chains taken from the buffer that start anew from noise, in [0, 1] (persistent).
-        l2: regularisation of the energies' size, ≥ 0; keeps an unbounded energy from drifting.
-        kl: weight of the divergence of the chains from the model, ≥ 0, taken through one Langevin step; with the
-            samplers langevin and mala, whose step size that step has.
+        buffer_size: chains in the replay buffer, ≥ 1 (persistent).
+        restart: fraction of the chains from the buffer that restart from noise, in [0, 1] (persistent).
+        l2: weight of the squared energies, ≥ 0; keeps an unbounded energy from drifting.
+        kl: weight of the divergence of the chains from the model, ≥ 0, taken through one Langevin step; needs the
+            sampler langevin or mala, whose step size that step has.
 
-    Cost: 2 energies a data row, and the chain's evaluations.  Raises: ValueError for a number out of its range.
+    Shapes: x [B, *shape].
+    Raises: ValueError if a number is out of range.
+    Cost: 2 energies a data row, and the evaluations of the chain.
     """
 
-    comparable: ClassVar[bool] = False
+    has_comparable_loss: ClassVar[bool] = False
     buffer: Tensor
     age: Tensor
     accepted: Tensor
@@ -115,7 +117,7 @@ class CD(Method):
         if not 0 <= kl < float("inf"):
             raise ValueError(f"kl must be >= 0, got {kl}")
         if kl and not isinstance(sampler, Langevin | MALA):
-            raise ValueError(f"kl must be 0 with {type(sampler).__name__}: it goes through a step of langevin or mala")
+            raise ValueError(f"kl must be 0 with {type(sampler).__name__}: it needs a step of langevin or mala")
         self.sampler = sampler
         self.noise = noise
         self.k = k
@@ -123,28 +125,29 @@ class CD(Method):
         self.restart = restart
         self.l2 = l2
         self.kl = kl
+        self.backoff = StepBackoff(sampler.target_accept)
         self.register_buffer("accepted", torch.zeros(()))
-        # What follows from it is bookkeeping of the host: reading it must not wait for the device.
-        self._step = 0
-        self._shortened = 1.0
         if start == "persistent":
             self.register_buffer("buffer", torch.zeros(buffer_size, *shape))
             self.register_buffer("age", torch.zeros(buffer_size))
 
     def get_extra_state(self) -> dict[str, int | float]:
-        return {"step": self._step, "shortened": self._shortened}
+        return self.backoff.state_dict()
 
     def set_extra_state(self, state: dict[str, int | float]) -> None:
-        self._step, self._shortened = int(state["step"]), float(state["shortened"])
+        self.backoff.load_state_dict(state)
 
     @property
     def kernel(self) -> Kernel:
-        """The transition of the next chains: the sampler, with the step size that it has by now."""
-        if self._shortened == 1:
-            return self.sampler
-        return replace(self.sampler, step_size=self.sampler.step_size * self._shortened)
+        """Transition of the next chains: the sampler with its present step size."""
+        return self.backoff.apply(self.sampler)
 
-    def check(self, energy: Energy, batch_size: int) -> None:
+    @property
+    def replay_buffer(self) -> ReplayBuffer:
+        """The persistent chains."""
+        return ReplayBuffer(self.buffer, self.age)
+
+    def validate(self, energy: Energy, batch_size: int) -> None:
         # Two chains must not be written back to one row.
         if self.start == "persistent" and batch_size > len(self.buffer):
             raise ValueError(f"method.buffer_size must be >= batch_size = {batch_size}, got {len(self.buffer)}")
@@ -153,17 +156,17 @@ class CD(Method):
 
     def prepare(self, data: Tensor, rng: torch.Generator) -> None:
         if self.start == "persistent":
-            self.buffer.copy_(self.noise.sample(len(self.buffer), rng))
+            self.replay_buffer.fill(self.noise, rng)
 
-    def directions(self, energy: Energy) -> int:
+    def n_directions(self, energy: Energy) -> int:
         return 0
 
     def symptoms(self) -> tuple[Symptom, ...]:
-        return LOST if self._clamp is None else (*LOST, CLAMPED)
+        return SYMPTOMS if self._clamp is None else (*SYMPTOMS, CLAMPED)
 
     @property
     def _clamp(self) -> float | None:
-        """Where chains are kept; None where they are free."""
+        """Bound of the chains' coordinates; None if they have none."""
         return self.sampler.clamp_sample if isinstance(self.sampler, Langevin) else None
 
     def players(self, energy: Energy) -> dict[str, list[torch.nn.Parameter]]:
@@ -172,18 +175,17 @@ class CD(Method):
     def negatives(self, energy: Energy, x: Tensor, rng: torch.Generator) -> Tensor:
         return self._chains(energy, x, rng).end
 
-    def replay(self) -> Tensor | None:
+    def persistent_chains(self) -> Tensor | None:
         return self.buffer if self.start == "persistent" else None
 
     def loss(self, energy: Energy, x: Tensor, rng: torch.Generator) -> LossOutput:
-        self._adapt()
+        self.backoff.update(self.accepted)
         kernel = self.kernel
         chains = self._chains(energy, x, rng)
         acceptance = chains.info.accept.mean()
         self.accepted += acceptance
         if chains.rows is not None:
-            self.buffer[chains.rows] = chains.end
-            self.age[chains.rows] = torch.where(chains.alive, chains.length, 0)
+            self.replay_buffer.write(chains.rows, chains.end, torch.where(chains.finite, chains.age, 0))
         value = energy(torch.cat((x, chains.end)))
         plus, minus = value[: len(x)], value[len(x) :]
         loss = plus.mean() - minus.mean()
@@ -191,8 +193,8 @@ class CD(Method):
             "energy_gap": loss.detach(),
             "acceptance": acceptance,
             "step_size": torch.tensor(kernel.step_size),
-            "chain_length": chains.length.mean(),
-            "dead_chains": 1 - chains.alive.float().mean(),
+            "chain_length": chains.age.mean(),
+            "dead_chains": 1 - chains.finite.float().mean(),
         }
         if self._clamp is not None:
             metrics["at_clamp"] = (chains.end.abs() >= self._clamp).float().mean()
@@ -207,39 +209,19 @@ class CD(Method):
             cost = cost._replace(grad=cost.grad + 1, laplacian=1)
         return LossOutput(loss, metrics, evaluations=cost)
 
-    def _adapt(self) -> None:
-        """Look at the acceptance of the last LOOK_EVERY losses; shorten the step, or let it grow back."""
-        target = self.sampler.target_accept
-        if target is not None and self._step and self._step % LOOK_EVERY == 0:
-            accepted = float(self.accepted) / LOOK_EVERY
-            if math.isfinite(accepted):
-                excess = accepted - TOO_LOW * target
-                self._shortened = min(1.0, self._shortened * math.exp(HASTE * excess if excess < 0 else excess))
-            self.accepted.zero_()
-        self._step += 1
-
     def _chains(self, energy: Energy, x: Tensor, rng: torch.Generator) -> Chains:
-        """k steps; a chain that left the finite numbers is replaced by noise."""
-        rows, begin, age = self._starts(x, rng)
-        training = energy.training
-        # Batch statistics and dropout would make the energy another function at every step of the chain.
-        energy.eval()
-        state, info = run(self.kernel, energy, begin, self.k, rng)
-        energy.train(training)
-        end = state.x.detach()
-        alive = end.flatten(1).isfinite().all(1)
-        kept = torch.where(alive.view(-1, *[1] * (end.ndim - 1)), end, self.noise.sample(len(end), rng))
-        return Chains(kept, alive, age + self.k, rows, info)
+        """Run k steps; chains that diverge are replaced by noise."""
+        starts = self._starts(x, rng)
+        with evaluating(energy):
+            state, info = run(self.kernel, energy, starts.x, self.k, rng)
+        end, finite = replace_diverged(state.x.detach(), self.noise.sample(len(x), rng))
+        return Chains(end, finite, starts.age + self.k, starts.rows, info)
 
-    def _starts(self, x: Tensor, rng: torch.Generator) -> tuple[Tensor | None, Tensor, Tensor]:
-        """Rows of the buffer (persistent), where the chains begin, and how many steps they have behind them."""
-        fresh = torch.zeros(len(x), dtype=x.dtype, device=x.device)
+    def _starts(self, x: Tensor, rng: torch.Generator) -> Starts:
+        new = torch.zeros(len(x), dtype=x.dtype, device=x.device)
         if self.start == "data":
-            return None, x, fresh
+            return Starts(x, new)
         noise = self.noise.sample(len(x), rng)
         if self.start == "noise":
-            return None, noise, fresh
-        rows = torch.randperm(len(self.buffer), generator=rng, device=x.device)[: len(x)]
-        anew = torch.rand(len(x), generator=rng, device=x.device) < self.restart
-        begin = torch.where(anew.view(-1, *[1] * (x.ndim - 1)), noise, self.buffer.index_select(0, rows))
-        return rows, begin, torch.where(anew, 0, self.age.index_select(0, rows))
+            return Starts(noise, new)
+        return self.replay_buffer.draw(noise, self.restart, rng)

@@ -1,6 +1,6 @@
 """Denoising score matching: the score of the data blurred by a Gaussian is a regression.
 
-For x̃ = x + σε the score of the blurred density at x̃ is E[(x − x̃)/σ² | x̃], so that
+For x̃ = x + σε the score of the blurred density at x̃ is E[(x − x̃)/σ² | x̃]. Therefore
 
     L(θ) = E_x E_ε[ ½ ‖σ ∇f(x̃) − ε‖² ]
 
@@ -20,9 +20,9 @@ class DSM(Method):
     """L = mean_x[ ½ ‖σ ∇f(x + σε) − ε‖² ], ε ~ N(0, I).
 
     Args:
-        sigma: σ > 0, in standardised units: the blur that the model learns with the data.
+        sigma: σ > 0, in standardised units; the model learns the data with this blur.
 
-    Cost: one gradient a row.  Raises: ValueError for a σ that is not positive.
+    Shapes: x [B, *D].  Raises: ValueError if σ is not positive.  Cost: one gradient a row.
     """
 
     def __init__(self, sigma: float = 0.1) -> None:
@@ -31,7 +31,7 @@ class DSM(Method):
             raise ValueError(f"sigma must be > 0, got {sigma}")
         self.sigma = sigma
 
-    def directions(self, energy: Energy) -> int:
+    def n_directions(self, energy: Energy) -> int:
         return 0
 
     def loss(self, energy: Energy, x: Tensor, rng: torch.Generator) -> LossOutput:

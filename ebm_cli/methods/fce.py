@@ -3,10 +3,10 @@
     min over the flow α, max over the energy θ and log Z of
     V = E_data log[ p_θ/(p_θ + q_α) ] + E_{q_α} log[ q_α/(p_θ + q_α) ]
 
-With a frozen q this is noise contrastive estimation at ν = 1 (the loss here is −V); the flow's step minimises the same
-V with reparameterised samples, the energy's parameters frozen. The better the flow, the closer the noise is to the
-data, and the less the energy's estimate wastes on easy noise. Source: Gao, Nijkamp, Kingma, Xu, Dai & Wu (2020), "Flow
-contrastive estimation of energy-based models", eq. 9–11 and Algorithm 1.
+With a frozen q this is noise contrastive estimation at ν = 1 (the loss here is −V). A step of the flow minimises the
+same V with reparameterised samples and the energy's parameters frozen. The better the flow, the closer the noise is to
+the data, and the fewer noise samples are too easy to teach the energy anything. Source: Gao, Nijkamp, Kingma, Xu, Dai &
+Wu (2020), "Flow contrastive estimation of energy-based models", eq. 9–11 and Algorithm 1.
 """
 
 from typing import ClassVar
@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from ebm_cli.densities import Density
 from ebm_cli.energies import Energy
 from ebm_cli.methods.base import Evaluations, LossOutput, Method, Symptom
-from ebm_cli.methods.logistic_loss import EXPLODED, classify
+from ebm_cli.methods.logistic_loss import EXPLODED_ENERGIES, classify
 
 COLLAPSED = Symptom(
     "flow_nll",
@@ -28,13 +28,13 @@ COLLAPSED = Symptom(
 
 
 class FCE(Method):
-    """Two players, "energy" (f and log Z) and "flow", take turns by the classifier's accuracy.
+    """L = −V for the player "energy" (f and log Z), L = V for the player "flow"; the accuracy decides whose turn it is.
 
-    Below `threshold` the energy learns alone: it must first tell the two apart. Above it they alternate, because a flow
-    that cannot follow would otherwise keep every turn for itself. The accuracy is a running mean on the device and is
-    read once a turn, so that the loop does not wait for it at every step.
+    Below `threshold` the energy learns alone: it must first tell data from noise. Above it the players alternate,
+    because a flow that cannot keep up would otherwise have every turn. The accuracy is a running mean on the device
+    and is read once a turn, so that the loop does not wait for it at every step.
 
-    The flow starts as its wide base and not fitted to the data: an energy that is first compared with a narrow noise
+    The flow starts as its wide base and is not fitted to the data: an energy that is first compared with a narrow noise
     keeps the mass that it has where neither noise nor data are.
 
     Args:
@@ -42,12 +42,14 @@ class FCE(Method):
         flow_lr: learning rate of the flow, > 0.
         threshold: accuracy in (0.5, 1) above which the flow has every other turn.
         turn_every: steps of a turn, ≥ 1.
-        log_z: where the trained log Z starts, nats.
+        log_z: initial value of the trained log Z, nats.
 
-    Cost: 2 energies a data row.  Raises: ValueError for a number out of its range, or a noise without parameters.
+    Shapes: x [B, *D].
+    Raises: ValueError if a number is out of range, or the noise has no parameters.
+    Cost: 2 energies a data row.
     """
 
-    comparable: ClassVar[bool] = False
+    has_comparable_loss: ClassVar[bool] = False
     accuracy: Tensor
 
     def __init__(
@@ -73,7 +75,7 @@ class FCE(Method):
         self.turn_every = turn_every
         self.log_z = nn.Parameter(torch.tensor(float(log_z)))
         self.register_buffer("accuracy", torch.tensor(0.5))
-        # The turn is bookkeeping of the host: reading it must not wait for the device.
+        # Kept on the host: reading whose turn it is must not wait for the device.
         self._step = 0
         self._flow_turn = False
 
@@ -90,7 +92,7 @@ class FCE(Method):
         return {"flow": self.flow_lr}
 
     def symptoms(self) -> tuple[Symptom, ...]:
-        return EXPLODED, COLLAPSED
+        return EXPLODED_ENERGIES, COLLAPSED
 
     def learned_log_z(self) -> Tensor:
         return self.log_z
@@ -108,8 +110,7 @@ class FCE(Method):
         with torch.set_grad_enabled(self._flow_turn):
             y, log_q_y = self.flow.sample_with_log_prob(len(x), rng)
             log_q_x = self.flow.log_prob(x)
-        # Only this turn's player is differentiated (the loop names its parameters): the graph through the other stays
-        # intact.
+        # The loop differentiates in the parameters of this turn's player only; the graph of the other stays intact.
         h = -(energy(torch.cat((x, y))) + torch.cat((log_q_x, log_q_y)) + self.log_z)
         h_data, h_noise = h.chunk(2)
         value, accuracy = classify(h_data, h_noise, 1.0)

@@ -1,4 +1,4 @@
-"""Maximum likelihood for a density with parameters: how a flow becomes a noise before the run begins."""
+"""Maximum likelihood for a density with parameters: fits a flow to the data before it serves as noise."""
 
 import torch
 from torch import Tensor
@@ -9,14 +9,14 @@ from ebm_cli.system.torch_internals import skip_dynamo_import
 
 
 def fit_density(density: Density, data: Tensor, steps: int, rng: torch.Generator, lr: float = 1e-3) -> None:
-    """Minimise −E_data log q by Adam with a cosine decay, on batches of 512 rows; nothing happens without parameters.
+    """Minimise −E_data log q by Adam with a cosine decay, on batches of 512 rows; a density without parameters stays.
 
     Args:
         density: q, changed in place.
         data: rows [N, *D] in standardised units.
         steps: optimizer steps, ≥ 0.
-        rng: draws the batches.
-        lr: learning rate at the start.
+        rng: source of the batches.
+        lr: initial learning rate.
     """
     parameters = list(density.parameters())
     if not parameters or steps == 0:

@@ -1,16 +1,16 @@
-"""Exact maximum likelihood, where log Z can be had: the yardstick of the methods that do without it.
+"""Exact maximum likelihood where log Z is available: the reference for the methods that do without it.
 
     L(θ) = E_data[f(x)] + log Z(θ)
 
-log Z is the energy's own closed form where it has one. Elsewhere, in one and two dimensions, it is a quadrature whose
+log Z is the energy's own closed form if it has one. Otherwise, in one and two dimensions, it is a quadrature whose
 nodes cover all of R^D: a regular grid t on the unit cube, mapped by the quantile function of the logistic distribution,
 x = s·log(t/(1 − t)),
 
     Z ≈ mean_i exp(−f(x_i)) / π(x_i),     π the logistic density,
 
-so that an energy cannot hide mass outside a box. The grid is shifted at random in every step: peaks narrower than its
-spacing are seen on average, and the energy cannot fit the gaps between nodes (Cranley & Patterson 1976, randomised
-lattice rules).
+so that an energy cannot hide mass outside a box. The grid is shifted at random in every step: it samples peaks that are
+narrower than its spacing without bias, and the energy cannot fit the gaps between nodes. Source: Cranley & Patterson
+(1976), randomised lattice rules.
 """
 
 import math
@@ -28,11 +28,12 @@ class MLE(Method):
 
     Args:
         shape: shape of one point.
-        n_grid: nodes a dimension, ≥ 8; in two dimensions n_grid² energies are evaluated a step.
+        n_grid: nodes a dimension, ≥ 8; in two dimensions a step evaluates n_grid² energies.
         scale: s > 0 of the logistic map, in standardised units: half of the nodes lie within 1.1 s of the origin.
 
-    Cost: 1 energy a data row, and the grid's.
-    Raises: ValueError for a number out of its range, or an energy of three and more dimensions without a closed form.
+    Shapes: x [B, *shape].
+    Raises: ValueError if a number is out of range, or an energy of three or more dimensions has no closed form.
+    Cost: 1 energy a data row, and those of the grid.
     """
 
     def __init__(self, shape: tuple[int, ...], n_grid: int = 32, scale: float = 1.0) -> None:
@@ -46,7 +47,7 @@ class MLE(Method):
         self.n_grid = n_grid
         self.scale = scale
 
-    def check(self, energy: Energy, batch_size: int) -> None:
+    def validate(self, energy: Energy, batch_size: int) -> None:
         if self.size > 2 and energy.log_z() is None:
             raise ValueError(
                 f"energy {type(energy).__name__} has no closed-form log Z, and a grid needs one or two dimensions, "
@@ -72,7 +73,7 @@ class MLE(Method):
         return LossOutput(data_energy + log_z, metrics, evaluations=Evaluations(energy=1 + nodes / len(x)))
 
     def _nodes(self, x: Tensor, rng: torch.Generator) -> tuple[Tensor, Tensor]:
-        """The shifted grid's points [M, *shape], and −log π there [M]."""
+        """Draw a shift of the grid: nodes [M, *shape], and −log π at them [M]."""
         ticks = torch.arange(self.n_grid, dtype=x.dtype, device=x.device)
         shift = torch.rand(self.size, 1, generator=rng, dtype=x.dtype, device=x.device)
         t = (ticks + shift) / self.n_grid

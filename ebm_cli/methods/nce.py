@@ -1,7 +1,7 @@
 """Noise contrastive estimation: learn the density by telling data from noise of known density.
 
-The classifier's log-odds contain the energy and a trained log Z (see `classification`); no chain is run and no
-derivative in x is taken. It works where the noise covers the data and is hard to tell from it. Source: Gutmann &
+The log-odds of the classifier contain the energy and a trained log Z (see `logistic_loss`); no chain is run and no
+derivative in x is taken. It works if the noise covers the data and is hard to tell from them. Source: Gutmann &
 Hyvärinen (2012), JMLR 13.
 """
 
@@ -14,13 +14,13 @@ from ebm_cli.densities import Density
 from ebm_cli.energies import Energy
 from ebm_cli.methods.base import Evaluations, LossOutput, Method, Symptom
 from ebm_cli.methods.fit_density import fit_density
-from ebm_cli.methods.logistic_loss import EXPLODED, classify
+from ebm_cli.methods.logistic_loss import EXPLODED_ENERGIES, classify
 
 SATURATED = Symptom(
     "loss",
     1e-6,
-    "the classifier is saturated, it tells data from noise without an error and learns no more",
-    "choose a noise that is closer to the data: noise=gaussian is fitted to them, noise=flow learns them",
+    "the classifier is saturated, it tells data from noise without an error and learns nothing more",
+    "choose a noise that is closer to the data: noise=gaussian is fitted to them, noise=flow is trained on them",
     below=True,
     steps=200,
 )
@@ -30,14 +30,16 @@ class NCE(Method):
     """L = E_data softplus(−h) + ν E_q softplus(h),   h = −f − log Z − log q − log ν.
 
     Args:
-        noise: q, frozen; one with parameters (a flow) is fitted to the data beforehand by maximum likelihood.
-        nu: ν > 0, noise rows to a data row; more noise brings the estimator closer to maximum likelihood.
-        log_z: where the trained log Z starts, nats.
-        fit_steps: steps of the fit beforehand, ≥ 0; none are taken for a noise without parameters.
-        redraw: fresh noise in every step, which is closer to E_q; else the same sample in all of them, which the theory
-            of the estimator assumes (Theorem 3).
+        noise: q, frozen; one with parameters (a flow) is first fitted to the data by maximum likelihood.
+        nu: ν > 0, rows of noise for each row of data; more noise brings the estimator closer to maximum likelihood.
+        log_z: initial value of the trained log Z, nats.
+        fit_steps: steps of that fit, ≥ 0; none are taken for a noise without parameters.
+        redraw: fresh noise in every step, which is closer to E_q; otherwise the same sample in all steps, which the
+            theory of the estimator assumes (Theorem 3).
 
-    Cost: 1 + ν energies a data row, in one forward pass.  Raises: ValueError for a number out of its range.
+    Shapes: x [B, *D].
+    Raises: ValueError if a number is out of range.
+    Cost: 1 + ν energies a data row, in one forward pass.
     """
 
     noise_seed: Tensor
@@ -55,7 +57,7 @@ class NCE(Method):
         self.fit_steps = fit_steps
         self.redraw = redraw
         self.log_z = nn.Parameter(torch.tensor(float(log_z)))
-        # What a kept sample is drawn from: a number resumes it, whatever the sizes of the batch and of nu.
+        # Seed of the sample that is kept: it is drawn again on resume, whatever the batch size and nu.
         self.register_buffer("noise_seed", torch.tensor(0), persistent=not redraw)
 
     def prepare(self, data: Tensor, rng: torch.Generator) -> None:
@@ -67,7 +69,7 @@ class NCE(Method):
         return {"energy": [*energy.parameters(), self.log_z]}
 
     def symptoms(self) -> tuple[Symptom, ...]:
-        return EXPLODED, SATURATED
+        return EXPLODED_ENERGIES, SATURATED
 
     def learned_log_z(self) -> Tensor:
         return self.log_z
@@ -79,8 +81,8 @@ class NCE(Method):
         n_noise = max(1, round(self.nu * len(x)))
         nu = n_noise / len(x)
         with torch.no_grad():
-            drawn_by = rng if self.redraw else torch.Generator(x.device).manual_seed(int(self.noise_seed))
-            y, log_q_noise = self.noise.sample_with_log_prob(n_noise, drawn_by)
+            noise_rng = rng if self.redraw else torch.Generator(x.device).manual_seed(int(self.noise_seed))
+            y, log_q_noise = self.noise.sample_with_log_prob(n_noise, noise_rng)
             log_q = torch.cat((self.noise.log_prob(x), log_q_noise))
         h = -(energy(torch.cat((x, y))) + log_q + self.log_z)
         if nu != 1:

@@ -1,11 +1,11 @@
-"""Score matching: fit the score −∇f to the data's score without knowing it.
+"""Score matching: fit the score −∇f to the unknown score of the data.
 
 The Fisher divergence ½ E_data‖∇log p_data − ∇log p_θ‖² contains the unknown score; integration by parts, with p_data·∇f
-→ 0 at infinity, turns it into an expectation that data rows can estimate:
+→ 0 at infinity, turns it into an expectation that rows of data can estimate:
 
     J(θ) = E_data[ ½‖∇f(x)‖² − tr ∇²f(x) ] + const
 
-The boundary condition fails for data with a hard edge: such a data set needs smoothing noise (`dataset.noise_std`).
+The boundary condition fails for data whose density jumps: such a data set needs smoothing noise (`dataset.noise_std`).
 Source: Hyvärinen (2005), "Estimation of non-normalized statistical models by score matching", Theorem 1.
 """
 
@@ -24,29 +24,31 @@ class SM(Method):
     """L = mean_x[ ½‖∇f(x)‖² − tr ∇²f(x) ], with the exact trace.
 
     Args:
-        whiten: in coordinates in which the data have the identity as covariance (see `whitening`).
-        shape, data: of the points, and reference rows, for `whiten`.
+        whiten: train in coordinates in which the data have covariance I (see `whitening`).
+        shape: shape of one point (for `whiten`).
+        data: rows [N, D] in standardised units (for `whiten`).
 
+    Shapes: x [B, *D].
+    Raises: ValueError if the points cannot be whitened.
     Cost: one Laplacian a row, by the forward Laplacian: about D + 2 forward passes, min(D, width) for a network that
-        sees the points as they are.
-    Raises: ValueError where the points cannot be whitened.
+        takes the points as they are.
     """
 
-    needs_soft_edges = True
+    needs_continuous_density = True
 
     def __init__(self, whiten: bool = False, shape: tuple[int, ...] = (), data: Tensor | None = None) -> None:
         super().__init__()
         self.whitening = Whitening(shape, data) if whiten else None
 
-    def check(self, energy: Energy, batch_size: int) -> None:
+    def validate(self, energy: Energy, batch_size: int) -> None:
         require_smooth(energy)
 
-    def directions(self, energy: Energy) -> int:
+    def n_directions(self, energy: Energy) -> int:
         return math.prod(energy.shape)
 
     def loss(self, energy: Energy, x: Tensor, rng: torch.Generator) -> LossOutput:
         if self.whitening is not None:
-            energy, x = self.whitening.of(energy, x)
+            energy, x = self.whitening.transform(energy, x)
         terms = exact_terms(energy, x)
         metrics = {
             "score_norm": terms.square,

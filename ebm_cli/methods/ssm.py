@@ -1,4 +1,4 @@
-"""Sliced score matching: score matching that looks along random directions instead of taking the whole trace.
+"""Sliced score matching: score matching along random directions in place of the whole trace.
 
 With directions v, E[v vᵀ] = I, the trace of the Hessian is E_v[vᵀ∇²f v]:
 
@@ -23,28 +23,30 @@ from ebm_cli.methods.whitening import Whitening
 
 Projection = Literal["rademacher", "gaussian", "sphere"]
 
-MANY = 4096
-"""Signs from which on each is a bit of a random number and not a number of its own: a third of the time."""
+BITWISE_FROM = 4096
+"""Number of signs from which each takes one bit of a random number and not a number of its own: a third of the time."""
 
 
 class SSM(Method):
-    """L = mean_x mean_v[ ½‖∇f‖² − vᵀ∇²f v ], or with ½ (v·∇f)² where `variance_reduction` is off.
+    """L = mean_x mean_v[ ½‖∇f‖² − vᵀ∇²f v ], or with ½ (v·∇f)² if `variance_reduction` is off.
 
-    Sums over D, averages over the batch and the projections.
+    The loss is summed over D and averaged over the batch and the projections.
 
     Args:
-        projection: law of v: rademacher (±1, the least variance), gaussian, or sphere (uniform, scaled by √D so that
-            E[vvᵀ] = I).
+        projection: distribution of v: rademacher (±1, the least variance), gaussian, or sphere (uniform, scaled by √D
+            so that E[vvᵀ] = I).
         n_projections: directions a row, ≥ 1.
         variance_reduction: use the exact ‖∇f‖².
-        whiten: in coordinates in which the data have the identity as covariance (see `whitening`).
-        shape, data: of the points, and reference rows, for `whiten`.
+        whiten: train in coordinates in which the data have covariance I (see `whitening`).
+        shape: shape of one point (for `whiten`).
+        data: rows [N, D] in standardised units (for `whiten`).
 
+    Shapes: x [B, *D].
+    Raises: ValueError if a number is out of range, or the points cannot be whitened.
     Cost: n_projections second directional derivatives a row, whatever D is.
-    Raises: ValueError for a number out of its range.
     """
 
-    needs_soft_edges = True
+    needs_continuous_density = True
 
     def __init__(
         self,
@@ -63,15 +65,15 @@ class SSM(Method):
         self.variance_reduction = variance_reduction
         self.whitening = Whitening(shape, data) if whiten else None
 
-    def check(self, energy: Energy, batch_size: int) -> None:
+    def validate(self, energy: Energy, batch_size: int) -> None:
         require_smooth(energy)
 
-    def directions(self, energy: Energy) -> int:
+    def n_directions(self, energy: Energy) -> int:
         return self.n_projections
 
     def loss(self, energy: Energy, x: Tensor, rng: torch.Generator) -> LossOutput:
         if self.whitening is not None:
-            energy, x = self.whitening.of(energy, x)
+            energy, x = self.whitening.transform(energy, x)
         k = self.n_projections
         v = DRAW[self.projection]((k, *x.shape), x, rng)
         terms = sliced_terms(energy, x, v, exact_square=self.variance_reduction)
@@ -87,20 +89,20 @@ class SSM(Method):
 
 def _rademacher(shape: tuple[int, ...], like: Tensor, rng: torch.Generator) -> Tensor:
     n = math.prod(shape)
-    # Other devices do not promise all 32 bits of a number.
-    if n < MANY or like.device.type not in ("cpu", "cuda"):
+    # Other devices do not promise 32 random bits a number.
+    if n < BITWISE_FROM or like.device.type not in ("cpu", "cuda"):
         signs = torch.empty(shape, dtype=like.dtype, device=like.device).random_(0, 2, generator=rng)
     else:
         words = torch.empty(-(n // -32), 1, dtype=torch.int32, device=like.device)
-        bits = words.random_(-(2**31), 2**31, generator=rng) << _places(like.device)
-        # A bit as the sign of a float, whatever number it is.
+        bits = words.random_(-(2**31), 2**31, generator=rng) << _bit_positions(like.device)
+        # The bit is the sign of a float, whatever its other bits are.
         signs = bits.view(torch.float32).view(-1)[:n].view(shape)
         return torch.copysign(torch.ones((), device=like.device), signs).to(like.dtype)
     return signs.mul_(2).sub_(1)
 
 
 @cache
-def _places(device: torch.device) -> Tensor:
+def _bit_positions(device: torch.device) -> Tensor:
     return torch.arange(32, dtype=torch.int32, device=device)
 
 

@@ -1,14 +1,14 @@
-"""Score matching in whitened coordinates, where no direction of the data is steeper than another.
+"""Score matching in whitened coordinates, in which the data have the same scale along all directions.
 
-The Fisher divergence weighs a direction by the inverse square of the data's scale along it: of nearly collinear columns
-the few narrowest directions are all that the loss sees. With m the data's mean and S = LLᵀ their covariance, score
+The Fisher divergence weighs a direction by the inverse square of the data's scale along it: with nearly collinear
+columns the few narrowest directions dominate the loss. With m the data's mean and S = LLᵀ their covariance, score
 matching of z = L⁻¹(x − m) with the energy f(Lz + m) is
 
     J(θ) = E_data[ ½‖Lᵀ∇f(x)‖² − tr(Lᵀ∇²f(x)L) ]
 
-It has the same minimum where the model can hold the data, and does not change when columns are mixed by an invertible
-matrix. Source: Barp, Briol, Duncan, Girolami & Mackey (2019), "Minimum Stein discrepancy estimators", arXiv:1906.08283
-(diffusion score matching, here with the constant diffusion matrix L).
+It has the same minimum if the model contains the data's distribution, and it does not change when an invertible matrix
+mixes the columns. Source: Barp, Briol, Duncan, Girolami & Mackey (2019), "Minimum Stein discrepancy estimators",
+arXiv:1906.08283 (diffusion score matching, here with the constant diffusion matrix L).
 """
 
 import math
@@ -23,14 +23,14 @@ from ebm_cli.energies import Energy
 
 
 class Whitening(nn.Module):
-    """What a loss takes in place of f and x: the energy z ↦ f(Lz + m), and z = L⁻¹(x − m).
+    """The change of coordinates z = L⁻¹(x − m), for points and energies.
 
     Args:
-        shape: shape of one point, () where it is not known yet.
-        data: rows [N, D] that m and L are fitted to, standardised units. None is the identity, for what is loaded next.
+        shape: shape of one point; () if it is not known yet.
+        data: rows [N, D] that m and L are fitted to, standardised units. None is the identity, until a state is loaded.
 
     Raises:
-        ValueError: points that are no vectors.
+        ValueError: the points are not vectors.
     """
 
     factor: Tensor
@@ -39,13 +39,15 @@ class Whitening(nn.Module):
     def __init__(self, shape: tuple[int, ...], data: Tensor | None) -> None:
         super().__init__()
         if len(shape) > 1:
-            raise ValueError(f"whiten must be false for points of the shape {list(shape)}: it is for rows of columns")
-        fit = Moments.standard(math.prod(shape or (0,))) if data is None else Moments.of(data.cpu(), RIDGE)
+            raise ValueError(
+                f"whiten must be false for points of shape {list(shape)}: only rows of columns can be whitened"
+            )
+        fit = Moments.standard(math.prod(shape or (0,))) if data is None else Moments.from_rows(data.cpu(), RIDGE)
         self.register_buffer("factor", fit.factor.to(torch.get_default_dtype()))
         self.register_buffer("mean", fit.mean.to(torch.get_default_dtype()))
 
-    def of(self, energy: Energy, x: Tensor) -> tuple[Energy, Tensor]:
-        """The energy and the points, x [B, D] → [B, D], in whitened coordinates."""
+    def transform(self, energy: Energy, x: Tensor) -> tuple[Energy, Tensor]:
+        """Return the energy z ↦ f(Lz + m) and the points z [B, D] of x [B, D]."""
         z = torch.linalg.solve_triangular(self.factor, (x - self.mean).T, upper=False).T
         return _Whitened(energy, self.factor, self.mean), z
 
@@ -64,7 +66,7 @@ class _Whitened(Energy, Differentiable):
         return value
 
     def sweep(self, jet: Jet) -> tuple[Jet, Pullback]:
-        """Derivative rule: that of a linear layer, then that of f."""
+        """Derivative rule: the rule of a linear layer, then that of f."""
         first = None if jet.first is None else F.linear(jet.first, self.factor)
         second = None if jet.second is None else F.linear(jet.second, self.factor)
         jet, through = sweep(self.energy, Jet(F.linear(jet.value, self.factor, self.mean), first, second))

@@ -1,4 +1,4 @@
-"""Exponential moving average of parameters: the weights that a run is judged by."""
+"""Exponential moving average of parameters: the weights that a run is evaluated with."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -15,8 +15,8 @@ class EMA:
 
     Args:
         names: of the parameters, in their order.
-        flat: what is averaged.
-        decay: β in [0, 1); 0 switches the average off: it is then the parameters themselves.
+        flat: the parameters.
+        decay: β in [0, 1); 0 switches the average off: θ̄ is then θ.
     """
 
     def __init__(self, names: Sequence[str], flat: Flat, decay: float) -> None:
@@ -28,14 +28,14 @@ class EMA:
 
     @torch.no_grad()
     def update(self) -> None:
-        """Take in the parameters as they are now."""
+        """Include the present values of the parameters."""
         decay = min(self._decay, (1 + self._count) / (10 + self._count)) if self._decay else 0.0
         self._count += 1
         self._mean.lerp_(self._live, 1 - decay)
 
     @contextmanager
     def applied(self) -> Iterator[None]:
-        """The averaged values stand in the parameters inside the block; the live ones return after it."""
+        """Inside, the parameters have their averaged values; afterwards, their live ones again."""
         self._swap()
         try:
             yield
@@ -48,7 +48,7 @@ class EMA:
         self._mean.copy_(held)
 
     def state_dict(self) -> dict[str, object]:
-        """Averages by name, and how many updates they hold."""
+        """The averages by name, and the number of updates."""
         return {"count": self._count, "mean": dict(self._by_name)}
 
     def load_state_dict(self, state: Mapping[str, object]) -> None:

@@ -1,7 +1,7 @@
 """Parameters in one buffer, and their gradients in another.
 
-What the loop does to all parameters alike (the norm of the gradient, Adam's update, the moving average) is then one
-kernel each, and not one a parameter: on a small network most of a kernel's time is its start.
+What the training loop does to all parameters alike (the norm of the gradient, Adam's update, the moving average) is
+then one kernel each instead of one a parameter: on a small network most of a kernel's time is its launch.
 """
 
 from collections.abc import Sequence
@@ -12,28 +12,29 @@ from torch import Tensor, nn
 
 from ebm_cli.system.torch_internals import foreach_copy_
 
-LINE = 64
-"""Bytes that a parameter's place is a multiple of: a line of the cache."""
+ALIGNMENT = 64
+"""Bytes that the offset of a parameter is a multiple of: a cache line."""
 
 
 class Flat:
-    """Parameters that are moved into one buffer; they stay the same objects, of the same values, in the same layout.
+    """Parameters that are moved into one buffer; they stay the same objects, with the same values, in the same layout.
 
-    What is written to the buffer is not seen by autograd's check for changed parameters: no graph outlives a step here.
-    What lies between two places is 0 in `gradients`, as is the place of a parameter without one, and enters nothing.
+    Autograd's check for changed parameters does not see writes to the buffer: no graph outlives a step here. The gaps
+    between parameters are 0 in `gradients`, as is the part of a parameter without a gradient, so that they add nothing
+    to a norm or an update.
 
     Args:
-        parameters: of one device and one type; there may be none.
+        parameters: of one device and one dtype; the list may be empty.
 
     Attributes:
         values: the buffer of the parameters.
-        gradients: that of the gradients that `backward` took.
-        places: the part of `gradients` of each parameter, in its shape.
-        taken: those of them that hold a gradient.
-        found: whether each parameter had a gradient; another list where that has changed.
+        gradients: the buffer of their gradients, as `backward` has written them.
+        all_views: the part of `gradients` of each parameter, in its shape.
+        views: those of the parameters that have a gradient.
+        has_grad: whether each parameter has a gradient; a new list whenever that has changed.
 
     Raises:
-        ValueError: parameters of several types or devices.
+        ValueError: parameters of several dtypes or devices.
     """
 
     @torch.no_grad()
@@ -43,63 +44,63 @@ class Flat:
         if len(kinds) > 1:
             raise ValueError(f"parameters must be of one type and on one device, got {sorted(map(str, kinds))}")
         dtype, device = next(iter(kinds), (torch.get_default_dtype(), torch.device("cpu")))
-        step = max(1, LINE // dtype.itemsize)
+        step = max(1, ALIGNMENT // dtype.itemsize)
         self._starts = [0]
         for parameter in self.parameters:
             self._starts.append(self._starts[-1] + -(-parameter.numel() // step) * step)
-        # Of kernels of images the channels come last, and must go on to do so.
+        # Kernels of images have their channels last, and must keep that layout.
         self._strides = [torch.empty_like(parameter).stride() for parameter in self.parameters]
         self.values = torch.zeros(self._starts[-1], dtype=dtype, device=device)
         self.gradients = torch.zeros_like(self.values)
         self.all_views = self.split(self.gradients)
         self.has_grad: list[bool] = []
         self.views: list[Tensor] = []
-        for parameter, place in zip(self.parameters, self.split(self.values), strict=True):
-            place.copy_(parameter)
-            parameter.data = place
+        for parameter, view in zip(self.parameters, self.split(self.values), strict=True):
+            view.copy_(parameter)
+            parameter.data = view
 
     def split(self, buffer: Tensor) -> list[Tensor]:
-        """A buffer like `values` → its part of each parameter, in its shape; views."""
+        """A buffer like `values` → the part of each parameter, in its shape; views."""
         parts = zip(self.parameters, self._strides, self._starts[:-1], strict=True)
         return [buffer.as_strided(p.shape, stride, start) for p, stride, start in parts]
 
     def contiguous_slices(self) -> list[slice]:
-        """What lies together of a buffer and belongs to parameters that have a gradient."""
+        """The longest slices of a buffer that hold nothing but parameters with a gradient, and gaps."""
         parts: list[slice] = []
-        for (start, stop), found in zip(pairwise(self._starts), self.has_grad, strict=True):
-            if found and parts and parts[-1].stop == start:
+        for (start, stop), has_grad in zip(pairwise(self._starts), self.has_grad, strict=True):
+            if has_grad and parts and parts[-1].stop == start:
                 parts[-1] = slice(parts[-1].start, stop)
-            elif found:
+            elif has_grad:
                 parts.append(slice(start, stop))
         return parts
 
     def backward(self, loss: Tensor) -> None:
-        """Take ∂loss/∂θ into `gradients`, 0 for a parameter that the loss does not depend on.
+        """Write ∂loss/∂θ into `gradients`, 0 for a parameter that the loss does not depend on.
 
-        The `grad` of the parameters has no part in it.
+        The `grad` of the parameters is neither read nor written.
 
         Raises:
-            ValueError: it depends on none.
+            ValueError: the loss depends on no parameter.
         """
-        given = torch.autograd.grad(loss, self.parameters, allow_unused=True)
-        found = [gradient is not None for gradient in given]
+        gradients = torch.autograd.grad(loss, self.parameters, allow_unused=True)
+        has_grad = [gradient is not None for gradient in gradients]
         with torch.no_grad():
-            if found != self.has_grad:
-                self._choose(found)
-            foreach_copy_(self.views, [gradient for gradient in given if gradient is not None])
+            if has_grad != self.has_grad:
+                self._select(has_grad)
+            foreach_copy_(self.views, [gradient for gradient in gradients if gradient is not None])
 
-    def _choose(self, found: list[bool]) -> None:
-        if not any(found):
+    def _select(self, has_grad: list[bool]) -> None:
+        if not any(has_grad):
             raise ValueError("the loss depends on no parameter of its player")
         self.gradients.zero_()
-        self.has_grad, self.views = found, list(compress(self.all_views, found))
+        self.has_grad, self.views = has_grad, list(compress(self.all_views, has_grad))
 
     def expose_grads(self) -> None:
-        """Give each parameter that has a gradient its part of `gradients`, for an optimizer that looks there."""
-        for parameter, place in zip(compress(self.parameters, self.has_grad), self.views, strict=True):
-            parameter.grad = place
+        """Set `grad` of each parameter that has a gradient, for an optimizer that reads it there."""
+        for parameter, view in zip(compress(self.parameters, self.has_grad), self.views, strict=True):
+            parameter.grad = view
 
     def clear_grads(self) -> None:
-        """Leave the parameters without a gradient."""
+        """Set `grad` of each parameter to None."""
         for parameter in self.parameters:
             parameter.grad = None

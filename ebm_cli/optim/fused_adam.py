@@ -1,4 +1,4 @@
-"""A player's optimizer, stepped: Adam on the buffer of its parameters, any other as torch has it."""
+"""The step of a player's optimizer: Adam's on the buffer of its parameters, any other as torch takes it."""
 
 from itertools import compress
 from typing import Any
@@ -12,20 +12,20 @@ from ebm_cli.system.torch_internals import FUSED_ADAM, Kernel
 
 
 def make_step(optimizer: Optimizer, flat: Flat) -> Step:
-    """The step of this optimizer from `flat.gradients`; which it is, its groups decide as they are now.
+    """The step of this optimizer from `flat.gradients`: of the buffer for fused Adam and AdamW, else by parameter.
 
     Args:
-        optimizer: of these parameters, in this order.
-        flat: where they are.
+        optimizer: of these parameters, in this order; its groups have their final settings.
+        flat: the parameters.
 
     Raises:
-        ValueError: an optimizer that steps by a closure.
+        ValueError: an optimizer whose step needs a closure.
     """
-    whole = fast_step(optimizer)
+    by_parameter = fast_step(optimizer)
 
     def step() -> None:
         flat.expose_grads()
-        whole()
+        by_parameter()
         flat.clear_grads()
 
     groups = optimizer.param_groups
@@ -34,39 +34,39 @@ def make_step(optimizer: Optimizer, flat: Flat) -> Step:
 
 
 class FlatAdam:
-    """A step of Adam or AdamW as torch's fused kernel on what lies together of the buffer: all of it, or nearly.
+    """A step of Adam or AdamW: torch's fused kernel on the contiguous slices of the buffer, in most cases a single one.
 
-    A parameter without a gradient (of score matching the last bias: no derivative in x depends on it) is not stepped;
-    what lies on both sides of it is.
+    A parameter without a gradient is left out, as torch does, and the slices on both sides of it are stepped. (In
+    score matching no derivative in x depends on the last bias.)
 
-    The optimizer's state is torch's own, a mean, a mean square and a count a parameter; they are views of one tensor of
-    each, as the parameters are. Where those that are stepped have not been so equally often, or never yet, torch's own
-    step is taken.
+    The optimizer's state stays torch's own, a mean, a mean square and a count a parameter; they are views of one tensor
+    each, as the parameters are. Where the parameters have not been stepped equally often, or never yet, the optimizer's
+    own step is taken.
 
     Args:
         optimizer: with fused=True and without amsgrad.
-        flat: where its parameters are.
-        whole: the optimizer's own step.
+        flat: its parameters.
+        by_parameter: the optimizer's own step.
         kernels: the updates of Adam and of AdamW.
     """
 
-    def __init__(self, optimizer: Optimizer, flat: Flat, whole: Step, kernels: tuple[Kernel, Kernel]) -> None:
-        self._optimizer, self._flat, self._whole = optimizer, flat, whole
+    def __init__(self, optimizer: Optimizer, flat: Flat, by_parameter: Step, kernels: tuple[Kernel, Kernel]) -> None:
+        self._optimizer, self._flat, self._by_parameter = optimizer, flat, by_parameter
         self._adam, self._adamw = kernels
-        self._held: tuple[object, object] | None = None
+        self._packed: tuple[object, object] | None = None
         self._uneven: tuple[object, object] | None = None
 
     @torch.no_grad()
     def __call__(self) -> None:
-        # A state that was loaded is another one, and so is the list of who has a gradient where that has changed.
-        if not self._is(self._held) and (self._is(self._uneven) or not self._hold()):
-            self._whole()
+        # A loaded state is another object, and so is the list `has_grad` where it has changed.
+        if not self._is_current(self._packed) and (self._is_current(self._uneven) or not self._pack()):
+            self._by_parameter()
             return
         (group,) = self._optimizer.param_groups
         beta1, beta2 = group["betas"]
         self._counts.add_(1)
         kernel = self._adamw if group["decoupled_weight_decay"] else self._adam
-        values, gradients, means, squares = self._parts
+        values, gradients, means, squares = self._slices
         kernel(
             values,
             gradients,
@@ -85,30 +85,28 @@ class FlatAdam:
             found_inf=None,
         )
 
-    def _is(self, of: tuple[object, object] | None) -> bool:
+    def _is_current(self, of: tuple[object, object] | None) -> bool:
         return of is not None and of[0] is self._optimizer.state and of[1] is self._flat.has_grad
 
-    def _hold(self) -> bool:
-        """Move the state of those that have a gradient into one tensor of each kind; False where torch must step."""
+    def _pack(self) -> bool:
+        """Move the state of parameters with a gradient into one tensor of each kind; False where torch must step."""
         flat, state = self._flat, self._optimizer.state
-        self._held = self._uneven = None
-        each: list[dict[str, Any]] = [state.get(p, {}) for p in compress(flat.parameters, flat.has_grad)]
-        if any(not own for own in each):
+        self._packed = self._uneven = None
+        states: list[dict[str, Any]] = [state.get(p, {}) for p in compress(flat.parameters, flat.has_grad)]
+        if any(not own for own in states):
             return False
-        self._counts = torch.stack([own["step"] for own in each])
+        self._counts = torch.stack([own["step"] for own in states])
         if bool((self._counts != self._counts[0]).any()):
             self._uneven = state, flat.has_grad
             return False
         means, squares = torch.zeros_like(flat.values), torch.zeros_like(flat.values)
-        places = zip(
-            compress(flat.split(means), flat.has_grad), compress(flat.split(squares), flat.has_grad), strict=True
-        )
-        for own, count, (mean, square) in zip(each, self._counts, places, strict=True):
+        parts = zip(flat.split(means), flat.split(squares), strict=True)
+        for own, count, (mean, square) in zip(states, self._counts, compress(parts, flat.has_grad), strict=True):
             mean.copy_(own["exp_avg"])
             square.copy_(own["exp_avg_sq"])
             own |= {"step": count, "exp_avg": mean, "exp_avg_sq": square}
-        together = flat.contiguous_slices()
-        self._parts = [[buffer[part] for part in together] for buffer in (flat.values, flat.gradients, means, squares)]
-        self._count = [self._counts[0]] * len(together)
-        self._held = state, flat.has_grad
+        slices = flat.contiguous_slices()
+        self._slices = [[buffer[part] for part in slices] for buffer in (flat.values, flat.gradients, means, squares)]
+        self._count = [self._counts[0]] * len(slices)
+        self._packed = state, flat.has_grad
         return True

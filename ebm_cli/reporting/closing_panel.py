@@ -6,13 +6,13 @@ from rich.console import Group, RenderableType
 from rich.panel import Panel
 from rich.text import Text
 
-from ebm_cli.reporting.jsonl import Value
+from ebm_cli.evaluation.values import Values
 from ebm_cli.reporting.results_table import results_table
 
 
 def closing_panel(
     title: str,
-    values: Mapping[str, Value],
+    values: Values,
     places: Mapping[str, str],
     commands: Sequence[str] = (),
     notes: Sequence[str] = (),

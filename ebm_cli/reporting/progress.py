@@ -10,9 +10,8 @@ from rich.progress import BarColumn, TextColumn
 from rich.progress import Progress as Bar
 from rich.text import Text
 
+from ebm_cli.evaluation.values import Value, format_value
 from ebm_cli.reporting.console import duration
-from ebm_cli.reporting.format import format_value
-from ebm_cli.reporting.jsonl import Value
 
 REFRESH = 0.1  # seconds between two drawings of the bar
 WINDOW = 10.0  # seconds over which the speed is averaged

@@ -15,49 +15,49 @@ from ebm_cli.evaluation.metric_group import MetricGroup
 from ebm_cli.evaluation.protocol import Protocol
 from ebm_cli.methods import Method
 from ebm_cli.runs.instantiate import Parts, seeded
-from ebm_cli.runs.model import as_member, load
+from ebm_cli.runs.model import load, load_member
 from ebm_cli.samplers import Kernel
 from ebm_cli.system.device import device_of
 
 
 def assemble(cfg: DictConfig, trust: Trust = None) -> Parts:
-    """Data set, energy and method of a training config; refuses combinations that cannot work.
+    """Build data set, energy and method of a training config.
 
     Raises:
-        UserError: anything in the config that its parts refuse.
+        UserError: a part refuses its keys, or the parts do not work together.
     """
     device, dtype = device_of(cfg.device), getattr(torch, cfg.dtype)
     dataset = build(cfg.dataset, "dataset", Dataset, trust=trust).to(device, dtype)
     given: dict[str, Any] = {"shape": tuple(dataset.shape), "data": dataset.reference}
     with seeded(cfg.seed, "initialisation"):
-        read = partial(as_member, partial(load, trust=tuple(cfg.trust)), dataset.standardizer, "energy.checkpoints")
+        read = partial(load_member, partial(load, trust=tuple(cfg.trust)), dataset.standardizer, "energy.checkpoints")
         context = given | {"load_member": read}
         energy = build(cfg.energy, "energy", Energy, trust=trust, **context).to(device, dtype)
         method = build(cfg.method, "method", Method, trust=trust, **given).to(device, dtype)
     if not method.players(energy)["energy"]:
         raise UserError(
-            f"energy._target_={cfg.energy._target_}: has no parameters, so there is nothing to train; the weights of "
-            "a sum are trained with energy.train_weights=true, and ebm sample checkpoint=[A,B] takes runs as they are"
+            f"energy._target_={cfg.energy._target_}: has no parameters to train; set energy.train_weights=true to "
+            "train the weights of a sum, or sample a sum of trained runs by ebm sample checkpoint=[A,B]"
         )
     try:
-        method.check(energy, cfg.batch_size)
+        method.validate(energy, cfg.batch_size)
     except ValueError as error:
         raise UserError(str(error)) from error
     return Parts(dataset, energy, method)
 
 
 def boundary_warning(parts: Parts) -> str | None:
-    """Why the objective does not hold for these data, and what helps; None where nothing is known against it."""
-    if not parts.method.needs_soft_edges or not parts.dataset.hard_edges:
+    """Sentence that says why the objective does not hold for these data, and a remedy; None if it holds."""
+    if not parts.method.needs_continuous_density or not parts.dataset.has_jumps:
         return None
     return (
         "dequantised data have hard edges, where the boundary term that score matching drops (Hyvärinen 2005) is not 0 "
-        "and its objective has no lower bound: what it learns there is a cliff; dataset.noise_std=1 rounds them off"
+        "and its objective has no lower bound: the model learns a cliff there; set dataset.noise_std=1 to smooth them"
     )
 
 
 def protocol_of(cfg: DictConfig, seed: int, batch_size: int, trust: Trust) -> Protocol:
-    """The protocol that a verb's keys `metrics` and `eval` describe, for a run of this batch size."""
+    """Build the protocol that a verb's keys `metrics` and `eval` describe, for a run of this batch size."""
     keys = cfg.eval
     return Protocol(
         metrics=tuple(_metric(metric, f"metrics[{i}]", trust) for i, metric in enumerate(cfg.metrics)),
@@ -75,7 +75,7 @@ def protocol_of(cfg: DictConfig, seed: int, batch_size: int, trust: Trust) -> Pr
 
 
 def _metric(metric: str | DictConfig, path: str, trust: Trust) -> str | MetricGroup:
-    """A metric group by its name, or built from a user's node."""
+    """Name of a metric group, or a group built from a user's node."""
     if isinstance(metric, str):
         return metric
     group: MetricGroup = build(metric, path, MetricGroup, trust=trust)

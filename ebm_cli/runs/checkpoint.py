@@ -1,8 +1,8 @@
-"""Checkpoints: one file that holds all of a run's state, written whole or not at all, read only when it is sound.
+"""Checkpoint files: all of a run's state in one file, written atomically and verified before it is read.
 
-A file is written under a temporary name beside its target, flushed to the disk, and renamed (`atomic`): a kill at any
-moment leaves the old file or the new one. It is read with the checksums of its zip archive verified first (torch.load
-alone takes most flipped bits for good), and with `weights_only=True`: nothing in it is executed.
+A file is written under a temporary name beside its target, flushed to the disk, and renamed (`system.files`): a kill at
+any moment leaves the old file or the new one. Before it is read, the checksums of its zip archive are verified, since
+torch.load alone accepts most flipped bits; it is read with `weights_only=True`, so that nothing in it is executed.
 """
 
 import zipfile
@@ -12,17 +12,18 @@ from typing import Any, Literal
 import torch
 
 from ebm_cli.errors import UserError, first_line, full_disk
+from ebm_cli.runs.stored_config import fill
 from ebm_cli.system.files import replacing
 
 FORMAT = 1
 Which = Literal["best", "last"]
 FOLDER = "checkpoints"
-PARTS = {"config": dict, "step": int, "energy": dict, "ema": dict, "method": dict, "dataset": dict, "versions": dict}
-"""What every checkpoint has, and of what kind."""
-DOS_FOLDER = 0x10
-"""The bit of a zip archive's entry that says that it is a folder."""
-DEEPEST = 50
-"""Levels of a stored config; it may hold itself, and would then have no end."""
+REQUIRED = {"config": dict, "step": int, "energy": dict, "ema": dict, "method": dict, "dataset": dict, "versions": dict}
+"""Entries that every checkpoint has, and their types."""
+FOLDER_BIT = 0x10
+"""Bit in the attributes of a zip archive's entry that marks a folder."""
+MAX_CONFIG_DEPTH = 50
+"""Levels of a stored config, at most: untrusted input may contain itself."""
 
 
 def save(path: Path, state: dict[str, Any]) -> None:
@@ -36,12 +37,12 @@ def save(path: Path, state: dict[str, Any]) -> None:
         with replacing(path, durable=True) as temporary, temporary.open("wb") as file:
             torch.save({"format": FORMAT, **state}, file)
     except RuntimeError as error:
-        # What torch makes of a full disk: a position in the file that it did not expect.
+        # torch reports a full disk as an unexpected position in the file.
         raise full_disk(error) or error from None
 
 
 def link(source: Path, target: Path) -> None:
-    """Give the file a second name, replacing what had that name, atomically; a copy where links are not to be had."""
+    """Give a file a second name, atomically, replacing the file of that name; a copy if links are not available."""
     with replacing(target) as temporary:
         temporary.unlink(missing_ok=True)
         try:
@@ -51,10 +52,10 @@ def link(source: Path, target: Path) -> None:
 
 
 def locate(path: str | Path, which: Which = "last") -> Path:
-    """The checkpoint file that PATH means: itself, or a run directory's best or last.
+    """Checkpoint file of a path: the path itself, or best or last of a run directory.
 
     Raises:
-        UserError: nothing is there.
+        UserError: there is none.
     """
     path = Path(path)
     if not path.exists():
@@ -71,46 +72,56 @@ def locate(path: str | Path, which: Which = "last") -> Path:
 
 
 def read(path: Path, device: str | torch.device = "cpu") -> dict[str, Any]:
-    """The state that `save` wrote.
+    """Read a state that `save` wrote; keys that its config lacks are filled (`stored_config.fill`).
 
     Raises:
-        UserError: not a checkpoint of ours, damaged, or of a later format.
+        UserError: not a checkpoint of ebm, damaged, or of a later format.
     """
+    _verify_archive(path)
+    try:
+        state = torch.load(path, map_location=device, weights_only=True)
+    except Exception as error:  # torch raises many kinds of exceptions here
+        reason = first_line(error)
+        raise UserError(f"checkpoint={path}: not a checkpoint of ebm ({reason[:120]})") from error
+    _verify_entries(path, state)
+    return dict(state) | {"config": fill(state["config"])}
+
+
+def _verify_archive(path: Path) -> None:
+    """Refuse a file that is no intact, uncompressed zip archive."""
     try:
         with zipfile.ZipFile(path) as archive:
-            # torch.save packs nothing: what unpacks was made by somebody else, to fill a memory.
-            packed = sum(member.file_size for member in archive.infolist()) > path.stat().st_size
-            # To torch a folder's entry is no data, of which it leaves the tensor unread: a bit without a checksum.
-            folder = next((member.filename for member in archive.infolist() if member.external_attr & DOS_FOLDER), None)
-            damaged = None if packed else folder or archive.testzip()
-    except Exception as error:  # a turned bit may mean anything: another packing, a password, a size
+            # torch.save does not compress: a compressed entry is untrusted input that could exhaust memory.
+            is_compressed = sum(member.file_size for member in archive.infolist()) > path.stat().st_size
+            # torch leaves the tensor of a folder's entry unread: this bit is not covered by a checksum.
+            folder = next((member.filename for member in archive.infolist() if member.external_attr & FOLDER_BIT), None)
+            damaged = None if is_compressed else folder or archive.testzip()
+    except Exception as error:  # a flipped bit may mean another compression, a password, a size
         raise UserError(f"checkpoint={path}: not a checkpoint, or a truncated one ({error})") from error
-    if packed:
+    if is_compressed:
         raise UserError(f"checkpoint={path}: not a checkpoint of ebm (it unpacks to more than its file holds)")
     if damaged is not None:
         raise UserError(f"checkpoint={path}: damaged, the checksum of {damaged} does not match")
-    try:
-        state = torch.load(path, map_location=device, weights_only=True)
-    except Exception as error:  # torch raises many kinds for what is no plain checkpoint, and all mean the same here
-        reason = first_line(error)
-        raise UserError(f"checkpoint={path}: not a checkpoint of ebm ({reason[:120]})") from error
+
+
+def _verify_entries(path: Path, state: Any) -> None:
+    """Refuse a state that `save` cannot have written."""
     if not isinstance(state, dict) or "format" not in state:
         raise UserError(f"checkpoint={path}: not a checkpoint of ebm")
     if type(state["format"]) is not int or state["format"] != FORMAT:
         found = str(state["format"])[:40]
         raise UserError(f"checkpoint={path}: written by a later version (format {found}); this one reads {FORMAT}")
-    missing = [key for key in PARTS if key not in state]
+    missing = [key for key in REQUIRED if key not in state]
     if missing:
         raise UserError(f"checkpoint={path}: incomplete, it has no {', '.join(missing)}")
-    wrong = [key for key, kind in PARTS.items() if not isinstance(state[key], kind) or isinstance(state[key], bool)]
+    wrong = [key for key, kind in REQUIRED.items() if not isinstance(state[key], kind) or isinstance(state[key], bool)]
     if wrong or not _is_plain(state["config"]):
-        raise UserError(f"checkpoint={path}: not a checkpoint of ebm (of another kind: {', '.join(wrong) or 'config'})")
-    return state
+        raise UserError(f"checkpoint={path}: not a checkpoint of ebm (wrong type: {', '.join(wrong) or 'config'})")
 
 
 def _is_plain(value: Any, depth: int = 0) -> bool:
-    """Whether a config is one: texts, numbers, lists and mappings, not without end."""
-    if isinstance(value, dict | list) and depth < DEEPEST:
+    """True if a config holds only texts, numbers, lists and mappings, nested to a bounded depth."""
+    if isinstance(value, dict | list) and depth < MAX_CONFIG_DEPTH:
         inner = value.values() if isinstance(value, dict) else value
         return all(_is_plain(item, depth + 1) for item in inner) and (
             isinstance(value, list) or all(isinstance(key, str | int) for key in value)
@@ -118,17 +129,17 @@ def _is_plain(value: Any, depth: int = 0) -> bool:
     return value is None or isinstance(value, bool | int | float | str)
 
 
-def not_finite(state: Any, path: str = "") -> str | None:
-    """The name of the first tensor in a state that holds a number that is not finite; None where all are sound."""
+def first_non_finite(state: Any, path: str = "") -> str | None:
+    """Dotted name of the first tensor in a state that holds a non-finite number; None if all are finite."""
     if isinstance(state, torch.Tensor):
         return None if bool(torch.isfinite(state).all()) else path
     entries = state.items() if isinstance(state, dict) else enumerate(state) if isinstance(state, list) else ()
-    names = (not_finite(value, f"{path}.{key}" if path else str(key)) for key, value in entries)
+    names = (first_non_finite(value, f"{path}.{key}" if path else str(key)) for key, value in entries)
     return next((name for name in names if name is not None), None)
 
 
 def prune(folder: Path, keep: int) -> None:
-    """Remove all but the newest `keep` of the numbered checkpoints; best and last are names of their own."""
+    """Remove all but the newest `keep` of the numbered checkpoints; best.pt and last.pt stay."""
     numbered = sorted(folder.glob("step-*.pt"))
     for old in numbered[: max(0, len(numbered) - keep)]:
         old.unlink(missing_ok=True)

@@ -1,4 +1,4 @@
-"""A run directory: whose it is, what state it is in, and whether it may be written."""
+"""A run directory: its lock, and its status.json."""
 
 import fcntl
 import json
@@ -17,7 +17,7 @@ StateName = Literal["running", "finished", "interrupted", "diverged", "failed"]
 
 
 def read_status(path: Path) -> dict[str, Any] | None:
-    """The directory's status.json; None where there is none, or none that can be read."""
+    """Contents of the directory's status.json; None if it is missing or damaged."""
     try:
         status = json.loads((path / "status.json").read_text(encoding="utf-8"))
     except (OSError, ValueError):
@@ -26,13 +26,13 @@ def read_status(path: Path) -> dict[str, Any] | None:
 
 
 class RunDirectory:
-    """Holds the directory for one process (flock) and keeps its status.json.
+    """A run directory, locked by this process (flock) until `close`.
 
     Args:
-        path: the run directory, which exists.
+        path: run directory, which exists.
 
     Raises:
-        UserError: another process runs in it.
+        UserError: another process has locked it, or its file system has no locks.
     """
 
     def __init__(self, path: Path) -> None:
@@ -43,16 +43,18 @@ class RunDirectory:
         except BlockingIOError:
             self.close()
             owner = read_status(path)
-            # One that has just begun has not said so yet.
+            # A process that has just begun has not written its status yet.
             whose = f" (pid {owner.get('pid')} on {owner.get('host')})" if owner else ""
             raise UserError(f"{path}: another process is running in it{whose}") from None
         except OSError as error:
             self.close()
-            raise UserError(f"{path}: this file system cannot lock it for one process ({error.strerror})") from None
+            raise UserError(
+                f"{path}: this file system has no locks ({error.strerror}); choose another with hydra.run.dir=PATH"
+            ) from None
         self._status: dict[str, Any] = {}
 
     def begin(self, steps: int, config_hash: str) -> None:
-        """Mark the run as running, by this process; clear up behind one that was killed."""
+        """Mark the run as running in this process, and remove what a killed process left."""
         for folder in (self.path, self.path / "checkpoints"):
             remove_leftovers(folder)
         earlier = read_status(self.path) or {}
@@ -83,11 +85,12 @@ class RunDirectory:
         write_json(self.path / "status.json", self._status)
 
     def finish(self, state: StateName, step: int | None = None, reason: str | None = None, waited: int = 0) -> None:
-        """Say how the run ended; without a step, where it was when it began.
+        """Record how the run ended.
 
         Args:
-            state, step, reason: in status.json.
-            waited: evaluations at the end that brought no improvement, which `patience` is compared with.
+            state, reason: in status.json.
+            step: that was reached; None for the last one recorded.
+            waited: evaluations without improvement at the end, which `patience` is compared with.
         """
         reached = self._status["step"] if step is None else step
         self._status |= {"state": state, "step": reached, "ended": _now(), "reason": reason, "waited": waited}
@@ -95,13 +98,13 @@ class RunDirectory:
         try:
             write_json(path, self._status)
         except OSError:
-            # No room for a second file, on a full disk: in the place of the first, which begin() wrote.
+            # A full disk has no room for a second file: overwrite the one that begin() wrote.
             with path.open("r+", encoding="utf-8") as file:
                 file.write(json.dumps(self._status, indent=2) + "\n")
                 file.truncate()
 
     def close(self) -> None:
-        """Let another process have the directory."""
+        """Release the directory."""
         os.close(self._lock)
 
     def __enter__(self) -> "RunDirectory":

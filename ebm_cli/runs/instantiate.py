@@ -14,13 +14,13 @@ from ebm_cli.methods import Method
 from ebm_cli.rng import generator
 from ebm_cli.system.memory import format_bytes, max_array_bytes
 
-MOST_TENSORS = 20_000
-"""Parameters' tensors of a model and its method; a network of a thousand layers has 2,000."""
+MAX_TENSORS = 20_000
+"""Parameter tensors of a model and its method, at most; a network of a thousand layers has 2,000."""
 
 
 @dataclass(frozen=True)
 class Parts:
-    """What a config describes, on its device."""
+    """The parts of a run that its config describes, on their device."""
 
     dataset: Dataset
     energy: Energy
@@ -29,29 +29,29 @@ class Parts:
 
 @contextmanager
 def seeded(seed: int, name: str) -> Iterator[None]:
-    """Modules draw initial weights from torch's global generator: seeded inside the block, restored after it."""
-    with torch.random.fork_rng(devices=[]), bounded():
+    """Seed torch's global generator, from which modules draw initial weights, inside the block; restore it after."""
+    with torch.random.fork_rng(devices=[]), size_limited():
         torch.manual_seed(generator(seed, name, torch.device("cpu")).initial_seed())
         yield
 
 
 @contextmanager
-def bounded(most: int | None = None) -> Iterator[None]:
-    """Refuse a network as it is made, once it has layers without an end, or more parameters than there is room for.
+def size_limited(max_bytes: int | None = None) -> Iterator[None]:
+    """Refuse a network while it is built, once it has too many layers or more parameters than memory can hold.
 
     Args:
-        most: bytes of all parameters; None for what memory has room for.
+        max_bytes: of all parameters; None for `max_array_bytes`.
     """
     n_tensors, n_bytes = 0, 0
-    most = max_array_bytes() if most is None else most
+    limit = max_array_bytes() if max_bytes is None else max_bytes
 
     def count(module: nn.Module, name: str, parameter: nn.Parameter | None) -> None:
         nonlocal n_tensors, n_bytes
         n_tensors, n_bytes = n_tensors + 1, n_bytes + (0 if parameter is None else parameter.nbytes)
-        if n_tensors > MOST_TENSORS:
-            raise ValueError(f"more than {MOST_TENSORS:,} layers' weights and biases: more than anybody can train")
-        if n_bytes > most:
-            raise ValueError(f"more than {format_bytes(most)} of parameters, which is all that there is room for")
+        if n_tensors > MAX_TENSORS:
+            raise ValueError(f"the network has more than {MAX_TENSORS:,} weight and bias tensors; make it smaller")
+        if n_bytes > limit:
+            raise ValueError(f"the network has more than {format_bytes(limit)} of parameters, which is the limit")
 
     hook = register_module_parameter_registration_hook(count)
     try:

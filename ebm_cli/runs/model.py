@@ -1,8 +1,4 @@
-"""From a config to the parts of a run, and from a checkpoint back to the model: one way to put them together.
-
-Every stream of random numbers has its own generator, derived from the seed and a name: initialisation, data, method and
-evaluation do not disturb each other, so that changing `eval_every` changes no weight.
-"""
+"""A trained model, loaded from a checkpoint or composed of several."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -16,29 +12,29 @@ from omegaconf import DictConfig, OmegaConf
 from torch import Tensor, nn
 
 from ebm_cli.config.build import build
-from ebm_cli.config.trust import check_stored
+from ebm_cli.config.trust import require_trusted
 from ebm_cli.datasets import Dataset, Standardizer
 from ebm_cli.energies import Energy, Rescaled, Sum
 from ebm_cli.errors import UserError, first_line
 from ebm_cli.methods import Method
 from ebm_cli.runs import checkpoint as checkpoints
-from ebm_cli.runs.instantiate import Parts, bounded, seeded
+from ebm_cli.runs.instantiate import Parts, seeded, size_limited
 from ebm_cli.system.device import device_of
 
 
 @dataclass(frozen=True)
 class Model:
-    """What a checkpoint holds: the energy in standardised units, and how to leave them.
+    """A trained energy, in standardised units.
 
     Attributes:
         energy: f, in eval mode, with the chosen weights.
         standardizer: data units ↔ standardised units.
-        config: the run's resolved config.
-        step: training steps behind it.
-        versions: what it was trained with.
-        path: the file it was read from.
-        trust: packages whose classes its config may name.
-        trained: what else was trained: the method's state, and the moving averages.
+        config: resolved config of the run.
+        step: training steps behind the weights.
+        versions: of the software that trained it.
+        path: checkpoint file.
+        trust: packages whose classes the config may name.
+        trained: other results of training: the method's state, and the moving averages.
     """
 
     energy: Energy
@@ -52,7 +48,7 @@ class Model:
 
     @property
     def dataset(self) -> Dataset:
-        """The data set that the run's config describes, built anew."""
+        """Data set of the run, built anew from its config."""
         dataset: Dataset = build(self.config.dataset, "dataset", Dataset, trust=self.trust)
         return dataset
 
@@ -64,10 +60,10 @@ class Model:
         return self
 
     def parts(self) -> Parts:
-        """The run's data set and method too, where the energy is: built anew, the method with what it trained.
+        """Data set, energy and method of the run, on the energy's device; the method has its trained state.
 
         Raises:
-            UserError: data that are not to be had any more, or a method that does not fit its config.
+            UserError: data that are no longer available, or a method that does not fit its config.
         """
         like = self.standardizer.like
         dataset = self.dataset.to(like.device, like.dtype)
@@ -75,7 +71,7 @@ class Model:
         given: dict[str, Any] = {"shape": tuple(dataset.shape), "data": dataset.reference}
         with seeded(0, "initialisation"):
             method = build(self.config.method, "method", Method, trust=self.trust, **given).to(like.device, like.dtype)
-        with _fitting(self.path):
+        with _naming(self.path):
             _load(method, "method", self.trained["method"], self.trained["ema"])
         return Parts(dataset, self.energy, method.eval().requires_grad_(False))
 
@@ -87,32 +83,32 @@ def load(
     trust: Sequence[str] = (),
     device: str = "cpu",
 ) -> Model:
-    """The model that a run directory or a checkpoint file holds, from that file alone.
+    """Load the model of a run directory or a checkpoint file; nothing but the checkpoint is read.
 
     Args:
-        path: a run directory, or a checkpoint file.
-        which: of a run directory, its best or its last checkpoint.
-        weights: "ema" for the averaged weights, "raw" for the live ones.
+        path: run directory or checkpoint file.
+        which: the best or the last checkpoint of a run directory.
+        weights: "ema" for the averaged weights, "raw" for the last ones.
         trust: packages, beside ours, whose classes the stored config may name.
-        device: where the energy is put.
+        device: of the energy.
 
     Raises:
-        UserError: no checkpoint, a damaged one, or one whose config names what is not trusted.
+        UserError: there is no checkpoint, it is damaged, or its config names a class that is not trusted.
     """
     file = checkpoints.locate(path, which)
     state = checkpoints.read(file)
     config = state["config"]
-    check_stored(config, list(trust))
+    require_trusted(config, list(trust))
     cfg = OmegaConf.create(config)
-    with _fitting(file):
+    with _naming(file):
         shape = tuple(state["dataset"]["shape"])
         averages = state["ema"]["mean"] if weights == "ema" else {}
         standardizer = Standardizer.identity(shape).to(getattr(torch, cfg.dtype))
         standardizer.load_state_dict(state["dataset"]["standardizer"])
-        read = partial(as_member, partial(load, trust=trust), standardizer, "energy.checkpoints")
+        read = partial(load_member, partial(load, trust=trust), standardizer, "energy.checkpoints")
         context = {"shape": shape, "load_member": read}
-        # Its numbers are in the file, in double precision at most: a width of 10⁵ in a small file is somebody's joke.
-        with seeded(0, "initialisation"), bounded(4 * file.stat().st_size):
+        # A config that declares more parameters than the file holds in double precision is a decompression bomb.
+        with seeded(0, "initialisation"), size_limited(4 * file.stat().st_size):
             energy: Energy = build(cfg.energy, "energy", Energy, trust=list(trust), **context)
         missing = {f"energy.{name}" for name, _ in energy.named_parameters()} - averages.keys()
         if weights == "ema" and missing:
@@ -137,21 +133,21 @@ def compose(
     kind: Literal["product", "mixture"] = "product",
     weights: Sequence[float] | None = None,
 ) -> Model:
-    """Trained models as one: the first, with the sum of all their energies (see `energies.Sum`) in place of its own.
+    """Compose trained models: the first one, with the sum of all energies (see `energies.Sum`) as its energy.
 
     Args:
-        paths: run directories or checkpoint files, two or more.
-        read: `load`, with what is to be loaded of each.
+        paths: two or more run directories or checkpoint files.
+        read: `load`, with its options.
         kind, weights: of the sum.
 
     Raises:
-        UserError: a model that cannot be loaded, points of different shapes, or weights that do not fit.
+        UserError: a model cannot be loaded, shapes of points differ, or weights do not fit.
     """
     if len(paths) < 2:
-        raise UserError(f"checkpoint={list(paths)}: a composition takes two or more")
+        raise UserError(f"checkpoint={list(paths)}: a composition needs two or more checkpoints")
     first = read(paths[0])
     like = first.standardizer.like
-    member = partial(as_member, read, first.standardizer, "checkpoint")
+    member = partial(load_member, read, first.standardizer, "checkpoint")
     try:
         energy = Sum(tuple(like.shape), list(paths), member, kind, None if weights is None else list(weights))
     except ValueError as error:
@@ -159,11 +155,17 @@ def compose(
     return replace(first, energy=energy.to(like.device, like.dtype).eval())
 
 
-def as_member(read: Callable[[str], Model], into: Standardizer, key: str, path: str) -> Energy:
-    """A trained energy in the units of another run: its u' = (x − m') / s' as a map of that run's u = (x − m) / s.
+def load_member(read: Callable[[str], Model], into: Standardizer, key: str, path: str) -> Energy:
+    """Load a trained energy into the units of another run: its u' = (x − m') / s' as a map of that u = (x − m) / s.
+
+    Args:
+        read: `load`, with its options.
+        into: standardizer of the other run.
+        key: config key, for messages.
+        path: run directory or checkpoint file.
 
     Raises:
-        UserError: no such run, or one whose points have another shape; it begins with the key.
+        UserError: no such run, or its points have another shape.
     """
     try:
         model = read(path)
@@ -172,14 +174,14 @@ def as_member(read: Callable[[str], Model], into: Standardizer, key: str, path: 
     own = model.standardizer
     if own.mean.shape != into.mean.shape:
         shapes = list(own.mean.shape), list(into.mean.shape)
-        raise UserError(f"{key}: the points of {path} have the shape {shapes[0]}, and not {shapes[1]} as the others")
+        raise UserError(f"{key}: points of {path} have the shape {shapes[0]}, those of the others {shapes[1]}")
     mean, scale = (part.to(own.mean.device) for part in (into.mean, into.scale))
     return Rescaled(model.energy, scale / own.scale, (mean - own.mean) / own.scale)
 
 
 @contextmanager
-def _fitting(file: Path) -> Iterator[None]:
-    """What a checkpoint's tensors raise where they are not those of its config."""
+def _naming(file: Path) -> Iterator[None]:
+    """Name the checkpoint in the error that its tensors raise if they do not fit its config."""
     try:
         yield
     except (RuntimeError, KeyError, TypeError, AttributeError) as error:
@@ -187,7 +189,7 @@ def _fitting(file: Path) -> Iterator[None]:
 
 
 def _load(module: nn.Module, part: str, state: dict[str, Any], averages: Mapping[str, Tensor]) -> None:
-    """A stored state, with the moving averages of its parameters, `part.name` → mean, in place of the last values."""
+    """Load a stored state, and replace its parameters by their moving averages, `part.name` → mean."""
     module.load_state_dict(state)
     parameters = {f"{part}.{name}": parameter for name, parameter in module.named_parameters()}
     with torch.no_grad():

@@ -1,6 +1,6 @@
-"""What is known of a run from its directory alone: how it stands, what was chosen, what came out.
+"""The record of a run, read from its directory alone: state, choices, config and results.
 
-A run is a directory with a `status.json`. Everything here reads plain text: neither torch nor Hydra is imported.
+A run is a directory with a `status.json`. Only text files are read: neither torch nor Hydra is imported.
 """
 
 import json
@@ -13,26 +13,28 @@ from typing import Any, NamedTuple
 
 import yaml
 
+from ebm_cli.runs.stored_config import CONFIG, fill, read_plain
+
 EVALUATIONS = "evaluate"
-"""The folder of a run that holds its later evaluations, one sub-folder each, named by the time."""
+"""Folder in a run directory with the results of `ebm evaluate`, one sub-folder each, named by the time."""
 
 
 class Record(NamedTuple):
     """One run.
 
     Attributes:
-        path: its directory.
-        state: running, finished, interrupted, diverged, failed; lost (it says running and its process is gone), or
-            broken (its files cannot be read).
-        step, steps: how far it is, of how many; None where it does not say.
+        path: run directory.
+        state: running, finished, interrupted, diverged, failed; lost (running, but its process is gone), or broken
+            (its files cannot be read).
+        step, steps: reached and planned; None if unknown.
         started: seconds since 1970.
-        reason: why it ended, where it says so.
-        choices: group → option, as Hydra noted them.
-        config: the resolved config; empty for a run that ended before it was written.
-        results: the newest evaluation's, else those of the end of training; `cost/…` are always training's. Empty where
+        reason: why the run ended; empty if unknown.
+        hydra_choices: group → option, as Hydra recorded them.
+        config: resolved, with missing keys filled; empty for a run that ended before it was written.
+        results: of the newest evaluation, else of the end of training; `cost/…` are always those of training. Empty if
             there are none.
-        problem: what of the run could not be read; empty if nothing.
-        versions: of what the result depends on, and the commit of the folder that the run was started in.
+        problem: which files could not be read; empty if all could.
+        versions: of the software that the result depends on, and the commit of the folder that the run started in.
     """
 
     path: Path
@@ -41,7 +43,7 @@ class Record(NamedTuple):
     steps: int | None
     started: float
     reason: str
-    choices: dict[str, str]
+    hydra_choices: dict[str, str]
     config: dict[str, Any]
     results: dict[str, Any]
     problem: str
@@ -49,15 +51,12 @@ class Record(NamedTuple):
 
     @property
     def options(self) -> dict[str, str]:
-        """Where a group lies in the config → its option, of the run's own: `eval.sampler` for sampler@eval.sampler."""
-        own = {group: option for group, option in self.choices.items() if not group.startswith("hydra/")}
+        """Place of a group in the config → its option, without Hydra's own: `eval.sampler` for sampler@eval.sampler."""
+        own = {group: option for group, option in self.hydra_choices.items() if not group.startswith("hydra/")}
         return {group.partition("@")[2] or group: option for group, option in own.items()}
 
-    def value(self, key: str) -> Any:
-        """What a config key has in this run: the option for a group's name, else the config's value by dotted name.
-
-        None where the run has no such key.
-        """
+    def get(self, key: str) -> Any:
+        """Option of a group, or value of a config key by its dotted name; None if the run has neither."""
         if key in self.options:
             return self.options[key]
         node: Any = self.config
@@ -69,13 +68,13 @@ class Record(NamedTuple):
 
 
 def find(root: Path) -> list[Record]:
-    """The runs under `root`, oldest first."""
+    """Find the runs under `root`, oldest first."""
     found = (read(path.parent) for path in root.rglob("status.json"))
     return sorted(found, key=lambda record: (record.started, record.path))
 
 
 def read(run: Path) -> Record:
-    """One run. What is missing or damaged is said in it; nothing is raised."""
+    """Read one run. Missing or damaged files are named in the record; nothing is raised."""
     problems: list[str] = []
     status = _object(run / "status.json", problems)
     state = str(status.get("state", "?"))
@@ -89,7 +88,7 @@ def read(run: Path) -> Record:
         steps=_whole(status.get("steps")),
         started=_seconds(status.get("started"), run),
         reason=str(status.get("reason") or ""),
-        choices=_choices(run),
+        hydra_choices=_choices(run),
         config=_config(run),
         results=results,
         problem="; ".join(problems),
@@ -108,7 +107,7 @@ def _results(run: Path, problems: list[str]) -> dict[str, Any]:
 
 
 def _object(path: Path, problems: list[str]) -> Mapping[str, Any]:
-    """The JSON object in a file; empty, with a note, where there is none."""
+    """JSON object in a file; empty, and added to the problems, if there is none."""
     try:
         found = json.loads(_text(path))
     except (OSError, ValueError, RecursionError):
@@ -121,30 +120,12 @@ def _object(path: Path, problems: list[str]) -> Mapping[str, Any]:
 
 def _text(path: Path) -> str:
     if path.exists() and not path.is_file():
-        raise OSError(f"{path} is no file")  # a pipe would be waited for
+        raise OSError(f"{path} is no file")  # reading a pipe would block
     return path.read_text(encoding="utf-8")
 
 
-class _Plain(yaml.SafeLoader):
-    """No part of what is read is another part again: a few lines could else stand for millions."""
-
-    def compose_node(self, parent: Any, index: Any) -> Any:
-        if self.check_event(yaml.AliasEvent):
-            raise yaml.composer.ComposerError(problem="repeats a part of itself")
-        return super().compose_node(parent, index)
-
-
-def read_plain(text: str) -> Any:
-    """What YAML holds that repeats nothing, as a stored config is written.
-
-    Raises:
-        yaml.YAMLError: anything else.
-    """
-    return yaml.load(text, _Plain)
-
-
 def _yaml(path: Path) -> Any:
-    """What a YAML file holds; None where it is missing or damaged: a run that was killed early has none."""
+    """Contents of a YAML file; None if it is missing, as in a run that was killed early, or damaged."""
     try:
         return read_plain(_text(path))
     except (OSError, ValueError, RecursionError, yaml.YAMLError):
@@ -153,19 +134,19 @@ def _yaml(path: Path) -> Any:
 
 def _choices(run: Path) -> dict[str, str]:
     try:
-        noted = _yaml(run / ".hydra" / "hydra.yaml")["hydra"]["runtime"]["choices"]
-        return {str(group): str(option) for group, option in noted.items() if option is not None}
+        choices = _yaml(run / ".hydra" / "hydra.yaml")["hydra"]["runtime"]["choices"]
+        return {str(group): str(option) for group, option in choices.items() if option is not None}
     except (LookupError, TypeError, AttributeError):
         return {}
 
 
 def _config(run: Path) -> dict[str, Any]:
-    config = _yaml(run / "config.yaml")
-    return {str(key): value for key, value in config.items()} if isinstance(config, dict) else {}
+    config = _yaml(run / CONFIG)
+    return fill({str(key): value for key, value in config.items()}) if isinstance(config, dict) else {}
 
 
 def _is_gone(status: Mapping[str, Any]) -> bool:
-    """Whether the run's process is known to be dead; another host's processes cannot be known."""
+    """True if the run's process is known to have ended; processes of another host are unknown."""
     pid = status.get("pid")
     if not isinstance(pid, int) or status.get("host") != socket.gethostname():
         return False
@@ -179,8 +160,8 @@ def _is_gone(status: Mapping[str, Any]) -> bool:
 
 
 def _versions(status: Mapping[str, Any]) -> dict[str, str]:
-    noted = status.get("versions")
-    found = {str(name): str(version) for name, version in noted.items()} if isinstance(noted, dict) else {}
+    stored = status.get("versions")
+    found = {str(name): str(version) for name, version in stored.items()} if isinstance(stored, dict) else {}
     return found | ({"git": str(status["git"])} if status.get("git") else {})
 
 
@@ -189,7 +170,7 @@ def _whole(value: Any) -> int | None:
 
 
 def _seconds(started: Any, run: Path) -> float:
-    """When the run began: ISO 8601 or seconds since 1970; the directory's own time where it does not say."""
+    """Start of the run in seconds since 1970, from ISO 8601 or seconds; the time of its directory if unknown."""
     if isinstance(started, int | float):
         return float(started)
     try:
@@ -199,7 +180,7 @@ def _seconds(started: Any, run: Path) -> float:
 
 
 def jobs_of(sweep: Path) -> list[Path]:
-    """The directories of a sweep's jobs, in the order of their numbers; those of jobs that failed early, too."""
+    """Directories of a sweep's jobs, in the order of their numbers, including jobs that failed early."""
     made = [path.parent for path in sweep.rglob(".hydra")]
     outermost = [path for path in made if not any(other in path.parents for other in made)]
     return sorted(outermost, key=lambda path: (len(path.name), path.name))

@@ -1,7 +1,8 @@
-"""Reservation of a run directory: refuse one that holds another config's run, resume an unfinished one."""
+"""Reservation of a run directory: refuse one that holds another config's run, continue an unfinished one."""
 
 import hashlib
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -9,42 +10,46 @@ from omegaconf import DictConfig
 
 from ebm_cli.errors import UserError
 from ebm_cli.runs.directory import RunDirectory, read_status
-from ebm_cli.runs.stored_config import run_dir, stored_form
+from ebm_cli.runs.stored_config import fill, missing_keys, run_dir, stored_form, tolerant_config
 
 NOT_THE_RUN = ("checkpoint", "trust", "resume", "device", "threads", "precision", "compile", "claims")
-"""Keys that say how a command reaches a run, where it runs and what is expected of it, not what the run is."""
+"""Keys that do not identify a run: how a command reaches it, where it runs and what is expected of it."""
 
 _reserved: dict[Path, RunDirectory] = {}
 """Directories that are locked for runs which have not begun: Hydra writes to a directory before its run begins."""
 
 
 class AlreadyFinished(Exception):
-    """The run in this directory is complete: reported and left alone."""
+    """The run in this directory is finished; there is nothing to do. Exit code 0."""
 
     exit_code = 0
 
 
 def reserve(cfg: DictConfig, path: Path, *, lock: bool) -> None:
-    """Refuse a directory that another config or another process has; say so where its run is finished.
+    """Refuse a directory that another config or another process uses, or whose run is finished.
 
     Args:
-        cfg: the run's config.
+        cfg: config of the run.
         path: its directory, which may not exist yet.
-        lock: whether to make the directory and keep others out of it; False for the jobs of a sweep, which look again
-            when they start.
+        lock: whether to make the directory and lock it for this process; False for the jobs of a sweep, each of which
+            locks its directory when it starts.
+
+    Raises:
+        UserError: the directory belongs to another run or another process.
+        AlreadyFinished: and `lock`.
     """
     own = None if cfg.checkpoint is None else run_dir(cfg.checkpoint)
     if own is not None and own.resolve() != path.resolve():
-        raise UserError(f"checkpoint={cfg.checkpoint}: a run is continued in its own directory, not in {path}")
+        raise UserError(f"checkpoint={cfg.checkpoint}: a run is resumed in its own directory, not in {path}")
     status = read_status(path)
     if status is not None and cfg.checkpoint is None:
         if cfg.resume == "never":
             raise UserError(
-                f"hydra.run.dir={path}: holds a run already; resume=auto continues it, another directory starts anew"
+                f"hydra.run.dir={path}: already holds a run; resume it with resume=auto, or name another directory"
             )
-        if status.get("config_hash") != config_hash(cfg):
+        if not _is_run_of(cfg, path, status):
             raise UserError(
-                f"hydra.run.dir={path}: holds a run of another config; continue that one with checkpoint={path}, "
+                f"hydra.run.dir={path}: holds a run of another config; resume that one with checkpoint={path}, "
                 "or name another directory"
             )
     if lock:
@@ -56,37 +61,55 @@ def reserve(cfg: DictConfig, path: Path, *, lock: bool) -> None:
         directory = RunDirectory(path)
         if status is not None and is_finished(cfg, status):
             directory.close()
-            raise AlreadyFinished(f"{path}: finished at step {status['step']}, nothing to do{_more(cfg, status)}")
+            more = _how_to_train_further(cfg, status)
+            raise AlreadyFinished(f"{path}: finished at step {status['step']}, nothing to do{more}")
         _reserved[path.resolve()] = directory
 
 
 def take_reserved(path: Path) -> RunDirectory:
-    """The locked directory of a run that begins: as it was reserved, or locked now."""
+    """The locked directory of a run that begins: the reserved one, or one that is locked now."""
     return _reserved.pop(path.resolve(), None) or RunDirectory(path)
 
 
 def config_hash(cfg: DictConfig) -> str:
-    """Identity of what a run is."""
-    kept = {key: value for key, value in stored_form(cfg).items() if key not in NOT_THE_RUN}
-    return hashlib.blake2b(json.dumps(kept, sort_keys=True).encode(), digest_size=8).hexdigest()
+    """Hash of the keys that identify a run."""
+    return _hash(stored_form(cfg))
 
 
-def is_finished(cfg: DictConfig, status: dict[str, Any]) -> bool:
-    """Whether there is nothing to do: a run that ended by the clock goes on only where it is named by `checkpoint`."""
+def is_finished(cfg: DictConfig, status: Mapping[str, Any]) -> bool:
+    """Whether there is nothing to do. A run that `max_seconds` ended is resumed only if `checkpoint` names it."""
     ended = cfg.checkpoint is None or status["step"] >= cfg.steps or _stopped_early(cfg, status)
     return status.get("state") == "finished" and ended
 
 
-def _stopped_early(cfg: DictConfig, status: dict[str, Any]) -> bool:
+def _hash(config: Mapping[str, Any]) -> str:
+    kept = {key: value for key, value in config.items() if key not in NOT_THE_RUN}
+    return hashlib.blake2b(json.dumps(kept, sort_keys=True).encode(), digest_size=8).hexdigest()
+
+
+def _is_run_of(cfg: DictConfig, path: Path, status: Mapping[str, Any]) -> bool:
+    """Whether a directory holds the run of this config.
+
+    The status holds the hash of the config as it was then, which lacks keys that were added later: those runs are
+    compared by their stored config, filled.
+    """
+    if status.get("config_hash") == config_hash(cfg):
+        return True
+    stored = tolerant_config(path)
+    return bool(stored and missing_keys(stored)) and _hash(fill(stored)) == config_hash(cfg)
+
+
+def _stopped_early(cfg: DictConfig, status: Mapping[str, Any]) -> bool:
     """Whether the run has waited for as long as the patience that is asked for now."""
     return cfg.patience is not None and status.get("waited", 0) >= cfg.patience
 
 
-def _more(cfg: DictConfig, status: dict[str, Any]) -> str:
-    """What would train a finished run further, where one was named to be trained further."""
+def _how_to_train_further(cfg: DictConfig, status: Mapping[str, Any]) -> str:
+    """Instruction for a finished run that `checkpoint` named."""
     if cfg.checkpoint is None:
         return ""
     if _stopped_early(cfg, status):
         waited = status["waited"]
-        return f"; its last evaluations ({waited}) improved nothing: patience=null, or N > {waited}, trains it further"
-    return f"; steps=N with N > {status['step']} trains it further"
+        times = f"{waited} evaluation{'s' if waited > 1 else ''}"
+        return f"; stopped early after {times} without improvement: to continue, set patience=null or > {waited}"
+    return f"; to train it further, set steps > {status['step']}"

@@ -8,7 +8,7 @@ from typing import Any
 
 
 class Interrupted(KeyboardInterrupt):
-    """A signal asked the run to stop, and with it a sweep. Exit code 128 + the signal's number."""
+    """A signal ended the run, and its sweep. Exit code 128 + the signal's number."""
 
     def __init__(self, number: int, where: str = "") -> None:
         super().__init__(f"interrupted by {signal.Signals(number).name}{where}")
@@ -17,10 +17,14 @@ class Interrupted(KeyboardInterrupt):
 
 
 class Signals:
-    """Inside the block SIGINT, SIGTERM and SIGUSR2 raise `Interrupted`; while `deferred`, the first one is noted alone.
+    """Context in which SIGINT, SIGTERM and SIGUSR2 raise `Interrupted`.
 
-    So the loop can end after its step, with a checkpoint. Where a launcher had a handler of its own, the signal is then
-    handed over to it: submitit's puts the job back into the queue when SIGUSR2 tells that its time is nearly up.
+    While `deferred`, the first signal is only recorded, so that the loop can end after its step and write a checkpoint.
+    At the end of the context the signal is passed to the handler that a launcher had installed: that of submitit
+    requeues the job when SIGUSR2 announces its time limit.
+
+    Attributes:
+        received: number of the recorded signal; None if there was none.
     """
 
     def __init__(self) -> None:
@@ -30,14 +34,14 @@ class Signals:
 
     @contextmanager
     def deferred(self) -> Iterator[None]:
-        """Inside this block a signal is noted in `received`; a second one is obeyed at once."""
+        """Record the first signal in `received` inside the block; a second one raises at once."""
         self._deferred = True
         try:
             yield
         finally:
             self._deferred = False
 
-    def _note(self, number: int, frame: FrameType | None) -> None:
+    def _handle(self, number: int, frame: FrameType | None) -> None:
         if self.received is not None or not self._deferred:
             raise Interrupted(number)
         self.received = number
@@ -45,9 +49,9 @@ class Signals:
     def __enter__(self) -> "Signals":
         for number in (signal.SIGINT, signal.SIGTERM, signal.SIGUSR2):
             try:
-                self._before[number] = signal.signal(number, self._note)
+                self._before[number] = signal.signal(number, self._handle)
             except ValueError:
-                # Not the main thread (a launcher's worker): its owner handles signals.
+                # Not in the main thread (a launcher's worker), whose owner handles signals.
                 break
         return self
 
@@ -59,5 +63,5 @@ class Signals:
         if isinstance(error, Interrupted):
             earlier = self._before.get(error.number)
             if callable(earlier) and earlier is not signal.default_int_handler:
-                # Sent again, not called: it gets the frame that it is to be called with. If it returns, the run ends.
+                # Raised again instead of a call, so that the handler gets a proper frame. If it returns, the run ends.
                 signal.raise_signal(error.number)

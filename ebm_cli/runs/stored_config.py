@@ -1,20 +1,150 @@
-"""Configs that lie on disk: whose run a path means, what it was trained with, and what may change when it goes on."""
+"""The stored config of a run: locate it, read it, and apply the overrides that are allowed when the run is resumed.
 
+A stored config lacks the keys that were added after its run. They are filled with the values that reproduce what such
+runs did (`ADDED_KEYS`), before the config is hashed or built; they are never filled with newer defaults.
+"""
+
+import copy
 import io
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
-from omegaconf import DictConfig, OmegaConf
+import yaml
+from omegaconf import DictConfig, OmegaConf, open_dict
 
-from ebm_cli.config.schema import CONTINUABLE
-from ebm_cli.config.trust import check_stored, trust_of
-from ebm_cli.errors import UserError
-from ebm_cli.runs.record import read_plain
+from ebm_cli.config.schema import CHANGEABLE_ON_RESUME
+from ebm_cli.config.trust import require_trusted, trust_of
+from ebm_cli.errors import UserError, first_line
+
+CONFIG = "config.yaml"
+"""Name of the file in a run directory."""
+
+KeyPath = tuple[str | int, ...]
+"""Keys, and indices of lists, from the root of a config."""
+
+
+class AddedKey(NamedTuple):
+    """A config key that was added after runs had been stored without it.
+
+    Attributes:
+        name: dotted name in a training config; with a `target`, the name of a constructor's parameter.
+        value: reproduces what runs without the key did.
+        after: last commit or version whose stored configs lack the key.
+        target: `_target_` of the nodes that have the key, wherever they are; None for a key of the config itself.
+    """
+
+    name: str
+    value: Any
+    after: str
+    target: str | None = None
+
+
+ADDED_KEYS: tuple[AddedKey, ...] = ()
+"""Every key that training configs have got since commit 1b2473a, in the order in which they were added."""
+
+
+# --- keys that came later ---------------------------------------------------------------------------------------------
+
+
+def missing_keys(config: Mapping[str, Any]) -> dict[KeyPath, Any]:
+    """The added keys that a plain stored config lacks, with the values that reproduce what its run did."""
+    nodes = list(_mappings(config)) if ADDED_KEYS else []
+    found: dict[KeyPath, Any] = {}
+    for key in ADDED_KEYS:
+        *parents, name = key.name.split(".")
+        for path, node in nodes:
+            is_its_node = path == tuple(parents) if key.target is None else node.get("_target_") == key.target
+            if is_its_node and name not in node:
+                found[(*path, name)] = key.value
+    return found
+
+
+def fill(config: Mapping[str, Any]) -> dict[str, Any]:
+    """Complete a plain stored config by its missing keys."""
+    filled = copy.deepcopy(dict(config))
+    for (*parents, name), value in missing_keys(config).items():
+        _at(filled, parents)[name] = copy.deepcopy(value)
+    return filled
+
+
+def keep_old_values(cfg: DictConfig, run: Path, typed: Sequence[str]) -> DictConfig:
+    """Give a composed config the values of the run in its directory for keys that were added after that run began.
+
+    Args:
+        cfg: composed; changed in place.
+        run: run directory, which need not exist.
+        typed: overrides; a key that was typed keeps its value.
+    """
+    words = {word.partition("=")[0].lstrip("+") for word in typed}
+    for (*parents, name), value in _missing_keys_of(run).items():
+        node: Any = cfg
+        for key in parents:
+            # What an interpolation points to has its own entry.
+            node = None if node is None or OmegaConf.is_interpolation(node, key) else node[key]
+        if node is not None and ".".join(map(str, [*parents, name])) not in words:
+            with open_dict(node):
+                node[name] = copy.deepcopy(value)
+    return cfg
+
+
+def drop_filled(config: Mapping[str, Any], run: Path) -> dict[str, Any]:
+    """Remove from the plain config of a resumed run what was filled in, so that it is stored without it as before.
+
+    Every rerun then finds which keys the run was begun without.
+    """
+    kept = copy.deepcopy(dict(config))
+    for (*parents, name), value in _missing_keys_of(run).items():
+        node = _at(kept, parents)
+        if node.get(name) == value:
+            del node[name]
+    return kept
+
+
+def _missing_keys_of(run: Path) -> dict[KeyPath, Any]:
+    """Missing keys of the config in a run directory; none if there is no such config."""
+    config = tolerant_config(run) if ADDED_KEYS else {}
+    return missing_keys(config) if config else {}
+
+
+def _mappings(node: Any, path: KeyPath = ()) -> Iterator[tuple[KeyPath, Mapping[str, Any]]]:
+    """Every mapping in a plain config."""
+    if isinstance(node, Mapping):
+        yield path, node
+    entries = node.items() if isinstance(node, Mapping) else enumerate(node) if isinstance(node, list) else ()
+    for key, value in entries:
+        yield from _mappings(value, (*path, key))
+
+
+def _at(config: Any, path: Sequence[str | int]) -> Any:
+    for key in path:
+        config = config[key]
+    return config
+
+
+# --- files ------------------------------------------------------------------------------------------------------------
+
+
+class _WithoutAliases(yaml.SafeLoader):
+    """Refuses aliases: with them a few lines could stand for millions of values."""
+
+    def compose_node(self, parent: Any, index: Any) -> Any:
+        if self.check_event(yaml.AliasEvent):
+            raise yaml.composer.ComposerError(problem="repeats a part of itself")
+        return super().compose_node(parent, index)
+
+
+def read_plain(text: str) -> Any:
+    """Parse YAML without aliases, as stored configs are written.
+
+    Raises:
+        yaml.YAMLError: anything else.
+    """
+    return yaml.load(text, _WithoutAliases)
 
 
 def run_dir(checkpoint: str | Path) -> Path | None:
-    """The run directory that a path means: itself, or for RUN/checkpoints/FILE the RUN; None for a loose file."""
+    """Run directory of a path: the path itself, or for RUN/checkpoints/FILE the RUN; None for a file elsewhere."""
     path = Path(checkpoint)
     if path.is_dir():
         return path
@@ -22,9 +152,13 @@ def run_dir(checkpoint: str | Path) -> Path | None:
 
 
 def stored_config(checkpoint: str | Path) -> DictConfig | None:
-    """The resolved config in the run directory that a path means; None where there is none."""
+    """The resolved config of the run directory of a path, with missing keys filled; None if there is none.
+
+    Raises:
+        UserError: the file is damaged.
+    """
     run = run_dir(checkpoint)
-    path = run / "config.yaml" if run is not None else None
+    path = run / CONFIG if run is not None else None
     if path is None or not path.is_file():
         return None
     try:
@@ -32,14 +166,35 @@ def stored_config(checkpoint: str | Path) -> DictConfig | None:
         read_plain(text)
         stored = OmegaConf.load(io.StringIO(text))
     except Exception as error:  # PyYAML and OmegaConf raise many kinds for a damaged file, and all mean the same here
-        raise UserError(f"{path}: not a readable config ({(str(error).splitlines() or [''])[0]})") from error
+        raise UserError(f"{path}: not a readable config ({first_line(error)})") from error
     if not isinstance(stored, DictConfig):
         raise UserError(f"{path}: not a config")
-    return stored
+    plain = OmegaConf.to_container(stored, resolve=False)
+    assert isinstance(plain, dict)
+    return OmegaConf.create(fill({str(key): value for key, value in plain.items()})) if ADDED_KEYS else stored
 
 
-def continued(cfg: DictConfig, typed: Sequence[str]) -> DictConfig:
-    """The stored config of the run `cfg.checkpoint`, with the few keys that a continued run may change.
+def tolerant_config(run: Path) -> dict[str, Any]:
+    """The plain config in a run directory; empty if there is none that can be read."""
+    try:
+        config = read_plain((run / CONFIG).read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError, yaml.YAMLError):
+        return {}
+    return config if isinstance(config, dict) else {}
+
+
+def stored_form(cfg: DictConfig) -> dict[str, Any]:
+    """The config as it is stored: plain and resolved, without `checkpoint`, by which this command came to the run."""
+    plain = OmegaConf.to_container(cfg, resolve=True)
+    assert isinstance(plain, dict)
+    return {str(key): value for key, value in plain.items()} | {"checkpoint": None}
+
+
+# --- resuming ---------------------------------------------------------------------------------------------------------
+
+
+def merge_resume_overrides(cfg: DictConfig, typed: Sequence[str]) -> DictConfig:
+    """The stored config of the run `cfg.checkpoint`, with the few keys that a resumed run may change.
 
     Args:
         cfg: the composed config, which holds the typed values.
@@ -48,25 +203,19 @@ def continued(cfg: DictConfig, typed: Sequence[str]) -> DictConfig:
     Raises:
         UserError: another key was typed, or the run has no stored config.
     """
-    allowed = {word.partition("=")[0].partition("@")[2] or word.partition("=")[0] for word in typed}
-    for key in sorted(allowed):
-        if key.partition(".")[0] not in CONTINUABLE:
+    keys = {word.partition("=")[0].partition("@")[2] or word.partition("=")[0] for word in typed}
+    for key in sorted(keys):
+        if key.partition(".")[0] not in CHANGEABLE_ON_RESUME:
             raise UserError(
-                f"{key}: cannot change when a run is continued; only {', '.join(sorted(CONTINUABLE))} can. "
-                f"Start a new run to change it"
+                f"{key}: cannot change when a run is continued; only {', '.join(sorted(CHANGEABLE_ON_RESUME))} can. "
+                "Start a new run to change it"
             )
     stored = stored_config(cfg.checkpoint)
     if stored is None:
-        raise UserError(f"checkpoint={cfg.checkpoint}: not a run directory (no config.yaml), so it cannot be continued")
-    check_stored(OmegaConf.to_container(stored, resolve=False), trust_of(cfg) or [])
-    # And keys that came after the run began.
-    for key in allowed | {"checkpoint", "trust"} | {str(key) for key in cfg if key not in stored}:
+        raise UserError(f"checkpoint={cfg.checkpoint}: not a run directory (no {CONFIG}), so it cannot be resumed")
+    require_trusted(OmegaConf.to_container(stored, resolve=False), trust_of(cfg) or [])
+    # Keys of versions before the first entry of ADDED_KEYS get the composed values.
+    older = {str(key) for key in cfg if key not in stored}
+    for key in keys | {"checkpoint", "trust"} | older:
         OmegaConf.update(stored, key, OmegaConf.select(cfg, key), merge=False, force_add=True)
     return stored
-
-
-def stored_form(cfg: DictConfig) -> dict[str, Any]:
-    """The config as it is stored: plain, resolved, without the way by which this command came to it."""
-    plain = OmegaConf.to_container(cfg, resolve=True)
-    assert isinstance(plain, dict)
-    return {str(key): value for key, value in plain.items()} | {"checkpoint": None}

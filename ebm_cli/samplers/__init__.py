@@ -1,20 +1,39 @@
 """Markov chain Monte Carlo kernels, the config group `sampler`, with the loops that run them and step-size adaptation;
 layer 3, imported by layers 4 and above."""
 
-from ebm_cli.samplers.adaptation import adapt
-from ebm_cli.samplers.base import EnergyFn, Info, Kernel, Schedule, State, geometric, run, trace
+from ebm_cli.derivatives import EnergyFn
+from ebm_cli.samplers.adaptation import adapt, warm_up
+from ebm_cli.samplers.base import Cost, Info, Kernel, State, select_chains
 from ebm_cli.samplers.conditional import Conditional, posterior
+from ebm_cli.samplers.hmc import HMC
+from ebm_cli.samplers.langevin import Langevin
+from ebm_cli.samplers.loops import run, trace
+from ebm_cli.samplers.mala import MALA
+from ebm_cli.samplers.metropolis import Metropolis
+from ebm_cli.samplers.schedules import Schedule, geometric
+from ebm_cli.samplers.starts import replace_diverged, wide_starts
+from ebm_cli.samplers.underdamped import Underdamped
 
 __all__ = [
+    "HMC",
+    "MALA",
     "Conditional",
+    "Cost",
     "EnergyFn",
     "Info",
     "Kernel",
+    "Langevin",
+    "Metropolis",
     "Schedule",
     "State",
+    "Underdamped",
     "adapt",
     "geometric",
     "posterior",
+    "replace_diverged",
     "run",
+    "select_chains",
     "trace",
+    "warm_up",
+    "wide_starts",
 ]

@@ -1,17 +1,17 @@
-"""Step-size adaptation by dual averaging: find the step size at which a kernel accepts as often as it should.
+"""Step-size adaptation by dual averaging: find the step size at which a kernel has its target acceptance rate.
 
-A chain whose step size follows its own past is not a Markov chain with the right law: adapt during burn-in, then
-fix. With δ the target and α_m the acceptance of step m (here its mean over all chains), from H̄ = 0 and μ = log(10
-eps_1):
+A chain whose step size depends on its past is not a Markov chain with the right distribution: adapt during burn-in,
+then fix the step size. With δ the target rate and α_m the acceptance of step m (here its mean over all chains), from
+H̄ = 0 and μ = log(10 eps_1):
 
     H̄_m = (1 − 1/(m + t0)) H̄_{m−1} + (δ − α_m)/(m + t0)
     log eps_{m+1} = μ − (√m/γ) H̄_m
     log ēps_m = m^{−κ} log eps_{m+1} + (1 − m^{−κ}) log ēps_{m−1}
 
-With the authors' γ the step size may move by a factor e^{20/√m} for a unit of error: right to find its order of
-magnitude, and, where the acceptance falls steeply, an oscillation that leaves the average too short (HMC at 0.97 in
-place of 0.65 after 200 steps of 400 chains, whose mean acceptance has too little noise to break it). So there
-are two rounds: the first half of the steps with their γ, and a second half that starts again where the first ended,
+With the authors' γ a unit of error moves the step size by a factor of up to e^{20/√m}. That finds its order of
+magnitude, but where the acceptance falls steeply it oscillates, and the average is too short (HMC at 0.97 in place of
+0.65 after 200 steps of 400 chains, whose mean acceptance has too little noise to end the oscillation). Therefore there
+are two rounds: half of the steps with the authors' γ, and then as many from the step size of the first round,
 μ = log eps, with ten times γ.
 
 Source: Hoffman & Gelman (2014), JMLR 15, section 3.2, eq. (6), with their γ = 0.05, t0 = 10, κ = 0.75 in the first
@@ -25,14 +25,18 @@ from typing import TypeVar
 import torch
 from torch import Tensor
 
-from ebm_cli.derivatives import prepare
-from ebm_cli.samplers.base import EnergyFn, Kernel, Schedule, State
+from ebm_cli.derivatives import EnergyFn, prepare
+from ebm_cli.samplers.base import Kernel, State
+from ebm_cli.samplers.loops import run
+from ebm_cli.samplers.schedules import Schedule
 
 K = TypeVar("K", bound=Kernel)
 
-COARSE, FINE, T0, KAPPA = 0.05, 0.5, 10, 0.75
-REACH = log(1e6)
-"""Furthest that log eps goes from μ: on an energy that accepts every step (a flat one) it would overflow."""
+COARSE_GAIN, FINE_GAIN = 0.05, 0.5
+"""γ of the first and of the second round."""
+T0, KAPPA = 10, 0.75
+MAX_SHIFT = log(1e6)
+"""Bound of |log eps − μ|: on a flat energy, where every step is accepted, eps would overflow."""
 
 
 def adapt(
@@ -44,28 +48,30 @@ def adapt(
     target: float | None = None,
     schedule: Schedule | None = None,
 ) -> tuple[K, State]:
-    """Run the chains for n_steps while their common step size settles.
+    """Run the chains for n_steps and adapt their common step size meanwhile.
 
     Args:
         kernel: starts at its own step size.
         energy: the target is exp(−energy / kernel.temperature).
-        x: where the chains start [B, *D].
+        x: starting points [B, *D].
         n_steps: ≥ 1; two hundred bring the acceptance within 0.02 of its target.
         rng: source of every draw, on x's device.
         target: acceptance rate in (0, 1); None is the kernel's own.
-        schedule: fields of the kernel, beside its step size, that differ in the first n_steps // 2 steps, for
-            annealing. The step size follows it, and then settles on the kernel as it is.
+        schedule: fields of the kernel, other than its step size, that differ in the first n_steps // 2 steps, for
+            annealing. The remaining steps adapt the step size to the kernel itself.
 
     Returns:
         The kernel with the averaged step size, and the last state.
 
     Raises:
-        ValueError: a kernel without a correction, or a number out of range.
+        ValueError: the kernel has no correction, or a number is out of range.
 
-    Cost: that of the steps; one number a step is read from the device.
+    Cost: that of the steps; each step waits for one number of the device.
     """
     if kernel.target_accept is None:
-        raise ValueError(f"kernel {type(kernel).__name__} has no acceptance test to adapt its step size to")
+        raise ValueError(
+            f"kernel {type(kernel).__name__} has no acceptance rate that its step size could be adapted to"
+        )
     delta = kernel.target_accept if target is None else target
     if not 0 < delta < 1:
         raise ValueError(f"target must be in (0, 1), got {delta}")
@@ -75,8 +81,26 @@ def adapt(
     state = kernel.init(energy, x.detach(), rng)
     half = n_steps // 2
     mu = log(10 * kernel.step_size)
-    kernel, state = _average(kernel, energy, state, half, rng, delta, mu, COARSE, schedule)
-    return _average(kernel, energy, state, n_steps - half, rng, delta, log(kernel.step_size), FINE)
+    kernel, state = _average(kernel, energy, state, half, rng, delta, mu, COARSE_GAIN, schedule)
+    return _average(kernel, energy, state, n_steps - half, rng, delta, log(kernel.step_size), FINE_GAIN)
+
+
+def warm_up(kernel: K, energy: EnergyFn, x: Tensor, n_steps: int, rng: torch.Generator) -> tuple[K, State]:
+    """Run the chains through burn-in, and adapt the step size meanwhile if the kernel has a target acceptance rate.
+
+    Args:
+        kernel: starts at its own step size.
+        energy: the target is exp(−energy / kernel.temperature).
+        x: starting points [B, *D].
+        n_steps: ≥ 0.
+        rng: source of every draw, on x's device.
+
+    Returns:
+        The kernel, with the adapted step size if it has a target rate, and the last state.
+    """
+    if kernel.target_accept is None or n_steps == 0:
+        return kernel, run(kernel, energy, x, n_steps, rng)[0]
+    return adapt(kernel, energy, x, n_steps, rng)
 
 
 def _average(
@@ -90,14 +114,14 @@ def _average(
     gamma: float,
     schedule: Schedule | None = None,
 ) -> tuple[K, State]:
-    """One round: the three lines of the module's docstring, n_steps times."""
+    """Run one round: n_steps of the update in the module's docstring."""
     error, log_averaged = 0.0, log(kernel.step_size)
     current = kernel
     for m in range(1, n_steps + 1):
         moved = current if schedule is None else replace(current, **schedule(m - 1))
         state, info = moved.step(energy, state, rng)
         error += (delta - float(info.accept.mean()) - error) / (m + T0)
-        log_eps = min(max(mu - sqrt(m) / gamma * error, mu - REACH), mu + REACH)
+        log_eps = min(max(mu - sqrt(m) / gamma * error, mu - MAX_SHIFT), mu + MAX_SHIFT)
         log_averaged += m**-KAPPA * (log_eps - log_averaged)
         current = replace(kernel, step_size=exp(log_eps))
     return replace(kernel, step_size=exp(log_averaged)), state

@@ -1,22 +1,22 @@
-"""A chain on a conditional: some coordinates of a point are kept, the others are sampled given them.
+"""Chains on a conditional distribution: some coordinates of a point are fixed, the others are sampled given them.
 
 With x = (x_free, x_kept) and x_kept given,
 
     p(x_free | x_kept) ∝ exp(−f(x_free, x_kept)),
 
-so z ↦ f(z, x_kept) is the energy of the conditional, and a kernel that runs on z, the free coordinates alone, is as
-exact there as it is on f. A chain of all coordinates in which the kept ones are put back after each step is not: its
-Metropolis ratio weighs a move that is then undone in part.
+so that z ↦ f(z, x_kept) is the energy of the conditional distribution, and a kernel that runs on z, the free
+coordinates alone, is as exact there as it is on f. A chain of all coordinates whose kept ones are reset after each step
+is not exact: its Metropolis ratio weighs a move that is then undone in part.
 
-The rows of a batch may keep different coordinates, and different numbers of them. A row with fewer free ones than
-another has places left over in z; each gets the energy ½z², which makes it a standard normal number that is independent
-of everything.
+The rows of a batch may keep different coordinates, and different numbers of them. A row with fewer free coordinates
+than others has unused places in z. Each of those has the energy ½z², which makes it a standard normal number,
+independent of everything else.
 """
 
 import torch
 from torch import Tensor
 
-from ebm_cli.samplers.base import EnergyFn
+from ebm_cli.derivatives import EnergyFn
 
 
 class Conditional:
@@ -24,13 +24,13 @@ class Conditional:
 
     Args:
         energy: f.
-        given: the points whose kept coordinates are held [B, *D]; what the others hold does not matter.
-        keep: which coordinates of each point are kept [B, *D], bool.
+        given: points with the values of the kept coordinates [B, *D]; their other coordinates have no effect.
+        keep: bool [B, *D], true for the coordinates of each point that are kept.
 
     Raises:
-        ValueError: shapes that differ, or a row that keeps all its coordinates.
+        ValueError: the shapes differ, or a row keeps all its coordinates.
 
-    Shapes: z [B, F], F the most free coordinates of a row → [B].  Cost: that of f.
+    Shapes: z [B, F], F the largest number of free coordinates of a row → [B].  Cost: that of f.
     """
 
     def __init__(self, energy: EnergyFn, given: Tensor, keep: Tensor) -> None:
@@ -41,34 +41,34 @@ class Conditional:
             raise ValueError(f"keep must leave a coordinate free, row {int(n_free.argmin())} keeps all")
         self.energy = energy
         self.given = given
-        # Free coordinates first, in their order; behind them, where a row has fewer than others, kept ones.
+        # Free coordinates first, in their order; a row with fewer of them than others is filled up with kept ones.
         self._index = keep.flatten(1).to(torch.uint8).argsort(dim=1, stable=True)[:, : int(n_free.max())]
         self.free = ~keep.flatten(1).gather(1, self._index)
-        """Which places of z hold a coordinate of x [B, F]; the others are left over."""
+        """True for places of z that hold a coordinate of x [B, F]; the others are unused."""
 
     def __call__(self, z: Tensor) -> Tensor:
-        spare = z.masked_fill(self.free, 0.0)
-        return self.energy(self.point(z)) + 0.5 * spare.square().sum(1)
+        unused = z.masked_fill(self.free, 0.0)
+        return self.energy(self.point(z)) + 0.5 * unused.square().sum(1)
 
     def point(self, z: Tensor) -> Tensor:
-        """x, whose kept coordinates are those given, bit for bit: [B, F] → [B, *D]."""
+        """The point x of z, with the kept coordinates bit for bit as given: [B, F] → [B, *D]."""
         flat = self.given.flatten(1)
         placed = torch.where(self.free, z, flat.gather(1, self._index))
         return flat.scatter(1, self._index, placed).view_as(self.given)
 
     def coordinates(self, x: Tensor) -> Tensor:
-        """The free coordinates of x, 0 in the places left over: [B, *D] → [B, F]."""
+        """The free coordinates of x, and 0 in unused places: [B, *D] → [B, F]."""
         return x.flatten(1).gather(1, self._index).masked_fill(~self.free, 0.0)
 
 
 def posterior(energy: EnergyFn, observed: Tensor, std: Tensor) -> EnergyFn:
-    """x ↦ f(x) + ½ Σ_j ((x_j − y_j)/s_j)²: the energy of p(x | y) for an observation y = x + N(0, diag s²).
+    """Make the energy of p(x | y) for an observation y = x + N(0, diag s²): x ↦ f(x) + ½ Σ_j ((x_j − y_j)/s_j)².
 
-    Bayes' rule with exp(−f) as the prior, up to the constant log p(y).
+    This is Bayes' rule with the prior exp(−f), up to the constant log p(y).
 
     Args:
         energy: f.
-        observed: y, one for each point [B, *D].
+        observed: y, one observation for each point [B, *D].
         std: s > 0, in the units of x, [*D].
     """
 

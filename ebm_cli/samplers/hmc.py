@@ -1,8 +1,8 @@
-"""Hamiltonian Monte Carlo: follow the energy's contours for a while, then a Metropolis test.
+"""Hamiltonian Monte Carlo: a trajectory along the contours of the energy as proposal, then a Metropolis test.
 
 A velocity v ~ N(0, T I) makes x a particle of unit mass with the total energy H(x, v) = E(x) + ½‖v‖². The leapfrog
 integrator conserves H up to O(eps²), preserves volume and is reversible, so that the end of a trajectory is a proposal
-whose Metropolis ratio is exp(−ΔH/T). L steps move about L·eps, where L Langevin steps would diffuse about √L as far.
+with the Metropolis ratio exp(−ΔH/T). L steps move about L·eps, where L Langevin steps would diffuse only about √L·eps.
 """
 
 from dataclasses import dataclass
@@ -12,14 +12,13 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from ebm_cli.derivatives import value_and_grad
+from ebm_cli.derivatives import EnergyFn, value_and_grad
+from ebm_cli.samplers.acceptance import accept_reject
 from ebm_cli.samplers.base import (
     Cost,
-    EnergyFn,
     Info,
     Kernel,
     State,
-    accept_reject,
     energy_of,
     grad_of,
     inner,
@@ -41,10 +40,10 @@ class HMC(Kernel):
     Args:
         step_size: eps > 0 of the leapfrog, in standardised units (unit mass).
         temperature: T > 0.
-        n_leapfrog: L ≥ 1, leapfrog steps in a trajectory.
+        n_leapfrog: L ≥ 1, leapfrog steps of a trajectory.
 
     Raises:
-        ValueError: a number out of range.
+        ValueError: a number is out of range.
 
     Shapes: x [B, *D]; energy [B], nats.  Cost: n_leapfrog gradients a step, and one at the start.
     """
@@ -73,7 +72,7 @@ class HMC(Kernel):
         for left in reversed(range(self.n_leapfrog)):
             x = torch.add(x, v, alpha=eps)
             new_energy, grad = value_and_grad(energy, x)
-            # The half kick that ends a step and the one that begins the next are one.
+            # The half kick at the end of a step and the one at the start of the next are done as one.
             v.add_(grad, alpha=-eps if left else -0.5 * eps)
         # ‖v‖² − ‖v'‖² as (v − v')·(v + v'): the difference of two numbers of size D loses digits in float32.
         drop = torch.add(old_energy - new_energy, inner(start - v, start + v), alpha=0.5)

@@ -1,9 +1,9 @@
 """Unadjusted Langevin dynamics: follow the gradient, add noise.
 
-The diffusion dx = ∇log p(x) dt + √2 dW has p as its stationary law; Euler's scheme with a time step ε is the chain
-of this file. Without the noise (`noise_scale=0`) it is gradient descent on the energy, which ends in the nearest
-mode; the noise is what makes it a sampler. Euler's scheme is not exact: on N(0, σ²) the chain's stationary variance
-is σ² / (1 − ε/(2σ²)), and with ε > 2σ² it diverges. `mala` removes this bias.
+The diffusion dx = ∇log p(x) dt + √2 dW has the stationary distribution p; the chain of this file is Euler's scheme with
+a time step ε. Without the noise (`noise_scale=0`) it is gradient descent on the energy, which ends in the nearest mode.
+Euler's scheme is not exact: on N(0, σ²) the stationary variance of the chain is σ² / (1 − ε/(2σ²)), and the chain
+diverges for ε > 2σ². `mala` removes this bias.
 """
 
 from dataclasses import dataclass
@@ -12,31 +12,32 @@ from math import inf, sqrt
 import torch
 from torch import Tensor
 
-from ebm_cli.derivatives import detached_gradient
-from ebm_cli.samplers.base import Cost, EnergyFn, Info, Kernel, State, normal_like, require_positive
+from ebm_cli.derivatives import EnergyFn, detached_gradient
+from ebm_cli.errors import require_positive
+from ebm_cli.samplers.base import Cost, Info, Kernel, State, normal_like
 
 
 @dataclass(frozen=True)
 class Langevin(Kernel):
-    """Unadjusted Langevin step; its stationary law tends to exp(−E/T) as eps → 0.
+    """Unadjusted Langevin step; its stationary distribution tends to exp(−E/T) as eps → 0.
 
-        x' = x − eps ∇E(x) + √(2 eps T) · noise_scale · z,   z ~ N(0, I)
+        x' = x − eps ∇E(x) + √(2 eps T) · s · z,   z ~ N(0, I)
 
-    A chain that overflows stays visible: nothing here replaces a value that is not finite.
+    A chain that diverges stays visible: non-finite values are not replaced.
 
     Source: Roberts & Tweedie (1996), Bernoulli 2(4), with eps half their step.
 
     Args:
         step_size: eps > 0, in squared standardised units.
         temperature: T > 0.
-        noise_scale: factor of the noise, ≥ 0; 1 samples, 0 is gradient descent.
-        clamp_grad: bound > 0 of each component of ∇E, in nats per standardised unit; None leaves it free. Biased.
-        clamp_sample: bound > 0 of each component of x', in standardised units; None leaves it free. Biased.
+        noise_scale: s, factor of the noise, ≥ 0; 1 samples, 0 is gradient descent.
+        clamp_grad: bound > 0 of each component of ∇E, in nats per standardised unit; None is no bound. A bound biases.
+        clamp_sample: bound > 0 of each component of x', in standardised units; None is no bound. A bound biases.
 
     Raises:
-        ValueError: a number out of range.
+        ValueError: a number is out of range.
 
-    Shapes: x [B, *D].  Cost: one gradient a step, k gradients for k steps: ∇E is taken where a step starts.
+    Shapes: x [B, *D].  Cost: one gradient a step; k gradients for k steps, since ∇E is taken where a step starts.
     """
 
     step_size: float = 0.01
@@ -48,18 +49,15 @@ class Langevin(Kernel):
         super().__post_init__()
         if not 0 <= self.noise_scale < float("inf"):
             raise ValueError(f"noise_scale must be >= 0 and finite, got {self.noise_scale}")
-        if self.clamp_grad is not None:
-            require_positive(clamp_grad=self.clamp_grad)
-        if self.clamp_sample is not None:
-            require_positive(clamp_sample=self.clamp_sample)
+        require_positive(clamp_grad=self.clamp_grad, clamp_sample=self.clamp_sample)
 
     def evaluations(self, n_steps: int) -> Cost:
         return Cost(grad=n_steps)
 
     def stationary_variance(self, variance: float) -> float | None:
-        """s² T σ² / (1 − eps/(2σ²)), s = noise_scale: the fixed point of v = (1 − eps/σ²)² v + 2 eps T s².
+        """Stationary variance s² T σ² / (1 − eps/(2σ²)), the fixed point of v = (1 − eps/σ²)² v + 2 eps T s².
 
-        Infinite from eps = 2σ² on; None with a clamp.
+        Infinite for eps ≥ 2σ²; None with a clamp.
         """
         if self.clamp_grad is not None or self.clamp_sample is not None:
             return None

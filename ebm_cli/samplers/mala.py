@@ -1,11 +1,11 @@
-"""The Metropolis-adjusted Langevin algorithm: a Langevin step is a proposal, and a Metropolis test makes it exact.
+"""The Metropolis-adjusted Langevin algorithm: a Langevin step as proposal, and a Metropolis test that makes it exact.
 
 With s = ∇E(x) + ∇E(x') and z the noise that led from x to x', the two proposal densities q = N(x − eps ∇E, 2 eps T
 I) give
 
     T log [q(x | x') / q(x' | x)] = T‖z‖²/2 − ‖x − x' + eps ∇E(x')‖²/(4 eps) = √(eps T/2) sᵀz − eps‖s‖²/4
 
-where the two terms ½‖z‖², of the size of D, have cancelled on paper and not in floating point.
+where the two terms ½‖z‖², which grow with D, have cancelled on paper and not in floating point.
 """
 
 from dataclasses import dataclass
@@ -15,8 +15,9 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from ebm_cli.derivatives import value_and_grad
-from ebm_cli.samplers.base import EnergyFn, Info, Kernel, State, accept_reject, energy_of, grad_of, inner, normal_like
+from ebm_cli.derivatives import EnergyFn, value_and_grad
+from ebm_cli.samplers.acceptance import accept_reject
+from ebm_cli.samplers.base import Info, Kernel, State, energy_of, grad_of, inner, normal_like
 
 
 @dataclass(frozen=True)
@@ -35,7 +36,7 @@ class MALA(Kernel):
         temperature: T > 0.
 
     Raises:
-        ValueError: a number out of range.
+        ValueError: a number is out of range.
 
     Shapes: x [B, *D]; energy [B], nats.  Cost: one gradient a step, and one at the start.
     """

@@ -1,7 +1,7 @@
 """Random-walk Metropolis: propose x plus noise, accept by the ratio of densities.
 
-The plain MCMC that Langevin dynamics replaces: it needs no gradient, so it works on any energy, and it pays for that
-in dimension D with steps of size O(1/√D) and O(D) of them between independent samples, where MALA needs O(D^⅓).
+It needs no gradient and works on any energy. The price in dimension D is a step size of O(1/√D), with O(D) steps
+between independent samples; MALA needs O(D^⅓).
 """
 
 from dataclasses import dataclass
@@ -10,7 +10,9 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from ebm_cli.samplers.base import Cost, EnergyFn, Info, Kernel, State, accept_reject, energy_of, normal_like
+from ebm_cli.derivatives import EnergyFn
+from ebm_cli.samplers.acceptance import accept_reject
+from ebm_cli.samplers.base import Cost, Info, Kernel, State, energy_of, normal_like
 
 
 @dataclass(frozen=True)
@@ -29,7 +31,7 @@ class Metropolis(Kernel):
         temperature: T > 0.
 
     Raises:
-        ValueError: a number out of range.
+        ValueError: a number is out of range.
 
     Shapes: x [B, *D]; energy [B], nats.  Cost: one energy a step, and one at the start; no gradient.
     """

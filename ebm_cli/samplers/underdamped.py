@@ -2,11 +2,11 @@
 
     dx = v dt,   dv = −∇E(x) dt − γ v dt + √(2γT) dW
 
-has the stationary law exp(−E(x)/T) N(v; 0, T I). Momentum carries the chain through flat regions that overdamped
-Langevin crosses by diffusion. Each of the three parts is solved exactly on its own: A the drift of x, B the kick of
-v, O the Ornstein–Uhlenbeck process of v. Composed as B A O A B, half steps of B and A around a full O, the error of
-x's averages is of second order in the step, and vanishes on a Gaussian: there x is exact at every stable step,
-while v's variance is T (1 − eps²/(4σ²)).
+has the stationary distribution exp(−E(x)/T) N(v; 0, T I). Momentum carries the chain through flat regions that
+overdamped Langevin dynamics crosses by diffusion. Each of the three parts is solved exactly on its own: A the drift of
+x, B the kick of v, O the Ornstein–Uhlenbeck process of v. Composed as B A O A B, half steps of B and A around a full O,
+averages over x have an error of second order in the step. On a Gaussian that error vanishes: x is exact at every stable
+step, while v has the variance T (1 − eps²/(4σ²)).
 """
 
 from dataclasses import dataclass
@@ -15,8 +15,9 @@ from math import exp, expm1, inf, sqrt
 import torch
 from torch import Tensor
 
-from ebm_cli.derivatives import value_and_grad
-from ebm_cli.samplers.base import EnergyFn, Info, Kernel, State, grad_of, normal_like, require_positive
+from ebm_cli.derivatives import EnergyFn, value_and_grad
+from ebm_cli.errors import require_positive
+from ebm_cli.samplers.base import Info, Kernel, State, grad_of, normal_like
 
 
 @dataclass(frozen=True)
@@ -26,7 +27,7 @@ class Underdamped(Kernel):
         v ← v − (eps/2) ∇E(x);   x ← x + (eps/2) v;   v ← c v + √(T (1 − c²)) z,   c = exp(−friction · eps)
         x ← x + (eps/2) v;       v ← v − (eps/2) ∇E(x)
 
-    A chain that overflows stays visible: nothing here replaces a value that is not finite.
+    A chain that diverges stays visible: non-finite values are not replaced.
 
     Source: Leimkuhler & Matthews (2013), "Rational construction of stochastic numerical methods for molecular
     sampling", arXiv:1203.5428, the method [BAOAB].
@@ -34,10 +35,10 @@ class Underdamped(Kernel):
     Args:
         step_size: eps > 0, in standardised units (unit mass); stable on N(0, σ²) for eps < 2σ.
         temperature: T > 0.
-        friction: γ > 0, in inverse units of time; large γ is overdamped Langevin with the step eps²/2.
+        friction: γ > 0, in inverse units of time; for large γ the chain is overdamped Langevin with the step eps²/2.
 
     Raises:
-        ValueError: a number out of range.
+        ValueError: a number is out of range.
 
     Shapes: x [B, *D]; velocity [B, *D].  Cost: one gradient a step, and one at the start.
     """
@@ -50,9 +51,9 @@ class Underdamped(Kernel):
         require_positive(friction=self.friction)
 
     def stationary_variance(self, variance: float) -> float | None:
-        """T σ²: on a Gaussian the positions of BAOAB are exact (Leimkuhler & Matthews 2013, section 4).
+        """Stationary variance T σ²: BAOAB's positions are exact on a Gaussian (Leimkuhler & Matthews 2013, section 4).
 
-        Infinite from eps = 2σ on.
+        Infinite for eps ≥ 2σ.
         """
         return self.temperature * variance if self.step_size < 2 * sqrt(variance) else inf
 

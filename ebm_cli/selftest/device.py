@@ -113,7 +113,7 @@ def _disk_facts(harness: Harness) -> Iterator[Fact]:
     """A checkpoint is read as it was written, and one with a flipped bit is refused."""
     rng = harness.rng("device/disk")
     weight = torch.randn(SIZE, SIZE, generator=rng)
-    state = {name: kind() for name, kind in checkpoints.PARTS.items()} | {"energy": {"weight": weight}}
+    state = {name: kind() for name, kind in checkpoints.REQUIRED.items()} | {"energy": {"weight": weight}}
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder, "checkpoint.pt")
         checkpoints.save(file, state)

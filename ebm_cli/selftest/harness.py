@@ -15,8 +15,8 @@ from typing import Any, Literal, NamedTuple
 import torch
 from omegaconf import DictConfig, OmegaConf
 
-from ebm_cli.config import groups
 from ebm_cli.config.build import build
+from ebm_cli.config.groups import group_options
 from ebm_cli.errors import UserError, describe, first_line
 from ebm_cli.rng import generator
 from ebm_cli.runs.instantiate import seeded
@@ -94,7 +94,7 @@ class Harness:
 
     def options(self, group: str) -> list[str]:
         """The names of a group's options, including those of the user's --config-dir."""
-        return list(groups.options(group, self.folders))
+        return list(group_options(group, self.folders))
 
     def config(self, *words: str) -> DictConfig:
         """The config of `ebm train WORDS`. Composing takes a sixth of a second, so configs are cached."""

@@ -1,1 +1,2 @@
-"""The machine: devices, threads, memory, the CPU and installed versions; layer 1, imported by layers 2 and above."""
+"""The machine: devices, threads, memory, files, the CPU, versions and torch's private names; layer 1, imported by
+layers 2 and above."""

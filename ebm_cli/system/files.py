@@ -12,8 +12,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-TEMPORARY = re.compile(r"\..+\.\d+\.tmp|metrics\.jsonl\.tmp")
-"""Names of temporary files: those of `replacing`, and the copy of metrics.jsonl while it is cut back."""
+TEMPORARY = re.compile(r"\..+\.\d+\.tmp")
+"""Names of the temporary files of `replacing`."""
 
 
 @contextmanager

@@ -1,4 +1,4 @@
-"""How much memory a run has held, and that it holds on to what it will need again."""
+"""Memory: the limit for one array, the peak of a run, and glibc's treatment of freed blocks."""
 
 import ctypes
 import os
@@ -14,9 +14,9 @@ CONTAINER = Path("/sys/fs/cgroup/memory.max")
 
 
 def max_array_bytes() -> int:
-    """Bytes that one array may have: half of the machine's memory, or of what a container may use of it.
+    """Bytes that one array may have: half of the machine's memory, or of its container's limit.
 
-    The other half is for the copy that is made when numbers change their kind.
+    The other half is for the copy that a conversion to another dtype makes.
     """
     memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
     with suppress(OSError, ValueError):  # not in a container, or in one without a limit ("max")
@@ -25,29 +25,30 @@ def max_array_bytes() -> int:
 
 
 def format_bytes(n_bytes: int) -> str:
-    """A number of bytes for a reader: 13.4 GB."""
+    """A number of bytes as a text for users: 13.4 GB."""
     power = next((k for k in (4, 3, 2, 1) if n_bytes >= 1000**k), 0)
     return f"{n_bytes / 1000**power:.{min(power, 1)}f} {('bytes', 'kB', 'MB', 'GB', 'TB')[power]}"
 
 
 def keep_freed_memory() -> bool:
-    """Let the C library keep blocks of up to 32 MB that were freed; whether it can be told so.
+    """Make the C library keep freed blocks of up to 32 MB; returns whether it could be set.
 
-    glibc gives them back to the system and asks for them again at every step, whose pages are then cleared anew: a step
-    of exact score matching in 10 to 100 dimensions takes 10 to 17 % less without that. 32 MB is the most it takes.
+    By default glibc returns them to the system and requests them again at every step, and their pages are then cleared
+    anew: a step of exact score matching in 10 to 100 dimensions takes 10 to 17 % less time without that. 32 MB is the
+    largest threshold that glibc accepts.
     """
     try:
-        tell = ctypes.CDLL(None).mallopt
+        mallopt = ctypes.CDLL(None).mallopt
     except (AttributeError, OSError, TypeError):  # another C library
         return False
     mmap_threshold, trim_threshold = -3, -1  # malloc.h
-    return bool(tell(mmap_threshold, 32 * 2**20) and tell(trim_threshold, 2**31 - 1))
+    return bool(mallopt(mmap_threshold, 32 * 2**20) and mallopt(trim_threshold, 2**31 - 1))
 
 
 def reset_peak_memory(device: torch.device) -> None:
-    """Begin a new peak, so that a job of a sweep does not inherit that of the jobs before it.
+    """Start a new measurement of the peak, so that a job of a sweep does not inherit that of the jobs before it.
 
-    Only where the system allows it (a device of its own memory; Linux): elsewhere the peak is the process's.
+    Only where the system allows it (a GPU; Linux): elsewhere the peak is that of the whole process.
     """
     if device.type == "cuda":
         torch.cuda.reset_peak_memory_stats(device)
@@ -56,7 +57,7 @@ def reset_peak_memory(device: torch.device) -> None:
 
 
 def peak_memory_mb(device: torch.device) -> float:
-    """The most memory held since `reset_peak_memory`: the device's where it has its own, else resident; megabytes."""
+    """Peak memory since `reset_peak_memory`, in MiB: allocated on the GPU, else resident memory of the process."""
     if device.type == "cuda":
         return torch.cuda.max_memory_allocated(device) / 2**20
     with suppress(OSError):

@@ -46,7 +46,7 @@ def _find(name: str) -> Any:
 
 
 def is_tested_version() -> bool:
-    """Whether the tests have seen the inside of this version of torch."""
+    """True if this package is tested with this version of torch."""
     return ".".join(torch.__version__.split(".")[:2]) in TESTED
 
 
@@ -85,11 +85,11 @@ def _linear(x: Tensor, weight: Tensor, bias: Tensor | None, *_: object) -> Tenso
 linear_pointwise: Callable[..., Tensor] = _find("ops.mkldnn._linear_pointwise.default") or _linear
 """x Wᵀ + b by oneDNN, called with (x, weight, bias, "none", [], ""): the operator of TorchInductor."""
 are_transforms_active: Callable[[], bool] = _find("_C._are_functorch_transforms_active") or (lambda: True)
-"""Whether `torch.func` transforms what is being computed; True where torch cannot say."""
+"""True inside a transform of `torch.func`, and where torch cannot say."""
 
 
 def has_onednn_linear() -> bool:
-    """Whether oneDNN's linear layer is there and computes x Wᵀ + b: tried on whole numbers, where that is exact."""
+    """True if oneDNN's linear layer exists and computes x Wᵀ + b: tried on whole numbers, where that is exact."""
     if linear_pointwise is _linear or "_C._are_functorch_transforms_active" in MISSING:
         return False
     x, weight, bias = torch.arange(6.0).view(3, 2), torch.arange(8.0).view(4, 2), torch.arange(4.0)
@@ -106,7 +106,7 @@ MISSING += [f"nn.Module.{name}" for name in _UNKNOWN_HOOKS]
 
 
 def has_hooks(module: nn.Module) -> bool:
-    """Whether a hook could change what this module computes; True where torch cannot say."""
+    """True if a hook could change what this module computes, and where torch cannot say."""
     return bool(_UNKNOWN_HOOKS or module._forward_hooks or module._forward_pre_hooks)
 
 

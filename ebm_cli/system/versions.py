@@ -8,7 +8,7 @@ PACKAGES = ("ebm-cli", "torch", "hydra-core", "numpy")
 
 
 def versions() -> dict[str, str]:
-    """Versions of Python and of what a result depends on."""
+    """Versions of Python and of the packages that a result depends on, as far as they are installed."""
     found = {"python": sys.version.split()[0]}
     for package in PACKAGES:
         try:
@@ -19,7 +19,7 @@ def versions() -> dict[str, str]:
 
 
 def git_commit() -> str | None:
-    """The commit of the folder that the command was typed in; None outside a repository."""
+    """The commit of the current folder's git repository; None outside a repository."""
     try:
         done = subprocess.run(["git", "rev-parse", "HEAD"], capture_output=True, text=True, timeout=5, check=False)
     except (OSError, subprocess.SubprocessError):

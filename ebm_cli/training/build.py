@@ -17,7 +17,7 @@ from ebm_cli.rng import generator
 from ebm_cli.runs.assemble import assemble, protocol_of
 from ebm_cli.runs.directory import RunDirectory
 from ebm_cli.runs.instantiate import Parts
-from ebm_cli.runs.stored_config import stored_form
+from ebm_cli.runs.stored_config import drop_filled, stored_form
 from ebm_cli.samplers import Kernel
 from ebm_cli.system.device import device_of, set_deterministic, set_threads
 from ebm_cli.system.files import write_text
@@ -93,6 +93,7 @@ def make_session(cfg: DictConfig, directory: RunDirectory, state: dict[str, Any]
     work = training_work(parts, trainer.batches.batch_size, protocol.kernel, cfg.steps)
     mode = apply_compile_mode(cfg.compile, parts.energy, work, threads, console.print)
     config = stored_form(cfg) | {"device": device.type, "threads": threads, "compile": mode}
+    config = drop_filled(config, directory.path)
     monitor = Monitor(parts, protocol, cfg.monitor)
     snapshots = Snapshots(parts, protocol.kernel, cfg.seed)
     history = History(monitor.key, Rollbacks(None if state is None else state.get("rollbacks")))
@@ -118,4 +119,4 @@ def training_work(parts: Parts, batch_size: int, kernel: Kernel, steps: int) -> 
     """
     method = parts.method
     kernels = (kernel,) if method.kernel is None else (kernel, method.kernel)
-    return Work(steps, batch_size, method.directions(parts.energy), kernels)
+    return Work(steps, batch_size, method.n_directions(parts.energy), kernels)

@@ -86,7 +86,7 @@ class Checkpointer:
         guard = self._trainer.guard
         guard.require_sound()
         state, file = self._state(), self.folder / name
-        bad = None if guard.is_ignored else checkpoints.not_finite(state)
+        bad = None if guard.is_ignored else checkpoints.first_non_finite(state)
         if bad is not None:
             raise Diverged(self._trainer.step, f"{bad} is not finite")
         checkpoints.save(file, state)

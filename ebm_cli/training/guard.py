@@ -102,8 +102,8 @@ class Guard:
     def _persisting(self, index: int, values: Tensor) -> Diverged | None:
         """Divergence if a symptom has lasted for its minimum number of steps, dated from the first of them."""
         symptom = self._symptoms[index]
-        for step, shown in enumerate(symptom.shows(values).tolist(), start=self._first):
+        for step, shown in enumerate(symptom.detect(values).tolist(), start=self._first):
             since = self._since[index] = (self._since[index] or step) if shown else None
             if since is not None and step - since + 1 >= symptom.steps:
-                return Diverged(since, symptom.what, symptom.cure)
+                return Diverged(since, symptom.meaning, symptom.cure)
         return None

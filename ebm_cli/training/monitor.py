@@ -8,6 +8,7 @@ called `val/…`: the test rows have no part in what is chosen.
 import torch
 
 from ebm_cli.densities import Gaussian
+from ebm_cli.energies import evaluating
 from ebm_cli.evaluation.annealing import anneal
 from ebm_cli.evaluation.divergences import Divergences
 from ebm_cli.evaluation.log_z import by_annealing
@@ -15,6 +16,7 @@ from ebm_cli.evaluation.measured import Results, Values
 from ebm_cli.evaluation.objective import objective
 from ebm_cli.evaluation.protocol import Protocol
 from ebm_cli.evaluation.quadrature_grid import COARSE_GRID
+from ebm_cli.evaluation.results import MONITORED
 from ebm_cli.rng import generator
 from ebm_cli.runs.instantiate import Parts
 
@@ -22,8 +24,6 @@ N_CHAINS = N_TEMPERATURES = 100
 """Size of an annealing during training."""
 N_OBJECTIVE = 500
 """Validation rows that the objective is averaged over: few rows are taken again and again, with new noise."""
-RESULTS = ("kl", "nll", "fisher")
-"""What `monitor=auto` may have meant in a results.json, the first that is there."""
 
 
 class Monitor:
@@ -63,20 +63,17 @@ class Monitor:
         Cost: divergences on the rows, and the objective; a small annealing only if the monitored result needs log Z.
         """
         energy, method = self.parts.energy, self.parts.method
-        training = energy.training
-        # Batch statistics, dropout and the iterations of a spectral norm belong to training.
-        energy.eval()
-        normalisation = self.divergences.normalise(energy)
-        needs_log_z = self.name not in ("objective", "fisher")
-        if normalisation.log_z is None and not self.divergences.data.is_on_grid and needs_log_z:
-            base, rng = Gaussian(self.parts.dataset.reference), self._rng("glance")
-            normalisation = by_annealing(
-                lambda: anneal(energy, base, n_chains=N_CHAINS, n_temperatures=N_TEMPERATURES, rng=rng)
-            )
-        found = self.divergences(energy, normalisation).results
-        if self.name == "objective" and method.comparable:
-            found |= Results({"eval/objective": objective(energy, method, self._rows(), self._rng("objective"))})
-        energy.train(training)
+        with evaluating(energy):
+            normalisation = self.divergences.normalise(energy)
+            needs_log_z = self.name not in ("objective", "fisher")
+            if normalisation.log_z is None and not self.divergences.data.is_on_grid and needs_log_z:
+                base, rng = Gaussian(self.parts.dataset.reference), self._rng("glance")
+                normalisation = by_annealing(
+                    lambda: anneal(energy, base, n_chains=N_CHAINS, n_temperatures=N_TEMPERATURES, rng=rng)
+                )
+            found = self.divergences(energy, normalisation).results
+            if self.name == "objective" and method.has_comparable_loss:
+                found |= Results({"eval/objective": objective(energy, method, self._rows(), self._rng("objective"))})
         numbers = {key: value for key, value in found.finite().values.items() if isinstance(value, float)}
         if not self.uses_validation_rows:
             return numbers
@@ -91,7 +88,7 @@ class Monitor:
         if self.parts.dataset.density is not None:
             return "kl" if "density" in protocol.metrics else "fisher"
         is_normalised = self.divergences.data.is_on_grid or self.parts.energy.log_z() is not None
-        return "nll" if is_normalised or not self.parts.method.comparable else "objective"
+        return "nll" if is_normalised or not self.parts.method.has_comparable_loss else "objective"
 
     def _rows(self) -> torch.Tensor:
         rows = self.divergences.data.rows.to(self.parts.dataset.standardizer.like)
@@ -104,7 +101,7 @@ class Monitor:
 
 def monitored_value(monitor: str, results: Values) -> float | None:
     """The value that a finished run was monitored by, from its results alone; None if there is none."""
-    names = RESULTS if monitor == "auto" else (monitor.rpartition("/")[2],)
+    names = MONITORED if monitor == "auto" else (monitor.rpartition("/")[2],)
     validation = [key for key in results if key.startswith("val/") and (monitor == "auto" or key[4:] in names)]
     found = (results.get(key) for key in (*validation, *(f"eval/{name}" for name in names)))
     return next((float(value) for value in found if isinstance(value, float)), None)

@@ -10,12 +10,13 @@ from torch import Tensor
 
 from ebm_cli.datasets import UnseenPart
 from ebm_cli.densities import Gaussian
+from ebm_cli.energies import evaluating
 from ebm_cli.evaluation.batched import in_chunks
-from ebm_cli.reporting import image_grids
+from ebm_cli.reporting.figures import image_grids
 from ebm_cli.reporting.tensorboard import TensorBoard
 from ebm_cli.rng import generator
 from ebm_cli.runs.instantiate import Parts
-from ebm_cli.samplers import Kernel, adapt, run
+from ebm_cli.samplers import Kernel, replace_diverged, warm_up
 
 N_ROWS = 1000
 """Rows of each kind, at most."""
@@ -57,14 +58,11 @@ class Snapshots:
 
         Cost: the energies of 3 N_ROWS rows; for images also N_STEPS steps of N_CHAINS chains.
         """
-        energy = self.parts.energy
-        training = energy.training
-        energy.eval()
-        self.write_histograms(board, step)
-        if image_grids.is_image(self.parts.dataset.shape):
-            self._advance_chains()
-            self.write_images(board, step, self.parts.dataset.standardizer.to_data_units(self._chains))
-        energy.train(training)
+        with evaluating(self.parts.energy):
+            self.write_histograms(board, step)
+            if image_grids.is_image(self.parts.dataset.shape):
+                self._advance_chains()
+                self.write_images(board, step, self.parts.dataset.standardizer.to_data_units(self._chains))
 
     def write_histograms(self, board: TensorBoard, step: int) -> None:
         """Write histograms of the energies of training rows, validation rows and noise."""
@@ -74,22 +72,17 @@ class Snapshots:
     def write_images(self, board: TensorBoard, step: int, samples: Tensor) -> None:
         """Write grids of samples [N, *shape], in data units, alone and above their nearest training rows, and of the
         replay buffer if there is one."""
-        dataset, replay = self.parts.dataset, self.parts.method.replay()
+        dataset, replay = self.parts.dataset, self.parts.method.persistent_chains()
         rows = dataset.standardizer.to_data_units(dataset.reference)
         low, high = float(rows.min()), float(rows.max())
         shown = samples[:N_CHAINS]
         neighbours = image_grids.nearest_training_rows(shown, dataset)
-        grids = {"samples": shown, "nearest_training_rows": image_grids.above(shown, neighbours.to(shown))}
+        grids = {"samples": shown, "nearest_training_rows": image_grids.interleave_rows(shown, neighbours.to(shown))}
         if replay is not None:
             grids["replay_buffer"] = dataset.standardizer.to_data_units(replay[: image_grids.COLUMNS**2])
         for name, x in grids.items():
-            board.image(f"images/{name}", image_grids.tiles(x, low, high), step)
+            board.image(f"images/{name}", image_grids.tile_images(x, low, high), step)
 
     def _advance_chains(self) -> None:
-        energy = self.parts.energy
-        if self.kernel.target_accept is None:
-            x = run(self.kernel, energy, self._chains, N_STEPS, self._rng)[0].x
-        else:
-            x = adapt(self.kernel, energy, self._chains, N_STEPS, self._rng)[1].x
-        alive = x.flatten(1).isfinite().all(1).view(-1, *[1] * (x.ndim - 1))
-        self._chains = torch.where(alive, x.detach(), self._noise[: len(x)])
+        x = warm_up(self.kernel, self.parts.energy, self._chains, N_STEPS, self._rng)[1].x
+        self._chains, _ = replace_diverged(x.detach(), self._noise[: len(x)])

@@ -10,7 +10,7 @@ from rich.panel import Panel
 from ebm_cli.evaluation.measured import Results, Values
 from ebm_cli.reporting.closing_panel import closing_panel
 from ebm_cli.reporting.console import relative_path
-from ebm_cli.reporting.verdicts import meanings
+from ebm_cli.reporting.explanations import explain
 from ebm_cli.runs import record
 from ebm_cli.training.history import History
 
@@ -45,7 +45,7 @@ def closing_summary(
         figures: what a figure shows → its path.
         history: of the run.
     """
-    notes = [*meanings(results), *measured.notes, *(f"{key}: {why}" for key, why in measured.absent.items())]
+    notes = [*explain(results), *measured.notes, *(f"{key}: {why}" for key, why in measured.absent.items())]
     which = ""
     if history.rollbacks.history:
         notes.append(f"guard=rollback: {history.rollbacks.describe()}")
@@ -67,5 +67,5 @@ def closing_summary(
 
 def _title(run: Path, ending: Ending) -> str:
     """Method and data set as the first command of the run named them: one that resumes it names none."""
-    choices = record.read(run).choices
+    choices = record.read(run).hydra_choices
     return f"{choices.get('method')} on {choices.get('dataset')}: {ending.steps:,} steps in {ending.seconds:.0f} s"

@@ -90,7 +90,7 @@ class Trainer:
         for player in self._players.values():
             player.schedule.step()
         self.step += 1
-        self.evaluations = self.evaluations.plus(out.evaluations)
+        self.evaluations = self.evaluations.add(out.evaluations)
         self.guard.observe(self.step, out.loss, self.grad_norm, out.metrics)
         if out.player == "energy":
             self.ema.update()

@@ -1,18 +1,14 @@
-"""Native chains: the chains of the torch path, faster; and a sentence where they cannot be had."""
+"""Native chains are torch's chains, up to rounding; whatever chains.cpp does not cover runs in torch."""
 
 import copy
 import shutil
-import sys
-from collections.abc import Iterator
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
 import torch
 from torch import Tensor
 
-from ebm_cli.acceleration import NativeChains, attach_native_chains, native_build
-from ebm_cli.acceleration import native_chains as native_chains
+from ebm_cli.acceleration import NativeChains, attach_native_chains
 from ebm_cli.densities.gaussian import Gaussian
 from ebm_cli.derivatives import value_and_grad
 from ebm_cli.energies import MLP, Energy, Quadratic
@@ -34,7 +30,7 @@ KERNELS = [
 ]
 SMOOTH = ("silu", "softplus", "tanh", "gelu")
 N = 75
-"""Chains: two blocks and a part of one, for every size of block."""
+"""Number of chains: two blocks and a part of one, for every size of a block."""
 
 pytestmark = pytest.mark.skipif(shutil.which("c++") is None, reason="no C++ compiler")
 
@@ -50,20 +46,25 @@ def starts(*shape: int, seed: int = 1) -> Tensor:
 
 
 def native(energy: MLP, threads: int = 2) -> MLP:
-    """The same energy, whose chains are native."""
+    """The same energy, with native chains."""
     assert attach_native_chains(energy, threads) is None
     return energy
 
 
+def draw_in_chunks(energy: MLP, numbers: int) -> None:
+    """Limit the normal numbers that its native chains draw at a time."""
+    energy.native = replace(energy.native, chunk=numbers)
+
+
 def in_torch(energy: MLP) -> MLP:
-    """A copy whose chains are not native."""
+    """A copy with torch's chains."""
     plain = copy.deepcopy(energy)
     plain.native = None
     return plain
 
 
 def distance(a: Tensor, b: Tensor) -> float:
-    """Relative to the largest number."""
+    """The largest difference, relative to the largest number."""
     return float((a - b).abs().max() / b.abs().max())
 
 
@@ -75,7 +76,7 @@ def apart(a: tuple[State, Info], b: tuple[State, Info]) -> float:
 
 @pytest.mark.parametrize("activation", SMOOTH)
 @pytest.mark.parametrize("kernel", KERNELS, ids=lambda k: type(k).__name__)
-def test_the_chains_are_those_of_torch(kernel: Kernel, activation: str) -> None:
+def test_chains_are_torchs(kernel: Kernel, activation: str) -> None:
     energy, x = mlp(activation=activation), starts(N, 3)
     expected = run(kernel, energy, x, 10, seeded())
     native(energy)
@@ -89,7 +90,7 @@ def test_the_chains_are_those_of_torch(kernel: Kernel, activation: str) -> None:
 @pytest.mark.parametrize(
     ("shape", "settings"), [((2,), {"depth": 1, "width": 5}), ((3, 4, 4), {"base": 0.0}), ((1,), {})]
 )
-def test_any_shape_of_network_and_point(shape: tuple[int, ...], settings: dict[str, object]) -> None:
+def test_chains_of_any_network_and_point_are_torchs(shape: tuple[int, ...], settings: dict[str, object]) -> None:
     energy, x = mlp(*shape, **settings), starts(5, *shape)
     expected = run(KERNELS[2], energy, x, 10, seeded())
     assert apart(run(KERNELS[2], native(energy), x, 10, seeded()), expected) < 1e-5
@@ -97,8 +98,8 @@ def test_any_shape_of_network_and_point(shape: tuple[int, ...], settings: dict[s
 
 @pytest.mark.parametrize("n", [5, 16, 50])
 @pytest.mark.parametrize("kernel", [Langevin(0.01), MALA(0.3)], ids=lambda k: type(k).__name__)
-def test_both_paths_draw_the_same_numbers(kernel: Kernel, n: int) -> None:
-    """Also where a chunk is drawn at once, as it is for whole sixteens."""
+def test_chains_draw_torchs_random_numbers(kernel: Kernel, n: int) -> None:
+    """Also where a chunk is drawn at once: for steps of a multiple of 16 numbers."""
     energy, x = mlp(), starts(n, 3)
     drawn, found = [], []
     for threads in (None, 1):
@@ -111,33 +112,33 @@ def test_both_paths_draw_the_same_numbers(kernel: Kernel, n: int) -> None:
 
 
 @pytest.mark.parametrize("kernel", KERNELS[1:], ids=lambda k: type(k).__name__)
-def test_threads_and_chunks_change_no_bit(kernel: Kernel, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_threads_and_chunks_change_no_bit(kernel: Kernel) -> None:
     energy, x = mlp(), starts(500, 3)
     first, info = run(kernel, native(energy, 1), x, 10, seeded())
     for threads in (2, 3, 7):
         again, _ = run(kernel, native(energy, threads), x, 10, seeded())
         assert all(torch.equal(a, b) for a, b in zip(first[:3], again[:3], strict=True) if a is not None)
-    monkeypatch.setattr(native_chains, "NOISE", 3 * x.numel())
+    draw_in_chunks(energy, 3 * x.numel())
     again, again_info = run(kernel, energy, x, 10, seeded())
     assert all(torch.equal(a, b) for a, b in zip(first[:3], again[:3], strict=True) if a is not None)
     assert distance(again_info.accept, info.accept) < 1e-6
 
 
-def test_chunks_that_are_drawn_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    """In two rooms by turns, the last of them not full: whole sixteens of numbers a step."""
+def test_chunks_drawn_at_once_change_no_bit() -> None:
+    """In two buffers by turns, the last chunk shorter: a multiple of 16 numbers a step."""
     energy, x = native(mlp()), starts(16, 3)
     expected = run(Langevin(0.01), energy, x, 11, seeded())[0].x
-    monkeypatch.setattr(native_chains, "NOISE", 3 * x.numel())
+    draw_in_chunks(energy, 3 * x.numel())
     assert torch.equal(run(Langevin(0.01), energy, x, 11, seeded())[0].x, expected)
 
 
 @pytest.mark.parametrize("kernel", KERNELS[1:], ids=lambda k: type(k).__name__)
-def test_kept_positions(kernel: Kernel, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_trace_is_torchs(kernel: Kernel) -> None:
     energy, x = mlp(), starts(N, 3)
     seen: list[list[int]] = [[], []]
     expected, info = trace(kernel, energy, x, 12, 3, seeded(), seen[0].append)
-    monkeypatch.setattr(native_chains, "NOISE", 5 * x.numel())
-    draws, native_info = trace(kernel, native(energy), x, 12, 3, seeded(), seen[1].append)
+    draw_in_chunks(native(energy), 5 * x.numel())
+    draws, native_info = trace(kernel, energy, x, 12, 3, seeded(), seen[1].append)
     assert draws.shape == expected.shape == (4, N, 3)
     assert distance(draws, expected) < 1e-5
     assert distance(native_info.accept, info.accept) < 1e-5
@@ -145,7 +146,7 @@ def test_kept_positions(kernel: Kernel, monkeypatch: pytest.MonkeyPatch) -> None
 
 
 @pytest.mark.parametrize("kernel", KERNELS, ids=lambda k: type(k).__name__)
-def test_schedules(kernel: Kernel) -> None:
+def test_scheduled_chains_are_torchs(kernel: Kernel) -> None:
     energy, x = mlp(), starts(N, 3)
     schedule = geometric(8, temperature=(4.0, 0.5), step_size=(kernel.step_size, kernel.step_size / 3))
     expected = run(kernel, energy, x, 10, seeded(), schedule)
@@ -154,7 +155,7 @@ def test_schedules(kernel: Kernel) -> None:
     assert apart(run(kernel, energy, x, 10, seeded()), expected) > 1e-3
 
 
-def test_weights_are_those_of_the_moment() -> None:
+def test_chains_read_the_weights_at_their_start() -> None:
     energy, x = native(mlp()), starts(N, 3)
     ema = EMA([name for name, _ in energy.named_parameters()], Flat(list(energy.parameters())), 0.9)
     with torch.no_grad():
@@ -174,7 +175,7 @@ def test_weights_are_those_of_the_moment() -> None:
 
 
 @pytest.mark.parametrize("activation", SMOOTH)
-def test_value_and_gradient_from_tiny_to_huge(activation: str) -> None:
+def test_energy_and_gradient_are_right_from_1e_6_to_1e2(activation: str) -> None:
     energy = native(mlp(1, activation=activation, depth=1, width=8, base=0.0))
     with torch.no_grad():
         first = energy.network[0]
@@ -192,14 +193,14 @@ def test_value_and_gradient_from_tiny_to_huge(activation: str) -> None:
 
 
 @pytest.mark.parametrize("kernel", [MALA(1e30), HMC(1e30, n_leapfrog=2)], ids=lambda k: type(k).__name__)
-def test_a_proposal_that_is_not_finite_is_rejected(kernel: Kernel) -> None:
+def test_non_finite_proposal_is_rejected(kernel: Kernel) -> None:
     energy, x = native(mlp()), starts(N, 3)
     state, info = run(kernel, energy, x, 3, seeded())
     assert torch.equal(state.x, x)
     assert torch.equal(info.accept, torch.zeros(N))
 
 
-def test_a_chain_that_is_lost_stays_visible_and_alone() -> None:
+def test_diverged_chain_stays_nan_and_changes_no_other() -> None:
     energy, x = native(mlp()), starts(N, 3)
     expected = run(Langevin(0.05), energy, x, 5, seeded())[0].x
     x[7] = torch.nan
@@ -219,7 +220,7 @@ def test_a_chain_that_is_lost_stays_visible_and_alone() -> None:
     ],
     ids=["kernel", "dtype", "activation", "energy"],
 )
-def test_what_is_not_covered_runs_in_torch(kernel: Kernel, energy: Energy, x: Tensor) -> None:
+def test_uncovered_chains_run_in_torch(kernel: Kernel, energy: Energy, x: Tensor) -> None:
     expected = run(kernel, energy, x, 5, seeded())[0].x
     kept = trace(kernel, energy, x, 4, 2, seeded())[0]
     assert attach_native_chains(energy, 1, [kernel]) is not None
@@ -229,7 +230,7 @@ def test_what_is_not_covered_runs_in_torch(kernel: Kernel, energy: Energy, x: Te
     assert torch.equal(trace(kernel, energy, x, 4, 2, seeded())[0], kept)
 
 
-def test_a_hook_is_not_passed_by() -> None:
+def test_hooked_layer_runs_in_torch() -> None:
     energy, x = native(mlp()), starts(N, 3)
     without = run(MALA(0.3), energy, x, 5, seeded())
     energy.network[0].register_forward_hook(lambda module, args, out: 2 * out)
@@ -238,89 +239,8 @@ def test_a_hook_is_not_passed_by() -> None:
     assert apart(without, expected) > 1e-2
 
 
-@pytest.fixture
-def fresh(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
-    """An empty cache of extensions."""
-    monkeypatch.setenv("TORCH_EXTENSIONS_DIR", str(tmp_path))
-    native_build.load_library.cache_clear()
-    yield tmp_path
-    native_build.load_library.cache_clear()
-
-
-@pytest.mark.parametrize(
-    ("compiler", "reason"),
-    [
-        ("no-such-compiler", "native chains cannot be had here, there is no C++ compiler (no-such-compiler); "),
-        ("false", "native chains cannot be had here, their build failed ("),
-    ],
-)
-def test_without_a_compiler_chains_stay_in_torch(
-    compiler: str, reason: str, fresh: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("CXX", compiler)
-    energy, x = mlp(), starts(N, 3)
-    expected = run(MALA(0.3), energy, x, 5, seeded())[0].x
-    why = attach_native_chains(energy, 1)
-    assert why is not None
-    assert why.startswith(reason)
-    assert why.endswith("; chains run in torch")
-    assert "\n" not in why
-    assert energy.native is None
-    assert torch.equal(run(MALA(0.3), energy, x, 5, seeded())[0].x, expected)
-    # A build that failed leaves nothing that the next one would take for a library.
-    assert not [path for path in fresh.rglob("*") if path.is_file()]
-
-
-def test_without_ninja_chains_stay_in_torch(fresh: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    compiler = shutil.which("c++")
-    assert compiler is not None
-    monkeypatch.setenv("CXX", compiler)
-    monkeypatch.setenv("PATH", str(fresh))
-    monkeypatch.setattr(sys, "executable", str(fresh / "python"))
-    why = attach_native_chains(mlp(), 1)
-    assert why is not None
-    assert "there is no ninja" in why
-
-
-def test_a_compiler_without_openmp_will_do(fresh: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Chains have threads of their own then, and the same bits."""
-    energy, x = native(mlp(), threads=2), starts(N, 3)
-    expected = run(Langevin(0.01), energy, x, 10, seeded())[0].x
-    native_build.load_library.cache_clear()
-    compiler = fresh / "plain-c++"
-    compiler.write_text('#!/bin/sh\ncase "$*" in *-fopenmp*) echo "no OpenMP" >&2; exit 1;; esac\nexec c++ "$@"\n')
-    compiler.chmod(0o755)
-    monkeypatch.setenv("CXX", str(compiler))
-    monkeypatch.setenv("TORCH_EXTENSIONS_DIR", str(fresh / "another"))
-    assert attach_native_chains(energy, 2) is None
-    assert native_build.load_library().ebm_pooled() == 0
-    assert torch.equal(run(Langevin(0.01), energy, x, 10, seeded())[0].x, expected)
-
-
-def test_a_library_that_is_there_needs_no_compiler(fresh: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delenv("TORCH_EXTENSIONS_DIR")
-    path = Path(native_build.load_library()._name)
-    native_build.load_library.cache_clear()
-    shutil.copytree(path.parent, fresh / path.parent.name)
-    monkeypatch.setenv("TORCH_EXTENSIONS_DIR", str(fresh))
-    monkeypatch.setenv("CXX", "no-such-compiler")
-    assert attach_native_chains(mlp(), 1) is None
-    assert Path(native_build.load_library()._name).is_relative_to(fresh)
-
-
-def test_the_name_of_a_library_says_what_it_was_made_from(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    source = tmp_path / "chains.cpp"
-    source.write_text("other")
-    keys = {native_build._key()}
-    for name, value in {"SOURCE": source, "FLAGS": ("-O2",), "_processor": lambda: "another"}.items():
-        with monkeypatch.context() as patch:
-            patch.setattr(native_build, name, value)
-            keys.add(native_build._key())
-    assert len(keys) == 4
-
-
 @pytest.mark.parametrize("kernel", [Langevin(0.05), MALA(0.1)], ids=lambda k: type(k).__name__)
-def test_contrastive_divergence_takes_the_same_steps(kernel: Kernel) -> None:
+def test_contrastive_divergence_takes_torchs_steps(kernel: Kernel) -> None:
     data, losses = starts(64, 3), []
     for energy in (mlp(), native(mlp())):
         method, rng = CD((3,), kernel, Gaussian(data), k=5, start="persistent", buffer_size=64), seeded()
@@ -333,8 +253,3 @@ def test_contrastive_divergence_takes_the_same_steps(kernel: Kernel) -> None:
             optimizer.step()
         losses.append(torch.stack([out.loss.detach(), out.metrics["acceptance"]]))
     assert distance(*losses) < 1e-5
-
-
-def test_threads_are_at_least_one() -> None:
-    with pytest.raises(ValueError, match="threads must be >= 1, got 0"):
-        replace(NativeChains(1), threads=0)

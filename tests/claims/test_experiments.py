@@ -2,12 +2,11 @@
 
 import pytest
 from hydra import compose, initialize_config_dir
-from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
-from hydra.core.override_parser.overrides_parser import OverridesParser
 from omegaconf import OmegaConf
 
 from ebm_cli.claims.base import group_runs
 from ebm_cli.claims.judge import build_claims
+from ebm_cli.cli.hydra_internals import grid_jobs
 from ebm_cli.config.groups import conf_dir
 from tests.claims.records import make_record
 
@@ -21,12 +20,12 @@ def test_shipped_experiment_makes_the_runs_of_its_claims(name: str) -> None:
         swept = compose("train", [f"experiment=paper/{name}"], return_hydra_config=True).hydra.sweeper.params
         words = [f"{key}={value}" for key, value in swept.items() if "seed" not in key]
         jobs = []
-        for job in BasicSweeper.split_arguments(OverridesParser.create().parse_overrides(words), None)[0]:
+        for job in grid_jobs(words):
             cfg = compose("train", [f"experiment=paper/{name}", *job], return_hydra_config=True)
             own = OmegaConf.masked_copy(cfg, [str(key) for key in cfg if key != "hydra"])
             config = OmegaConf.to_container(own, resolve=True)
             assert isinstance(config, dict)
-            jobs.append(make_record({})._replace(choices=dict(cfg.hydra.runtime.choices), config=config))
+            jobs.append(make_record({})._replace(hydra_choices=dict(cfg.hydra.runtime.choices), config=config))
     claims = build_claims(jobs[0].config["claims"], None)
     assert claims
     for claim in claims.values():

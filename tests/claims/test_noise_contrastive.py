@@ -25,7 +25,7 @@ def test_error_is_compared_with_the_limit_of_each_run() -> None:
     [
         (nce_run(100, 0.1, batch_size=50), "takes 50 rows a step, and the theory needs all"),
         (nce_run(100, 0.1, method={"nu": 1.0, "redraw": True}), "method.redraw=True, and the theory needs False"),
-        (nce_run(100, 0.1)._replace(choices={"method": "mle"}), "method=mle, and the theory needs nce"),
+        (nce_run(100, 0.1)._replace(hydra_choices={"method": "mle"}), "method=mle, and the theory needs nce"),
     ],
 )
 def test_theory_is_not_applied_to_other_runs(run: Record, message: str) -> None:

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from ebm_cli.commands import check
-from ebm_cli.config.groups import conf_dir, options
+from ebm_cli.config.groups import conf_dir, group_options
 from ebm_cli.selftest import SUBJECTS, Harness, Row
 from tests.support import Ebm
 
@@ -27,7 +27,7 @@ def test_check_passes_and_leaves_no_file(ebm: Ebm, tmp_path: Path) -> None:
     ends = [*list(sections.values())[1:], len(ran.out.splitlines())]
     for (name, start), end in zip(sections.items(), ends, strict=True):
         listed = {word for line in ran.out.splitlines()[start:end] for word in line.split()[1:2]}
-        assert name not in groups or set(options(groups[name], [conf_dir()])) <= listed
+        assert name not in groups or set(group_options(groups[name], [conf_dir()])) <= listed
     assert "\nfile: dataset.path must name a .npy" in ran.out
 
 
@@ -81,7 +81,7 @@ def test_check_answers_a_wrong_value_with_one_line(ebm: Ebm, words: list[str], l
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a CUDA device")
 def test_check_skips_a_missing_device_unless_it_is_asked_for(ebm: Ebm) -> None:
-    assert ebm("check", "device=cuda").err == "ebm: device=cuda: there is none on this machine; try device=auto\n"
+    assert ebm("check", "device=cuda").err == "ebm: device=cuda is not available on this machine; try device=auto\n"
     ran = ebm("check", "only=device")
     assert ran.code == 0
     assert "cuda: this machine has no cuda device" in ran.out

@@ -123,7 +123,7 @@ def test_the_checkpoint_of_a_run(run: Path) -> None:
     assert state["config"]["device"] in ("cpu", "cuda", "mps")
     assert state["config"]["threads"] == 1
     assert state["config"]["method"]["noise"]["_target_"].startswith("ebm_cli.")
-    assert checkpoints.not_finite(state) is None
+    assert checkpoints.first_non_finite(state) is None
 
 
 def test_the_best_checkpoint_is_the_best(run: Path) -> None:
@@ -233,7 +233,7 @@ def test_a_run_that_diverges(ebm: Ebm, tmp_path: Path, words: list[str], step: i
     assert kept or step == 1
     for file in kept:
         state = checkpoints.read(file)
-        assert checkpoints.not_finite(state) is None
+        assert checkpoints.first_non_finite(state) is None
         assert state["step"] < status["step"]
     rows = read(tmp_path / "run" / "metrics.jsonl")
     assert all(value is not None for row in rows for value in row.values())

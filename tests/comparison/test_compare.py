@@ -20,12 +20,14 @@ import numpy as np
 import pytest
 from rich.console import Console
 
-from ebm_cli.commands.compare import select
+from ebm_cli.commands.compare import select_runs
 from ebm_cli.comparison import charts, page
-from ebm_cli.comparison.columns import COSTS, QUALITIES, measure_of
-from ebm_cli.comparison.groups import Comparison, Group, Spread, compare, conclusion, overall, welch
+from ebm_cli.comparison.columns import COSTS, QUALITIES, column_of
+from ebm_cli.comparison.conclusions import conclusion, overall, warnings
+from ebm_cli.comparison.groups import Comparison, Group, compare
 from ebm_cli.comparison.page import Panel
-from ebm_cli.comparison.tables import console_tables, tex, to_csv, to_tex
+from ebm_cli.comparison.spread import Spread, welch
+from ebm_cli.comparison.tables import console_tables, escape_tex, to_csv, to_tex
 from ebm_cli.errors import UserError
 from ebm_cli.runs import record as records
 from tests.support import REPO, TINY, Ebm, no_pictures
@@ -176,10 +178,10 @@ def test_groups_stand_best_first_by_what_all_have(write: Write, tmp_path: Path) 
     write("nce", "rings", results={"eval/kl": 0.5})
     write("sm", "rings", results={"eval/kl": 0.4})
     moons, rings = of(tmp_path).sections
-    assert moons.judge is not None
-    assert (moons.judge.key, [g.label for g in moons.groups]) == ("eval/nll", ["cd", "sm", "nce"])
-    assert rings.judge is not None
-    assert (rings.judge.key, [g.label for g in rings.groups]) == ("eval/kl", ["sm", "nce"])
+    assert moons.ranking is not None
+    assert (moons.ranking.key, [g.label for g in moons.groups]) == ("eval/nll", ["cd", "sm", "nce"])
+    assert rings.ranking is not None
+    assert (rings.ranking.key, [g.label for g in rings.groups]) == ("eval/kl", ["sm", "nce"])
     [by_kl, _] = of(tmp_path, metrics=["eval/kl"]).sections
     assert [g.label for g in by_kl.groups] == ["sm", "cd", "nce"]
 
@@ -188,14 +190,14 @@ def test_the_data_have_a_row_of_their_own(write: Write, tmp_path: Path) -> None:
     write(results={"eval/nll": 1.5, "eval/entropy": 1.0, "eval/mmd": 0.3, "eval/mmd_null": 0.01})
     write("sm", results={"eval/nll": 1.4, "eval/entropy": 1.0, "eval/mmd": 0.2, "eval/mmd_null": 0.03})
     [section] = of(tmp_path).sections
-    assert dict(section.floors) == {"eval/nll": 1.0, "eval/mmd": 0.02}
+    assert dict(section.references) == {"eval/nll": 1.0, "eval/mmd": 0.02}
 
 
 def test_the_median_run_is_the_one_to_show(write: Write, tmp_path: Path) -> None:
     for results in kl(0.9, 0.2, 0.3, 0.25):
         write(results=results)
     [group] = of(tmp_path).groups
-    assert group.median(measure_of("eval/kl")).results["eval/kl"] == 0.25
+    assert group.median(column_of("eval/kl")).results["eval/kl"] == 0.25
     assert group.median(None) is group.records[0]
 
 
@@ -226,7 +228,7 @@ def test_groups_by_config_keys(write: Write, tmp_path: Path) -> None:
     assert {" ".join(g.names): g.spreads["eval/kl"].mean for g in comparison.groups} == {"nce 8": 0.2, "nce 64": 0.5}
     assert [section.name for section in comparison.sections] == ["moons"]
     assert {g.label for g in comparison.groups} == {"nce, energy.width=8", "nce, energy.width=64"}
-    assert comparison.notices == ()
+    assert warnings(comparison) == []
 
 
 def test_one_row_for_each_data_set(write: Write, tmp_path: Path) -> None:
@@ -242,21 +244,21 @@ def test_one_row_for_each_data_set(write: Write, tmp_path: Path) -> None:
 def test_groups_that_mix_configs_are_noticed(write: Write, tmp_path: Path) -> None:
     write(results={"eval/kl": 0.1}, seed=1, config={"steps": 8000, "log_every": 1})
     write(results={"eval/kl": 0.1}, seed=2, config={"steps": 20000, "log_every": 2})
-    assert of(tmp_path).notices == ("groups mix steps=8000 and 20000; add it to by: by=[method,dataset,steps]",)
-    assert of(tmp_path, ["method", "dataset", "steps"]).notices == ()
+    assert warnings(of(tmp_path)) == ["groups mix steps=8000 and 20000; add it to by: by=[method,dataset,steps]"]
+    assert warnings(of(tmp_path, ["method", "dataset", "steps"])) == []
 
 
 def test_groups_that_mix_options_are_noticed_by_the_option(write: Write, tmp_path: Path) -> None:
     write(dataset="moons", results={"eval/kl": 0.1}, config={"dataset": {"noise": 1}})
     write(dataset="rings", results={"eval/kl": 0.1}, config={"dataset": {"radius": 2}})
-    [notice] = of(tmp_path, ["method"]).notices
+    [notice] = warnings(of(tmp_path, ["method"]))
     assert notice == "groups mix dataset=moons and rings; add it to by: by=[method,dataset]"
 
 
 def test_a_seed_that_was_run_again_is_noticed(write: Write, tmp_path: Path) -> None:
     for seed in (3, 3):
         write(results={"eval/kl": 0.1}, seed=seed)
-    assert of(tmp_path).notices == ("nce · moons: several runs of seed=3; a repeated seed shows no spread",)
+    assert warnings(of(tmp_path)) == ["nce · moons: several runs of seed=3; a repeated seed shows no spread"]
 
 
 # --- which one to use -------------------------------------------------------------------------------------------------
@@ -278,7 +280,7 @@ def test_welch_agrees_with_scipy() -> None:
     [
         ((0.10, 0.11, 0.12), (0.50, 0.51, 0.52), "is beyond the spread of the seeds (Welch's t-test, p < 0.0001)"),
         ((0.10, 0.11, 0.12), (0.05, 0.20, 0.15), "is within the spread of the seeds (Welch's t-test, p = 0.65)"),
-        ((0.1,), (0.5,), "nobody knows whether that lead is luck"),
+        ((0.1,), (0.5,), "and the difference cannot be tested with fewer than two seeds per group"),
     ],
 )
 def test_a_lead_is_held_against_the_seeds(
@@ -303,7 +305,7 @@ def test_the_cheapest_that_is_as_good(write: Write, tmp_path: Path) -> None:
     [section] = of(tmp_path).sections
     assert conclusion(section).endswith("the cheapest within one sd of it is sm, 12.00 s instead of 40.00 s.")
     [_, worse, _] = section.groups
-    alone = section.__class__("moons", (section.groups[0], section.groups[2]), section.judge, {}, {})
+    alone = section.__class__("moons", (section.groups[0], section.groups[2]), section.ranking, {}, {})
     assert worse.label == "sm"
     assert conclusion(alone).endswith("nothing within one sd of it is cheaper than its 40.00 s.")
 
@@ -360,8 +362,8 @@ def test_tex_gives_the_numbers_back(write: Write, tmp_path: Path) -> None:
     assert rows[1][:3] == ["sm", "1", "0.7000"]
     # The label ends neither its cell nor its line, and opens no group.
     assert len({len(row) for row in rows}) == 1
-    assert rows[0][0] == tex(HOSTILE)
-    assert not re.search(r"(?<!\\)[&%$#_~^<>|]", tex(HOSTILE).replace("{}", ""))
+    assert rows[0][0] == escape_tex(HOSTILE)
+    assert not re.search(r"(?<!\\)[&%$#_~^<>|]", escape_tex(HOSTILE).replace("{}", ""))
 
 
 def test_tables_fit_the_terminal(write: Write, tmp_path: Path) -> None:
@@ -547,11 +549,14 @@ def test_a_list_of_runs_and_metrics(ebm: Ebm, write: Write, tmp_path: Path) -> N
 @pytest.mark.parametrize(
     ("words", "line"),
     [
-        (["runs=nowhere/*"], "runs=nowhere/*: matches nothing; ebm runs lists the runs that there are"),
-        (["runs=nowhere"], "runs=nowhere: no such directory; ebm runs lists the runs that there are"),
-        (["runs=empty"], "runs=empty: no run there (neither it nor anything below has a status.json)"),
+        (["runs=nowhere/*"], "runs=nowhere/*: matches nothing; ebm runs lists all runs"),
+        (["runs=nowhere"], "runs=nowhere: no such directory; ebm runs lists all runs"),
+        (["runs=empty"], "runs=empty: no run there (no directory at or below it has a status.json)"),
         (["runs=runs/*", "by=[method,energy.widht]"], "by: no run has a key energy.widht; did you mean energy.width?"),
-        (["runs=runs/*", "by=[energy]"], "by: energy is no single value; name one of its keys, such as energy.width"),
+        (
+            ["runs=runs/*", "by=[energy]"],
+            "by: energy is not a single value; name one of its keys, such as energy.width",
+        ),
         (["runs=runs/*", "by=[]"], "by must name at least one, and none twice, got []"),
         (["runs=runs/*", "by=[method,method]"], "by must name at least one, and none twice, got ['method', 'method']"),
         (["runs=runs/*", "metrics=[eval/lk]"], "metrics: no run has a number eval/lk; did you mean eval/kl?"),
@@ -573,13 +578,13 @@ def test_a_mistake_is_one_line_and_makes_nothing(
 def test_runs_are_found_at_any_depth_and_once(write: Write, tmp_path: Path) -> None:
     first, second = write(results={}), write(results={})
     everywhere = [str(tmp_path), str(tmp_path / "ru*"), str(first), str(tmp_path / "**" / "001")]
-    assert [record.path for record in select(everywhere)] == [first, second]
+    assert [record.path for record in select_runs(everywhere)] == [first, second]
     odd = tmp_path / "a[b]*"
     shutil.copytree(first, odd)
-    assert [record.path for record in select([str(odd)])] == [odd]
+    assert [record.path for record in select_runs([str(odd)])] == [odd]
     (tmp_path / "file").touch()
     with pytest.raises(UserError, match="no run there"):
-        select([str(tmp_path / "file")])
+        select_runs([str(tmp_path / "file")])
 
 
 def test_without_pictures_torch_is_not_imported(write: Write, tmp_path: Path) -> None:

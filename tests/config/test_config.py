@@ -1,4 +1,4 @@
-"""From configs to objects: every shipped config composes and fits its class, and nothing foreign is ever called."""
+"""From configs to objects: every shipped config composes and has_type its class, and nothing foreign is ever called."""
 
 import sys
 from collections import Counter
@@ -12,24 +12,23 @@ import yaml
 from hydra import compose, initialize_config_dir
 from omegaconf import DictConfig, OmegaConf
 
-import ebm_cli.cli.hydra_app  # noqa: F401 (registers the resolvers that the configs use)
 from ebm_cli.config.build import build
-from ebm_cli.config.groups import conf_dir, groups, keys, options, search_path
-from ebm_cli.config.schema import CONTINUABLE, SCHEMAS
-from ebm_cli.config.trust import check_stored, locate, shipped_torch_targets
-from ebm_cli.config.type_checks import describe, fits
+from ebm_cli.config.groups import conf_dir, file_keys, group_options, search_path, verb_groups
+from ebm_cli.config.schema import CHANGEABLE_ON_RESUME, SCHEMAS
+from ebm_cli.config.trust import import_class, require_trusted, shipped_torch_targets
+from ebm_cli.config.type_checks import describe_type, has_type
 from ebm_cli.config.validate import validate
 from ebm_cli.errors import UserError
-from tests.pictures import put_pictures
+from tests.image_files import put_image_sets
 
 PROVIDED = {"shape", "data", "load_member", "steps", "params", "optimizer", "total_steps", "T_max", "max_lr"}
 """What the run gives a constructor by name, so that no YAML does."""
 
 OPTIONS = [
     (group.folder, option)
-    for group in groups("train", search_path())
+    for group in verb_groups("train", search_path())
     if group.name == group.folder
-    for option in options(group.folder, search_path())
+    for option in group_options(group.folder, search_path())
 ]
 
 
@@ -50,7 +49,7 @@ NEEDS = {"dataset=file": "dataset.path=rows.csv", "energy=sum": "energy.checkpoi
 def test_every_option_composes_and_is_valid(word: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     Path("rows.csv").write_text("".join(f"{i},{i * i % 7}\n" for i in range(20)))
-    put_pictures(Path("data"))
+    put_image_sets(Path("data"))
     cfg = compose("train", [word, *([NEEDS[word]] if word in NEEDS else [])])
     group = word.partition("=")[0]
     assert group == "experiment" or isinstance(cfg[group]._target_, str)
@@ -92,7 +91,7 @@ def test_keys_are_the_constructors(path: Path, node: Mapping[str, Any]) -> None:
     """The same names; and the same defaults, unless several configs are presets of one class."""
     import inspect
 
-    parameters = inspect.signature(locate(node["_target_"], path.stem, None)).parameters
+    parameters = inspect.signature(import_class(node["_target_"], path.stem, None)).parameters
     given = {key: value for key, value in node.items() if key != "_target_"}
     named = {name for name, found in parameters.items() if found.kind not in (found.VAR_KEYWORD, found.VAR_POSITIONAL)}
     assert set(given) <= named
@@ -111,7 +110,7 @@ def test_configs_are_short_and_commented(path: Path) -> None:
     # Hydra's own directive is not for a reader.
     assert sum("# @package" not in line for line in lines) <= 12 or is_experiment(path)
     assert any(line.startswith("# ") and "@" not in line for line in lines[:2])
-    assert [key.name for key in keys(path) if not key.meaning] == []
+    assert [key.name for key in file_keys(path) if not key.meaning] == []
 
 
 @pytest.mark.parametrize("verb", SCHEMAS)
@@ -122,11 +121,11 @@ def test_the_verbs_keys_are_its_schemas(verb: str) -> None:
     for field in fields(SCHEMAS[verb]):
         if isinstance(field.type, type) and is_dataclass(field.type):
             assert set(config[field.name]) == {inner.name for inner in fields(field.type)}
-    assert [key.name for key in keys(conf_dir() / f"{verb}.yaml") if not key.meaning] == []
+    assert [key.name for key in file_keys(conf_dir() / f"{verb}.yaml") if not key.meaning] == []
 
 
 def test_what_may_be_continued_are_keys() -> None:
-    assert {field.name for field in fields(SCHEMAS["train"])} >= CONTINUABLE
+    assert {field.name for field in fields(SCHEMAS["train"])} >= CHANGEABLE_ON_RESUME
 
 
 def test_an_option_chosen_later_wins() -> None:
@@ -247,13 +246,13 @@ def test_build_checks_the_kind() -> None:
     ],
 )  # fmt: skip
 def test_fits(value: Any, hint: Any, is_fitting: bool) -> None:
-    assert fits(value, hint) is is_fitting
+    assert has_type(value, hint) is is_fitting
 
 
 def test_describe() -> None:
-    assert describe(float | None) == "a number or null"
-    assert describe(int | Literal["auto"]) == "a whole number or auto"
-    assert describe(list[str]) == "a list of texts"
+    assert describe_type(float | None) == "a number or null"
+    assert describe_type(int | Literal["auto"]) == "a whole number or auto"
+    assert describe_type(list[str]) == "a list of texts"
 
 
 # --- stored configs ---------------------------------------------------------------------------------------------------
@@ -261,7 +260,7 @@ def test_describe() -> None:
 
 def test_the_shipped_torch_classes() -> None:
     assert {"torch.optim.Adam", "torch.optim.lr_scheduler.OneCycleLR"} <= shipped_torch_targets()
-    assert all(isinstance(locate(target, "x", ()), type) for target in shipped_torch_targets())
+    assert all(isinstance(import_class(target, "x", ()), type) for target in shipped_torch_targets())
 
 
 FOREIGN = [
@@ -287,11 +286,11 @@ def test_a_foreign_package_is_not_even_imported(tmp_path: Path, monkeypatch: pyt
     (tmp_path / "foreign_package.py").write_text("class Energy: pass\n")
     monkeypatch.syspath_prepend(str(tmp_path))
     node = {"_target_": "foreign_package.Energy"}
-    for refuse in (lambda: build(node, "energy"), lambda: check_stored({"energy": node})):
+    for refuse in (lambda: build(node, "energy"), lambda: require_trusted({"energy": node})):
         with pytest.raises(UserError, match=r"add trust=\[foreign_package\]$"):
             refuse()
     assert "foreign_package" not in sys.modules
-    check_stored({"energy": node}, ["foreign_package"])
+    require_trusted({"energy": node}, ["foreign_package"])
     assert type(build(node, "energy", trust=["foreign_package"])).__name__ == "Energy"
 
 
@@ -306,9 +305,9 @@ def test_a_foreign_package_is_not_even_imported(tmp_path: Path, monkeypatch: pyt
 )
 def test_a_stored_config_is_searched_to_its_depth(config: Any) -> None:
     with pytest.raises(UserError):
-        check_stored(config)
+        require_trusted(config)
 
 
 def test_every_default_config_may_be_stored() -> None:
     stored = OmegaConf.to_container(compose("train"), resolve=True)
-    check_stored(stored)
+    require_trusted(stored)

@@ -116,7 +116,7 @@ def test_one_energy_an_image(cls: type[Conv], shape: tuple[int, ...]) -> None:
 @pytest.mark.parametrize("shape", [(2,), (64,), (8, 8)], ids=str)
 @pytest.mark.parametrize("cls", IMAGES)
 def test_convolutions_refuse_points_that_are_no_images(cls: type[Conv], shape: tuple[int, ...]) -> None:
-    with pytest.raises(ValueError, match=rf"take images.*\{list(shape)}.*energy=mlp"):
+    with pytest.raises(ValueError, match=rf"need images.*\{list(shape)}.*energy=mlp"):
         cls(shape)
 
 

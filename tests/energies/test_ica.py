@@ -1,4 +1,4 @@
-"""Independent components: the data, the energy that has their form, and the mixture whose weights alone are trained."""
+"""The energy of independent components, and the mixture whose weights alone are trained."""
 
 import math
 from collections.abc import Callable
@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from ebm_cli import energies
-from ebm_cli.datasets import ICA, Synthetic
+from ebm_cli.datasets import ICA
 from ebm_cli.derivatives import directional, laplacian, supports, value_and_grad
 from ebm_cli.energies import Energy, Mixture
 from ebm_cli.methods.sm import SM
@@ -29,61 +29,6 @@ def ica() -> Energy:
 
 def mixture() -> Energy:
     return Mixture((4,), torch.randn(3, 4, generator=seeded(1)).tolist(), 0.7, [0.2, 0.3, 0.5])
-
-
-# --- the data ---------------------------------------------------------------------------------------------------------
-
-
-def test_the_density_of_two_mixed_sources_integrates_to_1():
-    density = ICA(dim=2)
-    # In the coordinates of the sources the grid is square, and dx = ds / |det W|.
-    ticks = torch.linspace(-40.0, 40.0, 801)
-    s = torch.cartesian_prod(ticks, ticks)
-    log_area = 2 * math.log(0.1) - density.log_det
-    assert float((density.log_prob(s @ density.mixing.T) + log_area).exp().sum()) == pytest.approx(1.0, abs=1e-6)
-
-
-def test_the_sampler_has_the_entropy_in_ten_dimensions():
-    density = ICA(dim=10)
-    sampled = -density.log_prob(density.sample(100_000, seeded(1)))
-    assert abs(float(sampled.mean()) - density.entropy) < 5 * float(sampled.std()) / math.sqrt(len(sampled))
-
-
-def test_the_sources_are_independent_logistic():
-    density = ICA(dim=3)
-    s = density.sample(100_000, seeded(2)) @ density.unmixing.T
-    # The variance of a sample variance is (μ₄ − σ⁴)/n, and a logistic's kurtosis is 4.2.
-    variance = math.pi**2 / 3
-    assert (s.var(0) - variance).abs().max() < 5 * variance * math.sqrt(3.2 / len(s))
-    assert (torch.corrcoef(s.T) - torch.eye(3)).abs().max() < 5 / math.sqrt(len(s))
-    uniform = s.sigmoid().flatten().sort().values
-    steps = (torch.arange(len(uniform)) + 0.5) / len(uniform)
-    assert (uniform - steps).abs().max() < 2.0 / math.sqrt(len(uniform))  # Kolmogorov–Smirnov, p < 1e-3
-
-
-def test_the_extreme_sources_are_finite_in_float32():
-    density = ICA(dim=2).float()
-    x = density.sample(2_000_000, seeded(3))
-    assert x.dtype == torch.float32
-    assert x.isfinite().all()
-    # Of 4·10⁶ draws the largest lies around log(4·10⁶) = 15.2: none is cut at 24 bits, 16.6, or at 0.
-    assert 13 < float((x @ density.unmixing.T).abs().max()) < 30
-
-
-def test_the_matrix_is_well_conditioned_and_its_own_seed_decides_it():
-    assert float(torch.linalg.cond(ICA(10, 5).unmixing)) < 10
-    assert torch.equal(ICA(4, 1).unmixing, ICA(4, 1).unmixing)
-    assert not torch.equal(ICA(4, 1).unmixing, ICA(4, 2).unmixing)
-    torch.testing.assert_close(ICA(10).unmixing @ ICA(10).mixing, torch.eye(10))
-
-
-def test_what_the_data_refuse():
-    with pytest.raises(ValueError, match=r"^dim must be >= 2, got 1"):
-        ICA(dim=1)
-    with pytest.raises(ValueError, match=r"^seed must be >= 0, got -1"):
-        ICA(seed=-1)
-    with pytest.raises(ValueError, match=r"^noise_std must be 0"):
-        Synthetic(ICA(dim=2), noise_std=0.1)
 
 
 # --- the energies -----------------------------------------------------------------------------------------------------

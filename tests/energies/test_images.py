@@ -44,7 +44,7 @@ class Run:
             self.energy = cls(SHAPE, width=4, depth=2, spectral_norm=True)
             self.method = make_method(name)
         self.rng = torch.Generator().manual_seed(seed)
-        self.method.check(self.energy, 8)
+        self.method.validate(self.energy, 8)
         self.method.prepare(rows(100), self.rng)
         self.parameters = self.method.players(self.energy)["energy"]
         self.optimizer = torch.optim.Adam(self.parameters, lr=1e-3)

@@ -9,8 +9,7 @@ import torch
 import ebm_cli
 from ebm_cli.derivatives import supports
 from ebm_cli.energies import MLP, Conv, Energy, Quadratic, Rescaled, Sum
-from tests.derivatives.test_derivatives import assert_same_derivatives, autograd_only
-from tests.support import FAST, Ebm, last, no_pictures
+from tests.support import FAST, Ebm, assert_same_derivatives, autograd_only, last, no_pictures
 
 
 def gaussian(mean: float, precision: float, shape: tuple[int, ...] = (2,)) -> Quadratic:
@@ -118,7 +117,7 @@ def test_constructors_name_what_they_refuse(keys: dict[str, object], message: st
     given = {"checkpoints": ["a", "b"], **keys}
     with pytest.raises(ValueError, match=message):
         Sum((2,), load_member=lambda path: gaussian(*PAIR[path]), **given)  # type: ignore[arg-type]
-    with pytest.raises(ValueError, match=r"^checkpoints must be of points of shape \[3\], got a: \[2\]"):
+    with pytest.raises(ValueError, match=r"^checkpoints must be for points of shape \[3\], got \[2\] in a"):
         Sum((3,), ["a", "b"], lambda path: gaussian(*PAIR[path]))
 
 
@@ -142,13 +141,13 @@ def test_a_run_of_runs(ebm: Ebm, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     torch.testing.assert_close(together, w @ alone, rtol=1e-5, atol=1e-5)
     assert not torch.equal(members[0].standardizer.scale, model.standardizer.scale)
     refused = ebm("train", *words[:-2], "energy.checkpoints=[a,c]", "hydra.run.dir=other", "dataset.n_train=50")
-    assert (refused.code, "points of c have the shape [2], and not [3]" in refused.err) == (1, True)
+    assert (refused.code, "points of c have the shape [2], those of the others [3]" in refused.err) == (1, True)
     refused = ebm("train", *words[:-2], "energy.checkpoints=[a,gone]", "hydra.run.dir=other", "dataset.n_train=50")
     assert (refused.code, "energy.checkpoints: gone: no such file or directory" in refused.err) == (1, True)
     words = [*words[:-2], "energy.checkpoints=[a,b]", "hydra.run.dir=other", "method=sm"]
     refused = ebm("train", *words, "energy.train_weights=false")
     assert (refused.code, len(refused.err.splitlines())) == (1, 1)
-    assert "has no parameters, so there is nothing to train" in refused.err
+    assert "has no parameters to train" in refused.err
     assert not Path("other").exists()
 
 

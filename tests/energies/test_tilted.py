@@ -8,7 +8,7 @@ from ebm_cli.densities import Gaussian
 from ebm_cli.derivatives import supports
 from ebm_cli.energies import Tilted
 from ebm_cli.methods.whitening import Whitening
-from tests.derivatives.test_derivatives import assert_same_derivatives, autograd_only
+from tests.support import assert_same_derivatives, autograd_only
 
 
 def rows(n: int = 500) -> torch.Tensor:
@@ -52,6 +52,6 @@ def test_rules_equal_autograd(whitened: bool) -> None:
     energy = Tilted((3,), x, width=8).double()
     for parameter in energy.parameters():
         nn.init.normal_(parameter)
-    seen = Whitening((3,), x).double().of(energy, x)[0] if whitened else energy
+    seen = Whitening((3,), x).double().transform(energy, x)[0] if whitened else energy
     assert supports(seen)
     assert_same_derivatives(seen, autograd_only(seen), x, torch.randn(3, 7, 3).double())

@@ -21,7 +21,7 @@ from ebm_cli.samplers.base import normal_like
 from ebm_cli.samplers.hmc import HMC
 from ebm_cli.samplers.mala import MALA
 from ebm_cli.samplers.metropolis import Metropolis
-from tests.evaluation.toys import LOG_2PI, Bumps, exact_log_z, normal, skewed_gaussian
+from tests.evaluation.toys import LOG_2PI, Bumps, exact_log_z, normal_density, skewed_gaussian
 from tests.support import seeded
 
 
@@ -51,7 +51,9 @@ def half_gaussian(x: Tensor) -> Tensor:
 @pytest.mark.parametrize("fade", [0.01, math.inf])
 def test_log_z_of_a_gaussian_is_exact_within_its_error(kernel: Kernel, fade: float) -> None:
     energy = skewed_gaussian()
-    result = anneal(energy, normal(3, 4.0), rng=seeded(), n_chains=200, n_temperatures=60, kernel=kernel, fade=fade)
+    result = anneal(
+        energy, normal_density(3, 4.0), rng=seeded(), n_chains=200, n_temperatures=60, kernel=kernel, fade=fade
+    )
     assert result.log_z_se < 0.15
     assert abs(result.log_z - exact_log_z(energy)) < 4 * result.log_z_se
     assert result.warning is None
@@ -78,15 +80,15 @@ def test_log_z_of_a_network_agrees_with_quadrature() -> None:
 
 
 def test_log_z_of_half_a_gaussian_is_half() -> None:
-    result = anneal(half_gaussian, normal(2, 4.0), rng=seeded(), n_chains=400, n_temperatures=50)
+    result = anneal(half_gaussian, normal_density(2, 4.0), rng=seeded(), n_chains=400, n_temperatures=50)
     assert abs(result.log_z - (LOG_2PI - math.log(2))) < 4 * result.log_z_se
     assert result.log_z_se < 0.2
     assert (resample(result, 1000, seeded())[:, 0] >= 0).all()
 
 
 def test_a_chain_outside_the_support_has_no_weight() -> None:
-    schedule = plan_schedule(half_gaussian, normal(1, 4.0), rng=seeded(), levels=(0.0, 1.0))
-    result = anneal(half_gaussian, normal(1, 4.0), rng=seeded(), n_chains=200, schedule=schedule)
+    schedule = plan_schedule(half_gaussian, normal_density(1, 4.0), rng=seeded(), levels=(0.0, 1.0))
+    result = anneal(half_gaussian, normal_density(1, 4.0), rng=seeded(), n_chains=200, schedule=schedule)
     is_dead = result.log_weights == -math.inf
     assert 70 < is_dead.sum() < 130
     assert (result.x[~is_dead] >= 0).all()
@@ -94,7 +96,7 @@ def test_a_chain_outside_the_support_has_no_weight() -> None:
 
 def test_weights_give_log_z_and_resampling_gives_the_model() -> None:
     energy = skewed_gaussian()
-    result = anneal(energy, normal(3, 4.0), rng=seeded(), n_chains=1000, n_temperatures=40)
+    result = anneal(energy, normal_density(3, 4.0), rng=seeded(), n_chains=1000, n_temperatures=40)
     log_mean = float(result.log_weights.logsumexp(0)) - math.log(1000)
     assert log_mean == pytest.approx(result.log_z, abs=1e-9)
     draws = resample(result, 2000, seeded())
@@ -105,7 +107,7 @@ def test_weights_give_log_z_and_resampling_gives_the_model() -> None:
 
 def test_annealing_is_a_function_of_the_seed() -> None:
     def once(seed: int) -> Annealed:
-        return anneal(skewed_gaussian(), normal(3, 4.0), rng=seeded(seed), n_chains=50, n_temperatures=20)
+        return anneal(skewed_gaussian(), normal_density(3, 4.0), rng=seeded(seed), n_chains=50, n_temperatures=20)
 
     a, b, other = once(3), once(3), once(4)
     assert torch.equal(a.x, b.x)
@@ -123,7 +125,7 @@ def test_annealing_counts_its_evaluations(kernel: Kernel) -> None:
         calls += len(x)
         return 0.5 * x.square().sum(1)
 
-    result = anneal(counted, normal(2, 4.0), rng=seeded(), n_chains=30, n_temperatures=20, kernel=kernel)
+    result = anneal(counted, normal_density(2, 4.0), rng=seeded(), n_chains=30, n_temperatures=20, kernel=kernel)
     assert result.evaluations == calls
     steps = kernel.evaluations(20)
     assert result.evaluations == result.schedule.evaluations + 30 * (steps.grad + steps.energy)
@@ -164,7 +166,7 @@ N_RUNS = 250
 def relative_z(schedule: AnnealingSchedule, *, back: bool = False) -> Tensor:
     """Ẑ/Z, or Z/Ẑ of the way back, of N_RUNS runs of 20 chains that are resampled at each of 5 levels."""
     energy = skewed_gaussian()
-    exact, base, g = exact_log_z(energy), normal(3, 4.0), seeded(5)
+    exact, base, g = exact_log_z(energy), normal_density(3, 4.0), seeded(5)
     scale = energy.precision.diagonal().rsqrt()
     log_z = []
     for _ in range(N_RUNS):
@@ -178,7 +180,7 @@ def relative_z(schedule: AnnealingSchedule, *, back: bool = False) -> Tensor:
 
 
 def short_schedule() -> AnnealingSchedule:
-    return plan_schedule(skewed_gaussian(), normal(3, 4.0), rng=seeded(), n_temperatures=6, fade=math.inf)
+    return plan_schedule(skewed_gaussian(), normal_density(3, 4.0), rng=seeded(), n_temperatures=6, fade=math.inf)
 
 
 @pytest.mark.parametrize("back", [False, True])
@@ -200,13 +202,13 @@ TWO_MODES = Bumps(torch.tensor([[-2.0, 0.0, 0.0], [2.0, 1.0, 0.0]]), 0.5)
 
 
 def both_sides(schedule: AnnealingSchedule, n_chains: int, g: torch.Generator) -> tuple[Annealed, Annealed]:
-    base = normal(3, 4.0)
+    base = normal_density(3, 4.0)
     forward = anneal(TWO_MODES, base, rng=g, n_chains=n_chains, schedule=schedule)
     return forward, anneal_back(TWO_MODES, base, TWO_MODES.sample, schedule, rng=g, n_chains=n_chains)
 
 
 def schedule_of(n_temperatures: int) -> AnnealingSchedule:
-    return plan_schedule(TWO_MODES, normal(3, 4.0), rng=seeded(), n_temperatures=n_temperatures)
+    return plan_schedule(TWO_MODES, normal_density(3, 4.0), rng=seeded(), n_temperatures=n_temperatures)
 
 
 def test_a_short_path_bounds_log_z_from_both_sides() -> None:
@@ -243,7 +245,7 @@ def test_a_path_of_one_level_gives_a_finite_log_z() -> None:
 
 
 def test_samples_that_are_no_samples_of_the_model_are_refused() -> None:
-    energy, base = skewed_gaussian(), normal(3)
+    energy, base = skewed_gaussian(), normal_density(3)
     schedule = plan_schedule(energy, base, rng=seeded(), n_temperatures=5)
     with pytest.raises(ValueError, match="9 samples"):
         anneal_back(energy, base, torch.zeros(9, 3), schedule, rng=seeded())
@@ -255,7 +257,7 @@ def test_samples_that_are_no_samples_of_the_model_are_refused() -> None:
 
 
 def test_standard_error_is_the_spread_over_seeds() -> None:
-    energy, base = skewed_gaussian(), normal(3, 4.0)
+    energy, base = skewed_gaussian(), normal_density(3, 4.0)
     schedule = plan_schedule(energy, base, rng=seeded(), n_temperatures=30)
     g = seeded(1)
     runs = [anneal(energy, base, rng=g, n_chains=64, schedule=schedule) for _ in range(80)]
@@ -267,7 +269,7 @@ def test_standard_error_is_the_spread_over_seeds() -> None:
 
 def test_few_families_give_a_warning() -> None:
     energy = Bumps(torch.zeros(1, 30), 0.05)
-    result = anneal(energy, normal(30), rng=seeded(), n_chains=100, n_temperatures=10)
+    result = anneal(energy, normal_density(30), rng=seeded(), n_chains=100, n_temperatures=10)
     assert result.ess < 25
     assert result.warning is not None
     assert "chains carry the weight" in result.warning
@@ -277,7 +279,7 @@ def test_a_nan_far_out_gives_a_warning() -> None:
     def hole(x: Tensor) -> Tensor:
         return torch.where(x[:, 0] > 4, math.nan, 0.02 * x.square().sum(1))
 
-    result = anneal(hole, normal(1), rng=seeded(1), n_chains=30, n_temperatures=100)
+    result = anneal(hole, normal_density(1), rng=seeded(1), n_chains=30, n_temperatures=100)
     assert result.warning is not None
     assert "NaN" in result.warning
 
@@ -296,7 +298,7 @@ def eight_modes(dim: int, seed: int) -> Bumps:
     [(2, 1000, 0, 0.03), (10, 1000, 0, 0.1), (10, 128, 0, 0.2), (10, 128, 3, 0.2), (50, 1000, 0, 0.1)],
 )
 def test_two_standard_errors_cover_log_z_of_eight_modes(dim: int, n_chains: int, seed: int, bound: float) -> None:
-    energy, base = eight_modes(dim, seed), normal(dim, 16.0)
+    energy, base = eight_modes(dim, seed), normal_density(dim, 16.0)
     runs = [anneal(energy, base, rng=seeded(s), n_chains=n_chains) for s in range(20)]
     assert max(run.log_z_se for run in runs) <= bound
     assert sum(abs(run.log_z) < 2 * run.log_z_se for run in runs) >= 17
@@ -307,7 +309,7 @@ def test_two_standard_errors_cover_log_z_of_eight_modes(dim: int, n_chains: int,
 @pytest.mark.slow
 def test_the_geometric_path_is_overconfident_for_eight_modes() -> None:
     """Some modes get a chain in a hundred there, and the error of a run that misses one does not show it."""
-    energy, base = eight_modes(10, 0), normal(10, 16.0)
+    energy, base = eight_modes(10, 0), normal_density(10, 16.0)
     geometric, spread = (
         torch.tensor(
             [

@@ -15,21 +15,21 @@ from ebm_cli.evaluation.annealing_schedule import plan_schedule
 from ebm_cli.evaluation.not_integrable import NotIntegrable
 from ebm_cli.samplers.langevin import Langevin
 from ebm_cli.samplers.mala import MALA
-from tests.evaluation.toys import exact_log_z, normal, skewed_gaussian
+from tests.evaluation.toys import exact_log_z, normal_density, skewed_gaussian
 from tests.support import seeded
 
 
 def test_schedule_uses_given_levels_as_they_are() -> None:
     levels = (0.0, *torch.logspace(-2, 0, 30).double().tolist()[:-1], 1.0)
-    schedule = plan_schedule(skewed_gaussian(), normal(3, 4.0), rng=seeded(), levels=levels)
+    schedule = plan_schedule(skewed_gaussian(), normal_density(3, 4.0), rng=seeded(), levels=levels)
     assert schedule.levels == levels
-    result = anneal(skewed_gaussian(), normal(3, 4.0), rng=seeded(), n_chains=200, schedule=schedule)
+    result = anneal(skewed_gaussian(), normal_density(3, 4.0), rng=seeded(), n_chains=200, schedule=schedule)
     assert abs(result.log_z - exact_log_z(skewed_gaussian())) < 4 * result.log_z_se
 
 
 @pytest.mark.parametrize("n", [1, 7, 100])
 def test_schedule_has_as_many_levels_as_asked_for(n: int) -> None:
-    schedule = plan_schedule(skewed_gaussian(), normal(3, 4.0), rng=seeded(), n_temperatures=n)
+    schedule = plan_schedule(skewed_gaussian(), normal_density(3, 4.0), rng=seeded(), n_temperatures=n)
     assert len(schedule.levels) == len(schedule.step_sizes) == n + 1
     assert (schedule.levels[0], schedule.levels[-1]) == (0.0, 1.0)
     assert all(b < c for b, c in zip(schedule.levels, schedule.levels[1:], strict=False))
@@ -57,7 +57,7 @@ def test_schedule_goes_straight_to_a_model_near_the_base() -> None:
 
 def test_a_nan_at_the_start_is_not_integrable() -> None:
     with pytest.raises(NotIntegrable, match="the energy is nan at u = "):
-        plan_schedule(lambda x: (x[:, 0] - 1).sqrt(), normal(2), rng=seeded())
+        plan_schedule(lambda x: (x[:, 0] - 1).sqrt(), normal_density(2), rng=seeded())
 
 
 @pytest.mark.parametrize(
@@ -73,17 +73,17 @@ def test_a_nan_at_the_start_is_not_integrable() -> None:
 )
 def test_an_energy_without_log_z_is_not_integrable(energy: Callable[[Tensor], Tensor], reason: str) -> None:
     with pytest.raises(NotIntegrable, match=reason):
-        anneal(energy, normal(2), rng=seeded(), n_chains=50, n_temperatures=50)
+        anneal(energy, normal_density(2), rng=seeded(), n_chains=50, n_temperatures=50)
 
 
 def test_a_pilot_that_does_not_arrive_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(annealing_schedule, "MAX_LEVELS", 2)
     with pytest.raises(NotIntegrable, match=r"^2 levels do not lead from the base to the model: they stop at b = 0\."):
-        plan_schedule(skewed_gaussian(), normal(3, 400.0), rng=seeded())
+        plan_schedule(skewed_gaussian(), normal_density(3, 400.0), rng=seeded())
 
 
 def test_arguments_out_of_range_are_refused() -> None:
-    energy, base = skewed_gaussian(), normal(3)
+    energy, base = skewed_gaussian(), normal_density(3)
     with pytest.raises(ValueError, match="no acceptance test"):
         plan_schedule(energy, base, rng=seeded(), kernel=Langevin())
     with pytest.raises(ValueError, match="temperature"):

@@ -19,7 +19,7 @@ from ebm_cli.evaluation.log_z import Normalisation
 from ebm_cli.evaluation.measured import Results, Values
 from ebm_cli.evaluation.quadrature_grid import COARSE_GRID, FINE_GRID, Resolution
 from tests.evaluation.toys import LOG_2PI, Bumps, Rows
-from tests.support import harmonic, normal_draws, seeded
+from tests.support import harmonic, normal, seeded
 
 MEAN = torch.tensor([3.0, -1.0], dtype=torch.float64)
 COV = torch.tensor([[4.0, 1.2], [1.2, 0.81]], dtype=torch.float64)
@@ -208,7 +208,7 @@ def test_unknown_data_have_a_likelihood_and_no_kl() -> None:
 
 def test_a_model_of_unknown_data_is_compared_with_a_gaussian() -> None:
     """A model that is the fitted Gaussian ties exactly; N(0, 4 I) loses by KL(N(0, I) ‖ N(0, 4 I)) a row."""
-    data = Rows(normal_draws(4000, 2))
+    data = Rows(normal(4000, 2, seed=0))
     fitted = FittedGaussian(data.reference)
     tie = values_of(lambda u: -fitted.log_prob(u), data, n_rows=4000)
     assert tie["eval/nll_vs_gaussian"] == pytest.approx(0, abs=1e-9)

@@ -10,7 +10,7 @@ from ebm_cli.datasets import Gaussian, Synthetic
 from ebm_cli.evaluation.expectation import DataDistribution, reference_copy, values_and_grads
 from ebm_cli.evaluation.quadrature_grid import COARSE_GRID
 from tests.evaluation.toys import LOG_2PI, Rows
-from tests.support import harmonic, normal_draws
+from tests.support import harmonic, normal
 
 
 def test_the_plane_with_a_density_has_an_exact_expectation() -> None:
@@ -46,7 +46,7 @@ def test_more_dimensions_have_an_expectation_over_rows() -> None:
 
 
 def test_unknown_data_have_rows_without_a_density() -> None:
-    data = DataDistribution(Rows(normal_draws(200, 2)), n_rows=200)
+    data = DataDistribution(Rows(normal(200, 2, seed=0)), n_rows=200)
     assert data.is_on_grid
     assert not data.is_exact
     assert data.quadrature is None
@@ -94,7 +94,7 @@ def test_reference_copy_is_in_double_precision_and_apart() -> None:
 
 
 def test_values_and_gradients_are_in_double_precision() -> None:
-    x = normal_draws(7, 3).float()
+    x = normal(7, 3, seed=0).float()
     value, grad = values_and_grads(harmonic, x)
     assert (value.dtype, grad.dtype) == (torch.float64, torch.float64)
     torch.testing.assert_close(grad, x.double())

@@ -15,7 +15,7 @@ from ebm_cli.evaluation.features import COVERED, class_results, class_tv, covera
 from ebm_cli.evaluation.measured import Results
 from ebm_cli.evaluation.two_sample import compare_relabelled, draw_labellings
 from tests.evaluation.toys import given_labelling, rows_of
-from tests.support import normal_draws, seeded
+from tests.support import normal, seeded
 
 
 def one_hot(*classes: int, n_classes: int) -> Tensor:
@@ -32,7 +32,7 @@ def digits() -> Dataset:
 
 def test_distance_is_that_of_the_two_gaussians() -> None:
     n, d = 40, 5
-    x, y = normal_draws(n, d), normal_draws(n, d, seed=1) @ normal_draws(d, d, seed=2) + 3
+    x, y = normal(n, d, seed=0), normal(n, d, seed=1) @ normal(d, d, seed=2) + 3
     (c, c_other), (m, m_other) = [np.cov(z.numpy().T) for z in (x, y)], [z.mean(0).numpy() for z in (x, y)]
     cross = scipy.linalg.sqrtm(c @ c_other).real
     expected = np.square(m - m_other).sum() + np.trace(c + c_other - 2 * cross)
@@ -49,7 +49,7 @@ def test_null_has_the_bias_of_the_distance() -> None:
     """Between samples of one distribution the distance is far from 0, and its null is its mean."""
     values, nulls = [], []
     for i in range(60):
-        x, y, other = normal_draws(3, 30, 4, seed=i)
+        x, y, other = normal(3, 30, 4, seed=i)
         labels = draw_labellings(30, seeded(i))
         found = compare_relabelled(
             lambda z, labels=labels: frechet(z, labels), torch.cat((x, y)), torch.cat((y, other))

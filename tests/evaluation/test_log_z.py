@@ -13,17 +13,17 @@ from ebm_cli.evaluation.log_z import by_annealing, by_quadrature, closed_form, k
 from ebm_cli.evaluation.measured import Results
 from ebm_cli.evaluation.not_integrable import NotIntegrable
 from ebm_cli.evaluation.quadrature_grid import COARSE_GRID, Grid
-from tests.evaluation.toys import LOG_2PI, exact_log_z, normal, skewed_gaussian
-from tests.support import harmonic, normal_draws, seeded
+from tests.evaluation.toys import LOG_2PI, exact_log_z, normal_density, skewed_gaussian
+from tests.support import harmonic, normal, seeded
 
 
 @pytest.fixture(scope="module")
 def annealed() -> Annealed:
-    return anneal(skewed_gaussian(), normal(3, 4.0), rng=seeded(), n_chains=200, n_temperatures=60)
+    return anneal(skewed_gaussian(), normal_density(3, 4.0), rng=seeded(), n_chains=200, n_temperatures=60)
 
 
 def grid() -> Grid:
-    return Grid.around(normal_draws(1000, 2), COARSE_GRID)
+    return Grid.around(normal(1000, 2, seed=0), COARSE_GRID)
 
 
 def test_a_known_log_z_is_exact() -> None:

@@ -11,12 +11,12 @@ from torch import Tensor
 
 from ebm_cli.evaluation import mcmc_diagnostics
 from ebm_cli.evaluation.mcmc_diagnostics import ess_bulk, ess_tail, rhat, summary
-from tests.support import is_mean, normal_draws
+from tests.support import is_mean, normal
 
 
 def autoregressive(rho: float, *shape: int) -> Tensor:
     """Stationary Gaussian AR(1) chains [n_draws, n_chains, D] of unit variance: Corr(x_i, x_{i+t}) = ρ^t."""
-    x = normal_draws(*shape)
+    x = normal(*shape, seed=0)
     for i in range(1, len(x)):
         x[i] = rho * x[i - 1] + math.sqrt(1 - rho**2) * x[i]
     return x
@@ -63,7 +63,7 @@ def slow_rhat_and_ess(draws: np.ndarray) -> tuple[float, float]:
 
 
 def test_ess_of_independent_draws_is_their_number() -> None:
-    draws = normal_draws(500, 64, 30)
+    draws = normal(500, 64, 30, seed=0)
     for ess in (ess_bulk(draws), ess_tail(draws)):
         assert ess.shape == (30,)
         assert float(ess.mean()) / 32_000 == pytest.approx(1.0, abs=0.02)
@@ -88,8 +88,8 @@ def test_tail_ess_of_autoregressive_chains_is_known() -> None:
 
 def test_ess_of_antithetic_chains_is_large_and_bounded() -> None:
     assert float(ess_bulk(autoregressive(-0.5, 3000, 4, 20)).min()) > 2 * 12_000
-    alternating = normal_draws(1, 4, 1) + torch.tensor((-1.0, 1.0), dtype=torch.float64).repeat(500)[:, None, None]
-    assert float(ess_bulk(alternating + 0.01 * normal_draws(1000, 4, 1)).max()) <= 4000 * math.log10(4000)
+    alternating = normal(1, 4, 1, seed=0) + torch.tensor((-1.0, 1.0), dtype=torch.float64).repeat(500)[:, None, None]
+    assert float(ess_bulk(alternating + 0.01 * normal(1000, 4, 1, seed=0)).max()) <= 4000 * math.log10(4000)
 
 
 def test_diagnostics_agree_with_loops_also_for_ties() -> None:
@@ -103,7 +103,7 @@ def test_diagnostics_agree_with_loops_also_for_ties() -> None:
 
 
 def test_rhat_detects_different_places_and_drift() -> None:
-    shifted, drifting = normal_draws(500, 4, 1), normal_draws(500, 1, 1)
+    shifted, drifting = normal(500, 4, 1, seed=0), normal(500, 1, 1, seed=0)
     shifted[:, 0] += 3.0
     drifting[:, 0, 0] += torch.linspace(-2, 2, 500, dtype=torch.float64)
     assert float(rhat(shifted)) > 1.4
@@ -112,7 +112,7 @@ def test_rhat_detects_different_places_and_drift() -> None:
 
 
 def test_rhat_detects_different_scales() -> None:
-    draws = normal_draws(1000, 4, 1)
+    draws = normal(1000, 4, 1, seed=0)
     draws[:, 0] *= 4.0
     halves = torch.cat((draws[:500], draws[500:]), dim=1).permute(2, 1, 0)
     assert float(mcmc_diagnostics._split_rhat(mcmc_diagnostics._normal_scores(halves))) < 1.02
@@ -120,7 +120,7 @@ def test_rhat_detects_different_scales() -> None:
 
 
 def test_draws_without_a_variance_have_diagnostics() -> None:
-    cauchy = torch.tan(math.pi * (torch.special.ndtr(normal_draws(500, 64, 10)) - 0.5))
+    cauchy = torch.tan(math.pi * (torch.special.ndtr(normal(500, 64, 10, seed=0)) - 0.5))
     assert float(rhat(cauchy).max()) < 1.01
     assert float(ess_bulk(cauchy).mean()) / 32_000 == pytest.approx(1.0, abs=0.02)
 
@@ -132,7 +132,7 @@ def test_ess_depends_on_ranks_alone() -> None:
 
 
 def test_constant_and_non_finite_coordinates_are_nan() -> None:
-    draws = normal_draws(40, 4, 5)
+    draws = normal(40, 4, 5, seed=0)
     draws[:, :, 0] = 0.1
     draws[:, :, 1] = torch.tensor((0.1, 0.2, 0.3, 0.7), dtype=torch.float64)
     draws[3, 1, 2] = math.nan
@@ -144,7 +144,7 @@ def test_constant_and_non_finite_coordinates_are_nan() -> None:
 
 
 def test_summary_is_that_of_the_worst_coordinate() -> None:
-    draws = torch.cat((autoregressive(0.9, 500, 4, 1), normal_draws(500, 4, 2), torch.ones(500, 4, 1)), dim=2)
+    draws = torch.cat((autoregressive(0.9, 500, 4, 1), normal(500, 4, 2, seed=0), torch.ones(500, 4, 1)), dim=2)
     assert summary(draws) == {
         "rhat": pytest.approx(float(rhat(draws)[:3].max())),
         "ess_bulk": pytest.approx(float(ess_bulk(draws)[0])),
@@ -155,7 +155,7 @@ def test_summary_is_that_of_the_worst_coordinate() -> None:
 
 
 def test_diagnostics_have_the_shape_of_a_point() -> None:
-    draws = normal_draws(50, 3, 1, 4, 5).float()
+    draws = normal(50, 3, 1, 4, 5, seed=0).float()
     for diagnostic in (rhat, ess_bulk, ess_tail):
         assert (diagnostic(draws).shape, diagnostic(draws).dtype) == ((1, 4, 5), torch.float64)
     assert rhat(draws[:, :, 0, 0, 0]).shape == ()
@@ -163,10 +163,10 @@ def test_diagnostics_have_the_shape_of_a_point() -> None:
 
 @pytest.mark.parametrize("diagnostic", [rhat, ess_bulk, ess_tail])
 def test_diagnostics_do_not_depend_on_blocks(diagnostic: Callable[..., Tensor]) -> None:
-    draws = normal_draws(50, 3, 1, 4, 5).float()
+    draws = normal(50, 3, 1, 4, 5, seed=0).float()
     torch.testing.assert_close(diagnostic(draws, block=500), diagnostic(draws), rtol=1e-12, atol=0)
 
 
 def test_too_few_draws_are_refused() -> None:
     with pytest.raises(ValueError, match=r"^draws must hold at least 4 draws a chain, got 3"):
-        rhat(normal_draws(3, 4, 1))
+        rhat(normal(3, 4, 1, seed=0))

@@ -12,11 +12,11 @@ from ebm_cli.datasets import Dataset, Digits, Table
 from ebm_cli.datasets.standardizer import Standardizer
 from ebm_cli.densities import Gaussian
 from ebm_cli.evaluation.ood import Auroc, auroc, detection, has_one_kind, shuffle_values
-from tests.support import normal_draws, seeded
+from tests.support import normal, seeded
 
 
 def shifted(n: int, seed: int, shift: float = 0.0) -> Tensor:
-    return shift + normal_draws(n, seed=seed)
+    return shift + normal(n, seed=seed)
 
 
 # --- the area ---------------------------------------------------------------------------------------------------------

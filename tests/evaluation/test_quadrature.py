@@ -13,7 +13,7 @@ from ebm_cli.evaluation.not_integrable import NotIntegrable
 from ebm_cli.evaluation.quadrature import Quadrature, integrate
 from ebm_cli.evaluation.quadrature_grid import COARSE_GRID, FINE_GRID, Grid, Resolution
 from tests.evaluation.toys import LOG_2PI, Bumps
-from tests.support import normal_draws, seeded
+from tests.support import normal, seeded
 
 
 def doubles(*values: float) -> Tensor:
@@ -21,7 +21,7 @@ def doubles(*values: float) -> Tensor:
 
 
 def around_normal(dim: int, resolution: Resolution = FINE_GRID) -> Grid:
-    return Grid.around(normal_draws(5000, dim), resolution)
+    return Grid.around(normal(5000, dim, seed=0), resolution)
 
 
 def log_z(energy: Callable[[Tensor], Tensor], resolution: Resolution = FINE_GRID, dim: int = 2) -> float:
@@ -49,7 +49,7 @@ def test_log_z_of_a_gaussian_is_exact(resolution: Resolution, dim: int, mean: fl
 
 def test_log_z_of_a_narrow_rotated_gaussian_is_exact() -> None:
     precision = torch.tensor([[1.0, 0.95 * 20], [0.95 * 20, 400.0]], dtype=torch.float64)
-    rows = torch.linalg.solve(torch.linalg.cholesky(precision).T, normal_draws(2, 5000)).T
+    rows = torch.linalg.solve(torch.linalg.cholesky(precision).T, normal(2, 5000, seed=0)).T
     grid = Grid.around(rows, FINE_GRID)
     found = integrate(lambda u: 0.5 * ((u @ precision) * u).sum(1), grid, FINE_GRID, (2,), torch.float64)
     assert found.log_z == pytest.approx(LOG_2PI - 0.5 * float(precision.logdet()), abs=1e-8)
@@ -130,13 +130,13 @@ def test_the_refusal_names_the_box_beyond_which_mass_lies() -> None:
 def test_an_energy_that_the_nodes_do_not_resolve_is_refused() -> None:
     starved = Resolution(core=12, shell=4, tolerance=1e-6, max_nodes=20_000)
     with pytest.raises(NotIntegrable, match="not resolved"):
-        log_z(Bumps(normal_draws(100, 2, seed=1), 0.01), starved)
+        log_z(Bumps(normal(100, 2, seed=1), 0.01), starved)
 
 
 @pytest.mark.parametrize(("max_nodes", "is_resolved"), [(40_000, False), (80_000, True)])
 def test_an_error_above_a_hundredth_is_refused(max_nodes: int, is_resolved: bool) -> None:
     """The same bumps, with an estimate of 0.44 and one of 0.0024."""
-    energy = Bumps(normal_draws(100, 2, seed=1), 0.05)
+    energy = Bumps(normal(100, 2, seed=1), 0.05)
     resolution = Resolution(core=12, shell=4, tolerance=1e-6, max_nodes=max_nodes)
     if is_resolved:
         assert log_z(energy, resolution) == pytest.approx(0, abs=0.01)

@@ -4,13 +4,13 @@ import pytest
 import torch
 
 from ebm_cli.evaluation.quadrature_grid import FINE_GRID, OUTER_REACH, Grid, Resolution
-from tests.support import normal_draws
+from tests.support import normal
 
 each_dimension = pytest.mark.parametrize("dim", [1, 2])
 
 
 def around_normal(dim: int) -> Grid:
-    return Grid.around(normal_draws(5000, dim), FINE_GRID)
+    return Grid.around(normal(5000, dim, seed=0), FINE_GRID)
 
 
 @each_dimension
@@ -23,7 +23,7 @@ def test_weights_sum_to_the_volume_of_the_box(dim: int) -> None:
 
 @each_dimension
 def test_core_covers_the_points(dim: int) -> None:
-    points = normal_draws(5000, dim)
+    points = normal(5000, dim, seed=0)
     grid = Grid.around(points, FINE_GRID)
     assert float((points - grid.origin).abs().max()) < grid.core
 

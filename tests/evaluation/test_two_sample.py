@@ -23,7 +23,7 @@ from ebm_cli.evaluation.two_sample import (
     squared_mmd,
 )
 from tests.evaluation.toys import given_labelling
-from tests.support import is_mean, normal_draws, seeded
+from tests.support import is_mean, normal, seeded
 
 DISTANCES = ("mmd", "energy_distance", "sliced_wasserstein")
 
@@ -47,7 +47,7 @@ class TestMMD:
         n, dim, width = 50, 3, 1.7
         found = []
         for i in range(100):
-            z = normal_draws(2 * n, dim, seed=i)
+            z = normal(2 * n, dim, seed=i)
             z[:n, 0] += shift
             found.append(float(squared_mmd(z, given_labelling(n), width)))
         expected = 0.0
@@ -57,7 +57,7 @@ class TestMMD:
         assert not is_mean(found, expected + 1 / n)  # the estimate with the diagonal, which has a bias of this order
 
     def test_mmd_is_the_sum_over_pairs(self) -> None:
-        x, y, width = normal_draws(7, 2), normal_draws(7, 2, seed=1) + 0.5, 1.3
+        x, y, width = normal(7, 2, seed=0), normal(7, 2, seed=1) + 0.5, 1.3
 
         def k(a: Tensor, b: Tensor) -> float:
             square = float((a - b).square().sum())
@@ -79,7 +79,7 @@ class TestEnergyDistance:
         n = 50
         found = []
         for i in range(100):
-            z = normal_draws(2 * n, 1, seed=i)
+            z = normal(2 * n, 1, seed=i)
             z[:n] += shift
             found.append(float(squared_energy_distance(z, given_labelling(n))))
         # E|N(m, 2)| = (2/√π) exp(−m²/4) + m (1 − 2Φ(−m/√2))
@@ -91,7 +91,7 @@ class TestEnergyDistance:
             assert not is_mean(found, expected + 4 / (math.sqrt(math.pi) * n))  # with the diagonal
 
     def test_energy_distance_on_the_line_is_scipys_without_bias(self) -> None:
-        x, y = normal_draws(30, 1), 1.5 * normal_draws(30, 1, seed=1)
+        x, y = normal(30, 1, seed=0), 1.5 * normal(30, 1, seed=1)
         biased = stats.energy_distance(x.flatten().numpy(), y.flatten().numpy()) ** 2
         unbiased = float(squared_energy_distance(torch.cat((x, y)), given_labelling(30)))
         own = float(torch.pdist(x).mean() + torch.pdist(y).mean())
@@ -100,13 +100,13 @@ class TestEnergyDistance:
 
 class TestSlicedWasserstein:
     def test_distance_on_the_line_is_scipys(self) -> None:
-        x, y = normal_draws(40, 1), 1.5 * normal_draws(40, 1, seed=1) + 0.3
+        x, y = normal(40, 1, seed=0), 1.5 * normal(40, 1, seed=1) + 0.3
         got = sliced_wasserstein(torch.cat((x, y)), given_labelling(40), torch.ones(1, 1, dtype=torch.float64))
         expected = stats.wasserstein_distance(x.flatten().numpy(), y.flatten().numpy())
         assert float(got) == pytest.approx(expected, rel=1e-10)
 
     def test_distance_to_a_shifted_set_is_the_projected_shift(self) -> None:
-        x, shift = normal_draws(40, 5), torch.tensor([1.0, -2.0, 0.0, 0.5, 3.0], dtype=torch.float64)
+        x, shift = normal(40, 5, seed=0), torch.tensor([1.0, -2.0, 0.0, 0.5, 3.0], dtype=torch.float64)
         directions = two_sample._draw_directions(5, seeded())
         got = sliced_wasserstein(torch.cat((x, x + shift)), given_labelling(40), directions)
         torch.testing.assert_close(got[0], (directions @ shift).abs().mean())
@@ -125,14 +125,14 @@ class TestClassifier:
     @pytest.mark.parametrize("distance", [1.0, 2.0])
     def test_accuracy_is_near_bayes_between_shifted_gaussians(self, distance: float) -> None:
         n = 2000
-        x, y = normal_draws(n, 2), normal_draws(n, 2, seed=1)
+        x, y = normal(n, 2, seed=0), normal(n, 2, seed=1)
         bayes = float(stats.norm.cdf(distance / 2))
         accuracy = c2st(x + distance / math.sqrt(2), y)
         assert bayes - 0.04 < accuracy < bayes + 5 * math.sqrt(0.25 / (2 * n))
 
     def test_accuracy_is_a_guess_under_the_null(self) -> None:
         n, repeats = 60, 40
-        found = [c2st(normal_draws(n, 3, seed=2 * i), normal_draws(n, 3, seed=2 * i + 1)) for i in range(repeats)]
+        found = [c2st(normal(n, 3, seed=2 * i), normal(n, 3, seed=2 * i + 1)) for i in range(repeats)]
         assert is_mean(found, 0.5)
         rejected = sum(two_sample._p_of_accuracy(a, n) <= 0.05 for a in found) / repeats
         assert rejected <= 0.05 + 2 * math.sqrt(0.05 * 0.95 / repeats)
@@ -140,7 +140,7 @@ class TestClassifier:
     @pytest.mark.slow
     def test_variance_is_below_twice_the_binomial_under_the_null(self) -> None:
         n, repeats = 200, 400
-        found = [c2st(normal_draws(n, 2, seed=2 * i), normal_draws(n, 2, seed=2 * i + 1)) for i in range(repeats)]
+        found = [c2st(normal(n, 2, seed=2 * i), normal(n, 2, seed=2 * i + 1)) for i in range(repeats)]
         inflation = 8 * n * torch.tensor(found, dtype=torch.float64).sub(0.5).square().mean()
         error = 2 * math.sqrt(2 / repeats)
         assert 1 + 2 * error < float(inflation) < 2
@@ -151,12 +151,12 @@ class TestClassifier:
 
     def test_classifier_needs_no_scikit_learn_in_the_plane(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setitem(sys.modules, "sklearn.ensemble", None)
-        assert 0 <= c2st(normal_draws(50, 2), normal_draws(50, 2, seed=1)) <= 1
+        assert 0 <= c2st(normal(50, 2, seed=0), normal(50, 2, seed=1)) <= 1
         with pytest.raises(ImportError):
-            c2st(normal_draws(50, 17), normal_draws(50, 17, seed=1))
+            c2st(normal(50, 17, seed=0), normal(50, 17, seed=1))
 
     def test_accuracy_does_not_depend_on_chance(self) -> None:
-        x, y = normal_draws(100, 2), normal_draws(100, 2, seed=1) + 0.5
+        x, y = normal(100, 2, seed=0), normal(100, 2, seed=1) + 0.5
         assert c2st(x, y) == c2st(x, y)
 
 
@@ -165,9 +165,7 @@ def without_difference() -> list[dict[str, Distance]]:
     """250 comparisons of 30 rows with 30 of the same distribution."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(two_sample, "c2st", lambda x, y: 0.5)
-        return [
-            compare(normal_draws(30, 2, seed=2 * i), normal_draws(60, 2, seed=2 * i + 1), seeded(i)) for i in range(250)
-        ]
+        return [compare(normal(30, 2, seed=2 * i), normal(60, 2, seed=2 * i + 1), seeded(i)) for i in range(250)]
 
 
 @pytest.mark.usefixtures("no_trees")
@@ -192,33 +190,33 @@ class TestNull:
         assert not is_mean([d.value for d in distances], 0.0)
 
     def test_null_does_not_depend_on_the_model(self) -> None:
-        data = normal_draws(200, 3)
-        good, bad = (compare(normal_draws(100, 3, seed=1) + shift, data, seeded()) for shift in (0.0, 5.0))
+        data = normal(200, 3, seed=0)
+        good, bad = (compare(normal(100, 3, seed=1) + shift, data, seeded()) for shift in (0.0, 5.0))
         for name in DISTANCES:
             assert good[name].null == bad[name].null, name
             assert good[name].value < 0.2 * bad[name].value, name
             assert (good[name].p > 0.05, bad[name].p) == (True, 1 / 200), name
 
     def test_scarce_data_make_the_comparison_small(self) -> None:
-        found = compare(normal_draws(1000, 13), normal_draws(36, 13, seed=1), seeded())
+        found = compare(normal(1000, 13, seed=0), normal(36, 13, seed=1), seeded())
         assert {d.n_rows for d in found.values()} == {18}
 
     def test_a_comparison_has_a_largest_size(self) -> None:
-        found = compare(normal_draws(200, 2), normal_draws(300, 2, seed=1), seeded(), max_rows=50)
+        found = compare(normal(200, 2, seed=0), normal(300, 2, seed=1), seeded(), max_rows=50)
         assert found["mmd"].n_rows == 50
 
     def test_order_of_rows_does_not_matter(self) -> None:
         # Sorted, the first half of these rows is another distribution than the second.
-        x, data = normal_draws(400, 1).sort(0).values, normal_draws(1000, 1, seed=1).sort(0).values
+        x, data = normal(400, 1, seed=0).sort(0).values, normal(1000, 1, seed=1).sort(0).values
         assert all(compare(x[::2], data, seeded())[name].p > 0.01 for name in DISTANCES)
 
     def test_a_distance_does_not_depend_on_the_size_of_blocks(self) -> None:
-        z, labels = normal_draws(90, 2), two_sample.draw_labellings(45, seeded())
+        z, labels = normal(90, 2, seed=0), two_sample.draw_labellings(45, seeded())
         torch.testing.assert_close(squared_mmd(z, labels, 1.0, block=7), squared_mmd(z, labels, 1.0))
         torch.testing.assert_close(squared_energy_distance(z, labels, block=7), squared_energy_distance(z, labels))
 
     def test_points_have_any_shape_and_precision(self) -> None:
-        x, data = normal_draws(40, 2, 3).float(), normal_draws(100, 2, 3, seed=1).float()
+        x, data = normal(40, 2, 3, seed=0).float(), normal(100, 2, 3, seed=1).float()
         assert compare(x, data, seeded()) == compare(x.flatten(1).double(), data.flatten(1).double(), seeded())
 
 
@@ -239,7 +237,7 @@ class TestDetection:
         assert all(distance.p > 0.05 for distance in control.values())
 
     def test_one_wrong_marginal_of_32_is_detected_by_trees_alone(self) -> None:
-        x, data = normal_draws(400, 32), normal_draws(800, 32, seed=1)
+        x, data = normal(400, 32, seed=0), normal(800, 32, seed=1)
         x[:, 5] = x[:, 5].sign()  # mean and variance stay
         found = compare(x, data, seeded())
         assert found["c2st"].value > 0.8
@@ -248,7 +246,7 @@ class TestDetection:
         assert all(found[name].p > 0.05 for name in DISTANCES)
 
     def test_comparison_takes_seconds(self) -> None:
-        x, data = normal_draws(1000, 64), normal_draws(2000, 64, seed=1)
+        x, data = normal(1000, 64, seed=0), normal(2000, 64, seed=1)
         c2st(x[:10], data[:10])  # scikit-learn's import
         start = time.process_time()
         compare(x, data, seeded())
@@ -263,7 +261,7 @@ def test_directions_have_unit_length(dim: int, count: int) -> None:
 
 
 def test_rows_that_cannot_be_compared_are_refused() -> None:
-    data = normal_draws(100, 2)
+    data = normal(100, 2, seed=0)
     broken = data.clone()
     broken[3, 1], broken[7, 0] = math.nan, math.inf
     with pytest.raises(ValueError, match=r"^x must be finite, got 2 of 100 rows that are not"):
@@ -271,7 +269,7 @@ def test_rows_that_cannot_be_compared_are_refused() -> None:
     with pytest.raises(ValueError, match=r"^data must be finite"):
         compare(data, broken, seeded())
     with pytest.raises(ValueError, match=r"^x must have the data's 2 coordinates, got 3"):
-        compare(normal_draws(100, 3), data, seeded())
+        compare(normal(100, 3, seed=0), data, seeded())
     with pytest.raises(ValueError, match=r"^x must have 10 rows and data 20 or more, got 100 and 19"):
         compare(data, data[:19], seeded())
     with pytest.raises(ValueError, match=r"^data must have two rows that differ"):

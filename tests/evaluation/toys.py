@@ -86,7 +86,7 @@ class Rows(Dataset):
         raise NotImplementedError
 
 
-def normal(dim: int, variance: float = 1.0) -> Gaussian:
+def normal_density(dim: int, variance: float = 1.0) -> Gaussian:
     """The density N(0, variance I)."""
     return Gaussian(dim, cov=(variance * torch.eye(dim, dtype=torch.float64)).tolist())
 

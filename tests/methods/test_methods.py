@@ -188,8 +188,8 @@ def test_variance_reduction_reduces_variance() -> None:
 @pytest.mark.parametrize("method", [SM(), SSM()], ids=["sm", "ssm"])
 def test_score_matching_refuses_a_piecewise_linear_energy(method: Method) -> None:
     with pytest.raises(ValueError, match="energy has a ReLU activation: its Hessian is zero"):
-        method.check(MLP((2,), activation="relu"), 8)
-    method.check(MLP((2,)), 8)
+        method.validate(MLP((2,), activation="relu"), 8)
+    method.validate(MLP((2,)), 8)
 
 
 def test_dsm_learns_the_blurred_gaussian() -> None:
@@ -386,15 +386,15 @@ def test_the_divergence_of_the_chain_is_a_term_of_the_loss() -> None:
     with pytest.raises(ValueError, match=r"^kl must be 0 with HMC"):
         CD((2,), HMC(), Gaussian(x), kl=0.1)
     with pytest.raises(ValueError, match=r"^batch_size must be >= 2 with method.kl"):
-        cd(x, MALA(), 1, kl=0.1).check(energy, 1)
+        cd(x, MALA(), 1, kl=0.1).validate(energy, 1)
 
 
 def test_a_batch_larger_than_the_replay_buffer_is_refused() -> None:
     assert len(cd(correlated(), MALA(), 1, start="persistent", buffer_size=1).buffer) == 1
     method = cd(correlated(), MALA(), 1, start="persistent", buffer_size=64)
-    method.check(mlp(), 64)
+    method.validate(mlp(), 64)
     with pytest.raises(ValueError, match=r"^method.buffer_size must be >= batch_size = 65, got 64"):
-        method.check(mlp(), 65)
+        method.validate(mlp(), 65)
 
 
 def test_restarts_start_from_noise() -> None:
@@ -652,9 +652,9 @@ def test_mle_on_a_gaussian_is_the_sample_estimate() -> None:
 
 def test_mle_refuses_what_has_no_log_z() -> None:
     with pytest.raises(ValueError, match=r"^energy MLP has no closed-form log Z"):
-        MLE((3,)).check(MLP((3,)), 8)
-    MLE((3,)).check(Quadratic((3,)), 8)
-    MLE((2,)).check(MLP((2,)), 8)
+        MLE((3,)).validate(MLP((3,)), 8)
+    MLE((3,)).validate(Quadratic((3,)), 8)
+    MLE((2,)).validate(MLP((2,)), 8)
 
 
 @pytest.mark.parametrize(

@@ -92,7 +92,7 @@ def test_sliced_is_unbiased_and_takes_the_rules() -> None:
     exact = float(sm(collinear()).loss(energy, x, seeded()).loss.detach())
     assert abs(float(losses.mean()) - exact) < 5 * float(losses.std()) / 20**0.5 + 1e-12
     assert method.whitening is not None
-    assert supports(method.whitening.of(energy, x)[0])
+    assert supports(method.whitening.transform(energy, x)[0])
 
 
 def test_constant_columns_have_a_ridge() -> None:
@@ -103,5 +103,5 @@ def test_constant_columns_have_a_ridge() -> None:
 
 
 def test_images_are_refused() -> None:
-    with pytest.raises(ValueError, match=r"whiten must be false for points of the shape \[1, 8, 8\]"):
+    with pytest.raises(ValueError, match=r"whiten must be false for points of shape \[1, 8, 8\]"):
         SSM(whiten=True, shape=(1, 8, 8), data=torch.zeros(5, 1, 8, 8))

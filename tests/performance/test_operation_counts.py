@@ -1,34 +1,33 @@
-"""What a step costs, in numbers that no other program on the machine changes.
+"""Cost of a step in counts, which no other program on the machine changes.
 
-Evaluations of an energy by every method; operations on tensors, each of them a kernel launch on a GPU and microseconds
-on a CPU, by the methods and kernels that are run for long; and values that the host waits for.
+Evaluations of an energy by every method; and operations on tensors, each of them a kernel launch on a GPU and
+microseconds on a CPU, by the methods and kernels that run for long. Operations are compared with those of one
+evaluation of the energy, so that a new version of torch changes both.
 """
 
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import pytest
 import torch
 from torch import Tensor
-from torch.utils._python_dispatch import TorchDispatchMode
 
 from ebm_cli.derivatives import Differentiable, Jet, Pullback, sweep
 from ebm_cli.energies import MLP, Energy, NetworkEnergy
+from ebm_cli.methods import LossOutput
 from ebm_cli.runs.assemble import assemble
-from ebm_cli.runs.instantiate import Parts
 from ebm_cli.samplers import Kernel, run
 from ebm_cli.samplers.hmc import HMC
 from ebm_cli.samplers.langevin import Langevin
 from ebm_cli.samplers.mala import MALA
 from ebm_cli.training.build import make_trainer
-from tests.support import METHODS, composed
-
-BATCH = 16
+from tests.performance.operations import BATCH, Operations, parts_of, rows
+from tests.support import METHODS, composed, seeded
 
 
 class Counted(Energy, Differentiable):
-    """An energy that counts points: of f alone, of ∇f, and, times their directions, of second derivatives."""
+    """An energy that counts points: of f alone, of ∇f, and of second derivatives, times their directions."""
 
     def __init__(self, energy: Energy) -> None:
         super().__init__()
@@ -44,9 +43,9 @@ class Counted(Energy, Differentiable):
     def log_z(self) -> Tensor | None:
         return self.energy.log_z()
 
-    def narrow_directions(self) -> tuple[Tensor, Tensor] | None:
+    def row_space(self) -> tuple[Tensor, Tensor] | None:
         assert isinstance(self.energy, NetworkEnergy)
-        return self.energy.narrow_directions()
+        return self.energy.row_space()
 
     def sweep(self, jet: Jet) -> tuple[Jet, Pullback]:
         if jet.first is not None:
@@ -60,20 +59,9 @@ class Counted(Energy, Differentiable):
         return out, pullback
 
 
-def parts_of(*words: str) -> Parts:
-    parts = assemble(composed(f"batch_size={BATCH}", *words))
-    rng = torch.Generator().manual_seed(0)
-    parts.method.prepare(parts.dataset.reference, rng)
-    return parts
-
-
-def rows(parts: Parts) -> Tensor:
-    return parts.dataset.batches(BATCH, torch.Generator().manual_seed(0)).next()
-
-
 # --- evaluations ------------------------------------------------------------------------------------------------------
 
-# Of a step, per data row: f alone, ∇f, and second derivatives, of which D directions are a Laplacian.
+# Of a step, per data row: f alone, ∇f, and second derivatives, D directions of which make a Laplacian.
 EVALUATIONS: dict[str, tuple[list[str], dict[str, float]]] = {
     "sm": ([], {"second": 2}),
     "sm, wider than its first layer": (
@@ -96,45 +84,31 @@ EVALUATIONS: dict[str, tuple[list[str], dict[str, float]]] = {
 
 
 @pytest.mark.parametrize("name", EVALUATIONS)
-def test_evaluations_of_a_step(name: str) -> None:
+def test_step_evaluates_the_energy_as_often_as_it_says(name: str) -> None:
     words, expected = EVALUATIONS[name]
     parts = parts_of(f"method={name.partition(',')[0]}", *words)
     energy = Counted(parts.energy)
-    out = parts.method.loss(energy, rows(parts), torch.Generator().manual_seed(0))
+    out = parts.method.loss(energy, rows(parts), seeded())
     assert {key: count / BATCH for key, count in energy.count.items()} == expected
-    # And what the run says that it cost; a Laplacian is one, whatever it takes.
+    # The reported cost agrees; a Laplacian counts as one, whatever it takes.
     assert out.evaluations.energy == expected.get("energy", 0)
     assert (out.evaluations.laplacian > 0) == ("second" in expected)
 
 
-def test_every_method_is_counted() -> None:
+def test_evaluations_of_every_method_are_counted() -> None:
     assert {name.partition(",")[0] for name in EVALUATIONS} == set(METHODS)
 
 
 @pytest.mark.parametrize(("kernel", "expected"), [(Langevin(), 5), (MALA(0.1), 6), (HMC(0.1, n_leapfrog=3), 16)])
-def test_gradients_of_five_transitions(kernel: Kernel, expected: int) -> None:
-    """One a step, L a step of L leapfrogs, and where a chain with a correction starts."""
+def test_five_transitions_take_few_gradients(kernel: Kernel, expected: int) -> None:
+    """One a step, L in a step of L leapfrogs, and one more at the start of a chain with a correction."""
     energy = Counted(MLP((2,), width=4))
-    run(kernel, energy, torch.zeros(1, 2), 5, torch.Generator().manual_seed(0))
+    run(kernel, energy, torch.zeros(1, 2), 5, seeded())
     assert energy.count == {"grad": expected}
     assert kernel.evaluations(5).grad == expected
 
 
 # --- operations -------------------------------------------------------------------------------------------------------
-
-
-class Operations(TorchDispatchMode):
-    """Counts what is done to tensors; a view, and memory that nothing is written to, are nothing done."""
-
-    def __init__(self) -> None:
-        super().__init__()  # type: ignore[no-untyped-call]
-        self.found: Counter[str] = Counter()
-
-    def __torch_dispatch__(self, op: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        name = str(op.overloadpacket).removeprefix("aten.")
-        if not op.is_view and name not in ("_unsafe_view", "empty", "empty_like", "empty_strided", "new_empty"):
-            self.found[name] += 1
-        return op(*args, **(kwargs or {}))
 
 
 def operations(act: Callable[[], Any]) -> Counter[str]:
@@ -144,24 +118,32 @@ def operations(act: Callable[[], Any]) -> Counter[str]:
     return counted.found
 
 
-# Of the loss and its gradient. The numbers are what it takes now: one that becomes smaller is to be written down here,
-# one that becomes larger is a step that became slower. `pytest -rP` on this file prints what they are made of.
-STEPS: dict[str, tuple[list[str], int]] = {
-    "sm": ([], 114),
-    "ssm": ([], 121),
-    "dsm": ([], 71),
-    "nce": ([], 62),
-    "fce": (["noise.n_couplings=4"], 162),
-    "cd": (["sampler=langevin", "method.k=5"], 167),
-    "pcd": (["sampler=mala", "method.k=5"], 315),
+def in_evaluations(found: Counter[str], energy: Energy, x: Tensor, inputs: list[Tensor]) -> float:
+    """Operations in units of one evaluation of the energy with its gradient, counted with the same version of torch."""
+
+    def evaluate() -> None:
+        torch.autograd.grad(energy(x).sum(), inputs)
+
+    return found.total() / operations(evaluate).total()
+
+
+# Of the loss and its gradient; a fifth above what it takes. `pytest -rP` on this file prints what it is made of.
+STEPS: dict[str, tuple[list[str], float]] = {
+    "sm": ([], 6.8),
+    "ssm": ([], 7.3),
+    "dsm": ([], 4.3),
+    "nce": ([], 3.8),
+    "fce": (["noise.n_couplings=4"], 9.7),
+    "cd": (["sampler=langevin", "method.k=5"], 10.0),
+    "pcd": (["sampler=mala", "method.k=5"], 18.8),
 }
 
 
 @pytest.mark.parametrize("name", STEPS)
-def test_operations_of_a_step(name: str) -> None:
+def test_loss_takes_few_operations(name: str) -> None:
     words, most = STEPS[name]
     parts = parts_of(f"method={name}", "energy.depth=2", *words)
-    x, rng = rows(parts), torch.Generator().manual_seed(0)
+    x, rng = rows(parts), seeded()
     players = parts.method.players(parts.energy)
 
     def step() -> None:
@@ -170,62 +152,55 @@ def test_operations_of_a_step(name: str) -> None:
 
     found = operations(step)
     print(f"{name}: {found.total()} operations", dict(found.most_common()))
-    assert found.total() <= most
+    assert in_evaluations(found, parts.energy, x, list(parts.energy.parameters())) <= most
 
 
-TRANSITIONS: list[tuple[Kernel, int]] = [(Langevin(), 21), (MALA(0.1), 43), (HMC(0.1, n_leapfrog=3), 91)]
+TRANSITIONS: list[tuple[Kernel, float]] = [(Langevin(), 1.3), (MALA(0.1), 2.6), (HMC(0.1, n_leapfrog=3), 5.5)]
 
 
 @pytest.mark.parametrize(("kernel", "most"), TRANSITIONS, ids=lambda v: type(v).__name__)
-def test_operations_of_a_transition(kernel: Kernel, most: int) -> None:
-    energy, rng = MLP((2,), width=8, depth=2), torch.Generator().manual_seed(0)
+def test_transition_takes_few_operations(kernel: Kernel, most: float) -> None:
+    energy, rng = MLP((2,), width=8, depth=2), seeded()
     state = kernel.init(energy, torch.randn(5, 2), rng)
     with torch.no_grad():
         found = operations(lambda: kernel.step(energy, state, rng))
     print(f"{type(kernel).__name__}: {found.total()} operations", dict(found.most_common()))
-    assert found.total() <= most
+    x = torch.randn(5, 2, requires_grad=True)
+    assert in_evaluations(found, energy, x, [x]) <= most
 
 
-# --- what the host waits for ------------------------------------------------------------------------------------------
+def idle(parameters: Iterable[Tensor], metrics: Iterable[str]) -> Callable[..., LossOutput]:
+    """Loss of a method that does nothing: one number, with a gradient for each parameter."""
+    given, shown = list(parameters), {name: torch.zeros(()) for name in metrics}
 
-WAITS = ("_local_scalar_dense", "nonzero", "equal", "is_nonzero", "masked_select", "unique")
-"""Operations whose result decides what the host does next: on a GPU it waits for all that was asked for before."""
+    class Nothing(torch.autograd.Function):
+        @staticmethod
+        def forward(ctx: Any, *inputs: Tensor) -> Tensor:
+            return torch.zeros(())
 
+        @staticmethod
+        def backward(ctx: Any, *grads: Tensor) -> Any:
+            return tuple(torch.zeros_like(p) for p in given)
 
-@pytest.mark.parametrize(
-    ("method", "expected"),
-    [("sm", 0), ("ssm", 0), ("dsm", 0), ("nce", 0), ("mle", 0), ("fce", 4), ("cd", 3), ("pcd", 3)],
-)
-def test_a_loss_waits_for_nothing(method: str, expected: int) -> None:
-    """In 20 losses: a turn of fce reads its accuracy, and cd every fifth time that of its chains."""
-    parts = parts_of(f"method={method}", *(["method.turn_every=5"] if method == "fce" else []))
-    x, rng = rows(parts), torch.Generator().manual_seed(0)
-    with Operations() as counted:
-        for _ in range(20):
-            out = parts.method.loss(parts.energy, x, rng)
-            out.loss.backward(inputs=parts.method.players(parts.energy)[out.player])
-    assert sum(counted.found[name] for name in WAITS) <= expected
+    return lambda energy, x, rng: LossOutput(Nothing.apply(*given), shown)  # type: ignore[no-untyped-call]
 
 
-def test_a_wait_is_seen() -> None:
-    """The control."""
-    with Operations() as counted:
-        assert float(torch.ones(2).sum()) == 2
-    assert sum(counted.found[name] for name in WAITS) == 1
+def test_step_beside_the_loss_is_one_pass_over_parameters(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each operation of the trainer and the optimizer works on all parameters at once, whatever their number."""
 
+    def counted(*words: str) -> Counter[str]:
+        cfg = composed("method=nce", "dataset=moons", "energy=mlp", "log_every=10", *words)
+        parts = assemble(cfg)
+        trainer = make_trainer(cfg, parts)
+        parameters = parts.method.players(parts.energy)["energy"]
+        symptoms = [symptom.metric for symptom in parts.method.symptoms()]
+        monkeypatch.setattr(parts.method, "loss", idle(parameters, symptoms))
+        # The first step draws the block that batches are cut from, the second one makes the optimizer's state.
+        trainer.advance()
+        found = operations(trainer.advance)
+        # Of the idle loss; autograd detaches each gradient that it returns, a view that computes nothing.
+        return found - Counter({"zeros": 1, "zeros_like": len(parameters), "detach": found["detach"]})
 
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
-@pytest.mark.parametrize("method", METHODS)
-def test_nothing_waits_for_the_gpu_between_logged_steps(method: str) -> None:
-    """Three steps, fewer than fce and cd take between two looks."""
-    cfg = composed(f"method={method}", "device=cuda", "log_every=100", "steps=100")
-    parts = assemble(cfg)
-    trainer = make_trainer(cfg, parts)
-    parts.method.prepare(parts.dataset.reference, trainer.rng)
-    trainer.advance()  # what is made once
-    torch.cuda.set_sync_debug_mode("error")
-    try:
-        for _ in range(3):
-            trainer.advance()
-    finally:
-        torch.cuda.set_sync_debug_mode("default")
+    found = counted()
+    assert found.total() <= 16, found
+    assert counted("energy.depth=4") == found

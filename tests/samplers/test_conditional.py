@@ -174,7 +174,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def _no_picture(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sample.plots, "samples_figure", lambda x, data: None)
-    monkeypatch.setattr(sample.canvas, "save", lambda figure, path: None)
+    monkeypatch.setattr(sample.figure, "save", lambda figure, path: None)
 
 
 HMC_ADAPTED = ("sampler=hmc", "sampler.step_size=0.05", "sampler.n_leapfrog=4", "adapt=true", "burn_in=150", "thin=1")
@@ -289,8 +289,11 @@ def test_images_are_shown_beside_what_was_given(ebm: Ebm) -> None:
         (["anneal=0.5"], "anneal must be >= 1, got 0.5"),
         (["anneal=1e400"], "anneal must be finite, got inf"),
         (["anneal=2", "sampler=mala", "sampler.temperature=2"], "anneal=2: must be above sampler.temperature, 2"),
-        (["anneal=2", "burn_in=1"], "anneal=2: burn_in must be >= 2 to cool in, got 1"),
-        (["anneal=2", "burn_in=3", "sampler=mala", "adapt=true"], "anneal=2: burn_in must be >= 4 to cool in, got 3"),
+        (["anneal=2", "burn_in=1"], "anneal=2: burn_in must be >= 2, over which it falls, got 1"),
+        (
+            ["anneal=2", "burn_in=3", "sampler=mala", "adapt=true"],
+            "anneal=2: burn_in must be >= 4, over which it falls, got 3",
+        ),
     ],
 )
 def test_what_cannot_work_is_refused(ebm: Ebm, made: Path, words: list[str], line: str) -> None:

@@ -10,7 +10,8 @@ from torch import Tensor
 
 from ebm_cli.derivatives import value_and_grad
 from ebm_cli.samplers import EnergyFn, Info, Kernel, State, mala
-from ebm_cli.samplers.base import accept_reject, energy_of, grad_of, normal_like
+from ebm_cli.samplers.acceptance import accept_reject
+from ebm_cli.samplers.base import energy_of, grad_of, normal_like
 from ebm_cli.samplers.langevin import Langevin
 from ebm_cli.samplers.mala import MALA
 from ebm_cli.selftest import failures

@@ -43,7 +43,7 @@ def test_leftovers_of_a_killed_process_are_removed(tmp_path: Path) -> None:
     for folder in folders:
         for name in (".last.pt.12.tmp", ".status.json.4711.tmp", "mine.tmp", ".mine.tmp", "last.pt"):
             (folder / name).write_text("")
-    (tmp_path / "metrics.jsonl.tmp").write_text("")
+    (tmp_path / ".metrics.jsonl.12.tmp").write_text("")
     with RunDirectory(tmp_path) as directory:
         directory.begin(1, "x")
     for folder in folders:

@@ -1,17 +1,37 @@
-"""The C library is told to keep freed memory, where it is one that can be told."""
+"""Memory: the limit for one array, its text, and the C library's treatment of freed blocks."""
 
 import ctypes
+import os
+from pathlib import Path
 
 import pytest
 
-from ebm_cli.system.memory import keep_freed_memory
+from ebm_cli.system import memory
+from ebm_cli.system.memory import format_bytes, keep_freed_memory, max_array_bytes
 
 
-def test_glibc_takes_it() -> None:
-    """Both parameters are within what mallopt accepts: else it says 0."""
+def test_one_array_may_have_half_of_the_memory(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(memory, "CONTAINER", tmp_path / "memory.max")
+    whole = max_array_bytes()
+    assert 2 * whole == os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    for text, expected in [("max\n", whole), ("1000\n", 500), (f"{10**18}\n", whole)]:
+        (tmp_path / "memory.max").write_text(text)
+        assert max_array_bytes() == expected
+
+
+@pytest.mark.parametrize(
+    ("n_bytes", "text"),
+    [(7, "7 bytes"), (1500, "1.5 kB"), (31_000_000, "31.0 MB"), (4 * 10**10, "40.0 GB"), (10**16, "10000.0 TB")],
+)
+def test_bytes_are_formatted_in_powers_of_1000(n_bytes: int, text: str) -> None:
+    assert format_bytes(n_bytes) == text
+
+
+def test_glibc_accepts_both_thresholds() -> None:
+    """mallopt returns 0 for a value out of its range."""
     assert keep_freed_memory() is hasattr(ctypes.CDLL(None), "mallopt")
 
 
-def test_another_c_library_is_left_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_another_c_library_is_left_as_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(ctypes, "CDLL", lambda name: object())
     assert not keep_freed_memory()

@@ -268,8 +268,8 @@ def test_a_stopped_run_goes_on_when_it_is_given_more_patience(ebm: Ebm, stopped:
         ran = ebm("train", "checkpoint=run", *words)
         assert (ran.code, ran.err) == (
             0,
-            f"ebm: {run}: finished at step {step}, nothing to do; its last evaluations (3) improved nothing: "
-            "patience=null, or N > 3, trains it further\n",
+            f"ebm: {run}: finished at step {step}, nothing to do; stopped early after 3 evaluations without "
+            "improvement: to continue, set patience=null or > 3\n",
         )
     ran = ebm("train", "checkpoint=run", "patience=5")
     assert ran.code == 0
@@ -302,8 +302,10 @@ def test_the_test_rows_choose_nothing(ebm: Ebm, tmp_path: Path, monkeypatch: pyt
     words = [*WINE, "steps=60", "metrics=[score]"]
     assert ebm("train", *words, "hydra.run.dir=a").code == 0
 
+    held_out = Finite.held_out
+
     def others(self: Finite, n: int) -> torch.Tensor:
-        return 3 * self._fixed("test", n)
+        return 3 * held_out(self, n)
 
     with monkeypatch.context() as patched:
         patched.setattr(Finite, "held_out", others)

@@ -305,18 +305,18 @@ def test_a_finished_run_is_left_alone(ebm: Ebm, finished: Path) -> None:
     assert (ran.code, ran.err) == (0, f"ebm: {finished}: finished at step 4, nothing to do\n")
     ran = ebm("train", "checkpoint=run")
     assert ran.code == 0
-    assert ran.err == f"ebm: {finished}: finished at step 4, nothing to do; steps=N with N > 4 trains it further\n"
+    assert ran.err == f"ebm: {finished}: finished at step 4, nothing to do; to train it further, set steps > 4\n"
     assert snapshot(finished) == before
 
 
 @pytest.mark.parametrize(
     ("words", "line"),
     [
-        ([*RUN, "seed=7"], "holds a run of another config; continue that one with checkpoint="),
-        ([*RUN, "resume=never"], "holds a run already; resume=auto continues it"),
+        ([*RUN, "seed=7"], "holds a run of another config; resume that one with checkpoint="),
+        ([*RUN, "resume=never"], "already holds a run; resume it with resume=auto"),
         (["checkpoint=run", "batch_size=32"], "batch_size: cannot change when a run is continued; only "),
-        (["checkpoint=run", "steps=9", "hydra.run.dir=other"], "a run is continued in its own directory, not in "),
-        (["checkpoint=run", "steps=9,10", "-m"], "a run is continued in its own directory, not in "),
+        (["checkpoint=run", "steps=9", "hydra.run.dir=other"], "a run is resumed in its own directory, not in "),
+        (["checkpoint=run", "steps=9,10", "-m"], "a run is resumed in its own directory, not in "),
     ],
 )
 def test_what_would_change_a_run_is_refused(

@@ -12,11 +12,8 @@ from typing import Any
 
 import pytest
 import torch
-from torch import nn
 
 from ebm_cli.errors import UserError
-from ebm_cli.optim.ema import EMA
-from ebm_cli.optim.flat import Flat
 from ebm_cli.runs import checkpoint as checkpoints
 from ebm_cli.runs.assemble import assemble
 from ebm_cli.runs.directory import RunDirectory, read_status
@@ -25,54 +22,6 @@ from ebm_cli.training.build import make_trainer
 from ebm_cli.training.guard import Diverged, Guard
 from ebm_cli.training.trainer import Trainer
 from tests.support import composed, differences
-
-# --- the moving average -----------------------------------------------------------------------------------------------
-
-
-def scalar(value: float) -> nn.Parameter:
-    return nn.Parameter(torch.tensor(value, dtype=torch.float64))
-
-
-def averaged(parameter: nn.Parameter, decay: float) -> EMA:
-    return EMA(["p"], Flat([parameter]), decay)
-
-
-def test_the_average_follows_its_formula() -> None:
-    p = scalar(0.0)
-    ema = averaged(p, 0.3)
-    expected = 0.0
-    for t in range(8):
-        p.data.fill_(float(t * t))
-        beta = min(0.3, (1 + t) / (10 + t))
-        expected = beta * expected + (1 - beta) * t * t
-        ema.update()
-        with ema.applied():
-            assert p.item() == pytest.approx(expected, rel=1e-14)
-        assert p.item() == t * t
-    assert beta == 0.3
-
-
-def test_without_decay_the_average_is_the_parameter() -> None:
-    p = nn.Parameter(torch.randn(100, generator=torch.Generator().manual_seed(0)))
-    ema = averaged(p, 0.0)
-    for t in range(3):
-        p.data.add_(1 / (t + 3))
-        ema.update()
-    live = p.detach().clone()
-    with ema.applied():
-        assert torch.equal(p, live)
-
-
-def test_live_values_return_whatever_happens_inside() -> None:
-    p = scalar(1.0)
-    ema = averaged(p, 0.9)
-    p.data.fill_(5.0)
-    with pytest.raises(ZeroDivisionError), ema.applied():
-        p.data.fill_(1 / (p.item() - 1))
-    assert p.item() == 5.0
-    with ema.applied():
-        assert p.item() == 1.0
-
 
 # --- the guard --------------------------------------------------------------------------------------------------------
 
@@ -219,9 +168,9 @@ def test_prune_keeps_the_newest_and_the_named(tmp_path: Path) -> None:
 
 def test_not_finite_names_the_tensor() -> None:
     sound = {"a": [torch.ones(2), {"n": torch.arange(3), "flag": torch.tensor([True])}], "best": math.inf}
-    assert checkpoints.not_finite(sound) is None
-    assert checkpoints.not_finite(sound | {"b": [torch.ones(1), torch.tensor([0.0, math.nan])]}) == "b.1"
-    assert checkpoints.not_finite({"e": {"w": torch.tensor(-math.inf)}}) == "e.w"
+    assert checkpoints.first_non_finite(sound) is None
+    assert checkpoints.first_non_finite(sound | {"b": [torch.ones(1), torch.tensor([0.0, math.nan])]}) == "b.1"
+    assert checkpoints.first_non_finite({"e": {"w": torch.tensor(-math.inf)}}) == "e.w"
 
 
 # --- the run directory ------------------------------------------------------------------------------------------------

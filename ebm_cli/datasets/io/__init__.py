@@ -1,1 +1,1 @@
-"""Readers of data files (arrays, tables, images), downloads, unpickling; layer 2, imported by layers 3 and above."""
+"""Readers of data files (arrays, tables, images) and downloads; layer 2, imported by layers 3 and above."""

@@ -1,4 +1,4 @@
-"""Files of `ebm sample`: the rows that chains start from, and masks for inpainting."""
+"""Files that `ebm sample` reads: the rows that chains start from, and masks for inpainting."""
 
 from pathlib import Path
 from typing import Any
@@ -7,15 +7,20 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ebm_cli.datasets.io.arrays import Refused, load
+from ebm_cli.datasets.io.arrays import load_array
+from ebm_cli.datasets.io.contents import InvalidFile
 from ebm_cli.errors import UserError
 
 Array = np.ndarray[Any, np.dtype[Any]]
 
 
 def read_rows(file: str, shape: tuple[int, ...]) -> Tensor:
-    """Rows [N, *shape] in data units from .npy, or from the array `x` of .npz; NaN stands for what is not known."""
-    rows = _read(f"init={file}", file, "x", "noise, data, or an .npy or .npz file that exists")
+    """Read rows [N, *shape] in data units from .npy, or from the array `x` of .npz; NaN marks an unknown coordinate.
+
+    Raises:
+        UserError: no such file, or one that holds anything else.
+    """
+    rows = _read_array(f"init={file}", file, "x", "noise, data, or an .npy or .npz file that exists")
     if rows.shape[1:] != tuple(shape) or len(rows) == 0:
         raise UserError(f"init={file}: must have rows of shape {tuple(shape)}, got an array of shape {rows.shape}")
     if rows.dtype.kind not in "buif":
@@ -26,8 +31,12 @@ def read_rows(file: str, shape: tuple[int, ...]) -> Tensor:
 
 
 def read_mask(file: str, shape: tuple[int, ...]) -> Tensor:
-    """Masks [N, *shape], true where a coordinate is kept, from .npy, or from the array `mask` of .npz; N may be 1."""
-    array = _read(f"mask={file}", file, "mask", "an .npy or .npz file that exists")
+    """Read masks [N, *shape], N ≥ 1, true for a kept coordinate, from .npy, or from the array `mask` of .npz.
+
+    Raises:
+        UserError: no such file, or one that holds anything else.
+    """
+    array = _read_array(f"mask={file}", file, "mask", "an .npy or .npz file that exists")
     masks = array[None] if array.shape == tuple(shape) else array
     if masks.shape[1:] != tuple(shape) or len(masks) == 0:
         wanted = ", ".join(map(str, shape))
@@ -38,12 +47,12 @@ def read_mask(file: str, shape: tuple[int, ...]) -> Tensor:
     return torch.from_numpy(masks.astype(bool))
 
 
-def _read(what: str, file: str, name: str, wanted: str) -> Array:
-    """The array of an .npy file, or the one of this name in an .npz file."""
+def _read_array(key: str, file: str, name: str, wanted: str) -> Array:
+    """The array of an .npy file, or the one of this name in an .npz file; messages begin with the key."""
     path = Path(file)
     if not path.is_file():
-        raise UserError(f"{what}: must be {wanted}")
+        raise UserError(f"{key}: must be {wanted}")
     try:
-        return load(path, name)
-    except Refused as reason:
-        raise UserError(f"{what}: cannot be read as .npy, or as .npz with an array {name} ({reason})") from None
+        return load_array(path, name)
+    except InvalidFile as reason:
+        raise UserError(f"{key}: cannot be read as .npy, or as .npz with an array {name} ({reason})") from None

@@ -1,4 +1,4 @@
-"""Published files: found under a folder, or fetched into it and held against their published checksums."""
+"""Published files: found in a folder, or downloaded into it and verified by their published checksums."""
 
 import hashlib
 import http.client
@@ -9,23 +9,24 @@ from collections.abc import Sequence
 from pathlib import Path
 
 TIMEOUT = 60.0
-"""Seconds without an answer after which a download is given up."""
+"""Seconds without an answer after which a download fails."""
 PIECE = 2**20
+"""Bytes that are read and written at a time."""
 
 
 def find(root: str, names: Sequence[str], url: str, md5: str, download: bool) -> Path:
-    """The first of these files that is in the folder; the last of the names is the published file's.
+    """Find the first of these files in the folder, or download it.
 
     Args:
         root: the folder.
-        names: what the file may be called.
+        names: possible names of the file; the last one is the name that it is published under.
         url: of the folder that it is published in, ending in a slash.
-        md5: its published checksum. Only what is fetched is held against it: a file that somebody packed again is fine.
-        download: fetch it if it is not there.
+        md5: its published checksum. Only a download is verified, because a user may have repacked the file.
+        download: download the file if it is missing.
 
     Raises:
-        FileNotFoundError: it is not there; the message says where to put it.
-        OSError: it cannot be fetched, or is not what was published.
+        FileNotFoundError: the file is missing; the message says where to put it.
+        OSError: the file cannot be downloaded, or differs from the published one.
     """
     folder = Path(root).expanduser()
     found = next((folder / name for name in names if (folder / name).exists()), None)
@@ -35,32 +36,35 @@ def find(root: str, names: Sequence[str], url: str, md5: str, download: bool) ->
     if not download:
         raise FileNotFoundError(
             f"root {root} holds no {published}: put that of {url} into {folder.absolute()}, "
-            "or fetch it with dataset.download=true"
+            "or download it with dataset.download=true"
         )
     fetch(url + published, folder / published, md5)
     return folder / published
 
 
 def fetch(url: str, to: Path, md5: str) -> None:
-    """Write what is published at a http or https address to a file: the whole of it, or nothing.
+    """Download a file from an http or https address, completely or not at all.
 
     Raises:
-        OSError: no answer, a refusal, or another checksum.
+        OSError: no answer, an error, or another checksum.
     """
     if urllib.parse.urlsplit(url).scheme not in ("http", "https"):
-        raise OSError(f"download=true: {url} is no http or https address")
+        raise OSError(f"download=true: {url} is not an http or https address")
     part = to.with_name(f".{to.name}.{os.getpid()}.part")
     digest = hashlib.md5(usedforsecurity=False)
     try:
         with urllib.request.urlopen(url, timeout=TIMEOUT) as answer:
-            # Only now: an address that does not answer leaves no folder behind.
+            # Created only here, so that an address without an answer leaves no folder behind.
             to.parent.mkdir(parents=True, exist_ok=True)
             with part.open("wb") as file:
                 while piece := answer.read(PIECE):
                     digest.update(piece)
                     file.write(piece)
         if digest.hexdigest() != md5:
-            raise OSError(f"it has md5 {digest.hexdigest()}, and {md5} was published: cut short, or another file")
+            raise OSError(
+                f"the download has md5 {digest.hexdigest()} instead of the published {md5}: "
+                "it is truncated, or another file"
+            )
         part.replace(to)
     except (OSError, http.client.HTTPException) as error:
         raise OSError(f"download=true: {url}: {error}") from error

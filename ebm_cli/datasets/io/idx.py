@@ -1,6 +1,6 @@
-"""The IDX files that MNIST was published in, and that sets made to replace it keep to.
+"""IDX files, the format of MNIST and of the sets that replace it.
 
-Four bytes 0, 0, 8 (for bytes), d; then d sizes of four bytes each, the first byte the highest; then the numbers, one
+Four bytes 0, 0, 8 (for bytes), d; then d sizes of four bytes each, most significant byte first; then the numbers, one
 byte each, the last index moving fastest. Source: LeCun, Cortes & Burges, "The MNIST database of handwritten digits".
 """
 
@@ -16,29 +16,29 @@ import torch
 from torch import Tensor
 
 from ebm_cli.datasets.io.download import find
-from ebm_cli.datasets.io.images import Pictures
+from ebm_cli.datasets.io.images import ImageFiles
 from ebm_cli.system.memory import format_bytes, max_array_bytes
 
 
-def read_idx(root: str, url: str, published: Mapping[str, str], download: bool) -> Pictures:
-    """The images [·, 1, height, width] of four files under a folder, as published (.gz) or unpacked.
+def read_idx(root: str, url: str, published: Mapping[str, str], download: bool) -> ImageFiles:
+    """Read images [·, 1, height, width] from four files in a folder, as published (.gz) or unpacked.
 
     Args:
         root: the folder.
         url: of the folder that they are published in.
         published: the files' names and checksums: training images, training labels, test images, test labels.
-        download: fetch those that are not there.
+        download: download missing files.
 
     Raises:
-        ValueError: a file that holds something else.
-        OSError: a file that is not there, or cannot be fetched.
+        ValueError: a file that holds anything else.
+        OSError: a file that is missing, or cannot be downloaded.
     """
     files = [find(root, (name.removesuffix(".gz"), name), url, md5, download) for name, md5 in published.items()]
     train, test = (_labelled(root, images, labels) for images, labels in (files[:2], files[2:]))
     if train[0].shape[1:] != test[0].shape[1:]:
         shapes = " and ".join(str(list(x.shape[2:])) for x in (train[0], test[0]))
         raise ValueError(f"root {root} holds training and test images of different sizes, {shapes}")
-    return Pictures.joined([train], test)
+    return ImageFiles.join([train], test)
 
 
 def _labelled(root: str, images: Path, labels: Path) -> tuple[Tensor, Tensor]:
@@ -49,25 +49,25 @@ def _labelled(root: str, images: Path, labels: Path) -> tuple[Tensor, Tensor]:
 
 
 def _array(root: str, file: Path, n_dims: int) -> Tensor:
-    what = f"root {root} holds a {file.name}"
+    """The bytes of one file, in `n_dims` dimensions."""
+    subject = f"root {root} holds a {file.name}"
     if not file.is_file():
-        raise ValueError(f"{what} that is no file")
+        raise ValueError(f"{subject} that is not a file")
     try:
         with gzip.open(file) if file.suffix == ".gz" else file.open("rb") as opened:
-            start = opened.read(4 + 4 * n_dims)
-            if start[:4] != bytes([0, 0, 8, n_dims]) or len(start) < 4 + 4 * n_dims:
-                raise ValueError(f"{what} that is no IDX file of bytes in {n_dims} dimensions")
-            shape = struct.unpack(f">{n_dims}I", start[4:])
+            header = opened.read(4 + 4 * n_dims)
+            if header[:4] != bytes([0, 0, 8, n_dims]) or len(header) < 4 + 4 * n_dims:
+                raise ValueError(f"{subject} that is not an IDX file of bytes in {n_dims} dimensions")
+            shape = struct.unpack(f">{n_dims}I", header[4:])
             size = math.prod(shape)
-            if size > max_array_bytes():
-                raise ValueError(
-                    f"{what} of {format_bytes(size)}: at most {format_bytes(max_array_bytes())} are read into memory"
-                )
-            # No more than is asked for: a .gz unpacks to a thousand times its size.
+            if size > (largest := max_array_bytes()):
+                limit = format_bytes(largest)
+                raise ValueError(f"{subject} of {format_bytes(size)}: at most {limit} are read into memory")
+            # Not one byte more than needed is unpacked: a .gz can unpack to a thousand times its size.
             data = opened.read(size + 1)
     except (OSError, EOFError, zlib.error) as error:
-        raise ValueError(f"{what} that cannot be read: {error}") from None
+        raise ValueError(f"{subject} that cannot be read: {error}") from None
     if len(data) != size:
         more = "more than " if len(data) > size else ""
-        raise ValueError(f"{what} of {more}{min(len(data), size)} bytes for shape {list(shape)}")
+        raise ValueError(f"{subject} of {more}{min(len(data), size)} bytes for shape {list(shape)}")
     return torch.from_numpy(np.frombuffer(data, np.uint8).reshape(shape).copy())

@@ -1,4 +1,4 @@
-"""What the readers of published images give: training images, then test images."""
+"""Images and labels as the readers of published image files return them: training images, then test images."""
 
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -6,12 +6,15 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-TOP = 255
-"""The brightest of a byte's grey levels."""
 
+class ImageFiles(NamedTuple):
+    """Images with their classes, the published test images last.
 
-class Pictures(NamedTuple):
-    """Bytes x [N + n_test, channels, height, width], the published test images behind the others, and their classes."""
+    Attributes:
+        x: bytes [N + n_test, channels, height, width].
+        labels: classes [N + n_test], integers from 0.
+        n_test: number of test images.
+    """
 
     x: Tensor
     labels: Tensor
@@ -19,11 +22,11 @@ class Pictures(NamedTuple):
 
     @property
     def n_rows(self) -> int:
-        """N, the images to train and validate on."""
+        """N, the number of images to train and validate on."""
         return len(self.x) - self.n_test
 
     @classmethod
-    def joined(cls, train: Sequence[tuple[Tensor, Tensor]], test: tuple[Tensor, Tensor]) -> "Pictures":
-        """From (images, labels) of the training files and of the test file."""
+    def join(cls, train: Sequence[tuple[Tensor, Tensor]], test: tuple[Tensor, Tensor]) -> "ImageFiles":
+        """Join the (images, labels) of each training file and of the test file."""
         images, labels = zip(*train, test, strict=True)
         return cls(torch.cat(images), torch.cat(labels).long(), len(test[0]))

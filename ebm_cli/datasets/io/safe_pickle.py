@@ -1,7 +1,7 @@
-"""Pickles without running what is in them: plain containers and arrays of bytes, nothing else.
+"""Pickles of plain containers and arrays of bytes, read without running them.
 
-A pickle is a program that may call whatever it names. Here the three names that a numpy array is pickled by stand for
-objects that only take note of what they are given, so that not even numpy is called; every other name is refused.
+A pickle is a program that may call whatever it names. Here the names that a pickled numpy array contains stand for
+objects that only record their arguments, so that not even numpy is called; every other name is refused.
 """
 
 import io
@@ -11,10 +11,12 @@ from typing import Any, Never, final
 
 import numpy as np
 
+from ebm_cli.errors import first_line
+
 
 @final
 class _Array:
-    """What is noted of an array."""
+    """Arguments of a pickled array."""
 
     def __init__(self, *arguments: Any) -> None:
         self._state: Any = None
@@ -23,52 +25,56 @@ class _Array:
         self._state = state
 
     def read(self) -> np.ndarray[Any, Any]:
-        """The array of bytes that was noted: (version, shape, dtype, column-major?, bytes)."""
+        """Build the array of bytes from its recorded state (version, shape, dtype, column-major?, bytes)."""
         _, shape, dtype, column_major, data = self._state
         if column_major or not isinstance(dtype, _DType) or dtype.name != "u1" or len(data) != math.prod(shape):
-            raise ValueError("an array of something else than bytes, or of another length")
+            raise ValueError("an array that does not hold bytes, or not as many as its shape says")
         return np.frombuffer(data, np.uint8).reshape(shape)
 
 
 @final
 class _DType:
-    """What is noted of an array's dtype: its name."""
+    """Arguments of a pickled dtype: its name."""
 
     def __init__(self, name: Any, *arguments: Any) -> None:
         self.name = name.decode("ascii") if isinstance(name, bytes) else name
 
     def __setstate__(self, state: Any) -> None:
-        """Byte order, and what only structured dtypes have: nothing for single bytes."""
+        """Ignore byte order and fields, which single bytes do not have."""
 
 
 _STAND_INS = {
     ("numpy.core.multiarray", "_reconstruct"): _Array,
     ("numpy._core.multiarray", "_reconstruct"): _Array,
-    ("numpy", "ndarray"): "numpy.ndarray",  # only ever an argument
+    ("numpy", "ndarray"): "numpy.ndarray",  # an argument only, never called
     ("numpy", "dtype"): _DType,
 }
 
 
-# The one that is written in Python: in C, eight bytes that number a memo 2³² take 64 GB of memory.
-class _Inert(pickle._Unpickler):
+class _InertUnpickler(pickle._Unpickler):
+    """Unpickler that looks up nothing but stand-ins.
+
+    It is the implementation in Python: in C, a memo index of 2³², which takes eight bytes of a file, allocates 64 GB.
+    """
+
     def find_class(self, module: str, name: str) -> Any:
         if (module, name) not in _STAND_INS:
-            raise pickle.UnpicklingError(f"it names {module}.{name}, which is not read")
+            raise pickle.UnpicklingError(f"it names {module}.{name}, which is not allowed")
         return _STAND_INS[module, name]
 
     def persistent_load(self, pid: Any) -> Never:
-        raise pickle.UnpicklingError("it names objects outside itself")
+        raise pickle.UnpicklingError("it refers to objects outside the file")
 
 
 def read_dict(data: bytes) -> dict[str, Any]:
-    """The dictionary in a pickle; its texts are those of Python 2 (bytes), its arrays are of bytes.
+    """Read the dictionary in a pickle of Python 2, whose strings are read as bytes; its arrays must hold bytes.
 
     Raises:
         ValueError: anything else, or a damaged pickle.
     """
     try:
-        found = _Inert(io.BytesIO(data), encoding="bytes").load()
-        entries = {key.decode("ascii") if isinstance(key, bytes) else key: value for key, value in found.items()}
+        loaded = _InertUnpickler(io.BytesIO(data), encoding="bytes").load()
+        entries = {key.decode("ascii") if isinstance(key, bytes) else key: value for key, value in loaded.items()}
         return {key: value.read() if isinstance(value, _Array) else value for key, value in entries.items()}
-    except Exception as error:  # a damaged pickle raises whatever its bytes happen to mean
-        raise ValueError((str(error).splitlines() or [type(error).__name__])[0]) from None
+    except Exception as error:  # a damaged pickle can raise any exception
+        raise ValueError(first_line(error)) from None

@@ -29,7 +29,7 @@ def results(context: Context) -> Results:
         log_z = None if context.divergences.data.is_on_grid else known(0.0)
         own = context.divergences(_energy_of(density), log_z).results.values
         found |= Results({f"eval/{name}_{key}": own[f"eval/{key}"] for key in ("kl", "nll") if f"eval/{key}" in own})
-    if method.comparable:
+    if method.has_comparable_loss:
         found |= Results({"eval/objective": objective(context.energy, method, context.rows, context.rng("objective"))})
     return found
 

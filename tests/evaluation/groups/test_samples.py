@@ -6,7 +6,7 @@ import torch
 from ebm_cli.datasets import Gaussian, Mixture, Synthetic
 from ebm_cli.energies.quadratic import Quadratic
 from tests.evaluation.toys import DIVERGING, Rows, small_evaluation
-from tests.support import normal_draws
+from tests.support import normal
 
 DISTANCES = ("mmd", "energy_distance", "sliced_wasserstein", "c2st")
 
@@ -53,6 +53,6 @@ def test_chains_that_diverged_have_a_reason() -> None:
 
 
 def test_too_few_rows_have_a_reason() -> None:
-    data = Rows(normal_draws(12, 2).float())
+    data = Rows(normal(12, 2, seed=0).float())
     found = small_evaluation(Quadratic((2,)), data, "samples", init="noise").results
     assert found.absent == {"eval/mmd": "x must have 10 rows and data 20 or more, got 20 and 12"}

@@ -1,0 +1,104 @@
+"""A verb's function as the task that Hydra runs, its hooks, and the way of its errors past Hydra.
+
+A verb's module may define, beside its plain function of the same name,
+
+    validate(cfg)                     refuse a config that cannot work; builds objects, writes nothing
+    reserve(cfg, run_dir, *, lock)    compare with what is in the run's directory; with lock=True also lock it. The jobs
+                                      of a sweep are called with lock=False: each locks its directory when it runs
+    finalize(cfg, sweep_dir)          after the last job of a sweep
+"""
+
+import importlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+from hydra.core.hydra_config import HydraConfig
+from hydra.types import RunMode
+from omegaconf import DictConfig
+
+from ebm_cli.cli.effective_config import effective_config
+from ebm_cli.cli.error_messages import explain, report
+from ebm_cli.cli.grid import is_grid
+from ebm_cli.cli.sweep_failures import JobFailed, write_failure
+from ebm_cli.config.groups import search_path
+
+
+class Refused(BaseException):
+    """Carries an error past Hydra, which turns an `Exception` of a callback into a warning, and prints one of a job."""
+
+
+@contextmanager
+def reraise_past_hydra() -> Iterator[None]:
+    """Raise `Refused` from an exception of a callback."""
+    try:
+        yield
+    except Exception as error:
+        raise Refused from error
+
+
+@dataclass(frozen=True)
+class Task:
+    """A verb's function, by name: typos and `--cfg` need no import of torch, and launchers pickle a name.
+
+    Args:
+        verb: name of the verb.
+        show_traceback: whether a failing job of a sweep prints its traceback.
+        failures: the jobs of a grid sweep that failed in this process.
+    """
+
+    verb: str
+    show_traceback: bool = False
+    failures: list[JobFailed] = field(default_factory=list, compare=False)
+
+    @property
+    def module(self) -> ModuleType:
+        """Module of the verb's function and hooks; imports torch if they do."""
+        return importlib.import_module(f"ebm_cli.commands.{self.verb}")
+
+    def hook(self, name: str, *args: Any, **kwargs: Any) -> None:
+        """Call a hook of the verb's module, if it defines this one."""
+        hook = getattr(self.module, name, None)
+        if hook is not None:
+            hook(*args, **kwargs)
+
+    def __call__(self, cfg: DictConfig) -> Any:
+        """Run the verb on its effective config.
+
+        Returns the function's result; None for a job of a grid sweep that failed, which is kept in `failures`, or in a
+        file if it ran in another process than the sweep.
+
+        Raises:
+            Refused: the run failed.
+            JobFailed: a job failed whose failure cannot be kept, or is for another sweeper to judge.
+        """
+        hydra = HydraConfig.get()
+        try:
+            run = Path(hydra.runtime.output_dir)
+            return getattr(self.module, self.verb)(effective_config(cfg, self.verb, hydra.overrides.task, run))
+        except Exception as error:
+            if hydra.mode is not RunMode.MULTIRUN:
+                raise Refused from error
+            failed = self._failed_job(error, cfg)
+        if is_grid(hydra) and self._keep(failed):
+            return None
+        raise failed
+
+    def _failed_job(self, error: Exception, cfg: DictConfig) -> JobFailed:
+        """Print the error of a job at once, because the sweep continues."""
+        hydra = HydraConfig.get()
+        words = " ".join(hydra.overrides.task)
+        line = f"job {hydra.job.num} ({words}): {explain(error, self.verb, search_path())}"
+        exit_code = report(error, line, self.show_traceback)
+        return JobFailed(exit_code, cfg, Path(hydra.runtime.cwd, hydra.sweep.dir), line)
+
+    def _keep(self, failed: JobFailed) -> bool:
+        """Keep a failure until the end of the sweep. Returns False if its file cannot be written."""
+        hydra = HydraConfig.get()
+        if not str(hydra.launcher._target_).endswith(".BasicLauncher"):
+            return write_failure(failed, hydra.job.num)
+        self.failures.append(failed)
+        return True

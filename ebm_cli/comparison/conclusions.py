@@ -1,0 +1,118 @@
+"""Conclusions of a comparison in sentences: which group to use, and what makes a mean doubtful."""
+
+from collections import Counter
+from collections.abc import Iterable, Sequence
+
+from ebm_cli.comparison.columns import Column
+from ebm_cli.comparison.groups import Comparison, Group, Section
+from ebm_cli.comparison.settings import differing_settings, format_setting, in_order
+from ebm_cli.comparison.spread import Spread, welch
+from ebm_cli.evaluation.values import format_value
+
+P_LEAD = 0.05
+"""A lead with a p-value below this is beyond the spread of the seeds."""
+TIME = "cost/seconds"
+BY_CHANCE = frozenset(
+    {"seed", "dataset.seed", "checkpoint", "resume", "trust", "monitor", "metrics", "keep"}
+    | {"log_every", "eval_every", "checkpoint_every"}
+)
+"""Keys in which the runs of a group may differ: seeds, and keys that change neither training nor its evaluation."""
+
+
+def warnings(comparison: Comparison) -> list[str]:
+    """Sentences on groups whose mean and spread are not those of seeds alone."""
+    return [*_mixed(comparison.groups, comparison.by), *_repeated(comparison.groups)]
+
+
+def conclusion(section: Section) -> str:
+    """The group of a section to use, in a sentence with the numbers that show it."""
+    where = f"{section.name}: " if section.name else ""
+    column = section.ranking
+    ranked = [group for group in section.groups if column is not None and column.key in group.spreads]
+    if column is None or not ranked:
+        return f"{where}there is no result to rank by."
+    best, spread = ranked[0], ranked[0].spreads[column.key]
+    if len(ranked) == 1:
+        return f"{where}{best.label} alone has {column.key}, {_with_runs(spread)}: nothing to compare it with."
+    second = ranked[1].spreads[column.key]
+    p = welch(spread, second)
+    if p is None:
+        lead = "the difference cannot be tested with fewer than two seeds per group"
+    else:
+        side = "beyond" if p < P_LEAD else "within"
+        p_text = "p < 0.0001" if p < 1e-4 else f"p = {p:.2g}"
+        lead = f"that lead is {side} the spread of the seeds (Welch's t-test, {p_text})"
+    leader = f"{best.label} has {column.superlative} {column.key}, {_with_runs(spread)}"
+    return f"{where}{leader}; {ranked[1].label} follows with {second}, and {lead}{_cheapest(ranked, column)}."
+
+
+def overall(comparison: Comparison) -> str:
+    """How often each group leads, and how often beyond chance; empty for a single data set."""
+    contests = [section for section in comparison.sections if len(section.groups) > 1 and section.ranking is not None]
+    if len(contests) < 2:
+        return ""
+    wins = Counter(section.groups[0].label for section in contests)
+    clear = Counter(section.groups[0].label for section in contests if _is_clear(section))
+    parts = [
+        f"{label} leads on {n}, beyond the spread of the seeds on {clear[label]}" for label, n in wins.most_common()
+    ]
+    return f"Of {len(contests)} data sets " + "; ".join(parts) + "."
+
+
+def _with_runs(spread: Spread) -> str:
+    return f"{spread} ({spread.n} run{'s' if spread.n > 1 else ''})"
+
+
+def _cheapest(ranked: Sequence[Group], column: Column) -> str:
+    """The fastest group whose mean is within one sd of the best one's: a value that another seed might have given."""
+    best, spread = ranked[0], ranked[0].spreads[column.key]
+    timed = [group for group in ranked if TIME in group.spreads]
+    if spread.sd is None or best not in timed:
+        return ""
+    limit = column.loss(spread.mean) + spread.sd
+    near = [group for group in timed if column.loss(group.spreads[column.key].mean) <= limit]
+    cheapest = min(near, key=lambda group: group.spreads[TIME].mean)
+    least, of_best = (f"{format_value(group.spreads[TIME].mean)} s" for group in (cheapest, best))
+    if cheapest is best:
+        return f"; nothing within one sd of it is cheaper than its {of_best}"
+    return f"; the cheapest within one sd of it is {cheapest.label}, {least} instead of {of_best}"
+
+
+def _is_clear(section: Section) -> bool:
+    assert section.ranking is not None
+    first, second = (group.spreads.get(section.ranking.key) for group in section.groups[:2])
+    p = None if first is None or second is None else welch(first, second)
+    return p is not None and p < P_LEAD
+
+
+def _mixed(groups: Iterable[Group], by: Sequence[str]) -> list[str]:
+    """One sentence, if runs of a group differ by more than chance."""
+    mixed: dict[str, set[str]] = {}
+    for group in groups:
+        for key, values in differing_settings(group.records).items():
+            if key not in BY_CHANCE and key not in by:
+                mixed.setdefault(key, set()).update(values)
+    if not mixed:
+        return []
+    parts = [f"{key}={' and '.join(_shorten(in_order(values)))}" for key, values in list(mixed.items())[:3]]
+    more = f" and {len(mixed) - 3} more keys" if len(mixed) > 3 else ""
+    them = "it" if len(mixed) == 1 else "them"
+    return [f"groups mix {', '.join(parts)}{more}; add {them} to by: by=[{','.join([*by, *list(mixed)[:3]])}]"]
+
+
+def _repeated(groups: Iterable[Group]) -> list[str]:
+    """A sentence for each group in which one seed was run twice: it shows no spread."""
+    found = []
+    for group in groups:
+        if {key for key in differing_settings(group.records) if key not in BY_CHANCE}:
+            continue
+        seeds = Counter((format_setting(r.get("seed")), format_setting(r.get("dataset.seed"))) for r in group.records)
+        repeated = [seed for (seed, _), n in seeds.items() if n > 1]
+        if repeated:
+            name = " · ".join(group.names)
+            found.append(f"{name}: several runs of seed={repeated[0]}; a repeated seed shows no spread")
+    return found
+
+
+def _shorten(values: list[str]) -> list[str]:
+    return values if len(values) <= 4 else [*values[:3], f"{len(values) - 3} more"]

@@ -1,0 +1,47 @@
+"""Settings of runs: the options and config keys in which runs differ."""
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from ebm_cli.runs.record import Record
+
+MISSING = "–"
+"""Text in place of a missing value."""
+
+
+def format_setting(value: Any) -> str:
+    """A config value as on the command line; a dash for none."""
+    if value is None:
+        return MISSING
+    return value if isinstance(value, str) else json.dumps(value)
+
+
+def flatten(config: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """The config's keys by dotted name, with their values."""
+    for key, value in config.items():
+        if isinstance(value, Mapping) and value:
+            yield from flatten(value, f"{prefix}{key}.")
+        else:
+            yield f"{prefix}{key}", value
+
+
+def settings_of(record: Record) -> dict[str, str]:
+    """The options that were chosen for a run, then every key of its config."""
+    options = {group: format_setting(option) for group, option in record.options.items()}
+    return options | {key: format_setting(value) for key, value in flatten(record.config) if key not in options}
+
+
+def differing_settings(records: Sequence[Record]) -> dict[str, list[str]]:
+    """Key → its values, for the settings in which runs differ; where options differ, without the keys inside them."""
+    all_settings = [settings_of(record) for record in records]
+    keys = dict.fromkeys(key for found in all_settings for key in found)
+    values = {key: in_order({found.get(key, MISSING) for found in all_settings}) for key in keys}
+    options = {key for record in records for key in record.options if len(values[key]) > 1}
+    inside = {key: any(f".{option}." in f".{key}." and option != key for option in options) for key in keys}
+    return {key: found for key, found in values.items() if len(found) > 1 and not inside[key]}
+
+
+def in_order(values: set[str]) -> list[str]:
+    """Values sorted, shorter ones first, so that 64 comes before 128."""
+    return sorted(values, key=lambda value: (len(value), value))

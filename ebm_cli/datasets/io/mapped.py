@@ -1,0 +1,45 @@
+"""Rows that stay in their file: a memory-mapped array with the indexing of a tensor."""
+
+import math
+from collections.abc import Iterator
+from typing import Any, final
+
+import numpy as np
+import torch
+from torch import Tensor
+
+CHUNK_NUMBERS = 2**20
+"""Numbers that a pass over all rows looks at together: 4 MB in float32."""
+
+
+@final
+class MappedRows:
+    """Rows [N, *shape] of a memory-mapped array; an index reads the rows that it names.
+
+    Args:
+        array: real numbers, memory-mapped (any array will do).
+    """
+
+    def __init__(self, array: np.ndarray[Any, Any]) -> None:
+        self.array = array
+        self.shape = array.shape
+
+    def __len__(self) -> int:
+        return len(self.array)
+
+    def __getitem__(self, index: Tensor | slice) -> Tensor:
+        """Read the rows of an index [n], float32 on the CPU; a number too large for float32 becomes infinite."""
+        where = index.cpu().numpy() if isinstance(index, Tensor) else index
+        with np.errstate(over="ignore", invalid="ignore"):  # a signalling NaN becomes a quiet one
+            return torch.from_numpy(np.array(self.array[where], dtype=np.float32))
+
+
+Rows = Tensor | MappedRows
+"""All rows of a data set [N, *shape], in memory or in their file."""
+
+
+def chunks(rows: Rows, index: Tensor, chunk_numbers: int = CHUNK_NUMBERS) -> Iterator[Tensor]:
+    """Yield the rows of an index [n] in pieces of at most `chunk_numbers` numbers, at least one row each."""
+    row_numbers = max(1, math.prod(rows.shape[1:]))
+    for part in index.split(max(1, chunk_numbers // row_numbers)):
+        yield rows[part]

@@ -1,0 +1,235 @@
+"""Verdicts on results: each compares a value with its reference and grades it.
+
+A distance means nothing without its noise floor: every rule has a reference (the truth, the null between two samples of
+the data, a threshold of the literature) and, where that allows one, a grade. A rule says its thresholds itself, for the
+reference page; `evaluation.results` assigns rules to results.
+"""
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+from ebm_cli.evaluation.values import Values, format_value, number
+
+CLOSE, FAIR = 0.01, 0.1
+"""Nats: about 1/KL rows are needed to tell a model from its data."""
+P_DIFFERS = 0.01
+"""A p-value up to this means that samples differ: of the five distances, a correct model should pass all."""
+MIXED, ENOUGH = 1.01, 400
+"""R̂ and effective sample size that Vehtari et al. (2021) ask for."""
+LOG_Z_AGREES = 0.02
+"""Nats: a log Z agrees with the independent one within this, or within two or three standard errors."""
+LOG_Z_PRECISE = 0.1
+"""Nats: standard error up to which an annealed log Z is precise."""
+MODES_RIGHT = 0.02
+"""Total variation between mode weights that is right, beside twice its null."""
+NULLS = 3
+"""Nulls up to which a feature distance is close: the samples' excess is then below twice the noise of two data sets."""
+REACHED = 0.9
+"""Share of the classes: nine of ten digits."""
+COPIES = 0.7
+"""Distance to the nearest training row, samples over held-out rows, below which samples are copies."""
+RELIABLE = 0.9
+"""Accuracy from which the classes that a classifier gives to samples are reliable."""
+APART = 0.95
+"""AUROC from which the energy separates foreign rows from held-out ones."""
+ACCEPTED = (0.4, 0.9)
+"""Acceptance rates of an efficient chain."""
+
+
+class Verdict(NamedTuple):
+    """A value's reference, its grade, and whether the grade is good; empty and None where there is none."""
+
+    reference: str = ""
+    word: str = ""
+    good: bool | None = None
+
+
+class Rule(NamedTuple):
+    """A rule that gives a verdict on a value, in view of the other results.
+
+    Attributes:
+        verdict: (key, value, all results) → verdict.
+        reference: what the value is compared with.
+        grades: the grades and their thresholds; empty where the rule has none.
+    """
+
+    verdict: Callable[[str, float, Values], Verdict]
+    reference: str
+    grades: str = ""
+
+
+def _grade(value: float) -> tuple[str, bool]:
+    return ("close", True) if value <= CLOSE else ("fair", True) if value <= FAIR else ("far", False)
+
+
+def _plus_minus(centre: str, error: float | None) -> str:
+    return centre if error is None else f"{centre} ± {error:.2g}"
+
+
+def _kl(key: str, value: float, values: Values) -> Verdict:
+    error = number(values, f"{key}_se")
+    reference = _plus_minus("0", error)
+    if error is not None and abs(value) <= 2 * error:
+        return Verdict(reference, "within noise", True)
+    return Verdict(reference, *_grade(value))
+
+
+def _nll(key: str, value: float, values: Values) -> Verdict:
+    entropy, error = number(values, "eval/entropy"), number(values, f"{key}_se")
+    if entropy is not None:
+        return Verdict(f"entropy {format_value(entropy)}")
+    return Verdict("" if error is None else f"± {error:.2g}")
+
+
+def _nll_vs_gaussian(key: str, value: float, values: Values) -> Verdict:
+    error = number(values, f"{key}_se")
+    if error is None:
+        return Verdict("0")
+    word, good = ("better", True) if value < -2 * error else ("worse", False) if value > 2 * error else ("equal", True)
+    return Verdict(_plus_minus("0", error), word, good)
+
+
+def _log_density_mse(key: str, value: float, values: Values) -> Verdict:
+    # Near the truth E(log p − log p_θ)² = 2 KL.
+    return Verdict("0", *_grade(value / 2))
+
+
+def _fisher(key: str, value: float, values: Values) -> Verdict:
+    flat = number(values, "eval/fisher_flat")
+    if flat is None:
+        return Verdict("0")
+    return Verdict(f"flat: {format_value(flat)}", *_grade(value / flat))
+
+
+def _log_z(key: str, value: float, values: Values) -> Verdict:
+    method, error = values.get("eval/log_z_method"), number(values, f"{key}_se")
+    if error is not None:
+        ess = number(values, "eval/log_z_ess")
+        sample_size = "" if ess is None else f", ESS {ess:.0f}"
+        word, good = ("precise", True) if error <= LOG_Z_PRECISE else ("rough", False)
+        return Verdict(f"{method} ± {format_value(error)}{sample_size}", word, good)
+    outside = number(values, "eval/border_mass")
+    reference = f"{method}" if outside is None or method == "exact" else f"{method}, {outside:.0e} outside"
+    return Verdict(reference, "exact", True)
+
+
+def _log_z_ais(key: str, value: float, values: Values) -> Verdict:
+    log_z, error, upper = number(values, "eval/log_z"), number(values, f"{key}_se"), number(values, f"{key}_upper")
+    reference = "" if error is None else f"± {error:.2g}"
+    if upper is not None:
+        reference += f", below {format_value(upper)}"
+    if log_z is None or error is None:
+        return Verdict(reference)
+    agrees = abs(value - log_z) <= max(LOG_Z_AGREES, 3 * error)
+    return Verdict(reference, "agrees" if agrees else "off", agrees)
+
+
+def _log_z_learned(key: str, value: float, values: Values) -> Verdict:
+    log_z = number(values, "eval/log_z")
+    return Verdict("" if log_z is None else f"integral {format_value(log_z)}")
+
+
+def _log_z_gap(key: str, value: float, values: Values) -> Verdict:
+    error = number(values, "eval/log_z_se") or 0.0
+    agrees = abs(value) <= max(LOG_Z_AGREES, 2 * error)
+    return Verdict("0", "agrees" if agrees else "off", agrees)
+
+
+def _mode_tv(key: str, value: float, values: Values) -> Verdict:
+    null = number(values, f"{key}_null")
+    reference = "0" if null is None else f"data: {null:.2g}"
+    right = value <= MODES_RIGHT + 2 * (null or 0.0)
+    return Verdict(reference, "right" if right else "wrong", right)
+
+
+def _distance(key: str, value: float, values: Values) -> Verdict:
+    null, p = number(values, f"{key}_null"), number(values, f"{key}_p")
+    parts = [] if null is None else [f"data: {null:.2g}"]
+    if p is None:
+        return Verdict(", ".join(parts))
+    reference = ", ".join([*parts, f"p {p:.2g}"])
+    return Verdict(reference, "within noise", True) if p > P_DIFFERS else Verdict(reference, "differs", False)
+
+
+def _feature_distance(key: str, value: float, values: Values) -> Verdict:
+    found, null = _distance(key, value, values), number(values, f"{key}_null")
+    if null is None or found.good:
+        return found
+    close = value <= NULLS * null
+    return Verdict(found.reference, "close" if close else "far", close)
+
+
+def _coverage(key: str, value: float, values: Values) -> Verdict:
+    null = number(values, f"{key}_null")
+    reference = "1" if null is None else f"data: {null:.2g}"
+    return Verdict(reference, "reached", True) if value >= REACHED else Verdict(reference, "classes missed", False)
+
+
+def _nn_ratio(key: str, value: float, values: Values) -> Verdict:
+    reference = _plus_minus("1", number(values, f"{key}_se"))
+    if value < COPIES:
+        return Verdict(reference, "copies", False)
+    return Verdict(reference, "new", True) if value <= 1 / COPIES else Verdict(reference, "off the data", False)
+
+
+def _classifier_accuracy(key: str, value: float, values: Values) -> Verdict:
+    chance = number(values, f"{key}_null")
+    reference = "" if chance is None else f"guessing: {chance:.2g}"
+    return Verdict(reference, "reliable", True) if value >= RELIABLE else Verdict(reference, "unreliable", False)
+
+
+def _auroc(key: str, value: float, values: Values) -> Verdict:
+    reference = _plus_minus("1", number(values, f"{key}_se"))
+    if value >= APART:
+        return Verdict(reference, "told apart", True)
+    return Verdict(reference, "in part" if value >= 0.5 else "reversed", False)
+
+
+def _chain_temperature(key: str, value: float, values: Values) -> Verdict:
+    error = number(values, f"{key}_se") or 0.0
+    near = abs(value - 1) <= max(0.02, 3 * error)
+    return Verdict(_plus_minus("1", error), "right" if near else "too hot" if value > 1 else "too cold", near)
+
+
+def _rhat(key: str, value: float, values: Values) -> Verdict:
+    return Verdict(f"< {MIXED}", "mixed" if value < MIXED else "not mixed", value < MIXED)
+
+
+def _ess(key: str, value: float, values: Values) -> Verdict:
+    return Verdict(f"> {ENOUGH}", "enough" if value > ENOUGH else "too few", value > ENOUGH)
+
+
+def _acceptance(key: str, value: float, values: Values) -> Verdict:
+    low, high = ACCEPTED
+    return Verdict(f"{low} to {high}", *(("fine", True) if low <= value <= high else ("", None)))
+
+
+_KL_GRADES = f"close ≤ {CLOSE} < fair ≤ {FAIR} < far"
+KL = Rule(_kl, "0 ± its standard error", f"within noise (two standard errors), {_KL_GRADES}")
+NLL = Rule(_nll, "the entropy of the data, where it is known")
+NLL_VS_GAUSSIAN = Rule(_nll_vs_gaussian, "0 ± its standard error", "better, equal (two standard errors), worse")
+LOG_DENSITY_MSE = Rule(_log_density_mse, "0", f"of half the value, which is near KL: {_KL_GRADES}")
+FISHER = Rule(_fisher, "that of a flat energy", f"of the ratio: {_KL_GRADES}")
+LOG_Z = Rule(
+    _log_z, "how it was computed, its standard error", f"exact; of annealing, precise (± {LOG_Z_PRECISE} nats), rough"
+)
+LOG_Z_AIS = Rule(
+    _log_z_ais, "its standard error", f"agrees with log Z within {LOG_Z_AGREES} nats or three standard errors, off"
+)
+LOG_Z_LEARNED = Rule(_log_z_learned, "the independent log Z")
+LOG_Z_GAP = Rule(_log_z_gap, "0", f"agrees within {LOG_Z_AGREES} nats or two standard errors of log Z, off")
+MODE_TV = Rule(_mode_tv, "0, or the null", f"right ≤ {MODES_RIGHT} + 2 nulls < wrong")
+DISTANCE = Rule(_distance, "the null and the p-value", f"within noise where p > {P_DIFFERS}, differs")
+FEATURE_DISTANCE = Rule(
+    _feature_distance, "the null and the p-value", f"within noise where p > {P_DIFFERS}, close ≤ {NULLS} nulls < far"
+)
+COVERAGE = Rule(_coverage, "1, or the null", f"reached ≥ {REACHED} > classes missed")
+NN_RATIO = Rule(_nn_ratio, "1 ± its standard error", f"copies < {COPIES} ≤ new ≤ 1/{COPIES} < off the data")
+CLASSIFIER_ACCURACY = Rule(_classifier_accuracy, "guessing", f"reliable ≥ {RELIABLE} > unreliable")
+AUROC = Rule(_auroc, "1 ± its standard error", f"told apart ≥ {APART} > in part ≥ 0.5 > reversed")
+CHAIN_TEMPERATURE = Rule(
+    _chain_temperature, "1 ± its standard error", "right within 0.02 or three standard errors, too hot, too cold"
+)
+RHAT = Rule(_rhat, f"{MIXED} (Vehtari et al. 2021)", f"mixed < {MIXED} ≤ not mixed")
+ESS = Rule(_ess, f"{ENOUGH} (Vehtari et al. 2021)", f"too few ≤ {ENOUGH} < enough")
+ACCEPTANCE = Rule(_acceptance, f"{ACCEPTED[0]} to {ACCEPTED[1]}", "fine inside")

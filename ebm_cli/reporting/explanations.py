@@ -1,0 +1,50 @@
+"""Sentences on results that a table cannot explain: a trained log Z that is off, wrong mode weights, stuck chains."""
+
+import math
+from collections.abc import Iterator
+
+from ebm_cli.evaluation.results import verdict
+from ebm_cli.evaluation.values import Values, number
+
+
+def explain(values: Values) -> list[str]:
+    """The sentences for these results; none where every result speaks for itself."""
+    return [*_log_z_gap(values), *_mode_weights(values), *_temperature(values), *_mixing(values)]
+
+
+def _log_z_gap(values: Values) -> Iterator[str]:
+    gap = number(values, "eval/log_z_gap")
+    if gap is not None:
+        yield (
+            f"The trained log Z is {abs(gap):.3g} nats {'above' if gap > 0 else 'below'} the integral: exp(-f)/Z with "
+            f"the trained Z integrates to {math.exp(-gap):.4g}. The densities here use the integral only."
+        )
+
+
+def _mode_weights(values: Values) -> Iterator[str]:
+    share = number(values, "eval/mode_tv")
+    if share is None or verdict("eval/mode_tv", values).good is not False:
+        return
+    right_score = verdict("eval/fisher", values).word == "close"
+    also = (
+        " The score is right nearly everywhere in the data (Fisher divergence): only the weights of separated modes "
+        "are wrong, which a score cannot show."
+    )
+    yield f"{share:.1%} of the probability is in the wrong modes.{also if right_score else ''}"
+
+
+def _temperature(values: Values) -> Iterator[str]:
+    if verdict("eval/chain_temperature", values).good is False:
+        value = number(values, "eval/chain_temperature")
+        yield (
+            f"The method's own chains sample exp(-f/T) at T = {value:.3g}: their samples do not follow the energy that "
+            "they train."
+        )
+
+
+def _mixing(values: Values) -> Iterator[str]:
+    if verdict("sampler/rhat", values).good is False:
+        yield (
+            "The chains have not mixed (R-hat): each stays near its start. Mode weights of the samples are those of "
+            "the annealed start, not of the chains."
+        )

@@ -1,0 +1,114 @@
+"""Error messages: one line, the right exit code, and nothing written."""
+
+import os
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from ebm_cli.errors import UserError
+from tests.support import Ebm, StandIn
+
+
+class Diverges(Exception):
+    exit_code = 3
+
+
+def fail_with(error: BaseException) -> Any:
+    def task(cfg: Any) -> None:
+        raise error
+
+    return task
+
+
+@pytest.mark.parametrize(
+    ("word", "line"),
+    [
+        ("method=ncee", "method=ncee: no such option; did you mean nce? (cd, "),
+        ("dataset=mons", "dataset=mons: no such option; did you mean moons? (banana, "),
+        ("eval.sampler=mla", "sampler=mla: no such option; did you mean mala? (hmc, "),
+        ("method=null", "method=null: method takes the name of an option (cd, "),
+        ("methd=nce", "methd: no such key; did you mean method?"),
+        ("stepz=3", "stepz: no such key; did you mean steps?"),
+        ("qqqq=3", "qqqq: no such key; see ebm train --help"),
+        ("+stepz=3", "stepz: no such key; did you mean steps?"),
+        ("energy.widht=3", "energy.widht: no such key in energy; did you mean width?"),
+        ("+energy.widht=3", "energy.widht: no such key in MLP; did you mean width?"),
+        ("steps", "steps: cannot be read as key=value (missing EQUAL at '<EOF>')"),
+        ("steps==3", "steps==3: cannot be read as key=value (extraneous input '=')"),
+        ("seed=0,1", "seed=0,1: names several values; add -m to sweep over them, or write seed=[0,1] for a list"),
+        ("steps=abc", "steps must be a whole number, got 'abc'"),
+        ("steps=2.5", "steps must be a whole number, got 2.5"),
+        ("steps=true", "steps must be a whole number, got True"),
+        ("steps=null", "steps must be a whole number, got None"),
+        ("steps=0", "steps must be >= 1, got 0"),
+        ("batch_size=-1", "batch_size must be >= 1, got -1"),
+        ("max_seconds=0", "max_seconds must be > 0, got 0"),
+        ("ema=1", "ema must be >= 0 and < 1, got 1"),
+        ("ema=nan", "ema must be a number, got nan"),
+        ("guard=rollbak", "guard must be one of stop, rollback, ignore, got 'rollbak'; did you mean rollback?"),
+        ("device=cdua", "device must be one of auto, cpu, cuda, mps, got 'cdua'; did you mean cuda?"),
+        ("threads=0", "threads must be >= 1, got 0"),
+        ("trust=my_package", "trust must be a list of texts, got 'my_package'"),
+        ("sampler.step_size=-1.0", "sampler.step_size must be > 0, got -1.0"),
+        ("sampler.step_size=big", "sampler.step_size must be a number, got 'big'"),
+        ("sampler.step_size=???", "sampler.step_size is required"),
+        ("eval.sampler.step_size=-1.0", "eval.sampler.step_size must be > 0, got -1.0"),
+        ("eval.n_samples=1", "eval.n_samples must be >= 10, got 1"),
+        ("energy.width=${no.such}", "energy.width=${no.such}: Interpolation key 'no.such' not found"),
+        ("energy._target_=os.system", "energy._target_=os.system: must name a class, not a builtin_function_or_method"),
+        ("energy._target_=nowhere.Energy", "energy._target_=nowhere.Energy: there is no module nowhere"),
+        (
+            "energy._target_=ebm_cli.energies.MPL",
+            "energy._target_=ebm_cli.energies.MPL: ebm_cli.energies has no MPL; did you mean MLP?",
+        ),
+        ("checkpoint=nowhere", "checkpoint=nowhere: not a run directory (no config.yaml), so it cannot be "),
+        ("--config-dir=nowhere", "Additional config directory '"),
+        ("~method", "~method: method cannot be removed; choose another with method=OPTION"),
+        (
+            "~hydra.callbacks",
+            "~hydra.callbacks: hydra.callbacks.validate cannot be overridden (it validates the config)",
+        ),
+        (
+            "hydra.callbacks.validate.verb=runs",
+            "hydra.callbacks.validate.verb=runs: hydra.callbacks.validate cannot be ",
+        ),
+    ],
+)
+def test_mistake_ends_in_one_line(ebm: Ebm, stand_in: StandIn, tmp_path: Path, word: str, line: str) -> None:
+    seen = stand_in("train")
+    ran = ebm("train", word)
+    assert ran.err.startswith(f"ebm: {line}")
+    assert len(ran.err.splitlines()) == 1
+    assert (ran.code, ran.out, seen) == (1, "", [])
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_traceback_is_shown_on_request(
+    ebm: Ebm, stand_in: StandIn, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    stand_in("train")
+    monkeypatch.setenv("HYDRA_FULL_ERROR", "1")
+    ran = ebm("train", "stepz=3")
+    assert "Traceback" in ran.err
+    assert ran.err.splitlines()[-1] == "ebm: stepz: no such key; did you mean steps?"
+    assert os.environ["HYDRA_FULL_ERROR"] == "1"
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("error", "code", "line"),
+    [
+        (UserError("no"), 1, "ebm: no"),
+        (Diverges("step 3: the loss is not finite"), 3, "ebm: step 3: the loss is not finite"),
+        (KeyboardInterrupt(), 130, "ebm: interrupted"),
+        (ZeroDivisionError("x"), 1, "ebm: ZeroDivisionError: x (test_error_messages.py:"),
+        (MemoryError("x"), 1, "ebm: not enough memory: x"),
+    ],
+)
+def test_error_decides_the_exit_code(ebm: Ebm, stand_in: StandIn, error: BaseException, code: int, line: str) -> None:
+    stand_in("train", fail_with(error))
+    ran = ebm("train")
+    assert ran.code == code
+    assert ran.err.startswith(line)
+    assert len(ran.err.splitlines()) == 1

@@ -1,0 +1,226 @@
+"""Failed jobs of a sweep: the others run, the failures are listed at the end, and a rerun retries them."""
+
+import json
+import pickle
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hydra.core.hydra_config import HydraConfig
+from hydra.core.utils import JobReturn
+from hydra.experimental.callback import Callback
+from hydra.types import RunMode
+from omegaconf import OmegaConf
+
+from ebm_cli.cli.sweep_failures import JobFailed, clear_failures, read_failures, write_failure
+from ebm_cli.cli.task import Task
+from ebm_cli.runs.directory import read_status
+from ebm_cli.training.session import Session
+from tests.support import FAST, Ebm, StandIn, no_pictures
+
+
+@pytest.fixture(autouse=True)
+def _no_pictures(monkeypatch: pytest.MonkeyPatch) -> None:
+    no_pictures(monkeypatch)
+
+
+def states(sweep: Path) -> list[str]:
+    found = [read_status(job) for job in sorted(sweep.iterdir()) if job.is_dir()]
+    return [status["state"] if status else "none" for status in found]
+
+
+SWEEP = [*FAST, "-m", "seed=1,2,3", "steps=4", "checkpoint_every=2", "hydra.sweep.dir=sweep"]
+
+
+def test_sweep_lists_failures_and_retries_them_when_rerun(
+    ebm: Ebm, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sweep, log = tmp_path / "sweep", Session._log
+    failing: dict[int, BaseException] = {}
+    trained: list[tuple[int, int]] = []
+
+    def log_or_fail(session: Session, out: Any) -> None:
+        trained.append((session.keys.seed, session.trainer.step))
+        if session.keys.seed in failing and session.trainer.step == 3:
+            raise failing[session.keys.seed]
+        log(session, out)
+
+    monkeypatch.setattr(Session, "_log", log_or_fail)
+    failing |= {1: ZeroDivisionError("of a test"), 2: KeyboardInterrupt()}
+    assert ebm("train", *SWEEP).code == 130
+    assert states(sweep) == ["failed", "interrupted"]
+
+    # Both are retried from their checkpoints, and the second fails again; the third job runs all the same.
+    trained.clear()
+    failing.clear()
+    failing[2] = ZeroDivisionError("of a test")
+    ran = ebm("train", *SWEEP)
+    assert ran.code == 1
+    assert trained == [(1, 3), (1, 4), (2, 3), (3, 1), (3, 2), (3, 3), (3, 4)]
+    assert states(sweep) == ["finished", "failed", "finished"]
+    once, listed, why = ran.err.splitlines()
+    assert once == why
+    assert why.startswith("ebm: job 1 (")
+    assert " seed=2 steps=4 checkpoint_every=2): ZeroDivisionError: of a test (" in why
+    assert listed == (
+        f"ebm: 1 job failed; rerun the same command with hydra.sweep.dir={sweep} to retry (finished jobs are skipped)"
+    )
+
+    failing.clear()
+    trained.clear()
+    weights = (sweep / "0" / "checkpoints" / "last.pt").read_bytes()
+    ran = ebm("train", *SWEEP)
+    assert (ran.code, ran.err) == (0, "")
+    assert trained == [(2, 3), (2, 4)]
+    assert states(sweep) == ["finished"] * 3
+    assert ran.out.count("finished at step 4, nothing to do") == 2
+    assert (sweep / "0" / "checkpoints" / "last.pt").read_bytes() == weights
+
+
+returned: list[Any] = []
+
+
+class Returned(Callback):
+    """Keeps what each job returns to the sweeper."""
+
+    def on_job_end(self, config: Any, job_return: JobReturn, **kwargs: Any) -> None:
+        returned.append(job_return.return_value)
+
+
+def test_finished_job_returns_its_stored_result(ebm: Ebm, tmp_path: Path) -> None:
+    """To the sweeper: the number in results.json, although it is not measured again."""
+    returned.clear()
+    words = ["-m", "seed=1,2", "steps=2", "hydra.sweep.dir=sweep", "monitor=eval/fisher"]
+    for _ in range(2):
+        ran = ebm("train", *FAST, *words, f"+hydra.callbacks.returned._target_={__name__}.Returned")
+        assert ran.code == 0, ran.err
+    stored = [json.loads((tmp_path / "sweep" / job / "results.json").read_text())["val/fisher"] for job in "01"]
+    assert returned == stored * 2
+
+
+class Diverges(Exception):
+    exit_code = 3
+
+
+def test_sweep_continues_after_a_failed_job(ebm: Ebm, stand_in: StandIn) -> None:
+    def task(cfg: Any) -> None:
+        if cfg.seed != 2:
+            raise Diverges(f"seed {cfg.seed} diverged")
+
+    seen = stand_in("train", task)
+    ran = ebm("train", "-m", "seed=1,2,3")
+    assert [cfg.seed for cfg in seen] == [1, 2, 3]
+    assert ran.code == 3
+    lines = [line for line in ran.err.splitlines() if line.startswith("ebm: ")]
+    failed = ["job 0 (seed=1): seed 1 diverged", "job 2 (seed=3): seed 3 diverged"]
+    assert lines[:2] == [f"ebm: {line}" for line in failed]
+    assert lines[2].startswith("ebm: 2 jobs failed; rerun the same command with hydra.sweep.dir=/")
+    assert lines[3:] == [f"ebm: {line}" for line in failed]
+
+
+def test_failed_job_returns_none_to_hydra(ebm: Ebm, stand_in: StandIn) -> None:
+    returned.clear()
+    stand_in("train", lambda cfg: 1 / (cfg.seed - 1))
+    ran = ebm("train", "-m", "seed=1,2", f"+hydra.callbacks.returned._target_={__name__}.Returned")
+    assert ran.code == 1
+    assert returned == [None, 1.0]
+
+
+def test_failed_sweep_is_finalized(ebm: Ebm, stand_in: StandIn, tmp_path: Path) -> None:
+    finalized: list[Any] = []
+    stand_in("train", lambda cfg: 1 / (cfg.seed - 1), finalize=lambda cfg, path: finalized.append((path, cfg.claims)))
+    assert ebm("train", "-m", "seed=1,2", "hydra.sweep.dir=sweep").code == 1
+    assert finalized == [(tmp_path / "sweep", None)]
+
+
+def test_failed_job_does_not_stop_the_next_batch(ebm: Ebm, stand_in: StandIn) -> None:
+    def task(cfg: Any) -> None:
+        if cfg.seed == 1:
+            raise ZeroDivisionError
+
+    seen = stand_in("train", task)
+    ran = ebm("train", "-m", "seed=1,2,3", "hydra.sweeper.max_batch_size=1")
+    assert ran.code == 1
+    assert [cfg.seed for cfg in seen] == [1, 2, 3]
+
+
+def test_failures_in_other_processes_are_listed(ebm: Ebm, tmp_path: Path) -> None:
+    """joblib's workers write files for the sweep's end, which removes them; those of an earlier sweep are not read."""
+    sweep = tmp_path / "sweep"
+    sweep.mkdir()
+    (sweep / ".failed-7.json").write_text('{"exit_code": 1, "line": "job 7 (of yesterday)"}')
+    words = ["method=cd", "sampler=langevin", "sampler.step_size=0.01,1e3", "steps=30", "hydra.sweep.dir=sweep"]
+    ran = ebm("train", *FAST, "-m", "seed=1,2", *words, "hydra/launcher=joblib", "hydra.launcher.n_jobs=2")
+    assert ran.code == 3
+    assert states(sweep) == ["finished", "diverged", "finished", "diverged"]
+    listed = ran.err.partition("2 jobs failed;")[2].splitlines()[1:]
+    assert [line.partition(" (")[0] for line in listed] == ["ebm: job 1", "ebm: job 3"]
+    assert all("the energies have exploded" in line for line in listed)
+    assert not list(sweep.glob(".failed-*"))
+
+
+def test_failures_are_read_once_and_in_order_of_the_jobs(tmp_path: Path) -> None:
+    """The order is that of the numbers, not of the letters."""
+    cfg = OmegaConf.create({})
+    for number in (11, 2, 100):
+        assert write_failure(JobFailed(3, cfg, tmp_path, f"job {number}"), number)
+    assert [(job.exit_code, job.line) for job in read_failures(cfg, tmp_path)] == [
+        (3, "job 2"), (3, "job 11"), (3, "job 100"),
+    ]  # fmt: skip
+    assert read_failures(cfg, tmp_path) == []
+
+
+def test_failures_are_cleared_before_a_sweep(tmp_path: Path) -> None:
+    cfg = OmegaConf.create({})
+    assert write_failure(JobFailed(3, cfg, tmp_path, "job 1"), 1)
+    clear_failures(tmp_path)
+    assert read_failures(cfg, tmp_path) == []
+
+
+def test_write_failure_returns_false_without_a_directory(tmp_path: Path) -> None:
+    assert not write_failure(JobFailed(3, OmegaConf.create({}), tmp_path / "not there"), 1)
+
+
+def test_tasks_and_failures_can_be_pickled() -> None:
+    """A launcher sends the task to another process, which may send a failure back."""
+    assert pickle.loads(pickle.dumps(Task("train", show_traceback=True))) == Task("train", show_traceback=True)
+    failed = pickle.loads(pickle.dumps(JobFailed(3, OmegaConf.create({"seed": 1}), Path("sweep"), "why")))
+    assert (failed.exit_code, failed.cfg, failed.sweep_dir, failed.line) == (3, {"seed": 1}, Path("sweep"), "why")
+
+
+@pytest.fixture
+def _restored_hydra_config() -> Iterator[None]:
+    before = HydraConfig.instance().cfg
+    yield
+    HydraConfig.instance().cfg = before
+
+
+@pytest.mark.usefixtures("_restored_hydra_config")
+@pytest.mark.parametrize(
+    ("launcher", "sweeper", "is_kept"),
+    [("Basic", "Basic", True), ("Joblib", "Basic", False), ("Basic", "Optuna", False)],
+)
+def test_task_raises_failures_that_it_cannot_keep(
+    stand_in: StandIn, launcher: str, sweeper: str, is_kept: bool, tmp_path: Path
+) -> None:
+    """A failure whose file cannot be written, or that another sweeper judges, is raised to Hydra."""
+    stand_in("train", lambda cfg: 1 / 0)
+    node = {
+        "launcher": {"_target_": f"a.{launcher}Launcher"},
+        "sweeper": {"_target_": f"a.{sweeper}Sweeper"},
+        "job": {"num": 1},
+        "mode": RunMode.MULTIRUN,
+        "overrides": {"task": ["seed=1"]},
+        "runtime": {"cwd": str(tmp_path), "output_dir": str(tmp_path)},
+        "sweep": {"dir": "not there"},
+    }
+    HydraConfig.instance().cfg = OmegaConf.create({"hydra": node})
+    task = Task("train")
+    if is_kept:
+        assert task(OmegaConf.create({})) is None
+        assert [(failed.exit_code, failed.sweep_dir) for failed in task.failures] == [(1, tmp_path / "not there")]
+    else:
+        with pytest.raises(JobFailed, match="ZeroDivisionError"):
+            task(OmegaConf.create({}))
+        assert task.failures == []

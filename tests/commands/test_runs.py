@@ -1,0 +1,63 @@
+"""`ebm runs`: the table of runs."""
+
+import json
+import os
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from ebm_cli.commands import runs
+from tests.support import Ebm
+
+
+def write_run(path: Path, status: Any, results: Any = None, choices: dict[str, str] | None = None) -> None:
+    (path / ".hydra").mkdir(parents=True)
+    (path / "status.json").write_text(status if isinstance(status, str) else json.dumps(status))
+    if results is not None:
+        (path / "results.json").write_text(results if isinstance(results, str) else json.dumps(results))
+    chosen = {"method": "nce", "dataset": "moons", **(choices or {})}
+    (path / ".hydra" / "hydra.yaml").write_text(json.dumps({"hydra": {"runtime": {"choices": chosen}}}))
+    (path / "config.yaml").write_text("monitor: eval/kl\n")
+
+
+def test_runs(ebm: Ebm, tmp_path: Path) -> None:
+    dead = subprocess.Popen([sys.executable, "-c", ""])
+    dead.wait()
+    here = socket.gethostname()
+    now = time.time()
+    running = {"state": "running", "step": 5, "steps": 10, "host": here}
+    write_run(
+        tmp_path / "o/a", {"state": "finished", "step": 10, "steps": 10, "started": now - 7300}, {"eval/kl": 0.012345}
+    )
+    write_run(tmp_path / "o/b", running | {"pid": os.getpid(), "started": now - 120}, choices={"method": "cd"})
+    write_run(tmp_path / "o/c", running | {"pid": dead.pid, "started": now - 60})
+    write_run(tmp_path / "o/d", running | {"pid": dead.pid, "host": "elsewhere", "started": now - 30})
+    write_run(tmp_path / "o/e", '{"state": ', {"eval/nll": None})
+    write_run(tmp_path / "o/f", {"state": "finished", "step": 1, "steps": 1, "started": now - 10}, "[")
+    write_run(tmp_path / "o/g", {"state": "diverged", "step": 3, "steps": 9, "started": now - 5}, {"eval/nll": 1.5})
+    ran = ebm("runs", "root=o")
+    assert (ran.code, ran.err) == (0, "")
+    rows = {line.split("o/")[1].split()[0]: line.split() for line in ran.out.splitlines() if "o/" in line}
+    assert rows["a"] == ["finished", "nce", "moons", "10/10", "eval/kl", "0.01235", "2h", "o/a"]
+    assert rows["b"] == ["running", "cd", "moons", "5/10", "2m", "o/b"]
+    assert [rows[name][0] for name in "cd"] == ["lost", "running"]
+    assert [rows[name][0] for name in "ef"] == ["broken", "broken"]
+    assert rows["f"][-4:] == ["(results.json", "cannot", "be", "read)"]
+    assert rows["g"][:6] == ["diverged", "nce", "moons", "3/9", "eval/nll", "1.5"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["o"]
+
+
+def test_runs_where_there_are_none(ebm: Ebm, tmp_path: Path) -> None:
+    assert ebm("runs")[::2] == (1, "ebm: root=outputs: no such directory\n")
+    (tmp_path / "outputs").mkdir()
+    assert ebm("runs")[:2] == (0, "no runs under outputs\n")
+
+
+@pytest.mark.parametrize(("seconds", "text"), [(-3, "0s"), (59, "59s"), (60, "1m"), (7199, "1h"), (200_000, "2d")])
+def test_age(seconds: float, text: str) -> None:
+    assert runs.format_age(seconds) == text

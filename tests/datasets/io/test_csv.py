@@ -1,0 +1,36 @@
+"""Tables in text: a fault is named by its line and column."""
+
+from pathlib import Path
+
+import pytest
+
+from tests.datasets.support import assert_refused
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ("", "is empty: it has no row of numbers"),
+        ("\n\n", "is empty: it has no row of numbers"),
+        ("a,b\n", "is empty: it has no row of numbers"),
+        ("1,2\n3,oops\n", "holds text 'oops' in line 2, column 1$"),
+        ("1,2\n3,4_0\n", "holds text '4_0' in line 2, column 1$"),
+        ("a,1\n3,4\n", "holds text 'a' in line 1, column 0$"),
+        ("a,b\n\n1,2\n3,oops\n", r"holds text 'oops' in line 4, column 1 \(b\)"),
+        ("a,b\n1,2\n3,\n", r"holds nothing in line 3, column 1 \(b\)"),
+        ("a,b\n1,2\n\nnan,4\n5,6\n7,8\n", r"holds nan in line 4, column 0 \(a\)"),
+        ("1,2\n\n3,1e99\n5,6\n7,8\n", r"holds 1e\+99 in line 3, column 1$"),
+        ("1,2\n3,4,5\n", "has 3 columns in line 2, expected 2"),
+        ("a,b,c\n1,2\n", "has 2 columns in line 2, expected 3"),
+        ("1;2\n3;4\n", r"holds text '3;4' in line 2, column 0 \(1;2\)"),
+        ("__import__('os').abort(),2\n1,2\n", r"holds text \"__import__"),
+        (b"\xff\xfe\x00", "cannot be read as .csv"),
+        (b"1,2\n3,\x004\n5,6\n", "holds text|cannot be read as .csv"),
+        (
+            "time,x\n" + "".join(f"17000000{i:02},{i}\n" for i in range(40)),
+            r"holds numbers from 1700000000 to 1700000039 in column 0 \(time\), which float32 rounds too coarsely",
+        ),
+    ],
+)
+def test_read_text_names_the_faulty_line_and_column(content: object, message: str, tmp_path: Path):
+    assert_refused(tmp_path, "x.csv", content, message)

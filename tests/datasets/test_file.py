@@ -1,0 +1,93 @@
+"""A user's file as a data set: every kind of file, and a run that is interrupted."""
+
+import os
+import signal
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from ebm_cli.datasets import Dataset, File
+from ebm_cli.datasets.io.arrays import MAPPED_FROM
+from ebm_cli.datasets.io.mapped import MappedRows
+from tests.datasets.support import ROWS, rows_of, take, write
+from tests.support import TINY, Ebm, at_step, differences, no_pictures, seeded, trained
+
+
+def text(delimiter: str, header: str = "", end: str = "\n") -> str:
+    return header + end.join(delimiter.join(repr(float(v)) for v in row) for row in ROWS)
+
+
+FILES = [
+    ("x.npy", ROWS),
+    ("x.npy", ROWS.astype(np.float64)),
+    ("x.npy", ROWS.astype(">f4")),
+    ("x.npy", np.asfortranarray(ROWS)),
+    ("x.npz", {"x": ROWS}),
+    ("x.csv", text(",")),
+    ("x.csv", text(",", end="\r\n")),
+    ("x.csv", "\ufeff" + text(",")),
+    ("x.csv", text(",", "width, height, depth\n\n")),
+    ("x.csv", text(",", '\n"width\n(cm)","height, too",depth\n')),
+    ("x.csv", text('","').replace("\n", '"\n"').join('""')),
+    ("x.TSV", text("\t", "width\theight\tdepth\n")),
+    ("x.pt", torch.from_numpy(ROWS)),
+    ("x.pt", torch.from_numpy(ROWS).double().requires_grad_()),
+]
+
+
+@pytest.mark.parametrize(("name", "content"), FILES)
+def test_file_is_split_into_three_parts(name: str, content: object, tmp_path: Path):
+    data: Dataset = File(write(tmp_path, name, content), standardize=False)
+    parts = [rows_of(x) for x in (data.reference, data.validation(1000), data.held_out(1000))]
+    assert data.shape == (3,)
+    assert data.density is None
+    assert data.labelled("train", 10) is None
+    assert [len(part) for part in parts] == [35, 5, 10]
+    assert set().union(*parts) == rows_of(torch.from_numpy(ROWS))
+    assert rows_of(take(data.batches(7, seeded()), 5)) == parts[0]
+
+
+def test_file_keeps_the_unit_of_a_column_constant_up_to_rounding(tmp_path: Path):
+    rows = np.stack([np.full(50, 1e9), np.linspace(0.0, 1.0, 50), np.full(50, 0.1)], axis=1)
+    rows[::2, 2] = np.nextafter(0.1, 1.0)
+    assert File(write(tmp_path, "x.npy", rows)).standardizer.scale[[0, 2]].tolist() == [1.0, 1.0]
+
+
+@pytest.mark.parametrize(
+    ("keys", "message"),
+    [
+        ({"n_train": 36}, "n_train must be <= 35"),
+        ({"noise_std": -1.0}, "noise_std must be >= 0, got -1.0"),
+        ({"seed": -1}, "seed must be >= 0, got -1"),
+        ({"dequantise": True}, "dequantise must be false: no column holds only whole numbers"),
+    ],
+)
+def test_file_refuses_keys_that_do_not_fit(keys: dict[str, Any], message: str, tmp_path: Path):
+    with pytest.raises(ValueError, match=f"^{message}"):
+        File(write(tmp_path, "x.npy", ROWS), **keys)
+
+
+@pytest.mark.parametrize(("n", "count"), [(3, "3 rows"), (1, "1 row")])
+def test_file_refuses_fewer_than_four_rows(n: int, count: str, tmp_path: Path):
+    for name, content in [("x.npy", ROWS[:n]), ("x.csv", "1,2\n" * n)]:
+        with pytest.raises(ValueError, match=rf"^path \S+ holds {count}: at least 4 are needed"):
+            File(write(tmp_path, name, content))
+
+
+def test_interrupted_run_on_a_mapped_file_resumes_bit_for_bit(
+    ebm: Ebm, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    no_pictures(monkeypatch)
+    whole = np.random.default_rng(0).integers(0, 9, size=(MAPPED_FROM // 16, 2), dtype=np.int64)
+    assert isinstance(File(write(tmp_path, "x.npy", whole))._rows, MappedRows)
+    words = ["train", *TINY, "dataset=file", "dataset.path=x.npy", "dataset.dequantise=true", "dataset.noise_std=0.1"]
+    words += ["steps=12", "metrics=[score]"]
+    assert ebm(*words, "hydra.run.dir=whole").code == 0
+    with monkeypatch.context() as patched:
+        at_step(patched, 7, lambda: os.kill(os.getpid(), signal.SIGTERM))
+        assert ebm(*words, "hydra.run.dir=half").code == 143
+    assert ebm("train", "checkpoint=half").code == 0
+    assert differences(trained(tmp_path / "half"), trained(tmp_path / "whole")) == []

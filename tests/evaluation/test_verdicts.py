@@ -1,0 +1,146 @@
+"""Verdicts: the reference of a result, its grade, and the thresholds between grades."""
+
+import pytest
+
+from ebm_cli.evaluation.results import verdict
+from ebm_cli.evaluation.values import Value
+from ebm_cli.evaluation.verdicts import Verdict
+
+
+def verdict_on(key: str, **values: Value) -> Verdict:
+    """The verdict on a key of these `eval/` results, named without their group."""
+    return verdict(f"eval/{key}", {f"eval/{name}": value for name, value in values.items()})
+
+
+@pytest.mark.parametrize(("kl", "word"), [(0.0019, "close"), (0.05, "fair"), (2.9, "far")])
+def test_kl_is_graded_in_nats(kl: float, word: str) -> None:
+    assert verdict_on("kl", kl=kl) == Verdict("0", word, word != "far")
+
+
+def test_kl_within_two_standard_errors_is_noise() -> None:
+    assert verdict_on("kl", kl=0.3, kl_se=0.2) == Verdict("0 ± 0.2", "within noise", True)
+    assert verdict_on("kl", kl=0.3, kl_se=0.1).word == "far"
+
+
+def test_nll_has_the_entropy_as_reference() -> None:
+    assert verdict_on("nll", nll=2.9, entropy=2.83, nll_se=0.1) == Verdict("entropy 2.830")
+    assert verdict_on("nll", nll=2.9, nll_se=0.1) == Verdict("± 0.1")
+
+
+@pytest.mark.parametrize(("value", "word"), [(-0.5, "better"), (0.5, "worse"), (0.1, "equal")])
+def test_nll_vs_gaussian_is_graded_by_its_error(value: float, word: str) -> None:
+    assert verdict_on("nll_vs_gaussian", nll_vs_gaussian=value, nll_vs_gaussian_se=0.1).word == word
+
+
+@pytest.mark.parametrize(("value", "word"), [(0.02, "close"), (0.19, "fair"), (0.21, "far")])
+def test_log_density_mse_is_graded_as_twice_a_kl(value: float, word: str) -> None:
+    assert verdict_on("log_density_mse", log_density_mse=value).word == word
+
+
+@pytest.mark.parametrize(("value", "word"), [(0.1, "close"), (0.9, "fair"), (1.1, "far")])
+def test_fisher_is_graded_by_its_ratio_to_a_flat_energy(value: float, word: str) -> None:
+    assert verdict_on("fisher", fisher=value, fisher_flat=10.0) == Verdict("flat: 10.00", word, word != "far")
+    assert verdict_on("fisher", fisher=value) == Verdict("0")
+
+
+@pytest.mark.parametrize(("error", "word"), [(0.1, "precise"), (0.2, "rough")])
+def test_log_z_by_annealing_is_graded_by_its_error(error: float, word: str) -> None:
+    found = verdict_on("log_z", log_z=1.0, log_z_method="ais", log_z_se=error, log_z_ess=123.4)
+    assert found == Verdict(f"ais ± {error:.4f}, ESS 123", word, word == "precise")
+
+
+def test_log_z_by_a_grid_names_the_mass_outside() -> None:
+    found = verdict_on("log_z", log_z=1.0, log_z_method="grid", border_mass=1e-9)
+    assert found == Verdict("grid, 1e-09 outside", "exact", True)
+    assert verdict_on("log_z", log_z=1.0, log_z_method="exact", border_mass=1e-9).reference == "exact"
+
+
+@pytest.mark.parametrize(
+    ("value", "error", "word"), [(1.01, 0.0, "agrees"), (1.05, 0.02, "agrees"), (1.05, 0.0, "off")]
+)
+def test_log_z_ais_agrees_within_three_errors(value: float, error: float, word: str) -> None:
+    found = verdict_on("log_z_ais", log_z=1.0, log_z_ais=value, log_z_ais_se=error, log_z_ais_upper=1.2)
+    assert found == Verdict(f"± {error:.2g}, below 1.200", word, word == "agrees")
+    assert verdict_on("log_z_ais", log_z_ais=value, log_z_ais_se=error).word == ""
+
+
+def test_log_z_learned_has_the_integral_as_reference() -> None:
+    assert verdict_on("log_z_learned", log_z_learned=1.0, log_z=2.0) == Verdict("integral 2.000")
+
+
+@pytest.mark.parametrize(("gap", "error", "good"), [(0.01, 0.0, True), (0.05, 0.0, False), (0.05, 0.03, True)])
+def test_log_z_gap_agrees_within_two_errors(gap: float, error: float, good: bool) -> None:
+    assert verdict_on("log_z_gap", log_z_gap=gap, log_z_se=error) == Verdict("0", "agrees" if good else "off", good)
+
+
+@pytest.mark.parametrize(("value", "null", "good"), [(0.02, None, True), (0.03, None, False), (0.03, 0.01, True)])
+def test_mode_tv_is_right_up_to_two_nulls(value: float, null: float | None, good: bool) -> None:
+    assert verdict_on("mode_tv", mode_tv=value, mode_tv_null=null).good is good
+
+
+@pytest.mark.parametrize(("p", "word"), [(0.4, "within noise"), (0.01, "differs")])
+def test_distance_is_graded_by_its_p_value(p: float, word: str) -> None:
+    found = verdict_on("mmd", mmd=0.02, mmd_null=0.001, mmd_p=p)
+    assert found == Verdict(f"data: 0.001, p {p}", word, word == "within noise")
+
+
+def test_distance_without_a_p_value_has_no_grade() -> None:
+    assert verdict_on("mmd", mmd=0.02) == Verdict()
+    assert verdict_on("mmd", mmd=0.02, mmd_null=0.1) == Verdict("data: 0.1")
+
+
+@pytest.mark.parametrize(
+    ("value", "p", "word"), [(0.02, 0.3, "within noise"), (0.05, 0.01, "close"), (0.061, 0.01, "far")]
+)
+def test_feature_distance_is_close_up_to_three_nulls(value: float, p: float, word: str) -> None:
+    found = verdict_on("feature_distance", feature_distance=value, feature_distance_null=0.02, feature_distance_p=p)
+    assert found == Verdict(f"data: 0.02, p {p}", word, word != "far")
+
+
+@pytest.mark.parametrize(("value", "good"), [(1.0, True), (0.9, True), (0.8, False)])
+def test_coverage_is_reached_by_nine_of_ten_classes(value: float, good: bool) -> None:
+    assert verdict_on("coverage", coverage=value, coverage_null=1.0).good is good
+
+
+@pytest.mark.parametrize(("value", "word"), [(0.2, "copies"), (0.75, "new"), (1.3, "new"), (2.0, "off the data")])
+def test_nn_ratio_separates_copies_from_new_samples(value: float, word: str) -> None:
+    assert verdict_on("nn_ratio", nn_ratio=value, nn_ratio_se=0.03) == Verdict("1 ± 0.03", word, word == "new")
+
+
+@pytest.mark.parametrize("kind", ["", "_uniform", "_shuffled", "_other"])
+def test_auroc_is_graded_for_every_kind_of_rows(kind: str) -> None:
+    key = f"eval/ood_auroc{kind}"
+    assert [verdict(key, {key: value}).word for value in (0.99, 0.7, 0.3)] == ["told apart", "in part", "reversed"]
+
+
+def test_classifier_accuracy_names_guessing() -> None:
+    found = verdict_on("classifier_accuracy", classifier_accuracy=0.4, classifier_accuracy_null=0.1)
+    assert found == Verdict("guessing: 0.1", "unreliable", False)
+    assert verdict_on("classifier_accuracy", classifier_accuracy=0.97).word == "reliable"
+
+
+@pytest.mark.parametrize(("value", "word"), [(1.01, "right"), (1.5, "too hot"), (0.5, "too cold")])
+def test_chain_temperature_is_compared_with_one(value: float, word: str) -> None:
+    found = verdict_on("chain_temperature", chain_temperature=value, chain_temperature_se=0.001)
+    assert found == Verdict("1 ± 0.001", word, word == "right")
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "expected"),
+    [
+        ("rhat", 1.009, Verdict("< 1.01", "mixed", True)),
+        ("rhat", 1.01, Verdict("< 1.01", "not mixed", False)),
+        ("ess_bulk", 401.0, Verdict("> 400", "enough", True)),
+        ("ess_tail", 400.0, Verdict("> 400", "too few", False)),
+        ("acceptance", 0.4, Verdict("0.4 to 0.9", "fine", True)),
+        ("acceptance", 0.95, Verdict("0.4 to 0.9")),
+    ],
+)
+def test_chains_are_graded_by_published_thresholds(key: str, value: float, expected: Verdict) -> None:
+    assert verdict(f"sampler/{key}", {f"sampler/{key}": value}) == expected
+
+
+def test_verdict_is_empty_without_a_rule_or_a_number() -> None:
+    assert verdict_on("unregistered", unregistered=1.0) == Verdict()
+    assert verdict_on("kl", kl=None) == Verdict()
+    assert verdict_on("kl") == Verdict()

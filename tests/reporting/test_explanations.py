@@ -1,0 +1,35 @@
+"""Sentences on results that a table cannot explain."""
+
+from ebm_cli.evaluation.values import Value
+from ebm_cli.reporting.explanations import explain
+
+
+def test_explain_says_what_the_trained_density_integrates_to() -> None:
+    (sentence,) = explain({"eval/log_z_gap": 0.6931472})
+    assert "0.693 nats above" in sentence
+    assert "integrates to 0.5" in sentence
+    (below,) = explain({"eval/log_z_gap": -0.6931472})
+    assert "0.693 nats below" in below
+    assert "integrates to 2" in below
+
+
+def test_explain_names_wrong_mode_weights_and_a_right_score() -> None:
+    results: dict[str, Value] = {"eval/mode_tv": 0.3, "eval/fisher": 0.001, "eval/fisher_flat": 10.0}
+    (sentence,) = explain(results)
+    assert "30.0%" in sentence
+    assert "which a score cannot show" in sentence
+    (alone,) = explain({**results, "eval/fisher": 5.0})
+    assert "score" not in alone
+    assert explain({**results, "eval/mode_tv": 0.01}) == []
+
+
+def test_explain_names_a_wrong_temperature() -> None:
+    (sentence,) = explain({"eval/chain_temperature": 1.5, "eval/chain_temperature_se": 0.001})
+    assert "T = 1.5" in sentence
+    assert explain({"eval/chain_temperature": 1.01, "eval/chain_temperature_se": 0.001}) == []
+
+
+def test_explain_names_chains_that_have_not_mixed() -> None:
+    (sentence,) = explain({"sampler/rhat": 1.2})
+    assert "have not mixed" in sentence
+    assert explain({"sampler/rhat": 1.001}) == []
