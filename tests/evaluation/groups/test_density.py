@@ -19,7 +19,7 @@ DIVERGENCES = ["eval/entropy", "eval/nll", "eval/kl", "eval/log_density_mse"]
 class WithFlow(SM):  # type: ignore[misc]
     """A method that has learned log Z and a density of its own."""
 
-    comparable = False
+    has_comparable_loss = False
 
     def __init__(self, density: Density) -> None:
         super().__init__()
