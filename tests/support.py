@@ -1,6 +1,7 @@
 """Small runs for the tests of a run's life, and what compares their states."""
 
 import copy
+import os
 from collections.abc import Callable, Iterable, Mapping
 from functools import cache
 from pathlib import Path
@@ -108,6 +109,15 @@ def at_step(monkeypatch: pytest.MonkeyPatch, step: int, act: Callable[[], Any]) 
         return advance(trainer)
 
     monkeypatch.setattr(Trainer, "advance", advance_or_act)
+
+
+FORKS = pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning")
+"""For tests that fork: the threads of pytest hold no lock that the child needs."""
+
+
+def exit_code_of(child: int) -> int:
+    """Wait for a child process; its exit code, or −N if signal N killed it."""
+    return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
 
 
 def no_pictures(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -31,7 +31,7 @@ LAYERS = [
 ]
 """A package imports packages of lower layers only."""
 
-PLOTTING = ("reporting/figure", "reporting/image_grids", "reporting/plots", "comparison/charts")
+PLOTTING = (*(f"reporting/figures/{name}" for name in ("canvas", "completions", "style")), "comparison/charts")
 """Modules that import matplotlib."""
 
 LONGEST_FUNCTION, LONGEST_FILE, LONGEST_NAME = 60, 300, 60

@@ -15,6 +15,7 @@ from ebm_cli.cli.output_dirs import (
     job_dir,
     make_exclusive,
     require_no_outside_links,
+    run_directory,
     validate_launch,
 )
 from ebm_cli.cli.sweep_failures import JobFailed, SweepFailed, clear_failures, read_failures
@@ -76,15 +77,15 @@ class Validate(Callback):
         for job in compose_jobs(config):
             if job.get("claims") != config.get("claims"):
                 raise UserError("a sweep is judged as a whole: run experiments that make claims one at a time")
-            cfg = self._validate(job)
             HydraConfig.instance().set_config(job)
+            cfg = self._validate(job)
             require_no_outside_links(job_dir(job))
             Task(self.verb).hook("reserve", cfg, job_dir(job), lock=False)
 
     def _validate(self, config: DictConfig) -> DictConfig:
         """Validate a composed config; returns the effective one."""
         cfg = OmegaConf.masked_copy(config, [str(key) for key in config if key != "hydra"])
-        cfg = effective_config(cfg, self.verb, config.hydra.overrides.task)
+        cfg = effective_config(cfg, self.verb, config.hydra.overrides.task, run_directory(config))
         validate(cfg, self.verb)
         Task(self.verb).hook("validate", cfg)
         return cfg

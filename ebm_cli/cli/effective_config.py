@@ -1,21 +1,23 @@
 """The config that a verb runs with: the composed one, or the stored one of a run that is resumed."""
 
 from collections.abc import Sequence
+from pathlib import Path
 
 from omegaconf import DictConfig, ListConfig, OmegaConf, open_dict
 
 from ebm_cli.config.trust import import_class
 from ebm_cli.config.type_checks import parameters
-from ebm_cli.runs.stored_config import continued
+from ebm_cli.runs.stored_config import keep_old_values, merge_resume_overrides
 
 
-def effective_config(cfg: DictConfig, verb: str, typed: Sequence[str]) -> DictConfig:
+def effective_config(cfg: DictConfig, verb: str, typed: Sequence[str], run: Path | None) -> DictConfig:
     """The config that the verb's function is called with.
 
     Args:
         cfg: as Hydra composed it, without the node `hydra`.
         verb: name of the verb.
         typed: overrides of this job.
+        run: directory of the run, which need not exist; None if it is not known.
 
     Raises:
         UserError: an override is not allowed for a run that is resumed.
@@ -24,8 +26,9 @@ def effective_config(cfg: DictConfig, verb: str, typed: Sequence[str]) -> DictCo
     words = OmegaConf.to_container(typed, resolve=False) if isinstance(typed, ListConfig) else list(typed)
     assert isinstance(words, list)
     if verb == "train" and isinstance(cfg.get("checkpoint"), str):
-        return continued(cfg, words)
-    return drop_foreign_keys(cfg, words)
+        return merge_resume_overrides(cfg, words)
+    cfg = drop_foreign_keys(cfg, words)
+    return keep_old_values(cfg, run, words) if verb == "train" and run is not None else cfg
 
 
 def drop_foreign_keys(cfg: DictConfig, typed: Sequence[str]) -> DictConfig:

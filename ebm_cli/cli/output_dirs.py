@@ -6,6 +6,7 @@ import os
 from pathlib import Path
 
 from hydra.core.utils import configure_log
+from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf, open_dict, read_write
 from omegaconf.errors import InterpolationToMissingValueError, OmegaConfBaseException
 
@@ -104,3 +105,11 @@ def require_no_outside_links(directory: Path) -> None:
 def job_dir(config: DictConfig) -> Path:
     """Directory of a job of a sweep, absolute."""
     return Path(config.hydra.sweep.dir, str(config.hydra.sweep.subdir)).absolute()
+
+
+def run_directory(config: DictConfig) -> Path | None:
+    """Directory of a run or of a job of a sweep, absolute; None if its name cannot be resolved."""
+    try:
+        return job_dir(config) if config.hydra.mode is RunMode.MULTIRUN else Path(config.hydra.run.dir).absolute()
+    except (OmegaConfBaseException, TypeError, ValueError):
+        return None

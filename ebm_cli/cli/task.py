@@ -77,7 +77,8 @@ class Task:
         """
         hydra = HydraConfig.get()
         try:
-            return getattr(self.module, self.verb)(effective_config(cfg, self.verb, hydra.overrides.task))
+            run = Path(hydra.runtime.output_dir)
+            return getattr(self.module, self.verb)(effective_config(cfg, self.verb, hydra.overrides.task, run))
         except Exception as error:
             if hydra.mode is not RunMode.MULTIRUN:
                 raise Refused from error

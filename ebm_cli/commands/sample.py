@@ -23,9 +23,11 @@ from ebm_cli.config.trust import trust_of
 from ebm_cli.errors import UserError
 from ebm_cli.evaluation.mcmc_diagnostics import summary
 from ebm_cli.evaluation.measured import Values
-from ebm_cli.reporting import figure, image_grids, plots
 from ebm_cli.reporting.closing_panel import closing_panel
 from ebm_cli.reporting.console import relative_path
+from ebm_cli.reporting.figures.canvas import save
+from ebm_cli.reporting.figures.completions import GIVEN, completions_figure
+from ebm_cli.reporting.figures.overview import samples_figure
 from ebm_cli.reporting.progress import Progress
 from ebm_cli.rng import generator
 from ebm_cli.runs.conditioning import ChainTarget, make_chain_target, require_stable_step
@@ -77,7 +79,7 @@ def sample(cfg: DictConfig) -> None:
     is_single = isinstance(cfg.checkpoint, str)
     # A composition has no data of its own.
     data = _held_out_rows(model, len(flat)) if target.given is None and is_single else None
-    figure.save(_picture(target, x, data), path / "samples.png")
+    save(_picture(target, x, data), path / "samples.png")
     files = {"samples": relative_path(path / "samples.npz"), "picture": relative_path(path / "samples.png")}
     diverged = not bool(torch.isfinite(flat).all())
     notes = ["some chains diverged (non-finite values): lower sampler.step_size"] if diverged else []
@@ -184,10 +186,10 @@ def _picture(target: ChainTarget, x: Tensor, data: Tensor | None) -> "Figure":
     """Samples [N, n_chains, *shape] in data units beside data; completions of images beside the given rows."""
     given = target.given
     if given is None or x.ndim != 5 or x.shape[2] not in (1, 3):
-        return plots.samples_figure(x.flatten(0, 1), data)
+        return samples_figure(x.flatten(0, 1), data)
     # The last draws of all chains of a row before earlier ones.
-    of_rows = [x[:, row :: target.n_rows].flip(0).flatten(0, 1) for row in range(min(image_grids.GIVEN, target.n_rows))]
-    return image_grids.completions_figure(given.rows, given.keep, of_rows)
+    of_rows = [x[:, row :: target.n_rows].flip(0).flatten(0, 1) for row in range(min(GIVEN, target.n_rows))]
+    return completions_figure(given.rows, given.keep, of_rows)
 
 
 def _held_out_rows(model: Model, n: int) -> Tensor | None:

@@ -16,7 +16,7 @@ from ebm_cli.errors import UserError
 from ebm_cli.evaluation.not_integrable import NotIntegrable
 from ebm_cli.evaluation.quadrature import integrate
 from ebm_cli.evaluation.quadrature_grid import COARSE_GRID, Grid
-from ebm_cli.reporting import plots
+from ebm_cli.reporting.figures.plane import plane_panels
 from ebm_cli.rng import generator
 from ebm_cli.runs.model import Model, load
 from ebm_cli.runs.record import Record
@@ -68,7 +68,7 @@ def _drawn(model: Model) -> Mapping[str, Any]:
     data = model.dataset
     # The model's own units: a data set with other rows would fit another standardizer.
     data.standardizer.load_state_dict(model.standardizer.state_dict())
-    return plots.panels(model.energy, data, _samples(model), _log_z(model, data), None, N_ROWS)
+    return plane_panels(model.energy, data, _samples(model), _log_z(model, data), None, N_ROWS)
 
 
 def _log_z(model: Model, data: Dataset) -> float | None:

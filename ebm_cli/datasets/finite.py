@@ -30,6 +30,8 @@ from ebm_cli.rng import generator
 class Finite(Dataset, ABC):
     """Finitely many rows, split once.
 
+    Subclasses repeat its arguments, because the keys of an option are exactly its constructor's parameters.
+
     Args:
         rows: all rows [N, *shape], data units, finite numbers.
         parts: the indices of the training, validation and test rows.

@@ -13,6 +13,8 @@ MAX_PIXEL = 255
 class PublishedImages(Finite, ABC):
     """Images of bytes with classes; the published test images are held out.
 
+    Subclasses repeat its arguments, because the keys of an option are exactly its constructor's parameters.
+
     Args:
         files: the images and labels as their files hold them.
         validation_fraction: share of the training images that training is monitored by, in (0, 1).

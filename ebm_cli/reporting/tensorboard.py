@@ -7,14 +7,15 @@ import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
+from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.tensorboard import SummaryWriter
 from torch.utils.tensorboard.summary import hparams as hparams_summaries
 
 from ebm_cli.errors import full_disk
 from ebm_cli.evaluation.values import Values
-from ebm_cli.reporting.figure import Array
 
 
 class TensorBoard:
@@ -43,7 +44,7 @@ class TensorBoard:
             if isinstance(value, int | float) and not isinstance(value, bool):
                 self._writer.add_scalar(key, value, step)
 
-    def image(self, name: str, pixels: Array, step: int) -> None:
+    def image(self, name: str, pixels: NDArray[Any], step: int) -> None:
         """Write a picture: RGB [height, width, 3], uint8."""
         self._writer.add_image(name, pixels, step, dataformats="HWC")
 

@@ -96,7 +96,7 @@ def _is_run_of(cfg: DictConfig, path: Path, status: Mapping[str, Any]) -> bool:
     if status.get("config_hash") == config_hash(cfg):
         return True
     stored = tolerant_config(path)
-    return bool(missing_keys(stored)) and _hash(fill(stored)) == config_hash(cfg)
+    return bool(stored and missing_keys(stored)) and _hash(fill(stored)) == config_hash(cfg)
 
 
 def _stopped_early(cfg: DictConfig, status: Mapping[str, Any]) -> bool:

@@ -102,7 +102,9 @@ def drop_filled(config: Mapping[str, Any], run: Path) -> dict[str, Any]:
 
 
 def _missing_keys_of(run: Path) -> dict[KeyPath, Any]:
-    return missing_keys(tolerant_config(run)) if ADDED_KEYS else {}
+    """Missing keys of the config in a run directory; none if there is no such config."""
+    config = tolerant_config(run) if ADDED_KEYS else {}
+    return missing_keys(config) if config else {}
 
 
 def _mappings(node: Any, path: KeyPath = ()) -> Iterator[tuple[KeyPath, Mapping[str, Any]]]:
@@ -191,7 +193,7 @@ def stored_form(cfg: DictConfig) -> dict[str, Any]:
 # --- resuming ---------------------------------------------------------------------------------------------------------
 
 
-def continued(cfg: DictConfig, typed: Sequence[str]) -> DictConfig:
+def merge_resume_overrides(cfg: DictConfig, typed: Sequence[str]) -> DictConfig:
     """The stored config of the run `cfg.checkpoint`, with the few keys that a resumed run may change.
 
     Args:

@@ -5,9 +5,11 @@ from pathlib import Path
 import torch
 
 from ebm_cli.evaluation.measured import Values
-from ebm_cli.reporting import image_grids, plots
 from ebm_cli.reporting.console import relative_path
-from ebm_cli.reporting.figure import save
+from ebm_cli.reporting.figures.canvas import save
+from ebm_cli.reporting.figures.energies import energies_figure
+from ebm_cli.reporting.figures.image_grids import is_image
+from ebm_cli.reporting.figures.overview import final_figure
 from ebm_cli.reporting.tensorboard import TensorBoard
 from ebm_cli.runs.instantiate import Parts
 from ebm_cli.training.snapshots import Snapshots
@@ -39,11 +41,11 @@ def draw(
     folder = run / "figures"
     folder.mkdir(exist_ok=True)
     snapshots.write_histograms(board, step)
-    figures = {"energies": plots.energies_figure(snapshots.energies("test"))}
+    figures = {"energies": energies_figure(snapshots.energies("test"))}
     if samples is not None:
         log_z = results.get("eval/log_z")
-        figures["final"] = plots.final_figure(parts.energy, parts.dataset, samples, log_z, results)
-        if image_grids.is_image(parts.dataset.shape):
+        figures["final"] = final_figure(parts.energy, parts.dataset, samples, log_z, results)
+        if is_image(parts.dataset.shape):
             snapshots.write_images(board, step, samples)
     for name, figure in figures.items():
         board.image(name, save(figure, folder / f"{name}.png"), step)

@@ -12,7 +12,7 @@ from ebm_cli.datasets import UnseenPart
 from ebm_cli.densities import Gaussian
 from ebm_cli.energies import evaluating
 from ebm_cli.evaluation.batched import in_chunks
-from ebm_cli.reporting import image_grids
+from ebm_cli.reporting.figures import image_grids
 from ebm_cli.reporting.tensorboard import TensorBoard
 from ebm_cli.rng import generator
 from ebm_cli.runs.instantiate import Parts
@@ -77,11 +77,11 @@ class Snapshots:
         low, high = float(rows.min()), float(rows.max())
         shown = samples[:N_CHAINS]
         neighbours = image_grids.nearest_training_rows(shown, dataset)
-        grids = {"samples": shown, "nearest_training_rows": image_grids.above(shown, neighbours.to(shown))}
+        grids = {"samples": shown, "nearest_training_rows": image_grids.interleave_rows(shown, neighbours.to(shown))}
         if replay is not None:
             grids["replay_buffer"] = dataset.standardizer.to_data_units(replay[: image_grids.COLUMNS**2])
         for name, x in grids.items():
-            board.image(f"images/{name}", image_grids.tiles(x, low, high), step)
+            board.image(f"images/{name}", image_grids.tile_images(x, low, high), step)
 
     def _advance_chains(self) -> None:
         x = warm_up(self.kernel, self.parts.energy, self._chains, N_STEPS, self._rng)[1].x

@@ -92,12 +92,12 @@ From trials before this suite, on two cores with AVX-512, medians of interleaved
   derivatives, and chains gain from native code.
 - **In the native chains**: other tiles of the products, other forms of the exponential and of the reciprocal, Estrin's
   scheme, unrolled activations: nothing that could be measured. OpenMP's threads took a third more processor time than
-  threads of its own where there is noise to draw meanwhile ([ADR 18](adr/0018-native-chains.md)).
+  threads of its own where there is noise to draw meanwhile ([ADR 18](adr/0018-native-chains-run-in-blocks.md)).
 - **oneDNN's products in every layer**: where MKL stays at AVX2 they are up to 2.3 times as fast and are used
-  ([ADR 23](adr/0023-whose-products.md)), but not for a training step of 128 × 128: there what Python adds to their
-  backward pass is more than they save (0.8 to 0.95 of the speed on nce and ssm of two threads).
+  ([ADR 23](adr/0023-use-onednn-for-large-products-on-amd.md)), but not for a training step of 128 × 128: what Python
+  adds to their backward pass there is more than they save (0.8 to 0.95 of the speed on nce and ssm of two threads).
 - **One convolution on the stacked jet** of a convolutional energy: stacking copies the largest part, so that three
-  convolutions are as fast ([ADR 12](adr/0012-energies-of-images.md)).
+  convolutions are as fast ([ADR 12](adr/0012-image-energies-have-exact-rules.md)).
 - **Rules in place of autograd for the first derivatives of a convolutional energy**: within the noise of autograd for
   cd and nce; the convolutions are all of the cost.
 - **Autoregressive flows as the noise of flow contrastive estimation**: one of their two directions takes D passes. In
@@ -118,7 +118,7 @@ From trials before this suite, on two cores with AVX-512, medians of interleaved
 - **glibc's thresholds for memory that is given back**: a bare torch script can spend half of a small step on pages
   that it asks for anew; a process that has imported what `ebm` needs does not (0 to 7 faults a step, before and after).
 - **Norm of the gradient by one concatenation**: 26 µs for 33, of a step of 930. One buffer of gradients that is filled
-  by a copy, and norm, Adam and average on it, take 34 of 71 ([ADR 24](adr/0024-what-a-step-costs-beside-its-loss.md)).
+  by a copy, and norm, Adam and average on it, take 34 of 71 ([ADR 24](adr/0024-parameters-share-one-buffer.md)).
 - **Weights packed for oneDNN once a chain**: 1 to 2 µs of 30 a product, and 80 to pack one.
 - **The factor of an activation's way back fused into oneDNN's product**: as long as a product and a multiplication.
 - **`multinomial` or the top of random numbers** for the rows of a replay buffer: 3 to 7 times as slow as `randperm`."""

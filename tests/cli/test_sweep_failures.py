@@ -212,7 +212,7 @@ def test_task_raises_failures_that_it_cannot_keep(
         "job": {"num": 1},
         "mode": RunMode.MULTIRUN,
         "overrides": {"task": ["seed=1"]},
-        "runtime": {"cwd": str(tmp_path)},
+        "runtime": {"cwd": str(tmp_path), "output_dir": str(tmp_path)},
         "sweep": {"dir": "not there"},
     }
     HydraConfig.instance().cfg = OmegaConf.create({"hydra": node})

@@ -1,4 +1,4 @@
-"""`ebm evaluate` from end to end: the same numbers as at the end of training, from the checkpoint alone."""
+"""`ebm evaluate` from end to end: the results of the end of training, from the checkpoint alone."""
 
 import json
 import math
@@ -20,7 +20,7 @@ TIMED = {"sampler/ess_per_second"}
 
 
 def trained(folder: Path, *words: str, tiny: tuple[str, ...] = TINY) -> Path:
-    """A run without a picture, in folder/run."""
+    """A run without pictures, in folder/run."""
     with pytest.MonkeyPatch.context() as patched:
         patched.chdir(folder)
         no_pictures(patched)
@@ -30,14 +30,14 @@ def trained(folder: Path, *words: str, tiny: tuple[str, ...] = TINY) -> Path:
 
 @pytest.fixture(scope="module")
 def planar(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """cd in the plane; its best checkpoint is not its last, and its averages are not its weights."""
+    """cd in two dimensions; its best checkpoint is not its last, and its averages are not its weights."""
     words = ("method=cd", "dataset=eight_gaussians", "steps=6", "ema=0.9", "optimizer.lr=0.05", "seed=3", ALL)
     return trained(tmp_path_factory.mktemp("planar"), *words)
 
 
 @pytest.fixture(scope="module")
 def spatial(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """nce on rows of a file with three columns, of which nobody knows the density."""
+    """nce on rows of a file with three columns, of unknown density."""
     folder = tmp_path_factory.mktemp("spatial")
     rows = np.random.default_rng(0).normal(size=(500, 3)) * [1, 2, 5] + [0, 10, -5]
     np.save(folder / "rows.npy", rows)
@@ -50,8 +50,8 @@ def _no_picture(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(evaluate, "save", lambda figure, path: None)
 
 
-def measured(ebm: Ebm, run: Path, *words: str) -> dict[str, Any]:
-    """The results that `ebm evaluate` writes to a new folder in the run."""
+def evaluate_run(ebm: Ebm, run: Path, *words: str) -> dict[str, Any]:
+    """Run `ebm evaluate`; the results that it writes to a new folder in the run."""
     before = set(run.glob("evaluate/*"))
     ran = ebm("evaluate", f"checkpoint={run}", *BUDGET, *words)
     assert (ran.code, ran.err) == (0, "")
@@ -60,24 +60,24 @@ def measured(ebm: Ebm, run: Path, *words: str) -> dict[str, Any]:
     return results
 
 
-def of_training(run: Path) -> dict[str, Any]:
-    """What is measured of the final model: not what it cost, and not what it was watched by."""
+def results_of_training(run: Path) -> dict[str, Any]:
+    """The results of the final model at the end of training, without costs and monitored values."""
     results = json.loads((run / "results.json").read_text())
     return {key: value for key, value in results.items() if key.startswith(("eval/", "sampler/")) and key not in TIMED}
 
 
 @pytest.mark.usefixtures("_no_picture")
 @pytest.mark.parametrize("name", ["planar", "spatial"])
-def test_the_numbers_are_those_of_the_end_of_training(ebm: Ebm, name: str, request: pytest.FixtureRequest) -> None:
+def test_results_equal_those_of_the_end_of_training(ebm: Ebm, name: str, request: pytest.FixtureRequest) -> None:
     """Bit for bit: the same protocol, the same streams of random numbers, the same averaged weights."""
     run = request.getfixturevalue(name)
-    results = measured(ebm, run, ALL)
-    assert {key: value for key, value in results.items() if key not in TIMED} == of_training(run)
-    other = measured(ebm, run, ALL, "seed=12")
+    results = evaluate_run(ebm, run, ALL)
+    assert {key: value for key, value in results.items() if key not in TIMED} == results_of_training(run)
+    other = evaluate_run(ebm, run, ALL, "seed=12")
     assert other["eval/mmd_null"] != results["eval/mmd_null"]
 
 
-def test_what_is_written_and_said(ebm: Ebm, planar: Path) -> None:
+def test_evaluate_writes_results_and_a_picture(ebm: Ebm, planar: Path) -> None:
     ran = ebm("evaluate", f"checkpoint={planar}", *BUDGET)
     assert ran.code == 0
     folder = max(planar.glob("evaluate/*"))
@@ -88,9 +88,9 @@ def test_what_is_written_and_said(ebm: Ebm, planar: Path) -> None:
 
 
 @pytest.mark.usefixtures("_no_picture")
-def test_the_newest_evaluation_is_what_a_record_reads(ebm: Ebm, planar: Path) -> None:
-    """With training's cost, and without the results that this evaluation was not asked for."""
-    measured(ebm, planar, "metrics=[density]", "weights=raw")
+def test_record_has_the_results_of_the_newest_evaluation(ebm: Ebm, planar: Path) -> None:
+    """With the costs of training, and without the results that the evaluation was not asked for."""
+    evaluate_run(ebm, planar, "metrics=[density]", "weights=raw")
     record = read(planar)
     newest = json.loads((max(planar.glob("evaluate/*")) / "results.json").read_text())
     assert {key: value for key, value in record.results.items() if not key.startswith("cost/")} == newest
@@ -99,21 +99,21 @@ def test_the_newest_evaluation_is_what_a_record_reads(ebm: Ebm, planar: Path) ->
 
 
 @pytest.mark.usefixtures("_no_picture")
-def test_weights_and_which(ebm: Ebm, planar: Path) -> None:
+def test_weights_and_which_choose_the_model(ebm: Ebm, planar: Path) -> None:
     kl = [
-        measured(ebm, planar, "metrics=[density]", *words)["eval/kl"]
+        evaluate_run(ebm, planar, "metrics=[density]", *words)["eval/kl"]
         for words in ((), ("weights=raw",), ("which=best",))
     ]
-    assert kl[0] == of_training(planar)["eval/kl"]
+    assert kl[0] == results_of_training(planar)["eval/kl"]
     assert kl[1] != kl[0]
 
 
 @pytest.mark.usefixtures("_no_picture")
-def test_only_what_was_asked_for(ebm: Ebm, planar: Path) -> None:
-    whole = of_training(planar)
-    density = measured(ebm, planar, "metrics=[density]")
-    score = measured(ebm, planar, "metrics=[score]")
-    chains = measured(ebm, planar, "metrics=[chains]")
+def test_only_the_requested_metrics_are_computed(ebm: Ebm, planar: Path) -> None:
+    whole = results_of_training(planar)
+    density = evaluate_run(ebm, planar, "metrics=[density]")
+    score = evaluate_run(ebm, planar, "metrics=[score]")
+    chains = evaluate_run(ebm, planar, "metrics=[chains]")
     assert set(score) == {"eval/fisher", "eval/fisher_flat", "eval/ksd", "eval/ksd_p"}
     assert {"eval/kl", "eval/log_z", "eval/mode_tv"} < set(density)
     assert {"sampler/rhat", "eval/chain_temperature", "eval/chain_temperature_se"} < set(chains)
@@ -123,17 +123,17 @@ def test_only_what_was_asked_for(ebm: Ebm, planar: Path) -> None:
 
 
 @pytest.mark.usefixtures("_no_picture")
-def test_another_sampler_grades(ebm: Ebm, planar: Path) -> None:
-    mala = measured(ebm, planar, "metrics=[chains]")
-    hmc = measured(ebm, planar, "metrics=[chains]", "eval.sampler=hmc")
+def test_another_sampler_can_evaluate(ebm: Ebm, planar: Path) -> None:
+    mala = evaluate_run(ebm, planar, "metrics=[chains]")
+    hmc = evaluate_run(ebm, planar, "metrics=[chains]", "eval.sampler=hmc")
     assert hmc["sampler/step_size"] != mala["sampler/step_size"]
-    # Ten gradients a step and not one.
+    # hmc takes ten gradients a step, mala one.
     assert hmc["sampler/ess_per_grad"] < 0.5 * hmc["sampler/ess_bulk"] / 300
 
 
 def test_three_dimensions_have_a_log_z_with_an_error(spatial: Path) -> None:
-    """And a model of unknown data stands beside the Gaussian that was fitted to them."""
-    results = of_training(spatial)
+    """Of data with an unknown density, a model is compared with the fitted Gaussian."""
+    results = results_of_training(spatial)
     assert results["eval/log_z_method"] == "ais"
     assert 0 < results["eval/log_z_se"] < 1
     assert results["eval/log_z_gap"] == pytest.approx(results["eval/log_z_learned"] - results["eval/log_z"])
@@ -143,18 +143,18 @@ def test_three_dimensions_have_a_log_z_with_an_error(spatial: Path) -> None:
 
 
 @pytest.mark.usefixtures("_no_picture")
-def test_annealing_may_start_at_the_methods_own_noise(ebm: Ebm, spatial: Path) -> None:
-    gaussian = measured(ebm, spatial, "metrics=[density]")
-    noise = measured(ebm, spatial, "metrics=[density]", "eval.base=method")
+def test_annealing_may_start_at_the_noise_of_the_method(ebm: Ebm, spatial: Path) -> None:
+    gaussian = evaluate_run(ebm, spatial, "metrics=[density]")
+    noise = evaluate_run(ebm, spatial, "metrics=[density]", "eval.base=method")
     error = math.hypot(gaussian["eval/log_z_se"], noise["eval/log_z_se"])
     assert noise["eval/log_z"] == pytest.approx(gaussian["eval/log_z"], abs=5 * error)
 
 
-def test_an_exact_log_z_is_bracketed_by_annealing_from_both_sides(ebm: Ebm, tmp_path: Path) -> None:
+def test_annealing_brackets_the_exact_log_z(ebm: Ebm, tmp_path: Path) -> None:
     """A Gaussian energy in three dimensions has exact samples: the backward bound is above, the forward one below."""
     words = ["energy=quadratic", "dataset=gaussian", "dataset.density.dim=3", "steps=5", "metrics=[density,chains]"]
     run = trained(tmp_path, *words, "eval.n_temperatures=100", tiny=tuple(w for w in TINY if "width" not in w))
-    results = of_training(run)
+    results = results_of_training(run)
     assert results["eval/log_z_method"] == "exact"
     five = 5 * results["eval/log_z_ais_se"]
     assert results["eval/log_z_ais"] == pytest.approx(results["eval/log_z"], abs=five)
@@ -177,7 +177,7 @@ def test_an_exact_log_z_is_bracketed_by_annealing_from_both_sides(ebm: Ebm, tmp_
         (["checkpoint={run}", "n_samples=10"], "n_samples: no such key"),
     ],
 )
-def test_a_mistake_is_one_line(ebm: Ebm, planar: Path, tmp_path: Path, words: list[str], line: str) -> None:
+def test_wrong_word_is_refused_in_one_line(ebm: Ebm, planar: Path, tmp_path: Path, words: list[str], line: str) -> None:
     before = set(planar.glob("evaluate/*"))
     ran = ebm("evaluate", *[word.format(run=planar) for word in words])
     assert ran.code == 1
@@ -186,7 +186,7 @@ def test_a_mistake_is_one_line(ebm: Ebm, planar: Path, tmp_path: Path, words: li
     assert set(planar.glob("evaluate/*")) == before
 
 
-def test_data_that_are_gone_are_named(ebm: Ebm, tmp_path: Path) -> None:
+def test_missing_data_are_named(ebm: Ebm, tmp_path: Path) -> None:
     np.save(tmp_path / "rows.npy", np.random.default_rng(0).normal(size=(60, 2)))
     run = trained(tmp_path, "dataset=file", f"dataset.path={tmp_path / 'rows.npy'}", "steps=2")
     (tmp_path / "rows.npy").unlink()
@@ -196,8 +196,8 @@ def test_data_that_are_gone_are_named(ebm: Ebm, tmp_path: Path) -> None:
     assert not (run / "evaluate").exists()
 
 
-def test_the_trained_model_is_left_as_it_was(ebm: Ebm, planar: Path) -> None:
-    """Nothing draws from a global generator, and no file of the run changes."""
+def test_evaluate_leaves_the_run_unchanged(ebm: Ebm, planar: Path) -> None:
+    """It does not draw from the global generator, and no file of the run changes."""
     before = {path: path.read_bytes() for path in planar.rglob("*") if path.is_file() and "evaluate" not in path.parts}
     state = torch.get_rng_state()
     assert ebm("evaluate", f"checkpoint={planar}", *BUDGET, "metrics=[density,samples]").code == 0

@@ -1,4 +1,4 @@
-"""`ebm sample` from end to end: a model rebuilt from its file alone, chains on it, and what it refuses."""
+"""`ebm sample` from end to end: a model rebuilt from its file alone, chains on it, compositions, and refusals."""
 
 import json
 import math
@@ -29,7 +29,7 @@ FEW = ("n_samples=40", "n_chains=8", "burn_in=3", "thin=2")
 
 @pytest.fixture(scope="module")
 def original(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A run on rows of a file, with a sampler of its own; its best checkpoint is not its last."""
+    """A run on rows of a file, with its own sampler; its best checkpoint is not its last."""
     folder = tmp_path_factory.mktemp("original")
     rows = np.random.default_rng(0).multivariate_normal(MEAN, COV, size=200)
     np.save(folder / "rows.npy", rows)
@@ -49,23 +49,23 @@ def run(original: Path, tmp_path: Path) -> Path:
 
 @pytest.fixture
 def _no_picture(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A picture takes longer than all the rest."""
+    """No picture: drawing it takes longer than the rest."""
     monkeypatch.setattr(sample.plots, "samples_figure", lambda x, data: None)
     monkeypatch.setattr(sample.figure, "save", lambda figure, path: None)
 
 
 def drawn(folder: Path) -> tuple[Array, Array, dict[str, float]]:
-    """x, energy and the results."""
+    """The samples x, their energy, and the results."""
     with np.load(folder / "samples.npz") as arrays:
         assert set(arrays) == {"x", "energy"}
         return arrays["x"], arrays["energy"], json.loads((folder / "results.json").read_text())
 
 
-# --- what comes out ---------------------------------------------------------------------------------------------------
+# --- output -----------------------------------------------------------------------------------------------------------
 
 
-def test_samples_of_a_run(ebm: Ebm, run: Path) -> None:
-    """In RUN/sample/<time>: x in the data's units with its energy, a picture, diagnostics; by the run's own sampler."""
+def test_sample_writes_samples_picture_and_diagnostics(ebm: Ebm, run: Path) -> None:
+    """In RUN/sample/<time>: x in data units with its energy, a picture and diagnostics, by the sampler of the run."""
     ran = ebm("sample", "checkpoint=run", *FEW)
     assert (ran.code, ran.err) == (0, "")
     [folder] = (run / "sample").iterdir()
@@ -87,8 +87,8 @@ def test_samples_of_a_run(ebm: Ebm, run: Path) -> None:
 
 
 @pytest.mark.usefixtures("run", "_no_picture")
-def test_few_samples_take_as_many_chains(ebm: Ebm, tmp_path: Path) -> None:
-    """Without n_chains, each of a few samples has a chain of its own; more take a thousand."""
+def test_n_chains_defaults_to_at_most_a_thousand(ebm: Ebm, tmp_path: Path) -> None:
+    """One chain for each sample, up to a thousand."""
     ran = ebm("sample", "checkpoint=run", "n_samples=30", "burn_in=1", "thin=1", "hydra.run.dir=few")
     assert (ran.code, len(drawn(tmp_path / "few")[0])) == (0, 30)
     assert "30 samples by Langevin from 30 chains" in ran.out
@@ -97,8 +97,8 @@ def test_few_samples_take_as_many_chains(ebm: Ebm, tmp_path: Path) -> None:
 
 
 @pytest.mark.usefixtures("_no_picture")
-def test_a_lone_file_is_all_it_takes(ebm: Ebm, run: Path, tmp_path: Path, original: Path) -> None:
-    """A copied checkpoint in another folder, with the run and the data file gone, gives the same samples."""
+def test_sample_needs_only_the_checkpoint_file(ebm: Ebm, run: Path, tmp_path: Path, original: Path) -> None:
+    """A checkpoint copied to another folder gives the same samples after the run and its data are deleted."""
     assert ebm("sample", "checkpoint=run", *FEW, "which=last", "hydra.run.dir=a").code == 0
     (tmp_path / "alone").mkdir()
     state = last(run)
@@ -117,8 +117,8 @@ def test_a_lone_file_is_all_it_takes(ebm: Ebm, run: Path, tmp_path: Path, origin
 
 
 @pytest.mark.usefixtures("_no_picture")
-def test_keys_of_the_stored_sampler_can_be_changed(ebm: Ebm, run: Path, tmp_path: Path) -> None:
-    """sampler.noise_scale=0: chains roll down the energy, by the run's step size, from a run and from a lone file."""
+def test_keys_of_the_stored_sampler_can_be_overridden(ebm: Ebm, run: Path, tmp_path: Path) -> None:
+    """sampler.noise_scale=0 makes gradient descent with the step size of the run, for a run and for a lone file."""
     (tmp_path / "lone").mkdir()
     shutil.copy(run / "checkpoints" / "last.pt", tmp_path / "lone" / "model.pt")
     words = ["n_samples=8", "n_chains=8", "burn_in=0", "thin=1", "init=start.npy", "sampler.noise_scale=0"]
@@ -135,8 +135,8 @@ def test_keys_of_the_stored_sampler_can_be_changed(ebm: Ebm, run: Path, tmp_path
 
 
 @pytest.mark.usefixtures("_no_picture")
-def test_which_checkpoint_and_which_weights(ebm: Ebm, run: Path, tmp_path: Path) -> None:
-    """With chains that do not move, the energies tell the model."""
+def test_which_and_weights_choose_the_model(ebm: Ebm, run: Path, tmp_path: Path) -> None:
+    """The chains do not move, so the energies at their starts identify the model."""
     np.save(tmp_path / "start.npy", np.random.default_rng(1).multivariate_normal(MEAN, COV, size=8))
     words = ["n_samples=8", "n_chains=8", "burn_in=0", "thin=1", "init=start.npy", "sampler=langevin"]
     words += ["sampler.step_size=1e-20"]
@@ -157,7 +157,7 @@ def test_which_checkpoint_and_which_weights(ebm: Ebm, run: Path, tmp_path: Path)
 
 @pytest.mark.usefixtures("_no_picture")
 @pytest.mark.parametrize("sampler", ["mala", "hmc", "metropolis", "underdamped"])
-def test_other_samplers(ebm: Ebm, run: Path, tmp_path: Path, sampler: str) -> None:
+def test_another_sampler_can_be_chosen(ebm: Ebm, run: Path, tmp_path: Path, sampler: str) -> None:
     adapted = sampler != "underdamped"
     words = [f"sampler={sampler}", f"adapt={str(adapted).lower()}", "init=data", "burn_in=20", "dtype=float64"]
     ran = ebm("sample", "checkpoint=run", *FEW, *words, "hydra.run.dir=out")
@@ -169,7 +169,7 @@ def test_other_samplers(ebm: Ebm, run: Path, tmp_path: Path, sampler: str) -> No
 
 
 @pytest.mark.usefixtures("_no_picture")
-def test_the_seed_makes_the_samples(ebm: Ebm, run: Path, tmp_path: Path) -> None:
+def test_seed_fixes_the_samples(ebm: Ebm, run: Path, tmp_path: Path) -> None:
     before = torch.get_rng_state()
     for name, seed in (("a", 0), ("b", 0), ("c", 1)):
         assert ebm("sample", "checkpoint=run", *FEW, f"seed={seed}", f"hydra.run.dir={name}").code == 0
@@ -181,7 +181,7 @@ def test_the_seed_makes_the_samples(ebm: Ebm, run: Path, tmp_path: Path) -> None
 
 @pytest.fixture
 def gaussian(original: Path, tmp_path: Path) -> Path:
-    """A checkpoint made by hand: the quadratic energy whose samples, in data units, are N(MEAN, COV)."""
+    """A handmade checkpoint: the quadratic energy whose samples, in data units, are N(MEAN, COV)."""
     state = last(original)
     mean, scale = torch.tensor([1.0, -15.0]), torch.tensor([3.0, 0.2])
     precision = torch.linalg.inv(torch.tensor(COV) / torch.outer(scale, scale))
@@ -193,8 +193,8 @@ def gaussian(original: Path, tmp_path: Path) -> Path:
     return tmp_path / "gaussian.pt"
 
 
-def errors(x: Array, mean: Any = MEAN, covariance: Any = COV) -> Array:
-    """How far mean and covariance of independent rows are from those of a Gaussian, in standard errors."""
+def standard_errors(x: Array, mean: Any = MEAN, covariance: Any = COV) -> Array:
+    """Distance of the mean and covariance of independent rows from those of a Gaussian, in standard errors."""
     n, cov = len(x), np.array(covariance)
     off = (x.mean(0) - mean) / np.sqrt(np.diag(cov) / n)
     centred = x - np.array(mean)
@@ -203,15 +203,15 @@ def errors(x: Array, mean: Any = MEAN, covariance: Any = COV) -> Array:
 
 
 @pytest.mark.usefixtures("_no_picture")
-def test_samples_have_the_energys_moments_in_data_units(ebm: Ebm, gaussian: Path, tmp_path: Path) -> None:
-    """One sample a chain: independent rows. A sampler that is biased (no noise) is the control."""
+def test_samples_have_the_moments_of_the_energy(ebm: Ebm, gaussian: Path, tmp_path: Path) -> None:
+    """In data units; one sample from each chain gives independent rows. The control is a sampler with less noise."""
     words = ["n_samples=4000", "n_chains=4000", "burn_in=150", "thin=1", "sampler=hmc", "sampler.step_size=0.05"]
     ran = ebm("sample", "checkpoint=gaussian.pt", *words, "adapt=true", "hydra.run.dir=a")
     assert (ran.code, ran.err) == (0, "")
-    assert errors(drawn(tmp_path / "a")[0]).max() < 5
+    assert standard_errors(drawn(tmp_path / "a")[0]).max() < 5
     words = ["n_samples=4000", "n_chains=4000", "burn_in=150", "thin=1", "sampler=langevin", "sampler.noise_scale=0.9"]
     assert ebm("sample", "checkpoint=gaussian.pt", *words, "sampler.step_size=1e-3", "hydra.run.dir=b").code == 0
-    assert errors(drawn(tmp_path / "b")[0]).max() > 5
+    assert standard_errors(drawn(tmp_path / "b")[0]).max() > 5
 
 
 # --- annealing --------------------------------------------------------------------------------------------------------
@@ -219,7 +219,7 @@ def test_samples_have_the_energys_moments_in_data_units(ebm: Ebm, gaussian: Path
 
 @pytest.fixture
 def two_modes(original: Path, tmp_path: Path) -> Path:
-    """Two modes of the same weight, 16 standard deviations apart, and the first of them as rows to start from."""
+    """Two modes of equal weight, 16 standard deviations apart; the chains start at the first."""
     state = last(original)
     modes = {"_target_": "ebm_cli.energies.Mixture", "means": [[-4.0, 0.0], [4.0, 0.0]], "std": 0.5}
     state["config"]["energy"] = modes | {"weights": [0.5, 0.5]}
@@ -234,9 +234,9 @@ def two_modes(original: Path, tmp_path: Path) -> Path:
 @pytest.mark.usefixtures("_no_picture")
 @pytest.mark.parametrize("adapted", [False, True])
 def test_annealed_chains_find_the_other_mode(ebm: Ebm, two_modes: Path, tmp_path: Path, adapted: bool) -> None:
-    """Chains that cool from a temperature at which nothing holds them choose a mode as a coin does: by symmetry, half.
+    """At the first temperature chains move freely, so that half of them end in either mode by symmetry.
 
-    Without it none of them ever leaves the mode where it began.
+    The control: without annealing no chain leaves the mode in which it started.
     """
     words = ["checkpoint=modes.pt", "init=left.npy", "n_samples=2000", "n_chains=2000", "burn_in=400", "thin=1"]
     words += ["sampler=mala", "sampler.step_size=0.1", f"adapt={str(adapted).lower()}"]
@@ -247,14 +247,14 @@ def test_annealed_chains_find_the_other_mode(ebm: Ebm, two_modes: Path, tmp_path
     right = x[:, 0] > 0
     assert abs(right.mean() - 0.5) < 5 * 0.5 / 2000**0.5
     within = (np.abs(x) - [4.0, 0.0]) / 0.5
-    assert abs(within[:, 0].mean()) < 5 / 2000**0.5  # cooled down: each mode has its own mean and width
+    assert abs(within[:, 0].mean()) < 5 / 2000**0.5  # at the final temperature each mode has its own mean and width
     assert abs(within[:, 0].var() - 1) < 5 * (2 / 2000) ** 0.5
     if adapted:
         assert abs(results["sampler/acceptance"] - 0.574) < 0.05
     assert not (drawn(tmp_path / "b")[0][:, 0] > 0).any()
 
 
-# --- several runs together --------------------------------------------------------------------------------------------
+# --- compositions -----------------------------------------------------------------------------------------------------
 
 OTHER_MEAN, OTHER_COV = [1.0, -19.0], [[1.0, -0.3], [-0.3, 0.4]]
 
@@ -284,8 +284,8 @@ HMC = (
 
 
 @pytest.mark.usefixtures("_no_picture", "other")
-def test_a_product_of_two_runs(ebm: Ebm, tmp_path: Path) -> None:
-    """p² q of two Gaussians in data units: precisions add up, with the weights, though the runs' own units differ."""
+def test_product_of_two_runs_adds_their_precisions(ebm: Ebm, tmp_path: Path) -> None:
+    """p² q of two Gaussians in data units: precisions add up, with weights, although the units of the runs differ."""
     words = ["checkpoint=[gaussian.pt,other.pt]", "compose.weights=[2,1]"]
     ran = ebm("sample", *words, *HMC)
     assert (ran.code, ran.err) == (0, "")
@@ -295,14 +295,14 @@ def test_a_product_of_two_runs(ebm: Ebm, tmp_path: Path) -> None:
     cov = np.linalg.inv(2 * p + q)
     mean = cov @ (2 * p @ MEAN + q @ OTHER_MEAN)
     x = drawn(folder)[0]
-    assert errors(x, mean, cov).max() < 5
+    assert standard_errors(x, mean, cov).max() < 5
     for wrong in (np.linalg.inv(p + q), np.linalg.inv(2 * p)):
-        assert errors(x, mean, wrong).max() > 5
+        assert standard_errors(x, mean, wrong).max() > 5
 
 
 @pytest.mark.usefixtures("_no_picture", "other")
-def test_a_mixture_of_two_runs(ebm: Ebm, tmp_path: Path) -> None:
-    """Shares in proportion to w Z, where Z = 2π √det of each member in its own run's standardised units."""
+def test_mixture_of_two_runs_has_shares_of_w_times_z(ebm: Ebm, tmp_path: Path) -> None:
+    """Shares are in proportion to w Z, with Z = 2π √det of each member in the standardised units of its own run."""
     words = ["checkpoint=[other.pt,gaussian.pt]", "compose={kind:mixture,weights:[12,1]}", "sampler.n_leapfrog=5"]
     ran = ebm("sample", *words, *HMC, "hydra.run.dir=out", "burn_in=400")
     assert (ran.code, ran.err) == (0, "")
@@ -314,11 +314,11 @@ def test_a_mixture_of_two_runs(ebm: Ebm, tmp_path: Path) -> None:
     assert not (np.abs(x.mean(0) - np.mean([OTHER_MEAN, MEAN], axis=0)) < 5 * x.std(0) / len(x) ** 0.5).all()
 
 
-# --- what is refused --------------------------------------------------------------------------------------------------
+# --- refusals ---------------------------------------------------------------------------------------------------------
 
 
 def refused(ebm: Ebm, tmp_path: Path, *words: str) -> str:
-    """The one line that `ebm sample WORDS` ends with; it changes nothing."""
+    """The one line with which `ebm sample WORDS` refuses; no file changes."""
     before = {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*")}
     ran = ebm("sample", *words)
     assert ran.code == 1
@@ -367,7 +367,7 @@ def refused(ebm: Ebm, tmp_path: Path, *words: str) -> str:
         (["checkpoint=[run,run]", "compose.kind=both"], "compose.kind must be one of product, mixture, got 'both'"),
     ],
 )
-def test_what_cannot_work_is_refused(ebm: Ebm, run: Path, tmp_path: Path, words: list[str], line: str) -> None:
+def test_wrong_words_are_refused_in_one_line(ebm: Ebm, run: Path, tmp_path: Path, words: list[str], line: str) -> None:
     (tmp_path / "empty").mkdir()
     (tmp_path / "text.pt").write_text("not a checkpoint at all\n")
     np.save(tmp_path / "wide.npy", np.zeros((4, 3)))
@@ -375,7 +375,7 @@ def test_what_cannot_work_is_refused(ebm: Ebm, run: Path, tmp_path: Path, words:
     assert line in refused(ebm, tmp_path, *words)
 
 
-def test_a_damaged_checkpoint_is_refused(ebm: Ebm, run: Path, tmp_path: Path) -> None:
+def test_damaged_checkpoint_is_refused(ebm: Ebm, run: Path, tmp_path: Path) -> None:
     whole = (run / "checkpoints" / "last.pt").read_bytes()
     for length in (0, 10, len(whole) // 2, len(whole) - 1):
         (tmp_path / "x.pt").write_bytes(whole[:length])
@@ -388,7 +388,7 @@ def test_a_damaged_checkpoint_is_refused(ebm: Ebm, run: Path, tmp_path: Path) ->
     assert "not a checkpoint of ebm" in refused(ebm, tmp_path, "checkpoint=x.pt")
 
 
-FOREIGN = [
+UNTRUSTED = [
     "os.system",
     "logging.os.system",
     "subprocess.Popen",
@@ -398,29 +398,31 @@ FOREIGN = [
 ]
 
 
-def rebuilt(file: Path, where: str) -> Any:
-    """The part of a stored config that a verb makes."""
+def rebuild(file: Path, where: str) -> Any:
+    """Build the part of a stored config that a verb builds."""
     return build(ebm_cli.load(file).config[where], where)
 
 
-@pytest.mark.parametrize("target", FOREIGN)
+@pytest.mark.parametrize("target", UNTRUSTED)
 @pytest.mark.parametrize("where", ["energy", "sampler", "dataset"])
-def test_what_a_stored_config_may_not_name(
+def test_stored_config_may_not_name_untrusted_objects(
     run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, target: str, where: str
 ) -> None:
-    """In the checkpoint; a foreign module is not even imported."""
+    """An untrusted module is not even imported."""
     (tmp_path / "mine.py").write_text("raise SystemExit('imported')\n")
     monkeypatch.syspath_prepend(tmp_path)
     state = last(run)
     state["config"][where] = {"_target_": target}
     checkpoints.save(tmp_path / "x.pt", state)
     with pytest.raises(UserError, match=rf"{where}\._target_={target}: "):
-        rebuilt(tmp_path / "x.pt", where)
+        rebuild(tmp_path / "x.pt", where)
     assert "mine" not in sys.modules
 
 
 @pytest.mark.parametrize(("where", "target"), [("energy", "os.system"), ("sampler", "mine.Bowl")])
-def test_the_command_refuses_it_in_one_line(ebm: Ebm, run: Path, tmp_path: Path, target: str, where: str) -> None:
+def test_sample_refuses_untrusted_objects_in_one_line(
+    ebm: Ebm, run: Path, tmp_path: Path, target: str, where: str
+) -> None:
     (tmp_path / "mine.py").write_text("raise SystemExit('imported')\n")
     state = last(run)
     state["config"][where] = {"_target_": target}
@@ -430,7 +432,7 @@ def test_the_command_refuses_it_in_one_line(ebm: Ebm, run: Path, tmp_path: Path,
 
 
 @pytest.mark.usefixtures("_no_picture")
-def test_a_trusted_package_may_be_named(ebm: Ebm, run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_trusted_package_may_be_named(ebm: Ebm, run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "my_bowls.py").write_text(
         "from ebm_cli.energies import Quadratic\n\n\nclass Bowl(Quadratic):\n    pass\n"
     )
@@ -451,7 +453,7 @@ def test_a_trusted_package_may_be_named(ebm: Ebm, run: Path, tmp_path: Path, mon
     assert np.allclose(energy, 0.5 * u.square().sum(1).numpy(), atol=1e-4)
 
 
-def test_tensors_that_do_not_fit_the_config_are_refused(ebm: Ebm, run: Path, tmp_path: Path) -> None:
+def test_tensors_of_another_config_are_refused(ebm: Ebm, run: Path, tmp_path: Path) -> None:
     state = last(run, "best.pt")
     state["config"]["energy"]["width"] = 9
     checkpoints.save(tmp_path / "x.pt", state)

@@ -1,4 +1,4 @@
-"""Score matching in whitened coordinates: its formula, its minimum, and that mixing the columns changes nothing."""
+"""Score matching in whitened coordinates: its formula, its minimum, and its invariance to mixed columns."""
 
 from collections.abc import Iterator
 
@@ -31,7 +31,7 @@ def mlp() -> MLP:
 
 
 class Mixed(Energy):
-    """f(A⁻¹ y): the same energy of mixed columns."""
+    """f(A⁻¹ y): the energy of y = A x."""
 
     def __init__(self, energy: Energy, mix: Tensor) -> None:
         super().__init__()
@@ -46,8 +46,8 @@ def sm(data: Tensor, whiten: bool = True) -> SM:
     return SM(whiten, (3,), data)
 
 
-def test_the_written_formula() -> None:
-    """½‖Lᵀ∇f‖² − tr(Lᵀ∇²f L), LLᵀ the covariance with its ridge, by autograd."""
+def test_whitened_loss_is_its_formula() -> None:
+    """½‖Lᵀ∇f‖² − tr(Lᵀ∇²f L) by autograd, with LLᵀ the covariance and its ridge."""
     energy, x = mlp(), collinear()
     factor = torch.linalg.cholesky(x.T.cov(correction=0) + whitening.RIDGE * torch.eye(3))
     rows = []
@@ -58,8 +58,8 @@ def test_the_written_formula() -> None:
     torch.testing.assert_close(sm(x).loss(energy, x, seeded()).loss, torch.stack(rows).mean(), rtol=1e-10, atol=1e-10)
 
 
-def test_mixing_the_columns_changes_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The loss of f on x is that of f∘A⁻¹ on Ax; without whitening it is another one."""
+def test_whitened_loss_is_invariant_to_mixed_columns(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The loss of f on x equals that of f∘A⁻¹ on Ax; without whitening (the control) it does not."""
     monkeypatch.setattr(whitening, "RIDGE", 0.0)
     energy, x = mlp(), collinear()
     mix = torch.tensor([[2.0, 1.0, 0.0], [0.0, 0.3, 1.0], [1.0, 0.0, 1.0]])
@@ -70,8 +70,8 @@ def test_mixing_the_columns_changes_nothing(monkeypatch: pytest.MonkeyPatch) -> 
         assert (abs(after - before) < 1e-9 * abs(before)) is same
 
 
-def test_the_minimum_is_where_it_was() -> None:
-    """On Gaussian data the gradient vanishes at the data's mean and inverse covariance, and not at the identity."""
+def test_whitened_minimum_is_mean_and_precision() -> None:
+    """On Gaussian data the gradient vanishes at the mean and inverse covariance, and not at the identity."""
     x = collinear()
     covariance = x.T.cov(correction=0)
     sizes = []
@@ -85,7 +85,7 @@ def test_the_minimum_is_where_it_was() -> None:
     assert sizes[0] < 1e-7 < 1e-2 < sizes[1]
 
 
-def test_sliced_is_unbiased_and_takes_the_rules() -> None:
+def test_whitened_ssm_is_unbiased_and_has_derivative_rules() -> None:
     energy, x = mlp(), collinear(4)
     method = SSM(n_projections=4000, whiten=True, shape=(3,), data=collinear())
     losses = torch.stack([method.loss(energy, x, seeded(i)).loss.detach() for i in range(20)])
@@ -95,13 +95,13 @@ def test_sliced_is_unbiased_and_takes_the_rules() -> None:
     assert supports(method.whitening.transform(energy, x)[0])
 
 
-def test_constant_columns_have_a_ridge() -> None:
+def test_whitened_loss_is_finite_for_a_constant_column() -> None:
     x = torch.cat((collinear(), torch.ones(200, 1)), 1)
     torch.manual_seed(0)
     loss = SM(True, (4,), x).loss(MLP((4,), width=8), x, seeded()).loss
     assert bool(loss.isfinite())
 
 
-def test_images_are_refused() -> None:
+def test_whitening_refuses_images() -> None:
     with pytest.raises(ValueError, match=r"whiten must be false for points of shape \[1, 8, 8\]"):
         SSM(whiten=True, shape=(1, 8, 8), data=torch.zeros(5, 1, 8, 8))

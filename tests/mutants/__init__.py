@@ -1,4 +1,4 @@
 """Mutation testing: a seeded sample of small changes to the formulas, each of which must make a test fail.
 
-`make mutants`; not part of the tests. Start with `__main__`.
+`make mutants` runs it; it is not part of the tests. `__main__` is the place to start reading.
 """

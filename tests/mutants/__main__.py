@@ -1,10 +1,14 @@
-"""`python -m tests.mutants`: change a formula, run the tests of its line, and count what no test notices.
+"""`python -m tests.mutants`: change a formula, run the tests of its line, and count the changes that no test notices.
 
     python -m tests.mutants [n=300] [seed=0] [only=evaluation/chains] [again=1]
 
-n mutants of a sample drawn with the seed (`sample`), each in a copy of the tree, against the tests that execute its
-line (`traces`), quickest first, until one fails or SECONDS of tests have passed. only: those whose file, operator or
-line has this text. again: those that survived last time. The page is written where the whole sample was run.
+Draw n mutants with the seed (`sample`). Run each in a copy of the tree against the tests that execute its line
+(`traces`), the fastest first, until one fails or `MAX_SECONDS` of tests have passed. only=TEXT runs the mutants whose
+file, operator or line contains the text; again=1 runs those that survived the last time. The report goes to
+outputs/mutants.md when the whole sample has been run.
+
+Cost: one run of all tests under coverage (kept in build/mutants until a source changes), then about ten seconds for
+each mutant on two cores.
 """
 
 import json
@@ -24,9 +28,11 @@ from .traces import Traces, environment, span, trace
 
 REPO = Path(__file__).resolve().parents[2]
 STORE = REPO / "build" / "mutants"
+"""Folder of the traces and of the results so far."""
+REPORT = REPO / "outputs" / "mutants.md"
 WORKERS = 2
-SECONDS = 30.0
-"""Of tests (by their usual time) on one mutant: the line of a loop that all runs share has an hour of them."""
+MAX_SECONDS = 30.0
+"""Limit of the tests on one mutant, by their usual duration: an hour of tests executes a line that all runs share."""
 
 
 def main(words: Sequence[str]) -> int:
@@ -55,12 +61,14 @@ def main(words: Sequence[str]) -> int:
         text = page.render(ran, traces.missing(trees[0]), seed)
     print(text)
     if len(ran) == n:
-        (REPO / "docs" / "mutants.md").write_text(text)
+        REPORT.parent.mkdir(exist_ok=True)
+        REPORT.write_text(text)
+        print(f"written to {REPORT}", file=sys.stderr)
     return 0
 
 
 def _copy(tree: Path) -> Path:
-    """The working tree, less what git ignores: a mutant is never written into the checkout."""
+    """Copy the working tree without the files that git ignores: a mutant is never written into the checkout."""
     listed = subprocess.run(
         ["git", "ls-files", "-co", "--exclude-standard", "-z"], cwd=REPO, check=True, capture_output=True, text=True
     )
@@ -74,7 +82,7 @@ def _copy(tree: Path) -> Path:
 def _outcomes(
     mutants: Sequence[Mutant], traces: Traces, trees: Sequence[Path]
 ) -> Iterator[tuple[Mutant, tuple[str, str]]]:
-    """Each mutant with its outcome and the test that decided it, in order, two at a time."""
+    """Each mutant with its outcome and the test that decided it, in order; `WORKERS` run at a time."""
     workers: SimpleQueue[subprocess.Popen[str]] = SimpleQueue()
     started = [
         subprocess.Popen(
@@ -86,8 +94,8 @@ def _outcomes(
     for worker in started:
         workers.put(worker)
 
-    def one(mutant: Mutant) -> tuple[str, str]:
-        tests = _tests(mutant, traces, trees[0])
+    def outcome_of(mutant: Mutant) -> tuple[str, str]:
+        tests = _tests_of(mutant, traces)
         if not tests:
             return "survived", "no test executes the line"
         worker = workers.get()
@@ -101,22 +109,23 @@ def _outcomes(
 
     try:
         with ThreadPoolExecutor(WORKERS) as pool:
-            yield from zip(mutants, pool.map(one, mutants), strict=True)
+            yield from zip(mutants, pool.map(outcome_of, mutants), strict=True)
     finally:
         for worker in started:
             worker.terminate()
             worker.wait()
 
 
-def _tests(mutant: Mutant, traces: Traces, tree: Path) -> list[tuple[str, float]]:
+def _tests_of(mutant: Mutant, traces: Traces) -> list[tuple[str, float]]:
+    """The tests that execute the mutated line with their seconds, the fastest first, within `MAX_SECONDS`."""
     site = mutant.site
-    # The source as git has it: the other worker's tree may hold a mutant.
+    # The source of the checkout: the trees of the workers may hold a mutant.
     original = (REPO / site.path).read_text()
     chosen: list[tuple[str, float]] = []
     spent = 0.0
     for test in traces.killers(site.path, *span(original, site.line)):
         spent += traces.seconds[test]
-        if chosen and spent > SECONDS:
+        if chosen and spent > MAX_SECONDS:
             break
         chosen.append((test, traces.seconds[test]))
     return chosen

@@ -1,7 +1,7 @@
-"""Why a survivor is equivalent to the source, or as good: (the line before, the line after) → one line."""
+"""Notes on survivors that no test should kill: (line before, line after) → why it is equivalent or negligible."""
 
-SPEED = "Equivalent: it decides how much is computed at once, or by which of two equal forms, and no number."
-LIMIT = "As good: one nat more or less in the limit, of 100,000 or more, at which a run has exploded."
+SPEED = "Equivalent: it decides how much is computed at once, or by which of two equal forms; no result changes."
+LIMIT = "Negligible: one nat in a limit of 100,000 or more, at which a run has diverged."
 COMPILED = "return torch.compile(function, fullgraph=True, dynamic={}, backend=self._backend, options=options)"
 DROPPED = "DROPPED = {} # probability that the nodes left out of an expectation hold together"
 ENDS = "ends = [pooled[:, round(q * (size - 1)), None, None] for q in (0.05, {})]"
@@ -31,13 +31,16 @@ EQUIVALENT = {
     ("BLOCK = 1 << 22", "BLOCK = 0 << 22"): SPEED,
     ("MAX_SLOPES = 10", "MAX_SLOPES = 9"): SPEED,
     ("MAX_SLOPES = 10", "MAX_SLOPES = 11"): SPEED,
-    ("if order >= 3:", "if order == 3:"): "Equivalent: no derivative beyond the third is ever asked for.",
-    (COMPILED.format("False"), COMPILED.format("True")): "Equivalent: it decides how often is compiled, and no number.",
-    (DROPPED.format("1e-12"), DROPPED.format("-0.999999999999")): "Equivalent up to 1e-12: nothing at all is left out.",
-    (ENDS.format("0.95"), ENDS.format("-0.050000000000000044")): "As good: the order statistic beside the one meant.",
-    (IDENTITY.format("0"), IDENTITY.format(" -1")): "Equivalent: it is asked only where all means are equal.",
-    (POINT.format("0"), POINT.format(" -1")): "As good: the message names another of the points that are bad.",
-    (PLACE.format("3"), PLACE.format("2")): "As good: the message names the point to two digits.",
+    ("if order >= 3:", "if order == 3:"): "Equivalent: no derivative beyond the third is ever requested.",
+    (
+        COMPILED.format("False"),
+        COMPILED.format("True"),
+    ): "Equivalent: it decides how often code is compiled; no result changes.",
+    (DROPPED.format("1e-12"), DROPPED.format("-0.999999999999")): "Equivalent up to 1e-12: no node is left out.",
+    (ENDS.format("0.95"), ENDS.format("-0.050000000000000044")): "Negligible: the neighbouring order statistic.",
+    (IDENTITY.format("0"), IDENTITY.format(" -1")): "Equivalent: it is evaluated only where all means are equal.",
+    (POINT.format("0"), POINT.format(" -1")): "Negligible: the message names another of the bad points.",
+    (PLACE.format("3"), PLACE.format("2")): "Negligible: the message names the point with two digits.",
     ("BLOCK = 128", "BLOCK = 127"): SPEED,
     ("return 0", "return -1"): SPEED,
     ("if ctx.needs_input_grad[1]:", "if ctx.needs_input_grad[ 0]:"): SPEED,
@@ -45,27 +48,33 @@ EQUIVALENT = {
     (DIRECTIONS.format("<="), DIRECTIONS.format("is not")): SPEED,
     (COUNTS.format("**"), COUNTS.format("%")): SPEED,
     (TREES.format("<"), TREES.format("is not")): SPEED,
-    (WANTED.format("=="), WANTED.format("is")): "Equivalent: there is one True and one False.",
+    (WANTED.format("=="), WANTED.format("is")): "Equivalent: both sides are Python's own True or False.",
     (SHARED.format("=="), SHARED.format(">=")): "Equivalent: a direction counts 1 or less.",
     ("if order == 2:", "if order <= 2:"): "Equivalent: the lower orders have returned.",
     (
         "if bool((points.f == math.inf).any()):",
         "if bool((points.f >= math.inf).any()):",
-    ): "Equivalent: nothing is more.",
+    ): "Equivalent: no number is larger.",
     (DEGREE.format(">"), DEGREE.format("!=")): "Equivalent: no degree is negative.",
-    (SHARES.format("0"), SHARES.format(" -1")): "Equivalent: of one dimension the last is the first.",
-    (LOGITS.format("+"), LOGITS.format("-")): "Equivalent: the bias is trained, of either sign.",
-    (ONE.format("0"), ONE.format(" 1")): "Equivalent: it is asked only where all scales are equal.",
-    (BOTH.format("and"), BOTH.format("or")): "Equivalent: a kernel takes both gradients or neither.",
-    ("@dataclass(frozen=True)", "@dataclass(frozen=False)"): "Equivalent: nothing is assigned to.",
+    (SHARES.format("0"), SHARES.format(" -1")): "Equivalent: the only dimension is both the first and the last.",
+    (LOGITS.format("+"), LOGITS.format("-")): "Equivalent: the bias is trained, with either sign.",
+    (ONE.format("0"), ONE.format(" 1")): "Equivalent: it is evaluated only where all scales are equal.",
+    (BOTH.format("and"), BOTH.format("or")): "Equivalent: a kernel uses both gradients or neither.",
+    ("@dataclass(frozen=True)", "@dataclass(frozen=False)"): "Equivalent: no field is assigned to.",
     (SEED.format("0"), SEED.format(" -1")): "Equivalent: it is drawn before it is read.",
-    (HALF.format("//"), HALF.format("/")): "As good: the same number of rows, as a float.",
-    (NODES.format("*"), NODES.format("//")): "As good: how near the largest number of nodes a refinement may come.",
-    ("while len(order) < BATCH:", "while len(order) <= BATCH:"): "As good: when the next shuffled epoch is drawn.",
-    (ROWS.format("10_000"), ROWS.format("10001")): "As good: one row more.",
-    (NU.format("2000"), NU.format("2001")): "As good: a default that conf/ does not leave to it, by one step.",
-    ("k: int = 5,", "k: int = 6,"): "As good: a default that conf/ does not leave to it.",
-    ("steps=100,", "steps= 99,"): "As good: one step fewer until a run at its clamp is stopped.",
+    (HALF.format("//"), HALF.format("/")): "Negligible: the same number of rows, as a float.",
+    (
+        NODES.format("*"),
+        NODES.format("//"),
+    ): "Negligible: a refinement may come as near to the largest number of nodes.",
+    (
+        "while len(order) < BATCH:",
+        "while len(order) <= BATCH:",
+    ): "Negligible: the next shuffled epoch is drawn earlier.",
+    (ROWS.format("10_000"), ROWS.format("10001")): "Negligible: one more row.",
+    (NU.format("2000"), NU.format("2001")): "Negligible: a default, by one step, that conf/ always overrides.",
+    ("k: int = 5,", "k: int = 6,"): "Negligible: a default that conf/ always overrides.",
+    ("steps=100,", "steps= 99,"): "Negligible: a run at its clamp is stopped one step earlier.",
     ('"energy_gap", 1e6,', '"energy_gap", 999999.0,'): LIMIT,
     ('"flow_nll", 1e5,', '"flow_nll", 100001.0,'): LIMIT,
 }

@@ -1,11 +1,11 @@
 """The mutants: every place where an operator of cosmic-ray applies, and a seeded sample of them.
 
-Left out, because they would flatter the score or say nothing:
+Excluded, because they would raise the score without a test, or are not mutants:
 
-- what is inside a type annotation, or in `__all__`: no test is about those;
-- `<< >> | & ^ ~` in the place of arithmetic: a TypeError for any float, whatever the tests say;
-- what does not parse (the `*` of keyword-only arguments is an operator to cosmic-ray), or parses to the same tree;
-- the operators that take arguments (a variable's name): there is no sample without a choice of names.
+- type annotations and `__all__`, which no test executes;
+- `<< >> | & ^ ~` in place of arithmetic, which is a TypeError for any float, however good the tests are;
+- changes that do not parse (the `*` of keyword-only arguments is an operator to cosmic-ray) or give the same tree;
+- operators with arguments (the name of a variable), of which there is no sample without a choice of names.
 """
 
 import ast
@@ -20,11 +20,12 @@ from cosmic_ray.mutating import mutate_code
 from cosmic_ray.plugins import get_operator, operator_names
 
 FOLDERS = ("methods", "samplers", "derivatives", "evaluation")
+"""Packages of formulas, with their sub-packages."""
 BITS = ("RShift", "LShift", "BitOr", "BitAnd", "BitXor", "Invert")
 
 
 class Site(NamedTuple):
-    """The occurrence-th place in a file where an operator applies."""
+    """A place in a file where an operator applies, the `occurrence`-th of this operator."""
 
     path: str
     operator: str
@@ -47,23 +48,23 @@ class Mutant:
 
 
 def sites(tree: Path) -> Iterator[Site]:
-    """All of them, in the order of the files, the operators and the source."""
-    names = [name for name in sorted(operator_names()) if not get_operator(name).arguments() and not _of_bits(name)]
+    """All sites, in the order of the files, the operators and the source."""
+    names = [name for name in sorted(operator_names()) if not get_operator(name).arguments() and not _is_bitwise(name)]
     for folder in FOLDERS:
-        for file in sorted((tree / "ebm_cli" / folder).glob("*.py")):
+        for file in sorted((tree / "ebm_cli" / folder).rglob("*.py")):
             text = file.read_text()
-            nodes, hidden = list(ast_nodes(get_ast(text))), list(_hidden(text))
+            nodes, excluded = list(ast_nodes(get_ast(text))), list(_excluded(text))
             for name in names:
                 operator, occurrence = get_operator(name)(), 0
                 for node in nodes:
                     for start, _ in operator.mutation_positions(node):
-                        if not any(low <= start < high for low, high in hidden):
+                        if not any(low <= start < high for low, high in excluded):
                             yield Site(str(file.relative_to(tree)), name, occurrence, start[0])
                         occurrence += 1
 
 
 def sample(tree: Path, n: int, seed: int) -> list[Mutant]:
-    """n mutants, each site as likely as another."""
+    """n mutants, with equal probability for each site."""
     order = list(sites(tree))
     random.Random(seed).shuffle(order)
     found: list[Mutant] = []
@@ -77,7 +78,7 @@ def sample(tree: Path, n: int, seed: int) -> list[Mutant]:
 
 
 def mutated(tree: Path, site: Site) -> Mutant | None:
-    """The mutant of a site; None where it does not parse, or says the same."""
+    """The mutant of a site; None if it does not parse or gives the same tree."""
     before = (tree / site.path).read_text()
     after = mutate_code(before, get_operator(site.operator)(), site.occurrence)
     try:
@@ -87,17 +88,18 @@ def mutated(tree: Path, site: Site) -> Mutant | None:
         return None
     old, new = before.splitlines(), after.splitlines()
     at = next(i for i, (left, right) in enumerate(zip(old, new, strict=False)) if left != right)
-    # An operator may join a number that begins its line to the line before.
+    # An operator can join a number at the beginning of a line to the line before.
     return Mutant(site, after, *(" ".join(" ".join(lines).split()) for lines in (old[at : site.line], [new[at]])))
 
 
-def _of_bits(name: str) -> bool:
+def _is_bitwise(name: str) -> bool:
+    """True if an operator puts a bitwise operation in place of an arithmetic one."""
     kind, *between = name.partition("/")[2].split("_")
     return kind in ("ReplaceBinaryOperator", "ReplaceUnaryOperator") and between[1] in BITS and between[0] not in BITS
 
 
-def _hidden(text: str) -> Iterator[tuple[tuple[int, int], tuple[int, int]]]:
-    """Where no mutant is: from (line, column) to (line, column)."""
+def _excluded(text: str) -> Iterator[tuple[tuple[int, int], tuple[int, int]]]:
+    """Excluded parts of a source, each from (line, column) to (line, column)."""
     for node in ast.walk(ast.parse(text)):
         inner: list[ast.AST | None] = [getattr(node, "annotation", None), getattr(node, "returns", None)]
         if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == "__all__":

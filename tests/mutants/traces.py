@@ -1,7 +1,7 @@
-"""Which test executes which line: one run of the tests under coverage, kept until a source changes.
+"""Traces: the lines that each test executes, from one run of the tests under coverage, kept until a source changes.
 
-A line that runs while a module is imported belongs to no one test: see `killers`. Processes that a test starts are
-counted for the coverage of lines, not for the test.
+A line that runs while a module is imported belongs to no single test (see `killers`). Lines that run in processes
+started by a test count for the coverage, not for the test.
 """
 
 import ast
@@ -34,23 +34,26 @@ disable_warnings = module-not-imported, no-data-collected, module-not-measured, 
 class Traces:
     """Source file → line → the tests that execute it ("" for an import or another process); test → its seconds.
 
-    Only a test that passes is here: one that fails on the source as it is would kill every mutant.
+    Only tests that pass are here: a test that fails on the unchanged source would kill every mutant.
     """
 
     lines: dict[str, dict[int, set[str]]] = field(default_factory=dict)
     seconds: dict[str, float] = field(default_factory=dict)
 
     def killers(self, path: str, first: int, last: int, scope: str) -> list[str]:
-        """The tests to run on a change to these lines, quickest first.
+        """The tests that may notice a change to these lines, the fastest first.
 
-        scope: "module" for lines that run at import, which any test of the file may notice; "function" for others.
+        Args:
+            path: of the source file.
+            first, last: the lines.
+            scope: "module" for lines that run at import, which any test of the file may notice; else "function".
         """
         file = self.lines.get(path, {})
         wanted = file.values() if scope == "module" else [file.get(line, set()) for line in range(first, last + 1)]
         return sorted(set().union(*wanted) & set(self.seconds), key=lambda test: (self.seconds[test], test))
 
     def missing(self, tree: Path) -> dict[str, tuple[int, list[int]]]:
-        """Source file → its number of statements, and the lines that nothing executes."""
+        """Source file → its number of statements, and the lines that no test executes."""
         found = {}
         for source in sorted((tree / "ebm_cli").rglob("*.py")):
             path = str(source.relative_to(tree))
@@ -60,7 +63,7 @@ class Traces:
 
 
 def span(source: str, line: int) -> tuple[int, int, str]:
-    """The lines of the innermost statement (of its header, where it has a body), and whether a function runs it."""
+    """First and last line of the innermost statement (of its header, if it has a body), and its scope for `killers`."""
     best, scope = (line, line), "module"
 
     def visit(node: ast.AST, inside: str) -> None:
@@ -79,13 +82,14 @@ def span(source: str, line: int) -> tuple[int, int, str]:
 
 
 def trace(tree: Path, store: Path) -> Traces:
-    """The traces of a tree: those stored, with the test files that changed traced again, or all where a source did."""
+    """The traces of a tree: the stored ones, with changed test files traced again, or all if a source changed."""
     stored = store / "traces.json"
     nothing: dict[str, Any] = {"sources": "", "tests": {}, "lines": {}, "seconds": {}}
     old = json.loads(stored.read_text()) if stored.is_file() else nothing
-    tests = {str(path.relative_to(tree)): _hash([path]) for path in sorted((tree / "tests").rglob("test_*.py"))}
-    shared = [*(tree / "ebm_cli").rglob("*.py"), *(tree / "conf").rglob("*.yaml"), *(tree / "tests").glob("*.py")]
-    sources = _hash(sorted(shared))
+    test_files = {path for path in (tree / "tests").rglob("test_*.py") if _is_traced(path)}
+    tests = {str(path.relative_to(tree)): _hash([path]) for path in sorted(test_files)}
+    helpers = {path for path in (tree / "tests").rglob("*.py") if _is_traced(path)} - test_files
+    sources = _hash(sorted([*(tree / "ebm_cli").rglob("*.py"), *(tree / "conf").rglob("*.yaml"), *helpers]))
     if old["sources"] != sources:
         old = nothing
     changed = [path for path, digest in tests.items() if old["tests"].get(path) != digest]
@@ -112,12 +116,14 @@ def _run(tree: Path, store: Path, files: list[str]) -> None:
     config.write_text(RC.format(tree=tree, data=data))
     command = f"-m coverage run --rcfile={config} -m pytest -q -n 2 -p no:cacheprovider -p tests.mutants.tracing"
     with (store / "trace.log").open("w") as log:
-        # Some tests may fail under a tracer; those are no killers.
-        subprocess.run(
+        ran = subprocess.run(
             [sys.executable, *command.split(), *files],
             cwd=tree, env=environment(tree) | {OUTCOMES: str(store / "outcomes.json")},
             stdout=log, stderr=subprocess.STDOUT, check=False,
         )  # fmt: skip
+    # Code 1 means failed tests, which are left out of the traces; without any trace every mutant would survive.
+    if ran.returncode not in (0, 1):
+        raise RuntimeError(f"the tests did not run under coverage (pytest ended with {ran.returncode}): {log.name}")
 
 
 def _merge(tree: Path, store: Path, lines: dict[str, dict[int, set[str]]], seconds: dict[str, float]) -> None:
@@ -128,7 +134,7 @@ def _merge(tree: Path, store: Path, lines: dict[str, dict[int, set[str]]], secon
         try:
             data.read()
         except coverage.exceptions.DataError:
-            continue  # of a process that a test killed
+            continue  # a test killed this process
         for name in data.measured_files():
             file = lines.setdefault(str(Path(name).relative_to(tree)), {})
             for line, by in data.contexts_by_lineno(name).items():
@@ -136,8 +142,13 @@ def _merge(tree: Path, store: Path, lines: dict[str, dict[int, set[str]]], secon
 
 
 def environment(tree: Path) -> dict[str, str]:
-    """One thread for each process, and the tree's own package before the installed one."""
+    """The environment of a process: one thread, and the package of the tree before the installed one."""
     return os.environ | {"PYTHONPATH": str(tree), "OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
+
+
+def _is_traced(path: Path) -> bool:
+    """True for the files of the tests, apart from the benchmarks and this package."""
+    return not {"benchmarks", "mutants"} & set(path.parts)
 
 
 def _hash(paths: Iterable[Path]) -> str:

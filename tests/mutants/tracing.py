@@ -1,4 +1,4 @@
-"""A pytest plugin, loaded with `-p`: names each test to the coverage that runs, and writes down how each one went."""
+"""A pytest plugin, loaded with `-p`: labels coverage with the running test, and writes the outcome of each test."""
 
 import json
 import os
@@ -9,7 +9,7 @@ import coverage
 import pytest
 
 OUTCOMES = "MUTANTS_OUTCOMES"
-"""The variable that names the file to write: node id → [seconds, passed]."""
+"""Environment variable with the path of the file to write: node id → [seconds, passed]."""
 
 _outcomes: dict[str, tuple[float, bool]] = {}
 
@@ -28,7 +28,7 @@ def pytest_runtest_protocol(item: pytest.Item) -> Iterator[None]:
 
 def pytest_runtest_logreport(report: pytest.TestReport) -> None:
     seconds, passed = _outcomes.get(report.nodeid, (0.0, True))
-    # A test that is skipped, or fails as it is expected to, kills nothing.
+    # A test that is skipped, or fails as expected, kills no mutant.
     _outcomes[report.nodeid] = (seconds + report.duration, passed and report.passed)
 
 

@@ -1,4 +1,4 @@
-"""A full disk costs what came after the last checkpoint, and is said in one line."""
+"""A full disk: the run fails in one line and loses nothing before its last checkpoint."""
 
 import ctypes
 import errno
@@ -20,17 +20,12 @@ from ebm_cli.errors import full_disk
 from ebm_cli.reporting.tensorboard import TensorBoard
 from ebm_cli.runs import checkpoint as checkpoints
 from ebm_cli.runs.directory import read_status
-from tests.support import FAST, Ebm, Ran, at_step, differences, last, no_pictures, trained
+from tests.support import FAST, FORKS, Ebm, Ran, at_step, differences, exit_code_of, last, no_pictures, trained
 
 WORDS = [*FAST, "method=pcd", "method.buffer_size=64", "method.k=2", "steps=9", "checkpoint_every=3"]
 
 
-@pytest.fixture(autouse=True)
-def _no_pictures(monkeypatch: pytest.MonkeyPatch) -> None:
-    no_pictures(monkeypatch)
-
-
-def test_a_full_disk_is_found_behind_other_errors() -> None:
+def test_full_disk_is_found_behind_other_errors() -> None:
     full = OSError(errno.ENOSPC, "No space left on device")
     hidden = RuntimeError("unexpected pos 64 vs 0")
     hidden.__context__ = full
@@ -44,7 +39,7 @@ def test_a_full_disk_is_found_behind_other_errors() -> None:
 
 @pytest.fixture(scope="module")
 def whole(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
-    """What a run that always had room ends with."""
+    """The final state of the same run without a full disk."""
     run = tmp_path_factory.mktemp("whole") / "run"
     with pytest.MonkeyPatch.context() as patched:
         no_pictures(patched)
@@ -54,7 +49,7 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
 
 @pytest.fixture
 def small_disk(tmp_path: Path) -> Iterator[Callable[[int], Path]]:
-    """Mounts a disk of some KiB; where that is not allowed, the test has none."""
+    """Mounts a disk of some KiB; skips the test if mounting is not allowed."""
     libc = ctypes.CDLL(None, use_errno=True)
     mounted: list[Path] = []
 
@@ -72,7 +67,7 @@ def small_disk(tmp_path: Path) -> Iterator[Callable[[int], Path]]:
 
 
 def fill(disk: Path, leave: int = 0) -> None:
-    """Fill a disk up, all but `leave` bytes."""
+    """Fill a disk, leaving so many bytes free."""
     with (disk / "filler").open("wb", buffering=0) as file:
         free = os.statvfs(disk)
         size = free.f_bavail * free.f_frsize - leave
@@ -82,8 +77,8 @@ def fill(disk: Path, leave: int = 0) -> None:
                 file.write(b"x")
 
 
-def assert_it_said_so(ran: Ran, run: Path, why: str) -> None:
-    reason = f"no room to write in it ({why})"
+def assert_failed_of_a_full_disk(ran: Ran, run: Path, cause: str) -> None:
+    reason = f"no room to write in it ({cause})"
     assert ran.code == 1
     assert (
         ran.err == f"ebm: {run}: {reason}; free some space and rerun the command: it resumes from the last checkpoint\n"
@@ -95,7 +90,7 @@ def assert_it_said_so(ran: Ran, run: Path, why: str) -> None:
 
 
 @pytest.mark.parametrize("leave", [0, 8192], ids=["none", "too little for a checkpoint"])
-def test_a_run_on_a_disk_that_fills_up(
+def test_run_resumes_after_a_disk_filled_up(
     ebm: Ebm,
     monkeypatch: pytest.MonkeyPatch,
     small_disk: Callable[[int], Path],
@@ -107,9 +102,9 @@ def test_a_run_on_a_disk_that_fills_up(
     with monkeypatch.context() as patched:
         at_step(patched, 5, lambda: fill(disk, leave))
         ran = ebm("train", *WORDS, f"hydra.run.dir={run}")
-    assert_it_said_so(ran, run, "No space left on device")
+    assert_failed_of_a_full_disk(ran, run, "No space left on device")
     assert last(run)["step"] == 3
-    # Still full: the same line, and nothing is lost by trying.
+    # Still full: the same line, and another attempt loses nothing.
     ran = ebm("train", *WORDS, f"hydra.run.dir={run}")
     assert (ran.code, len(ran.err.splitlines())) == (1, 1)
     assert "No space left on device" in ran.err
@@ -120,7 +115,7 @@ def test_a_run_on_a_disk_that_fills_up(
     assert json.loads((run / "results.json").read_text())
 
 
-def test_a_disk_that_is_full_from_the_start(ebm: Ebm, small_disk: Callable[[int], Path]) -> None:
+def test_run_fails_in_one_line_on_a_disk_full_from_the_start(ebm: Ebm, small_disk: Callable[[int], Path]) -> None:
     disk = small_disk(100)
     fill(disk)
     ran = ebm("train", *WORDS, f"hydra.run.dir={disk / 'run'}")
@@ -129,12 +124,8 @@ def test_a_disk_that_is_full_from_the_start(ebm: Ebm, small_disk: Callable[[int]
     assert "No space left on device" in ran.err
 
 
-FORKS = pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning")
-"""What pytest has running beside us does nothing that a child needs."""
-
-
-def in_a_child(act: Callable[[], int]) -> int:
-    """Fork, and what `act` returned there."""
+def run_in_child(act: Callable[[], int]) -> int:
+    """Fork, and return what `act` returned in the child."""
     child = os.fork()
     if child == 0:
         code = 99
@@ -143,63 +134,63 @@ def in_a_child(act: Callable[[], int]) -> int:
         finally:
             sys.stderr.flush()
             os._exit(code)
-    return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+    return exit_code_of(child)
 
 
-def limited(size: int) -> None:
-    """No file of this process may grow beyond `size` bytes."""
+def limit_file_size(size: int) -> None:
+    """Limit every file of this process to `size` bytes."""
     signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
     resource.setrlimit(resource.RLIMIT_FSIZE, (size, size))
 
 
 @FORKS
 @pytest.mark.parametrize("size", [2048, 6000], ids=["in a line of metrics", "in a checkpoint"])
-def test_a_file_that_may_not_grow(
+def test_run_resumes_after_its_files_could_not_grow(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str], size: int, whole: dict[str, Any]
 ) -> None:
-    """The user's limit, in the place of a full disk where none can be mounted; for every file of the run."""
+    """The limit stands in for a full disk where none can be mounted, and applies to every file of the run."""
     monkeypatch.chdir(tmp_path)
     words = ["train", *WORDS, "hydra.run.dir=run"]
 
     def child() -> int:
-        at_step(monkeypatch, 5, lambda: limited(size))
+        at_step(monkeypatch, 5, lambda: limit_file_size(size))
         return main(words)
 
     capfd.readouterr()
-    ran = Ran(in_a_child(child), *capfd.readouterr())
-    assert_it_said_so(ran, tmp_path / "run", "File too large")
+    ran = Ran(run_in_child(child), *capfd.readouterr())
+    assert_failed_of_a_full_disk(ran, tmp_path / "run", "File too large")
     assert last(tmp_path / "run")["step"] == 3
     assert main(words) == 0
     assert differences(trained(tmp_path / "run"), whole) == []
 
 
 @FORKS
-def test_what_torch_says_of_a_full_disk_is_said_plainly(tmp_path: Path) -> None:
-    """torch raises a RuntimeError, of a position that it did not expect."""
+def test_checkpoint_on_a_full_disk_raises_an_os_error(tmp_path: Path) -> None:
+    """torch itself raises a RuntimeError about an unexpected position."""
     file = tmp_path / "x.pt"
     checkpoints.save(file, {"a": torch.zeros(3)})
     before = file.read_bytes()
 
     def child() -> int:
-        limited(len(before))
+        limit_file_size(len(before))
         try:
             checkpoints.save(file, {"a": torch.zeros(10_000)})
         except OSError as error:
             return 0 if error.errno == errno.EFBIG else 1
         return 2
 
-    assert in_a_child(child) == 0
+    assert run_in_child(child) == 0
     assert file.read_bytes() == before
     assert [path.name for path in tmp_path.iterdir()] == ["x.pt"]
 
 
 @FORKS
-def test_tensorboard_on_a_full_disk(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
-    """Its thread says nothing by itself; the run hears of it with the next number, or at the end."""
+def test_tensorboard_on_a_full_disk_raises_an_os_error(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    """The thread that writes prints nothing; the run raises at the next number, or at the end."""
 
     def child() -> int:
-        threading.excepthook = threading.__excepthook__  # pytest's own would keep it to itself
-        limited(1024)
+        threading.excepthook = threading.__excepthook__  # the hook of pytest would hide the exception
+        limit_file_size(1024)
         board: Any = None
         try:
             board = TensorBoard(tmp_path)
@@ -210,5 +201,5 @@ def test_tensorboard_on_a_full_disk(tmp_path: Path, capfd: pytest.CaptureFixture
             return 0 if full_disk(error) else 1
         return 2
 
-    assert in_a_child(child) == 0
+    assert run_in_child(child) == 0
     assert capfd.readouterr().err == ""

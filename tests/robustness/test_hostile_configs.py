@@ -1,4 +1,4 @@
-"""What can be typed that is wrong: whatever it is, it ends in one line, or it is a config."""
+"""Random and malicious command lines: each composes a config or ends in one line."""
 
 import contextlib
 import io
@@ -27,7 +27,7 @@ GROUPS = {
     verb: {group.name: list(group_options(group.folder, WHERE)) for group in verb_groups(verb, WHERE)} for verb in VERBS
 }
 SECONDS = 30
-"""Longer than any config takes to be composed and checked; what takes longer is taken to hang."""
+"""Time limit of a command line: composing and validating any config takes less."""
 
 VALUES = [
     *("nan", "inf", "-inf", "-1", "0", "1", "-0.0", "1e-320", "1e308", "1e400", "0x10", "1_000", "+1", "true", "null"),
@@ -47,12 +47,12 @@ TARGETS = [
     *("ebm_cli.energies.MLP", "ebm_cli.energies.Energy", "ebm_cli.energies.mlp", "ebm_cli.energies.MLP.forward"),
 ]
 PROTECTED = re.compile(r"hydra\.(run|sweep|runtime|mode|output_subdir|sweeper|launcher|help|hydra_help|searchpath)")
-"""Where runs go and how many there are is not wrong, whatever it is."""
+"""Keys of the location and number of runs, of which any value may be right."""
 
 
 @cache
 def hydra_keys() -> list[str]:
-    """Hydra's own keys, those of the logging above all."""
+    """Hydra's own keys, most of them of the logging."""
     with initialize_config_dir(str(conf_dir()), version_base="1.3"):
         node = OmegaConf.to_container(compose("train", return_hydra_config=True).hydra, resolve=False)
 
@@ -66,10 +66,10 @@ def hydra_keys() -> list[str]:
 
 
 @st.composite
-def typed(draw: st.DrawFn, verb: str = "train") -> list[str]:
-    """An option of a group, perhaps; and an override of a real key with a value that it may not have."""
+def command_lines(draw: st.DrawFn, verb: str = "train") -> list[str]:
+    """An override of a real key with a random value, sometimes after an option of a group."""
     words = []
-    # A verb without groups is asked for one all the same.
+    # For a verb without groups too, so that unknown groups are tried.
     group = draw(st.sampled_from(sorted(set(GROUPS[verb]) - {"experiment"}) or ["method"]))
     if group in GROUPS[verb] and draw(st.booleans()):
         words.append(f"{group}={draw(st.sampled_from(GROUPS[verb][group]))}")
@@ -94,10 +94,12 @@ def typed(draw: st.DrawFn, verb: str = "train") -> list[str]:
 
 
 class Hangs(BaseException):
-    pass
+    """A command line that takes longer than SECONDS."""
 
 
 class Ended(NamedTuple):
+    """The end of a command: its exit code, its errors, and the files that it made."""
+
     code: int
     err: str
     made: list[str]
@@ -105,7 +107,7 @@ class Ended(NamedTuple):
 
 @pytest.fixture(scope="module")
 def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A finished run, for the verbs that take one."""
+    """A finished run, for the verbs that need one."""
     with contextlib.chdir(tmp_path_factory.mktemp("trained")):
         assert main(["train", *FAST, "steps=1", "hydra.run.dir=run"]) == 0
         assert Path("run/results.json").is_file()
@@ -114,7 +116,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def folder(run: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """A folder to type commands in, where verbs do nothing (but for `run`); what is typed is checked as ever."""
+    """A folder for commands whose verbs do nothing; their configs are validated as usual."""
 
     def hang(*_: Any) -> None:
         raise Hangs
@@ -128,8 +130,8 @@ def folder(run: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path
         signal.signal(signal.SIGALRM, before)
 
 
-def end(folder: Path, words: list[str], verb: str = "train") -> Ended:
-    """How `ebm VERB WORDS` ends in an empty folder inside this one, and what it leaves in either."""
+def run_verb(folder: Path, words: list[str], verb: str = "train") -> Ended:
+    """Run `ebm VERB WORDS` in an empty folder inside this one; its end, and the files that it leaves in either."""
     work = folder / "above" / "here"
     work.mkdir(parents=True)
     out, err = io.StringIO(), io.StringIO()
@@ -144,8 +146,9 @@ def end(folder: Path, words: list[str], verb: str = "train") -> Ended:
     return Ended(code, err.getvalue(), made)
 
 
-def check_end(folder: Path, words: list[str], verb: str = "train") -> None:
-    ended = end(folder, words, verb)
+def assert_sound_end(folder: Path, words: list[str], verb: str = "train") -> None:
+    """The command succeeds, or ends in one line and leaves no file."""
+    ended = run_verb(folder, words, verb)
     if ended.code == 0:
         assert ended.err == ""
         return
@@ -153,7 +156,7 @@ def check_end(folder: Path, words: list[str], verb: str = "train") -> None:
     assert ended.err.startswith("ebm: ")
     assert len(ended.err.splitlines()) == 1, ended.err
     assert len(ended.err) < 2100
-    # The hint that goes with an exception that nobody foresaw.
+    # The hint that follows an unforeseen exception.
     assert "HYDRA_FULL_ERROR" not in ended.err
     assert ended.made == []
 
@@ -164,41 +167,39 @@ SETTINGS = settings(
 
 
 @settings(SETTINGS, max_examples=15)
-@given(words=typed())
-def test_what_is_typed_composes_or_ends_in_one_line(folder: Path, words: list[str]) -> None:
-    check_end(folder, words)
+@given(words=command_lines())
+def test_random_words_compose_or_end_in_one_line(folder: Path, words: list[str]) -> None:
+    assert_sound_end(folder, words)
 
 
 NEEDS = {"sample": "checkpoint", "evaluate": "checkpoint", "compare": "runs"}
-"""The key that a verb asks for."""
+"""The required key of a verb."""
 
 
-def check_another_verb(folder: Path, run: Path, data: st.DataObject) -> None:
+def try_another_verb(folder: Path, run: Path, data: st.DataObject) -> None:
     verb = data.draw(st.sampled_from(sorted(set(VERBS) - {"train"})))
     needed = [f"{NEEDS[verb]}={run}"] if verb in NEEDS else []
-    check_end(folder, [*needed, *data.draw(typed(verb))], verb)
+    assert_sound_end(folder, [*needed, *data.draw(command_lines(verb))], verb)
 
 
 @settings(SETTINGS, max_examples=15)
 @given(data=st.data())
-def test_what_is_typed_behind_another_verb_composes_or_ends_in_one_line(
-    folder: Path, run: Path, data: st.DataObject
-) -> None:
-    check_another_verb(folder, run, data)
+def test_random_words_of_another_verb_end_in_one_line(folder: Path, run: Path, data: st.DataObject) -> None:
+    try_another_verb(folder, run, data)
 
 
 @pytest.mark.slow
 @settings(SETTINGS, max_examples=500)
 @given(data=st.data())
-def test_very_much_that_can_be_typed_behind_another_verb(folder: Path, run: Path, data: st.DataObject) -> None:
-    check_another_verb(folder, run, data)
+def test_500_random_words_of_another_verb_end_in_one_line(folder: Path, run: Path, data: st.DataObject) -> None:
+    try_another_verb(folder, run, data)
 
 
 @pytest.mark.slow
 @settings(SETTINGS, max_examples=500)
-@given(words=typed())
-def test_very_much_that_can_be_typed_composes_or_ends_in_one_line(folder: Path, words: list[str]) -> None:
-    check_end(folder, words)
+@given(words=command_lines())
+def test_500_random_words_compose_or_end_in_one_line(folder: Path, words: list[str]) -> None:
+    assert_sound_end(folder, words)
 
 
 @pytest.mark.parametrize(
@@ -247,36 +248,36 @@ def test_very_much_that_can_be_typed_composes_or_ends_in_one_line(folder: Path, 
         ("steps=${oc.env:NO_SUCH}", "steps=${oc.env:NO_SUCH}: KeyError raised while resolving interpolation: "),
     ],
 )
-def test_what_was_found_by_typing_at_random(folder: Path, word: str, line: str) -> None:
-    check_end(folder, [word])
-    assert end(folder, [word]).err.startswith(f"ebm: {line}")
+def test_words_found_by_random_search_end_in_one_line(folder: Path, word: str, line: str) -> None:
+    assert_sound_end(folder, [word])
+    assert run_verb(folder, [word]).err.startswith(f"ebm: {line}")
 
 
-def test_a_network_without_an_end_is_refused(folder: Path) -> None:
-    """Whatever makes its layers: they are counted as they are made."""
+def test_network_of_endless_layers_is_refused(folder: Path) -> None:
+    """Layers are counted as they are built."""
     words = ["method=fce", "noise=flow", "noise.n_couplings=2147483647"]
-    check_end(folder, words)
-    assert end(folder, words).err.startswith("ebm: noise: the network has more than 20,000 weight and bias tensors")
-    wide = end(folder, ["energy.width=100000"])
+    assert_sound_end(folder, words)
+    line = "ebm: noise: the network has more than 20,000 weight and bias tensors"
+    assert run_verb(folder, words).err.startswith(line)
+    wide = run_verb(folder, ["energy.width=100000"])
     assert (wide.code, wide.made) == (1, [])
     starts = ("ebm: energy: MLP cannot be built from its keys", "ebm: energy: the network has more than ")
     assert wide.err.startswith(starts)
 
 
-def test_a_flag_that_shows_nothing_is_a_wrong_flag(folder: Path) -> None:
-    assert end(folder, ["--resolve"]) == Ended(
+def test_resolve_without_cfg_is_a_wrong_flag(folder: Path) -> None:
+    assert run_verb(folder, ["--resolve"]) == Ended(
         2, "ebm: --resolve needs --cfg job: it resolves interpolations in the config that is printed\n", []
     )
 
 
-def test_a_right_config_is_no_mistake(folder: Path) -> None:
-    """The control: the stand-in's run leaves its directory, and what `end` sees of it."""
-    ended = end(folder, ["seed=3", "hydra.run.dir=run"])
+def test_control_a_valid_config_leaves_its_directory(folder: Path) -> None:
+    ended = run_verb(folder, ["seed=3", "hydra.run.dir=run"])
     assert (ended.code, ended.err) == (0, "")
     assert "above/here/run/.hydra/config.yaml" in ended.made
 
 
-def test_a_line_of_very_many_characters_is_cut(ebm: Ebm) -> None:
+def test_message_about_a_very_long_value_is_cut(ebm: Ebm) -> None:
     ran = ebm("train", f"seed={'x' * 100_000}")
     assert (ran.code, len(ran.err) < 2100) == (1, True)
     assert ran.err.startswith("ebm: seed must be a whole number, got 'xxx")

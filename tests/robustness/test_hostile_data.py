@@ -1,4 +1,4 @@
-"""Files that were made to do harm: refused in one line, at once, with nothing run, written, or taken into memory."""
+"""Malicious data files: refused in one line and at once, without running code, writing files or filling the memory."""
 
 import gzip
 import io
@@ -34,7 +34,7 @@ GIB = 2**30
 
 
 class Canary:
-    """A pickle that makes a file where it is read."""
+    """A pickle that leaves a file if it is executed."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -44,8 +44,8 @@ class Canary:
 
 
 @contextmanager
-def cheap(megabytes: float = 64, seconds: float = 5) -> Iterator[None]:
-    """What is inside takes little memory (of the process, at its peak) and little time of the processor."""
+def limited_cost(megabytes: float = 64, seconds: float = 5) -> Iterator[None]:
+    """Assert that the block needs little memory (at the peak of the process) and little CPU time."""
     memory.reset_peak_memory(torch.device("cpu"))
     before = memory.peak_memory_mb(torch.device("cpu"))
     began = time.process_time()
@@ -55,16 +55,16 @@ def cheap(megabytes: float = 64, seconds: float = 5) -> Iterator[None]:
 
 
 def refuse(path: Path, message: str, make: Callable[[str], Any] = File, **limits: float) -> None:
-    """The file is refused in one line, cheaply; nothing appears in its folder."""
+    """Assert that the file is refused in one line, at little cost, and that no file appears beside it."""
     before = sorted(path.parent.rglob("*"))
-    with cheap(**limits), pytest.raises((ValueError, UserError), match=message) as caught:
+    with limited_cost(**limits), pytest.raises((ValueError, UserError), match=message) as caught:
         make(str(path))
     assert len(str(caught.value).splitlines()) == 1
     assert len(str(caught.value)) < 800
     assert sorted(path.parent.rglob("*")) == before
 
 
-# --- more than there is room for --------------------------------------------------------------------------------------
+# --- more than the memory holds ---------------------------------------------------------------------------------------
 
 
 def npy_header(shape: tuple[int, ...], kind: str = "<f8") -> bytes:
@@ -73,8 +73,8 @@ def npy_header(shape: tuple[int, ...], kind: str = "<f8") -> bytes:
     return file.getvalue()
 
 
-def bomb(path: Path, n_bytes: int, name: str = "x.npy", declared: int | None = None) -> None:
-    """A .npz whose one array unpacks to so many zeros. With `declared`, its directory says another size."""
+def write_bomb(path: Path, n_bytes: int, name: str = "x.npy", declared: int | None = None) -> None:
+    """Write an .npz whose only array unpacks to so many zeros; `declared` is a false size in its directory."""
     with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED, compresslevel=1) as archive, archive.open(name, "w") as file:
         file.write(npy_header((n_bytes // 8,)))
         for _ in range(n_bytes // 2**20):
@@ -88,32 +88,32 @@ def bomb(path: Path, n_bytes: int, name: str = "x.npy", declared: int | None = N
 
 @pytest.fixture
 def _little_room(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """As on a machine of 64 MB: no test fills a disk or waits for many gigabytes."""
+    """A machine of 64 MB, so that no test needs gigabytes."""
     (tmp_path / "limit").mkdir()
     (tmp_path / "limit" / "memory.max").write_text(str(2**26))
     monkeypatch.setattr(memory, "CONTAINER", tmp_path / "limit" / "memory.max")
 
 
 @pytest.mark.usefixtures("_little_room")
-def test_an_npz_that_unpacks_to_too_much_is_refused(tmp_path: Path) -> None:
-    bomb(tmp_path / "x.npz", 2**27)
+def test_npz_that_unpacks_to_too_much_is_refused(tmp_path: Path) -> None:
+    write_bomb(tmp_path / "x.npz", 2**27)
     assert (tmp_path / "x.npz").stat().st_size < 2**20
     refuse(
         tmp_path / "x.npz", r"x\.npz unpacks to 134\.2 MB: at most 33\.6 MB are read into memory here$", megabytes=16
     )
     for read, key in ((read_rows, "init"), (read_mask, "mask")):
-        bomb(tmp_path / f"{key}.npz", 2**27, "x.npy" if key == "init" else "mask.npy")
+        write_bomb(tmp_path / f"{key}.npz", 2**27, "x.npy" if key == "init" else "mask.npy")
         refuse(tmp_path / f"{key}.npz", rf"^{key}=.*unpacks to 134\.2 MB", lambda p, read=read: read(p, (2,)))
 
 
 @pytest.mark.usefixtures("_little_room")
-def test_no_more_is_unpacked_than_was_declared(tmp_path: Path) -> None:
-    bomb(tmp_path / "x.npz", 2**27, declared=2**20)
+def test_npz_is_unpacked_only_to_its_declared_size(tmp_path: Path) -> None:
+    write_bomb(tmp_path / "x.npz", 2**27, declared=2**20)
     refuse(tmp_path / "x.npz", r"x\.npz cannot be read as \.npz: ")
 
 
 @pytest.mark.parametrize("shape", [(10**12, 3), (2**62, 4), (10**6, 10**6), (-1, 2)])
-def test_an_array_that_claims_more_than_its_file_holds_is_refused(tmp_path: Path, shape: tuple[int, ...]) -> None:
+def test_array_with_a_shape_beyond_its_file_is_refused(tmp_path: Path, shape: tuple[int, ...]) -> None:
     (tmp_path / "x.npy").write_bytes(npy_header(shape) + bytes(240))
     refuse(tmp_path / "x.npy", r"x\.npy cannot be read as \.npy: ")
     with zipfile.ZipFile(tmp_path / "x.npz", "w") as archive:
@@ -122,14 +122,14 @@ def test_an_array_that_claims_more_than_its_file_holds_is_refused(tmp_path: Path
 
 
 @pytest.mark.usefixtures("_little_room")
-def test_a_tensor_of_one_number_that_stands_for_many_is_refused(tmp_path: Path) -> None:
+def test_tensor_expanded_from_one_number_is_refused(tmp_path: Path) -> None:
     torch.save(torch.zeros(1).expand(10**6, 100), tmp_path / "x.pt")
     assert (tmp_path / "x.pt").stat().st_size < 4000
     refuse(tmp_path / "x.pt", r"x\.pt holds 400\.0 MB of numbers: at most 33\.6 MB are read into memory$")
 
 
-def test_a_tensor_that_unpacks_is_refused(tmp_path: Path) -> None:
-    """torch.save packs nothing; torch.load unpacks what is packed."""
+def test_compressed_tensor_is_refused(tmp_path: Path) -> None:
+    """torch.save never compresses, but torch.load decompresses."""
     torch.save(torch.zeros(2**20, 4), tmp_path / "y.pt")
     with zipfile.ZipFile(tmp_path / "y.pt") as plain, zipfile.ZipFile(tmp_path / "x.pt", "w", 8) as packed:
         for member in plain.namelist():
@@ -139,7 +139,7 @@ def test_a_tensor_that_unpacks_is_refused(tmp_path: Path) -> None:
 
 
 @pytest.mark.usefixtures("_little_room")
-def test_an_idx_file_is_unpacked_only_as_far_as_it_says(tmp_path: Path) -> None:
+def test_idx_file_is_unpacked_only_to_its_declared_size(tmp_path: Path) -> None:
     def mnist(data: bytes, message: str, name: str = IDX_NAMES[0]) -> None:
         put_idx(tmp_path / "mnist")
         (tmp_path / "mnist" / f"{name}.gz").write_bytes(data)
@@ -152,7 +152,7 @@ def test_an_idx_file_is_unpacked_only_as_far_as_it_says(tmp_path: Path) -> None:
     mnist(gzip.compress(bytes([0, 0, 8, 3]) + struct.pack(">3I", *[2**32 - 1] * 3)), r"of \d+\.\d TB: at most")
 
 
-def test_a_batch_of_gigabytes_is_refused_before_it_is_unpacked(tmp_path: Path) -> None:
+def test_cifar_batch_of_gigabytes_is_refused_unread(tmp_path: Path) -> None:
     for name in ("cifar-10-batches-py/data_batch_1", "cifar-10-batches-py/readme.html"):
         member = tarfile.TarInfo(name)
         member.size = 10 * GIB
@@ -165,10 +165,10 @@ def test_a_batch_of_gigabytes_is_refused_before_it_is_unpacked(tmp_path: Path) -
     refuse(sparse, r"holds a data_batch_3 of 10\.7 GB: a batch has 31\.0 MB$", lambda path: CIFAR10(str(tmp_path)))
 
 
-def test_a_pickle_that_numbers_its_memo_up_to_the_end_takes_no_memory() -> None:
-    with cheap(), pytest.raises(ValueError, match=r"^.+$"):
+def test_pickle_with_a_huge_memo_index_takes_no_memory() -> None:
+    with limited_cost(), pytest.raises(ValueError, match=r"^.+$"):
         read_dict(b"N" + pickle.LONG_BINPUT + struct.pack("<I", 2**32 - 1) + b".")
-    with cheap(), pytest.raises(ValueError, match=r"^.+$"):
+    with limited_cost(), pytest.raises(ValueError, match=r"^.+$"):
         read_dict(pickle.BINBYTES8 + struct.pack("<Q", 2**40) + b".")
 
 
@@ -178,35 +178,35 @@ def test_a_pickle_that_numbers_its_memo_up_to_the_end_takes_no_memory() -> None:
 @pytest.mark.parametrize("below", [b"", b"1,2\n3,4\n"])
 @pytest.mark.parametrize("line", [b"1" * 10**7, b"x" * 10**7, b'"' + b"1" * 10**7, b"0," * (5 * 10**6) + b"0"])
 @pytest.mark.parametrize("end", [b"", b"\n", b"\r"])
-def test_a_line_of_megabytes_is_refused(tmp_path: Path, below: bytes, line: bytes, end: bytes) -> None:
+def test_line_of_megabytes_is_refused(tmp_path: Path, below: bytes, line: bytes, end: bytes) -> None:
     (tmp_path / "x.csv").write_bytes(below + line + end + below)
     where = 3 if below else 1
     refuse(tmp_path / "x.csv", rf"x\.csv has a line of more than 1,048,576 bytes, line {where}: ", seconds=1)
 
 
-def test_a_million_columns_are_refused(tmp_path: Path) -> None:
+def test_million_columns_are_refused(tmp_path: Path) -> None:
     (tmp_path / "x.tsv").write_bytes((b"\t".join([b"0.5"] * 10**6) + b"\n") * 5)
     refuse(tmp_path / "x.tsv", r"has a line of more than 1,048,576 bytes, line 1: store so many columns in \.npy$")
 
 
-def test_many_lines_are_no_long_line(tmp_path: Path) -> None:
-    """The control: a table longer than the longest line, and lines just short of it, are read."""
+def test_control_long_tables_of_allowed_lines_are_read(tmp_path: Path) -> None:
+    """A table longer than the longest line, and lines just below that limit."""
     cell = b"0." + b"5" * (LONGEST_LINE // 4 - 4)
     for text in (b"0.25,0.5\r\n" * (LONGEST_LINE // 8), b"1,2\n" + (b",".join([cell] * 2) + b"\n") * 6):
         (tmp_path / "x.csv").write_bytes(text)
         assert File(str(tmp_path / "x.csv")).shape == (2,)
 
 
-def test_a_cell_is_not_repeated_at_length(tmp_path: Path) -> None:
+def test_message_about_a_long_cell_is_cut(tmp_path: Path) -> None:
     (tmp_path / "x.csv").write_text("1,2\n" + "x" * 50_000 + ",2\n")
     refuse(tmp_path / "x.csv", r"holds text 'x{80}' in line 2, column 0$")
 
 
-# --- what is no file of numbers ---------------------------------------------------------------------------------------
+# --- not a file of numbers --------------------------------------------------------------------------------------------
 
 
 def refusal(path: Path) -> str | None:
-    """Why the file is refused; None for finite numbers."""
+    """The reason for which a file is refused; None if it holds finite numbers."""
     try:
         rows = File(str(path)).reference
     except ValueError as error:
@@ -217,10 +217,10 @@ def refusal(path: Path) -> str | None:
 
 @settings(max_examples=60, deadline=None, database=None, derandomize=True)
 @given(data=st.binary(max_size=300), kind=st.sampled_from(sorted(READERS)), magic=st.booleans())
-def test_garbage_is_refused_or_is_numbers(
+def test_random_bytes_are_refused_or_are_numbers(
     tmp_path_factory: pytest.TempPathFactory, data: bytes, kind: str, magic: bool
 ) -> None:
-    """Behind the right first bytes, too."""
+    """Also after the right first bytes."""
     starts = {".npy": b"\x93NUMPY\x01\x00\x20\x00", ".npz": b"PK\x03\x04", ".pt": b"PK\x03\x04", ".parquet": b"PAR1"}
     path = tmp_path_factory.getbasetemp() / f"garbage{kind}"
     path.write_bytes((starts.get(kind, b"1,2\n") if magic else b"") + data)
@@ -237,10 +237,10 @@ def test_garbage_is_refused_or_is_numbers(
     cut=st.booleans(),
     kind=st.sampled_from(["npy", "npz", "pt"]),
 )
-def test_a_damaged_file_is_refused_or_is_numbers(
+def test_damaged_file_is_refused_or_is_numbers(
     tmp_path_factory: pytest.TempPathFactory, place: float, bit: int, cut: bool, kind: str
 ) -> None:
-    """Cut anywhere, or with one bit turned: never anything but rows or a line, and never more memory."""
+    """Truncated anywhere, or with one flipped bit: finite rows or one line, and never more memory."""
     file = io.BytesIO()
     if kind == "pt":
         torch.save(torch.from_numpy(ROWS), file)
@@ -251,14 +251,14 @@ def test_a_damaged_file_is_refused_or_is_numbers(
     data[at] ^= 1 << bit
     path = tmp_path_factory.getbasetemp() / f"damaged.{kind}"
     path.write_bytes(data[:at] if cut else data)
-    with cheap():
+    with limited_cost():
         said = refusal(path)
     assert said is None or (said.startswith(f"path {path} ") and len(said.splitlines()) == 1)
 
 
 @pytest.mark.parametrize("kind", sorted(READERS))
-def test_what_is_no_file_is_not_opened(tmp_path: Path, kind: str) -> None:
-    """A pipe would be waited for."""
+def test_path_that_is_not_a_file_is_not_opened(tmp_path: Path, kind: str) -> None:
+    """Opening a pipe would block."""
     os.mkfifo(tmp_path / f"pipe{kind}")
     (tmp_path / f"folder{kind}").mkdir()
     (tmp_path / f"zero{kind}").symlink_to("/dev/zero")
@@ -271,7 +271,7 @@ def test_what_is_no_file_is_not_opened(tmp_path: Path, kind: str) -> None:
                 read(str(tmp_path / f"{name}{kind}"), (2,))
 
 
-def test_published_files_that_are_pipes_are_not_waited_for(tmp_path: Path) -> None:
+def test_published_file_that_is_a_pipe_is_not_opened(tmp_path: Path) -> None:
     put_idx(tmp_path / "mnist")
     (tmp_path / "mnist" / f"{IDX_NAMES[0]}.gz").unlink()
     os.mkfifo(tmp_path / "mnist" / IDX_NAMES[0])
@@ -280,16 +280,16 @@ def test_published_files_that_are_pipes_are_not_waited_for(tmp_path: Path) -> No
     refuse(tmp_path / "cifar-10-python.tar.gz", r"that is not a file$", lambda path: CIFAR10(str(tmp_path)))
 
 
-def test_a_link_to_a_file_is_that_file(tmp_path: Path) -> None:
+def test_link_to_a_file_is_followed(tmp_path: Path) -> None:
     np.save(tmp_path / "rows.npy", ROWS)
     (tmp_path / "x.npy").symlink_to(tmp_path / "rows.npy")
     assert File(str(tmp_path / "x.npy")).shape == (3,)
 
 
-# --- what would run, or write -----------------------------------------------------------------------------------------
+# --- code and paths in a file -----------------------------------------------------------------------------------------
 
 
-def test_nothing_in_a_data_file_is_run(tmp_path: Path) -> None:
+def test_code_in_a_data_file_is_not_executed(tmp_path: Path) -> None:
     canary = tmp_path / "canary"
     pickled = np.array([Canary(canary)] * 8, dtype=object)
     np.save(tmp_path / "x.npy", pickled)
@@ -312,12 +312,12 @@ def test_nothing_in_a_data_file_is_run(tmp_path: Path) -> None:
             refuse(tmp_path / name, "holds Python objects, not numbers", lambda path, read=read: read(path, (2,)))
     assert not canary.exists()
     np.load(tmp_path / "x.npy", allow_pickle=True)
-    assert canary.exists(), "the control: numpy runs it where it is let"
+    assert canary.exists(), "control: numpy executes it if it is allowed to"
 
 
 @pytest.mark.parametrize("name", ["../x.npy", "/tmp/x.npy", "..\\x.npy", "a/../../x.npy", "x", ".npy"])
-def test_a_name_in_an_archive_leads_nowhere(tmp_path: Path, name: str) -> None:
-    """Arrays are read where they are; what is no array by its name is refused."""
+def test_names_in_an_archive_lead_to_no_other_file(tmp_path: Path, name: str) -> None:
+    """Arrays are read in memory; a member that is not an array by its name is refused."""
     inner = tmp_path / "a" / "b"
     inner.mkdir(parents=True)
     file = io.BytesIO()
@@ -331,8 +331,8 @@ def test_a_name_in_an_archive_leads_nowhere(tmp_path: Path, name: str) -> None:
     assert sorted(path.name for path in tmp_path.rglob("*")) == ["a", "b", "x.npz", "y.npz"]
 
 
-def test_a_tar_writes_nothing(tmp_path: Path) -> None:
-    """Members that lead out of their folder, and links, also in circles, are passed over."""
+def test_tar_archive_writes_no_file(tmp_path: Path) -> None:
+    """Members that lead out of their folder and links, also circular ones, are ignored."""
     file = io.BytesIO()
     with tarfile.open(fileobj=file, mode="w:gz") as tar:
         for name in ("../evil", "/tmp/evil", "cifar-10-batches-py/../../evil"):
@@ -348,7 +348,7 @@ def test_a_tar_writes_nothing(tmp_path: Path) -> None:
     assert [path.name for path in tmp_path.rglob("*")] == ["cifar-10-python.tar.gz"]
 
 
-def test_the_command_says_one_line(ebm: Ebm, tmp_path: Path) -> None:
+def test_train_refuses_a_hostile_file_in_one_line(ebm: Ebm, tmp_path: Path) -> None:
     np.save(tmp_path / "x.npy", np.array([{}] * 8, dtype=object))
     (tmp_path / "y.csv").write_bytes(b"1" * 2 * 10**6)
     os.mkfifo(tmp_path / "z.npz")

@@ -1,4 +1,4 @@
-"""A run may be stopped anywhere and by anything: what it had written whole is there, and it goes on from that."""
+"""Signals and kills at any time: every file that was written is whole, and the run resumes from its last checkpoint."""
 
 import io
 import json
@@ -23,12 +23,7 @@ from ebm_cli.cli.main import main
 from ebm_cli.reporting.jsonl import read as read_metrics
 from ebm_cli.runs import checkpoint as checkpoints
 from ebm_cli.runs.directory import RunDirectory, read_status
-from tests.support import CHEAP, FAST, METHODS, Ebm, at_step, composed, differences, last, no_pictures, trained
-
-
-@pytest.fixture(autouse=True)
-def _no_pictures(monkeypatch: pytest.MonkeyPatch) -> None:
-    no_pictures(monkeypatch)
+from tests.support import CHEAP, FAST, FORKS, METHODS, Ebm, at_step, composed, differences, exit_code_of, last, trained
 
 
 def state_of(run: Path) -> tuple[str, int]:
@@ -37,24 +32,20 @@ def state_of(run: Path) -> tuple[str, int]:
     return status["state"], status["step"]
 
 
-FORKS = pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning")
-"""What pytest has running beside us does nothing that a child needs."""
-
-
 # --- signals ----------------------------------------------------------------------------------------------------------
 
 WORDS = [*FAST, "method=pcd", "method.buffer_size=64", "method.k=2", "steps=6"]
 
 
-def test_a_launcher_is_handed_the_signal_behind_the_checkpoint(
+def test_launcher_gets_the_signal_after_the_checkpoint(
     ebm: Ebm, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """As submitit does: its handler puts the job back into the queue and exits; the run is then begun again."""
+    """The handler of submitit puts the job back into the queue and exits; the queue then starts the command again."""
     run, found = tmp_path / "run", []
 
     def requeue(number: int, frame: FrameType | None) -> NoReturn:
         found.append((number, frame is not None, state_of(run), last(run)["step"]))
-        RunDirectory(run).close()  # another process may have it at once
+        RunDirectory(run).close()  # the directory is free for another process
         sys.exit(77)
 
     before = signal.signal(signal.SIGUSR2, requeue)
@@ -72,8 +63,10 @@ def test_a_launcher_is_handed_the_signal_behind_the_checkpoint(
     assert differences(trained(run), trained(tmp_path / "whole")) == []
 
 
-def test_without_a_launcher_it_says_so_and_exits(ebm: Ebm, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """SIGUSR2 as the others, which test_resume.py sends."""
+def test_sigusr2_without_a_launcher_writes_a_checkpoint(
+    ebm: Ebm, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """test_resume.py tests the other signals."""
     at_step(monkeypatch, 4, lambda: os.kill(os.getpid(), signal.SIGUSR2))
     ran = ebm("train", *WORDS, "hydra.run.dir=run")
     assert (ran.code, ran.err) == (140, "ebm: interrupted by SIGUSR2 at step 4; a checkpoint was written\n")
@@ -81,18 +74,18 @@ def test_without_a_launcher_it_says_so_and_exits(ebm: Ebm, tmp_path: Path, monke
     assert last(tmp_path / "run")["step"] == 4
 
 
-def test_a_handler_that_returns_does_not_keep_the_run_going(
+def test_run_ends_although_the_handler_of_a_signal_returns(
     ebm: Ebm, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """As submitit's for SIGTERM, which only notes it."""
-    noted: list[int] = []
-    before = signal.signal(signal.SIGTERM, lambda number, frame: noted.append(number))
+    """The handler of submitit for SIGTERM only records it."""
+    recorded: list[int] = []
+    before = signal.signal(signal.SIGTERM, lambda number, frame: recorded.append(number))
     try:
         at_step(monkeypatch, 2, lambda: os.kill(os.getpid(), signal.SIGTERM))
         assert ebm("train", *WORDS, "hydra.run.dir=run").code == 143
     finally:
         signal.signal(signal.SIGTERM, before)
-    assert noted == [signal.SIGTERM]
+    assert recorded == [signal.SIGTERM]
     assert state_of(tmp_path / "run") == ("interrupted", 2)
 
 
@@ -101,13 +94,13 @@ def test_a_handler_that_returns_does_not_keep_the_run_going(
 VARIANTS = {method: [f"method={method}"] for method in METHODS} | {
     "nce of a flow": ["method=nce", "noise=flow", "schedule=cosine"],
     "cd by hmc": ["method=cd", "sampler=hmc", "optimizer=adamw"],
-    "mle": ["method=mle", "dataset.density.dim=2"],  # its log Z is a grid's
+    "mle": ["method=mle", "dataset.density.dim=2"],  # its log Z is computed on a grid
 }
-"""What a run is made of, apart from its method's own: EMA, schedule, data order and generators are every run's."""
+"""Words for every part of the state of a run; average, schedule, data order and generators are common to all."""
 
 
 def words_of(name: str, steps: int, run: str) -> list[str]:
-    """A cheap run that writes a checkpoint at every third step, and looks at itself in between."""
+    """A cheap run that writes a checkpoint at every third step, and evaluates itself in between."""
     cfg = composed(VARIANTS[name][0])
     cheap = [f"{key}={value}" for key, value in CHEAP.items() if OmegaConf.select(cfg, key) is not None]
     often = ["checkpoint_every=3", "eval_every=7", "keep=2", "ema=0.9", "optimizer.lr=0.01"]
@@ -116,14 +109,14 @@ def words_of(name: str, steps: int, run: str) -> list[str]:
 
 @cache
 def warm_up() -> None:
-    """Import every module that a run does, so that a fork need not; with no threads, which a fork would lack."""
+    """Import every module of a run before a fork, without starting threads, which a fork would lack."""
     torch.set_num_threads(1)
     with TemporaryDirectory() as folder:
         assert main(["train", *words_of("pcd", 1, f"{folder}/run")]) == 0
 
 
-def forked(words: list[str], prepare: Callable[[], None] = lambda: None) -> int:
-    """`ebm train` in a process of its own, which has imported everything already."""
+def fork_train(words: list[str], prepare: Callable[[], None] = lambda: None) -> int:
+    """Run `ebm train` in a forked process that has imported everything already; its process id."""
     warm_up()
     child = os.fork()
     if child == 0:
@@ -139,23 +132,22 @@ def forked(words: list[str], prepare: Callable[[], None] = lambda: None) -> int:
     return child
 
 
-def killed_after(words: list[str], seconds: float) -> int | None:
-    """Let a run work for that long, and kill it; its exit code where it had ended before that."""
-    child = forked(words)
+def kill_after(words: list[str], seconds: float) -> int | None:
+    """Kill a run after so many seconds; its exit code if it had ended before, else None."""
+    child = fork_train(words)
     deadline = time.monotonic() + seconds
     while time.monotonic() < deadline:
-        ended, how = os.waitpid(child, os.WNOHANG)
+        ended, status = os.waitpid(child, os.WNOHANG)
         if ended:
-            return os.waitstatus_to_exitcode(how)
+            return os.waitstatus_to_exitcode(status)
         time.sleep(min(0.002, max(0.0, deadline - time.monotonic())))
     os.kill(child, signal.SIGKILL)
-    _, how = os.waitpid(child, 0)
-    code = os.waitstatus_to_exitcode(how)
+    code = exit_code_of(child)
     return None if code == -signal.SIGKILL else code
 
 
 def assert_sound(run: Path) -> int:
-    """Every file that a reader may open is whole, and no step is told twice; the step of the last checkpoint."""
+    """Every file of a run is whole, and no step is logged twice; returns the step of the last checkpoint."""
     reached = 0
     for file in (run / "checkpoints").glob("*.pt") if (run / "checkpoints").is_dir() else ():
         step = int(checkpoints.read(file)["step"])
@@ -170,36 +162,37 @@ def assert_sound(run: Path) -> int:
     return reached
 
 
-def kill_until_done(name: str, folder: Path, steps: int, kills: int, rng: random.Random) -> None:
-    """Kill a run at random moments, `kills` times at least, and let it go on each time; compare with one left alone."""
+def kill_and_resume(name: str, folder: Path, steps: int, kills: int, rng: random.Random) -> None:
+    """Kill a run `kills` times or more at random moments, resume it each time; it equals an undisturbed run."""
     run, words = folder / "killed", words_of(name, steps, str(folder / "killed"))
     whole = words_of(name, steps, str(folder / "whole"))
     began = time.monotonic()
-    assert os.waitstatus_to_exitcode(os.waitpid(forked(whole), 0)[1]) == 0
+    assert exit_code_of(fork_train(whole)) == 0
     length = time.monotonic() - began
-    done, reached, tries = 0, 0, 0
-    while done < kills:
+    n_killed, reached, tries = 0, 0, 0
+    while n_killed < kills:
         tries += 1
-        # A run that goes on from near its end has less time left than the first one had.
-        code = killed_after(words, rng.uniform(0.0, length))
+        # A run that resumes near its end needs less time than the whole run.
+        code = kill_after(words, rng.uniform(0.0, length))
         assert code in (None, 0)
         now = assert_sound(run)
         assert now >= reached, "a checkpoint was lost"
         reached = now
         if code is None:
-            done += 1
+            n_killed += 1
         else:
-            # It was done before the kill: again from the start.
-            compare(run, folder / "whole", steps)
+            # The run had finished before the kill: start a new one, and kill earlier from now on.
+            length *= 0.8
+            assert_equal_runs(run, folder / "whole", steps)
             shutil.rmtree(run)
             reached = 0
         assert tries < 5 * kills + 10
-    assert os.waitstatus_to_exitcode(os.waitpid(forked(words), 0)[1]) == 0
-    compare(run, folder / "whole", steps)
+    assert exit_code_of(fork_train(words)) == 0
+    assert_equal_runs(run, folder / "whole", steps)
 
 
-def compare(run: Path, whole: Path, steps: int) -> None:
-    """Both ended alike, to the last bit."""
+def assert_equal_runs(run: Path, whole: Path, steps: int) -> None:
+    """Both runs ended with the same bits."""
     assert state_of(run) == state_of(whole) == ("finished", steps)
     assert differences(trained(run), trained(whole)) == []
     assert differences(trained(run, "best.pt"), trained(whole, "best.pt")) == []
@@ -214,8 +207,8 @@ def compare(run: Path, whole: Path, steps: int) -> None:
 
 
 @FORKS
-def test_a_run_that_is_killed_goes_on_to_the_same_bits(tmp_path: Path) -> None:
-    kill_until_done("pcd", tmp_path, steps=20, kills=3, rng=random.Random(0))
+def test_killed_run_resumes_to_the_same_bits(tmp_path: Path) -> None:
+    kill_and_resume("pcd", tmp_path, steps=20, kills=3, rng=random.Random(0))
 
 
 def kill_myself() -> None:
@@ -223,7 +216,7 @@ def kill_myself() -> None:
 
 
 def kill_in_a_checkpoint(number: int) -> None:
-    """Have this process killed when half of its checkpoint of that number is written."""
+    """Have this process killed when half of its `number`-th checkpoint is written."""
     save, calls = torch.save, []
 
     def half(state: Any, file: BinaryIO) -> None:
@@ -240,7 +233,7 @@ def kill_in_a_checkpoint(number: int) -> None:
 
 
 def kill_at_a_rename(number: int) -> None:
-    """Have this process killed just before it gives a file its name for that many times, odd ones just behind it."""
+    """Have this process killed at its `number`-th rename: before it if the number is even, after it if it is odd."""
     replace, calls = Path.replace, []
 
     def replace_and_die(path: Path, target: Path) -> Path:
@@ -255,45 +248,41 @@ def kill_at_a_rename(number: int) -> None:
     Path.replace = replace_and_die  # type: ignore[method-assign, assignment]
 
 
-def ended(child: int) -> int:
-    return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
-
-
 @FORKS
-def test_a_run_that_is_killed_in_the_middle_of_a_write_has_what_it_had(tmp_path: Path) -> None:
+def test_run_killed_during_a_write_keeps_the_earlier_checkpoint(tmp_path: Path) -> None:
     words, run = words_of("cd", 10, str(tmp_path / "run")), tmp_path / "run"
-    assert ended(forked(words_of("cd", 10, str(tmp_path / "whole")))) == 0
-    for number, step in ((1, 0), (2, 3), (3, 6)):  # of steps 3; 3 and 6; then 6, the best at 7, and 9
-        assert ended(forked(words, lambda n=number: kill_in_a_checkpoint(n))) == -signal.SIGKILL
+    assert exit_code_of(fork_train(words_of("cd", 10, str(tmp_path / "whole")))) == 0
+    for number, step in ((1, 0), (2, 3), (3, 6)):  # checkpoints of steps 3; 3 and 6; then 6, the best at 7, and 9
+        assert exit_code_of(fork_train(words, lambda n=number: kill_in_a_checkpoint(n))) == -signal.SIGKILL
         assert len(list(run.rglob("*.tmp"))) == 1
         assert assert_sound(run) == step
-    assert ended(forked(words)) == 0
-    compare(run, tmp_path / "whole", 10)
+    assert exit_code_of(fork_train(words)) == 0
+    assert_equal_runs(run, tmp_path / "whole", 10)
 
 
 @FORKS
 @pytest.mark.slow
-def test_a_run_may_be_killed_at_each_of_its_renames(tmp_path: Path) -> None:
-    """Killed at its first, then from there at its second, and so on, until it ends."""
+def test_run_survives_a_kill_at_each_of_its_renames(tmp_path: Path) -> None:
+    """Killed at its first rename, then resumed and killed at its second, and so on until it finishes."""
     words, run = words_of("fce", 10, str(tmp_path / "run")), tmp_path / "run"
-    assert ended(forked(words_of("fce", 10, str(tmp_path / "whole")))) == 0
+    assert exit_code_of(fork_train(words_of("fce", 10, str(tmp_path / "whole")))) == 0
     number, code, reached = 1, -signal.SIGKILL, 0
     while code == -signal.SIGKILL:
-        code = ended(forked(words, lambda n=number: kill_at_a_rename(n)))
+        code = exit_code_of(fork_train(words, lambda n=number: kill_at_a_rename(n)))
         now = assert_sound(run)
         assert now >= reached
         number, reached = number + 1, now
     assert code == 0
     assert number > 8
-    compare(run, tmp_path / "whole", 10)
+    assert_equal_runs(run, tmp_path / "whole", 10)
 
 
 @FORKS
-def test_of_two_that_start_at_once_one_is_refused(tmp_path: Path) -> None:
-    """Of two seeds in one directory; what is written there is the other one's alone."""
+def test_one_of_two_runs_in_the_same_directory_is_refused(tmp_path: Path) -> None:
+    """Two seeds start at once in one directory; only the run that is not refused writes there."""
     run = tmp_path / "run"
     words = [*FAST, "steps=2000000", "log_every=1000", f"hydra.run.dir={run}"]
-    children = {forked([*words, f"seed={seed}"]): seed for seed in (1, 2)}
+    children = {fork_train([*words, f"seed={seed}"]): seed for seed in (1, 2)}
     try:
         ended = (0, 0)
         while not ended[0]:
@@ -316,5 +305,5 @@ def test_of_two_that_start_at_once_one_is_refused(tmp_path: Path) -> None:
 @FORKS
 @pytest.mark.slow
 @pytest.mark.parametrize("name", VARIANTS)
-def test_fifty_kills_are_survived_by_every_method(tmp_path: Path, name: str) -> None:
-    kill_until_done(name, tmp_path, steps=60, kills=50, rng=random.Random(name))
+def test_every_method_survives_fifty_kills(tmp_path: Path, name: str) -> None:
+    kill_and_resume(name, tmp_path, steps=60, kills=50, rng=random.Random(name))

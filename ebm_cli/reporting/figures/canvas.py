@@ -1,0 +1,45 @@
+"""Empty figures and their pixels: no global state of matplotlib, no window."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+from torch import Tensor
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+PANEL = 2.9
+"""Inches along a side of a panel."""
+
+
+def blank(width: float, height: float) -> "Figure":
+    """An empty figure, inches."""
+    from matplotlib.figure import Figure
+
+    return Figure(figsize=(width, height), layout="constrained")
+
+
+def save(figure: "Figure", path: Path) -> NDArray[Any]:
+    """Write a figure as PNG; returns its pixels, so that it need not be drawn again for TensorBoard."""
+    from matplotlib.image import imsave
+
+    image = pixels(figure)
+    imsave(path, image)
+    return image
+
+
+def pixels(figure: "Figure") -> NDArray[Any]:
+    """A figure as an RGB image [height, width, 3], uint8, at 150 dots per inch."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+
+    figure.set_dpi(150)
+    canvas = FigureCanvasAgg(figure)
+    canvas.draw()  # type: ignore[no-untyped-call]
+    return np.asarray(canvas.buffer_rgba())[..., :3].copy()  # type: ignore[no-untyped-call]
+
+
+def numpy_of(x: Tensor) -> NDArray[Any]:
+    """A tensor as a float64 array."""
+    return x.detach().cpu().double().numpy()

@@ -1,0 +1,55 @@
+"""Style that the figures share: colours, axes, titles with results, panels in rows."""
+
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from ebm_cli.evaluation.results import describe
+from ebm_cli.evaluation.values import Values, format_value
+from ebm_cli.reporting.figures.canvas import PANEL, blank
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.colors import Colormap
+    from matplotlib.figure import Figure
+
+    Draw = Callable[[Axes], None]
+
+DATA_COLOUR, MODEL_COLOUR, NOISE_COLOUR = "#1f4e79", "#c8553d", "#8a8a8a"
+ENERGY_COLOURS = "viridis"
+
+
+def density_colours() -> "Colormap":
+    """Magma, perceptually uniform, from dark for high densities to the white of the paper for zero."""
+    from matplotlib import colormaps
+    from matplotlib.colors import ListedColormap
+
+    colours = colormaps["magma_r"](np.linspace(0, 1, 256))
+    fade = np.clip(1 - np.linspace(0, 1, 256) / 0.2, 0, 1)[:, None] ** 1.5
+    return ListedColormap(colours * (1 - fade) + fade)
+
+
+def soften_axes(ax: "Axes") -> None:
+    """Small ticks and thin grey spines."""
+    ax.tick_params(labelsize=7, length=2, color="#999999", labelcolor="#666666")
+    ax.locator_params(nbins=5)
+    ax.spines[:].set(color="#bbbbbb", linewidth=0.6)
+
+
+def title_with_result(title: str, values: Values, key: str) -> str:
+    """The title, with the label and the value of a result if there is one."""
+    value = values.get(key)
+    return title if value is None else f"{title}   {describe(key).label} {format_value(value)}"
+
+
+def tile(rows_of_draws: "Sequence[Sequence[Draw]]") -> "Figure":
+    """A figure of panels in rows; a row may be shorter than the others, and an empty one is left out."""
+    rows = [row for row in rows_of_draws if row]
+    width = max(len(row) for row in rows)
+    figure = blank(PANEL * width, PANEL * 1.09 * len(rows))
+    grid = figure.add_gridspec(len(rows), width)
+    for i, row in enumerate(rows):
+        for j, draw in enumerate(row):
+            draw(figure.add_subplot(grid[i, j]))
+    return figure

@@ -1,0 +1,106 @@
+"""Sliced score matching: unbiased for score matching, and its random directions."""
+
+import itertools
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from ebm_cli.derivatives import directional
+from ebm_cli.methods import SM, SSM
+from ebm_cli.methods.ssm import DRAW
+from tests.methods.toys import correlated, mlp
+from tests.support import seeded
+
+
+@pytest.mark.parametrize(("k", "variance_reduction"), [(1, True), (1, False), (3, True), (3, False)])
+def test_ssm_loss_is_its_formula(k: int, variance_reduction: bool) -> None:
+    energy, x = mlp(shape=(3,)), correlated()[:50]
+    out = SSM(n_projections=k, variance_reduction=variance_reduction).loss(energy, x, seeded(3))
+    v = DRAW["rademacher"]((k, *x.shape), x, seeded(3))
+    (slopes, curvature), grad = directional(energy, x, v, with_gradient=True)
+    assert grad is not None
+    square = grad.square().sum(1) if variance_reduction else slopes.square().mean(0)
+    rows = 0.5 * square - curvature / k
+    torch.testing.assert_close(out.loss, rows.mean())
+    expected = {
+        "score_norm": square.mean(),
+        "laplacian": (curvature / k).mean(),
+        "loss_se": rows.std() / len(x) ** 0.5,
+    }
+    for name, value in expected.items():
+        torch.testing.assert_close(out.metrics[name], value.detach())
+
+
+@pytest.mark.parametrize("variance_reduction", [True, False])
+def test_ssm_over_all_sign_vectors_is_sm(variance_reduction: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A Rademacher v takes each of the 2^D sign vectors with equal probability: their mean is the exact loss."""
+    energy, x = mlp(shape=(3,)), correlated()[:20]
+    signs = torch.tensor(list(itertools.product((-1.0, 1.0), repeat=3)), dtype=torch.float64)
+    monkeypatch.setitem(DRAW, "rademacher", lambda shape, like, rng: signs[:, None, :].expand(8, len(x), 3))
+    loss = SSM(n_projections=8, variance_reduction=variance_reduction).loss(energy, x, seeded()).loss
+    torch.testing.assert_close(loss, SM().loss(energy, x, seeded()).loss, rtol=1e-12, atol=1e-12)
+
+
+@pytest.mark.parametrize("projection", ["rademacher", "gaussian", "sphere"])
+@pytest.mark.parametrize("variance_reduction", [True, False])
+def test_ssm_is_unbiased(projection: str, variance_reduction: bool) -> None:
+    energy, x = mlp(shape=(3,)), correlated()[:4]
+    method = SSM(projection=projection, n_projections=4000, variance_reduction=variance_reduction)  # type: ignore[arg-type]
+    losses = torch.stack([method.loss(energy, x, seeded(i)).loss.detach() for i in range(20)])
+    exact = SM().loss(energy, x, seeded()).loss.detach()
+    # 20 independent means; 1e-12 for an estimator without any variance.
+    assert abs(float(losses.mean() - exact)) < 5 * float(losses.std()) / 20**0.5 + 1e-12
+
+
+def test_control_unscaled_sphere_projections_are_biased(monkeypatch: pytest.MonkeyPatch) -> None:
+    energy, x = mlp(shape=(3,)), correlated()[:4]
+    monkeypatch.setitem(
+        DRAW, "sphere", lambda shape, like, rng: nn.functional.normalize(DRAW["gaussian"](shape, like, rng), dim=2)
+    )
+    method = SSM(projection="sphere", n_projections=4000)
+    losses = torch.stack([method.loss(energy, x, seeded(i)).loss.detach() for i in range(20)])
+    exact = SM().loss(energy, x, seeded()).loss.detach()
+    assert abs(float(losses.mean() - exact)) > 5 * float(losses.std()) / 20**0.5
+
+
+def test_ssm_variance_reduction_reduces_variance() -> None:
+    energy, x = mlp(shape=(3,)), correlated()[:200]
+    spread = {
+        reduced: torch.stack(
+            [SSM(variance_reduction=reduced).loss(energy, x, seeded(i)).loss.detach() for i in range(100)]
+        ).std()
+        for reduced in (True, False)
+    }
+    assert spread[True] < spread[False]
+
+
+def fairness(signs: Tensor) -> float:
+    """Largest z-score of the means at each of 32 places and of products of neighbours; small for fair coins."""
+    rows = signs.view(-1, 32)
+    means = [rows.mean(0), (rows * rows.roll(1, 1)).mean(0), (rows * rows.roll(1, 0)).mean(0)]
+    return float(torch.stack(means).abs().max()) * len(rows) ** 0.5
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.parametrize("n_rows", [10, 2000])
+def test_signs_have_the_dtype_of_the_points(n_rows: int, dtype: torch.dtype) -> None:
+    v = DRAW["rademacher"]((1, n_rows, 7), torch.zeros(1, dtype=dtype), torch.Generator().manual_seed(0))
+    assert v.dtype is dtype
+    assert v.shape == (1, n_rows, 7)
+    assert v.unique().tolist() == [-1.0, 1.0]
+
+
+@pytest.mark.parametrize("n_rows", [40, 30_000])
+def test_signs_are_fair_coins(n_rows: int) -> None:
+    """Few signs are drawn one by one, many as the bits of 32-bit numbers."""
+    generator = seeded()
+    calls = [DRAW["rademacher"]((4, n_rows, 8), torch.zeros(1), generator) for _ in range(320_000 // n_rows)]
+    signs = torch.cat(calls, 1).flatten()
+    assert set(signs.unique().tolist()) == {-1.0, 1.0}
+    # 96 means: above 4.5 standard errors for one in 1,500 generators.
+    assert fairness(signs) < 4.5
+    # Control: a word without its highest bit gives a sign that never changes.
+    stuck = signs.clone().view(-1, 32)
+    stuck[:, 31] = -1
+    assert fairness(stuck) > 100

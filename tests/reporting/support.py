@@ -1,0 +1,16 @@
+"""A terminal whose output can be read."""
+
+import io
+
+from rich.console import Console
+
+
+def terminal(live: bool = False) -> Console:
+    """A console 100 characters wide that keeps its output; `live` for one that draws bars."""
+    return Console(file=io.StringIO(), width=100, force_terminal=live)
+
+
+def output_of(console: Console) -> str:
+    """Everything that was printed to it."""
+    assert isinstance(console.file, io.StringIO)
+    return console.file.getvalue()
