@@ -21,11 +21,11 @@ from ebm_cli.config.type_checks import describe_type, has_type
         ({"a": 1}, dict[str, int], True), (1, Any, True), (object(), dataclass, True),
     ],
 )  # fmt: skip
-def test_fits(value: Any, hint: Any, is_fitting: bool) -> None:
-    assert has_type(value, hint) is is_fitting
+def test_has_type_follows_the_annotation(value: Any, annotation: Any, expected: bool) -> None:
+    assert has_type(value, annotation) is expected
 
 
-def test_describe() -> None:
+def test_describe_type_uses_plain_words() -> None:
     assert describe_type(float | None) == "a number or null"
     assert describe_type(int | Literal["auto"]) == "a whole number or auto"
     assert describe_type(list[str]) == "a list of texts"
