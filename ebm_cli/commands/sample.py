@@ -32,9 +32,10 @@ from ebm_cli.rng import generator
 from ebm_cli.runs.conditioning import ChainTarget, make_chain_target, require_stable_step
 from ebm_cli.runs.model import Model, compose, load
 from ebm_cli.samplers import Kernel, Schedule, adapt, geometric, run, trace
-from ebm_cli.system.device import device_of, set_threads
+from ebm_cli.system.device import device_of
 from ebm_cli.system.files import write_json
 from ebm_cli.system.memory import peak_memory_mb
+from ebm_cli.system.threads import set_threads
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
