@@ -32,7 +32,7 @@ from torch.nn import functional
 
 from ebm_cli.datasets.base import Dataset, Labelled
 from ebm_cli.datasets.standardizer import Standardizer
-from ebm_cli.evaluation.measured import Results, Values
+from ebm_cli.evaluation.measured import Results
 from ebm_cli.evaluation.two_sample import (
     MAX_ROWS,
     MIN_ROWS,
@@ -41,6 +41,7 @@ from ebm_cli.evaluation.two_sample import (
     draw_labellings,
     shuffle_rows,
 )
+from ebm_cli.evaluation.values import Value
 from ebm_cli.optim.step import fast_step
 from ebm_cli.system.torch_internals import skip_dynamo_import
 
@@ -152,7 +153,7 @@ def class_results(samples: Tensor, dataset: Dataset, n_held_out: int, rng: torch
     of_samples = classifier.features(shuffle_rows(samples.detach().flatten(1).to("cpu", torch.float32), rng)[:n])
     of_data = shuffle_rows(of_data, rng)[:n]
     found = compare_features(classifier, of_samples, of_data, classifier.features(unused.x[:n]), rng)
-    values: Values = {"eval/classifier_accuracy": accuracy, "eval/classifier_accuracy_null": chance}
+    values: dict[str, Value] = {"eval/classifier_accuracy": accuracy, "eval/classifier_accuracy_null": chance}
     for name, distance in found.items():
         values |= {f"eval/{name}": distance.value, f"eval/{name}_null": distance.null}
         # Coverage is best where it is high: the probability of a value this high or higher says nothing.
