@@ -4,7 +4,7 @@ import math
 import time
 
 from ebm_cli.evaluation import suite
-from ebm_cli.evaluation.measured import Values
+from ebm_cli.evaluation.values import Values
 from ebm_cli.system.files import write_json
 from ebm_cli.system.memory import peak_memory_mb
 from ebm_cli.training import final_figures
@@ -40,11 +40,11 @@ def finish(session: Session, seconds: float) -> float | None:
         figures = final_figures.draw(
             session.parts, session.snapshots, log.board, found.samples, results, run, trainer.step
         )
-    numbers = {name: number for name, number in results.items() if not isinstance(number, str)}
+    numbers: Values = {name: number for name, number in results.items() if not isinstance(number, str)}
     if monitor.uses_validation_rows:
         # The value that chose the weights, beside the results on the test rows.
         results |= {} if value is None else {monitor.key: value}
-        numbers = monitored | numbers
+        numbers = {**monitored, **numbers}
     elif not has_patience:
         session.update_best(results)
     if math.isinf(history.best):
@@ -68,7 +68,7 @@ def _evaluate_last_step(session: Session) -> tuple[Values, float | None]:
     return results, session.update_best(results)
 
 
-def _costs(trainer: Trainer, seconds: float) -> Values:
+def _costs(trainer: Trainer, seconds: float) -> dict[str, float]:
     """Costs of training; evaluations are per data row: a mean over the steps."""
     steps = max(1, trainer.step)
     costs = {f"cost/{name}_evals": count / steps for name, count in trainer.evaluations._asdict().items()}

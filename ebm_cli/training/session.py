@@ -11,8 +11,8 @@ from typing import Literal
 
 from omegaconf import DictConfig
 
-from ebm_cli.evaluation.measured import Values
 from ebm_cli.evaluation.protocol import Protocol
+from ebm_cli.evaluation.values import Values
 from ebm_cli.methods import LossOutput
 from ebm_cli.rng import generator
 from ebm_cli.runs.directory import RunDirectory

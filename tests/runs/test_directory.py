@@ -9,7 +9,8 @@ import pytest
 import torch
 
 from ebm_cli.errors import UserError
-from ebm_cli.runs.directory import RunDirectory, read_status
+from ebm_cli.runs.directory import RunDirectory
+from ebm_cli.runs.status import read_status
 
 
 def test_status_records_owner_progress_and_end(tmp_path: Path) -> None:

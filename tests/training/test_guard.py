@@ -13,7 +13,7 @@ from ebm_cli.densities import Density, Gaussian
 from ebm_cli.methods import FCE, NCE, Symptom
 from ebm_cli.runs import checkpoint as checkpoints
 from ebm_cli.runs.assemble import assemble
-from ebm_cli.runs.directory import read_status
+from ebm_cli.runs.status import read_status
 from ebm_cli.training.build import make_trainer
 from ebm_cli.training.guard import MAX_STEPS_HELD, Diverged, Guard
 from tests.support import FAST, METHODS, TINY, Ebm, composed, no_pictures

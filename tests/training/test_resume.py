@@ -20,8 +20,9 @@ from ebm_cli.cli.main import main
 from ebm_cli.reporting.jsonl import read
 from ebm_cli.runs import checkpoint as checkpoints
 from ebm_cli.runs.assemble import assemble
-from ebm_cli.runs.directory import RunDirectory, read_status
+from ebm_cli.runs.directory import RunDirectory
 from ebm_cli.runs.instantiate import Parts
+from ebm_cli.runs.status import read_status
 from ebm_cli.training import run as training
 from ebm_cli.training.build import make_trainer
 from ebm_cli.training.trainer import Trainer
