@@ -1,4 +1,4 @@
-"""Drawings for a page: quality against cost, and bare panels. Nothing here needs torch."""
+"""Drawings for the page of a comparison: quality against cost, and bare panels; without torch."""
 
 import base64
 import io
@@ -17,15 +17,15 @@ COLOURS = (
     *("#3b78c2", "#d9663f", "#3a9e6e", "#9a6fc4", "#c9982b"),
     *("#c2588f", "#4aa5b5", "#8a7a52", "#6d7f96", "#a8503c"),
 )
-"""Told apart on white and on near-black; more groups than these share one, and differ by their mark."""
+"""Distinct on white and on near-black; more groups than these share one, and differ by their mark."""
 MARKS = ("o", "s", "^", "D", "v")
 _INK = "#010203"
-"""Stands for the page's own ink, which is dark on light or light on dark."""
+"""Placeholder for the page's text colour, which is dark on light or light on dark."""
 _THEME = "<style>svg{color:#55534e}@media(prefers-color-scheme:dark){svg{color:#b5b2aa}}</style>"
 
 
 class Cloud(NamedTuple):
-    """The runs of a group: cost and quality of each, and which colour and mark is theirs."""
+    """The runs of a group: cost and quality of each, and the number of their colour and mark."""
 
     label: str
     number: int
@@ -33,12 +33,13 @@ class Cloud(NamedTuple):
 
 
 def quality_against_cost(clouds: Sequence[Cloud], x_name: str, y_name: str, log_y: bool) -> str:
-    """Every run a point, every group's mean a large one with bars of one sd; an SVG that follows the page's theme.
+    """A chart with a point for every run and a large one for every group's mean, with bars of one sd: an SVG that
+    follows the page's theme.
 
     Args:
-        clouds: the groups, one of them at least with a point whose cost is not zero; those without points are left out.
-        x_name, y_name: the axes. Cost is logarithmic, and shows what costs nothing at its left edge.
-        log_y: whether quality is, where all of it is positive.
+        clouds: the groups, of which one must have a point with a cost above zero; those without points are left out.
+        x_name, y_name: the axes. Cost is logarithmic, with zero at its left edge.
+        log_y: whether the axis of quality is logarithmic too, if every quality is positive.
     """
     from matplotlib.figure import Figure
     from matplotlib.ticker import EngFormatter
@@ -51,7 +52,7 @@ def quality_against_cost(clouds: Sequence[Cloud], x_name: str, y_name: str, log_
     log_y = log_y and min(qualities) > 0
     for cloud in clouds:
         if cloud.points:
-            _draw(ax, cloud, log_y)
+            _draw_cloud(ax, cloud, log_y)
     if len(costs) < len(points):
         ax.set_xscale("symlog", linthresh=min(costs) / 2, linscale=0.4)
         ax.set_xticks([0.0, *_ticks(min(costs), max(costs))])
@@ -59,10 +60,10 @@ def quality_against_cost(clouds: Sequence[Cloud], x_name: str, y_name: str, log_
         ax.xaxis.set_major_formatter(EngFormatter(sep=""))
     else:
         ax.set_xscale("log")
-        _plain(ax.xaxis, costs)
+        _label_plainly(ax.xaxis, costs)
     if log_y:
         ax.set_yscale("log")
-        _plain(ax.yaxis, qualities)
+        _label_plainly(ax.yaxis, qualities)
     ax.set_xlabel(x_name, color=_INK)
     ax.set_ylabel(y_name, color=_INK)
     ax.margins(0.12)
@@ -74,14 +75,14 @@ def quality_against_cost(clouds: Sequence[Cloud], x_name: str, y_name: str, log_
     return _svg(figure)
 
 
-def _draw(ax: "Axes", cloud: Cloud, log_y: bool) -> None:
+def _draw_cloud(ax: "Axes", cloud: Cloud, log_y: bool) -> None:
     colour, mark = COLOURS[cloud.number % len(COLOURS)], MARKS[cloud.number // len(COLOURS) % len(MARKS)]
     xs, ys = ([point[i] for point in cloud.points] for i in (0, 1))
     x, y = statistics.fmean(xs), statistics.fmean(ys)
     ax.scatter(xs, ys, s=16, c=colour, marker=mark, alpha=0.45, linewidths=0)
     if len(xs) > 1:
         bars = [
-            # On a logarithmic axis a bar that reaches zero has no end: it stops a little above.
+            # On a logarithmic axis zero is at infinity: a bar that reaches it ends a little above.
             [[min(sd, 0.9 * mean) if log else sd], [sd]]
             for mean, sd, log in ((x, statistics.stdev(xs), x > 0), (y, statistics.stdev(ys), log_y))
         ]
@@ -91,14 +92,14 @@ def _draw(ax: "Axes", cloud: Cloud, log_y: bool) -> None:
 
 
 def _ticks(low: float, high: float) -> list[float]:
-    """Round numbers from a little below `low` > 0 to a little above `high`: 1-2-5, or decades where those are many."""
+    """Round numbers from a little below `low` > 0 to a little above `high`: 1-2-5, or decades if there are many."""
     decades = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
     near = [m * 10.0**k for k in decades for m in (1, 2, 5) if 0.7 * low <= m * 10.0**k <= 1.4 * high]
     return near if len(near) <= 6 else [10.0**k for k in decades if 0.5 * low <= 10.0**k <= 2 * high]
 
 
-def _plain(axis: "Axis", values: Sequence[float]) -> None:
-    """Plain numbers on a logarithmic axis."""
+def _label_plainly(axis: "Axis", values: Sequence[float]) -> None:
+    """Label a logarithmic axis with decimal numbers."""
     from matplotlib.ticker import NullFormatter
 
     axis.set_ticks(ticks := _ticks(min(values), max(values)), labels=[f"{tick:g}" for tick in ticks])
@@ -106,7 +107,7 @@ def _plain(axis: "Axis", values: Sequence[float]) -> None:
 
 
 def _svg(figure: "Figure") -> str:
-    """The figure as one SVG element, without a background and without a word on where it comes from."""
+    """The figure as one SVG element, without background and metadata."""
     from matplotlib import rc_context
     from matplotlib.backends.backend_svg import FigureCanvasSVG
 
@@ -118,8 +119,8 @@ def _svg(figure: "Figure") -> str:
     return head + close + _THEME + body
 
 
-def bare(draw: Callable[["Axes"], None], pixels: int = 320) -> bytes:
-    """What `draw` draws, alone on a square without title and axes: a PNG."""
+def bare_png(draw: Callable[["Axes"], None], pixels: int = 320) -> bytes:
+    """A drawing on a square without title and axes, as a PNG."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
@@ -134,7 +135,7 @@ def bare(draw: Callable[["Axes"], None], pixels: int = 320) -> bytes:
 
 
 def data_uri(content: bytes | str) -> str:
-    """A PNG or an SVG inside an address: what shows it needs no other file."""
+    """A PNG or an SVG as an address that contains it, so that a page needs no other file."""
     kind, raw = ("svg+xml", content.encode()) if isinstance(content, str) else ("png", content)
     return f"data:image/{kind};base64,{base64.b64encode(raw).decode()}"
 

@@ -40,7 +40,7 @@ class Column:
 
     @property
     def is_ranked(self) -> bool:
-        """Whether one value is better than another."""
+        """True if one value is better than another."""
         return self.result.better != "none"
 
     @property

@@ -47,7 +47,7 @@ def conclusion(section: Section) -> str:
 
 
 def overall(comparison: Comparison) -> str:
-    """How often each group leads, and how often beyond chance; empty for a single data set."""
+    """A sentence on how often each group leads, and how often beyond chance; empty for a single data set."""
     contests = [section for section in comparison.sections if len(section.groups) > 1 and section.ranking is not None]
     if len(contests) < 2:
         return ""

@@ -57,7 +57,7 @@ class Section:
     best: Mapping[str, frozenset[tuple[str, ...]]]
 
     def present(self, columns: Iterable[Column]) -> list[Column]:
-        """Those of the columns in which a group of it has a value."""
+        """The columns in which a group of it has a value."""
         return [column for column in columns if any(column.key in group.spreads for group in self.groups)]
 
 
@@ -87,7 +87,7 @@ class Comparison:
 
     @property
     def groups(self) -> list[Group]:
-        """Those of all sections."""
+        """The groups of all sections."""
         return [group for section in self.sections for group in section.groups]
 
 

@@ -2,10 +2,8 @@
 
 import math
 from dataclasses import dataclass, field
-from typing import Any
 
-Values = dict[str, Any]
-"""Key of results.json, such as `eval/kl`, → number or text."""
+from ebm_cli.evaluation.values import Value
 
 
 @dataclass(frozen=True)
@@ -13,12 +11,12 @@ class Results:
     """Values, reasons and notes; `a | b` merges two.
 
     Attributes:
-        values: key → number or text.
+        values: key of results.json, such as `eval/kl`, → number or text.
         absent: key → why there is no value.
         notes: sentences for the reader, such as how far a number is reliable.
     """
 
-    values: Values = field(default_factory=dict)
+    values: dict[str, Value] = field(default_factory=dict)
     absent: dict[str, str] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
 

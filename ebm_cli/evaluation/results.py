@@ -18,7 +18,7 @@ from ebm_cli.evaluation.values import Values, number
 from ebm_cli.evaluation.verdicts import Rule, Verdict
 
 Better = Literal["low", "high", "half", "none"]
-"""Which values are better: low, high, those near 0.5, or none."""
+"""The better values: low, high, those near 0.5, or none."""
 
 SE, NULL, P = "_se", "_null", "_p"
 SUFFIXES = {

@@ -1,0 +1,85 @@
+"""Sentences on a comparison: which group to use, whether a lead is luck, and what makes a mean doubtful."""
+
+from dataclasses import replace
+
+import pytest
+
+from ebm_cli.comparison.conclusions import conclusion, overall, warnings
+from tests.comparison.support import Runs
+
+
+@pytest.mark.parametrize(
+    ("nce", "sm", "text"),
+    [
+        ((0.10, 0.11, 0.12), (0.50, 0.51, 0.52), "is beyond the spread of the seeds (Welch's t-test, p < 0.0001)"),
+        ((0.10, 0.11, 0.12), (0.05, 0.20, 0.15), "is within the spread of the seeds (Welch's t-test, p = 0.65)"),
+        ((0.1,), (0.5,), "the difference cannot be tested with fewer than two seeds per group"),
+    ],
+)
+def test_conclusion_compares_a_lead_with_the_seeds(
+    runs: Runs, nce: tuple[float, ...], sm: tuple[float, ...], text: str
+) -> None:
+    runs.write_kls("nce", *nce)
+    runs.write_kls("sm", *sm)
+    [section] = runs.compare().sections
+    assert conclusion(section).startswith(f"moons: nce has the lowest eval/kl, {section.groups[0].spreads['eval/kl']}")
+    assert text in conclusion(section)
+
+
+def test_conclusion_names_the_cheapest_equal(runs: Runs) -> None:
+    runs.write_kls("nce", 0.10, 0.14, seconds=40.0)
+    runs.write_kls("sm", 0.13, 0.14, seconds=12.0)
+    # Within the noise of its own seeds, and yet no substitute.
+    runs.write_kls("cd", 0.1, 0.9, seconds=1.0)
+    [section] = runs.compare().sections
+    assert conclusion(section).endswith("the cheapest within one sd of it is sm, 12.00 s instead of 40.00 s.")
+    best, equal, worse = section.groups
+    assert equal.label == "sm"
+    alone = replace(section, groups=(best, worse))
+    assert conclusion(alone).endswith("nothing within one sd of it is cheaper than its 40.00 s.")
+
+
+def test_overall_counts_leads_over_data_sets(runs: Runs) -> None:
+    for dataset, shift in (("moons", 0.0), ("rings", 0.39)):
+        runs.write_kls("nce", *(0.1 + 0.01 * i + shift for i in range(3)), dataset=dataset)
+        runs.write_kls("sm", *(0.5 + 0.01 * i for i in range(3)), dataset=dataset)
+    assert overall(runs.compare()) == "Of 2 data sets nce leads on 2, beyond the spread of the seeds on 1."
+
+
+def test_overall_is_empty_for_one_data_set(runs: Runs) -> None:
+    runs.write_kls("nce", 0.1)
+    runs.write_kls("sm", 0.2)
+    assert overall(runs.compare()) == ""
+
+
+@pytest.mark.parametrize(
+    ("results", "text"),
+    [({"eval/kl": 0.1}, "nce alone has eval/kl, 0.1000 (1 run)"), ({"cost/seconds": 1.0}, "no result to rank by")],
+)
+def test_conclusion_without_two_groups_to_rank(runs: Runs, results: dict[str, float], text: str) -> None:
+    runs.write(results=results)
+    runs.write("sm", results={"cost/seconds": 2.0})
+    [section] = runs.compare().sections
+    assert text in conclusion(section)
+
+
+def test_warnings_name_keys_that_a_group_mixes(runs: Runs) -> None:
+    runs.write(results={"eval/kl": 0.1}, seed=1, config={"steps": 8000, "log_every": 1})
+    runs.write(results={"eval/kl": 0.1}, seed=2, config={"steps": 20000, "log_every": 2})
+    expected = "groups mix steps=8000 and 20000; add it to by: by=[method,dataset,steps]"
+    assert warnings(runs.compare()) == [expected]
+    assert warnings(runs.compare(["method", "dataset", "steps"])) == []
+
+
+def test_warnings_name_options_and_not_their_keys(runs: Runs) -> None:
+    runs.write(dataset="moons", results={"eval/kl": 0.1}, config={"dataset": {"noise": 1}})
+    runs.write(dataset="rings", results={"eval/kl": 0.1}, config={"dataset": {"radius": 2}})
+    expected = "groups mix dataset=moons and rings; add it to by: by=[method,dataset]"
+    assert warnings(runs.compare(["method"])) == [expected]
+
+
+def test_warnings_name_a_repeated_seed(runs: Runs) -> None:
+    for seed in (3, 3):
+        runs.write(results={"eval/kl": 0.1}, seed=seed)
+    expected = "nce · moons: several runs of seed=3; a repeated seed shows no spread"
+    assert warnings(runs.compare()) == [expected]

@@ -1,0 +1,36 @@
+"""Settings of runs, and those in which they differ."""
+
+from ebm_cli.comparison.settings import differing_settings, flatten, format_setting, in_order, settings_of
+from ebm_cli.runs.record import find
+from tests.comparison.support import Runs
+
+
+def test_format_setting_writes_values_as_on_the_command_line() -> None:
+    assert [format_setting(value) for value in (None, "mala", 0.5, True, [1, 2])] == [
+        "–",
+        "mala",
+        "0.5",
+        "true",
+        "[1, 2]",
+    ]
+
+
+def test_flatten_names_inner_keys() -> None:
+    assert dict(flatten({"a": {"b": 1, "c": {}}, "d": 2})) == {"a.b": 1, "a.c": {}, "d": 2}
+
+
+def test_in_order_sorts_numbers_by_length() -> None:
+    assert in_order({"128", "64", "8"}) == ["8", "64", "128"]
+
+
+def test_settings_are_options_then_config_keys(runs: Runs) -> None:
+    runs.write(config={"steps": 10})
+    settings = settings_of(find(runs.root)[0])
+    assert list(settings)[:2] == ["method", "dataset"]
+    assert (settings["steps"], settings["energy.width"]) == ("10", "8")
+
+
+def test_differing_settings_leave_out_keys_inside_an_option(runs: Runs) -> None:
+    runs.write(dataset="moons", config={"dataset": {"noise": 1}, "steps": 1}, seed=0)
+    runs.write(dataset="rings", config={"dataset": {"radius": 2}, "steps": 2}, seed=0)
+    assert differing_settings(find(runs.root)) == {"dataset": ["moons", "rings"], "steps": ["1", "2"]}
