@@ -11,6 +11,7 @@ from ebm_cli.acceleration.compile_mode import Work, apply_compile_mode
 from ebm_cli.config.trust import trust_of
 from ebm_cli.evaluation import suite
 from ebm_cli.evaluation.protocol import Protocol
+from ebm_cli.evaluation.values import number
 from ebm_cli.reporting.closing_panel import closing_panel
 from ebm_cli.reporting.console import duration, relative_path
 from ebm_cli.reporting.explanations import explain
@@ -45,7 +46,7 @@ def evaluate(cfg: DictConfig) -> None:
     files = {"results": relative_path(path / "results.json")}
     if evaluation.samples is not None:
         picture = path / "evaluation.png"
-        figure = final_figure(parts.energy, parts.dataset, evaluation.samples, results.get("eval/log_z"), results)
+        figure = final_figure(parts.energy, parts.dataset, evaluation.samples, number(results, "eval/log_z"), results)
         save(figure, picture)
         files["picture"] = relative_path(picture)
     notes = [*explain(results), *found.notes, *(f"{key}: {reason}" for key, reason in found.absent.items())]

@@ -22,7 +22,7 @@ from ebm_cli.config.build import build
 from ebm_cli.config.trust import trust_of
 from ebm_cli.errors import UserError
 from ebm_cli.evaluation.mcmc_diagnostics import summary
-from ebm_cli.evaluation.measured import Values
+from ebm_cli.evaluation.values import Value
 from ebm_cli.reporting.closing_panel import closing_panel
 from ebm_cli.reporting.console import relative_path
 from ebm_cli.reporting.figures.canvas import save
@@ -88,7 +88,9 @@ def sample(cfg: DictConfig) -> None:
     console.print(closing_panel(title, results, files, notes=notes, success=not notes))
 
 
-def _run_chains(cfg: DictConfig, kernel: Kernel, target: ChainTarget, console: Console) -> tuple[Tensor, Values]:
+def _run_chains(
+    cfg: DictConfig, kernel: Kernel, target: ChainTarget, console: Console
+) -> tuple[Tensor, dict[str, Value]]:
     """Burn in, then keep every thin-th position [n_samples / n_chains, n_chains, *Z]; positions and diagnostics."""
     x = target.starts
     rng = generator(cfg.seed, "chains", x.device)
@@ -114,7 +116,10 @@ def _run_chains(cfg: DictConfig, kernel: Kernel, target: ChainTarget, console: C
             rng,
             lambda n: progress.update(cfg.burn_in + n, {}),
         )
-    results: Values = {"sampler/acceptance": float(info.accept.mean()), "sampler/step_size": float(kernel.step_size)}
+    results: dict[str, Value] = {
+        "sampler/acceptance": float(info.accept.mean()),
+        "sampler/step_size": float(kernel.step_size),
+    }
     if n_kept >= 4:
         results |= {f"sampler/{name}": value for name, value in _diagnostics(draws, target).items()}
     return draws, results

@@ -30,9 +30,10 @@ from ebm_cli.datasets import Dataset, Target, UnseenPart
 from ebm_cli.evaluation.batched import in_chunks, placement
 from ebm_cli.evaluation.expectation import DataDistribution, values_and_grads
 from ebm_cli.evaluation.log_z import Normalisation, by_quadrature, closed_form, unknown
-from ebm_cli.evaluation.measured import Results, Values
+from ebm_cli.evaluation.measured import Results
 from ebm_cli.evaluation.quadrature import Quadrature
 from ebm_cli.evaluation.quadrature_grid import FINE_GRID, Resolution
+from ebm_cli.evaluation.values import Value
 
 UNLABELLED = 1e-7
 """Probability of the nodes that mode masses leave out: labelling a node can cost more than its energy."""
@@ -85,7 +86,7 @@ class Divergences:
         data_modes, model_modes = self._data_modes, None
         if found.quadrature is not None and data_modes is not None:
             model_modes = self._mode_masses(found.quadrature)
-            values: Values = {"eval/mode_tv": total_variation(data_modes, model_modes)}
+            values: dict[str, Value] = {"eval/mode_tv": total_variation(data_modes, model_modes)}
             results |= Results(values, notes=_worst_mode(data_modes, model_modes))
         return DivergenceResult(results, data_modes, model_modes)
 
@@ -97,9 +98,9 @@ class Divergences:
         reason = f"no closed form, and no grid in {math.prod(shape)} dimensions"
         return closed_form(energy) or unknown(reason)
 
-    def _divergences(self, energy: Callable[[Tensor], Tensor], normalisation: Normalisation) -> Values:
+    def _divergences(self, energy: Callable[[Tensor], Tensor], normalisation: Normalisation) -> dict[str, Value]:
         mean, scale, log_det = self.data.expectation, self.data.scale, float(self.data.standardizer.log_det)
-        values: Values = {}
+        values: dict[str, Value] = {}
         if mean.log_p is not None:
             values["eval/entropy"] = log_det - mean(mean.log_p)
         dtype, device = placement(energy)
@@ -154,7 +155,7 @@ def total_variation(p: Tensor, q: Tensor) -> float:
     return 0.5 * float((p - q).abs().sum())
 
 
-def counted_mode_tv(density: Target, model: Tensor, rows: Tensor) -> Values:
+def counted_mode_tv(density: Target, model: Tensor, rows: Tensor) -> dict[str, Value]:
     """Mode TV by counting, where no sum over cells gives it: keys `eval/mode_tv` and its null.
 
     The null is the mode TV between as many data rows and the others.
@@ -178,7 +179,7 @@ def counted_mode_tv(density: Target, model: Tensor, rows: Tensor) -> Values:
 
 def with_learned_log_z(results: Results, learned: float) -> Results:
     """The results with `eval/log_z_learned`, and `eval/log_z_gap` = learned − independent where there is one, nats."""
-    added: Values = {"eval/log_z_learned": learned}
+    added: dict[str, Value] = {"eval/log_z_learned": learned}
     independent = results.values.get("eval/log_z")
     if isinstance(independent, float):
         added["eval/log_z_gap"] = learned - independent

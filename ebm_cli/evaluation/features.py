@@ -30,8 +30,9 @@ from torch.nn import functional
 
 from ebm_cli.datasets.base import Dataset, Labelled
 from ebm_cli.datasets.standardizer import Standardizer
-from ebm_cli.evaluation.measured import Results, Values
+from ebm_cli.evaluation.measured import Results
 from ebm_cli.evaluation.two_sample import FEWEST, ROWS, Distance, against_relabelled, labellings, shuffled
+from ebm_cli.evaluation.values import Value
 from ebm_cli.optim.step import fast_step
 from ebm_cli.system.torch_internals import skip_dynamo_import
 
@@ -142,7 +143,7 @@ def class_results(samples: Tensor, dataset: Dataset, n_held_out: int, rng: torch
     of_samples = classifier.features(shuffled(samples.detach().flatten(1).to("cpu", torch.float32), rng)[:n])
     of_data = shuffled(of_data, rng)[:n]
     found = compare_features(classifier, of_samples, of_data, classifier.features(aside.x[:n]), rng)
-    values: Values = {"eval/classifier_accuracy": accuracy, "eval/classifier_accuracy_null": chance}
+    values: dict[str, Value] = {"eval/classifier_accuracy": accuracy, "eval/classifier_accuracy_null": chance}
     for name, distance in found.items():
         values |= {f"eval/{name}": distance.value, f"eval/{name}_null": distance.null}
         # Whose best value is the highest, has no probability of a value this large.

@@ -10,10 +10,11 @@ from dataclasses import dataclass, field
 from ebm_cli.derivatives import EnergyFn
 from ebm_cli.energies.base import Energy
 from ebm_cli.evaluation.annealing import Annealed
-from ebm_cli.evaluation.measured import Results, Values
+from ebm_cli.evaluation.measured import Results
 from ebm_cli.evaluation.not_integrable import NotIntegrable
 from ebm_cli.evaluation.quadrature import Quadrature, integrate
 from ebm_cli.evaluation.quadrature_grid import Grid, Resolution
+from ebm_cli.evaluation.values import Value
 
 
 @dataclass(frozen=True)
@@ -59,11 +60,11 @@ def by_quadrature(energy: EnergyFn, grid: Grid, resolution: Resolution, shape: t
         quadrature = integrate(energy, grid, resolution, shape)
     except NotIntegrable as reason:
         return exact if exact is not None else unknown(str(reason))
-    border: Values = {"eval/border_mass": quadrature.border_mass}
+    border: dict[str, Value] = {"eval/border_mass": quadrature.border_mass}
     if exact is not None:
-        beside = Results({"eval/log_z_grid": quadrature.log_z} | border)
+        beside = Results({"eval/log_z_grid": quadrature.log_z, **border})
         return Normalisation(exact.log_z, results=exact.results | beside, quadrature=quadrature)
-    values: Values = {"eval/log_z": quadrature.log_z, "eval/log_z_method": "grid"}
+    values: dict[str, Value] = {"eval/log_z": quadrature.log_z, "eval/log_z_method": "grid"}
     return Normalisation(quadrature.log_z, results=Results(values | border), quadrature=quadrature)
 
 
@@ -79,7 +80,7 @@ def by_annealing(anneal: Callable[[], Annealed]) -> Normalisation:
         return unknown(str(reason))
     if not math.isfinite(annealed.log_z_se):
         return unknown(f"annealing gives no number: {annealed.warning}")
-    values: Values = {
+    values: dict[str, Value] = {
         "eval/log_z": annealed.log_z,
         "eval/log_z_se": annealed.log_z_se,
         "eval/log_z_method": "ais",

@@ -2,10 +2,8 @@
 
 import math
 from dataclasses import dataclass, field
-from typing import Any
 
-Values = dict[str, Any]
-"""Key of results.json, such as `eval/kl`, → number or text."""
+from ebm_cli.evaluation.values import Value
 
 
 @dataclass(frozen=True)
@@ -18,7 +16,7 @@ class Results:
         notes: sentences for the reader, such as how far a number is reliable.
     """
 
-    values: Values = field(default_factory=dict)
+    values: dict[str, Value] = field(default_factory=dict)
     absent: dict[str, str] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
 

@@ -13,7 +13,8 @@ import torch
 from torch import Tensor
 
 from ebm_cli.evaluation.mcmc_diagnostics import summary
-from ebm_cli.evaluation.measured import Results, Values
+from ebm_cli.evaluation.measured import Results
+from ebm_cli.evaluation.values import Value
 from ebm_cli.samplers import EnergyFn, Kernel, trace, warm_up
 
 THIN = 10
@@ -46,7 +47,10 @@ def draw(energy: EnergyFn, kernel: Kernel, starts: Tensor, n_samples: int, burn_
     kernel, state = warm_up(kernel, energy, starts, burn_in, rng)
     draws, info = trace(kernel, energy, state.x, n_kept * THIN, THIN, rng)
     seconds = time.monotonic() - began
-    values: Values = {"sampler/acceptance": float(info.accept.mean()), "sampler/step_size": float(kernel.step_size)}
+    values: dict[str, Value] = {
+        "sampler/acceptance": float(info.accept.mean()),
+        "sampler/step_size": float(kernel.step_size),
+    }
     if n_kept >= 4:
         found = summary(draws)
         values |= {f"sampler/{name}": value for name, value in found.items()}

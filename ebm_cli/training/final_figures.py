@@ -4,7 +4,7 @@ from pathlib import Path
 
 import torch
 
-from ebm_cli.evaluation.measured import Values
+from ebm_cli.evaluation.values import Values, number
 from ebm_cli.reporting.console import relative_path
 from ebm_cli.reporting.figures.canvas import save
 from ebm_cli.reporting.figures.energies import energies_figure
@@ -43,7 +43,7 @@ def draw(
     snapshots.write_histograms(board, step)
     figures = {"energies": energies_figure(snapshots.energies("test"))}
     if samples is not None:
-        log_z = results.get("eval/log_z")
+        log_z = number(results, "eval/log_z")
         figures["final"] = final_figure(parts.energy, parts.dataset, samples, log_z, results)
         if is_image(parts.dataset.shape):
             snapshots.write_images(board, step, samples)

@@ -12,11 +12,12 @@ from ebm_cli.energies import evaluating
 from ebm_cli.evaluation.annealing import anneal
 from ebm_cli.evaluation.divergences import Divergences
 from ebm_cli.evaluation.log_z import by_annealing
-from ebm_cli.evaluation.measured import Results, Values
+from ebm_cli.evaluation.measured import Results
 from ebm_cli.evaluation.objective import objective
 from ebm_cli.evaluation.protocol import Protocol
 from ebm_cli.evaluation.quadrature_grid import COARSE_GRID
 from ebm_cli.evaluation.results import MONITORED
+from ebm_cli.evaluation.values import Values
 from ebm_cli.rng import generator
 from ebm_cli.runs.instantiate import Parts
 
@@ -57,7 +58,7 @@ class Monitor:
         """Whether validation rows are used, so that the final evaluation gives other numbers."""
         return not self.divergences.data.is_exact
 
-    def evaluate(self) -> Values:
+    def evaluate(self) -> dict[str, float]:
         """Every result that is cheap, for the weights that are in the energy now.
 
         Cost: divergences on the rows, and the objective; a small annealing only if the monitored result needs log Z.

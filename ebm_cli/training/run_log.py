@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 from omegaconf import OmegaConf
 from rich.console import Console
 
-from ebm_cli.evaluation.measured import Values
+from ebm_cli.evaluation.values import Values
 from ebm_cli.reporting.jsonl import JsonLines, cut_back
 from ebm_cli.reporting.progress import Progress
 from ebm_cli.reporting.tensorboard import TensorBoard

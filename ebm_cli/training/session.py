@@ -11,8 +11,8 @@ from typing import Literal
 from omegaconf import DictConfig
 
 from ebm_cli.evaluation import suite
-from ebm_cli.evaluation.measured import Values
 from ebm_cli.evaluation.protocol import Protocol
+from ebm_cli.evaluation.values import Value, Values
 from ebm_cli.methods import LossOutput
 from ebm_cli.rng import generator
 from ebm_cli.runs.directory import RunDirectory
@@ -201,11 +201,11 @@ class Session:
                 self.directory.path,
                 trainer.step,
             )
-        numbers = {name: number for name, number in results.items() if not isinstance(number, str)}
+        numbers: dict[str, Value] = {name: number for name, number in results.items() if not isinstance(number, str)}
         if monitor.uses_validation_rows:
             # The value that chose the weights, beside the results on the test rows.
             results |= {} if value is None else {monitor.key: value}
-            numbers = monitored | numbers
+            numbers = {**monitored, **numbers}
         elif patience is None:
             self._update_best(results)
         if math.isinf(history.best):
@@ -220,7 +220,7 @@ class Session:
         )
         return monitored_value(self.keys.monitor, results)
 
-    def _evaluate_last_step(self) -> tuple[Values, float | None]:
+    def _evaluate_last_step(self) -> tuple[dict[str, float], float | None]:
         """Results of the monitor at the last step, empty if they are written already or need not be; their value."""
         stopping = self.history.stopping
         is_needed = self.monitor.uses_validation_rows or self.keys.patience is not None
@@ -230,7 +230,7 @@ class Session:
             results = self.monitor.evaluate()
         return results, self._update_best(results)
 
-    def _costs(self, seconds: float) -> Values:
+    def _costs(self, seconds: float) -> dict[str, Value]:
         """Costs of training; evaluations are per data row: a mean over the steps."""
         steps = max(1, self.trainer.step)
         costs = {f"cost/{name}_evals": count / steps for name, count in self.trainer.evaluations._asdict().items()}

@@ -11,9 +11,10 @@ from ebm_cli.evaluation.context import Context
 from ebm_cli.evaluation.divergences import with_learned_log_z
 from ebm_cli.evaluation.groups.score import is_score
 from ebm_cli.evaluation.log_z import known
-from ebm_cli.evaluation.measured import Results, Values
+from ebm_cli.evaluation.measured import Results
 from ebm_cli.evaluation.not_integrable import NotIntegrable
 from ebm_cli.evaluation.objective import objective
+from ebm_cli.evaluation.values import Value
 
 
 def results(context: Context) -> Results:
@@ -44,7 +45,7 @@ def annealing_results(context: Context) -> Results:
         return Results()
     try:
         forward = context.annealed
-        values: Values = {"eval/log_z_ais": forward.log_z, "eval/log_z_ais_se": forward.log_z_se}
+        values: dict[str, Value] = {"eval/log_z_ais": forward.log_z, "eval/log_z_ais_se": forward.log_z_se}
         exact = context.energy.sample(context.protocol.n_chains, context.rng("exact"))
         if exact is not None:
             rng = context.rng("annealing_back")

@@ -1,8 +1,9 @@
 """The metric group `ood`: detection of foreign rows by their energy, for real data or with a foreign data set."""
 
 from ebm_cli.evaluation.context import Context
-from ebm_cli.evaluation.measured import Results, Values
+from ebm_cli.evaluation.measured import Results
 from ebm_cli.evaluation.ood import detection
+from ebm_cli.evaluation.values import Value
 
 
 def results(context: Context) -> Results:
@@ -14,7 +15,7 @@ def results(context: Context) -> Results:
         found = detection(context.energy, context.rows, context.dataset, foreign, context.rng("ood"))
     except ValueError as reason:
         return Results(absent={"eval/ood_auroc": str(reason)})
-    values: Values = {}
+    values: dict[str, Value] = {}
     for name, area in found.items():
         values |= {f"eval/ood_auroc_{name}": area.value, f"eval/ood_auroc_{name}_se": area.error}
     least = min(found.values())

@@ -5,8 +5,9 @@ import torch
 from ebm_cli.datasets import Target
 from ebm_cli.evaluation.context import Context
 from ebm_cli.evaluation.divergences import counted_mode_tv
-from ebm_cli.evaluation.measured import Results, Values
+from ebm_cli.evaluation.measured import Results
 from ebm_cli.evaluation.two_sample import compare
+from ebm_cli.evaluation.values import Value
 
 DIVERGED = "some chains diverged (non-finite values)"
 
@@ -25,7 +26,7 @@ def _distances(context: Context) -> Results:
         found = compare(model.flatten(1), context.rows.flatten(1), context.rng("two_sample"))
     except ValueError as reason:
         return Results(absent={"eval/mmd": str(reason)})
-    values: Values = {}
+    values: dict[str, Value] = {}
     for name, distance in found.items():
         values |= {f"eval/{name}": distance.value, f"eval/{name}_null": distance.null, f"eval/{name}_p": distance.p}
     return Results(values)
