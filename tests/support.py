@@ -1,8 +1,9 @@
 """Small runs for the tests of a run's life, and what compares their states."""
 
 import copy
+import math
 import os
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import cache
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -180,3 +181,14 @@ def assert_prepare_changes_no_bit(energy: Energy, x: Tensor) -> None:
     assert torch.equal(detached_gradient(held, x), grad)
     assert torch.equal(detached_gradient(energy, x), grad)
     torch.testing.assert_close(held(x), value)
+
+
+def harmonic(x: torch.Tensor) -> torch.Tensor:
+    """½‖x‖², the energy of N(0, I): [B, *D] → [B]."""
+    return 0.5 * x.flatten(1).square().sum(1)
+
+
+def is_mean(values: torch.Tensor | Sequence[float], expected: float) -> bool:
+    """True if the mean of independent values is within five of its standard errors of the expected one."""
+    found = torch.as_tensor(values, dtype=torch.float64)
+    return abs(float(found.mean()) - expected) < 5 * float(found.std()) / math.sqrt(found.numel())

@@ -45,7 +45,15 @@ HYDRA = {"cli", "config", "commands", "runs", "training", "selftest", "claims", 
 
 WITHOUT_TORCH = (
     *("__init__", "__main__", "errors", "config/", "cli/", "commands/__init__", "commands/runs", "commands/compare"),
-    *("runs/__init__", "runs/record", "runs/directory", "runs/signals", "runs/stored_config"),
+    *(
+        "runs/__init__",
+        "runs/record",
+        "runs/directory",
+        "runs/lock",
+        "runs/status",
+        "runs/signals",
+        "runs/stored_config",
+    ),
     *("runs/reserve", "system/__init__", "system/files", "system/versions"),
     *("evaluation/__init__", "evaluation/values", "evaluation/verdicts", "evaluation/results"),
 )

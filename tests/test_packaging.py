@@ -1,4 +1,4 @@
-"""What a user installs: the wheel has the configs in it, and works from any folder."""
+"""The installed package: the wheel contains the configs, and works from any folder."""
 
 import os
 import re
@@ -22,7 +22,7 @@ PROJECT = tomllib.loads((REPO / "pyproject.toml").read_text())
 PINS = dict(line.split("==") for line in (REPO / "constraints.txt").read_text().split("\n") if "==" in line)
 
 
-def python(*words: str, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
+def run_command(*words: str, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
     env = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
     return subprocess.run(words, capture_output=True, text=True, cwd=cwd, env=env, check=False)
 
@@ -31,14 +31,14 @@ def python(*words: str, cwd: Path | None = None) -> subprocess.CompletedProcess[
 def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
     out = tmp_path_factory.mktemp("wheel")
     build = ("-m", "pip", "wheel", "--quiet", "--no-deps", "--no-build-isolation", "--wheel-dir", str(out), str(REPO))
-    ran = python(sys.executable, *build)
+    ran = run_command(sys.executable, *build)
     assert ran.returncode == 0, ran.stderr
     return next(out.glob("*.whl"))
 
 
 @pytest.fixture(scope="session")
 def installed(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The folder of commands of an environment that has the wheel, and this environment's packages but not its ebm."""
+    """The folder of commands of an environment with the wheel and the other packages of this environment."""
     root = tmp_path_factory.mktemp("environment")
     venv.create(root, with_pip=False, symlinks=True)
     interpreter = root / "bin" / "python"
@@ -46,12 +46,12 @@ def installed(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     shared = [path for path in sys.path if Path(path).name in ("site-packages", "dist-packages")]
     Path(where, "shared.pth").write_text("\n".join(shared or site.getsitepackages()) + "\n")
     words = ("install", "--quiet", "--no-deps", "--no-index", "--ignore-installed", str(wheel))
-    ran = python(sys.executable, "-m", "pip", "--python", str(interpreter), *words)
+    ran = run_command(sys.executable, "-m", "pip", "--python", str(interpreter), *words)
     assert ran.returncode == 0, ran.stderr
     return root / "bin"
 
 
-def test_the_wheel_holds_every_config_and_no_test(wheel: Path) -> None:
+def test_wheel_holds_every_config_and_no_test(wheel: Path) -> None:
     names = set(zipfile.ZipFile(wheel).namelist())
     configs = {f"ebm_cli/conf/{path.relative_to(REPO / 'conf').as_posix()}" for path in (REPO / "conf").rglob("*.yaml")}
     assert configs <= names
@@ -61,30 +61,30 @@ def test_the_wheel_holds_every_config_and_no_test(wheel: Path) -> None:
     assert any(name.endswith("licenses/LICENSE") for name in names)
 
 
-def test_the_checkout_reads_its_configs_in_place() -> None:
+def test_checkout_reads_its_configs_in_place() -> None:
     assert not (REPO / "ebm_cli" / "conf").exists()
     assert conf_dir() == REPO / "conf"
 
 
-def test_the_installed_command_reads_its_own_configs(installed: Path, tmp_path: Path) -> None:
+def test_installed_command_reads_its_own_configs(installed: Path, tmp_path: Path) -> None:
     code = "import ebm_cli.config.groups as c; print(c.conf_dir())"
-    ran = python(str(installed / "python"), "-c", code, cwd=tmp_path)
+    ran = run_command(str(installed / "python"), "-c", code, cwd=tmp_path)
     assert Path(ran.stdout.strip()).parent.name == "ebm_cli"
     assert Path(ran.stdout.strip()).is_relative_to(installed.parent)
-    ran = python(str(installed / "ebm"), "train", "--cfg", "job", cwd=tmp_path)
+    ran = run_command(str(installed / "ebm"), "train", "--cfg", "job", cwd=tmp_path)
     assert ran.returncode == 0, ran.stderr
     assert "_target_: ebm_cli.methods.NCE" in ran.stdout
 
 
-def test_the_installed_command_trains_from_any_folder(installed: Path, tmp_path: Path) -> None:
+def test_installed_command_trains_from_any_folder(installed: Path, tmp_path: Path) -> None:
     words = ("train", "steps=20", "energy.width=8", "eval.n_samples=200", "eval.burn_in=10", "hydra.run.dir=run")
-    ran = python(str(installed / "ebm"), *words, cwd=tmp_path)
+    ran = run_command(str(installed / "ebm"), *words, cwd=tmp_path)
     assert ran.returncode == 0, ran.stderr
     for name in ("config.yaml", "results.json", "status.json", "metrics.jsonl", "checkpoints/last.pt"):
         assert (tmp_path / "run" / name).is_file(), name
 
 
-def test_python_m(tmp_path: Path) -> None:
+def test_python_m_runs_the_command(tmp_path: Path) -> None:
     ran = subprocess.run(
         [sys.executable, "-m", "ebm_cli", "--version"],
         capture_output=True,
@@ -97,17 +97,18 @@ def test_python_m(tmp_path: Path) -> None:
 
 
 def requirements() -> list[str]:
+    """The packages that the package, its tests and its build need."""
     project = PROJECT["project"]
     lines = [*project["dependencies"], *project["optional-dependencies"]["dev"], *PROJECT["build-system"]["requires"]]
     return sorted({re.split(r"[<>=~!\[ ]", line)[0] for line in lines})
 
 
 @pytest.mark.parametrize("name", requirements())
-def test_what_is_tested_is_what_is_pinned(name: str) -> None:
+def test_tested_version_is_the_pinned_one(name: str) -> None:
     pins = {key.lower(): value for key, value in PINS.items()}
     assert version(name).partition("+")[0] == pins[name.lower()]
 
 
-def test_pins_name_no_build() -> None:
+def test_pins_name_no_local_build() -> None:
     assert PINS["torch"] == "2.13.0"
     assert not any("+" in pin for pin in PINS.values())

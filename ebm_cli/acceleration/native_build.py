@@ -19,7 +19,7 @@ from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
 
-from ebm_cli.system.cpu import read_cpuinfo
+from ebm_cli.system.cpu_info import read_cpuinfo
 
 SOURCE = Path(__file__).with_name("chains.cpp")
 FLAGS = ("-O3", "-march=native", "-pthread", "-ffp-contract=fast", "-fno-math-errno")

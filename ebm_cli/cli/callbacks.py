@@ -57,7 +57,7 @@ class Validate(Callback):
             clear_failures(Path(config.hydra.sweep.dir))
 
     def on_job_start(self, config: DictConfig, *, task_function: TaskFunction, **kwargs: Any) -> None:
-        """Validate a job that was not known before."""
+        """Validate a job that was not known before, and keep hold of the failures in this process."""
         if isinstance(task_function, Task):
             self._failures = task_function.failures
         if config.hydra.mode is RunMode.MULTIRUN and not is_listed(config.hydra):

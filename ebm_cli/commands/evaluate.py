@@ -19,8 +19,9 @@ from ebm_cli.reporting.figures.canvas import save
 from ebm_cli.reporting.figures.overview import final_figure
 from ebm_cli.runs.assemble import protocol_of
 from ebm_cli.runs.model import Model, load
-from ebm_cli.system.device import device_of, set_threads
+from ebm_cli.system.device import device_of
 from ebm_cli.system.files import write_json
+from ebm_cli.system.threads import set_threads
 
 
 def validate(cfg: DictConfig) -> None:

@@ -22,7 +22,6 @@ from ebm_cli.config.build import build
 from ebm_cli.config.trust import trust_of
 from ebm_cli.errors import UserError
 from ebm_cli.evaluation.mcmc_diagnostics import summary
-from ebm_cli.evaluation.values import Value
 from ebm_cli.reporting.closing_panel import closing_panel
 from ebm_cli.reporting.console import relative_path
 from ebm_cli.reporting.figures.canvas import save
@@ -33,9 +32,10 @@ from ebm_cli.rng import generator
 from ebm_cli.runs.conditioning import ChainTarget, make_chain_target, require_stable_step
 from ebm_cli.runs.model import Model, compose, load
 from ebm_cli.samplers import Kernel, Schedule, adapt, geometric, run, trace
-from ebm_cli.system.device import device_of, set_threads
+from ebm_cli.system.device import device_of
 from ebm_cli.system.files import write_json
 from ebm_cli.system.memory import peak_memory_mb
+from ebm_cli.system.threads import set_threads
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -90,7 +90,7 @@ def sample(cfg: DictConfig) -> None:
 
 def _run_chains(
     cfg: DictConfig, kernel: Kernel, target: ChainTarget, console: Console
-) -> tuple[Tensor, dict[str, Value]]:
+) -> tuple[Tensor, dict[str, float]]:
     """Burn in, then keep every thin-th position [n_samples / n_chains, n_chains, *Z]; positions and diagnostics."""
     x = target.starts
     rng = generator(cfg.seed, "chains", x.device)
@@ -116,10 +116,7 @@ def _run_chains(
             rng,
             lambda n: progress.update(cfg.burn_in + n, {}),
         )
-    results: dict[str, Value] = {
-        "sampler/acceptance": float(info.accept.mean()),
-        "sampler/step_size": float(kernel.step_size),
-    }
+    results = {"sampler/acceptance": float(info.accept.mean()), "sampler/step_size": float(kernel.step_size)}
     if n_kept >= 4:
         results |= {f"sampler/{name}": value for name, value in _diagnostics(draws, target).items()}
     return draws, results

@@ -10,11 +10,12 @@ from omegaconf import DictConfig
 from ebm_cli.claims.judge import build_claims, judge_runs
 from ebm_cli.config.trust import trust_of
 from ebm_cli.runs.assemble import assemble, protocol_of
-from ebm_cli.runs.directory import read_status
 from ebm_cli.runs.record import jobs_of
 from ebm_cli.runs.reserve import is_finished, reserve, take_reserved
 from ebm_cli.runs.signals import Signals
-from ebm_cli.system.device import set_deterministic, set_threads
+from ebm_cli.runs.status import read_status
+from ebm_cli.system.device import set_deterministic
+from ebm_cli.system.threads import set_threads
 from ebm_cli.training.build import make_trainer
 from ebm_cli.training.monitor import monitored_value
 from ebm_cli.training.run import run_training

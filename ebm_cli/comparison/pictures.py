@@ -21,7 +21,7 @@ from ebm_cli.rng import generator
 from ebm_cli.runs.model import Model, load
 from ebm_cli.runs.record import Record
 from ebm_cli.samplers import Kernel, warm_up, wide_starts
-from ebm_cli.system.device import set_threads
+from ebm_cli.system.threads import set_threads
 
 if TYPE_CHECKING:
     from ebm_cli.reporting.figures.style import Draw

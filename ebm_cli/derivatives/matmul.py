@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from ebm_cli.system.cpu import vendor
+from ebm_cli.system.cpu_info import vendor
 from ebm_cli.system.torch_internals import are_transforms_active, has_onednn_linear, linear_pointwise
 
 MIN_PRODUCT = 2**20

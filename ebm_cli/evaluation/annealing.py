@@ -31,7 +31,7 @@ from ebm_cli.evaluation.annealing_path import Path, Points
 from ebm_cli.evaluation.annealing_schedule import (
     FADE,
     N_TEMPERATURES,
-    Schedule,
+    AnnealingSchedule,
     evaluate_start,
     plan_schedule,
     start_path,
@@ -67,7 +67,7 @@ class Annealed:
     log_weights: Tensor
     acceptance: float
     evaluations: int
-    schedule: Schedule
+    schedule: AnnealingSchedule
     warning: str | None
 
 
@@ -98,7 +98,7 @@ def anneal(
     n_temperatures: int = N_TEMPERATURES,
     kernel: Kernel | None = None,
     fade: float = FADE,
-    schedule: Schedule | None = None,
+    schedule: AnnealingSchedule | None = None,
     resample_below: float = RESAMPLE_BELOW,
 ) -> Annealed:
     """Estimate log ∫ exp(−f(x)) dx by annealing chains from the base to the model.
@@ -128,7 +128,7 @@ def anneal_back(
     energy: EnergyFn,
     base: Density,
     samples: Tensor | Callable[[int, torch.Generator], Tensor],
-    schedule: Schedule,
+    schedule: AnnealingSchedule,
     *,
     rng: torch.Generator,
     n_chains: int = N_CHAINS,
@@ -181,7 +181,7 @@ def resample(annealed: Annealed, n: int, rng: torch.Generator) -> Tensor:
 def _run(
     path: Path,
     points: Points,
-    schedule: Schedule,
+    schedule: AnnealingSchedule,
     rng: torch.Generator,
     resample_below: float,
     *,

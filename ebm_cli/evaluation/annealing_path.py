@@ -1,16 +1,16 @@
-"""A path of distributions from a density that can be sampled to a model that cannot.
+"""Path of distributions from a density that can be sampled to a model that cannot.
 
     p_b(x) ∝ exp(−E_b(x)),    E_b = a(b) u(x) + b f(x),    u = −log q,    a(b) = (1 − b) h / (h + b),    0 ≤ b ≤ 1
 
-starts at the normalised base q and ends at the model exp(−f)/Z. For h → ∞ it is the geometric path a = 1 − b, on
-which the base weighs on the model's modes until the end: those far from its centre get few chains while these can
-still cross from mode to mode, and none after. With a small h the base is spread out first and gone (half of it at b =
-h) when the modes separate, so that their shares of the chains are near their shares of the model; the price is the
-longer way through wide distributions. For two normal distributions the shortest path between them also goes through
-wider ones.
+starts at the normalised base q and ends at the model exp(−f)/Z. For h → ∞ it is the geometric path a = 1 − b, on which
+the base acts on the model's modes until the end: modes far from its centre get few chains while chains can still cross
+from mode to mode, and none later. With a small h the base is spread out first, and has vanished (half of it at b = h)
+when the modes separate, so that their shares of the chains are close to their shares of the model; the cost is a longer
+path through wide distributions. For two normal distributions the shortest path between them also passes through wider
+ones.
 
 A kernel has one step size for all directions. Where the columns of the data are nearly collinear, so that the widths of
-a Gaussian base differ too much for that, chains live in coordinates in which the base is N(0, I); weights do not depend
+a Gaussian base differ too much for that, chains move in coordinates in which the base is N(0, I); weights do not depend
 on coordinates.
 
 Sources: Neal (2001), "Annealed importance sampling", Stat. Comput. 11, for the geometric path; Gelman & Meng (1998),
@@ -29,14 +29,18 @@ from ebm_cli.derivatives import Differentiable, Jet, Pullback, value_and_grad
 from ebm_cli.samplers import EnergyFn, Kernel, State, select_chains
 
 ILL_CONDITIONED = 1000.0
-"""Largest over smallest variance of a Gaussian base from which on chains live in its own coordinates. Not below: the
-covariance of separate modes says how far they are apart, and dividing by it would make each of them narrow."""
+"""Ratio of a Gaussian base's largest variance to its smallest from which chains move in its own coordinates.
+
+Below it they do not: the covariance of separate modes measures their distance, and dividing by it would make each of
+them narrow.
+"""
 
 
 class Points(NamedTuple):
-    """Positions [B, *D] in the path's coordinates, and what makes the energy and its gradient there at any level.
+    """Positions [B, *D] in the path's coordinates, with the energies of both ends of the path there.
 
-    `f` [B] and `u` = −log q [B] with their gradients [B, *D], which are None for a kernel that needs none.
+    `f` [B] and `u` = −log q [B] with their gradients [B, *D], which are None for a kernel that needs none. They give
+    the energy and its gradient at any level.
     """
 
     x: Tensor
@@ -46,17 +50,17 @@ class Points(NamedTuple):
     u_grad: Tensor | None
 
     def take(self, index: Tensor) -> "Points":
-        """The points that an index selects."""
+        """Select points by an index."""
         return Points(*(None if part is None else part[index] for part in self))  # type: ignore[arg-type]
 
     def where(self, mask: Tensor, other: "Points") -> "Points":
-        """These points where the mask [B] holds, and the others elsewhere."""
+        """Take these points where the mask [B] is true, and the others elsewhere."""
         pairs = zip(self, other, strict=True)
         return Points(*(None if p is None or o is None else select_chains(mask, p, o) for p, o in pairs))  # type: ignore[arg-type]
 
 
 class Frame(NamedTuple):
-    """x = mean + factor · y: mean [D], factor [D, D] and its inverse."""
+    """Coordinates y with x = mean + factor · y: mean [D], factor [D, D] and its inverse."""
 
     mean: Tensor
     factor: Tensor
@@ -65,20 +69,20 @@ class Frame(NamedTuple):
 
 @final
 class Path(nn.Module, Differentiable):
-    """E_b at the present level b, as an energy that any kernel can step on.
+    """E_b at the current level b, as an energy that any kernel can step on.
 
-    It keeps the parts of the last points that it evaluated. A kernel with an acceptance test evaluates its proposal
-    last, so that `move` has the parts of the chains that moved, and a change of b costs no evaluation.
+    The path stores the parts of the last points that it evaluated. A kernel with an acceptance test evaluates its
+    proposal last, so that `move` has the parts of the chains that moved, and a change of b costs no evaluation.
 
     Args:
-        energy: f, [B, *shape] → [B], nats; with derivative rules where it has them, whatever the base is.
+        energy: f, [B, *shape] → [B], nats; its derivative rules are used if it has them, whatever the base is.
         base: q, normalised, positive and differentiable wherever the model has mass.
-        fade: h > 0, the level at which half of the base is left; inf is the geometric path.
+        fade: h > 0, the level at which half of the base has vanished; inf is the geometric path.
 
     Attributes:
         level: b.
         evaluations: points at which f has been evaluated.
-        undefined: those among them at which f was NaN or −∞; a proposal there is rejected, as if f were +∞.
+        undefined: number of these at which f was NaN or −∞; a proposal there is rejected, as if f were +∞.
     """
 
     needs_whole_batch = True
@@ -87,9 +91,9 @@ class Path(nn.Module, Differentiable):
         super().__init__()
         if not fade > 0:
             raise ValueError(f"fade must be > 0, got {fade}")
-        # In a tuple, which makes them no children: the rule of this module holds for energies that have none.
+        # In a tuple, so that they are no sub-modules: the rule of this module holds for energies without one.
         self._ends = (energy, base)
-        self._frame = _frame(base)
+        self._frame = _whitening_frame(base)
         self.fade, self.level = fade, 0.0
         self.evaluations = 0
         self.undefined = torch.zeros((), dtype=torch.long)
@@ -115,7 +119,7 @@ class Path(nn.Module, Differentiable):
         y = self.outside(x)
         if with_grad:
             f, f_grad = value_and_grad(energy, y)
-            u, u_grad = _surprise(base, y)
+            u, u_grad = _base_energy(base, y)
             if self._frame is not None:
                 f_grad, u_grad = ((g.flatten(1) @ self._frame.factor).view_as(x) for g in (f_grad, u_grad))
             points = Points(x, f, f_grad, u, u_grad)
@@ -123,7 +127,7 @@ class Path(nn.Module, Differentiable):
             with torch.no_grad():
                 points = Points(x, energy(y), None, -base.log_prob(y), None)
         self.evaluations += len(x)
-        # Where x itself has overflowed, f says nothing.
+        # Where x itself has overflowed, f is not at fault.
         bad = ~(points.f > -inf) & x.flatten(1).sum(1).isfinite()
         self.undefined = self.undefined.to(x.device) + bad.sum()
         return points
@@ -135,15 +139,15 @@ class Path(nn.Module, Differentiable):
         return (a_new - a) * u + (c_new - c) * f
 
     def move(self, kernel: Kernel, points: Points, rng: torch.Generator) -> tuple[Points, Tensor]:
-        """One transition of the kernel at the present level: the new points, and the acceptance probability [B]."""
+        """Make one transition of the kernel at the current level: new points, and the acceptance probability [B]."""
         grad = None
         if points.f_grad is not None and points.u_grad is not None:
             grad = self._mix(points.u_grad, points.f_grad)
         state = State(points.x, self._mix(points.u, points.f), grad, {})
         state, info = kernel.step(self, state, rng)
         assert self._last is not None
-        moved = (state.x == self._last.x).flatten(1).all(1)
-        return self._last.where(moved, points), info.accept
+        has_moved = (state.x == self._last.x).flatten(1).all(1)
+        return self._last.where(has_moved, points), info.accept
 
     def forward(self, x: Tensor) -> Tensor:
         """E_b(x) [B], without derivatives."""
@@ -162,12 +166,12 @@ class Path(nn.Module, Differentiable):
 
     def _mix(self, u: Tensor, f: Tensor) -> Tensor:
         a, c = self.exponents(self.level)
-        # An infinite energy that does not count yet, or no more, is no NaN.
+        # An infinite energy of weight 0 would make NaN.
         return a * u if c == 0 else c * f if a == 0 else torch.add(a * u, f, alpha=c)
 
 
-def _frame(base: Density) -> Frame | None:
-    """The coordinates in which an ill-conditioned Gaussian is N(0, I); None elsewhere."""
+def _whitening_frame(base: Density) -> Frame | None:
+    """The coordinates in which an ill-conditioned Gaussian is N(0, I); None for any other base."""
     if not isinstance(base, Gaussian):
         return None
     widths = torch.linalg.svdvals(base.factor.to("cpu", torch.float64))
@@ -176,8 +180,8 @@ def _frame(base: Density) -> Frame | None:
     return Frame(base.mean, base.factor, base.whiten)
 
 
-def _surprise(base: Density, x: Tensor) -> tuple[Tensor, Tensor]:
-    """−log q(x) and its gradient; in closed form for the usual base: autograd would cost as much as a small network."""
+def _base_energy(base: Density, x: Tensor) -> tuple[Tensor, Tensor]:
+    """−log q(x) and its gradient; in closed form for a Gaussian: autograd would cost as much as a small network."""
     if not isinstance(base, Gaussian):
         return value_and_grad(lambda y: -base.log_prob(y), x)
     with torch.no_grad():

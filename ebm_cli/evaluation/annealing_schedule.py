@@ -37,7 +37,7 @@ MAX_LEVELS = 2000  # of the pilot
 
 
 @dataclass(frozen=True)
-class Schedule:
+class AnnealingSchedule:
     """The levels and step sizes of an annealing, fixed before it starts.
 
     Attributes:
@@ -68,7 +68,7 @@ def plan_schedule(
     levels: tuple[float, ...] | None = None,
     fade: float = FADE,
     n_chains: int = N_PILOT,
-) -> Schedule:
+) -> AnnealingSchedule:
     """Choose levels and step sizes with a pilot population that is resampled at every level.
 
     The next level is where the conditional ESS, (Σ v)²/(n Σ v²) of the incremental weights v, is 0.8; the levels so
@@ -107,7 +107,7 @@ def plan_schedule(
     if levels is None:
         trace = _spread_evenly(trace, n_temperatures)
     step_sizes = tuple(math.exp(s) for s in trace.log_steps)
-    return Schedule(kernel, path.fade, tuple(trace.levels), step_sizes, length, path.evaluations)
+    return AnnealingSchedule(kernel, path.fade, tuple(trace.levels), step_sizes, length, path.evaluations)
 
 
 def start_path(
@@ -221,7 +221,7 @@ def _spread_evenly(trace: _Trace, n: int) -> _Trace:
 
 
 def _is_near(path: Path, points: Points, b: float) -> bool:
-    """Whether one step from the present level to b leaves CESS of the chains that have any weight."""
+    """True if one step from the present level to b leaves CESS of the chains that have any weight."""
     alive = points.take((points.f < math.inf).nonzero().squeeze(1))
     return effective_size(-path.energy_change(alive, b)) >= CESS * len(alive.x)
 

@@ -44,17 +44,17 @@ class Context:
         return generator(self.protocol.seed, f"evaluation/{name}", self.dataset.standardizer.device)
 
     def is_asked(self, *names: str) -> bool:
-        """Whether the protocol names one of these metric groups."""
+        """True if the protocol names one of these metric groups."""
         return not self.protocol.names.isdisjoint(names)
 
     @property
     def is_real(self) -> bool:
-        """Whether the data are real: their density is unknown."""
+        """True if the data are real: their density is unknown."""
         return self.dataset.density is None
 
     @property
     def is_sampling(self) -> bool:
-        """Whether a metric group of this package asks for samples."""
+        """True if a metric group of this package asks for samples."""
         return self.is_asked("samples", "chains") or (self.is_real and self.is_asked("features"))
 
     @cached_property

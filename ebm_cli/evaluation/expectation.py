@@ -82,12 +82,12 @@ class DataDistribution:
 
     @property
     def is_on_grid(self) -> bool:
-        """Whether the data have one or two dimensions, where integrals are sums over cells."""
+        """True if the data have one or two dimensions, where integrals are sums over cells."""
         return math.prod(self.dataset.shape) <= 2
 
     @property
     def is_exact(self) -> bool:
-        """Whether expectations are sums over the density of the data, so that no rows enter."""
+        """True if expectations are sums over the density of the data, so that no rows enter."""
         return self.is_on_grid and self.dataset.density is not None
 
     @cached_property

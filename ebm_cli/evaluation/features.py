@@ -1,26 +1,28 @@
-"""What a classifier of the data says of samples: do they look like the data, and do they reach every class?
+"""Samples in a classifier of the data: the distance of their features, and the classes that they cover.
 
-A small network is trained on labelled training rows, here and now; its last hidden layer gives each row FEATURES
-numbers φ. Between n samples and n held-out rows, by their features and by the classes that the network gives them:
+A small network is trained on labelled training rows as part of the evaluation; its last hidden layer maps each row to
+FEATURES numbers φ. Between n samples and n held-out rows, by their features and by the classes that the network
+assigns:
 
     feature distance = ‖m − m'‖² + tr(C + C' − 2 (C C')^½)     of the Gaussians with the means and covariances of φ
-    class TV         = ½ Σ_k |s_k − s'_k|                      s_k, s'_k: shares of the rows that are given class k
+    class TV         = ½ Σ_k |s_k − s'_k|                      s_k, s'_k: shares of the rows that are assigned class k
     coverage         = share of the classes k with s'_k > 0 for which s_k ≥ COVERED · s'_k
 
 The unit of φ is such that the features of the classifier's training rows have total variance 1: a feature distance of 1
-is as far as the data are wide. Between finite samples of one law none of these is at its best value (the distance has a
-bias of order 1/n), so each has its *null*, the mean of the same number between two samples of n data rows. The data
-rows beside the held-out ones are training rows which are kept from the classifier: what it learned by heart would look
-further apart than fresh data. The distance and class TV have p-values too, all as in `two_sample`.
+is as large as the spread of the data. Between finite samples of one distribution none of these has its ideal value (the
+distance has a bias of order 1/n), so each has its *null*, the mean of the same number between two samples of n data
+rows. The second sample of data rows is of training rows that the classifier is not trained on: rows that it memorised
+would look further apart than fresh data. The distance and class TV have p-values too, all as in `two_sample`.
 
-The classifier sees what tells classes apart, and of samples that are nothing at all still says a class: coverage means
-something beside a small feature distance, and all of it beside the classifier's accuracy on held-out rows.
+The features are those that separate classes, and the classifier assigns a class to noise too: coverage is meaningful
+only with a small feature distance, and both only with a high accuracy of the classifier on held-out rows.
 
 Sources: Heusel, Ramsauer, Unterthiner, Nessler & Hochreiter (2017), NeurIPS, eq. 6 (the distance, in features of
 Inception); Bińkowski, Sutherland, Arbel & Gretton (2018), ICLR (its bias).
 """
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
@@ -31,31 +33,38 @@ from torch.nn import functional
 from ebm_cli.datasets.base import Dataset, Labelled
 from ebm_cli.datasets.standardizer import Standardizer
 from ebm_cli.evaluation.measured import Results
-from ebm_cli.evaluation.two_sample import FEWEST, ROWS, Distance, against_relabelled, labellings, shuffled
+from ebm_cli.evaluation.two_sample import (
+    MAX_ROWS,
+    MIN_ROWS,
+    Distance,
+    compare_relabelled,
+    draw_labellings,
+    shuffle_rows,
+)
 from ebm_cli.evaluation.values import Value
 from ebm_cli.optim.step import fast_step
 from ebm_cli.system.torch_internals import skip_dynamo_import
 
 FEATURES = 16
-"""Few, so that a few dozen rows determine their covariances."""
+"""Width of the last hidden layer: so small that a few dozen rows determine the covariance of the features."""
 HIDDEN = 128
 STEPS = 500
 BATCH = 128
 RATE = 3e-3
 NOISE = 0.3
-"""Standard deviation of the noise on the classifier's training rows, in their own: else it learns few rows by heart."""
+"""Standard deviation of the noise on the classifier's training rows, in units of theirs: against memorisation."""
 N_TRAIN = 10_000
 """Training rows of the classifier at most; more change its accuracy on images of digits by a percent or two."""
 COVERED = 0.2
-"""A class is covered from this part of its share in the data on: one with 10 % of the data, by 2 % of the samples."""
+"""Share of the samples, relative to that of the data, from which a class is covered: 2 % for 10 % of the data."""
 
 
 @dataclass(frozen=True)
 class Classifier:
     """A network D → HIDDEN → FEATURES → K with SiLU between its layers, on rows that are centred and scaled.
 
-    All columns have one scale, since they come in the run's units: a scale of its own would blow up a pixel that is
-    nearly constant.
+    All columns have one scale, since the rows are in the run's units already: a scale for each would magnify a pixel
+    that is nearly constant.
     """
 
     centre: Tensor
@@ -65,18 +74,18 @@ class Classifier:
     unit: Tensor
 
     def features(self, x: Tensor) -> Tensor:
-        """Rows x [N, D] → [N, FEATURES], float64."""
+        """Features of rows x [N, D] → [N, FEATURES], float64."""
         with torch.no_grad():
-            return _hidden((x - self.centre) / self.scale, self.weights, self.biases).double() / self.unit
+            return _last_hidden((x - self.centre) / self.scale, self.weights, self.biases).double() / self.unit
 
     def classes(self, features: Tensor) -> Tensor:
-        """The class of each row by its features [N, FEATURES]: integers [N]."""
+        """The class of each row from its features [N, FEATURES]: integers [N]."""
         logits = features * self.unit @ self.weights[-1].double() + self.biases[-1].double()
         return logits.argmax(1)
 
 
 def train(x: Tensor, labels: Tensor, rng: torch.Generator) -> Classifier:
-    """Fit a classifier by cross-entropy: Adam with a warm-up and a decay, noise on the rows, a small decay of weights.
+    """Fit a classifier by cross-entropy: AdamW with a warm-up and a decay of its rate, and noise on the rows.
 
     Args:
         x: rows [N, D] in the run's units, float32 on the CPU.
@@ -88,7 +97,7 @@ def train(x: Tensor, labels: Tensor, rng: torch.Generator) -> Classifier:
     centre = x.mean(0)
     scale = (x - centre).square().mean().sqrt().clamp_min(torch.finfo(x.dtype).tiny)
     sizes = (x.shape[1], HIDDEN, FEATURES, int(labels.max()) + 1)
-    # By hand and not by nn.Linear, which draws from the global generator.
+    # Not nn.Linear, which draws its weights from the global generator.
     weights = [torch.randn(a, b, generator=rng) * math.sqrt(2 / a) for a, b in pairwise(sizes)]
     biases = [torch.zeros(b) for b in sizes[1:]]
     parameters = [p.requires_grad_() for p in (*weights, *biases)]
@@ -102,20 +111,20 @@ def train(x: Tensor, labels: Tensor, rng: torch.Generator) -> Classifier:
                 order = torch.cat((order, torch.randperm(len(z), generator=rng)))
             now, order = order[:BATCH], order[BATCH:]
             noisy = z[now] + NOISE * torch.randn(BATCH, z.shape[1], generator=rng)
-            logits = _hidden(noisy, weights, biases) @ weights[-1] + biases[-1]
+            logits = _last_hidden(noisy, weights, biases) @ weights[-1] + biases[-1]
             loss = functional.cross_entropy(logits, labels[now])
             optimizer.zero_grad()
             loss.backward()
             update()
             schedule.step()
     with torch.no_grad():
-        spread = _hidden(z, weights, biases).double().var(0).sum().sqrt()
+        spread = _last_hidden(z, weights, biases).double().var(0).sum().sqrt()
     fixed = [tuple(p.detach() for p in part) for part in (weights, biases)]
     return Classifier(centre, scale, fixed[0], fixed[1], spread.clamp_min(torch.finfo(x.dtype).tiny))
 
 
 def class_results(samples: Tensor, dataset: Dataset, n_held_out: int, rng: torch.Generator) -> Results:
-    """Train a classifier on the data's classes, and measure samples by it.
+    """Train a classifier on the classes of the data, and measure samples by it.
 
     Keys: `eval/feature_distance`, `eval/class_tv`, `eval/coverage`, each with its `_null`, the first two with their
     `_p`; `eval/classifier_accuracy` on held-out rows, whose `_null` is the share of the most frequent class.
@@ -123,32 +132,33 @@ def class_results(samples: Tensor, dataset: Dataset, n_held_out: int, rng: torch
     Args:
         samples: [N, *shape] in the run's units, finite, independent of each other.
         dataset: with classes.
-        n_held_out: held-out rows at most. n is the smallest of N, their number, a third of the training rows, and ROWS.
+        n_held_out: held-out rows at most. n is the smallest of N, their number, a third of the training rows, and
+            MAX_ROWS.
         rng: source of every draw, on the CPU.
 
     Raises:
-        ValueError: rows without classes or of one class, or too few of them for a comparison.
+        ValueError: rows without classes, rows of one class only, or too few rows for a comparison.
 
     Cost: that of `train`, and 0.1 s.
     """
-    aside, known, held_out = _labelled(dataset, n_held_out)
-    n = min(len(samples), len(held_out.x), len(aside.x), ROWS)
-    if n < FEWEST:
-        raise ValueError(f"{n} rows to compare are too few: {FEWEST} are needed")
-    classifier = train(known.x, known.labels, rng)
+    unused, used, held_out = _labelled_parts(dataset, n_held_out)
+    n = min(len(samples), len(held_out.x), len(unused.x), MAX_ROWS)
+    if n < MIN_ROWS:
+        raise ValueError(f"{n} rows to compare are too few: {MIN_ROWS} are needed")
+    classifier = train(used.x, used.labels, rng)
     of_data = classifier.features(held_out.x)
     accuracy = float((classifier.classes(of_data) == held_out.labels).double().mean())
     chance = float(held_out.labels.bincount().max()) / len(held_out.labels)
 
-    of_samples = classifier.features(shuffled(samples.detach().flatten(1).to("cpu", torch.float32), rng)[:n])
-    of_data = shuffled(of_data, rng)[:n]
-    found = compare_features(classifier, of_samples, of_data, classifier.features(aside.x[:n]), rng)
+    of_samples = classifier.features(shuffle_rows(samples.detach().flatten(1).to("cpu", torch.float32), rng)[:n])
+    of_data = shuffle_rows(of_data, rng)[:n]
+    found = compare_features(classifier, of_samples, of_data, classifier.features(unused.x[:n]), rng)
     values: dict[str, Value] = {"eval/classifier_accuracy": accuracy, "eval/classifier_accuracy_null": chance}
     for name, distance in found.items():
         values |= {f"eval/{name}": distance.value, f"eval/{name}_null": distance.null}
-        # Whose best value is the highest, has no probability of a value this large.
+        # Coverage is best where it is high: the probability of a value this high or higher says nothing.
         values |= {} if name == "coverage" else {f"eval/{name}_p": distance.p}
-    return Results(values, notes=_missed(classifier.classes(of_samples), classifier.classes(of_data)))
+    return Results(values, notes=_missed_classes(classifier.classes(of_samples), classifier.classes(of_data)))
 
 
 def compare_features(
@@ -163,17 +173,17 @@ def compare_features(
         of_others: of further data rows, for the null.
         rng: source of the relabellings.
     """
-    labels = labellings(len(of_samples), rng)
+    labels = draw_labellings(len(of_samples), rng)
     together, data = torch.cat((of_samples, of_data)), torch.cat((of_data, of_others))
     n_classes = classifier.weights[-1].shape[1]
 
-    def counted(z: Tensor) -> Tensor:
+    def one_hot(z: Tensor) -> Tensor:
         return functional.one_hot(classifier.classes(z), n_classes).double()
 
     return {
-        "feature_distance": against_relabelled(lambda z: frechet(z, labels), together, data),
-        "class_tv": against_relabelled(lambda z: class_tv(counted(z), labels), together, data),
-        "coverage": against_relabelled(lambda z: coverage(counted(z), labels), together, data),
+        "feature_distance": compare_relabelled(lambda z: frechet(z, labels), together, data),
+        "class_tv": compare_relabelled(lambda z: class_tv(one_hot(z), labels), together, data),
+        "coverage": compare_relabelled(lambda z: coverage(one_hot(z), labels), together, data),
     }
 
 
@@ -191,7 +201,7 @@ def frechet(z: Tensor, labels: Tensor) -> Tensor:
     Shapes: → [B].  Cost: 2n d² B products, and 2B eigenvalue problems of size d.
     """
     n, d = len(z) // 2, z.shape[1]
-    z = z - z.mean(0)  # what is common to both sides would only round the moments
+    z = z - z.mean(0)  # a mean that both sides share would only add rounding errors to the moments
     products = (z[:, :, None] * z[:, None, :]).flatten(1)
     sides = []
     for inside in ((1 + labels) / 2, (1 - labels) / 2):
@@ -207,37 +217,43 @@ def frechet(z: Tensor, labels: Tensor) -> Tensor:
     return squared.clamp(min=0)
 
 
-def class_tv(counted: Tensor, labels: Tensor) -> Tensor:
-    """½ Σ_k |s_k − s'_k| for each labelling: counted [2n, K] is 1 at each row's class; labels ±1 [2n, B] → [B]."""
-    return 0.5 * (counted.T @ labels).abs().sum(0) / (len(counted) // 2)
+def class_tv(one_hot: Tensor, labels: Tensor) -> Tensor:
+    """½ Σ_k |s_k − s'_k| for each labelling: one_hot [2n, K] is 1 at each row's class; labels ±1 [2n, B] → [B]."""
+    return 0.5 * (one_hot.T @ labels).abs().sum(0) / (len(one_hot) // 2)
 
 
-def coverage(counted: Tensor, labels: Tensor) -> Tensor:
-    """Share of the classes in the second sample that the first has COVERED of: [2n, K], ±1 [2n, B] → [B]."""
-    of_samples, of_data = counted.T @ (1 + labels) / 2, counted.T @ (1 - labels) / 2
-    there = of_data > 0
-    covered = (of_samples >= COVERED * of_data) & there
-    share: Tensor = covered.double().sum(0) / there.sum(0)
+def coverage(one_hot: Tensor, labels: Tensor) -> Tensor:
+    """Share of the second sample's classes that the first sample covers, for each labelling.
+
+    Shapes: one_hot [2n, K] is 1 at each row's class; labels ±1 [2n, B] → [B].
+    """
+    of_samples, of_data = one_hot.T @ (1 + labels) / 2, one_hot.T @ (1 - labels) / 2
+    is_in_data = of_data > 0
+    is_covered = (of_samples >= COVERED * of_data) & is_in_data
+    share: Tensor = is_covered.double().sum(0) / is_in_data.sum(0)
     return share
 
 
-def _hidden(z: Tensor, weights: tuple[Tensor, ...] | list[Tensor], biases: tuple[Tensor, ...] | list[Tensor]) -> Tensor:
+def _last_hidden(z: Tensor, weights: Sequence[Tensor], biases: Sequence[Tensor]) -> Tensor:
     """The last hidden layer [N, FEATURES]."""
     for weight, bias in zip(weights[:-1], biases[:-1], strict=True):
         z = functional.silu(z @ weight + bias)
     return z
 
 
-def _labelled(dataset: Dataset, n_held_out: int) -> tuple[Labelled, Labelled, Labelled]:
-    """Training rows kept from the classifier, those that train it, held-out rows: flat, float32, run's units, CPU."""
+def _labelled_parts(dataset: Dataset, n_held_out: int) -> tuple[Labelled, Labelled, Labelled]:
+    """Training rows that the classifier does not see, those that train it, and held-out rows.
+
+    All are flat, in float32, in the run's units, on the CPU.
+    """
     held_out = dataset.labelled("test", n_held_out)
-    known = None if held_out is None else dataset.labelled("train", N_TRAIN + len(held_out.x))
-    if held_out is None or known is None:
+    train_rows = None if held_out is None else dataset.labelled("train", N_TRAIN + len(held_out.x))
+    if held_out is None or train_rows is None:
         raise ValueError("the data set has no classes")
-    n_aside = min(len(held_out.x), len(known.x) // 3)
+    n_unused = min(len(held_out.x), len(train_rows.x) // 3)
     parts = (
-        _flat(dataset.standardizer, known, slice(None, n_aside)),
-        _flat(dataset.standardizer, known, slice(n_aside, None)),
+        _flat(dataset.standardizer, train_rows, slice(None, n_unused)),
+        _flat(dataset.standardizer, train_rows, slice(n_unused, None)),
         _flat(dataset.standardizer, held_out, slice(None)),
     )
     if len(parts[1].labels.unique()) < 2:
@@ -250,8 +266,8 @@ def _flat(standardizer: Standardizer, rows: Labelled, part: slice) -> Labelled:
     return Labelled(u, rows.labels[part].cpu())
 
 
-def _missed(of_samples: Tensor, of_data: Tensor) -> tuple[str, ...]:
-    """A sentence that names the classes that are not covered."""
+def _missed_classes(of_samples: Tensor, of_data: Tensor) -> tuple[str, ...]:
+    """A sentence that names the classes that are not covered; none where all are."""
     n_classes = int(torch.cat((of_samples, of_data)).max()) + 1
     has, should = (c.bincount(minlength=n_classes).double() / len(c) for c in (of_samples, of_data))
     missed = ((has < COVERED * should) & (should > 0)).nonzero().flatten().tolist()

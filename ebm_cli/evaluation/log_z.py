@@ -60,12 +60,12 @@ def by_quadrature(energy: EnergyFn, grid: Grid, resolution: Resolution, shape: t
         quadrature = integrate(energy, grid, resolution, shape)
     except NotIntegrable as reason:
         return exact if exact is not None else unknown(str(reason))
-    border: dict[str, Value] = {"eval/border_mass": quadrature.border_mass}
+    border = Results({"eval/border_mass": quadrature.border_mass})
     if exact is not None:
-        beside = Results({"eval/log_z_grid": quadrature.log_z, **border})
+        beside = Results({"eval/log_z_grid": quadrature.log_z}) | border
         return Normalisation(exact.log_z, results=exact.results | beside, quadrature=quadrature)
-    values: dict[str, Value] = {"eval/log_z": quadrature.log_z, "eval/log_z_method": "grid"}
-    return Normalisation(quadrature.log_z, results=Results(values | border), quadrature=quadrature)
+    found = Results({"eval/log_z": quadrature.log_z, "eval/log_z_method": "grid"}) | border
+    return Normalisation(quadrature.log_z, results=found, quadrature=quadrature)
 
 
 def by_annealing(anneal: Callable[[], Annealed]) -> Normalisation:

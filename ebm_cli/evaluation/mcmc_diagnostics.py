@@ -1,7 +1,9 @@
-"""Chain diagnostics: have the chains met (R̂), and how many independent draws are they worth (ESS)?
+"""Convergence diagnostics of Markov chains: R̂, bulk ESS and tail ESS.
 
-For M chains of N draws, each chain first split in half (so M and N are those of the halves; a drift inside a chain then
-shows as a difference between two), with W the mean of the chains' variances s_m² and B/N the variance of their means:
+R̂ compares the variance between chains with that inside them, and ESS is the number of independent draws that would
+give the same error. For M chains of N draws, each chain first split in half (so M and N are those of the halves; a
+drift inside a chain then shows as a difference between two), with W the mean of the chains' variances s_m² and B/N the
+variance of their means:
 
     v̂ar⁺ = (N−1)/N · W + B/N,        R̂ = √(v̂ar⁺ / W)
     ρ̂_t = 1 − (W − (1/M) Σ_m s_m² ρ̂_{t,m}) / v̂ar⁺
@@ -13,15 +15,15 @@ replaced by normal scores of their pooled ranks r among all S = M N,
 
     z = Φ⁻¹((r − 3/8) / (S + 1/4)),   ties at their mean rank,
 
-so that no number needs a finite variance. R̂ is the larger of that of the draws and that of |draw − median|, which
-sees chains that differ in scale only. Bulk ESS is that of z; tail ESS is the smaller one of the indicators of the 5
+so that the draws need no finite variance. R̂ is the larger of that of the draws and that of |draw − median|, which
+detects chains that differ in scale only. Bulk ESS is that of z; tail ESS is the smaller ESS of the indicators of the 5
 % and 95 % quantiles.
 
-Source: Vehtari, Gelman, Simpson, Carpenter & Bürkner (2021), Bayesian Analysis 16(2), sections 3 and 4. R̂ < 1.01
-is their threshold, and an ESS above 400 what they ask for before R̂ itself can be trusted.
+Source: Vehtari, Gelman, Simpson, Carpenter & Bürkner (2021), Bayesian Analysis 16(2), sections 3 and 4. R̂ < 1.01 is
+their threshold, and they require an ESS above 400 before R̂ itself is reliable.
 
 All functions take draws [n_draws, n_chains, *D], at least 4 draws a chain, and return one number a coordinate [*D],
-float64. A coordinate that is constant, or not finite, has no answer: it is NaN. Memory: a few copies of a block of
+float64. A coordinate that is constant, or not finite, has no diagnostics: it is NaN. Memory: a few copies of a block of
 coordinates.
 """
 
@@ -31,47 +33,46 @@ from math import log10, prod
 import torch
 from torch import Tensor
 
-BLOCK = 1 << 22
-"""Numbers in a block of coordinates that is worked on at once."""
+BLOCK_NUMBERS = 1 << 22
+"""Draws in a block of coordinates that is computed at once."""
 
 
-def rhat(draws: Tensor) -> Tensor:
+def rhat(draws: Tensor, block: int = BLOCK_NUMBERS) -> Tensor:
     """Rank-normalised split R̂, the larger of location and scale: [n_draws, n_chains, *D] → [*D].
 
-    1 where the chains agree; inf where each is stuck at a place of its own.
+    1 where the chains agree; inf where each is stuck at its own point. `block` draws are worked on at once.
     """
-    return _blockwise(_rhat, draws)
+    return _blockwise(_rhat, draws, block)
 
 
-def ess_bulk(draws: Tensor) -> Tensor:
-    """Effective number of draws for the centre of the distribution: [n_draws, n_chains, *D] → [*D]."""
-    return _blockwise(_ess_bulk, draws)
+def ess_bulk(draws: Tensor, block: int = BLOCK_NUMBERS) -> Tensor:
+    """Effective sample size for the centre of the distribution: [n_draws, n_chains, *D] → [*D]."""
+    return _blockwise(_ess_bulk, draws, block)
 
 
-def ess_tail(draws: Tensor) -> Tensor:
-    """Effective number of draws for the 5 % and 95 % quantiles, the smaller one: [n_draws, n_chains, *D] → [*D]."""
-    return _blockwise(_ess_tail, draws)
+def ess_tail(draws: Tensor, block: int = BLOCK_NUMBERS) -> Tensor:
+    """Effective sample size for the 5 % and 95 % quantiles, the smaller one: [n_draws, n_chains, *D] → [*D]."""
+    return _blockwise(_ess_tail, draws, block)
 
 
 def summary(draws: Tensor) -> dict[str, float]:
-    """The worst coordinate's `rhat`, `ess_bulk` and `ess_tail`; a number that has no finite value is left out."""
+    """The `rhat`, `ess_bulk` and `ess_tail` of the worst coordinate; one that has no finite value is left out."""
     rows = {"rhat": rhat(draws), "ess_bulk": -ess_bulk(draws), "ess_tail": -ess_tail(draws)}
     worst = {name: values[~values.isnan()] for name, values in rows.items()}
     numbers = {name: abs(float(values.max())) for name, values in worst.items() if values.numel()}
     return {name: number for name, number in numbers.items() if number != float("inf")}
 
 
-def _blockwise(statistic: Callable[[Tensor], Tensor], draws: Tensor) -> Tensor:
-    """Apply a statistic of [d, M, N] → [d] to the split chains of all coordinates, a block at a time."""
+def _blockwise(statistic: Callable[[Tensor], Tensor], draws: Tensor, block: int) -> Tensor:
+    """Apply a statistic of [d, M, N] → [d] to the split chains of all coordinates, `block` draws at a time."""
     n, n_chains, *shape = draws.shape
     if n < 4:
         raise ValueError(f"draws must hold at least 4 draws a chain, got {n}")
     half = n // 2
-    # The middle draw of an odd number goes: both halves must have the same length.
+    # The middle draw of an odd number is dropped: both halves must have the same length.
     halves = torch.cat((draws[:half], draws[n - half :]), dim=1).reshape(half, 2 * n_chains, prod(shape))
-    width = max(1, BLOCK // (2 * half * n_chains))
-    blocks = [statistic(block.permute(2, 1, 0).double()) for block in torch.split(halves, width, dim=2)]
-    values = torch.cat(blocks)
+    width = max(1, block // (2 * half * n_chains))
+    values = torch.cat([statistic(part.permute(2, 1, 0).double()) for part in torch.split(halves, width, dim=2)])
     finite = halves.isfinite().flatten(0, 1).all(0)
     return torch.where(finite, values, torch.nan).reshape(shape)
 
@@ -90,7 +91,7 @@ def _ess_tail(x: Tensor) -> Tensor:
     size = pooled.shape[1]
     ends = [pooled[:, round(q * (size - 1)), None, None] for q in (0.05, 0.95)]
     low, high = (_ess((x <= end).double()) for end in ends)
-    # Ties at an end make its indicator constant, which has no answer: the other end's stands.
+    # Ties at an end make its indicator constant, whose ESS is NaN: the other end's is taken.
     return torch.fmin(low, high)
 
 
@@ -102,7 +103,7 @@ def _split_rhat(x: Tensor) -> Tensor:
 def _variances(x: Tensor) -> tuple[Tensor, Tensor]:
     """W and v̂ar⁺, of [d, M, N] → [d], [d]."""
     n = x.shape[2]
-    # Shifted by one of the draws, what is constant has variance 0 exactly, where a rounded mean would leave a residue.
+    # Shifted by one of the draws, a constant has variance 0 exactly, where a rounded mean would leave a residue.
     within = (x - x[:, :, :1]).var(2).mean(1)
     return within, (n - 1) / n * within + (x - x[:, :1, :1]).mean(2).var(1)
 
@@ -125,7 +126,7 @@ def _normal_scores(x: Tensor) -> Tensor:
 def _ess(x: Tensor) -> Tensor:
     """M N / τ̂ of [d, M, N] → [d], at most S log10 S with S = M N.
 
-    An antithetic chain is worth more than its S draws; the bound keeps a τ̂ near 0 from making it infinite.
+    The ESS of an antithetic chain is more than its S draws; the bound keeps a τ̂ near 0 from making it infinite.
     """
     _, n_chains, n = x.shape
     size = n_chains * n

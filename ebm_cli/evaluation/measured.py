@@ -11,7 +11,7 @@ class Results:
     """Values, reasons and notes; `a | b` merges two.
 
     Attributes:
-        values: key → number or text.
+        values: key of results.json, such as `eval/kl`, → number or text.
         absent: key → why there is no value.
         notes: sentences for the reader, such as how far a number is reliable.
     """

@@ -1,17 +1,17 @@
-"""Does the energy tell rows that are no data from rows that are? Out-of-distribution detection, by the energy alone.
+"""Out-of-distribution detection by the energy alone: foreign rows against held-out rows.
 
     AUROC = P(f(foreign) > f(held out)) + ½ P(f(foreign) = f(held out))
 
 the probability that of one foreign row and one held-out row the foreign one has the higher energy: 1 where a threshold
-tells them apart without a mistake, ½ where the energy says nothing. log Z cancels. Foreign rows are
+separates them without a mistake, ½ where the energy carries no information. log Z cancels. Foreign rows are
 
     uniform     uniform noise in the box that training rows fill
     shuffled    images, whose values are of one kind: the pixels of a training row in random order, so that each row
                 keeps its own values. Tables: each column shuffled on its own, the product of the marginals
-    other       the held-out rows of another data set, where one is named
+    other       the held-out rows of another data set, where one is given
 
-The shuffled rows are made of training rows and not of the held-out ones that they are compared with, which would make
-the two sides depend on each other.
+The shuffled rows are made of training rows: made of the held-out rows that they are compared with, the two sides would
+depend on each other.
 
 Sources: Mann & Whitney (1947), Ann. Math. Stat. 18; DeLong, DeLong & Clarke-Pearson (1988), Biometrics 44(3), section 2
 (the standard error); Du & Mordatch (2019), NeurIPS (detection by the energy).
@@ -30,7 +30,10 @@ from ebm_cli.evaluation.batched import in_chunks
 
 
 class Auroc(NamedTuple):
-    """The probability, and its standard error: 0 where the two sides do not overlap, which is no proof that none do."""
+    """The probability, and its standard error, which is 0 where the two sides do not overlap.
+
+    An error of 0 is no proof that further rows would not overlap.
+    """
 
     value: float
     error: float
@@ -55,7 +58,7 @@ def auroc(inside: Tensor, foreign: Tensor) -> Auroc:
     """
     inside, foreign = inside.detach().double().cpu(), foreign.detach().double().cpu()
     if min(len(inside), len(foreign)) < 2:
-        raise ValueError(f"two numbers a side are needed, got {len(inside)} and {len(foreign)}")
+        raise ValueError(f"an AUROC needs two numbers a side, got {len(inside)} and {len(foreign)}")
     if bool(inside.isnan().any() or foreign.isnan().any()):
         raise ValueError("some energies are NaN")
     v, w = 1 - _share_below(inside, foreign), _share_below(foreign, inside)
@@ -71,7 +74,7 @@ def detection(
         energy: f, in the run's units.
         held_out: rows [N, *shape] in the run's units.
         dataset: the run's.
-        other: another of the same shape, whose numbers are read as the run's data units.
+        other: a data set of the same shape, whose numbers are taken to be in the run's data units; None for none.
         rng: source of every draw, on the data's device.
 
     Raises:
@@ -81,7 +84,7 @@ def detection(
     """
     foreign = {"uniform": Uniform(dataset.reference, margin=0.0).sample(len(held_out), rng)}
     if held_out[0].numel() > 1:
-        foreign["shuffled"] = shuffled(dataset, len(held_out), rng)
+        foreign["shuffled"] = shuffle_values(dataset, len(held_out), rng)
     if other is not None:
         foreign["other"] = dataset.standardizer.standardise(other.held_out(len(held_out)))
     with torch.no_grad():
@@ -89,28 +92,28 @@ def detection(
         return {name: auroc(inside, in_chunks(energy, rows)) for name, rows in foreign.items()}
 
 
-def shuffled(dataset: Dataset, n: int, rng: torch.Generator) -> Tensor:
-    """At most n training rows [·, *shape] whose values are out of place, run's units.
+def shuffle_values(dataset: Dataset, n: int, rng: torch.Generator) -> Tensor:
+    """At most n training rows [·, *shape] with their values in random order, in the run's units.
 
     Args:
-        dataset: whose coordinates may be of one kind (`of_one_kind`): its values change places within each row; else
-            between rows, within each column.
+        dataset: the data. Where its coordinates are of one kind (`has_one_kind`), values are shuffled within each row;
+            else within each column, between rows.
         n: ≥ 1.
         rng: source of every draw.
     """
     rows = dataset.reference[:n]
-    if not of_one_kind(dataset):
+    if not has_one_kind(dataset):
         flat = rows.flatten(1)
-        return flat.gather(0, _orders(flat, 0, rng)).view_as(rows)
+        return flat.gather(0, _random_orders(flat, 0, rng)).view_as(rows)
     units = dataset.standardizer
     x = units.to_data_units(rows).flatten(1)
-    return units.standardise(x.gather(1, _orders(x, 1, rng)).view_as(rows))
+    return units.standardise(x.gather(1, _random_orders(x, 1, rng)).view_as(rows))
 
 
-def of_one_kind(dataset: Dataset) -> bool:
-    """Whether every coordinate of a row is the same kind of number, as the pixels of an image are.
+def has_one_kind(dataset: Dataset) -> bool:
+    """True if every coordinate of a row is the same kind of number, as the pixels of an image are.
 
-    Rows with a height and a width are images, and so are lists that one map takes to the run's units.
+    That is so for rows with a height and a width, and for flat rows whose coordinates share one standardisation.
     """
     mean, scale = dataset.standardizer.mean.flatten(), dataset.standardizer.scale.flatten()
     one_map = bool((mean == mean[0]).all() and (scale == scale[0]).all())
@@ -118,7 +121,7 @@ def of_one_kind(dataset: Dataset) -> bool:
     return len(dataset.shape) > 1 or (one_map and not identity)
 
 
-def _orders(x: Tensor, dim: int, rng: torch.Generator) -> Tensor:
+def _random_orders(x: Tensor, dim: int, rng: torch.Generator) -> Tensor:
     """A random order along a dimension for each line of x [N, D]."""
     return torch.rand(x.shape, generator=rng, device=x.device).argsort(dim)
 

@@ -1,17 +1,17 @@
-"""What the score of a model alone can say, by Stein's identity: no log Z, no samples of the model.
+"""Kernel Stein discrepancy and configurational temperature: results of the score alone, by Stein's identity.
 
-For x ~ p and any smooth field v that does not outweigh p's tails,
+Neither needs log Z or samples of the model. For x ~ p and any smooth field v that does not outweigh p's tails,
 
     E[ s(x)ᵀv(x) + div v(x) ] = 0,        s = ∇log p = −∇f
 
-(integration by parts: the operator in the bracket is the divergence of p·v, over p). Read for fixed points and all v of
-a kernel's unit ball at once, its largest violation is the kernel Stein discrepancy: do the data come from this score?
-Read with v = ∇f and p ∝ exp(−f/T), where s = −∇f/T, it is an equation for T: at what temperature do these points sit?
+(integration by parts: the operator in the bracket is the divergence of p·v, over p). For fixed points, its largest
+violation by a field v in a kernel's unit ball is the kernel Stein discrepancy, which tests whether the points come from
+this score. With v = ∇f and p ∝ exp(−f/T), where s = −∇f/T, it is an equation for the temperature T of the points:
 
     T = E‖∇f‖² / E[tr ∇²f]
 
-Both see the score where the points are, and nothing else: not a mode that has no points, and hardly the weights of
-modes that are far apart, since the score is that of each mode alone.
+Both depend on the score at the points, and on nothing else: they miss a mode that has no points, and are hardly
+affected by the weights of modes that are far apart, since the score in a mode is that of the mode alone.
 
 Sources: Liu, Lee & Jordan (2016), ICML, and Chwialkowski, Strathmann & Gretton (2016), ICML (kernel Stein discrepancy);
 Gorham & Mackey (2017), ICML (the inverse multiquadric kernel; a Gaussian one loses what escapes to the tails);
@@ -27,24 +27,23 @@ from torch import Tensor, nn
 
 from ebm_cli.derivatives import laplacian
 from ebm_cli.energies.activations import PIECEWISE_LINEAR
-from ebm_cli.evaluation.batched import CHUNK_ROWS
-from ebm_cli.evaluation.two_sample import median_distance
+from ebm_cli.evaluation.two_sample import BLOCK_ROWS, median_distance
 
-ROWS = 2000
+MAX_ROWS = 2000
 """Rows of a kernel Stein discrepancy that are used at most: its time grows with their square."""
-BLOCK = 128
-"""Rows of the kernel's matrix that are held at once."""
+CHUNK_NUMBERS = 8192
+"""Coordinates of the points whose Laplacians are taken at once."""
 
 
 class KSD(NamedTuple):
-    """Kernel Stein discrepancy, in inverse units of x, and the probability of one this large under the model."""
+    """Kernel Stein discrepancy, in inverse units of x, and the probability of a value this large under the model."""
 
     value: float
     p: float
 
 
 class Temperature(NamedTuple):
-    """T, and its standard error over independent points."""
+    """A temperature, and its standard error over independent points."""
 
     value: float
     error: float
@@ -57,46 +56,57 @@ def ksd(x: Tensor, score: Tensor, rng: torch.Generator, n_boot: int = 500) -> KS
         k(a, b) = (1 + ‖a − b‖²/c²)^(−1/2),   c the median distance between points
 
     The value is the root of the unbiased estimate over pairs, and 0 where that is negative, as for half of all samples
-    of the model itself. The p-value is by wild bootstrap: the sum over pairs with a random sign for each point has, for
-    points of the model, the law of the sum without.
+    of the model itself. The p-value is by wild bootstrap: for points of the model, the sum over pairs with a random
+    sign for each point has the distribution of the sum without signs.
 
     Sources: Liu et al. (2016), eq. 14; Gorham & Mackey (2017), section 4; the bootstrap, Chwialkowski et al. (2016),
     section 3.2, for independent points.
 
     Args:
-        x: points [N, *D], independent; the first ROWS are used.
+        x: points [N, *D], independent; the first MAX_ROWS are used.
         score: −∇f of the model at x [N, *D].
         rng: source of the signs.
         n_boot: ≥ 1; the smallest p-value is 1/(n_boot + 1).
 
-    Raises: ValueError for a number out of range, a score that is not finite, or points that are all one.
+    Raises:
+        ValueError: a number out of range, a score that is not finite, or points that are all the same.
+
     Cost: N² (D + n_boot/2) products; 0.15 s for 2,000 points in two dimensions, on one thread.
     """
     if n_boot < 1:
         raise ValueError(f"n_boot must be >= 1, got {n_boot}")
-    x, s = _checked(x, score)
+    x, s = _require_finite(x, score)
     signs = torch.randint(0, 2, (len(x), n_boot), generator=rng, device=rng.device).cpu().double() * 2 - 1
-    squared, *others = _mean_over_pairs(x, s, torch.cat((torch.ones(len(x), 1), signs), dim=1)).tolist()
+    squared, *others = _mean_over_pairs(x, s, torch.cat((torch.ones(len(x), 1), signs), dim=1), BLOCK_ROWS).tolist()
     p = (1 + sum(other >= squared for other in others)) / (1 + n_boot)
     return KSD(max(squared, 0.0) ** 0.5, p)
 
 
-def squared_ksd(x: Tensor, score: Tensor) -> float:
-    """The unbiased estimate of KSD²: of mean 0 for points of the model, and then as often negative as not."""
-    x, s = _checked(x, score)
-    return float(_mean_over_pairs(x, s, torch.ones(len(x), 1, dtype=x.dtype)))
+def squared_ksd(x: Tensor, score: Tensor, max_rows: int = MAX_ROWS, block: int = BLOCK_ROWS) -> float:
+    """The unbiased estimate of KSD²: its mean is 0 for points of the model, and it is then negative half of the time.
+
+    Args:
+        x, score: as for `ksd`.
+        max_rows: points that are used at most.
+        block: rows of the kernel's matrix that are held at once.
+    """
+    x, s = _require_finite(x, score, max_rows)
+    return float(_mean_over_pairs(x, s, torch.ones(len(x), 1, dtype=x.dtype), block))
 
 
-def temperature(energy: Callable[[Tensor], Tensor], x: Tensor) -> Temperature | None:
+def temperature(
+    energy: Callable[[Tensor], Tensor], x: Tensor, chunk_numbers: int = CHUNK_NUMBERS
+) -> Temperature | None:
     """The T for which points look like samples of exp(−f/T): T = E‖∇f‖² / E[tr ∇²f].
 
-    1 is what right samples have; a short Langevin chain of step ε on N(0, σ²) has 1/(1 − ε/(2σ²)), or is too cold where
-    it starts at the modes. One number for a whole law: that it is 1 is necessary for right samples, and not enough.
+    Exact samples have T = 1. A short Langevin chain of step ε on N(0, σ²) has 1/(1 − ε/(2σ²)), or is too cold where it
+    starts at the modes. T = 1 is necessary for exact samples, and not sufficient: it is one number of a distribution.
     The standard error is that of a ratio of means (delta method): sd(‖∇f‖² − T tr ∇²f) / (√N E[tr ∇²f]).
 
     Args:
         energy: f, twice differentiable.
         x: independent points [N, *D], N ≥ 2, where the energy computes.
+        chunk_numbers: coordinates of the points whose Laplacians are taken at once.
 
     Returns:
         None where there is no answer: the mean Laplacian is not two standard errors above 0, a number is not finite, or
@@ -110,20 +120,20 @@ def temperature(energy: Callable[[Tensor], Tensor], x: Tensor) -> Temperature | 
         return None
     square, curvature = [], []
     with torch.no_grad():
-        for points in x.split(max(1, CHUNK_ROWS // x[0].numel())):
+        for points in x.split(max(1, chunk_numbers // x[0].numel())):
             grad, trace = laplacian(energy, points)
             square.append(grad.flatten(1).double().square().sum(1))
             curvature.append(trace.double())
     g, h = torch.cat(square), torch.cat(curvature)
     root_n = len(x) ** 0.5
-    # NaN, too, is not above.
+    # Not `<=`: the comparison is false for NaN, too.
     if not bool(h.mean() > 2 * h.std() / root_n) or not bool(g.isfinite().all()):
         return None
     t = g.mean() / h.mean()
     return Temperature(float(t), float((g - t * h).std() / (root_n * h.mean())))
 
 
-def _mean_over_pairs(x: Tensor, s: Tensor, weights: Tensor) -> Tensor:
+def _mean_over_pairs(x: Tensor, s: Tensor, weights: Tensor, block: int) -> Tensor:
     """Σ_{i≠j} w_i w_j u(x_i, x_j) / (N (N − 1)) for each column of weights [N, B] → [B].
 
     With q = 1 + ‖r‖²/c², r = a − b:  u = q^(−1/2) s(a)ᵀs(b) + q^(−3/2) (s(a) − s(b))ᵀr/c² + q^(−3/2) D/c²
@@ -134,24 +144,24 @@ def _mean_over_pairs(x: Tensor, s: Tensor, weights: Tensor) -> Tensor:
     c2 = median_distance(x) ** 2
     own = (s * x).sum(1)
     form = torch.zeros(weights.shape[1], dtype=x.dtype)
-    for start in range(0, n, BLOCK):
-        rows, rest = slice(start, min(start + BLOCK, n)), slice(start, n)
+    for start in range(0, n, block):
+        rows, rest = slice(start, min(start + block, n)), slice(start, n)
         q = torch.cdist(x[rows], x[rest]).square_().div_(c2).add_(1)
         k = q.rsqrt()
         u = (own[rows, None] + own[rest] - s[rows] @ x[rest].T - x[rows] @ s[rest].T + dim - 3 + 3 / q).div_(q).div_(c2)
         u.add_(s[rows] @ s[rest].T).mul_(k)
-        # u is symmetric: what is right of the block on its diagonal stands for what is below it, too.
+        # u is symmetric: the part right of the block on the diagonal counts twice, for the part below it too.
         u.diagonal().zero_()
         u[:, len(u) :].mul_(2)
         form += (weights[rows] * (u @ weights[rest])).sum(0)
     return form / (n * (n - 1))
 
 
-def _checked(x: Tensor, score: Tensor) -> tuple[Tensor, Tensor]:
-    """At most ROWS flat points and their scores, float64 on the CPU."""
+def _require_finite(x: Tensor, score: Tensor, max_rows: int = MAX_ROWS) -> tuple[Tensor, Tensor]:
+    """At most max_rows flat points and their scores, float64 on the CPU; ValueError for one that is not finite."""
     if x.shape != score.shape:
         raise ValueError(f"score must have the shape of x, {tuple(x.shape)}, got {tuple(score.shape)}")
-    flat, s = (t.detach()[:ROWS].flatten(1).to("cpu", torch.float64) for t in (x, score))
+    flat, s = (t.detach()[:max_rows].flatten(1).to("cpu", torch.float64) for t in (x, score))
     if len(flat) < 2:
         raise ValueError(f"x must hold at least 2 points, got {len(flat)}")
     for name, t in (("x", flat), ("score", s)):

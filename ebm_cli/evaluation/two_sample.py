@@ -1,19 +1,19 @@
-"""Do a model's samples differ from the data? Four distances between two sets of n rows, each beside its noise floor.
+"""Two-sample distances between a model's samples and the data, each beside its noise floor.
 
     MMD²   = E k(x, x') + E k(y, y') − 2 E k(x, y)              k: mean of Gaussians of several widths
     E²     = 2 E‖x − y‖ − E‖x − x'‖ − E‖y − y'‖                 the energy distance
     SW₁    = E_θ W₁(θᵀx, θᵀy) = E_θ ∫ |F_θ(t) − G_θ(t)| dt      θ uniform on the unit sphere
     C2ST   = accuracy of a classifier of x against y on rows it was not trained on
 
-A distance between finite samples is not 0 where they come from the same law, so each has a *null*: the mean of the same
-number between two samples of the data, from random splits of 2n data rows in halves (every such split is an exact draw
-of two independent samples). And each has a p-value, under the hypothesis that x and y have one law: the share of random
-relabellings of the 2n rows of x and y together that are at least as far apart (exact at any n), but for the classifier,
-which is too slow to be trained that often.
+A distance between finite samples is not 0 where both come from the same distribution, so each has a *null*: the mean of
+the same distance between two samples of the data, over random splits of 2n data rows in halves (every such split is an
+exact draw of two independent samples). Each also has a p-value, under the hypothesis that x and y have one
+distribution: the share of random relabellings of the 2n rows of x and y together that are at least as far apart, which
+is exact at any n. The classifier is too slow to be trained that often; its p-value is that of a normal approximation.
 
 MMD and energy distance are the square roots of unbiased estimates of their squares, and 0 where an estimate is
-negative, as half of them are for a model that is right. W₁ and not W₂: between samples of data with separate modes, W₂
-falls as n^(−1/4) and its noise hides what W₁ shows (Bobkov & Ledoux 2019, Memoirs AMS 261, §5).
+negative, as half of the estimates are for an exact model. W₁ is taken rather than W₂: between samples of data with
+separate modes, W₂ falls as n^(−1/4) and its noise hides what W₁ shows (Bobkov & Ledoux 2019, Memoirs AMS 261, §5).
 
 Sources: Gretton, Borgwardt, Rasch, Schölkopf & Smola (2012), JMLR 13, eq. 3 (MMD², unbiased) and §7 (median width);
 Székely & Rizzo (2013), J. Stat. Plan. Inference 143(8), eq. 1.1; Rabin, Peyré, Delon & Bernot (2011), SSVM, and
@@ -29,31 +29,32 @@ from torch import Tensor
 
 from ebm_cli.evaluation import boosted_trees
 
-ROWS = 2000
+MAX_ROWS = 2000
 """Rows a side that are used at most: the time grows with their square."""
-FEWEST = 10
+MIN_ROWS = 10
 """Rows a side below which no p-value means anything."""
 RELABELLINGS = 199
 """Random relabellings, and splits of the data, behind a p-value and a null: the smallest p-value is 1/200."""
 WIDTHS = (1 / 16, 1 / 8, 1 / 4, 1 / 2, 1.0)
-"""Of MMD's Gaussians, in median distances between data rows, each twice the last. Modes are much narrower than 1."""
+"""Widths of MMD's Gaussians, in median distances between data rows, each twice the last: modes are narrower than 1."""
 DIRECTIONS = 100
 FOLDS = 5
 NARROW = 16
-"""Coordinates up to which our own trees take less time than to import scikit-learn's; they are the same trees."""
+"""Coordinates up to which `boosted_trees` takes less time than the import of scikit-learn; the trees are the same."""
 REFITS = 3
 """Splits of the data behind the classifier's null."""
-BLOCK = 128
+BLOCK_ROWS = 128
 """Rows of a pairwise matrix that are held at once."""
 
 
 class Distance(NamedTuple):
-    """How far the samples are from the data.
+    """A distance of the samples from the data.
 
-    value: 0 for no difference, but for `c2st`: 0.5.
-    null: mean of the same number between two samples of the data of this size.
-    p: probability of a value this large or larger if the samples had the data's law.
-    n_rows: rows on each side.
+    Attributes:
+        value: 0 for no difference, but for `c2st`: 0.5.
+        null: mean of the same distance between two samples of the data of this size.
+        p: probability of a value this large or larger if the samples had the distribution of the data.
+        n_rows: rows on each side.
     """
 
     value: float
@@ -62,47 +63,48 @@ class Distance(NamedTuple):
     n_rows: int
 
 
-def compare(x: Tensor, data: Tensor, rng: torch.Generator) -> dict[str, Distance]:
+def compare(x: Tensor, data: Tensor, rng: torch.Generator, max_rows: int = MAX_ROWS) -> dict[str, Distance]:
     """Every distance between samples and data: `mmd`, `energy_distance`, `sliced_wasserstein`, `c2st`.
 
-    Both sides of a comparison have n = min(N, M/2, ROWS) rows, drawn without replacement: the null needs as many data
-    rows again. Scarce data make n small, and the p-value says what so few rows can.
+    Both sides of a comparison have n = min(N, M/2, max_rows) rows, drawn without replacement: the null needs as many
+    data rows again. With scarce data n is small, and the p-values have little power.
 
     Args:
-        x: samples [N, *D], independent of each other: a slow chain's rows have a larger noise floor than the null.
+        x: samples [N, *D], independent of each other: correlated samples have a larger noise floor than the null.
         data: held-out rows [M, *D] in the same, standardised units.
         rng: source of every draw.
+        max_rows: rows a side at most.
 
     Raises:
-        ValueError: a row that is not finite, another shape, fewer than FEWEST rows a side, or data that are one point.
+        ValueError: a row that is not finite, another shape, fewer than MIN_ROWS rows a side, or data in one point.
 
-    Cost: on one core 1 s for 1,000 rows a side in 2 dimensions, 2 s in 64, most of it trees; memory for BLOCK × 2n and
-    RELABELLINGS × 2n numbers.
+    Cost: on one core 1 s for 1,000 rows a side in 2 dimensions, 2 s in 64, most of it trees; memory for
+    BLOCK_ROWS × 2n and RELABELLINGS × 2n numbers.
     """
-    x, data = _rows("x", x), _rows("data", data)
+    x, data = _finite_rows("x", x), _finite_rows("data", data)
     if x.shape[1] != data.shape[1]:
         raise ValueError(f"x must have the data's {data.shape[1]} coordinates, got {x.shape[1]}")
-    n = min(len(x), len(data) // 2, ROWS)
-    if n < FEWEST:
-        raise ValueError(f"x must have {FEWEST} rows and data {2 * FEWEST} or more, got {len(x)} and {len(data)}")
-    x, data = shuffled(x, rng)[:n], shuffled(data, rng)[: 2 * n]
+    n = min(len(x), len(data) // 2, max_rows)
+    if n < MIN_ROWS:
+        raise ValueError(f"x must have {MIN_ROWS} rows and data {2 * MIN_ROWS} or more, got {len(x)} and {len(data)}")
+    x, data = shuffle_rows(x, rng)[:n], shuffle_rows(data, rng)[: 2 * n]
     together = torch.cat((x, data[:n]))
-    labels, directions = labellings(n, rng), _directions(x.shape[1], rng)
-    # From rows that are on neither side: the same for every model, and no relabelling changes it.
+    labels, directions = draw_labellings(n, rng), _draw_directions(x.shape[1], rng)
+    # The width comes from rows that are on neither side: it is the same for every model and every relabelling.
     width = median_distance(data[n:])
 
     statistics: dict[str, Callable[[Tensor], Tensor]] = {
-        "mmd": lambda z: _root(squared_mmd(z, labels, width)),
-        "energy_distance": lambda z: _root(squared_energy_distance(z, labels)),
+        "mmd": lambda z: _positive_root(squared_mmd(z, labels, width)),
+        "energy_distance": lambda z: _positive_root(squared_energy_distance(z, labels)),
         "sliced_wasserstein": lambda z: sliced_wasserstein(z, labels, directions),
     }
-    found = {name: against_relabelled(statistic, together, data) for name, statistic in statistics.items()}
+    found = {name: compare_relabelled(statistic, together, data) for name, statistic in statistics.items()}
     value = c2st(x, data[:n])
-    null = sum(c2st(*shuffled(data, rng).split(n)) for _ in range(REFITS)) / REFITS
+    null = sum(c2st(*shuffle_rows(data, rng).split(n)) for _ in range(REFITS)) / REFITS
     return found | {"c2st": Distance(value, null, _p_of_accuracy(value, n), n)}
 
 
-def squared_mmd(z: Tensor, labels: Tensor, width: float) -> Tensor:
+def squared_mmd(z: Tensor, labels: Tensor, width: float, block: int = BLOCK_ROWS) -> Tensor:
     """Unbiased MMD² under k(a, b) = mean over WIDTHS of exp(−‖a − b‖² / 2h²), h = WIDTHS · width, for each labelling.
 
     Source: Gretton et al. (2012), eq. 3.
@@ -111,6 +113,7 @@ def squared_mmd(z: Tensor, labels: Tensor, width: float) -> Tensor:
         z: both samples together [2n, D].
         labels: ±1 [2n, B], as many of each in every column: which sample a row belongs to.
         width: > 0, in z's units.
+        block: rows of the kernel's matrix that are held at once.
 
     Shapes: → [B].  Cost: 2n² kernel values and 2n² B products.
     """
@@ -123,17 +126,17 @@ def squared_mmd(z: Tensor, labels: Tensor, width: float) -> Tensor:
             total += power.square_().square_()
         return total.div_(len(WIDTHS))
 
-    return _two_sample_mean(z, labels, kernel)
+    return _two_sample_mean(z, labels, kernel, block)
 
 
-def squared_energy_distance(z: Tensor, labels: Tensor) -> Tensor:
+def squared_energy_distance(z: Tensor, labels: Tensor, block: int = BLOCK_ROWS) -> Tensor:
     """Unbiased estimate of 2 E‖x − y‖ − E‖x − x'‖ − E‖y − y'‖ for each labelling.
 
     It is MMD² with the kernel −‖a − b‖ (Sejdinovic et al. 2013, Ann. Stat. 41(5)).
 
     Shapes: z [2n, D], labels [2n, B] of ±1 → [B].  Cost: 2n² distances and 2n² B products.
     """
-    return _two_sample_mean(z, labels, torch.neg)
+    return _two_sample_mean(z, labels, torch.neg, block)
 
 
 def sliced_wasserstein(z: Tensor, labels: Tensor, directions: Tensor) -> Tensor:
@@ -145,7 +148,7 @@ def sliced_wasserstein(z: Tensor, labels: Tensor, directions: Tensor) -> Tensor:
     gaps = projected.diff(dim=0)
     n = len(z) // 2
     total = torch.zeros(labels.shape[1], dtype=z.dtype)
-    # Counts are whole numbers of at most n: a quarter of the memory to go through.
+    # Counts are whole numbers of at most n: small integers need a quarter of the memory traffic.
     small, counts = labels.to(torch.int8), torch.int16 if n < 2**15 else torch.int32
     for gap, ranks in zip(gaps.T, order.T, strict=True):
         total += gap @ small.index_select(0, ranks[:-1]).cumsum(0, dtype=counts).abs_().to(z.dtype)
@@ -153,24 +156,24 @@ def sliced_wasserstein(z: Tensor, labels: Tensor, directions: Tensor) -> Tensor:
 
 
 def c2st(x: Tensor, y: Tensor) -> float:
-    """Accuracy of gradient-boosted trees that tell x from y, on the fold that they were not trained on.
+    """Accuracy of gradient-boosted trees that classify x against y, on the fold that they were not trained on.
 
-    Trees, since they see what distances do not: edges, thin structure, a marginal that is wrong in one of 64
-    coordinates. The bound on leaves and rounds keeps them from fitting noise in a few hundred rows.
+    Trees see differences that distances do not: edges, thin structure, one wrong marginal among 64 coordinates. The
+    bound on leaves and rounds keeps them from fitting noise in a few hundred rows.
 
     Source: Lopez-Paz & Oquab (2017), section 3, with cross-fitting in place of one split.
 
     Args:
-        x, y: [n, D] each, n ≥ FEWEST, float64, rows in no order.
+        x, y: [n, D] each, n ≥ MIN_ROWS, float64, rows in random order.
 
     Cost: FOLDS fits; for n = 1,000 0.1 s in 2 dimensions, 0.4 s in 64, on one thread.
     """
     n = len(x)
     z, first = torch.cat((x, y)).numpy(), (torch.arange(2 * n) < n).numpy()
-    # The same share of each side in every fold: an imbalance in training would be one the other way in the test.
+    # Every fold has the same share of each side: an imbalance in training would be the opposite one in the test.
     fold = torch.arange(n).remainder(FOLDS).repeat(2).numpy()
-    told = (boosted_trees.told_apart if z.shape[1] <= NARROW else boosted_trees.told_apart_compiled)(z, first, fold)
-    return float((told == first).mean())
+    classify = boosted_trees.classify if z.shape[1] <= NARROW else boosted_trees.classify_compiled
+    return float((classify(z, first, fold) == first).mean())
 
 
 def median_distance(x: Tensor) -> float:
@@ -185,14 +188,14 @@ def median_distance(x: Tensor) -> float:
 def _p_of_accuracy(accuracy: float, n: int) -> float:
     """P(A ≥ accuracy) for A ~ N(1/2, 1/(4n)), conservative.
 
-    The accuracies of two rows depend on each other, since each trains the other's classifier: the variance under the
-    null was found at 1.3 to 1.9 times the binomial one of 2n rows, 1/(8n), for n of 30 to 1,000. Twice that is taken.
+    The results of two rows depend on each other, since each trains the other's classifier: the variance under the null
+    was measured at 1.3 to 1.9 times the binomial variance of 2n rows, 1/(8n), for n of 30 to 1,000. Twice is taken.
     """
     return 0.5 * erfc((accuracy - 0.5) * 2 * sqrt(n) / sqrt(2))
 
 
-def against_relabelled(statistic: Callable[[Tensor], Tensor], together: Tensor, data: Tensor) -> Distance:
-    """A statistic of samples and data beside its null between two halves of data, and its p-value.
+def compare_relabelled(statistic: Callable[[Tensor], Tensor], together: Tensor, data: Tensor) -> Distance:
+    """Compute a statistic of samples and data, its null between two halves of the data, and its p-value.
 
     Args:
         statistic: both sides together [2n, D] → [B], its values for the labellings that it was made with.
@@ -204,7 +207,7 @@ def against_relabelled(statistic: Callable[[Tensor], Tensor], together: Tensor, 
     return Distance(value, float(statistic(data).mean()), p, len(together) // 2)
 
 
-def _two_sample_mean(z: Tensor, labels: Tensor, kernel: Callable[[Tensor], Tensor]) -> Tensor:
+def _two_sample_mean(z: Tensor, labels: Tensor, kernel: Callable[[Tensor], Tensor], block: int) -> Tensor:
     """Mean of k within x plus mean of k within y, pairs of distinct rows, minus twice the mean of k between them.
 
     With labels s = ±1 and K without its diagonal, the sum within is (ΣK + sᵀKs)/2 and that between (ΣK − sᵀKs)/2: one
@@ -213,9 +216,9 @@ def _two_sample_mean(z: Tensor, labels: Tensor, kernel: Callable[[Tensor], Tenso
     n = len(z) // 2
     total = torch.zeros((), dtype=z.dtype)
     form = torch.zeros(labels.shape[1], dtype=z.dtype)
-    for start in range(0, len(z), BLOCK):
-        rows = slice(start, min(start + BLOCK, len(z)))
-        # K is symmetric: what is right of the block on its diagonal stands for what is below it, too.
+    for start in range(0, len(z), block):
+        rows = slice(start, min(start + block, len(z)))
+        # K is symmetric: the part right of the block on the diagonal counts twice, for the part below it too.
         k = kernel(torch.cdist(z[rows], z[start:]))
         k.diagonal().zero_()
         k[:, len(k) :].mul_(2)
@@ -224,31 +227,31 @@ def _two_sample_mean(z: Tensor, labels: Tensor, kernel: Callable[[Tensor], Tenso
     return (total + form) / (2 * n * (n - 1)) - (total - form) / (2 * n * n)
 
 
-def labellings(n: int, rng: torch.Generator) -> Tensor:
-    """±1 [2n, 1 + RELABELLINGS]: in the first column the n first rows are one sample, in the others random ones."""
+def draw_labellings(n: int, rng: torch.Generator) -> Tensor:
+    """±1 [2n, 1 + RELABELLINGS]: in the first column the first n rows are one sample, in the others n random rows."""
     keys = torch.rand(2 * n, RELABELLINGS, generator=rng, device=rng.device).cpu()
     ranks = torch.cat((torch.arange(2 * n)[:, None], keys.argsort(0)), dim=1)
     return torch.where(ranks < n, 1.0, -1.0).double()
 
 
-def _directions(dim: int, rng: torch.Generator) -> Tensor:
-    """Uniform on the unit sphere [DIRECTIONS, dim]; on the line there is only one."""
+def _draw_directions(dim: int, rng: torch.Generator) -> Tensor:
+    """Directions uniform on the unit sphere [DIRECTIONS, dim]; on the line there is only one."""
     count = DIRECTIONS if dim > 1 else 1
     z = torch.randn(count, dim, generator=rng, dtype=torch.float64, device=rng.device).cpu()
     return torch.nn.functional.normalize(z)
 
 
-def shuffled(x: Tensor, rng: torch.Generator) -> Tensor:
+def shuffle_rows(x: Tensor, rng: torch.Generator) -> Tensor:
     """The rows of x, on the CPU, in random order."""
     return x[torch.randperm(len(x), generator=rng, device=rng.device).cpu()]
 
 
-def _root(squared: Tensor) -> Tensor:
+def _positive_root(squared: Tensor) -> Tensor:
     return squared.clamp(min=0).sqrt()
 
 
-def _rows(name: str, x: Tensor) -> Tensor:
-    """Flat rows in float64 on the CPU; ValueError for one that is not finite."""
+def _finite_rows(name: str, x: Tensor) -> Tensor:
+    """Flat rows in float64 on the CPU; ValueError for a row that is not finite."""
     flat = x.detach().flatten(1).to("cpu", torch.float64)
     bad = int((~flat.isfinite().all(1)).sum())
     if bad:

@@ -1,28 +1,17 @@
-"""A run directory: its lock, and its status.json."""
+"""A run directory while its run works in it: locked (`lock`), with its status.json kept current (`status`)."""
 
-import fcntl
 import json
 import os
 import socket
 from datetime import datetime
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Literal
+from typing import Any
 
-from ebm_cli.errors import UserError
+from ebm_cli.runs.lock import lock_directory
+from ebm_cli.runs.status import StateName, read_status
 from ebm_cli.system.files import remove_leftovers, write_json
 from ebm_cli.system.versions import git_commit, versions
-
-StateName = Literal["running", "finished", "interrupted", "diverged", "failed"]
-
-
-def read_status(path: Path) -> dict[str, Any] | None:
-    """Contents of the directory's status.json; None if it is missing or damaged."""
-    try:
-        status = json.loads((path / "status.json").read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return None
-    return status if isinstance(status, dict) else None
 
 
 class RunDirectory:
@@ -37,20 +26,7 @@ class RunDirectory:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self._lock = os.open(path / ".lock", os.O_WRONLY | os.O_CREAT, 0o644)
-        try:
-            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            self.close()
-            owner = read_status(path)
-            # A process that has just begun has not written its status yet.
-            whose = f" (pid {owner.get('pid')} on {owner.get('host')})" if owner else ""
-            raise UserError(f"{path}: another process is running in it{whose}") from None
-        except OSError as error:
-            self.close()
-            raise UserError(
-                f"{path}: this file system has no locks ({error.strerror}); choose another with hydra.run.dir=PATH"
-            ) from None
+        self._lock = lock_directory(path)
         self._status: dict[str, Any] = {}
 
     def begin(self, steps: int, config_hash: str) -> None:

@@ -1,4 +1,7 @@
-"""Reservation of a run directory: refuse one that holds another config's run, continue an unfinished one."""
+"""Reservation of a run directory: refuse one that holds another config's run, continue an unfinished one.
+
+The lock itself is in `lock`, and is held by a `RunDirectory`.
+"""
 
 import hashlib
 import json
@@ -9,7 +12,8 @@ from typing import Any
 from omegaconf import DictConfig
 
 from ebm_cli.errors import UserError
-from ebm_cli.runs.directory import RunDirectory, read_status
+from ebm_cli.runs.directory import RunDirectory
+from ebm_cli.runs.status import read_status
 from ebm_cli.runs.stored_config import fill, missing_keys, run_dir, stored_form, tolerant_config
 
 NOT_THE_RUN = ("checkpoint", "trust", "resume", "device", "threads", "precision", "compile", "claims")

@@ -1,16 +1,10 @@
-"""The device, the number of CPU threads and deterministic algorithms."""
+"""The device, and deterministic algorithms on it."""
 
 import os
 
 import torch
-from torch import nn
 
 from ebm_cli.errors import UserError
-
-SMALL_NETWORK = 1_000_000
-"""Parameters below which `threads=auto` is 1: on a small network a second thread costs more than it saves."""
-ALL_THREADS = torch.get_num_threads()
-"""The number of threads that torch chooses: a job of a sweep does not inherit the choice of the job before it."""
 
 
 def device_of(name: str) -> torch.device:
@@ -25,20 +19,6 @@ def device_of(name: str) -> torch.device:
     if not available[name]:
         raise UserError(f"device={name} is not available on this machine; try device=auto")
     return torch.device(name)
-
-
-def set_threads(threads: int | str, energy: nn.Module | None = None) -> int:
-    """Set the number of CPU threads, and return it; `auto` is a fixed rule on the size of the network.
-
-    Without an energy, while one is being built, `auto` is 1: drawing rows and fitting to them takes milliseconds, to
-    which threads that wait for each other would add tenths of a second.
-    """
-    if isinstance(threads, int):
-        torch.set_num_threads(threads)
-    else:
-        small = energy is None or sum(p.numel() for p in energy.parameters()) < SMALL_NETWORK
-        torch.set_num_threads(1 if small else ALL_THREADS)
-    return torch.get_num_threads()
 
 
 def set_deterministic(deterministic: bool) -> None:

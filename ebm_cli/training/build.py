@@ -19,9 +19,10 @@ from ebm_cli.runs.directory import RunDirectory
 from ebm_cli.runs.instantiate import Parts
 from ebm_cli.runs.stored_config import drop_filled, stored_form
 from ebm_cli.samplers import Kernel
-from ebm_cli.system.device import device_of, set_deterministic, set_threads
+from ebm_cli.system.device import device_of, set_deterministic
 from ebm_cli.system.files import write_text
 from ebm_cli.system.memory import keep_freed_memory, reset_peak_memory
+from ebm_cli.system.threads import set_threads
 from ebm_cli.system.torch_internals import skip_dynamo_import
 from ebm_cli.training.checkpointer import Checkpointer
 from ebm_cli.training.history import History

@@ -14,6 +14,7 @@ from ebm_cli.runs.directory import RunDirectory
 from ebm_cli.runs.reserve import config_hash
 from ebm_cli.runs.signals import Signals
 from ebm_cli.training.build import make_session
+from ebm_cli.training.finish import finish
 from ebm_cli.training.guard import Diverged
 from ebm_cli.training.session import Session
 
@@ -48,7 +49,7 @@ def run_training(
         with session.log.open(session.trainer.step):
             if state is None:
                 _describe(session, choices)
-            return session.run(signals)
+            return finish(session, session.train(signals))
     except Diverged as error:
         directory.finish("diverged", error.step, str(error))
         raise

@@ -1,6 +1,6 @@
-"""Ours against the peers, on the same network, data, batch and threads: `make bench`.
+"""Benchmarks of `ebm` against other libraries, on the same network, data, batch and threads: `make bench`.
 
-A row of a family (`sm`, `chains`, …) is measured in a process of its own and written to docs/benchmarks.json as soon as
-it is done, so that a run on a shared machine is resumed row by row; docs/benchmarks.md and .png are drawn from that
-file. See `harness` for how a time comes about, and `render` for what is said of it.
+Each row of a family (`sm`, `ula`, …) is measured in its own process and written to docs/benchmarks.json as soon as it
+is measured, so that an interrupted run can be resumed row by row; docs/benchmarks.md and .png are rendered from that
+file. `harness` defines how a time is measured, `render` what the page shows.
 """

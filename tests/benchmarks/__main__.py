@@ -1,9 +1,13 @@
-"""`python -m tests.benchmarks`: measure rows, one process each, and draw the page.
+"""`python -m tests.benchmarks`: measure rows, each in its own process, and render the page.
 
     python -m tests.benchmarks [only=sm,ssm-100] [quick=1] [resume=1] [threads=2] [seconds=60]
 
-only: families or rows, by name; all of them otherwise. quick: fewer rounds. resume: leave out what is already measured
-in full. seconds: of a row. `python -m tests.benchmarks list` names the rows, `… render` draws the page again.
+    only: families or rows, by name; by default all.
+    quick: fewer rounds.
+    resume: skip the rows that have been measured in full.
+    seconds: time limit of a row.
+
+`python -m tests.benchmarks list` lists the rows, `python -m tests.benchmarks render` renders the page again.
 """
 
 import importlib
@@ -17,7 +21,7 @@ from dataclasses import replace
 from datetime import UTC, datetime
 
 from . import record, render
-from .harness import Effort, Row, stored
+from .harness import Effort, Row, stored_form
 
 FAMILIES = {
     "sm": "score_matching",
@@ -34,7 +38,7 @@ FAMILIES = {
     "kl": "whole",
     "scaling": "scaling",
 }
-"""Family of rows → the module that has it, in the order of the page."""
+"""Family of rows → its module, in the order of the page."""
 
 
 def main(words: Sequence[str]) -> int:
@@ -50,11 +54,11 @@ def main(words: Sequence[str]) -> int:
     if wrong:
         print(__doc__, file=sys.stderr)
         return 2
-    return _one(options) if "row" in options else _all(options)
+    return _measure_row(options) if "row" in options else _measure_rows(options)
 
 
 def rows(only: str = "") -> Iterator[Row]:
-    """All rows, family by family; or those of one family."""
+    """All rows, or those of one family."""
     for family, module in FAMILIES.items():
         if only and family != only:
             continue
@@ -62,15 +66,15 @@ def rows(only: str = "") -> Iterator[Row]:
         yield from (row for row in found if row.family == family)
 
 
-def _all(options: dict[str, str]) -> int:
+def _measure_rows(options: dict[str, str]) -> int:
     wanted = [name for name in options.get("only", "").split(",") if name]
     chosen = [row for row in rows() if not wanted or row.name in wanted or row.family in wanted]
     unknown = set(wanted) - {row.name for row in chosen} - {row.family for row in chosen}
     if unknown:
-        print(f"only={','.join(sorted(unknown))}: no such row or family; `list` names them", file=sys.stderr)
+        print(f"only={','.join(sorted(unknown))}: no such row or family; `list` lists them", file=sys.stderr)
         return 2
     if options.get("resume"):
-        done = {name for name, row in record.read()["rows"].items() if not row["quick"]}
+        done = {name for name, row in record.read_rows()["rows"].items() if not row["quick"]}
         chosen = [row for row in chosen if row.name not in done]
     threads = options.get("threads", "2")
     failed = []
@@ -87,12 +91,12 @@ def _all(options: dict[str, str]) -> int:
 
 
 def _env(threads: str) -> dict[str, str]:
-    """The same number of threads for everything: OpenMP's for torch, the pool of XLA for JAX.
+    """The environment of a row: the same number of threads for torch (OpenMP) and for JAX (the pool of XLA).
 
-    And bytecode is kept, as it is where a program is installed: `ebm` starts many times in a row.
+    Bytecode is cached, as in an installed program, because `ebm` is started many times.
     """
-    kept = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
-    return kept | {
+    inherited = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
+    return inherited | {
         "OMP_NUM_THREADS": threads,
         "MKL_NUM_THREADS": threads,
         "NPROC": threads,
@@ -102,10 +106,10 @@ def _env(threads: str) -> dict[str, str]:
     }
 
 
-def _one(options: dict[str, str]) -> int:
+def _measure_row(options: dict[str, str]) -> int:
     threads = int(options.get("threads", "2"))
     if hasattr(os, "sched_setaffinity"):
-        # What is not told by a variable counts the processors that it may use.
+        # Libraries that read no such variable count the processors that they may use.
         os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[:threads])
     quick = options.get("quick", "0") not in ("", "0")
     effort = Effort.quick() if quick else Effort()
@@ -117,8 +121,8 @@ def _one(options: dict[str, str]) -> int:
     except Exception:
         traceback.print_exc()
         return 1
-    measured = stored(row, found) | {"quick": quick, "threads": threads}
-    record.write(row.name, measured)
+    measured = stored_form(row, found) | {"quick": quick, "threads": threads}
+    record.write_row(row.name, measured)
     print(json.dumps({f"{r['of']} / {r['to']}": r["median"] for r in measured["ratios"]}))
     for fact in measured["facts"]:
         print(f"  {fact['what']}: {fact['number']} {fact['unit']}")

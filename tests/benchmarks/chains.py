@@ -1,6 +1,6 @@
 """Rows of chains: steps of ULA, MALA and HMC from standard normal points, SiLU networks without a base.
 
-A unit is one step of all chains. Peers run their whole chain jitted where they can.
+A unit of work is one step of all chains. Peers that can jit their whole chain do.
 """
 
 from collections.abc import Callable
@@ -23,7 +23,7 @@ from ebm_cli.samplers.mala import MALA
 
 from . import networks as nets
 from . import peers
-from .harness import FLOOR, Agreement, Effort, Found, Row, Target, Variant, agree, timed
+from .harness import FLOOR, Agreement, Effort, Measurement, Row, Target, Variant, measure_times, require_agreement
 
 ACTIVATION = "silu"
 EPS = 0.01
@@ -32,7 +32,7 @@ NETWORKS = {"2-128-128-128-1": (2, 128, 3), "2-64-64-1": (2, 64, 2), "64-256-256
 """Name → D, width, depth."""
 CHAINS = (1, 16, 64, 1024, 65536)
 REACH = {"2-128-128-128-1": (1.5, 2.5), "2-64-64-1": (2.0, 4.0), "64-256-256-1": (1.25, 2.0)}
-"""What to reach against torchebm with 1,024 chains: portable, fastest."""
+"""Target ratios to torchebm with 1,024 chains: portable, fastest."""
 SAME_NOISE = 1e-4
 """Relative distance of chains after 10 steps with the same noise, in float32."""
 STANDARD_ERRORS = 5.0
@@ -67,28 +67,30 @@ def _ula(network: str, n: int) -> Row:
     )
 
 
-def _measure_ula(network: str, n: int, effort: Effort) -> Found:
+def _measure_ula(network: str, n: int, effort: Effort) -> Measurement:
     energy, x = nets.mlp(*NETWORKS[network], ACTIVATION), nets.points(n, NETWORKS[network][0])
     params, n_steps = nets.weights(energy), _steps(n)
     kernel, peer = Langevin(step_size=EPS), LangevinDynamics(nets.Torchebm(energy), step_size=EPS)
     ours = {"ours, portable": energy, "ours, native": nets.native(energy)}
     jaxes = {
-        "JAX scan": peers.running(peers.langevin_chain(ACTIVATION, EPS, n_steps), params, x),
-        "blackjax": peers.running(peers.blackjax_sgld(ACTIVATION, EPS, n_steps), params, x),
+        "JAX scan": peers.with_new_keys(peers.langevin_chain(ACTIVATION, EPS, n_steps), params, x),
+        "blackjax": peers.with_new_keys(peers.blackjax_sgld(ACTIVATION, EPS, n_steps), params, x),
     }
     reference = run(kernel, energy, x, 10, nets.generator(7))[0].x
-    found = Found()
-    found.agreements = agree(
+    found = Measurement()
+    found.agreements = require_agreement(
         [
             *(
-                nets.same(f"10 steps, {name}", run(kernel, other, x, 10, nets.generator(7))[0].x, reference, SAME_NOISE)
+                nets.agreement(
+                    f"10 steps, {name}", run(kernel, other, x, 10, nets.generator(7))[0].x, reference, SAME_NOISE
+                )
                 for name, other in ours.items()
             ),
-            nets.same(
+            nets.agreement(
                 "10 steps, torchebm", peer.sample(x=x, n_steps=10, generator=nets.generator(7)), reference, SAME_NOISE
             ),
-            nets.same("10 steps, JAX", _jax_same_noise(params, x), reference, SAME_NOISE),
-            *(_same_law(name, energy, run(kernel, energy, x, n_steps, nets.generator(8))[0].x, call)
+            nets.agreement("10 steps, JAX", _jax_same_noise(params, x), reference, SAME_NOISE),
+            *(_same_distribution(name, energy, run(kernel, energy, x, n_steps, nets.generator(8))[0].x, call)
               for name, call in jaxes.items()),
         ]
     )  # fmt: skip
@@ -99,12 +101,12 @@ def _measure_ula(network: str, n: int, effort: Effort) -> Found:
         *(Variant(name, call, n_steps) for name, call in jaxes.items()),
         Variant(FLOOR, nets.floor(_gradient_products(energy, n))),
     ]
-    found.times = timed(variants, effort)
+    found.times = measure_times(variants, effort)
     return found
 
 
 def _jax_same_noise(params: Any, x: Tensor) -> np.ndarray:
-    """Ten steps of the JAX chain with the noise that ours draws from generator 7."""
+    """Ten steps of the JAX chain with the noise that our chain draws from generator 7."""
     step, rng, at = peers.langevin_step(ACTIVATION, EPS), nets.generator(7), jnp.asarray(x.numpy())
     for _ in range(10):
         at = step(params, at, jnp.asarray(torch.randn(x.shape, generator=rng).numpy()))
@@ -153,11 +155,11 @@ def _hmc(n: int) -> Row:
 
 def _measure_corrected(
     n: int, kernel: Kernel, ebmkit: Any, make: Callable[[Any], Any], gradients: int, effort: Effort
-) -> Found:
+) -> Measurement:
     energy, x = nets.mlp(*NETWORKS[CORRECTED], ACTIVATION), nets.points(n, 2)
     params, rng = nets.weights(energy), nets.generator(3)
     n_steps = max(5, _steps(n) // gradients)
-    jaxed = peers.running(peers.blackjax_many(make, ACTIVATION, n_steps), params, x)
+    jaxed = peers.with_new_keys(peers.blackjax_many(make, ACTIVATION, n_steps), params, x)
     native, flat = nets.native(energy), nets.flat(energy)
     ends = {
         "ours": run(kernel, energy, x, n_steps, nets.generator(7)),
@@ -165,12 +167,12 @@ def _measure_corrected(
         "blackjax": jaxed(),
     }
     state, info = ends["ours"]
-    found = Found()
-    found.agreements = agree(
+    found = Measurement()
+    found.agreements = require_agreement(
         [
-            nets.same("5 steps, native", *(_end(kernel, e, x) for e in (native, energy)), SAME_NOISE),
-            _same_law("ebmkit", energy, state.x, lambda: ends["ebmkit"][0]),
-            _same_law("blackjax", energy, state.x, lambda: ends["blackjax"][0]),
+            nets.agreement("5 steps, native", *(_end(kernel, e, x) for e in (native, energy)), SAME_NOISE),
+            _same_distribution("ebmkit", energy, state.x, lambda: ends["ebmkit"][0]),
+            _same_distribution("blackjax", energy, state.x, lambda: ends["blackjax"][0]),
             Agreement("acceptance, blackjax", abs(float(info.accept.mean()) - float(ends["blackjax"][1])), 0.05),
         ]
     )
@@ -181,7 +183,7 @@ def _measure_corrected(
         Variant("blackjax", jaxed, n_steps),
         Variant(FLOOR, nets.floor(_gradient_products(energy, n) * gradients)),
     ]
-    found.times = timed(variants, effort)
+    found.times = measure_times(variants, effort)
     return found
 
 
@@ -197,7 +199,7 @@ def _end(kernel: Kernel, energy: MLP, x: Tensor) -> Tensor:
 
 
 def _steps(n: int) -> int:
-    """Steps of a call: long enough that its start does not count, short enough to be interleaved."""
+    """Steps of a call: many enough that its start is negligible, few enough that rounds are short."""
     return max(5, min(100, 100_000 // n))
 
 
@@ -206,11 +208,11 @@ def _gradient_products(energy: MLP, n: int) -> list[nets.Product]:
     return [*nets.forward_products(sizes, n), *nets.input_products(sizes, n)]
 
 
-def _same_law(name: str, energy: MLP, ours: Tensor, sample: Callable[[], Any]) -> Agreement:
-    """Mean energy of the ends of two sets of chains, in standard errors of the difference."""
+def _same_distribution(name: str, energy: MLP, ours: Tensor, sample: Callable[[], Any]) -> Agreement:
+    """Agreement of the mean energies at the ends of two sets of chains, in standard errors of the difference."""
     with torch.no_grad():
         a, b = energy(ours), energy(torch.as_tensor(np.array(sample())))
-    # One chain has no standard error: the energies of all of them spread about as much as the network varies.
+    # A single chain has no standard error.
     spread = a.var() + b.var() if len(a) > 1 else energy(nets.points(256, ours.shape[1])).detach().var() * 2
     error = float((spread / len(a)).sqrt())
     return Agreement(f"mean energy, {name}, standard errors", abs(float(a.mean() - b.mean())) / error, STANDARD_ERRORS)

@@ -1,4 +1,4 @@
-"""The config of `ebm train WORDS`, and what it builds, without the command."""
+"""The config of `ebm train WORDS` and the objects that it describes, built without the command."""
 
 from hydra import compose, initialize_config_dir
 from omegaconf import DictConfig
@@ -11,21 +11,22 @@ from ebm_cli.training.trainer import Trainer
 from .record import REPO
 
 
-def composed(*words: str) -> DictConfig:
+def compose_train(*words: str) -> DictConfig:
+    """The config of `ebm train WORDS`."""
     with initialize_config_dir(str(REPO / "conf"), version_base="1.3"):
         return compose("train", list(words))
 
 
-def step(cfg: DictConfig, trainer: Trainer) -> None:
-    """A step as the session takes it: what the guard has seen is read at every logged step."""
+def logged_step(cfg: DictConfig, trainer: Trainer) -> None:
+    """A step of the trainer as the session takes it: the guard is read at every logged step."""
     trainer.advance()
     if trainer.step % cfg.log_every == 0:
         trainer.guard.read()
 
 
-def made(*words: str) -> tuple[DictConfig, Parts, Trainer]:
+def new_run(*words: str) -> tuple[DictConfig, Parts, Trainer]:
     """The config, the parts and the trainer of a new run."""
-    cfg = composed(*words)
+    cfg = compose_train(*words)
     parts = assemble(cfg)
     trainer = make_trainer(cfg, parts)
     parts.method.prepare(parts.dataset.reference, trainer.rng)

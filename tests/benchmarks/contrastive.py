@@ -1,7 +1,7 @@
 """Rows of contrastive divergence: a whole training step of CD-20 and PCD-20, batch 256, 2-128-128-1 SiLU.
 
-A step runs the chains, takes the loss and its gradient and moves the weights by Adam: ours with the optimizer that
-`ebm train` has, torch's peers with the one that their own examples have, JAX with its Adam inside the jitted step.
+A step runs the chains, computes the loss and its gradient and updates the weights by Adam: ours with the optimizer of
+`ebm train`, the peers in torch with the one of their own examples, JAX with its Adam inside the jitted step.
 """
 
 from collections.abc import Callable
@@ -28,7 +28,7 @@ from ebm_cli.samplers.langevin import Langevin
 
 from . import networks as nets
 from . import peers
-from .harness import FLOOR, Agreement, Effort, Found, Row, Target, Variant, agree, timed
+from .harness import FLOOR, Agreement, Effort, Measurement, Row, Target, Variant, measure_times, require_agreement
 
 BATCH, K, EPS, ACTIVATION, LR = 256, 20, 0.01, "silu", 1e-3
 BUFFER, RESTART = 10_000, 0.05
@@ -52,8 +52,8 @@ def _row(name: str, persistent: bool) -> Row:
     )
 
 
-def _measure(persistent: bool, effort: Effort) -> Found:
-    # Every variant trains a copy of its own: a step moves the weights.
+def _measure(persistent: bool, effort: Effort) -> Measurement:
+    # Every variant trains its own copy, because a step changes the weights.
     x = nets.points(BATCH, 2)
     first = _network()
     variants = {
@@ -66,9 +66,11 @@ def _measure(persistent: bool, effort: Effort) -> Found:
     sizes = nets.widths(first)
     gradient = [*nets.forward_products(sizes, BATCH), *nets.input_products(sizes, BATCH)]
     floor = nets.floor([*gradient * K, *nets.training_products(sizes, 2 * BATCH)])
-    found = Found(agreements=agree(_agreements(x)))
-    found.times = timed([*(Variant(name, call) for name, call in variants.items()), Variant(FLOOR, floor)], effort)
-    found.notes.append("what stands in a buffer, and how it is drawn from, is each library's own")
+    found = Measurement(agreements=require_agreement(_agreements(x)))
+    found.times = measure_times(
+        [*(Variant(name, call) for name, call in variants.items()), Variant(FLOOR, floor)], effort
+    )
+    found.notes.append("each library fills its replay buffer and draws from it in its own way")
     return found
 
 
@@ -84,11 +86,11 @@ def _method(persistent: bool, x: Tensor) -> CD:
 def _ours(energy: MLP, x: Tensor, persistent: bool) -> Callable[[], object]:
     method, rng = _method(persistent, x), nets.generator(3)
     method.prepare(x, rng)
-    return training(method, energy, x, rng)
+    return training_step(method, energy, x, rng)
 
 
-def training(method: Method, energy: MLP, x: Tensor, rng: torch.Generator) -> Callable[[], object]:
-    """A step of ours as the loop takes it: the method's loss, its gradient, and the optimizer of `ebm train`."""
+def training_step(method: Method, energy: MLP, x: Tensor, rng: torch.Generator) -> Callable[[], object]:
+    """A step as the loop of `ebm train` takes it: the loss of the method, its gradient, and the optimizer."""
     parameters = method.players(energy)["energy"]
     flat = Flat(parameters)
     move = make_step(torch.optim.Adam(parameters, lr=LR, fused=True), flat)
@@ -188,9 +190,9 @@ def _agreements(x: Tensor) -> list[Agreement]:
         at = step(params, at, jnp.asarray(torch.randn(x.shape, generator=noise).numpy()))
     plus = jnp.asarray(x.numpy())
     gradient = jax.grad(lambda p: function(p, plus).mean() - function(p, at).mean())(params)
-    # The loss is a difference of two means that nearly cancel: compared in nats.
+    # The loss is the difference of two means that nearly cancel, so it is compared in nats.
     return [
         Agreement("loss, torchebm", abs(float(loss.detach()) - float(theirs.detach())), 1e-5),
-        nets.same("gradient, torchebm", nets.torch_gradient(energy), ours, 1e-3),
-        nets.same("gradient, JAX", nets.jax_gradient(gradient), ours, 1e-3),
+        nets.agreement("gradient, torchebm", nets.torch_gradient(energy), ours, 1e-3),
+        nets.agreement("gradient, JAX", nets.jax_gradient(gradient), ours, 1e-3),
     ]

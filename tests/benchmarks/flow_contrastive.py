@@ -1,8 +1,8 @@
 """Rows of flow contrastive estimation: a turn of the energy and a turn of the flow, batch 256, 8 couplings of width 32.
 
-The same method and energy (D-128-128-1, SiLU); what differs is the flow. The flows parametrise their scales in their
-own ways, so that they are not compared with one another: each must agree with itself, the log-density of its samples in
-one direction with that in the other, and all have the same number of parameters.
+The method and energy (D-128-128-1, SiLU) are the same; only the flow differs. The flows parametrise their scales in
+different ways and are not compared with one another. The log-density of the samples of each flow must agree in both
+directions, and all flows have the same number of parameters.
 """
 
 from collections.abc import Callable
@@ -19,7 +19,7 @@ from ebm_cli.optim.flat import Flat
 from ebm_cli.optim.fused_adam import make_step
 
 from . import networks as nets
-from .harness import FLOOR, Agreement, Effort, Found, Row, Target, Variant, agree, timed
+from .harness import FLOOR, Agreement, Effort, Measurement, Row, Target, Variant, measure_times, require_agreement
 
 BATCH, N_COUPLINGS, WIDTH, LR = 256, 8, 32, 1e-3
 
@@ -40,7 +40,7 @@ def _row(size: int) -> Row:
 
 
 class Normflow(Density):
-    """RealNVP of the normflows library: affine couplings on halves, swapped in between."""
+    """RealNVP of normflows: affine couplings on halves, which are swapped between couplings."""
 
     def __init__(self, size: int) -> None:
         super().__init__()
@@ -64,7 +64,7 @@ class Normflow(Density):
         return log_q
 
 
-def _measure(size: int, effort: Effort) -> Found:
+def _measure(size: int, effort: Effort) -> Measurement:
     torch.manual_seed(0)
     flows: dict[str, Density] = {
         "ours": CouplingFlow((size,), N_COUPLINGS, WIDTH),
@@ -72,18 +72,18 @@ def _measure(size: int, effort: Effort) -> Found:
         "normflows": Normflow(size),
     }
     counts = {name: sum(p.numel() for p in flow.parameters()) for name, flow in flows.items()}
-    found = Found(agreements=agree([_consistent(name, flow) for name, flow in flows.items()]))
+    found = Measurement(agreements=require_agreement([_consistent(name, flow) for name, flow in flows.items()]))
     found.notes.append(f"D = {size}: parameters of the flows: {', '.join(f'{k} {n:,}' for k, n in counts.items())}")
     x = nets.points(BATCH, size)
     variants = [Variant(name, _both_turns(size, flow, x)) for name, flow in flows.items()]
-    found.times = timed([*variants, Variant(FLOOR, nets.floor(_products(size)))], effort)
+    found.times = measure_times([*variants, Variant(FLOOR, nets.floor(_products(size)))], effort)
     return found
 
 
 def _consistent(name: str, flow: Density) -> Agreement:
     with torch.no_grad():
         x, log_q = flow.sample_with_log_prob(BATCH, nets.generator(7))
-        return nets.same(f"log q of its samples, {name}", flow.log_prob(x), log_q, 1e-4)
+        return nets.agreement(f"log q of its samples, {name}", flow.log_prob(x), log_q, 1e-4)
 
 
 def _both_turns(size: int, flow: Density, x: Tensor) -> Callable[[], object]:
@@ -101,7 +101,7 @@ def _both_turns(size: int, flow: Density, x: Tensor) -> Callable[[], object]:
         return out.player
 
     def call() -> None:
-        # Above the threshold the two take turns.
+        # Above the threshold the players take turns.
         method.accuracy.fill_(1.0)
         assert {turn(), turn()} == {"energy", "flow"}
 
@@ -109,7 +109,7 @@ def _both_turns(size: int, flow: Density, x: Tensor) -> Callable[[], object]:
 
 
 def _products(size: int) -> list[nets.Product]:
-    """Both directions of the flow in both turns, its gradients in its own; the energy's, and through it to the flow."""
+    """The products of both turns: the flow in both directions, its gradients, the energy, and its gradient in x."""
     coupling, energy = [size // 2, WIDTH, WIDTH, size], [size, 128, 128, 1]
     own = [*nets.training_products(coupling, 2 * BATCH), *nets.input_products(coupling[:2], 2 * BATCH)]
     return [

@@ -1,10 +1,10 @@
-"""How a time comes about.
+"""The measurement of times: variants of the same work, compared first, then timed in interleaved rounds.
 
-A row builds its variants, which do the same work: ours, the peers', and the floor, which is the matrix products alone
-that the work cannot do without. Before a time is believed, what they compute is compared. Then every variant is called
-once to warm up, and in each round all of them in shuffled order: a call that is not timed, because the caches and the
-threads of the neighbour are still there, and a block of timed calls. A ratio is the median over the rounds of the
-ratios within a round.
+A row builds its variants, which do the same work: ours, the peers', and the floor, which is only the matrix products
+that the work requires. Their results are compared before any time is measured. Each variant is then called twice to
+warm up. In each round all variants run in shuffled order: one untimed call, because the caches and threads of the
+variant before are still active, and a block of timed calls. A ratio is the median over the rounds of the ratios within
+a round.
 """
 
 import gc
@@ -17,17 +17,17 @@ from typing import Any, NamedTuple
 from .stats import FEWEST, ratios
 
 OURS, FLOOR = "ours", "floor"
-"""How the names of our own variants begin; the name of the floor."""
+"""First word in the names of our variants; name of the floor."""
 SLOW = 0.2
-"""Seconds a call from which on a block is one call, and none goes before it."""
+"""Seconds of a call above which a block is a single call without an untimed one before it."""
 
 
 class Disagreement(Exception):
-    """Two variants that should compute the same do not: their times mean nothing."""
+    """Two variants that should compute the same do not, so that their times cannot be compared."""
 
 
 class Variant(NamedTuple):
-    """One way to do a row's work: `call` does `work` units of it and returns when they are done."""
+    """One implementation of a row's work: `call` does `work` units of it and returns when they are done."""
 
     name: str
     call: Callable[[], object]
@@ -35,7 +35,7 @@ class Variant(NamedTuple):
 
 
 class Agreement(NamedTuple):
-    """What was compared, how far apart it is, and how far it may be."""
+    """A comparison of two results: their difference and its tolerance."""
 
     what: str
     difference: float
@@ -43,7 +43,7 @@ class Agreement(NamedTuple):
 
 
 class Target(NamedTuple):
-    """`of` must be at least `at_least` times as fast as `to`; see `render` for when it is met."""
+    """`of` must be at least `at_least` times as fast as `to`; `render` decides whether it is met."""
 
     of: str
     to: str
@@ -51,10 +51,14 @@ class Target(NamedTuple):
 
 
 class Fact(NamedTuple):
-    """A number that is no ratio of times, in its unit; `at_most` is what it should not exceed, None where it informs.
+    """A number that is not a ratio of times, in its unit.
 
-    `spread` is the 95 % interval of the number, where it is a median. A number that there is not is None: `unit` then
-    says why.
+    Attributes:
+        what: its name.
+        number: None if there is none; `unit` then has the reason.
+        unit: of the number.
+        at_most: bound of the number; None for a number without a target.
+        spread: the 95 % interval of a median; None for a single number.
     """
 
     what: str
@@ -65,7 +69,7 @@ class Fact(NamedTuple):
 
 
 class Curve(NamedTuple):
-    """How a cost grows: y over x, and the exponent of the fitted power law."""
+    """Growth of a cost: y over x, and the exponent of the fitted power law."""
 
     what: str
     x_name: str
@@ -77,7 +81,7 @@ class Curve(NamedTuple):
 
 @dataclass(frozen=True)
 class Effort:
-    """How much a row may cost: rounds, seconds for all of them, seconds of a block."""
+    """Limits of a row: rounds, seconds of all rounds, seconds of a block."""
 
     rounds: int = 41
     seconds: float = 60.0
@@ -89,8 +93,8 @@ class Effort:
 
 
 @dataclass
-class Found:
-    """What a row measured."""
+class Measurement:
+    """Everything that a row measured."""
 
     times: dict[str, list[float]] = field(default_factory=dict)
     agreements: list[Agreement] = field(default_factory=list)
@@ -104,17 +108,17 @@ class Row:
     """A line of the page.
 
     Args:
-        name: how it is asked for; its family is what stands before the first hyphen.
-        title: what is measured, in words.
-        measure: measures it.
-        base: the variant that the others are divided by; None for a row of facts.
-        unit: what a time is the time of.
+        name: its family and a suffix after the first hyphen.
+        title: description of the work.
+        measure: function that measures it.
+        base: the variant that the others are compared with; None for a row of facts.
+        unit: of work, the time of which is measured.
         targets: ratios to reach.
     """
 
     name: str
     title: str
-    measure: Callable[[Effort], Found]
+    measure: Callable[[Effort], Measurement]
     base: str | None = None
     unit: str = "step"
     targets: tuple[Target, ...] = ()
@@ -124,10 +128,11 @@ class Row:
         return self.name.partition("-")[0]
 
 
-def agree(agreements: Sequence[Agreement]) -> list[Agreement]:
-    """The same list, if all of it is within tolerance.
+def require_agreement(agreements: Sequence[Agreement]) -> list[Agreement]:
+    """Return the agreements if all are within their tolerance.
 
-    Raises: Disagreement for the first that is not, or is not a number.
+    Raises:
+        Disagreement: a difference is larger, or not a number.
     """
     for what, difference, tolerance in agreements:
         if not difference <= tolerance:
@@ -135,11 +140,11 @@ def agree(agreements: Sequence[Agreement]) -> list[Agreement]:
     return list(agreements)
 
 
-def timed(
+def measure_times(
     variants: Sequence[Variant], effort: Effort, clock: Callable[[], float] = time.perf_counter
 ) -> dict[str, list[float]]:
-    """Seconds a unit of work, for every variant, round by round; at least FEWEST rounds, whatever they take."""
-    calls = {variant.name: _calls(variant, effort.block) for variant in variants}
+    """Seconds for a unit of work, for every variant, round by round; at least `FEWEST` rounds."""
+    calls = {variant.name: _calls_in_block(variant, effort.block) for variant in variants}
     times: dict[str, list[float]] = {variant.name: [] for variant in variants}
     order, shuffle = list(variants), random.Random(0).shuffle
     began = time.perf_counter()
@@ -163,8 +168,8 @@ def timed(
     return times
 
 
-def _calls(variant: Variant, block: float) -> int:
-    """How many calls make a block; the first two warm up (what is compiled is compiled here)."""
+def _calls_in_block(variant: Variant, block: float) -> int:
+    """Number of calls in a block; the first two calls warm up, and compile what is compiled."""
     variant.call()
     variant.call()
     start = time.perf_counter()
@@ -173,9 +178,9 @@ def _calls(variant: Variant, block: float) -> int:
     return 1 if once > SLOW else max(2, round(block / once))
 
 
-def stored(row: Row, found: Found) -> dict[str, Any]:
-    """What is kept of a row: medians and ratios, from which the page is drawn."""
-    times = found.times
+def stored_form(row: Row, measurement: Measurement) -> dict[str, Any]:
+    """The medians and ratios of a row, from which the page is rendered."""
+    times = measurement.times
     pairs = [(of, to) for of in times for to in times if of != to and (of.startswith(OURS) or to in (row.base, FLOOR))]
     targets = {(target.of, target.to): target.at_least for target in row.targets}
     return {
@@ -193,14 +198,20 @@ def stored(row: Row, found: Found) -> dict[str, Any]:
             }
             for of, to in pairs
         ],
-        "agreements": [[what, _short(apart), allowed] for what, apart, allowed in found.agreements],
+        "agreements": [[what, _short(apart), allowed] for what, apart, allowed in measurement.agreements],
         "facts": [
-            fact._asdict() | {"number": None if fact.number is None else _short(fact.number)} for fact in found.facts
+            fact._asdict() | {"number": None if fact.number is None else _short(fact.number)}
+            for fact in measurement.facts
         ],
-        "curves": [curve._asdict() | {"slope": _short(curve.slope)} for curve in found.curves],
-        "notes": found.notes,
+        "curves": [curve._asdict() | {"slope": _short(curve.slope)} for curve in measurement.curves],
+        "notes": measurement.notes,
     }
 
 
+def _stored_fact(fact: Fact) -> dict[str, Any]:
+    return fact._asdict() | {"number": None if fact.number is None else _short(fact.number)}
+
+
 def _short(number: float) -> float:
+    """A number rounded to four digits."""
     return float(f"{number:.4g}")

@@ -1,4 +1,4 @@
-"""Rows of memory: how much a step takes beyond what was held before it, each in a process of its own.
+"""Rows of memory: the peak of a step beyond what was allocated before it, each in its own process.
 
 `python -m tests.benchmarks.memory JOB ARGUMENT` is such a process; it prints megabytes.
 """
@@ -18,14 +18,14 @@ from ebm_cli.samplers.langevin import Langevin
 from ebm_cli.system.memory import peak_memory_mb, reset_peak_memory
 
 from . import networks as nets
-from .harness import OURS, Effort, Fact, Found, Row
+from .harness import OURS, Effort, Fact, Measurement, Row
 
 BUDGET = 4 * 2**28 / 2**20
 """Megabytes that the graphs of a Laplacian may hold together (`graph` of `chunked_laplacian.Budget`, in float32)."""
 WIDE = (784, 1024, 128)
-"""D, width and batch of a Laplacian that would hold more."""
+"""D, width and batch of a Laplacian whose graph in one piece would exceed the budget."""
 FLAT = 5.0
-"""Megabytes by which a chain may grow from its 10,000th step to its last: the heap's own noise."""
+"""Megabytes by which a chain may grow from its 10,000th step to its last: the noise of the heap."""
 
 
 def rows() -> list[Row]:
@@ -36,17 +36,17 @@ def rows() -> list[Row]:
     ]
 
 
-def _step_of_784(effort: Effort) -> Found:
+def _step_of_784(effort: Effort) -> Measurement:
     from .score_matching import exact_steps
 
     facts = []
     for name in exact_steps(784)[0]:
         bound = 60.0 if name.startswith(OURS) else None
         facts.append(Fact(name, _in_a_process("sm", name), "MB", bound))
-    return Found(facts=facts)
+    return Measurement(facts=facts)
 
 
-def _laplacian(effort: Effort) -> Found:
+def _laplacian(effort: Effort) -> Measurement:
     size, width, batch = WIDE
     energy, x = nets.mlp(size, width, 2, "softplus"), nets.points(batch, size)
     basis = torch.eye(size).view(size, 1, size)
@@ -58,7 +58,7 @@ def _laplacian(effort: Effort) -> Found:
         curvature, x, basis, 1
     )
     whole = each * batch * size * 4 / 2**20
-    return Found(
+    return Measurement(
         facts=[
             Fact("the graph in one piece would hold", whole, "MB"),
             Fact("peak in blocks, with the backward pass", _in_a_process("laplacian", ""), "MB", BUDGET),
@@ -66,10 +66,10 @@ def _laplacian(effort: Effort) -> Found:
     )
 
 
-def _growth(effort: Effort) -> Found:
+def _growth(effort: Effort) -> Measurement:
     most = 10**6 if effort.rounds > 20 else 10**5
     short, long = _in_a_process("chain", "10000"), _in_a_process("chain", str(most))
-    return Found(
+    return Measurement(
         facts=[
             Fact("peak of 10,000 steps", short, "MB"),
             Fact(f"peak of {most:,} steps", long, "MB"),
@@ -88,9 +88,9 @@ def _in_a_process(job: str, argument: str) -> float:
 
 
 def peak_of(call: Callable[[], object]) -> float:
-    """Megabytes that a call takes at its peak, beyond what is held when it begins."""
+    """Megabytes that a call needs at its peak, beyond what is allocated when it begins."""
     with suppress(OSError, AttributeError):
-        # What the heap keeps of earlier calls would hide what this one takes.
+        # Memory that the heap keeps from earlier calls would hide the need of this one.
         ctypes.CDLL(None).malloc_trim(0)
     cpu = torch.device("cpu")
     reset_peak_memory(cpu)

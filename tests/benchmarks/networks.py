@@ -1,6 +1,6 @@
-"""The same network for every library: ours with its weights, seen by torchebm, by JAX, and as matrix products.
+"""The same network for every library: our energy, and its weights in torchebm, in JAX and as matrix products.
 
-No network here has a Gaussian base: what is compared is what all of them can do.
+No network here has a Gaussian base, which not all libraries have.
 """
 
 import copy
@@ -25,18 +25,18 @@ Weights = list[tuple[Any, Any]]
 """(W [n_in, n_out], b [n_out]) of each layer, as JAX multiplies them."""
 
 JAX_ACTIVATIONS: dict[str, Callable[[Any], Any]] = {"softplus": jax.nn.softplus, "silu": jax.nn.silu}
-"""As JAX ships them."""
+"""The activations of JAX."""
 
 
 def mlp(size: int, width: int, depth: int, activation: str, seed: int = 0) -> MLP:
-    """Our energy D-width-…-1."""
+    """Our energy with layers D-width-…-1."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         return MLP((size,), width, depth, activation, base=0.0)
 
 
 def widths(energy: MLP) -> list[int]:
-    """D, width, …, 1."""
+    """Sizes of the layers: D, width, …, 1."""
     linears = _linears(energy)
     return [linears[0].in_features, *(linear.out_features for linear in linears)]
 
@@ -51,7 +51,7 @@ def generator(seed: int) -> torch.Generator:
 
 
 def plain(energy: MLP) -> nn.Sequential:
-    """The network of torch's own layers, [B, D] → [B, 1], with the energy's weights: shared, not copied."""
+    """The network of torch's own layers, [B, D] → [B, 1]; it shares the weights of the energy."""
     layers: list[nn.Module] = []
     for layer in energy.network:
         if isinstance(layer, nn.Linear):
@@ -63,7 +63,7 @@ def plain(energy: MLP) -> nn.Sequential:
 
 
 class Torchebm(BaseModel):
-    """Our energy's weights in torch's own layers, as torchebm wants a model."""
+    """The weights of our energy in torch's own layers, with the interface that torchebm expects of a model."""
 
     def __init__(self, energy: MLP) -> None:
         super().__init__()
@@ -77,7 +77,8 @@ class Torchebm(BaseModel):
 def native(energy: MLP) -> MLP:
     """The same energy with the same weights, whose chains run in native code.
 
-    Raises: RuntimeError where that cannot be built.
+    Raises:
+        RuntimeError: the native code cannot be built.
     """
     other = copy.copy(energy)
     why = attach_native_chains(other, torch.get_num_threads())
@@ -87,9 +88,10 @@ def native(energy: MLP) -> MLP:
 
 
 def compiled(energy: MLP, n_rows: int) -> MLP:
-    """The same energy with the same weights, whose sweeps of so many rows are compiled.
+    """The same energy with the same weights, whose derivatives of so many rows are compiled.
 
-    Raises: RuntimeError, when it is used, where the compiler fails.
+    Raises:
+        RuntimeError: the compiler fails, when the energy is used first.
     """
 
     def fail(line: str) -> None:
@@ -106,7 +108,7 @@ def flat(energy: MLP) -> nn.Sequential:
 
 
 def weights(energy: MLP) -> Weights:
-    """A copy for JAX."""
+    """A copy of the weights for JAX."""
     return [(jnp.asarray(layer.weight.detach().numpy().T), jnp.asarray(_bias(layer))) for layer in _linears(energy)]
 
 
@@ -124,7 +126,7 @@ def jax_energy(activation: str) -> Callable[[Weights, Any], Any]:
 
 
 def blocking(call: Callable[[], Any]) -> Callable[[], object]:
-    """JAX returns before it has computed; a time needs the end."""
+    """A function that waits for the result: JAX returns before it has computed."""
     return lambda: jax.block_until_ready(call())
 
 
@@ -133,18 +135,19 @@ def torch_gradient(energy: nn.Module) -> np.ndarray:
     parts = []
     for linear in _linears(energy):
         for parameter, transposed in ((linear.weight, True), (linear.bias, False)):
-            # The last bias moves no derivative in x, so that score matching gives it no gradient.
+            # The last bias changes no derivative in x, so that score matching gives it no gradient.
             grad = torch.zeros_like(parameter) if parameter.grad is None else parameter.grad
             parts.append((grad.T if transposed else grad).reshape(-1))
     return torch.cat(parts).double().numpy()
 
 
 def jax_gradient(gradient: Weights) -> np.ndarray:
+    """The gradients of JAX in one vector."""
     return np.concatenate([np.asarray(part, np.float64).ravel() for layer in gradient for part in layer])
 
 
-def same(what: str, a: Any, b: Any, tolerance: float) -> Agreement:
-    """‖a − b‖ / ‖b‖."""
+def agreement(what: str, a: Any, b: Any, tolerance: float) -> Agreement:
+    """The agreement of two results: ‖a − b‖ / ‖b‖."""
     a, b = np.asarray(a, np.float64), np.asarray(b, np.float64)
     return Agreement(what, float(np.linalg.norm(a - b) / np.linalg.norm(b)), tolerance)
 
@@ -156,23 +159,23 @@ Product = tuple[int, int, int]
 
 
 def forward_products(sizes: Sequence[int], rows: int) -> list[Product]:
-    """Those of one forward pass of `rows` rows."""
+    """The products of one forward pass of `rows` rows."""
     return [(rows, n_in, n_out) for n_in, n_out in itertools.pairwise(sizes)]
 
 
 def input_products(sizes: Sequence[int], rows: int) -> list[Product]:
-    """Those that carry a cotangent from the output to the input."""
+    """The products that carry a cotangent from the output to the input."""
     return [(rows, n_out, n_in) for n_in, n_out in itertools.pairwise(sizes)]
 
 
 def training_products(sizes: Sequence[int], rows: int) -> list[Product]:
-    """Forward pass, and the gradients of the weights; nothing needs the cotangent of the input."""
+    """The products of a forward pass and of the gradients of the weights; the input needs no cotangent."""
     in_weights = [(n_in, rows, n_out) for n_in, n_out in itertools.pairwise(sizes)]
     return [*forward_products(sizes, rows), *input_products(sizes[1:], rows), *in_weights]
 
 
 def floor(products: Sequence[Product]) -> Callable[[], object]:
-    """The products alone, by torch.mm into memory that is there."""
+    """A function that computes only the products, by torch.mm into allocated memory."""
     made = [(torch.randn(m, k), torch.randn(k, n), torch.empty(m, n)) for m, k, n in products]
 
     def call() -> None:

@@ -17,8 +17,8 @@ from ebm_cli.energies.mlp import MLP
 from ebm_cli.methods.nce import NCE
 
 from . import networks as nets
-from .contrastive import training
-from .harness import FLOOR, Agreement, Effort, Found, Row, Target, Variant, agree, timed
+from .contrastive import training_step
+from .harness import FLOOR, Agreement, Effort, Measurement, Row, Target, Variant, measure_times, require_agreement
 
 BATCH, ACTIVATION, LR = 256, "silu", 1e-3
 SEPARATE = "torch.distributions"
@@ -37,18 +37,18 @@ def rows() -> list[Row]:
     ]
 
 
-def _measure(effort: Effort) -> Found:
+def _measure(effort: Effort) -> Measurement:
     x = nets.points(BATCH, 2)
     energy = _network()
     variants = [
-        Variant("ours", training(NCE(Gaussian(x)), energy, x, nets.generator(3))),
+        Variant("ours", training_step(NCE(Gaussian(x)), energy, x, nets.generator(3))),
         Variant(SEPARATE, _trained(_Separate(_network(), x), x)),
         Variant("ebmkit", _trained(_Ebmkit(_network(), x), x)),
         Variant("JAX, whole step", _jax(nets.weights(_network()), x)),
         Variant(FLOOR, nets.floor(nets.training_products(nets.widths(energy), 2 * BATCH))),
     ]
-    found = Found(agreements=agree(_agreements(x)))
-    found.times = timed(variants, effort)
+    found = Measurement(agreements=require_agreement(_agreements(x)))
+    found.times = measure_times(variants, effort)
     return found
 
 
@@ -62,7 +62,7 @@ def _normal(x: Tensor) -> torch.distributions.MultivariateNormal:
 
 
 class _Separate(nn.Module):
-    """As it is written by hand: two forward passes, and log-densities from torch.distributions."""
+    """A handwritten loss: two forward passes, and log-densities from torch.distributions."""
 
     def __init__(self, energy: MLP, x: Tensor) -> None:
         super().__init__()
@@ -133,7 +133,7 @@ def _jax(params: nets.Weights, x: Tensor) -> Callable[[], object]:
 
 
 def _agreements(x: Tensor) -> list[Agreement]:
-    """Loss and gradient on the noise that ours draws."""
+    """Agreement of loss and gradient on the noise that our method draws."""
     energy, noise = _network(), Gaussian(x)
     y = noise.sample(BATCH, nets.generator(7))
     loss = NCE(noise).loss(energy, x, nets.generator(7)).loss
@@ -147,8 +147,8 @@ def _agreements(x: Tensor) -> list[Agreement]:
     jaxed, gradient = jax.value_and_grad(_jax_loss)(nets.weights(energy), jnp.zeros(()), *arrays, *statics)
     value = np.array([float(loss.detach())])
     return [
-        nets.same(f"loss, {SEPARATE}", [float(separate.detach())], value, 1e-5),
-        nets.same("loss, JAX", [float(jaxed)], value, 1e-5),
-        nets.same(f"gradient, {SEPARATE}", nets.torch_gradient(energy), ours, 1e-4),
-        nets.same("gradient, JAX", nets.jax_gradient(gradient), ours, 1e-4),
+        nets.agreement(f"loss, {SEPARATE}", [float(separate.detach())], value, 1e-5),
+        nets.agreement("loss, JAX", [float(jaxed)], value, 1e-5),
+        nets.agreement(f"gradient, {SEPARATE}", nets.torch_gradient(energy), ours, 1e-4),
+        nets.agreement("gradient, JAX", nets.jax_gradient(gradient), ours, 1e-4),
     ]

@@ -1,4 +1,4 @@
-"""Chains of the peers, each in the fastest form that its library documents: jitted, scanned, many chains at once."""
+"""Chains of the peers, each in the fastest form that its library documents: jitted, by scan, vectorised."""
 
 from collections.abc import Callable
 from typing import Any
@@ -21,7 +21,7 @@ def langevin_step(activation: str, eps: float) -> Callable[[Any, Any, Any], Any]
 
 
 def langevin_chain(activation: str, eps: float, n_steps: int) -> Chain:
-    """The whole chain jitted, by scan."""
+    """The whole chain, jitted, by scan."""
     step = langevin_step(activation, eps)
 
     @jax.jit
@@ -35,7 +35,7 @@ def langevin_chain(activation: str, eps: float, n_steps: int) -> Chain:
 
 
 def blackjax_sgld(activation: str, eps: float, n_steps: int) -> Chain:
-    """blackjax's overdamped Langevin; all chains are one position, so that its gradient is one batch."""
+    """The overdamped Langevin kernel of blackjax; all chains are one position, so that its gradient is one batch."""
 
     @jax.jit
     def chain(params: Any, x: Any, key: Any) -> Any:
@@ -65,8 +65,8 @@ def blackjax_many(make: Callable[[Callable[[Any], Any]], Any], activation: str, 
     return chain
 
 
-def running(chain: Chain, params: nets.Weights, x: Tensor) -> Callable[[], Any]:
-    """A call that draws with a new key each time."""
+def with_new_keys(chain: Chain, params: nets.Weights, x: Tensor) -> Callable[[], Any]:
+    """A function that runs the chain with a new key in each call."""
     start, keys = jnp.asarray(x.numpy()), {"key": jax.random.key(0)}
 
     def call() -> Any:

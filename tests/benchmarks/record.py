@@ -1,4 +1,4 @@
-"""docs/benchmarks.json: what was measured, row by row, when, and on what."""
+"""docs/benchmarks.json: the measurements of all rows, with their date, versions and processor."""
 
 import json
 import os
@@ -14,17 +14,17 @@ FILE = REPO / "docs" / "benchmarks.json"
 PACKAGES = ("torch", "torchebm", "ebmkit", "jax", "blackjax", "folx", "normflows", "zuko", "numpy")
 
 
-def read() -> dict[str, Any]:
-    """All rows, by name, and the versions and the processor of the last that was measured."""
+def read_rows() -> dict[str, Any]:
+    """All rows by name, and the versions and processor of the last measurement."""
     if not FILE.is_file():
         return {"rows": {}}
     found: dict[str, Any] = json.loads(FILE.read_text(encoding="utf-8"))
     return found
 
 
-def write(name: str, measured: dict[str, Any]) -> None:
-    """Put a row in the file, in place of what the file had of it."""
-    record = read()
+def write_row(name: str, measured: dict[str, Any]) -> None:
+    """Write a row to the file, in place of its earlier measurement."""
+    record = read_rows()
     record |= {"python": platform.python_version(), "versions": _versions(), "processor": processor()}
     record["rows"][name] = measured | {
         "date": f"{datetime.now(UTC):%Y-%m-%d}",

@@ -1,4 +1,4 @@
-"""docs/benchmarks.md and docs/benchmarks.png, from docs/benchmarks.json."""
+"""Rendering of docs/benchmarks.md and docs/benchmarks.png from docs/benchmarks.json."""
 
 import re
 import textwrap
@@ -10,16 +10,17 @@ from . import record
 from .harness import FLOOR, OURS
 from .notes import FAMILIES, HOW, TRIED
 
-LENIENCE = 0.15
-"""A target is met by the median, or where the worse end of its interval is within 15 % of it."""
+TOLERANCE = 0.15
+"""A target is met if the median reaches it, or if the worse end of the interval is within 15 % of it."""
 
-Measured = dict[str, Any]
+StoredRow = dict[str, Any]
+"""A row as `harness.stored_form` stores it."""
 
 
 class Verdict(NamedTuple):
-    """A target, and what came out."""
+    """A target of a row, the measured number, and whether it meets the target."""
 
-    row: Measured
+    row: StoredRow
     what: str
     needed: str
     found: str
@@ -28,16 +29,16 @@ class Verdict(NamedTuple):
 
 def render() -> None:
     """Write the page and the picture."""
-    found = record.read()
+    found = record.read_rows()
     page, picture = record.FILE.with_suffix(".md"), record.FILE.with_suffix(".png")
     page.write_text(markdown(found), encoding="utf-8")
-    draw(found["rows"], picture)
+    draw_picture(found["rows"], picture)
 
 
 def markdown(found: dict[str, Any]) -> str:
-    """The page."""
+    """The page as Markdown."""
     rows = in_order(found["rows"])
-    verdicts = [verdict for row in rows.values() for verdict in judged(row)]
+    verdicts = [verdict for row in rows.values() for verdict in verdicts_of(row)]
     met = sum(verdict.met for verdict in verdicts)
     lines = [
         "# Benchmarks",
@@ -50,7 +51,7 @@ def markdown(found: dict[str, Any]) -> str:
         "",
         "## Targets",
         "",
-        f"{met} of {len(verdicts)} are met.",
+        f"{met} of {len(verdicts)} targets are met.",
         "",
         "| work | at least | measured | met |",
         "|---|---|---|---|",
@@ -60,41 +61,43 @@ def markdown(found: dict[str, Any]) -> str:
         own = {name: row for name, row in rows.items() if family_of(name) == family}
         if own:
             lines += ["", f"## {title}", "", text, "", *_family(own)]
-    lines += ["", "## What was tried and did not help", "", TRIED]
+    lines += ["", "## Tried without success", "", TRIED]
     return re.sub(r"\n{3,}", "\n\n", "\n".join(lines)) + "\n"
 
 
-def in_order(rows: dict[str, Measured]) -> dict[str, Measured]:
-    """Rows by family in the order of the page, and within one as they were first measured."""
+def in_order(rows: dict[str, StoredRow]) -> dict[str, StoredRow]:
+    """Rows by family in the order of the page, and by name within a family."""
     families = list(FAMILIES)
     return dict(sorted(rows.items(), key=lambda item: (families.index(family_of(item[0])), _natural(item[0]))))
 
 
 def family_of(name: str) -> str:
+    """The family of a row."""
     return name.partition("-")[0]
 
 
 def _natural(name: str) -> list[tuple[int, str]]:
-    """Numbers by their value: sm-2 before sm-10, 64 chains before 1,024; words as they are."""
+    """Sort key of a name with its numbers by value: sm-2 comes before sm-10."""
     return [(int(part), "") if part.isdigit() else (0, part) for part in name.split("-")]
 
 
-def judged(row: Measured) -> Iterator[Verdict]:
-    """The targets of a row: ratios that are to be reached, and numbers that are not to be exceeded."""
+def verdicts_of(row: StoredRow) -> Iterator[Verdict]:
+    """The verdicts on the targets of a row: least ratios of times, and bounds of numbers."""
     for r in row["ratios"]:
         if r["target"] is not None:
-            met = r["median"] >= r["target"] or r["low"] >= (1 - LENIENCE) * r["target"]
+            met = r["median"] >= r["target"] or r["low"] >= (1 - TOLERANCE) * r["target"]
             what = f"{row['title']}: {r['of']}, against {r['to']}"
             yield Verdict(row, what, f"{r['target']:g}×", _interval(r), met)
     for fact in row["facts"]:
         if fact["at_most"] is not None:
             what = f"{row['title']}: {fact['what']}"
-            worst = fact["spread"][1] / (1 + LENIENCE) if fact["spread"] else fact["number"]
+            worst = fact["spread"][1] / (1 + TOLERANCE) if fact["spread"] else fact["number"]
             met = fact["number"] is not None and min(fact["number"], worst) <= fact["at_most"]
             yield Verdict(row, what, f"≤ {_number(fact['at_most'])} {fact['unit']}".rstrip(), _fact(fact), met)
 
 
 def _machine(found: dict[str, Any]) -> str:
+    """A paragraph on the date, versions, processor, threads and load of the measurements."""
     versions = ", ".join(f"{name} {version}" for name, version in found.get("versions", {}).items())
     rows = found["rows"].values()
     dates = sorted({row["date"] for row in rows})
@@ -102,7 +105,7 @@ def _machine(found: dict[str, Any]) -> str:
     threads = sorted({row["threads"] for row in rows})
     busiest = max((row["load"] for row in rows), default=0.0)
     words = [
-        f"Measured {' to '.join(dict.fromkeys((dates[0], dates[-1])))}" if dates else "Nothing was measured yet",
+        f"Measured {' to '.join(dict.fromkeys((dates[0], dates[-1])))}" if dates else "No row has been measured",
         f"on {found.get('processor', 'an unknown processor')}, Python {found.get('python', '')}, {versions}",
         f"with {' or '.join(map(str, threads))} thread{'s' * (threads != [1])}",
     ]
@@ -110,15 +113,15 @@ def _machine(found: dict[str, Any]) -> str:
     shared = f" The machine was shared: its load was up to {busiest:.0f}." if crowded else ""
     if crowded and threads == [1]:
         shared += (
-            " So rows were measured with one thread, and the targets, which are set for two, are only a guide: two "
-            "threads of OpenMP wait for each other while a neighbour has one of their processors, and a step of torch, "
-            "ours or a peer's, then takes ten to a hundred times as long."
+            " Rows were therefore measured with one thread, and the targets, which are set for two, are only a guide. "
+            "Two threads of OpenMP wait for each other while another process has one of their processors; a step of "
+            "torch, ours or a peer's, then takes ten to a hundred times as long."
         )
-    hasty = f" {quick} of {len(rows)} rows are from a quick run, of few rounds." if quick else ""
-    return textwrap.fill(", ".join(words) + "." + shared + hasty, 120)
+    few_rounds = f" {quick} of {len(rows)} rows are from a quick run, of few rounds." if quick else ""
+    return textwrap.fill(", ".join(words) + "." + shared + few_rounds, 120)
 
 
-def _family(rows: dict[str, Measured]) -> Iterator[str]:
+def _family(rows: dict[str, StoredRow]) -> Iterator[str]:
     timed = {name: row for name, row in rows.items() if row["seconds"]}
     if timed:
         yield from _times(list(timed.values()))
@@ -140,8 +143,8 @@ def _family(rows: dict[str, Measured]) -> Iterator[str]:
         yield from (f"- {note}" for note in notes)
 
 
-def _times(rows: Sequence[Measured]) -> Iterator[str]:
-    """Times faster than the base, with the interval; the base's own time; how well the results agree."""
+def _times(rows: Sequence[StoredRow]) -> Iterator[str]:
+    """Table of times: those of the base, the ratios to it with their intervals, and the agreement of the results."""
     names = list(dict.fromkeys(name for row in rows for name in row["seconds"] if name != row["base"]))
     names.sort(key=lambda name: (name == FLOOR, not name.startswith(OURS)))
     base = rows[0]["base"]
@@ -155,8 +158,8 @@ def _times(rows: Sequence[Measured]) -> Iterator[str]:
         yield f"| {row['title']} | {_number(1e3 * row['seconds'][row['base']])} | {' | '.join(cells)} | {agreed} |"
 
 
-def _facts(rows: Sequence[Measured]) -> Iterator[str]:
-    """A column a fact where all rows have the same facts, else a line a fact."""
+def _facts(rows: Sequence[StoredRow]) -> Iterator[str]:
+    """Table of facts: a column for each fact if all rows have the same facts, else a line for each."""
     columns = [fact["what"] for fact in rows[0]["facts"]]
     if len(rows) > 1 and all([fact["what"] for fact in row["facts"]] == columns for row in rows):
         yield "| | " + " | ".join(columns) + " |"
@@ -180,7 +183,7 @@ def _fact(fact: dict[str, Any]) -> str:
 
 
 def _number(value: float) -> str:
-    """Three digits, thousands apart."""
+    """Three digits, with commas between thousands."""
     if abs(value) >= 1000:
         return f"{value:,.0f}"
     return f"{float(f'{value:.3g}'):g}"
@@ -192,8 +195,8 @@ PLAIN, FAST = "#0b3c5d", "#4aa3df"
 MARKERS = {"JAX": "^", "folx": "v", "blackjax": "P", "ebmkit": "s", "normflows": "D", "torchebm": "*", "zuko": "h"}
 
 
-def draw(rows: dict[str, Measured], file: Path) -> None:
-    """One line a row: how many times faster than the row's base each variant is, on a log axis; targets as ticks."""
+def draw_picture(rows: dict[str, StoredRow], file: Path) -> None:
+    """Draw one line for each row: the ratios of its variants to its base on a log axis, with targets as ticks."""
     from matplotlib.figure import Figure
 
     shown = [row for row in reversed(in_order(rows).values()) if row["seconds"] and row["base"] in row["seconds"]]
@@ -219,7 +222,7 @@ def draw(rows: dict[str, Measured], file: Path) -> None:
 
 
 def _mark(axes: Any, y: int, r: dict[str, Any], labels: dict[str, Any]) -> None:
-    """A variant's place on its row's line; `labels` collects one handle a kind of variant."""
+    """Draw a variant on the line of its row; `labels` collects one handle for each kind of variant."""
     name = r["of"]
     if name.startswith(OURS):
         fast = name.endswith(("native", "compiled"))

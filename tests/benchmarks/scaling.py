@@ -1,7 +1,7 @@
-"""Curves of our own cost: against dimension, chains, batch, width and steps, with the exponent of a fitted power law.
+"""Curves of our cost against dimension, chains, batch, width and steps, with the exponent of a fitted power law.
 
-All sizes of a curve are measured together, in shuffled rounds. An exponent below that of the arithmetic says that the
-small sizes are all overhead.
+All sizes of a curve are measured together, in shuffled rounds. An exponent below that of the arithmetic means that the
+small sizes are mostly overhead.
 """
 
 from collections.abc import Callable, Sequence
@@ -15,10 +15,10 @@ from ebm_cli.samplers import run
 from ebm_cli.samplers.langevin import Langevin
 
 from . import networks as nets
-from .harness import Curve, Effort, Found, Row, Variant, timed
+from .harness import Curve, Effort, Measurement, Row, Variant, measure_times
 from .stats import slope
 
-RANK = "exact score matching follows min(D, width) directions: beyond D = 128 its cost stays nearly what it is"
+RANK = "exact score matching follows min(D, width) directions: beyond D = 128 its cost hardly grows"
 
 
 def rows() -> list[Row]:
@@ -35,10 +35,10 @@ def rows() -> list[Row]:
 def _row(
     name: str, title: str, x_name: str, sizes: Sequence[int], make: Callable[[int], Callable[[], Any]], note: str = ""
 ) -> Row:
-    def measure(effort: Effort) -> Found:
-        times = timed([Variant(str(size), make(size)) for size in sizes], effort)
+    def measure(effort: Effort) -> Measurement:
+        times = measure_times([Variant(str(size), make(size)) for size in sizes], effort)
         x, y = [float(size) for size in sizes], [1e3 * median(values) for values in times.values()]
-        return Found(curves=[Curve("cost", x_name, "ms", x, y, slope(x, y))], notes=[note] if note else [])
+        return Measurement(curves=[Curve("cost", x_name, "ms", x, y, slope(x, y))], notes=[note] if note else [])
 
     return Row(name, title, measure)
 

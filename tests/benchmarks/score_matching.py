@@ -1,6 +1,6 @@
 """Rows of exact and of sliced score matching: the loss and its gradient in all parameters, MLP D-128-128-1 softplus.
 
-The optimizer is the same for all of them and is left out.
+The optimizer, which is the same for all, is left out.
 """
 
 from collections.abc import Callable, Sequence
@@ -20,11 +20,11 @@ from ebm_cli.methods.sm import SM
 from ebm_cli.methods.ssm import DRAW, SSM
 
 from . import networks as nets
-from .harness import FLOOR, Agreement, Effort, Found, Row, Target, Variant, agree, timed
+from .harness import FLOOR, Agreement, Effort, Measurement, Row, Target, Variant, measure_times, require_agreement
 
 BATCH, WIDTH, ACTIVATION = 128, 128, "softplus"
 LOSS, GRADIENT = 1e-5, 1e-4
-"""Relative differences that float32 leaves: of a loss, and of a gradient, which is a sum of larger terms."""
+"""Tolerances of a loss and of a gradient in float32; a gradient is a sum of larger terms."""
 
 LossFn = Callable[[Any, Any], Any]
 
@@ -39,7 +39,7 @@ def rows() -> list[Row]:
 # --- exact ------------------------------------------------------------------------------------------------------------
 
 EXACT = [(2, 3.0, 4.5), (10, 3.3, 4.5), (64, 4.5, 5.5), (100, 4.0, 5.0), (784, 65.0, 90.0)]
-"""D, and what to reach against torchebm, eager and compiled."""
+"""D, and the target ratios to torchebm, eager and compiled."""
 
 
 def _exact(size: int, eager: float, compiled: float) -> Row:
@@ -54,7 +54,7 @@ def _exact(size: int, eager: float, compiled: float) -> Row:
 
 
 def exact_steps(size: int) -> tuple[dict[str, "Step"], MLP]:
-    """Every library's step of exact score matching, and the energy that ours and torchebm's take it of."""
+    """A step of exact score matching for each library, and the energy that ours and torchebm differentiate."""
     energy, x = nets.mlp(size, WIDTH, 2, ACTIVATION), nets.points(BATCH, size)
     params, points = nets.weights(energy), jnp.asarray(x.numpy())
     steps: dict[str, Step] = {
@@ -67,11 +67,11 @@ def exact_steps(size: int) -> tuple[dict[str, "Step"], MLP]:
     return steps, energy
 
 
-def _measure_exact(size: int, effort: Effort) -> Found:
+def _measure_exact(size: int, effort: Effort) -> Measurement:
     steps, energy = exact_steps(size)
-    found = Found(agreements=agree(_agreements(steps, energy)))
+    found = Measurement(agreements=require_agreement(_agreements(steps, energy)))
     streams = min(size, WIDTH) + 2
-    found.times = timed([*_variants(steps), Variant(FLOOR, nets.floor(_products(size, streams, 1)))], effort)
+    found.times = measure_times([*_variants(steps), Variant(FLOOR, nets.floor(_products(size, streams, 1)))], effort)
     return found
 
 
@@ -79,10 +79,10 @@ def _hyvarinen(params: Any, row: Any) -> Any:
     """½‖∇f‖² − tr ∇²f of one row, forward over reverse along every axis."""
     gradient = jax.grad(nets.jax_energy(ACTIVATION), argnums=1)
 
-    def bend(v: Any) -> Any:
+    def curvature(v: Any) -> Any:
         return jnp.vdot(v, jax.jvp(lambda y: gradient(params, y), (row,), (v,))[1])
 
-    return 0.5 * jnp.sum(gradient(params, row) ** 2) - jnp.sum(jax.vmap(bend)(jnp.eye(row.size)))
+    return 0.5 * jnp.sum(gradient(params, row) ** 2) - jnp.sum(jax.vmap(curvature)(jnp.eye(row.size)))
 
 
 def _folx(params: Any, row: Any) -> Any:
@@ -95,7 +95,7 @@ def _folx(params: Any, row: Any) -> Any:
 # --- sliced -----------------------------------------------------------------------------------------------------------
 
 SLICED = [(2, 1, 1.6, 2.7), (100, 1, 1.6, 2.7), (784, 1, 2.0, 2.7), (100, 5, 2.5, 4.5)]
-"""D, projections, and what to reach against torchebm, eager and compiled."""
+"""D, projections, and the target ratios to torchebm, eager and compiled."""
 
 
 def _sliced(size: int, k: int, eager: float, compiled: float) -> Row:
@@ -113,13 +113,13 @@ def _sliced(size: int, k: int, eager: float, compiled: float) -> Row:
     )
 
 
-def _measure_sliced(size: int, k: int, effort: Effort) -> Found:
+def _measure_sliced(size: int, k: int, effort: Effort) -> Measurement:
     energy, x = nets.mlp(size, WIDTH, 2, ACTIVATION), nets.points(BATCH, size)
     params, points = nets.weights(energy), jnp.asarray(x.numpy())
     method = SSM(n_projections=k, variance_reduction=False)
     peer = SlicedScoreMatching(nets.Torchebm(energy), n_projections=k)
     v = nets.points(k * BATCH, size, seed=2).sign().view(k, BATCH, size)
-    # Compared along the same directions; timed with directions that each of them draws.
+    # The comparison uses the same directions; the timed steps draw their own.
     fixed = {
         "ours, eager": _ours(method, energy, x),
         "ours, compiled": _ours(method, nets.compiled(energy, BATCH), x),
@@ -128,11 +128,11 @@ def _measure_sliced(size: int, k: int, effort: Effort) -> Found:
     }
     drawn, DRAW["rademacher"] = DRAW["rademacher"], lambda *_: v
     peer._get_random_projections = lambda *_, **__: v.flatten(0, 1)
-    found = Found(agreements=agree(_agreements(fixed, energy)))
+    found = Measurement(agreements=require_agreement(_agreements(fixed, energy)))
     DRAW["rademacher"] = drawn
     del peer._get_random_projections
     steps = fixed | {"JAX jvp(jvp)": _jax_drawing(params, points, k)}
-    found.times = timed([*_variants(steps), Variant(FLOOR, nets.floor(_products(size, k + 2, k + 1)))], effort)
+    found.times = measure_times([*_variants(steps), Variant(FLOOR, nets.floor(_products(size, k + 2, k + 1)))], effort)
     return found
 
 
@@ -150,7 +150,7 @@ def _sliced_loss(params: Any, x: Any, v: Any) -> Any:
 
 
 def _jax_drawing(params: Any, x: Any, k: int) -> Callable[[], Any]:
-    """The whole step jitted, directions drawn inside; the key goes from step to step."""
+    """The whole step, jitted, with the directions drawn inside; the key is carried from step to step."""
 
     @jax.jit
     def step(params: Any, x: Any, key: Any) -> Any:
@@ -167,17 +167,17 @@ def _jax_drawing(params: Any, x: Any, k: int) -> Callable[[], Any]:
     return call
 
 
-# --- what both share --------------------------------------------------------------------------------------------------
+# --- shared parts -----------------------------------------------------------------------------------------------------
 
 Step = Callable[[], Any]
-"""A step; it returns its loss as a tensor, or JAX's (loss, gradient)."""
+"""A step that returns its loss as a tensor, or (loss, gradient) of JAX."""
 
 
 def _ours(method: Method, energy: MLP, x: Tensor) -> Step:
     rng, parameters = nets.generator(3), list(energy.parameters())
 
     def step() -> Tensor:
-        _forget(energy)
+        _clear_gradients(energy)
         loss = method.loss(energy, x, rng).loss
         loss.backward(inputs=parameters)
         return loss
@@ -187,7 +187,7 @@ def _ours(method: Method, energy: MLP, x: Tensor) -> Step:
 
 def _torchebm(loss_fn: nn.Module, energy: MLP, x: Tensor) -> Step:
     def step() -> Tensor:
-        _forget(energy)
+        _clear_gradients(energy)
         loss: Tensor = loss_fn(x)
         loss.backward()
         return loss
@@ -200,7 +200,7 @@ def _jax(loss: LossFn, params: Any, x: Any) -> Step:
     return lambda: jax.block_until_ready(both(params, x))
 
 
-def _forget(energy: MLP) -> None:
+def _clear_gradients(energy: MLP) -> None:
     for parameter in energy.parameters():
         parameter.grad = None
 
@@ -210,7 +210,7 @@ def _variants(steps: dict[str, Step]) -> list[Variant]:
 
 
 def _agreements(steps: dict[str, Step], energy: MLP) -> list[Agreement]:
-    """Loss and gradient of every variant against the first."""
+    """Agreement of the loss and gradient of every variant with the first."""
     seen: dict[str, tuple[float, np.ndarray]] = {}
     for name, step in steps.items():
         out = step()
@@ -223,8 +223,8 @@ def _agreements(steps: dict[str, Step], energy: MLP) -> list[Agreement]:
         found
         for name in others
         for found in (
-            nets.same(f"loss, {first} and {name}", seen[name][0], seen[first][0], LOSS),
-            nets.same(f"gradient, {first} and {name}", seen[name][1], seen[first][1], GRADIENT),
+            nets.agreement(f"loss, {first} and {name}", seen[name][0], seen[first][0], LOSS),
+            nets.agreement(f"gradient, {first} and {name}", seen[name][1], seen[first][1], GRADIENT),
         )
     ]
 
@@ -232,7 +232,7 @@ def _agreements(steps: dict[str, Step], energy: MLP) -> list[Agreement]:
 def _products(size: int, streams: int, streams_in: int) -> Sequence[nets.Product]:
     """Value, directions and second order of a batch through the network, and the gradients of the weights.
 
-    `streams_in` of them need the first layer's product: a basis does not, and second order begins behind it.
+    `streams_in` of them need the product of the first layer: a basis does not, and second order begins after it.
     """
     first = nets.training_products([size, WIDTH], BATCH * streams_in)
     return [*first, *nets.training_products([WIDTH, WIDTH, 1], BATCH * streams), (BATCH * streams, WIDTH, WIDTH)]

@@ -1,4 +1,4 @@
-"""Rows of the command itself: how long until it answers, until it trains, and what of a run is not training."""
+"""Rows of the command: time to its answer and to its first step, and the share of a run outside the steps."""
 
 import os
 import subprocess
@@ -10,8 +10,8 @@ from pathlib import Path
 
 import torch
 
-from .composing import made, step
-from .harness import Effort, Fact, Found, Row, Variant, timed
+from .composing import logged_step, new_run
+from .harness import Effort, Fact, Measurement, Row, Variant, measure_times
 from .stats import FEWEST, median_interval, ratios
 
 EBM = [str(Path(sys.executable).with_name("ebm"))]
@@ -22,7 +22,7 @@ optimizer = torch.optim.Adam([w])
 w.sum().backward()
 optimizer.step()
 """
-"""What every program with torch, Hydra and an optimizer pays before its first step."""
+"""A minimal program with torch, Hydra and an optimizer, up to its first step."""
 INSTRUMENTED = """
 import sys, time
 from ebm_cli.training.session import Session
@@ -44,40 +44,41 @@ code = command()
 print("SPENT", *(f"{name} {seconds}" for name, seconds in spent.items()), file=sys.stderr)
 sys.exit(code)
 """
-"""`ebm` with a clock on the training steps, and one on what is written and shown at the default interval."""
+"""`ebm` with the training steps and the logging at the default interval timed."""
 POLL = 0.002
+"""Seconds between two looks at the file of metrics."""
 
 
 def rows() -> list[Row]:
     return [
-        Row("startup-help", "ebm --help", lambda effort: _answers(["--help"], 0.25, effort)),
-        Row("startup-completion", "completion of `ebm train method=`", _completes),
+        Row("startup-help", "ebm --help", lambda effort: _time_to_answer(["--help"], 0.25, effort)),
+        Row("startup-completion", "completion of `ebm train method=`", _completion),
         Row("startup-train", "ebm train, to its first step", _first_step),
         Row("startup-share", "ebm train, the default run", _outside),
         Row("startup-loop", "the loop beside the method, nce on moons", _loop),
     ]
 
 
-def _answers(words: list[str], at_most: float, effort: Effort, **environment: str) -> Found:
+def _time_to_answer(words: list[str], at_most: float, effort: Effort, **environment: str) -> Measurement:
     env = os.environ | environment
     seconds = [_seconds(lambda: _run([*EBM, *words], env)) for _ in range(_rounds(effort))]
     middle = median_interval(seconds)
-    return Found(facts=[Fact("answers in", middle.median, "s", at_most, (middle.low, middle.high))])
+    return Measurement(facts=[Fact("answers in", middle.median, "s", at_most, (middle.low, middle.high))])
 
 
-def _completes(effort: Effort) -> Found:
+def _completion(effort: Effort) -> Measurement:
     line = "ebm train method="
-    return _answers(["-sc", "query=bash"], 0.35, effort, COMP_LINE=line, COMP_POINT=str(len(line)))
+    return _time_to_answer(["-sc", "query=bash"], 0.35, effort, COMP_LINE=line, COMP_POINT=str(len(line)))
 
 
-def _first_step(effort: Effort) -> Found:
-    """Until the first line of metrics.jsonl, against a process that imports torch and hydra and makes one Adam step."""
+def _first_step(effort: Effort) -> Measurement:
+    """Time to the first line of metrics.jsonl, against the minimal program `BARE`."""
     ours, bare = [], []
     for _ in range(_rounds(effort)):
         bare.append(_seconds(lambda: _run([sys.executable, "-c", BARE])))
         ours.append(_to_first_step())
     ratio, middle = ratios(bare, ours), median_interval(ours)
-    return Found(
+    return Measurement(
         facts=[
             Fact("first step after", middle.median, "s", None, (middle.low, middle.high)),
             Fact("of imports and an Adam step", ratio.median, "×", 1.3, (ratio.low, ratio.high)),
@@ -103,8 +104,8 @@ def _to_first_step() -> float:
         return took
 
 
-def _outside(effort: Effort) -> Found:
-    """The share of the wall time of `ebm train` that is no training step: imports, evaluation, figures."""
+def _outside(effort: Effort) -> Measurement:
+    """The share of the wall time of `ebm train` outside the training steps: imports, evaluation, figures."""
     took, outside, written = [], [], []
     for _ in range(FEWEST if effort.rounds > 2 * FEWEST else 1):
         with tempfile.TemporaryDirectory() as folder:
@@ -116,7 +117,7 @@ def _outside(effort: Effort) -> Found:
         _, _, steps, _, log = line.split()
         outside.append(100 * (1 - float(steps) / took[-1]))
         written.append(100 * float(log) / float(steps))
-    return Found(
+    return Measurement(
         facts=[
             _middle("wall time", took, "s", None),
             _middle("of it outside the steps", outside, "%", 35.0),
@@ -125,15 +126,15 @@ def _outside(effort: Effort) -> Found:
     )
 
 
-def _loop(effort: Effort) -> Found:
-    """A step of the trainer, less one by hand on a batch that is there: loss, its gradient, a step of torch.optim.Adam.
+def _loop(effort: Effort) -> Measurement:
+    """The cost of a step of the trainer beyond a handwritten one on a fixed batch: loss, gradient, torch.optim.Adam.
 
-    So the loop's own are batches, clipping, schedule, moving average, guard and counting, less what it saves where it
-    has parameters, gradients and Adam's state in one buffer each.
+    The difference is the batches, clipping, schedule, moving average, guard and counting, less the saving of one buffer
+    each for parameters, gradients and the state of Adam.
     """
-    cfg, _, trainer = made("method=nce", "dataset=moons")
+    cfg, _, trainer = new_run("method=nce", "dataset=moons")
     torch.set_num_threads(1)
-    _, parts, other = made("method=nce", "dataset=moons")
+    _, parts, other = new_run("method=nce", "dataset=moons")
     x, rng = other.batches.next(), other.rng
     parameters = parts.method.players(parts.energy)["energy"]
     optimizer = torch.optim.Adam(parameters, lr=1e-3, fused=True)
@@ -144,12 +145,14 @@ def _loop(effort: Effort) -> Found:
         out.loss.backward(inputs=parameters)
         optimizer.step()
 
-    variants = [Variant("ours, trainer", lambda: step(cfg, trainer)), Variant("ours, method alone", alone)]
-    # A small difference of two times: of the processor's, in which no neighbour has a part.
-    times = timed(variants, effort, clock=time.process_time)
+    variants = [Variant("ours, trainer", lambda: logged_step(cfg, trainer)), Variant("ours, method alone", alone)]
+    # A small difference of two times, measured in CPU time, which other processes do not change.
+    times = measure_times(variants, effort, clock=time.process_time)
     own = [1e3 * (a - b) for a, b in zip(*times.values(), strict=True)]
     middle = median_interval(own)
-    return Found(facts=[Fact("the loop's own cost of a step", middle.median, "ms", 0.05, (middle.low, middle.high))])
+    return Measurement(
+        facts=[Fact("the loop's own cost of a step", middle.median, "ms", 0.05, (middle.low, middle.high))]
+    )
 
 
 def _middle(what: str, values: list[float], unit: str, at_most: float | None) -> Fact:

@@ -1,4 +1,4 @@
-"""Medians with an interval that assumes nothing of the law of the noise, and slopes of curves."""
+"""Medians with an interval that assumes no distribution of the noise, and slopes of curves."""
 
 import math
 from collections.abc import Sequence
@@ -6,7 +6,7 @@ from statistics import median
 from typing import NamedTuple
 
 FEWEST = 6
-"""Values below which not even the whole range is a 95 % interval of the median: 1 − 2·2⁻⁵ = 0.94."""
+"""Least number of values of which the whole range is a 95 % interval of the median: for 5 it has 1 − 2·2⁻⁵ = 94 %."""
 
 
 class Interval(NamedTuple):
@@ -20,7 +20,7 @@ class Interval(NamedTuple):
 def median_interval(values: Sequence[float], level: float = 0.95) -> Interval:
     """The median and an interval of it by order statistics: [x₍ᵣ₎, x₍ₙ₊₁₋ᵣ₎].
 
-    The number of values below the true median is Bin(n, ½) whatever their law is; r is the largest rank with
+    The number of values below the true median is Bin(n, ½) for any distribution; r is the largest rank with
     P(Bin(n, ½) < r) ≤ (1 − level)/2.
 
     Args:
@@ -28,7 +28,8 @@ def median_interval(values: Sequence[float], level: float = 0.95) -> Interval:
         level: the least coverage, in (0, 1 − 2¹⁻ⁿ].
 
     Source: David & Nagaraja (2003), "Order Statistics", section 7.1.
-    Raises: ValueError for too few values.
+    Raises:
+        ValueError: too few values.
     """
     n, ordered = len(values), sorted(values)
     tail, rank = 0.0, 0
@@ -40,7 +41,7 @@ def median_interval(values: Sequence[float], level: float = 0.95) -> Interval:
 
 
 def ratios(times: Sequence[float], to: Sequence[float]) -> Interval:
-    """How many times faster `times` are than `to`, round by round: a busy round slows both, and divides out."""
+    """Ratio of `to` to `times`, round by round: a busy round slows both, which cancels in the ratio."""
     return median_interval([b / a for a, b in zip(times, to, strict=True)])
 
 
@@ -48,5 +49,5 @@ def slope(x: Sequence[float], y: Sequence[float]) -> float:
     """The exponent a of y ∝ xᵃ: least squares of log y on log x."""
     u, v = [math.log(value) for value in x], [math.log(value) for value in y]
     mean_u, mean_v = sum(u) / len(u), sum(v) / len(v)
-    bend = sum((a - mean_u) ** 2 for a in u)
-    return sum((a - mean_u) * (b - mean_v) for a, b in zip(u, v, strict=True)) / bend
+    variance = sum((a - mean_u) ** 2 for a in u)
+    return sum((a - mean_u) * (b - mean_v) for a, b in zip(u, v, strict=True)) / variance

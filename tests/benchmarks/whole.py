@@ -1,9 +1,9 @@
 """Rows of whole runs on eight Gaussians: seconds of training until a KL of 0.05 and of 0.01 from the data.
 
-Every method of every library trains the energy of `ebm train`, from the same weights, in the same loop, with the batch,
-optimizer, schedule, average and number of steps that `ebm train` has for that method or the one most like it: what
-differs is the loss. The KL is a sum over a grid, by one evaluator, of the averaged weights; its time does not count,
-nor does that of the start.
+Every method of every library trains the energy of `ebm train`, from the same weights and in the same loop, with the
+batch, optimizer, schedule, average and number of steps that `ebm train` has for that method or the most similar one;
+only the loss differs. The KL of the averaged weights is a sum over a grid, by the same evaluator for all. The seconds
+exclude the evaluations and the start.
 """
 
 import time
@@ -31,21 +31,21 @@ from ebm_cli.methods.base import LossOutput, Method
 from ebm_cli.runs.assemble import assemble
 from ebm_cli.training.build import make_trainer
 
-from .composing import composed, step
-from .harness import Effort, Fact, Found, Row
+from .composing import compose_train, logged_step
+from .harness import Effort, Fact, Measurement, Row
 
 LIMIT = 120.0
 """Seconds of training."""
 LEVELS = (0.05, 0.01)
 FIRST_LOOK, BETWEEN = 0.25, 1.05
-"""Seconds of training before the first evaluation, and the factor to each next one: what a time is good to."""
+"""Seconds of training before the first evaluation, and the factor to each next one, which is the accuracy of a time."""
 K, EPS = 20, 0.01
-"""Steps and step size of the peers' chains; ours has its own defaults, which it adapts."""
+"""Steps and step size of the peers' chains; ours has its own defaults, and adapts the step size."""
 SIGMA = 0.1
 
 
 class Torchebm(BaseModel):
-    """An energy as torchebm wants a model."""
+    """An energy with the interface that torchebm expects of a model."""
 
     def __init__(self, energy: Energy) -> None:
         super().__init__()
@@ -57,7 +57,7 @@ class Torchebm(BaseModel):
 
 
 class Peer(Method):
-    """A peer's loss in the place of a method; what it trains beside the energy is trained too."""
+    """A peer's loss as a method; its own parameters are trained with the energy."""
 
     def __init__(self, of: Callable[[Energy, Tensor], Tensor], own: nn.Module | None = None) -> None:
         super().__init__()
@@ -117,7 +117,7 @@ PEERS: dict[str, tuple[str, Callable[[Energy], Peer]]] = {
     "ebmkit-pcd": ("pcd", _ebmkit(lambda: _ebmkit_cd(True))),
     "ebmkit-ed": ("nce", _ebmkit(ebm.losses.energy_discrepancy.EnergyDiscrepancy)),
 }
-"""Library and method → the method of ours whose settings it trains with, and its loss."""
+"""Library and method → our method with the settings to train with, and the loss."""
 
 
 def rows() -> list[Row]:
@@ -128,8 +128,8 @@ def rows() -> list[Row]:
     ]
 
 
-def _measure(like: str, make: Callable[[Energy], Peer] | None, effort: Effort) -> Found:
-    cfg = composed(f"method={like}", "dataset=eight_gaussians")
+def _measure(like: str, make: Callable[[Energy], Peer] | None, effort: Effort) -> Measurement:
+    cfg = compose_train(f"method={like}", "dataset=eight_gaussians")
     parts = assemble(cfg)
     torch.manual_seed(cfg.seed)
     if make is not None:
@@ -143,7 +143,7 @@ def _measure(like: str, make: Callable[[Energy], Peer] | None, effort: Effort) -
     limit, look, best = min(LIMIT, 2 * effort.seconds), FIRST_LOOK, float("inf")
     while spent < limit and trainer.step < cfg.steps and len(reached) < len(LEVELS):
         began = time.perf_counter()
-        step(cfg, trainer)
+        logged_step(cfg, trainer)
         spent += time.perf_counter() - began
         if spent >= look or trainer.step == cfg.steps:
             look = max(spent, look * BETWEEN)
@@ -152,7 +152,9 @@ def _measure(like: str, make: Callable[[Energy], Peer] | None, effort: Effort) -
             reached |= {level: spent for level in LEVELS if kl <= level and level not in reached}
     why = f"not in {cfg.steps:,} steps" if trainer.step >= cfg.steps else f"not in {limit:.0f} s"
     facts = [Fact(f"to a KL of {level}", reached.get(level), "s" if level in reached else why) for level in LEVELS]
-    return Found(facts=[*facts, Fact("lowest KL", best, "nats"), Fact("ms a step", 1e3 * spent / trainer.step, "")])
+    return Measurement(
+        facts=[*facts, Fact("lowest KL", best, "nats"), Fact("ms a step", 1e3 * spent / trainer.step, "")]
+    )
 
 
 def _kl(divergences: Divergences, trainer: Any) -> float:

@@ -15,7 +15,7 @@ from omegaconf import OmegaConf
 
 from ebm_cli.cli.sweep_failures import JobFailed, clear_failures, read_failures, write_failure
 from ebm_cli.cli.task import Task
-from ebm_cli.runs.directory import read_status
+from ebm_cli.runs.status import read_status
 from ebm_cli.training.session import Session
 from tests.support import FAST, Ebm, StandIn, no_pictures
 

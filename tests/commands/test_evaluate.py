@@ -46,7 +46,7 @@ def spatial(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def _no_picture(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(evaluate.plots, "final_figure", lambda *arguments: None)
+    monkeypatch.setattr(evaluate, "final_figure", lambda *arguments: None)
     monkeypatch.setattr(evaluate, "save", lambda figure, path: None)
 
 
@@ -170,7 +170,7 @@ def test_annealing_brackets_the_exact_log_z(ebm: Ebm, tmp_path: Path) -> None:
             ["checkpoint={run}", "metrics=[kl]"],
             "metrics must be a list out of density, score, samples, chains, features, ood, or mappings with _target_",
         ),
-        (["checkpoint={run}", "metrics=[]"], "metrics must name something to measure, got []"),
+        (["checkpoint={run}", "metrics=[]"], "metrics must name at least one group of results, got []"),
         (["checkpoint={run}", "eval.n_chains=1"], "eval.n_chains must be >= 10, got 1"),
         (["checkpoint={run}", "eval.base=flow"], "eval.base must be one of gaussian, method, got 'flow'"),
         (["checkpoint={run}", "eval.sampler=langvin"], "sampler=langvin: no such option; did you mean langevin?"),

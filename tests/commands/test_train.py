@@ -19,7 +19,7 @@ import ebm_cli
 from ebm_cli.cli.main import main
 from ebm_cli.reporting.jsonl import read
 from ebm_cli.runs import checkpoint as checkpoints
-from ebm_cli.runs.directory import read_status
+from ebm_cli.runs.status import read_status
 from ebm_cli.system.memory import peak_memory_mb, reset_peak_memory
 from tests.support import FAST, TINY, Ebm, at_step, differences, last, no_pictures, trained
 

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from ebm_cli.derivatives import (
     Compiled,
     ScoreTerms,
+    compiled,
     exact_terms,
     gradient,
     laplacian,
@@ -206,7 +207,12 @@ def test_whitened_energy_is_compiled_once() -> None:
     assert (warnings, len(calls)) == ([], 1)
 
 
-def test_failing_compiler_gives_one_warning() -> None:
+@pytest.mark.parametrize("failures", [None, (RuntimeError, RuntimeError)], ids=["torch's", "fallback"])
+def test_failing_compiler_gives_one_warning(failures: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also with a torch whose names for its failures are unknown."""
+    if failures is not None:
+        monkeypatch.setattr(compiled, "compiler_failures", lambda: failures)
+
     def broken(graph: object, inputs: object) -> Any:
         raise RuntimeError("out of registers")
 

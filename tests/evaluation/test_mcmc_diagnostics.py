@@ -1,6 +1,7 @@
-"""Chain diagnostics against what is known: independent draws, AR(1) chains, chains that disagree, slow loops."""
+"""Chain diagnostics against known values: independent draws, AR(1) chains, chains that disagree, slow loops."""
 
 import math
+from collections.abc import Callable
 
 import numpy as np
 import pytest
@@ -10,23 +11,15 @@ from torch import Tensor
 
 from ebm_cli.evaluation import mcmc_diagnostics
 from ebm_cli.evaluation.mcmc_diagnostics import ess_bulk, ess_tail, rhat, summary
-
-
-def normal(*shape: int, seed: int = 0) -> Tensor:
-    return torch.randn(*shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
+from tests.support import is_mean, normal
 
 
 def autoregressive(rho: float, *shape: int) -> Tensor:
     """Stationary Gaussian AR(1) chains [n_draws, n_chains, D] of unit variance: Corr(x_i, x_{i+t}) = ρ^t."""
-    x = normal(*shape)
+    x = normal(*shape, seed=0)
     for i in range(1, len(x)):
         x[i] = rho * x[i - 1] + math.sqrt(1 - rho**2) * x[i]
     return x
-
-
-def mean_within(values: Tensor, expected: float) -> bool:
-    """Whether the mean over independent coordinates is within five of its standard errors."""
-    return abs(float(values.mean()) - expected) < 5 * float(values.std()) / math.sqrt(values.numel())
 
 
 def tail_efficiency(rho: float, p: float = 0.05, terms: int = 400) -> float:
@@ -69,8 +62,8 @@ def slow_rhat_and_ess(draws: np.ndarray) -> tuple[float, float]:
     return math.sqrt(total / within), m * n / max(tau, 1 / math.log10(m * n))
 
 
-def test_independent_draws_are_worth_their_number() -> None:
-    draws = normal(500, 64, 30)
+def test_ess_of_independent_draws_is_their_number() -> None:
+    draws = normal(500, 64, 30, seed=0)
     for ess in (ess_bulk(draws), ess_tail(draws)):
         assert ess.shape == (30,)
         assert float(ess.mean()) / 32_000 == pytest.approx(1.0, abs=0.02)
@@ -79,27 +72,27 @@ def test_independent_draws_are_worth_their_number() -> None:
 
 
 @pytest.mark.parametrize("rho", [0.5, 0.8, 0.95])
-def test_autoregressive_chains_have_their_known_bulk_ess(rho: float) -> None:
+def test_bulk_ess_of_autoregressive_chains_is_known(rho: float) -> None:
     efficiency = ess_bulk(autoregressive(rho, 6000, 4, 50)) / 24_000
-    assert mean_within(efficiency, (1 - rho) / (1 + rho))
-    assert not mean_within(efficiency, 1.2 * (1 - rho) / (1 + rho))
+    assert is_mean(efficiency, (1 - rho) / (1 + rho))
+    assert not is_mean(efficiency, 1.2 * (1 - rho) / (1 + rho))
 
 
-def test_autoregressive_chains_have_their_known_tail_ess() -> None:
+def test_tail_ess_of_autoregressive_chains_is_known() -> None:
     efficiency = ess_tail(autoregressive(0.8, 6000, 4, 50)) / 24_000
     # The smaller of two independent normal estimates of m with sd s has mean m − s/√π and sd s√(1 − 1/π).
     smaller_of_two = float(efficiency.std()) / math.sqrt(math.pi - 1)
-    assert mean_within(efficiency + smaller_of_two, tail_efficiency(0.8))
-    assert not mean_within(efficiency + smaller_of_two, (1 - 0.8) / (1 + 0.8))
+    assert is_mean(efficiency + smaller_of_two, tail_efficiency(0.8))
+    assert not is_mean(efficiency + smaller_of_two, (1 - 0.8) / (1 + 0.8))
 
 
-def test_antithetic_chains_are_worth_more_than_their_number_but_not_without_bound() -> None:
+def test_ess_of_antithetic_chains_is_large_and_bounded() -> None:
     assert float(ess_bulk(autoregressive(-0.5, 3000, 4, 20)).min()) > 2 * 12_000
-    alternating = normal(1, 4, 1) + torch.tensor((-1.0, 1.0), dtype=torch.float64).repeat(500)[:, None, None]
-    assert float(ess_bulk(alternating + 0.01 * normal(1000, 4, 1)).max()) <= 4000 * math.log10(4000)
+    alternating = normal(1, 4, 1, seed=0) + torch.tensor((-1.0, 1.0), dtype=torch.float64).repeat(500)[:, None, None]
+    assert float(ess_bulk(alternating + 0.01 * normal(1000, 4, 1, seed=0)).max()) <= 4000 * math.log10(4000)
 
 
-def test_formulas_agree_with_loops_ties_included() -> None:
+def test_diagnostics_agree_with_loops_also_for_ties() -> None:
     draws = torch.cat((autoregressive(0.6, 41, 3, 3), autoregressive(0.6, 41, 3, 3).round()), dim=2)
     expected = [slow_rhat_and_ess(draws[:, :, i].numpy()) for i in range(6)]
     torch.testing.assert_close(ess_bulk(draws), torch.tensor([e for _, e in expected], dtype=torch.float64))
@@ -109,8 +102,8 @@ def test_formulas_agree_with_loops_ties_included() -> None:
     assert bool((rhat(draws) >= location).all())
 
 
-def test_rhat_sees_chains_at_different_places_and_drift_inside_one() -> None:
-    shifted, drifting = normal(500, 4, 1), normal(500, 1, 1)
+def test_rhat_detects_different_places_and_drift() -> None:
+    shifted, drifting = normal(500, 4, 1, seed=0), normal(500, 1, 1, seed=0)
     shifted[:, 0] += 3.0
     drifting[:, 0, 0] += torch.linspace(-2, 2, 500, dtype=torch.float64)
     assert float(rhat(shifted)) > 1.4
@@ -118,28 +111,28 @@ def test_rhat_sees_chains_at_different_places_and_drift_inside_one() -> None:
     assert float(rhat(drifting)) > 1.4
 
 
-def test_rhat_sees_chains_of_different_scale_that_agree_in_place() -> None:
-    draws = normal(1000, 4, 1)
+def test_rhat_detects_different_scales() -> None:
+    draws = normal(1000, 4, 1, seed=0)
     draws[:, 0] *= 4.0
     halves = torch.cat((draws[:500], draws[500:]), dim=1).permute(2, 1, 0)
     assert float(mcmc_diagnostics._split_rhat(mcmc_diagnostics._normal_scores(halves))) < 1.02
     assert float(rhat(draws)) > 1.1
 
 
-def test_draws_without_a_variance_have_an_answer() -> None:
-    cauchy = torch.tan(math.pi * (torch.special.ndtr(normal(500, 64, 10)) - 0.5))
+def test_draws_without_a_variance_have_diagnostics() -> None:
+    cauchy = torch.tan(math.pi * (torch.special.ndtr(normal(500, 64, 10, seed=0)) - 0.5))
     assert float(rhat(cauchy).max()) < 1.01
     assert float(ess_bulk(cauchy).mean()) / 32_000 == pytest.approx(1.0, abs=0.02)
 
 
-def test_ess_depends_on_order_alone() -> None:
+def test_ess_depends_on_ranks_alone() -> None:
     draws = autoregressive(0.7, 400, 4, 3)
     assert torch.equal(ess_bulk(draws), ess_bulk(draws.exp()))
     assert torch.equal(ess_tail(draws), ess_tail(draws.exp()))
 
 
-def test_what_is_constant_stuck_or_not_finite() -> None:
-    draws = normal(40, 4, 5)
+def test_constant_and_non_finite_coordinates_are_nan() -> None:
+    draws = normal(40, 4, 5, seed=0)
     draws[:, :, 0] = 0.1
     draws[:, :, 1] = torch.tensor((0.1, 0.2, 0.3, 0.7), dtype=torch.float64)
     draws[3, 1, 2] = math.nan
@@ -150,8 +143,8 @@ def test_what_is_constant_stuck_or_not_finite() -> None:
     assert float(ess_bulk(draws)[1]) < 5
 
 
-def test_summary_is_the_worst_coordinate_and_leaves_out_what_has_no_value() -> None:
-    draws = torch.cat((autoregressive(0.9, 500, 4, 1), normal(500, 4, 2), torch.ones(500, 4, 1)), dim=2)
+def test_summary_is_that_of_the_worst_coordinate() -> None:
+    draws = torch.cat((autoregressive(0.9, 500, 4, 1), normal(500, 4, 2, seed=0), torch.ones(500, 4, 1)), dim=2)
     assert summary(draws) == {
         "rhat": pytest.approx(float(rhat(draws)[:3].max())),
         "ess_bulk": pytest.approx(float(ess_bulk(draws)[0])),
@@ -161,16 +154,19 @@ def test_summary_is_the_worst_coordinate_and_leaves_out_what_has_no_value() -> N
     assert "rhat" not in summary(torch.arange(3.0).expand(10, 3)[:, :, None])
 
 
-def test_coordinates_are_worked_on_in_blocks_and_keep_their_shape(monkeypatch: pytest.MonkeyPatch) -> None:
-    draws = normal(50, 3, 1, 4, 5).float()
-    whole = [f(draws) for f in (rhat, ess_bulk, ess_tail)]
-    assert all(values.shape == (1, 4, 5) and values.dtype == torch.float64 for values in whole)
+def test_diagnostics_have_the_shape_of_a_point() -> None:
+    draws = normal(50, 3, 1, 4, 5, seed=0).float()
+    for diagnostic in (rhat, ess_bulk, ess_tail):
+        assert (diagnostic(draws).shape, diagnostic(draws).dtype) == ((1, 4, 5), torch.float64)
     assert rhat(draws[:, :, 0, 0, 0]).shape == ()
-    monkeypatch.setattr(mcmc_diagnostics, "BLOCK", 500)
-    for f, expected in zip((rhat, ess_bulk, ess_tail), whole, strict=True):
-        torch.testing.assert_close(f(draws), expected, rtol=1e-12, atol=0)
+
+
+@pytest.mark.parametrize("diagnostic", [rhat, ess_bulk, ess_tail])
+def test_diagnostics_do_not_depend_on_blocks(diagnostic: Callable[..., Tensor]) -> None:
+    draws = normal(50, 3, 1, 4, 5, seed=0).float()
+    torch.testing.assert_close(diagnostic(draws, block=500), diagnostic(draws), rtol=1e-12, atol=0)
 
 
 def test_too_few_draws_are_refused() -> None:
     with pytest.raises(ValueError, match=r"^draws must hold at least 4 draws a chain, got 3"):
-        rhat(normal(3, 4, 1))
+        rhat(normal(3, 4, 1, seed=0))

@@ -13,10 +13,7 @@ from ebm_cli.errors import UserError
 from ebm_cli.evaluation.context import Context
 from ebm_cli.evaluation.measured import Results
 from ebm_cli.evaluation.metric_group import MetricGroup, measure
-from ebm_cli.evaluation.protocol import Protocol
-from ebm_cli.evaluation.suite import evaluate
-from ebm_cli.methods.sm import SM
-from ebm_cli.samplers.mala import MALA
+from tests.evaluation.toys import small_evaluation
 from tests.support import TINY, Ebm, no_pictures
 
 PACKAGE = '''
@@ -154,8 +151,7 @@ class Fixed(MetricGroup):
 
 
 def evaluated(*groups: str | MetricGroup) -> Results:
-    protocol = Protocol(groups, MALA(), 20, 10, 4, 4, "gaussian", "noise", 16, 0)
-    return evaluate(Quadratic((2,)), SM(), Synthetic(Gaussian(2)), protocol).results
+    return small_evaluation(Quadratic((2,)), Synthetic(Gaussian(2)), *groups).results
 
 
 def test_added_results_follow_those_of_the_suite() -> None:

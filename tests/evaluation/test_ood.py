@@ -1,6 +1,5 @@
-"""Out-of-distribution detection: AUROC against closed forms and pairs, its error, and what rows are foreign."""
+"""Out-of-distribution detection: AUROC against closed forms and pairs, its standard error, and the foreign rows."""
 
-import json
 import math
 from pathlib import Path
 
@@ -12,29 +11,29 @@ from torch import Tensor
 from ebm_cli.datasets import Dataset, Digits, Table
 from ebm_cli.datasets.standardizer import Standardizer
 from ebm_cli.densities import Gaussian
-from ebm_cli.evaluation.ood import Auroc, auroc, detection, of_one_kind, shuffled
-from tests.support import TINY, Ebm, no_pictures, seeded
+from ebm_cli.evaluation.ood import Auroc, auroc, detection, has_one_kind, shuffle_values
+from tests.support import normal, seeded
 
 
-def normal(n: int, seed: int, shift: float = 0.0) -> Tensor:
-    return shift + torch.randn(n, generator=seeded(seed), dtype=torch.float64)
+def shifted(n: int, seed: int, shift: float = 0.0) -> Tensor:
+    return shift + normal(n, seed=seed)
 
 
-# --- the number -------------------------------------------------------------------------------------------------------
+# --- the area ---------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("shift", [0.0, 0.5, 2.0, -1.0])
-def test_two_gaussians_have_their_closed_form(shift: float) -> None:
+def test_auroc_of_two_gaussians_is_its_closed_form(shift: float) -> None:
     """P(N(d, 1) > N(0, 1)) = Φ(d/√2)."""
-    found = auroc(normal(2000, 0), normal(1500, 1, shift))
+    found = auroc(shifted(2000, 0), shifted(1500, 1, shift))
     exact = float(stats.norm.cdf(shift / math.sqrt(2)))
     assert abs(found.value - exact) < 5 * found.error
     assert found.error < 0.011
-    wrong = float(stats.norm.cdf(shift))  # what it would be if only one side were spread out
+    wrong = float(stats.norm.cdf(shift))  # that of one side without a spread
     assert shift == 0 or abs(found.value - wrong) > 5 * found.error
 
 
-def test_it_is_the_share_of_pairs_with_ties_by_halves() -> None:
+def test_auroc_is_the_share_of_pairs_with_ties_by_halves() -> None:
     inside, foreign = torch.tensor([0.0, 1, 1, 2]), torch.tensor([1.0, 1, 3])
     pairs = (foreign[:, None] > inside).double() + 0.5 * (foreign[:, None] == inside).double()
     found = auroc(inside, foreign)
@@ -43,8 +42,8 @@ def test_it_is_the_share_of_pairs_with_ties_by_halves() -> None:
     assert found.error == pytest.approx(float(parts.sqrt()), abs=1e-15)
 
 
-def test_both_ends() -> None:
-    low, high = normal(50, 0), normal(60, 1, 100.0)
+def test_auroc_of_sides_that_do_not_overlap() -> None:
+    low, high = shifted(50, 0), shifted(60, 1, 100.0)
     assert auroc(low, high) == (1.0, 0.0)
     assert auroc(high, low) == (0.0, 0.0)
     assert auroc(torch.zeros(50), torch.zeros(60)) == (0.5, 0.0)
@@ -52,8 +51,8 @@ def test_both_ends() -> None:
 
 
 @pytest.mark.parametrize("shift", [0.0, 1.5])
-def test_the_error_is_the_spread_over_repetitions(shift: float) -> None:
-    found = [auroc(normal(80, 2 * i), normal(40, 2 * i + 1, shift)) for i in range(400)]
+def test_standard_error_is_the_spread_over_repetitions(shift: float) -> None:
+    found = [auroc(shifted(80, 2 * i), shifted(40, 2 * i + 1, shift)) for i in range(400)]
     values, errors = (torch.tensor(part, dtype=torch.float64) for part in zip(*found, strict=True))
     # The spread of 400 is known to 3.5 %.
     assert float(errors.square().mean().sqrt()) == pytest.approx(float(values.std()), rel=0.15)
@@ -61,8 +60,8 @@ def test_the_error_is_the_spread_over_repetitions(shift: float) -> None:
     assert abs(float(values.mean()) - exact) < 5 * float(values.std()) / math.sqrt(len(values))
 
 
-def test_the_error_is_that_of_a_bootstrap() -> None:
-    inside, foreign = normal(100, 0), normal(150, 1, 1.0)
+def test_standard_error_is_that_of_a_bootstrap() -> None:
+    inside, foreign = shifted(100, 0), shifted(150, 1, 1.0)
     found, draws = auroc(inside, foreign), seeded(2)
     again = [
         auroc(inside[torch.randint(100, (100,), generator=draws)], foreign[torch.randint(150, (150,), generator=draws)])
@@ -71,10 +70,10 @@ def test_the_error_is_that_of_a_bootstrap() -> None:
     assert found.error == pytest.approx(float(torch.tensor([other.value for other in again]).std()), rel=0.15)
 
 
-def test_what_has_no_order_is_refused() -> None:
+def test_numbers_without_an_order_are_refused() -> None:
     with pytest.raises(ValueError, match=r"^some energies are NaN$"):
         auroc(torch.tensor([0.0, torch.nan]), torch.zeros(3))
-    with pytest.raises(ValueError, match=r"^two numbers a side are needed, got 1 and 3$"):
+    with pytest.raises(ValueError, match=r"^an AUROC needs two numbers a side, got 1 and 3$"):
         auroc(torch.zeros(1), torch.zeros(3))
 
 
@@ -82,7 +81,7 @@ def test_what_has_no_order_is_refused() -> None:
 
 
 @pytest.mark.parametrize(
-    ("data", "one_kind"),
+    ("data", "is_one_kind"),
     [
         (Digits(), True),
         (Digits(standardize=False), True),
@@ -91,12 +90,12 @@ def test_what_has_no_order_is_refused() -> None:
         (Table("wine", standardize=False), False),
     ],
 )
-def test_pixels_are_of_one_kind_and_columns_are_not(data: Dataset, one_kind: bool) -> None:
-    assert of_one_kind(data) is one_kind
+def test_pixels_have_one_kind_and_columns_do_not(data: Dataset, is_one_kind: bool) -> None:
+    assert has_one_kind(data) is is_one_kind
 
 
 @pytest.mark.parametrize(
-    ("mean", "scale", "one_kind"),
+    ("mean", "scale", "is_one_kind"),
     [
         ([3, 3, 3], [2, 2, 2], True),
         ([0, 0, 0], [2, 2, 2], True),
@@ -108,34 +107,34 @@ def test_pixels_are_of_one_kind_and_columns_are_not(data: Dataset, one_kind: boo
         ([3, 3, 3], [3, 2, 1], False),
     ],
 )
-def test_columns_are_of_one_kind_where_one_map_takes_them_to_the_runs_units(
-    mean: list[float], scale: list[float], one_kind: bool
+def test_columns_have_one_kind_with_one_standardisation(
+    mean: list[float], scale: list[float], is_one_kind: bool
 ) -> None:
     data = Table("wine")
     data.shape, data.standardizer = (3,), Standardizer((3,))
     data.standardizer.mean[:], data.standardizer.scale[:] = torch.tensor(mean), torch.tensor(scale)
-    assert of_one_kind(data) is one_kind
+    assert has_one_kind(data) is is_one_kind
 
 
 @pytest.mark.parametrize("image", [True, False])
-def test_shuffled_pixels_are_those_of_the_same_row(image: bool) -> None:
+def test_shuffled_pixels_stay_in_their_row(image: bool) -> None:
     data = Digits(image=image)
-    mixed, rows = shuffled(data, 100, seeded()).flatten(1), data.reference[:100].flatten(1)
+    mixed, rows = shuffle_values(data, 100, seeded()).flatten(1), data.reference[:100].flatten(1)
     assert torch.allclose(mixed.sort(1).values, rows.sort(1).values, atol=1e-5)
     assert not torch.allclose(mixed, rows, atol=0.1)
     assert not torch.allclose(mixed.sort(0).values, rows.sort(0).values, atol=0.1)
 
 
-def test_shuffled_columns_keep_their_values_and_lose_what_they_have_in_common() -> None:
+def test_shuffled_columns_lose_their_correlation() -> None:
     data = Table("breast_cancer")
-    mixed, rows = shuffled(data, 400, seeded()), data.reference[:400]
+    mixed, rows = shuffle_values(data, 400, seeded()), data.reference[:400]
     assert torch.equal(mixed.sort(0).values, rows.sort(0).values)
     radius, perimeter = 0, 2
     assert float(torch.corrcoef(rows[:, [radius, perimeter]].T)[0, 1]) > 0.99
     assert abs(float(torch.corrcoef(mixed[:, [radius, perimeter]].T)[0, 1])) < 0.2
 
 
-def test_an_energy_tells_them_apart_and_a_constant_does_not() -> None:
+def test_an_energy_detects_foreign_rows_and_a_constant_does_not() -> None:
     data = Digits()
     held_out = data.standardizer(data.held_out(10_000))
     fitted = Gaussian(data.reference)
@@ -144,12 +143,12 @@ def test_an_energy_tells_them_apart_and_a_constant_does_not() -> None:
     assert all(area.value > 0.99 for area in found.values())
     nothing = detection(lambda u: torch.zeros(len(u)), held_out, data, None, seeded())
     assert all(area == (0.5, 0.0) for area in nothing.values())
-    # Upside down, the foreign rows are the likely ones.
+    # With the sign of the energy changed, the foreign rows are the likely ones.
     upside_down = detection(fitted.log_prob, held_out, data, None, seeded())
     assert all(area.value < 0.01 for area in upside_down.values())
 
 
-def test_uniform_rows_fill_the_box_of_the_data_and_no_more() -> None:
+def test_uniform_rows_fill_the_box_of_the_data() -> None:
     data = Digits()
     seen: list[Tensor] = []
 
@@ -164,7 +163,7 @@ def test_uniform_rows_fill_the_box_of_the_data_and_no_more() -> None:
     assert bool((uniform.amax(0) - uniform.amin(0) > 0.95 * (high - low)).all())
 
 
-def test_rows_of_the_same_law_are_not_foreign() -> None:
+def test_rows_of_the_same_distribution_are_not_foreign() -> None:
     """Another data set's numbers are read in the run's data units: those of another split of the digits are data."""
     data = Digits()
     held_out = data.standardizer(data.held_out(10_000))
@@ -180,7 +179,7 @@ def test_rows_of_the_same_law_are_not_foreign() -> None:
     assert lower.value < 0.5 - 5 * lower.error
 
 
-def test_one_column_has_nothing_to_shuffle(tmp_path: Path) -> None:
+def test_one_column_is_not_shuffled(tmp_path: Path) -> None:
     from ebm_cli.datasets import File
 
     (tmp_path / "x.csv").write_text("".join(f"{i * i % 101}\n" for i in range(100)))
@@ -191,46 +190,3 @@ def test_one_column_has_nothing_to_shuffle(tmp_path: Path) -> None:
     data = File(str(tmp_path / "xy.csv"))
     held_out = data.standardizer(data.held_out(100))
     assert set(detection(lambda u: u[:, 0], held_out, data, None, seeded())) == {"uniform", "shuffled"}
-
-
-# --- in a run ---------------------------------------------------------------------------------------------------------
-
-WORDS = (*TINY, "method=dsm", "steps=2", "metrics=[ood]", "hydra.run.dir=run")
-KINDS = ("", "_uniform", "_shuffled")
-
-
-def results_of(folder: Path) -> dict[str, float]:
-    found = json.loads((folder / "results.json").read_text())
-    return {key: value for key, value in found.items() if key.startswith("eval/")}
-
-
-def test_a_run_on_digits_ends_with_it(ebm: Ebm, monkeypatch: pytest.MonkeyPatch) -> None:
-    no_pictures(monkeypatch)
-    ran = ebm("train", *WORDS, "dataset=digits")
-    assert (ran.code, ran.err) == (0, "")
-    results = results_of(Path("run"))
-    assert set(results) == {f"eval/ood_auroc{kind}{part}" for kind in KINDS for part in ("", "_se")}
-    assert results["eval/ood_auroc"] == min(results["eval/ood_auroc_uniform"], results["eval/ood_auroc_shuffled"])
-    other = ["dataset@eval.ood=digits", "eval.ood.seed=3"]
-    again = ebm("evaluate", "checkpoint=run", "metrics=[ood]", "eval.n_samples=20", *other)
-    assert (again.code, again.err) == (0, "")
-    [evaluated] = Path("run").glob("evaluate/*")
-    found = results_of(evaluated)
-    assert found["eval/ood_auroc_uniform"] == results["eval/ood_auroc_uniform"]
-    assert 0.2 < found["eval/ood_auroc_other"] < 0.8
-
-
-@pytest.mark.parametrize(
-    ("words", "line"),
-    [
-        (["dataset@eval.ood=wine"], "eval.ood: its rows have the shape [13], the data's have [1, 8, 8]"),
-        (["dataset@eval.ood=wine", "eval.ood.seed=-1"], "eval.ood.seed must be >= 0, got -1"),
-        (["dataset@eval.ood=whine"], "dataset=whine: no such option; did you mean wine?"),
-    ],
-)
-def test_foreign_rows_that_do_not_fit_are_refused_before_training(ebm: Ebm, words: list[str], line: str) -> None:
-    ran = ebm("train", *WORDS, "dataset=digits", *words)
-    assert ran.code == 1
-    assert ran.err.count("\n") == 1
-    assert line in ran.err
-    assert not Path("run").exists()

@@ -10,14 +10,14 @@ PLACE = "where = [round(v, {}) for v in path.outside(x)[bad][0].flatten()[:4].to
 ONE = "identity = bool((mean[0] == 0) & (scale[{}] == 1))"
 NU = "self, noise: Density, nu: float = 1.0, log_z: float = 0.0, fit_steps: int = {}, redraw: bool = True"
 SEED = 'self.register_buffer("noise_seed", torch.tensor({}), persistent=not redraw)'
-NODES = "or f.numel() + int(wanted.sum()) * f.shape[1] {} 2 ** len(grid.origin) > resolution.max_nodes"
-ROWS = "energy: Callable[[Tensor], Tensor], data: Dataset, *, n_rows: int = {}, resolution: Resolution = FINE"
+NODES = "n_new = int(coarse.sum()) * f.shape[1] {} 2 ** len(grid.origin)"
+ROWS = "n_rows: int = {},"
 SHARES = "return 1 / float(torch.zeros_like(log_w).index_add_({}, family, log_w.softmax(0)).square().sum())"
 WANTED = "given = jet if jet.needs_first {} needs else Jet(jet.value, jet.first, jet.second, needs)"
 COUNTS = "small, counts = labels.to(torch.int8), torch.int16 if n < 2{}15 else torch.int32"
 TREES = "few, many = (old, new) if sums[old, 2] {} sums[new, 2] else (new, old)"
 DIRECTIONS = "if module is None or (trace is None and outside is None and len(v) {} MAX_SLOPES):"
-LOGITS = "logits = _hidden(noisy, weights, biases) @ weights[-1] {} biases[-1]"
+LOGITS = "logits = _last_hidden(noisy, weights, biases) @ weights[-1] {} biases[-1]"
 DEGREE = "varying = coefficient[:, degree {} 0].amax(1).clamp(min=torch.finfo(torch.float64).tiny)"
 BOTH = "if points.f_grad is not None {} points.u_grad is not None:"
 HALF = "return Distance(value, float(statistic(data).mean()), p, len(together) {} 2)"
@@ -27,8 +27,8 @@ POINT = "point = [round(v, 3) for v in u[bad][{}].tolist()]"
 EQUIVALENT = {
     ("negligible: int = 2**18", "negligible: int = 2*18"): SPEED,
     ("graph: int = 2**28", "graph: int = 2/28"): SPEED,
-    ("BLOCK = 1 << 22", "BLOCK = 1 * 22"): SPEED,
-    ("BLOCK = 1 << 22", "BLOCK = 0 << 22"): SPEED,
+    ("BLOCK_NUMBERS = 1 << 22", "BLOCK_NUMBERS = 1 * 22"): SPEED,
+    ("BLOCK_NUMBERS = 1 << 22", "BLOCK_NUMBERS = 0 << 22"): SPEED,
     ("MAX_SLOPES = 10", "MAX_SLOPES = 9"): SPEED,
     ("MAX_SLOPES = 10", "MAX_SLOPES = 11"): SPEED,
     ("if order >= 3:", "if order == 3:"): "Equivalent: no derivative beyond the third is ever requested.",
@@ -41,10 +41,10 @@ EQUIVALENT = {
     (IDENTITY.format("0"), IDENTITY.format(" -1")): "Equivalent: it is evaluated only where all means are equal.",
     (POINT.format("0"), POINT.format(" -1")): "Negligible: the message names another of the bad points.",
     (PLACE.format("3"), PLACE.format("2")): "Negligible: the message names the point with two digits.",
-    ("BLOCK = 128", "BLOCK = 127"): SPEED,
+    ("BLOCK_ROWS = 128", "BLOCK_ROWS = 127"): SPEED,
     ("return 0", "return -1"): SPEED,
     ("if ctx.needs_input_grad[1]:", "if ctx.needs_input_grad[ 0]:"): SPEED,
-    ("width = max(1, BLOCK // (2 * half * n_chains))", "width = max(1, BLOCK // ( 1 * half * n_chains))"): SPEED,
+    ("width = max(1, block // (2 * half * n_chains))", "width = max(1, block // ( 1 * half * n_chains))"): SPEED,
     (DIRECTIONS.format("<="), DIRECTIONS.format("is not")): SPEED,
     (COUNTS.format("**"), COUNTS.format("%")): SPEED,
     (TREES.format("<"), TREES.format("is not")): SPEED,

@@ -81,12 +81,12 @@ def test_training_does_not_import_the_compiler(
     """Neither when an optimizer is made, nor when it steps, is saved or is loaded."""
     no_pictures(monkeypatch)
     words = ["train", f"method={method}", *FAST, "steps=4", "checkpoint_every=2"]
-    modules = imported_until("ebm_cli.training.session", "Session._finish", *words, "hydra.run.dir=run", cwd=tmp_path)
+    modules = imported_until("ebm_cli.training.run", "finish", *words, "hydra.run.dir=run", cwd=tmp_path)
     assert "torch.optim" in modules
     assert "torch._dynamo" not in modules
     assert ebm(*words, "hydra.run.dir=whole").code == 0
     resumed = ["train", "checkpoint=whole", "steps=6"]
-    assert "torch._dynamo" not in imported_until("ebm_cli.training.session", "Session._finish", *resumed, cwd=tmp_path)
+    assert "torch._dynamo" not in imported_until("ebm_cli.training.run", "finish", *resumed, cwd=tmp_path)
 
 
 def test_sampling_starts_without_optimizers_and_boards(

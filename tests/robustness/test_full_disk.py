@@ -19,7 +19,7 @@ from ebm_cli.cli.main import main
 from ebm_cli.errors import full_disk
 from ebm_cli.reporting.tensorboard import TensorBoard
 from ebm_cli.runs import checkpoint as checkpoints
-from ebm_cli.runs.directory import read_status
+from ebm_cli.runs.status import read_status
 from tests.support import FAST, FORKS, Ebm, Ran, at_step, differences, exit_code_of, last, no_pictures, trained
 
 WORDS = [*FAST, "method=pcd", "method.buffer_size=64", "method.k=2", "steps=9", "checkpoint_every=3"]

@@ -22,7 +22,8 @@ from omegaconf import OmegaConf
 from ebm_cli.cli.main import main
 from ebm_cli.reporting.jsonl import read as read_metrics
 from ebm_cli.runs import checkpoint as checkpoints
-from ebm_cli.runs.directory import RunDirectory, read_status
+from ebm_cli.runs.directory import RunDirectory
+from ebm_cli.runs.status import read_status
 from tests.support import CHEAP, FAST, FORKS, METHODS, Ebm, at_step, composed, differences, exit_code_of, last, trained
 
 

@@ -10,7 +10,7 @@ from omegaconf import OmegaConf
 import ebm_cli
 from ebm_cli.runs import checkpoint as checkpoints
 from ebm_cli.runs import record, reserve, stored_config
-from ebm_cli.runs.directory import read_status
+from ebm_cli.runs.status import read_status
 from ebm_cli.runs.stored_config import AddedKey, drop_filled, fill, keep_old_values, missing_keys
 from tests.support import FAST, Ebm, at_step, differences, last, no_pictures, trained
 

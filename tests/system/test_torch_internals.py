@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+from types import ModuleType
 from typing import Any
 
 import pytest
@@ -114,6 +115,15 @@ def test_unknown_version_leaves_the_methods_of_optimizers(monkeypatch: pytest.Mo
 
     monkeypatch.setattr(torch_internals.inspect, "unwrap", never)
     torch_internals.skip_dynamo_import()
+
+
+def test_compiler_failures_are_runtime_errors_where_unknown(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without TorchDynamo, and with one that has other names."""
+    renamed = ModuleType("torch._dynamo")
+    vars(renamed)["exc"] = ModuleType("torch._dynamo.exc")
+    for module in (None, renamed):
+        monkeypatch.setitem(sys.modules, "torch._dynamo", module)
+        assert compiler_failures() == (RuntimeError, RuntimeError)
 
 
 def test_has_hooks_finds_either_kind() -> None:

@@ -16,7 +16,7 @@ from ebm_cli.datasets.finite import Finite
 from ebm_cli.evaluation.expectation import DataDistribution
 from ebm_cli.reporting.jsonl import read
 from ebm_cli.runs.assemble import assemble, protocol_of
-from ebm_cli.runs.directory import read_status
+from ebm_cli.runs.status import read_status
 from ebm_cli.training.build import make_trainer
 from ebm_cli.training.early_stopping import EarlyStopping
 from ebm_cli.training.monitor import Monitor, monitored_value

@@ -14,7 +14,7 @@ from ebm_cli.methods import FCE, NCE, Symptom
 from ebm_cli.reporting.jsonl import read
 from ebm_cli.runs import checkpoint as checkpoints
 from ebm_cli.runs.assemble import assemble
-from ebm_cli.runs.directory import read_status
+from ebm_cli.runs.status import read_status
 from ebm_cli.training.build import make_trainer
 from ebm_cli.training.guard import MAX_STEPS_HELD, Diverged, Guard
 from ebm_cli.training.rollback import MAX_ROLLBACKS, RATE_FACTOR, Rollbacks

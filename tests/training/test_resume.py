@@ -20,10 +20,11 @@ from ebm_cli.cli.main import main
 from ebm_cli.reporting.jsonl import read
 from ebm_cli.runs import checkpoint as checkpoints
 from ebm_cli.runs.assemble import assemble
-from ebm_cli.runs.directory import RunDirectory, read_status
+from ebm_cli.runs.directory import RunDirectory
 from ebm_cli.runs.instantiate import Parts
+from ebm_cli.runs.status import read_status
+from ebm_cli.training import run as training
 from ebm_cli.training.build import make_trainer
-from ebm_cli.training.session import Session
 from ebm_cli.training.trainer import Trainer
 from tests.support import FAST, METHODS, REPO, TINY, Ebm, at_step, composed, differences, last, no_pictures, trained
 
@@ -190,7 +191,7 @@ def test_an_interrupted_process_says_so_and_goes_on(tmp_path: Path, ebm: Ebm) ->
     assert state_of(tmp_path / "run") == ("finished", step + 3, step + 3)
 
 
-@pytest.mark.parametrize("where", ["prepare", "_finish"])
+@pytest.mark.parametrize("where", ["prepare", "finish"])
 def test_a_signal_outside_the_loop_is_obeyed_at_once(
     ebm: Ebm, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, where: str
 ) -> None:
@@ -202,7 +203,7 @@ def test_a_signal_outside_the_loop_is_obeyed_at_once(
 
     words = [*FAST, "steps=3", "hydra.run.dir=run"]
     with monkeypatch.context() as patched:
-        patched.setattr(NCE if where == "prepare" else Session, where, stop)
+        patched.setattr(NCE if where == "prepare" else training, where, stop)
         ran = ebm("train", *words)
     assert (ran.code, ran.err) == (130, "ebm: interrupted by SIGINT\n")
     assert state_of(tmp_path / "run") == ("interrupted", 0 if where == "prepare" else 3, 3)

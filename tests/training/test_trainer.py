@@ -16,8 +16,9 @@ import torch
 from ebm_cli.errors import UserError
 from ebm_cli.runs import checkpoint as checkpoints
 from ebm_cli.runs.assemble import assemble
-from ebm_cli.runs.directory import RunDirectory, read_status
+from ebm_cli.runs.directory import RunDirectory
 from ebm_cli.runs.signals import Interrupted, Signals
+from ebm_cli.runs.status import read_status
 from ebm_cli.training.build import make_trainer
 from ebm_cli.training.guard import Diverged, Guard
 from ebm_cli.training.trainer import Trainer

@@ -22,5 +22,5 @@ def results(context: Context) -> Results:
 
 
 def is_score(key: str) -> bool:
-    """Whether a key of the divergences belongs to this group."""
+    """True if a key of the divergences belongs to this group."""
     return key.startswith("eval/fisher")

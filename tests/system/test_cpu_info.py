@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from ebm_cli.system.cpu import read_cpuinfo, vendor
+from ebm_cli.system.cpu_info import read_cpuinfo, vendor
 
 
 @pytest.mark.parametrize(

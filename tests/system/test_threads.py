@@ -5,7 +5,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from ebm_cli.system.device import ALL_THREADS, SMALL_NETWORK, set_threads
+from ebm_cli.system.threads import ALL_THREADS, SMALL_NETWORK, set_threads
 
 
 def test_auto_threads_are_a_rule_on_the_size_of_the_network() -> None:

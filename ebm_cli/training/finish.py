@@ -1,0 +1,75 @@
+"""The end of a training run: final evaluation, results.json, figures, status and the closing panel."""
+
+import math
+import time
+
+from ebm_cli.evaluation import suite
+from ebm_cli.evaluation.values import Values
+from ebm_cli.system.files import write_json
+from ebm_cli.system.memory import peak_memory_mb
+from ebm_cli.training import final_figures
+from ebm_cli.training.monitor import monitored_value
+from ebm_cli.training.session import Session
+from ebm_cli.training.summary import Ending, closing_summary
+from ebm_cli.training.trainer import Trainer
+
+
+def finish(session: Session, seconds: float) -> float | None:
+    """Evaluate the averaged weights, those of best.pt if the run has patience, and write what a finished run has.
+
+    Args:
+        session: trained; its log is open.
+        seconds: of training.
+
+    Returns:
+        The monitored value; None if there is none.
+    """
+    began = time.monotonic()
+    trainer, monitor, history, log, run = (
+        session.trainer, session.monitor, session.history, session.log, session.directory.path
+    )  # fmt: skip
+    has_patience = session.keys.patience is not None
+    monitored, value = _evaluate_last_step(session)
+    session.parts.energy.eval()
+    evaluated_step = trainer.step
+    if has_patience and math.isfinite(history.best):
+        value, evaluated_step = history.best, session.checkpointer.load_best_weights()
+    with trainer.ema.applied():
+        found = suite.evaluate(session.parts.energy, session.parts.method, session.parts.dataset, session.protocol)
+        results = found.results.values | _costs(trainer, seconds) | {"cost/eval_seconds": time.monotonic() - began}
+        figures = final_figures.draw(
+            session.parts, session.snapshots, log.board, found.samples, results, run, trainer.step
+        )
+    numbers: Values = {name: number for name, number in results.items() if not isinstance(number, str)}
+    if monitor.uses_validation_rows:
+        # The value that chose the weights, beside the results on the test rows.
+        results |= {} if value is None else {monitor.key: value}
+        numbers = {**monitored, **numbers}
+    elif not has_patience:
+        session.update_best(results)
+    if math.isinf(history.best):
+        session.checkpointer.use_last_as_best()
+    log.write(trainer.step, numbers)
+    write_json(run / "results.json", results)
+    stopped = history.stopping.reason(monitor.key) if history.stopping.should_stop(session.keys.patience) else None
+    ending = Ending(trainer.step, evaluated_step, seconds, stopped)
+    session.directory.finish("finished", ending.steps, ending.stopped, history.stopping.waited)
+    log.console.print(closing_summary(run, ending, found.results, results, figures, history))
+    return monitored_value(session.keys.monitor, results)
+
+
+def _evaluate_last_step(session: Session) -> tuple[Values, float | None]:
+    """The monitor's results at the last step, empty if they are written already or not needed, and their value."""
+    stopping = session.history.stopping
+    is_needed = session.monitor.uses_validation_rows or session.keys.patience is not None
+    if not is_needed or stopping.seen == session.trainer.step:
+        return {}, stopping.last
+    results = session.evaluate_monitor()
+    return results, session.update_best(results)
+
+
+def _costs(trainer: Trainer, seconds: float) -> dict[str, float]:
+    """Costs of training; evaluations are per data row: a mean over the steps."""
+    steps = max(1, trainer.step)
+    costs = {f"cost/{name}_evals": count / steps for name, count in trainer.evaluations._asdict().items()}
+    return {**costs, "cost/seconds": seconds, "cost/peak_memory_mb": peak_memory_mb(trainer.rng.device)}

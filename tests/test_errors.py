@@ -1,0 +1,42 @@
+"""Helpers that phrase errors as one line."""
+
+import math
+
+import pytest
+
+from ebm_cli.errors import LONGEST_LINE, describe, did_you_mean, first_line, require_positive
+
+
+def test_require_positive_accepts_positive_numbers_and_none() -> None:
+    require_positive(step_size=1e-30, temperature=2, clamp=None)
+
+
+@pytest.mark.parametrize(
+    ("value", "message"),
+    [
+        (0.0, "step_size must be > 0, got 0.0"),
+        (-1, "step_size must be > 0, got -1"),
+        (math.nan, "step_size must be > 0, got nan"),
+        (math.inf, "step_size must be finite, got inf"),
+    ],
+)
+def test_require_positive_names_the_value(value: float, message: str) -> None:
+    with pytest.raises(ValueError) as refused:
+        require_positive(temperature=1.0, step_size=value)
+    assert str(refused.value) == message
+
+
+def test_did_you_mean_suggests_a_close_word() -> None:
+    assert did_you_mean("methd", ["method", "energy"]) == "; did you mean method?"
+    assert did_you_mean("qqqq", ["method", "energy"]) == ""
+
+
+def test_first_line_skips_empty_lines_and_is_short() -> None:
+    assert first_line(ValueError("\n  size mismatch:\n  layer 1")) == "size mismatch"
+    assert first_line(ValueError()) == "ValueError"
+    assert first_line(ValueError("x" * 1000)) == "x" * LONGEST_LINE
+
+
+def test_describe_names_the_type_once() -> None:
+    assert describe(RuntimeError("size mismatch")) == "RuntimeError: size mismatch"
+    assert describe(RuntimeError()) == "RuntimeError"
