@@ -116,10 +116,8 @@ def error_limit(dim: int, nu: float, widen: float) -> float:
 
     Cost: a Gauss–Laguerre rule of 80 nodes.
     """
-    from scipy.special import (
-        expit,
-        roots_genlaguerre,
-    )  # imported here: it takes a quarter of a second, which most runs do not need
+    # The import takes a quarter of a second, which a run without this claim saves.
+    from scipy.special import expit, roots_genlaguerre
 
     half_t, weight = roots_genlaguerre(NODES, 0.5 * dim - 1)
     t, weight = 2 * half_t, weight / weight.sum()

@@ -12,7 +12,7 @@ from ebm_cli.selftest.datasets import dataset_checks
 from ebm_cli.selftest.densities import density_checks
 from ebm_cli.selftest.derivatives import derivative_checks
 from ebm_cli.selftest.device import device_checks
-from ebm_cli.selftest.harness import Check, Fact, Harness, Row, Skip, Unavailable, failures, measure
+from ebm_cli.selftest.harness import Check, Fact, Harness, Row, Skip, Unavailable, failures, measure_check
 from ebm_cli.selftest.methods import method_checks
 from ebm_cli.selftest.samplers import sampler_checks
 
@@ -35,4 +35,4 @@ def examine(harness: Harness, subject: str) -> list[Row]:
     A run compares about two hundred deviations with five standard errors, each of which is exceeded by chance once in
     two million: one sound self-test in ten thousand fails.
     """
-    return [row for check in SUBJECTS[subject](harness) for row in measure(check)]
+    return [row for check in SUBJECTS[subject](harness) for row in measure_check(check)]

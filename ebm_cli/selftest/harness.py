@@ -130,7 +130,7 @@ def _is_about_empty_key(message: str, node: DictConfig, group: str) -> bool:
     return named is not None and (OmegaConf.is_missing(node, named[1]) or (named[1] in node and node[named[1]] is None))
 
 
-def measure(check: Check) -> Iterator[Row]:
+def measure_check(check: Check) -> Iterator[Row]:
     """Measure the facts of a check as rows; an exception ends the check, never the self-test."""
     try:
         for found in check.facts():

@@ -1,4 +1,4 @@
-"""`ebm runs`: the table of runs."""
+"""`ebm runs`: the table of runs, with damaged and dead ones."""
 
 import json
 import os
@@ -16,6 +16,7 @@ from tests.support import Ebm
 
 
 def write_run(path: Path, status: Any, results: Any = None, choices: dict[str, str] | None = None) -> None:
+    """Write the files from which a run is read: status, choices, config, and results."""
     (path / ".hydra").mkdir(parents=True)
     (path / "status.json").write_text(status if isinstance(status, str) else json.dumps(status))
     if results is not None:
@@ -25,7 +26,7 @@ def write_run(path: Path, status: Any, results: Any = None, choices: dict[str, s
     (path / "config.yaml").write_text("monitor: eval/kl\n")
 
 
-def test_runs(ebm: Ebm, tmp_path: Path) -> None:
+def test_runs_lists_states_results_and_ages(ebm: Ebm, tmp_path: Path) -> None:
     dead = subprocess.Popen([sys.executable, "-c", ""])
     dead.wait()
     here = socket.gethostname()
@@ -52,12 +53,12 @@ def test_runs(ebm: Ebm, tmp_path: Path) -> None:
     assert sorted(path.name for path in tmp_path.iterdir()) == ["o"]
 
 
-def test_runs_where_there_are_none(ebm: Ebm, tmp_path: Path) -> None:
+def test_runs_says_that_there_are_none(ebm: Ebm, tmp_path: Path) -> None:
     assert ebm("runs")[::2] == (1, "ebm: root=outputs: no such directory\n")
     (tmp_path / "outputs").mkdir()
     assert ebm("runs")[:2] == (0, "no runs under outputs\n")
 
 
 @pytest.mark.parametrize(("seconds", "text"), [(-3, "0s"), (59, "59s"), (60, "1m"), (7199, "1h"), (200_000, "2d")])
-def test_age(seconds: float, text: str) -> None:
+def test_format_age_uses_the_largest_unit(seconds: float, text: str) -> None:
     assert runs.format_age(seconds) == text
