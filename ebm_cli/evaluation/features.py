@@ -84,7 +84,7 @@ class Classifier:
         return logits.argmax(1)
 
 
-def train(x: Tensor, labels: Tensor, rng: torch.Generator) -> Classifier:
+def train_classifier(x: Tensor, labels: Tensor, rng: torch.Generator) -> Classifier:
     """Fit a classifier by cross-entropy: AdamW with a warm-up and a decay of its rate, and noise on the rows.
 
     Args:
@@ -139,13 +139,13 @@ def class_results(samples: Tensor, dataset: Dataset, n_held_out: int, rng: torch
     Raises:
         ValueError: rows without classes, rows of one class only, or too few rows for a comparison.
 
-    Cost: that of `train`, and 0.1 s.
+    Cost: that of `train_classifier`, and 0.1 s.
     """
     unused, used, held_out = _labelled_parts(dataset, n_held_out)
     n = min(len(samples), len(held_out.x), len(unused.x), MAX_ROWS)
     if n < MIN_ROWS:
         raise ValueError(f"{n} rows to compare are too few: {MIN_ROWS} are needed")
-    classifier = train(used.x, used.labels, rng)
+    classifier = train_classifier(used.x, used.labels, rng)
     of_data = classifier.features(held_out.x)
     accuracy = float((classifier.classes(of_data) == held_out.labels).double().mean())
     chance = float(held_out.labels.bincount().max()) / len(held_out.labels)
@@ -156,7 +156,7 @@ def class_results(samples: Tensor, dataset: Dataset, n_held_out: int, rng: torch
     values: dict[str, Value] = {"eval/classifier_accuracy": accuracy, "eval/classifier_accuracy_null": chance}
     for name, distance in found.items():
         values |= {f"eval/{name}": distance.value, f"eval/{name}_null": distance.null}
-        # Coverage is best where it is high: the probability of a value this high or higher says nothing.
+        # No p-value for coverage: it is best where it is high, and a p-value is of values this high or higher.
         values |= {} if name == "coverage" else {f"eval/{name}_p": distance.p}
     return Results(values, notes=_missed_classes(classifier.classes(of_samples), classifier.classes(of_data)))
 
