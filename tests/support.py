@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from ebm_cli.derivatives import detached_gradient, directional, gradient, laplacian, prepare, value_and_grad
 from ebm_cli.energies import Energy
 from ebm_cli.runs import checkpoint as checkpoints
+from ebm_cli.runs.status import read_status
 from ebm_cli.training.trainer import Trainer
 
 REPO = Path(__file__).resolve().parents[1]
@@ -92,8 +93,21 @@ def last(run: Path, name: str = "last.pt") -> dict[str, Any]:
     return checkpoints.read(run / "checkpoints" / name)
 
 
+def status_of(run: Path) -> dict[str, Any]:
+    """Contents of a run's status.json, which it has."""
+    status = read_status(run)
+    assert status is not None
+    return status
+
+
+def state_of(run: Path) -> tuple[str, int, int]:
+    """State of a run, steps reached and steps planned."""
+    status = status_of(run)
+    return status["state"], status["step"], status["steps"]
+
+
 def trained(run: Path, name: str = "last.pt") -> dict[str, Any]:
-    """What a checkpoint holds of the training itself: all but how it was reached, and what was seen of it."""
+    """The state of the training itself in a checkpoint: without config, evaluations, seconds and versions."""
     state, others = last(run, name), ("config", "seconds", "best", "stopping", "versions")
     return {key: value for key, value in state.items() if key not in others}
 

@@ -1,95 +1,87 @@
-"""Every method trains an energy of images, and a spectral norm comes back from a state bit for bit."""
-
-import copy
-import io
+"""Energies of images: shapes, the Gaussian base, and the spectral norm of their convolutions."""
 
 import pytest
 import torch
-from torch import Tensor
 
-from ebm_cli.densities import CouplingFlow, Gaussian
+from ebm_cli.derivatives import value_and_grad
 from ebm_cli.energies import Conv, ResNet
-from ebm_cli.methods import CD, DSM, FCE, NCE, SM, SSM, Method
-from ebm_cli.samplers.langevin import Langevin
 
-SHAPE = (1, 4, 4)
-KINDS = [Conv, ResNet]
-METHODS = ["cd", "pcd", "sm", "ssm", "dsm", "nce", "fce"]
+IMAGES = [Conv, ResNet]
 
 
-def rows(n: int, seed: int = 0) -> Tensor:
-    return torch.randn(n, *SHAPE, generator=torch.Generator().manual_seed(seed))
+@pytest.mark.parametrize("shape", [(1, 8, 8), (3, 32, 32), (1, 28, 28), (2, 5, 1)], ids=str)
+@pytest.mark.parametrize("cls", IMAGES)
+def test_image_energy_gives_one_number_a_point(cls: type[Conv], shape: tuple[int, ...]) -> None:
+    energy = cls(shape)
+    assert energy(torch.randn(3, *shape)).shape == (3,)
+    assert energy.shape == shape
 
 
-def make_method(name: str) -> Method:
-    noise, chain = Gaussian(rows(100)), Langevin(step_size=0.01)
-    method: Method = {
-        "cd": lambda: CD(SHAPE, chain, noise, k=2),
-        "pcd": lambda: CD(SHAPE, chain, noise, k=2, start="persistent", buffer_size=32),
-        "sm": SM,
-        "ssm": SSM,
-        "dsm": DSM,
-        "nce": lambda: NCE(noise),
-        "fce": lambda: FCE(CouplingFlow(SHAPE, n_couplings=2, width=8)),
-    }[name]()
-    return method
+@pytest.mark.parametrize("shape", [(2,), (64,), (8, 8)], ids=str)
+@pytest.mark.parametrize("cls", IMAGES)
+def test_image_energy_refuses_points_that_are_not_images(cls: type[Conv], shape: tuple[int, ...]) -> None:
+    with pytest.raises(ValueError, match=rf"need images.*\{list(shape)}.*energy=mlp"):
+        cls(shape)
 
 
-class Run:
-    """A training loop of a few lines, with everything that a checkpoint holds of it."""
-
-    def __init__(self, cls: type[Conv] | type[ResNet], name: str, seed: int) -> None:
-        with torch.random.fork_rng():
-            torch.manual_seed(seed)
-            self.energy = cls(SHAPE, width=4, depth=2, spectral_norm=True)
-            self.method = make_method(name)
-        self.rng = torch.Generator().manual_seed(seed)
-        self.method.validate(self.energy, 8)
-        self.method.prepare(rows(100), self.rng)
-        self.parameters = self.method.players(self.energy)["energy"]
-        self.optimizer = torch.optim.Adam(self.parameters, lr=1e-3)
-
-    def advance(self, n: int) -> None:
-        for _ in range(n):
-            out = self.method.loss(self.energy, torch.randn(8, *SHAPE, generator=self.rng), self.rng)
-            assert out.player == "energy"
-            self.optimizer.zero_grad()
-            out.loss.backward(inputs=self.parameters)  # type: ignore[no-untyped-call]
-            self.optimizer.step()
-
-    def state(self) -> dict[str, object]:
-        parts = {"energy": self.energy, "method": self.method, "optimizer": self.optimizer}
-        return {"rng": self.rng.get_state(), **{name: part.state_dict() for name, part in parts.items()}}
-
-    def load(self, state: dict[str, object]) -> None:
-        for name in ("energy", "method", "optimizer"):
-            getattr(self, name).load_state_dict(state[name])
-        self.rng.set_state(state["rng"])  # type: ignore[arg-type]
+@pytest.mark.parametrize(("name", "value"), [("width", 0), ("depth", 0), ("base", -0.1), ("input_scale", 0.0)])
+@pytest.mark.parametrize("cls", IMAGES)
+def test_image_energy_refuses_numbers_out_of_range(cls: type[Conv], name: str, value: float) -> None:
+    with pytest.raises(ValueError, match=rf"^{name} must be .*got {value}"):
+        cls((1, 8, 8), **{name: value})  # type: ignore[arg-type]
 
 
-@pytest.mark.parametrize("name", METHODS)
-@pytest.mark.parametrize("cls", KINDS)
-def test_every_method_moves_every_weight(cls: type[Conv] | type[ResNet], name: str) -> None:
-    run = Run(cls, name, 0)
-    before = copy.deepcopy(dict(run.energy.named_parameters()))
-    run.advance(2)
-    # Neither a score nor a difference of energies knows the energy's constant.
-    constant = set() if name in ("nce", "fce") else {f"network.{len(run.energy.network) - 1}.bias"}  # type: ignore[arg-type]
-    still = {key for key, p in run.energy.named_parameters() if torch.equal(p, before[key])}
-    assert still <= constant
-    assert all(p.isfinite().all() for p in run.energy.parameters())
+@pytest.mark.parametrize("cls", IMAGES)
+def test_base_makes_an_image_energy_grow(cls: type[Conv]) -> None:
+    torch.manual_seed(0)
+    directions = torch.nn.functional.normalize(torch.randn(100, 64), dim=1).view(100, 1, 8, 8)
+    assert (cls((1, 8, 8), width=8)(1e4 * directions) > 0.09 * 1e8).all()
+    assert (cls((1, 8, 8), width=8, base=0.0)(1e4 * directions).abs() < 0.01 * 1e8).all()
 
 
-@pytest.mark.parametrize("name", ["pcd", "sm", "nce"])
-@pytest.mark.parametrize("cls", KINDS)
-def test_training_goes_on_bit_for_bit(cls: type[Conv] | type[ResNet], name: str) -> None:
-    whole, begun, resumed = Run(cls, name, 0), Run(cls, name, 0), Run(cls, name, 1)
-    whole.advance(6)
-    begun.advance(3)
-    file = io.BytesIO()
-    torch.save(begun.state(), file)
-    file.seek(0)
-    resumed.load(torch.load(file, weights_only=True))
-    resumed.advance(3)
-    for a, b in zip(whole.energy.state_dict().values(), resumed.energy.state_dict().values(), strict=True):
-        assert torch.equal(a, b)
+@pytest.mark.parametrize("cls", IMAGES)
+def test_image_energy_is_independent_of_the_batch(cls: type[Conv]) -> None:
+    """It is so in training mode, too."""
+    torch.manual_seed(0)
+    energy = cls((1, 8, 8), width=8).double().train()
+    x = torch.randn(6, 1, 8, 8).double()
+    torch.testing.assert_close(energy(x)[:2], energy(x[:2]))
+
+
+@pytest.mark.parametrize("cls", IMAGES)
+def test_spectral_norm_is_one_between_first_and_last_layer(cls: type[Conv]) -> None:
+    def largest(conv: torch.nn.Conv2d) -> float:
+        return float(torch.linalg.matrix_norm(conv.weight.detach().flatten(1), 2))
+
+    torch.manual_seed(0)
+    free, normed = (cls((1, 8, 8), width=16, depth=2, spectral_norm=bound) for bound in (False, True))
+    for energy in (free, normed):
+        with torch.no_grad():
+            for p in energy.parameters():
+                p.mul_(10)
+        for _ in range(200):  # the power method converges while the weights are constant
+            energy(torch.zeros(1, 1, 8, 8))
+    norms = [[largest(m) for m in e.modules() if isinstance(m, torch.nn.Conv2d)][1:] for e in (free, normed)]
+    assert norms[1] == pytest.approx([1.0] * len(norms[1]), abs=1e-3)
+    assert min(norms[0]) > 5
+
+
+@pytest.mark.parametrize("cls", IMAGES)
+def test_spectral_norm_changes_in_training_mode_only(cls: type[Conv]) -> None:
+    torch.manual_seed(0)
+    energy, other = (cls((1, 8, 8), width=4, spectral_norm=True) for _ in range(2))
+    x = torch.randn(3, 1, 8, 8)
+
+    def vectors() -> list[torch.Tensor]:
+        return [b.clone() for b in energy.buffers()]
+
+    before = vectors()
+    energy.eval()
+    value, _ = value_and_grad(energy, x)
+    torch.testing.assert_close(energy(x), value)
+    assert all(map(torch.equal, before, vectors()))
+    energy.train()(x)
+    assert not any(map(torch.equal, before, vectors()))
+    other.load_state_dict(energy.state_dict())
+    assert torch.equal(energy(x), other(x))
+    assert torch.equal(energy(x), other(x))

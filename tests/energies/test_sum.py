@@ -1,4 +1,4 @@
-"""Energies put together: products and mixtures of Gaussians have closed forms, and a run of runs keeps its members."""
+"""Products and mixtures of energies: closed forms of Gaussians, and a run whose energy consists of other runs."""
 
 import math
 from pathlib import Path
@@ -9,7 +9,7 @@ import torch
 import ebm_cli
 from ebm_cli.derivatives import supports
 from ebm_cli.energies import MLP, Conv, Energy, Quadratic, Rescaled, Sum
-from tests.support import FAST, Ebm, assert_same_derivatives, autograd_only, last, no_pictures
+from tests.support import FAST, Ebm, assert_same_derivatives, autograd_only, last, no_pictures, seeded
 
 
 def gaussian(mean: float, precision: float, shape: tuple[int, ...] = (2,)) -> Quadratic:
@@ -19,10 +19,10 @@ def gaussian(mean: float, precision: float, shape: tuple[int, ...] = (2,)) -> Qu
     return energy
 
 
-def normal(x: torch.Tensor, mean: float, precision: float) -> torch.Tensor:
-    """The log density of N(mean, 1/precision), independent in every coordinate."""
-    law = torch.distributions.Normal(x.new_tensor(mean), x.new_tensor(precision) ** -0.5)
-    return law.log_prob(x).flatten(1).sum(1)
+def log_normal(x: torch.Tensor, mean: float, precision: float) -> torch.Tensor:
+    """Log density of N(mean, 1/precision), independent in every coordinate."""
+    density = torch.distributions.Normal(x.new_tensor(mean), x.new_tensor(precision) ** -0.5)
+    return density.log_prob(x).flatten(1).sum(1)
 
 
 PAIR = {"a": (1.0, 2.0), "b": (-0.5, 0.5)}
@@ -30,39 +30,39 @@ PAIR = {"a": (1.0, 2.0), "b": (-0.5, 0.5)}
 
 
 def pair(**keys: object) -> Sum:
-    energies = {name: gaussian(*law) for name, law in PAIR.items()}
+    energies = {name: gaussian(*moments) for name, moments in PAIR.items()}
     return Sum((2,), ["a", "b"], energies.__getitem__, **keys).double()  # type: ignore[arg-type]
 
 
-def test_a_product_of_gaussians_is_the_gaussian_of_added_precisions() -> None:
+def test_product_of_gaussians_adds_their_precisions() -> None:
     x = torch.randn(20, 2).double()
     energy = pair(weights=[2.0, 1.0])
     precision = 2 * 2.0 + 0.5
     mean = (2 * 2.0 * 1.0 - 0.5 * 0.5) / precision
-    difference = energy(x) + normal(x, mean, precision)
+    difference = energy(x) + log_normal(x, mean, precision)
     torch.testing.assert_close(difference, difference[0].expand(20))
-    wrong = pair(weights=[1.0, 1.0])(x) + normal(x, mean, precision)
+    wrong = pair(weights=[1.0, 1.0])(x) + log_normal(x, mean, precision)
     assert wrong.std() > 0.1
     assert energy.log_z() is None
     assert energy.sample(3, torch.Generator()) is None
 
 
-def test_a_mixture_of_gaussians_is_normalised_with_its_shares() -> None:
+def test_mixture_of_gaussians_is_normalised_by_its_shares() -> None:
     x = torch.randn(20, 2).double()
     energy = pair(kind="mixture", weights=[2.0, 1.0])
     shares = torch.tensor([2 * 2 * math.pi / 2.0, 2 * math.pi / 0.5]).double()  # w Z, Z = 2π / precision in 2-D
     log_z = energy.log_z()
     assert log_z is not None
     torch.testing.assert_close(log_z.exp(), shares.sum())
-    terms = torch.stack([normal(x, *law) for law in PAIR.values()])
+    terms = torch.stack([log_normal(x, *moments) for moments in PAIR.values()])
     truth = (terms + (shares / shares.sum()).log().unsqueeze(1)).logsumexp(0)
     torch.testing.assert_close(-energy(x) - log_z, truth)
 
 
-def test_samples_of_a_mixture_are_exact() -> None:
+def test_mixture_samples_are_exact() -> None:
     """Mean and mean square of the mixture within 5 standard errors."""
     energy = pair(kind="mixture", weights=[2.0, 1.0])
-    x = energy.sample(100_000, torch.Generator().manual_seed(0))
+    x = energy.sample(100_000, seeded())
     assert x is not None
     share = torch.tensor([2 / 2.0, 1 / 0.5]).double()
     share = share / share.sum()
@@ -72,22 +72,9 @@ def test_samples_of_a_mixture_are_exact() -> None:
     assert ((x.square().mean(0) - square).abs() < 5 * x.square().std(0) / len(x) ** 0.5).all()
 
 
-def test_a_rescaled_energy_has_the_mass_that_it_had() -> None:
-    scale, shift = torch.tensor([2.0, 0.5]).double(), torch.tensor([1.0, -1.0]).double()
-    energy = Rescaled(gaussian(0.3, 2.0), scale, shift)
-    u = torch.randn(20, 2).double()
-    log_z = energy.log_z()
-    assert log_z is not None
-    truth = torch.distributions.Normal((0.3 - shift) / scale, 2.0**-0.5 / scale).log_prob(u).sum(1)
-    torch.testing.assert_close(-energy(u) - log_z, truth)
-    x = energy.sample(100_000, torch.Generator().manual_seed(0))
-    assert x is not None
-    assert ((x.mean(0) - (0.3 - shift) / scale).abs() < 5 * x.std(0) / len(x) ** 0.5).all()
-
-
 @pytest.mark.parametrize("kind", ["product", "mixture"])
 @pytest.mark.parametrize("shape", [(3,), (1, 4, 4)], ids=str)
-def test_rules_equal_autograd(shape: tuple[int, ...], kind: str) -> None:
+def test_sum_derivative_rules_equal_autograd(shape: tuple[int, ...], kind: str) -> None:
     torch.manual_seed(0)
     size = math.prod(shape)
     members: dict[str, Energy] = {
@@ -113,7 +100,7 @@ def test_rules_equal_autograd(shape: tuple[int, ...], kind: str) -> None:
         ({"weights": [1.0, -1.0], "kind": "mixture"}, "^weights must be 2 numbers > 0"),
     ],
 )
-def test_constructors_name_what_they_refuse(keys: dict[str, object], message: str) -> None:
+def test_sum_refuses_members_and_weights_that_do_not_fit(keys: dict[str, object], message: str) -> None:
     given = {"checkpoints": ["a", "b"], **keys}
     with pytest.raises(ValueError, match=message):
         Sum((2,), load_member=lambda path: gaussian(*PAIR[path]), **given)  # type: ignore[arg-type]
@@ -121,8 +108,8 @@ def test_constructors_name_what_they_refuse(keys: dict[str, object], message: st
         Sum((3,), ["a", "b"], lambda path: gaussian(*PAIR[path]))
 
 
-def test_a_run_of_runs(ebm: Ebm, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Members of other units, frozen; the weights train; what is loaded is what was trained; a stranger is refused."""
+def test_train_sum_of_other_runs(ebm: Ebm, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Members of other units are frozen, the weights trained; a loaded sum is the trained one; misfits are refused."""
     no_pictures(monkeypatch)
     for name, dim in (("a", 3), ("b", 3), ("c", 2)):
         run = (f"hydra.run.dir={name}", f"dataset.density.dim={dim}", "steps=2", f"dataset.seed={ord(name)}")
@@ -151,8 +138,8 @@ def test_a_run_of_runs(ebm: Ebm, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     assert not Path("other").exists()
 
 
-def test_training_moves_no_buffer_of_a_member() -> None:
-    """Spectral normalisation moves its vectors in every forward pass of training; a member's stay."""
+def test_training_mode_changes_no_buffer_of_a_member() -> None:
+    """Spectral normalisation changes its vectors in each forward pass of training mode; those of a member stay."""
     made: list[Energy] = []
 
     def load_member(path: str) -> Energy:

@@ -1,4 +1,4 @@
-"""A tilted Gaussian starts as the Gaussian of the data, and comes back from its state without them."""
+"""The tilted Gaussian starts as the Gaussian of the data, which its state contains."""
 
 import pytest
 import torch
@@ -8,22 +8,23 @@ from ebm_cli.densities import Gaussian
 from ebm_cli.derivatives import supports
 from ebm_cli.energies import Tilted
 from ebm_cli.methods.whitening import Whitening
-from tests.support import assert_same_derivatives, autograd_only
+from tests.support import assert_same_derivatives, autograd_only, seeded
 
 
 def rows(n: int = 500) -> torch.Tensor:
-    rng = torch.Generator().manual_seed(0)
-    return torch.randn(n, 3, generator=rng) @ torch.tensor([[1.0, 0.8, 0.0], [0.0, 0.5, 0.3], [0.0, 0.0, 0.2]]) + 1.0
+    return (
+        torch.randn(n, 3, generator=seeded()) @ torch.tensor([[1.0, 0.8, 0.0], [0.0, 0.5, 0.3], [0.0, 0.0, 0.2]]) + 1.0
+    )
 
 
-def test_it_starts_as_the_gaussian_of_the_data() -> None:
+def test_tilted_starts_as_the_gaussian_of_the_data() -> None:
     x = rows()
-    energy, law = Tilted((3,), x), Gaussian(x)
-    torch.testing.assert_close(energy(x), -law.log_prob(x), rtol=1e-4, atol=1e-4)
-    assert (Tilted((3,))(x) + law.log_prob(x)).abs().max() > 1
+    energy, density = Tilted((3,), x), Gaussian(x)
+    torch.testing.assert_close(energy(x), -density.log_prob(x), rtol=1e-4, atol=1e-4)
+    assert (Tilted((3,))(x) + density.log_prob(x)).abs().max() > 1
 
 
-def test_the_network_tilts_it_and_alone_is_trained() -> None:
+def test_tilted_adds_its_network_and_trains_it_alone() -> None:
     x = rows()
     energy = Tilted((3,), x)
     with torch.no_grad():
@@ -32,22 +33,22 @@ def test_the_network_tilts_it_and_alone_is_trained() -> None:
     assert {name.split(".")[0] for name, _ in energy.named_parameters()} == {"tilt"}
 
 
-def test_its_state_holds_the_gaussian() -> None:
+def test_tilted_loads_the_gaussian_from_its_state() -> None:
     x = rows()
     energy, loaded = Tilted((3,), x), Tilted((3,))
     loaded.load_state_dict(energy.state_dict())
     assert torch.equal(energy(x), loaded(x))
 
 
-def test_a_constant_column_has_a_ridge() -> None:
+def test_tilted_is_finite_for_a_constant_column() -> None:
     x = rows()
     x[:, 1] = 0.0
     assert Tilted((3,), x)(x).isfinite().all()
 
 
 @pytest.mark.parametrize("whitened", [False, True])
-def test_rules_equal_autograd(whitened: bool) -> None:
-    """Of the tilted Gaussian as it is, and seen in whitened coordinates by score matching."""
+def test_tilted_derivative_rules_equal_autograd(whitened: bool) -> None:
+    """Also in the whitened coordinates of score matching."""
     x = rows(7).double()
     energy = Tilted((3,), x, width=8).double()
     for parameter in energy.parameters():

@@ -1,6 +1,6 @@
-"""A run that is lost says so in a word, and where it may, goes back and on."""
+"""Divergence is noticed, with the step where it began and a remedy."""
 
-import json
+import math
 from pathlib import Path
 from typing import Any
 
@@ -11,25 +11,16 @@ from torch import Tensor
 from ebm_cli.datasets.batches import Batches
 from ebm_cli.densities import Density, Gaussian
 from ebm_cli.methods import FCE, NCE, Symptom
-from ebm_cli.reporting.jsonl import read
 from ebm_cli.runs import checkpoint as checkpoints
 from ebm_cli.runs.assemble import assemble
 from ebm_cli.runs.status import read_status
 from ebm_cli.training.build import make_trainer
 from ebm_cli.training.guard import MAX_STEPS_HELD, Diverged, Guard
-from ebm_cli.training.rollback import MAX_ROLLBACKS, RATE_FACTOR, Rollbacks
-from tests.support import FAST, METHODS, TINY, Ebm, composed, last, no_pictures
+from tests.support import FAST, METHODS, TINY, Ebm, composed, no_pictures
 
-SHORT = (
-    *TINY,
-    "metrics=[score]",
-    "steps=60",
-    "log_every=10",
-    "checkpoint_every=10",
-    "eval_every=null",
-    "schedule=constant",
-)
-BOLTING = ("method=nce", "dataset=moons", "energy.width=128", "optimizer.lr=10")
+SHORT = [*TINY, "metrics=[score]", "steps=60", "log_every=10", "checkpoint_every=10", "eval_every=null"]
+SHORT += ["schedule=constant"]
+DIVERGING = ["method=nce", "dataset=moons", "energy.width=128", "optimizer.lr=10"]
 """A learning rate of 10 on a network that is no toy."""
 
 
@@ -38,14 +29,42 @@ def _no_pictures(monkeypatch: pytest.MonkeyPatch) -> None:
     no_pictures(monkeypatch)
 
 
+@pytest.mark.parametrize(
+    ("loss", "grad_norm", "what"),
+    [(math.nan, 1.0, "the loss"), (-math.inf, math.nan, "the loss"), (1.0, math.inf, "the gradient")],
+)
+def test_guard_names_the_first_non_finite_step(loss: float, grad_norm: float, what: str) -> None:
+    guard = Guard(5, torch.device("cpu"))
+    for step in (41, 42, 43, 44):
+        bad = step >= 43
+        guard.observe(step, torch.tensor(loss if bad else 1.0), torch.tensor(grad_norm if bad else 1.0))
+    diverged = guard.read()
+    assert diverged is not None
+    assert diverged.step == 43
+    assert str(diverged).startswith(f"diverged at step 43: {what} is not finite; lower optimizer.lr")
+    assert diverged.exit_code == 3
+    assert guard.read() is None
+
+
+def test_guard_finds_nothing_in_sound_steps() -> None:
+    guard = Guard(2, torch.device("cpu"))
+    for step in range(1, 9):
+        guard.observe(step, torch.tensor(1.0), torch.tensor(1.0))
+        if step % 2 == 0:
+            assert guard.read() is None
+
+
 # --- symptoms ---------------------------------------------------------------------------------------------------------
+
 
 HIGH = Symptom("m", 10.0, "m is high", "lower m", steps=3)
 LOW = Symptom("loss", 0.1, "the loss is low", "raise it", below=True)
 
 
-def seen(values: list[float], *symptoms: Symptom, interval: int = 4, held: int = MAX_STEPS_HELD) -> Diverged | None:
-    """What a guard that is read every `interval` steps says of these values of m; the loss is 1."""
+def read_guard(
+    values: list[float], *symptoms: Symptom, interval: int = 4, held: int = MAX_STEPS_HELD
+) -> Diverged | None:
+    """What a guard finds that is read every `interval` steps and sees these values of m, and a loss of 1."""
     guard = Guard(interval, torch.device("cpu"), symptoms, held=held)
     for step, value in enumerate(values, start=1):
         guard.observe(step, torch.tensor(1.0), torch.tensor(1.0), {"m": torch.tensor(value)})
@@ -56,42 +75,42 @@ def seen(values: list[float], *symptoms: Symptom, interval: int = 4, held: int =
     return None
 
 
-def test_a_symptom_that_lasts_is_named_with_the_step_where_it_began() -> None:
-    found = seen([0, 0, 11, -11, 11, 0], HIGH)
+def test_lasting_symptom_is_dated_from_its_first_step() -> None:
+    found = read_guard([0, 0, 11, -11, 11, 0], HIGH)
     assert str(found) == "diverged at step 3: m is high; lower m"
     assert (found.step, found.exit_code) == (3, 3) if found else False
 
 
-def test_a_symptom_that_passes_is_none() -> None:
-    assert seen([0, 11, 11, 0, 11, 11, 10, 11, 11], HIGH) is None
+def test_passing_symptom_is_ignored() -> None:
+    assert read_guard([0, 11, 11, 0, 11, 11, 10, 11, 11], HIGH) is None
 
 
-def test_the_first_to_begin_is_named() -> None:
+def test_symptom_that_began_first_is_named() -> None:
     early = Symptom("m", 5.0, "m is above five", "lower m", steps=6)
-    found = seen([6, 11, 11, 11, 11, 11, 11], HIGH, early)
+    found = read_guard([6, 11, 11, 11, 11, 11, 11], HIGH, early)
     assert found is not None
     assert (found.step, "above five" in str(found)) == (2, False)
-    found = seen([6, 11, 11, 11, 11, 11, 11], HIGH, early, interval=8)
+    found = read_guard([6, 11, 11, 11, 11, 11, 11], HIGH, early, interval=8)
     assert found is not None
     assert (found.step, "above five" in str(found)) == (1, True)
 
 
-def test_a_small_loss_can_be_a_symptom() -> None:
+def test_small_loss_can_be_a_symptom() -> None:
     guard = Guard(2, torch.device("cpu"), (LOW,))
     guard.observe(1, torch.tensor(-0.05), torch.tensor(1.0), {})
     assert "the loss is low" in str(guard.read())
 
 
 def test_guard_examines_by_itself_what_it_cannot_hold() -> None:
-    assert seen([0] * 30, HIGH, interval=2**31 - 1, held=4) is None
-    found = seen([0, 0, 11, 11, 11, *[0] * 25], HIGH, interval=2**31 - 1, held=4)
+    assert read_guard([0] * 30, HIGH, interval=2**31 - 1, held=4) is None
+    found = read_guard([0, 0, 11, 11, 11, *[0] * 25], HIGH, interval=2**31 - 1, held=4)
     assert found is not None
     assert found.step == 3
 
 
 @pytest.mark.parametrize("method", METHODS)
-def test_what_a_method_watches_is_a_metric_of_every_step(method: str) -> None:
-    """With a clamp where it has one; and no step of a sound run shows a symptom."""
+def test_symptoms_of_a_method_are_metrics_of_its_steps(method: str) -> None:
+    """With a clamp for methods that have one; and no step of a sound run shows a symptom."""
     words = ["sampler=langevin", "sampler.clamp_sample=50"] if method in ("cd", "pcd") else []
     cfg = composed(*TINY, f"method={method}", *words, "steps=12", "log_every=12")
     parts = assemble(cfg)
@@ -106,18 +125,18 @@ def test_what_a_method_watches_is_a_metric_of_every_step(method: str) -> None:
     assert len(symptoms) == (3 if words else 1 if method in ("sm", "ssm", "dsm", "mle") else 2)
 
 
-# --- driven to happen -------------------------------------------------------------------------------------------------
+# --- runs that diverge ------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
-    ("words", "what"),
+    ("words", "symptom"),
     [
         (
             ["method=cd", "sampler=langevin", "sampler.step_size=3.0", "energy.base=2.0", "method.k=100"],
             "most chains have diverged",
         ),
         (["method=cd", "sampler=langevin", "optimizer.lr=10"], "the energies have exploded"),
-        ([*BOLTING], "the energies have exploded, the classifier"),
+        (DIVERGING, "the energies have exploded, the classifier"),
         (["method=sm", "optimizer.lr=10", "energy.width=128", "steps=100"], "the loss has exploded"),
         (
             ["method=cd", "sampler=langevin", "sampler.clamp_sample=0.01", "steps=150", "checkpoint_every=50"],
@@ -125,19 +144,19 @@ def test_what_a_method_watches_is_a_metric_of_every_step(method: str) -> None:
         ),
     ],
 )
-def test_a_lost_run_ends_with_the_word_for_it(ebm: Ebm, tmp_path: Path, words: list[str], what: str) -> None:
+def test_diverged_run_ends_with_its_symptom(ebm: Ebm, tmp_path: Path, words: list[str], symptom: str) -> None:
     ran = ebm("train", *SHORT, *words, "hydra.run.dir=run")
     status = read_status(tmp_path / "run")
     assert status is not None
     assert (ran.code, status["state"]) == (3, "diverged")
-    assert ran.err.startswith(f"ebm: diverged at step {status['step']}: {what}")
+    assert ran.err.startswith(f"ebm: diverged at step {status['step']}: {symptom}")
     assert len(ran.err.splitlines()) == 1
     for file in (tmp_path / "run" / "checkpoints").glob("*.pt"):
         assert checkpoints.first_non_finite(checkpoints.read(file)) is None
 
 
-def trained(method: Any, data: Tensor, steps: int, *words: str) -> Diverged | None:
-    """The guard's word on a method that trains a small energy on these rows."""
+def diverged(method: Any, data: Tensor, steps: int, *words: str) -> Diverged | None:
+    """What the guard finds while a method trains a small energy on these rows."""
     cfg = composed(*FAST, f"steps={steps}", f"log_every={steps}", "schedule=constant", "optimizer.lr=0.05", *words)
     parts = assemble(cfg)
     trainer = make_trainer(cfg, type(parts)(parts.dataset, parts.energy, method))
@@ -165,15 +184,15 @@ class Rows(Batches):
 
 def test_noise_far_from_the_data_saturates_the_classifier() -> None:
     rows = torch.randn(32, 3, generator=torch.Generator().manual_seed(0))
-    far = trained(NCE(Gaussian(rows + 30)), rows, 500)
+    far = diverged(NCE(Gaussian(rows + 30)), rows, 500)
     assert "the classifier is saturated" in str(far)
     assert far is not None
     assert far.step < 300
-    assert trained(NCE(Gaussian(rows)), rows, 500) is None
+    assert diverged(NCE(Gaussian(rows)), rows, 500) is None
 
 
-class Gone(Density):
-    """A flow that has gone where no data are."""
+class FarFlow(Density):
+    """A flow far from all data."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -187,74 +206,10 @@ class Gone(Density):
         return -((x - self.mean) ** 2).sum(1) / 2e-4
 
 
-def test_a_flow_that_collapses_is_named() -> None:
+def test_collapsed_flow_is_named() -> None:
     rows = torch.randn(32, 3, generator=torch.Generator().manual_seed(0))
-    assert "diverged at step 1: the " in str(trained(FCE(Gone()), rows, 3))
-    [collapsed] = [symptom for symptom in FCE(Gone()).symptoms() if symptom.metric == "flow_nll"]
+    assert "diverged at step 1: the " in str(diverged(FCE(FarFlow()), rows, 3))
+    [collapsed] = [symptom for symptom in FCE(FarFlow()).symptoms() if symptom.metric == "flow_nll"]
     assert "the flow has collapsed" in collapsed.meaning
-    out = FCE(Gone()).loss(assemble(composed(*FAST)).energy, rows, torch.Generator().manual_seed(0))
+    out = FCE(FarFlow()).loss(assemble(composed(*FAST)).energy, rows, torch.Generator().manual_seed(0))
     assert bool(collapsed.detect(out.metrics["flow_nll"]))
-
-
-# --- going back -------------------------------------------------------------------------------------------------------
-
-
-def test_it_goes_back_lowers_the_rate_and_goes_on(ebm: Ebm, tmp_path: Path) -> None:
-    ran = ebm("train", *SHORT, *BOLTING, "guard=rollback", "hydra.run.dir=run")
-    assert (ran.code, ran.err) == (0, "")
-    status = read_status(tmp_path / "run")
-    assert status is not None
-    assert (status["state"], status["step"]) == ("finished", 60)
-    done = status["rollbacks"]
-    assert 1 <= len(done) <= MAX_ROLLBACKS
-    assert all(back["to"] < back["step"] and "the energies have exploded" in back["reason"] for back in done)
-    state = last(tmp_path / "run")
-    assert state["rollbacks"] == done
-    [group] = state["optimizers"]["energy"]["param_groups"]
-    assert group["lr"] == pytest.approx(10 * RATE_FACTOR ** len(done))
-    steps = [row["step"] for row in read(tmp_path / "run" / "metrics.jsonl")]
-    assert steps == sorted(set(steps))
-    assert "guard=rollback" in ran.out
-    assert json.loads((tmp_path / "run" / "results.json").read_text())
-
-
-def test_it_goes_back_a_bounded_number_of_times(ebm: Ebm, tmp_path: Path) -> None:
-    words = ["method=cd", "sampler=langevin", "sampler.step_size=3.0", "energy.base=2.0", "method.k=100"]
-    ran = ebm("train", *SHORT, *words, "guard=rollback", "hydra.run.dir=run")
-    status = read_status(tmp_path / "run")
-    assert status is not None
-    assert (ran.code, status["state"], len(status["rollbacks"])) == (3, "diverged", MAX_ROLLBACKS)
-    assert "most chains have diverged" in ran.err
-
-
-def test_what_is_ignored_goes_on(ebm: Ebm, tmp_path: Path) -> None:
-    words = [*BOLTING, "guard=ignore", "hydra.run.dir=run"]
-    assert ebm("train", *SHORT, *words).code == 0
-    status = read_status(tmp_path / "run")
-    assert status is not None
-    assert (status["state"], status.get("rollbacks")) == ("finished", None)
-
-
-def test_returns_since_the_checkpoint_add_up() -> None:
-    """A checkpoint of before both returns is slowed down twice, one that has the first behind it once."""
-    error = Diverged(7, "the loss is not finite")
-    rollbacks = Rollbacks()
-    assert rollbacks.record(error, {"step": 5, "rollbacks": []}) == RATE_FACTOR
-    assert rollbacks.record(error, {"step": 5, "rollbacks": []}) == RATE_FACTOR**2
-    assert rollbacks.record(error, {"step": 6, "rollbacks": rollbacks.history[:2]}) == RATE_FACTOR
-    assert "back to step 6" in rollbacks.describe()
-    assert rollbacks.attempts_left == MAX_ROLLBACKS - 3
-
-
-def test_a_run_that_went_back_resumes_bit_for_bit(ebm: Ebm, tmp_path: Path) -> None:
-    words = (*SHORT, *BOLTING, "guard=rollback", "log_every=20", "checkpoint_every=20")
-    assert ebm("train", *words, "hydra.run.dir=whole").code == 0
-    assert ebm("train", *words, "keep=9", "hydra.run.dir=parts").code == 0
-    folder = tmp_path / "parts" / "checkpoints"
-    checkpoints.link(folder / "step-00000040.pt", folder / "last.pt")
-    status = json.loads((tmp_path / "parts" / "status.json").read_text())
-    (tmp_path / "parts" / "status.json").write_text(json.dumps(status | {"state": "interrupted", "step": 40}))
-    assert ebm("train", "checkpoint=parts").code == 0
-    one, two = (last(tmp_path / name) for name in ("whole", "parts"))
-    assert all(torch.equal(one["energy"][key], two["energy"][key]) for key in one["energy"])
-    assert one["rollbacks"] == two["rollbacks"] != []
