@@ -55,7 +55,8 @@ def test_wheel_holds_every_config_and_no_test(wheel: Path) -> None:
     names = set(zipfile.ZipFile(wheel).namelist())
     configs = {f"ebm_cli/conf/{path.relative_to(REPO / 'conf').as_posix()}" for path in (REPO / "conf").rglob("*.yaml")}
     assert configs <= names
-    assert {"ebm_cli/py.typed", "ebm_cli/acceleration/chains.cpp"} <= names
+    data = {"ebm_cli/py.typed", "ebm_cli/acceleration/chains.cpp"}
+    assert data | {f"ebm_cli/comparison/page.{kind}" for kind in ("html", "css")} <= names
     assert not any(name.startswith(("conf/", "tests/", "outputs/", "docs/")) for name in names)
     assert any(name.endswith("licenses/LICENSE") for name in names)
 

@@ -10,8 +10,8 @@ resampling replaces light chains by copies of heavy ones; Z is then the product 
 unbiased. Levels and step sizes are fixed beforehand (`annealing_schedule`); the standard error is that of families of
 chains (`importance_weights`).
 
-No error computed from the weights sees a mode that no chain found. The path has to bring chains to every mode, and
-where there are exact samples of the model, annealing them back bounds log Z from the other side:
+No error computed from the weights accounts for a mode that no chain found. The path has to bring chains to every mode,
+and where there are exact samples of the model, annealing them back bounds log Z from the other side:
 
     E[log Z_forward] ≤ log Z ≤ E[log Z_back],       1/Z = E[w_back]
 
@@ -27,7 +27,7 @@ import torch
 from torch import Tensor
 
 from ebm_cli.densities.base import Density
-from ebm_cli.evaluation.annealing_path import Path, Points
+from ebm_cli.evaluation.annealing_path import AnnealingPath, Points
 from ebm_cli.evaluation.annealing_schedule import (
     FADE,
     N_TEMPERATURES,
@@ -114,7 +114,7 @@ def anneal(
 
     Raises:
         ValueError: a number out of range.
-        NotIntegrable: no number for log Z; the message says why.
+        NotIntegrable: there is no log Z; the message gives the reason.
 
     Cost: n_chains · n_temperatures evaluations with gradient (times n_leapfrog for HMC), and the pilot.
     """
@@ -151,9 +151,9 @@ def anneal_back(
     x = samples if isinstance(samples, Tensor) else samples(n_chains, rng)
     if len(x) < 10:
         raise ValueError(f"n_chains must be >= 10, got {len(x)} samples")
-    path = Path(energy, base, schedule.fade)
+    path = AnnealingPath(energy, base, schedule.fade)
     path.level = 1.0
-    points = evaluate_start(path, path.inside(x.detach()), schedule.kernel)
+    points = evaluate_start(path, path.to_path(x.detach()), schedule.kernel)
     if bool((points.f == math.inf).any()):
         raise ValueError("the energy is infinite at some of the samples: they are not the model's")
     return _run(path, points, replace(schedule, evaluations=0), rng, resample_below, backwards=True)
@@ -179,7 +179,7 @@ def resample(annealed: Annealed, n: int, rng: torch.Generator) -> Tensor:
 
 
 def _run(
-    path: Path,
+    path: AnnealingPath,
     points: Points,
     schedule: AnnealingSchedule,
     rng: torch.Generator,
@@ -210,7 +210,7 @@ def _run(
         log_z=step * log_mean,
         log_z_se=standard_error(ess, n),
         ess=ess,
-        x=path.outside(points.x),
+        x=path.from_path(points.x),
         log_weights=log_w + offset,
         acceptance=acceptance,
         evaluations=path.evaluations + schedule.evaluations,
@@ -219,7 +219,7 @@ def _run(
     )
 
 
-def _warning(ess: float, n: int, acceptance: float, path: Path) -> str | None:
+def _warning(ess: float, n: int, acceptance: float, path: AnnealingPath) -> str | None:
     undefined = int(path.undefined)
     if ess < min(RELIABLE, n / 4):
         return f"{ess:.1f} of {n} chains carry the weight: log Z and its error are guesses; take more temperatures"

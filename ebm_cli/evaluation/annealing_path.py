@@ -1,4 +1,4 @@
-"""Path of distributions from a density that can be sampled to a model that cannot.
+"""AnnealingPath of distributions from a density that can be sampled to a model that cannot.
 
     p_b(x) ∝ exp(−E_b(x)),    E_b = a(b) u(x) + b f(x),    u = −log q,    a(b) = (1 − b) h / (h + b),    0 ≤ b ≤ 1
 
@@ -68,7 +68,7 @@ class Frame(NamedTuple):
 
 
 @final
-class Path(nn.Module, Differentiable):
+class AnnealingPath(nn.Module, Differentiable):
     """E_b at the current level b, as an energy that any kernel can step on.
 
     The path stores the parts of the last points that it evaluated. A kernel with an acceptance test evaluates its
@@ -103,12 +103,12 @@ class Path(nn.Module, Differentiable):
         """a(b) and b."""
         return (1 - b if self.fade == inf else (1 - b) * self.fade / (self.fade + b)), b
 
-    def inside(self, x: Tensor) -> Tensor:
+    def to_path(self, x: Tensor) -> Tensor:
         """Standardised units → the path's coordinates, [B, *D]."""
         frame = self._frame
         return x if frame is None else ((x.flatten(1) - frame.mean) @ frame.inverse.T).view_as(x)
 
-    def outside(self, x: Tensor) -> Tensor:
+    def from_path(self, x: Tensor) -> Tensor:
         """The path's coordinates → standardised units, [B, *D]."""
         frame = self._frame
         return x if frame is None else torch.addmm(frame.mean, x.flatten(1), frame.factor.T).view_as(x)
@@ -116,7 +116,7 @@ class Path(nn.Module, Differentiable):
     def evaluate(self, x: Tensor, *, with_grad: bool) -> Points:
         """f, log q and their gradients at x, in the path's coordinates.  Cost: one evaluation of each."""
         energy, base = self._ends
-        y = self.outside(x)
+        y = self.from_path(x)
         if with_grad:
             f, f_grad = value_and_grad(energy, y)
             u, u_grad = _base_energy(base, y)

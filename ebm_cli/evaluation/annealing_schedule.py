@@ -18,7 +18,7 @@ import torch
 from torch import Tensor
 
 from ebm_cli.densities.base import Density
-from ebm_cli.evaluation.annealing_path import Path, Points
+from ebm_cli.evaluation.annealing_path import AnnealingPath, Points
 from ebm_cli.evaluation.importance_weights import effective_size, systematic_indices
 from ebm_cli.evaluation.not_integrable import NotIntegrable
 from ebm_cli.evaluation.quadrature_grid import OUTER_REACH
@@ -112,7 +112,7 @@ def plan_schedule(
 
 def start_path(
     energy: EnergyFn, base: Density, fade: float, kernel: Kernel, n: int, rng: torch.Generator
-) -> tuple[Path, Points]:
+) -> tuple[AnnealingPath, Points]:
     """A path at its first level, and exact draws of the base.
 
     Raises:
@@ -125,16 +125,16 @@ def start_path(
     with torch.enable_grad():
         if not base.log_prob(x.requires_grad_()).requires_grad:
             raise ValueError(f"base {type(base).__name__} has no gradient: it must be positive and smooth everywhere")
-    path = Path(energy, base, fade)
-    return path, evaluate_start(path, path.inside(x.detach()), kernel)
+    path = AnnealingPath(energy, base, fade)
+    return path, evaluate_start(path, path.to_path(x.detach()), kernel)
 
 
-def evaluate_start(path: Path, x: Tensor, kernel: Kernel) -> Points:
+def evaluate_start(path: AnnealingPath, x: Tensor, kernel: Kernel) -> Points:
     """The points that a run starts at, with their energies; NotIntegrable unless f is a number or +∞ at each."""
     points = path.evaluate(x, with_grad=kernel.evaluations(1).grad > 0)
     bad = ~(points.f > -math.inf)
     if bad.any():
-        where = [round(v, 3) for v in path.outside(x)[bad][0].flatten()[:4].tolist()]
+        where = [round(v, 3) for v in path.from_path(x)[bad][0].flatten()[:4].tolist()]
         raise NotIntegrable(f"the energy is {points.f[bad][0].item()} at u = {where}{'…' if x[0].numel() > 4 else ''}")
     if bool((points.f == math.inf).all()):
         raise NotIntegrable(f"the energy is infinite at all of {len(x)} points that the chains would start at")
@@ -160,7 +160,9 @@ class _Pilot:
         rng: source of every draw.
     """
 
-    def __init__(self, path: Path, points: Points, kernel: Kernel, target: float, rng: torch.Generator) -> None:
+    def __init__(
+        self, path: AnnealingPath, points: Points, kernel: Kernel, target: float, rng: torch.Generator
+    ) -> None:
         self.path, self.points, self.kernel, self.target, self.rng = path, points, kernel, target, rng
         self.log_step = math.log(kernel.step_size)
 
@@ -220,13 +222,13 @@ def _spread_evenly(trace: _Trace, n: int) -> _Trace:
     return _Trace(levels, even.tolist(), log_steps)
 
 
-def _is_near(path: Path, points: Points, b: float) -> bool:
+def _is_near(path: AnnealingPath, points: Points, b: float) -> bool:
     """True if one step from the present level to b leaves CESS of the chains that have any weight."""
     alive = points.take((points.f < math.inf).nonzero().squeeze(1))
     return effective_size(-path.energy_change(alive, b)) >= CESS * len(alive.x)
 
 
-def _next_level(path: Path, points: Points) -> float:
+def _next_level(path: AnnealingPath, points: Points) -> float:
     """The largest level up to which every level is near.
 
     Sought from below: a path that is bent may return to an earlier distribution, and the levels between must not be

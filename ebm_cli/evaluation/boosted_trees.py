@@ -17,6 +17,7 @@ faster.
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 ROUNDS = 30
 LEAVES = 8
@@ -26,10 +27,8 @@ BINS = 255
 MIN_LEAF_HESSIAN = 1e-3
 """Smallest H of a leaf."""
 
-Array = np.ndarray[Any, np.dtype[Any]]
 
-
-def classify(z: Array, first: Array, fold: Array) -> Array:
+def classify(z: NDArray[Any], first: NDArray[Any], fold: NDArray[Any]) -> NDArray[Any]:
     """Classify each row by trees that were trained on the other folds: [N], true for the first class.
 
     Args:
@@ -46,7 +45,7 @@ def classify(z: Array, first: Array, fold: Array) -> Array:
     return is_first
 
 
-def classify_compiled(z: Array, first: Array, fold: Array) -> Array:
+def classify_compiled(z: NDArray[Any], first: NDArray[Any], fold: NDArray[Any]) -> NDArray[Any]:
     """Classify as `classify` does, by scikit-learn.
 
     Cost: a second for the import, then a fifth of the time of `classify` in 64 dimensions.
@@ -69,7 +68,7 @@ def classify_compiled(z: Array, first: Array, fold: Array) -> Array:
     return is_first
 
 
-def _fit(z: Array, first: Array, train: Array) -> Array:
+def _fit(z: NDArray[Any], first: NDArray[Any], train: NDArray[Any]) -> NDArray[Any]:
     """Fit F to the rows of the mask `train`, and evaluate it at every row [N]."""
     bins = np.stack([np.searchsorted(_bin_edges(column[train]), column) for column in z.T], axis=1)
     share = first[train].mean()
@@ -84,16 +83,17 @@ def _fit(z: Array, first: Array, train: Array) -> Array:
     return f
 
 
-def _bin_edges(column: Array) -> Array:
+def _bin_edges(column: NDArray[Any]) -> NDArray[Any]:
     """Edges between bins [at most BINS − 1]: x is in bin i for edge i−1 < x ≤ edge i."""
     values = np.unique(column)
     if len(values) <= BINS:
-        middle: Array = (values[1:] + values[:-1]) / 2
-        return middle
-    return np.percentile(column, np.linspace(0, 100, BINS + 1)[1:-1], method="averaged_inverted_cdf")
+        edges: NDArray[Any] = (values[1:] + values[:-1]) / 2
+    else:
+        edges = np.percentile(column, np.linspace(0, 100, BINS + 1)[1:-1], method="averaged_inverted_cdf")
+    return edges
 
 
-def _grow_tree(bins: Array, weights: Array) -> Array:
+def _grow_tree(bins: NDArray[Any], weights: NDArray[Any]) -> NDArray[Any]:
     """Grow a tree on (g, h, 1) [3, N], which are 0 for rows that do not count; the value of each row's leaf [N]."""
     codes = bins + (BINS + 1) * np.arange(bins.shape[1])
     leaf = np.zeros(len(bins), dtype=np.int64)
@@ -121,11 +121,11 @@ def _grow_tree(bins: Array, weights: Array) -> Array:
         pair = [old, new]
         best |= zip(pair, _best_cuts(np.stack([tables[name] for name in pair]), sums[pair]), strict=True)
     value = -sums[:, 0] / (sums[:, 1] + 1e-15)
-    leaf_value: Array = value[leaf]
+    leaf_value: NDArray[Any] = value[leaf]
     return leaf_value
 
 
-def _sum_bins(codes: Array, weights: Array) -> Array:
+def _sum_bins(codes: NDArray[Any], weights: NDArray[Any]) -> NDArray[Any]:
     """Σ (g, h, 1) in each bin of each coordinate: codes [n, D], weights [3, n] → [3, D, BINS + 1]."""
     dim, flat = codes.shape[1], codes.ravel()
     size = dim * (BINS + 1)
@@ -133,7 +133,7 @@ def _sum_bins(codes: Array, weights: Array) -> Array:
     return np.stack(table).reshape(3, dim, BINS + 1)
 
 
-def _best_cuts(tables: Array, whole: Array) -> list[tuple[float, int, int, Array]]:
+def _best_cuts(tables: NDArray[Any], whole: NDArray[Any]) -> list[tuple[float, int, int, NDArray[Any]]]:
     """The cut of each leaf with the largest gain: (gain, bin, coordinate, (G, H, n) on its left); gain 0 for no cut.
 
     Shapes: tables [leaves, 3, D, BINS + 1], whole [leaves, 3].

@@ -26,7 +26,7 @@ N_START = 200
 class Context:
     """One model under one protocol.
 
-    What is computed here is computed when a metric group first asks for it, and kept.
+    Each cached part is computed when a metric group first reads it, and stored.
 
     Args:
         energy: with the weights that are evaluated, in eval mode.
@@ -84,7 +84,7 @@ class Context:
         """Chains carried from a known density to the model.
 
         Raises:
-            NotIntegrable: log Z has no number; the message says why.
+            NotIntegrable: annealing gives no log Z; the message gives the reason.
         """
         if isinstance(self._annealing, NotIntegrable):
             raise self._annealing

@@ -38,7 +38,7 @@ from ebm_cli.evaluation.values import Value
 UNLABELLED = 1e-7
 """Probability of the nodes that mode masses leave out: labelling a node can cost more than its energy."""
 NOTEWORTHY = 0.02
-"""Difference of a mode's probability from the data's that is told."""
+"""Difference between a mode's probability and that of the data from which a note names the mode."""
 
 
 @dataclass(frozen=True)

@@ -51,7 +51,7 @@ def closed_form(energy: EnergyFn) -> Normalisation | None:
 
 
 def by_quadrature(energy: EnergyFn, grid: Grid, resolution: Resolution, shape: tuple[int, ...]) -> Normalisation:
-    """log Z by the closed form, with the sum over cells beside it; by that sum where there is no closed form.
+    """log Z by the closed form, and by the sum over cells as a second result, or as the first without a closed form.
 
     In one and two dimensions; the arguments are those of `integrate`.
     """
@@ -62,8 +62,8 @@ def by_quadrature(energy: EnergyFn, grid: Grid, resolution: Resolution, shape: t
         return exact if exact is not None else unknown(str(reason))
     border = Results({"eval/border_mass": quadrature.border_mass})
     if exact is not None:
-        beside = Results({"eval/log_z_grid": quadrature.log_z}) | border
-        return Normalisation(exact.log_z, results=exact.results | beside, quadrature=quadrature)
+        second = Results({"eval/log_z_grid": quadrature.log_z}) | border
+        return Normalisation(exact.log_z, results=exact.results | second, quadrature=quadrature)
     found = Results({"eval/log_z": quadrature.log_z, "eval/log_z_method": "grid"}) | border
     return Normalisation(quadrature.log_z, results=found, quadrature=quadrature)
 

@@ -134,8 +134,8 @@ def _ess(x: Tensor) -> Tensor:
     covariance = _autocovariance(x).mean(1)
     rho = 1 - (within[:, None] - covariance * n / (n - 1)) / total[:, None]
     pairs = rho[:, : n - n % 2].reshape(len(rho), -1, 2).sum(2)
-    kept = (pairs > 0).cumprod(1)
-    tau = 2 * (pairs.cummin(1).values * kept).sum(1) - 1
+    is_summed = (pairs > 0).cumprod(1)
+    tau = 2 * (pairs.cummin(1).values * is_summed).sum(1) - 1
     ess = size / tau.clamp(min=1 / log10(size))
     return torch.where(total > 0, ess, torch.nan)
 

@@ -21,7 +21,7 @@ class Results:
     notes: tuple[str, ...] = ()
 
     def __or__(self, other: "Results") -> "Results":
-        """Merge two: a value of `other` replaces one with the same key, in its place; a note is kept once."""
+        """Merge two: a value of `other` replaces one of the same key, at its position; a note appears once."""
         notes = (*self.notes, *(note for note in other.notes if note not in self.notes))
         return Results(self.values | other.values, self.absent | other.absent, notes)
 

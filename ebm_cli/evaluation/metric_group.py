@@ -1,6 +1,6 @@
 """The abstraction of a metric group, and the checks of one that a user adds.
 
-A word of `metrics` is the name of a group of this package (`suite.GROUPS`) or a node whose class is a `MetricGroup`:
+An item of `metrics` is the name of a group of this package (`suite.GROUPS`), or a node with a `MetricGroup` as class:
 
     metrics=[density,{_target_: my_package.metrics.Calibration, n_bins: 20}]
 

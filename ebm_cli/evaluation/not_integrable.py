@@ -1,5 +1,5 @@
-"""The exception of everything that estimates log Z; its own module, since quadrature and annealing both raise it."""
+"""The exception of estimators of log Z, in a module of its own because quadrature and annealing both raise it."""
 
 
 class NotIntegrable(Exception):
-    """There is no number for log Z; the message says why."""
+    """log Z is not finite, or could not be computed; the message gives the reason."""

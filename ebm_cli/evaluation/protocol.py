@@ -23,7 +23,7 @@ class Protocol:
         init: where chains start: "annealed" points, in which the modes have their masses, or wide "noise".
         batch_size: rows of the method's own short chains.
         seed: of everything that is random here.
-        foreign: a data set whose rows out-of-distribution detection takes too; None for none.
+        foreign: a data set whose rows out-of-distribution detection compares too; None for none.
     """
 
     metrics: Sequence[str | MetricGroup]

@@ -4,7 +4,7 @@
 
 over cells c of a grid (`quadrature_grid`) and the Gauss–Legendre nodes i in each. A cell is split in halves (quarters)
 while the decay of the integrand's Legendre coefficients in it predicts too large an error, so narrow peaks cost nodes
-only where they are. A peak that no node of the first grid sees is missed: one far out and much narrower than the
+only where they are. A peak between the nodes of the first grid is missed: one far out and much narrower than the
 spacing there, which is a twentieth of its distance from the data.
 
 Source: Davis & Rabinowitz (1984), Methods of Numerical Integration, §6: adaptive Gauss rules.
@@ -54,10 +54,10 @@ class Quadrature:
     def heaviest(self, dropped: float) -> tuple[Tensor, Tensor]:
         """The nodes [N, d] that together hold all but `dropped` of the probability, and their masses [N]."""
         masses = self.masses().flatten()
-        kept = torch.empty_like(masses, dtype=torch.bool)
+        is_heavy = torch.empty_like(masses, dtype=torch.bool)
         light_first = masses.argsort()
-        kept[light_first] = masses[light_first].cumsum(0) > dropped
-        return self.grid.nodes().flatten(0, 1)[kept], masses[kept]
+        is_heavy[light_first] = masses[light_first].cumsum(0) > dropped
+        return self.grid.nodes().flatten(0, 1)[is_heavy], masses[is_heavy]
 
 
 @torch.no_grad()

@@ -109,8 +109,8 @@ def temperature(
         chunk_numbers: coordinates of the points whose Laplacians are taken at once.
 
     Returns:
-        None where there is no answer: the mean Laplacian is not two standard errors above 0, a number is not finite, or
-        the energy is piecewise linear, whose curvature is in its kinks, where no point is.
+        None where no temperature can be computed: the mean Laplacian is not two standard errors above 0, a number is
+        not finite, or the energy is piecewise linear: its curvature is in its kinks, where no point lies.
 
     Cost: one Laplacian a point, about D forward passes.
     """

@@ -4,12 +4,12 @@
 
     density   log Z, KL, NLL, the error of log p, mode masses, the method's own objective on held-out rows
     score     Fisher divergence, kernel Stein discrepancy
-    samples   distances between the model's samples and held-out rows, each beside its value between data and data
+    samples   distances between the model's samples and held-out rows, each with its value between data and data
     chains    R̂, ESS and acceptance rate of the chains that drew them; the temperature of the method's own short chains
-    features  of the samples: their classes and features in a classifier of the data, and whether they are copies
-    ood       how well the energy tells foreign rows from held-out ones
+    features  classes and features of the samples in a classifier of the data, and whether they copy training rows
+    ood       detection of foreign rows by their energy
 
-The last two are for real data. Where the density of the data is known, the divergences say more than they do.
+The last two are for real data: where the density of the data is known, the divergences are more informative.
 """
 
 from collections.abc import Callable
@@ -65,6 +65,6 @@ def evaluate(energy: Energy, method: Method, dataset: Dataset, protocol: Protoco
     for group in protocol.added:
         found |= measure(group, context, found.values)
     if not found.values and not found.absent and protocol.names and not context.is_real:
-        reason = "the density of the data is known, and KL says more; metrics=[density] measures it"
+        reason = "features and ood are for data whose density is unknown; metrics=[density] computes divergences"
         found |= Results(absent={"eval": reason})
     return Evaluation(found.finite(), context.samples)

@@ -1,4 +1,4 @@
-"""Two-sample distances between a model's samples and the data, each beside its noise floor.
+"""Two-sample distances between a model's samples and the data, each with its noise floor.
 
     MMD²   = E k(x, x') + E k(y, y') − 2 E k(x, y)              k: mean of Gaussians of several widths
     E²     = 2 E‖x − y‖ − E‖x − x'‖ − E‖y − y'‖                 the energy distance
@@ -158,7 +158,7 @@ def sliced_wasserstein(z: Tensor, labels: Tensor, directions: Tensor) -> Tensor:
 def c2st(x: Tensor, y: Tensor) -> float:
     """Accuracy of gradient-boosted trees that classify x against y, on the fold that they were not trained on.
 
-    Trees see differences that distances do not: edges, thin structure, one wrong marginal among 64 coordinates. The
+    Trees detect differences that distances do not: edges, thin structure, one wrong marginal among 64 coordinates. The
     bound on leaves and rounds keeps them from fitting noise in a few hundred rows.
 
     Source: Lopez-Paz & Oquab (2017), section 3, with cross-fitting in place of one split.

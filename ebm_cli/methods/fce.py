@@ -5,7 +5,7 @@
 
 With a frozen q this is noise contrastive estimation at ν = 1 (the loss here is −V). A step of the flow minimises the
 same V with reparameterised samples and the energy's parameters frozen. The better the flow, the closer the noise is to
-the data, and the fewer noise samples are too easy to teach the energy anything. Source: Gao, Nijkamp, Kingma, Xu, Dai &
+the data, and the less of it is wasted on points that are easily told from them. Source: Gao, Nijkamp, Kingma, Xu, Dai &
 Wu (2020), "Flow contrastive estimation of energy-based models", eq. 9–11 and Algorithm 1.
 """
 

@@ -62,7 +62,8 @@ class MLE(Method):
         else:
             if self.size > 2:
                 raise ValueError(
-                    f"energy {type(energy).__name__} lost its closed-form log Z (its precision is not positive)"
+                    f"energy {type(energy).__name__} has lost its closed-form log Z: its precision is not positive "
+                    "definite any more; lower optimizer.lr"
                 )
             y, log_weight = self._nodes(x, rng)
             nodes = len(y)

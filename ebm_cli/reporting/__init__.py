@@ -1,2 +1,2 @@
-"""Output of a run: terminal, TensorBoard, metrics.jsonl, figures, tables, verdicts; layer 6, imported by layers 7 and
-above."""
+"""Output of a run: terminal, TensorBoard, metrics.jsonl, figures and tables of results; layer 6, imported by layers 7
+and above."""

@@ -2,7 +2,6 @@
 
 import time
 from collections import deque
-from collections.abc import Mapping
 from types import TracebackType
 
 from rich.console import Console
@@ -10,15 +9,17 @@ from rich.progress import BarColumn, TextColumn
 from rich.progress import Progress as Bar
 from rich.text import Text
 
-from ebm_cli.evaluation.values import Value, format_value
+from ebm_cli.evaluation.values import Values, format_value
 from ebm_cli.reporting.console import duration
 
-REFRESH = 0.1  # seconds between two drawings of the bar
-WINDOW = 10.0  # seconds over which the speed is averaged
+REFRESH = 0.1
+"""Seconds between two drawings of the bar."""
+WINDOW = 10.0
+"""Seconds over which the speed is averaged."""
 
 
 class Progress:
-    """Shows where a run is: step, loss, main metric, steps a second, time left.
+    """The step of a run, its loss and monitored result, its speed and the time left.
 
     A live bar on a terminal, drawn at most ten times a second; elsewhere one plain line every `every` steps.
 
@@ -40,9 +41,9 @@ class Progress:
         self._console = console or Console()
         self._steps, self._every = steps, every or max(1, steps // 20)
         self._next_line = start + 1
-        self._drawn = -1.0
-        self._seen: deque[tuple[float, int]] = deque([(time.monotonic(), start)])
-        self._live = self._console.is_terminal
+        self._drawn_at = -1.0
+        self._times: deque[tuple[float, int]] = deque([(time.monotonic(), start)])
+        self._is_live = self._console.is_terminal
         self._bar = Bar(
             TextColumn("step {task.completed:,.0f}/{task.total:,.0f}"),
             BarColumn(bar_width=None),
@@ -55,25 +56,25 @@ class Progress:
         self._task = self._bar.add_task("", total=steps, completed=start, shown="")
 
     def __enter__(self) -> "Progress":
-        if self._live:
+        if self._is_live:
             self._bar.start()
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if self._live:
+        if self._is_live:
             self._bar.stop()
 
-    def update(self, step: int, metrics: Mapping[str, Value]) -> None:
-        """Say that `step` is done; `metrics` are the few numbers to show, by name."""
+    def update(self, step: int, metrics: Values) -> None:
+        """Show that `step` is done, with a few numbers by their names."""
         now = time.monotonic()
-        self._seen.append((now, step))
-        while len(self._seen) > 2 and self._seen[1][0] < now - WINDOW:
-            self._seen.popleft()
-        if self._live:
-            if now - self._drawn >= REFRESH or step >= self._steps:
-                self._drawn = now
+        self._times.append((now, step))
+        while len(self._times) > 2 and self._times[1][0] < now - WINDOW:
+            self._times.popleft()
+        if self._is_live:
+            if now - self._drawn_at >= REFRESH or step >= self._steps:
+                self._drawn_at = now
                 self._bar.update(self._task, completed=step, shown=self._describe(step, metrics), refresh=True)
         elif step >= self._next_line or step >= self._steps:
             self._next_line = (step // self._every + 1) * self._every
@@ -81,11 +82,11 @@ class Progress:
             self._console.print(Text(line), soft_wrap=True)
 
     def message(self, text: str) -> None:
-        """A line above the bar."""
+        """Print a line above the bar."""
         self._console.print(Text(text), soft_wrap=True)
 
-    def _describe(self, step: int, metrics: Mapping[str, Value]) -> str:
-        (then, before), (now, _) = self._seen[0], self._seen[-1]
+    def _describe(self, step: int, metrics: Values) -> str:
+        (then, before), (now, _) = self._times[0], self._times[-1]
         speed = (step - before) / (now - then) if now > then else 0.0
         parts = [f"{name} {format_value(value)}" for name, value in metrics.items()]
         if speed > 0:

@@ -72,7 +72,7 @@ def posterior(energy: EnergyFn, observed: Tensor, std: Tensor) -> EnergyFn:
         std: s > 0, in the units of x, [*D].
     """
 
-    def of(x: Tensor) -> Tensor:
+    def posterior_energy(x: Tensor) -> Tensor:
         return energy(x) + 0.5 * ((x - observed) / std).square().flatten(1).sum(1)
 
-    return of
+    return posterior_energy

@@ -58,7 +58,7 @@ class Monitor:
         """Whether validation rows are used, so that the final evaluation gives other numbers."""
         return not self.divergences.data.is_exact
 
-    def evaluate(self) -> Values:
+    def evaluate(self) -> dict[str, float]:
         """Every result that is cheap, for the weights that are in the energy now.
 
         Cost: divergences on the rows, and the objective; a small annealing only if the monitored result needs log Z.

@@ -40,8 +40,8 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def _no_picture(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sample.plots, "samples_figure", lambda x, data: None)
-    monkeypatch.setattr(sample.figure, "save", lambda figure, path: None)
+    monkeypatch.setattr(sample, "samples_figure", lambda x, data: None)
+    monkeypatch.setattr(sample, "save", lambda figure, path: None)
 
 
 HMC_ADAPTED = ("sampler=hmc", "sampler.step_size=0.05", "sampler.n_leapfrog=4", "adapt=true", "burn_in=150", "thin=1")

@@ -46,7 +46,7 @@ def spatial(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def _no_picture(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(evaluate.plots, "final_figure", lambda *arguments: None)
+    monkeypatch.setattr(evaluate, "final_figure", lambda *arguments: None)
     monkeypatch.setattr(evaluate, "save", lambda figure, path: None)
 
 

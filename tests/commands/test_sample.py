@@ -50,8 +50,8 @@ def run(original: Path, tmp_path: Path) -> Path:
 @pytest.fixture
 def _no_picture(monkeypatch: pytest.MonkeyPatch) -> None:
     """No picture: drawing it takes longer than the rest."""
-    monkeypatch.setattr(sample.plots, "samples_figure", lambda x, data: None)
-    monkeypatch.setattr(sample.figure, "save", lambda figure, path: None)
+    monkeypatch.setattr(sample, "samples_figure", lambda x, data: None)
+    monkeypatch.setattr(sample, "save", lambda figure, path: None)
 
 
 def drawn(folder: Path) -> tuple[Array, Array, dict[str, float]]:

@@ -6,13 +6,8 @@ from tests.comparison.support import Runs
 
 
 def test_format_setting_writes_values_as_on_the_command_line() -> None:
-    assert [format_setting(value) for value in (None, "mala", 0.5, True, [1, 2])] == [
-        "–",
-        "mala",
-        "0.5",
-        "true",
-        "[1, 2]",
-    ]
+    found = [format_setting(value) for value in (None, "mala", 0.5, True, [1, 2])]
+    assert found == ["–", "mala", "0.5", "true", "[1, 2]"]
 
 
 def test_flatten_names_inner_keys() -> None:

@@ -8,7 +8,7 @@ import torch
 from ebm_cli.densities.gaussian import Gaussian as FittedGaussian
 from ebm_cli.derivatives import first_order, value_and_grad
 from ebm_cli.energies.mlp import MLP
-from ebm_cli.evaluation.annealing_path import Path, Points
+from ebm_cli.evaluation.annealing_path import AnnealingPath, Points
 from ebm_cli.samplers import EnergyFn, Kernel
 from ebm_cli.samplers.hmc import HMC
 from ebm_cli.samplers.mala import MALA
@@ -19,17 +19,17 @@ from tests.support import seeded
 
 def test_path_starts_at_the_base_and_ends_at_the_model() -> None:
     for fade in (0.01, math.inf):
-        path = Path(skewed_gaussian(), normal_density(3), fade)
+        path = AnnealingPath(skewed_gaussian(), normal_density(3), fade)
         assert path.exponents(0.0) == (1, 0)
         assert path.exponents(1.0) == (0, 1)
-    assert Path(skewed_gaussian(), normal_density(3), 0.01).exponents(0.01)[0] == pytest.approx(0.99 / 2)
-    assert Path(skewed_gaussian(), normal_density(3), math.inf).exponents(0.3) == (0.7, 0.3)
+    assert AnnealingPath(skewed_gaussian(), normal_density(3), 0.01).exponents(0.01)[0] == pytest.approx(0.99 / 2)
+    assert AnnealingPath(skewed_gaussian(), normal_density(3), math.inf).exponents(0.3) == (0.7, 0.3)
 
 
 @pytest.mark.parametrize("energy", [MLP((2, 3)), lambda x: x.flatten(1).square().sum(1).sin()])
 def test_path_gradient_is_that_of_its_formula(energy: EnergyFn) -> None:
     base = FittedGaussian(torch.randn(100, 2, 3, generator=seeded()))
-    path = Path(energy, base, 0.01)
+    path = AnnealingPath(energy, base, 0.01)
     path.level = 0.3
     a, c = path.exponents(0.3)
     x = torch.randn(5, 2, 3, generator=seeded(1)).requires_grad_()
@@ -42,7 +42,7 @@ def test_path_gradient_is_that_of_its_formula(energy: EnergyFn) -> None:
 
 @pytest.mark.parametrize("kernel", [MALA(0.4), HMC(0.5, n_leapfrog=3), Metropolis(0.8)])
 def test_path_stores_the_energies_of_the_moved_chains(kernel: Kernel) -> None:
-    path = Path(skewed_gaussian(), normal_density(3), 0.01)
+    path = AnnealingPath(skewed_gaussian(), normal_density(3), 0.01)
     with_grad = kernel.evaluations(1).grad > 0
     points = path.evaluate(torch.randn(100, 3, generator=seeded()), with_grad=with_grad)
     for b in (0.01, 0.3, 1.0):
@@ -62,7 +62,7 @@ def test_path_stores_the_energies_of_the_moved_chains(kernel: Kernel) -> None:
 def test_path_stores_all_chains_of_a_gradient_in_chunks() -> None:
     """Gradients of many points are taken in chunks; the path must store the parts of all chunks."""
     n = first_order.MAX_ROWS + 3
-    path = Path(MLP((3,), width=8), normal_density(3), 0.01)
+    path = AnnealingPath(MLP((3,), width=8), normal_density(3), 0.01)
     path.level = 0.3
     points = path.evaluate(torch.randn(n, 3, generator=seeded()), with_grad=True)
     moved, accept = path.move(MALA(0.05), points, seeded(1))
@@ -73,7 +73,7 @@ def test_path_stores_all_chains_of_a_gradient_in_chunks() -> None:
 
 
 def test_energy_change_is_the_difference_and_costs_nothing() -> None:
-    path = Path(skewed_gaussian(), normal_density(3), 0.01)
+    path = AnnealingPath(skewed_gaussian(), normal_density(3), 0.01)
     points = path.evaluate(torch.randn(7, 3, generator=seeded()), with_grad=True)
     path.level = 0.2
     low = path(points.x)
@@ -85,7 +85,7 @@ def test_energy_change_is_the_difference_and_costs_nothing() -> None:
 
 
 def test_path_is_finite_where_an_infinite_energy_has_no_weight() -> None:
-    path = Path(lambda x: x[:, 0] * math.inf, normal_density(1), 0.01)
+    path = AnnealingPath(lambda x: x[:, 0] * math.inf, normal_density(1), 0.01)
     points = path.evaluate(torch.ones(2, 1), with_grad=False)
     assert path(points.x).isfinite().all()
     assert (path.energy_change(points, 0.1) == math.inf).all()

@@ -6,7 +6,7 @@ COMPILED = "return torch.compile(function, fullgraph=True, dynamic={}, backend=s
 DROPPED = "DROPPED = {} # probability that the nodes left out of an expectation hold together"
 ENDS = "ends = [pooled[:, round(q * (size - 1)), None, None] for q in (0.05, {})]"
 IDENTITY = "identity = bool((mean[{}] == 0) & (scale[0] == 1))"
-PLACE = "where = [round(v, {}) for v in path.outside(x)[bad][0].flatten()[:4].tolist()]"
+PLACE = "where = [round(v, {}) for v in path.from_path(x)[bad][0].flatten()[:4].tolist()]"
 ONE = "identity = bool((mean[0] == 0) & (scale[{}] == 1))"
 NU = "self, noise: Density, nu: float = 1.0, log_z: float = 0.0, fit_steps: int = {}, redraw: bool = True"
 SEED = 'self.register_buffer("noise_seed", torch.tensor({}), persistent=not redraw)'

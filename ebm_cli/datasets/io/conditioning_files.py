@@ -5,13 +5,12 @@ from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from ebm_cli.datasets.io.arrays import load_array
 from ebm_cli.datasets.io.contents import InvalidFile
 from ebm_cli.errors import UserError
-
-Array = np.ndarray[Any, np.dtype[Any]]
 
 
 def read_rows(file: str, shape: tuple[int, ...]) -> Tensor:
@@ -47,7 +46,7 @@ def read_mask(file: str, shape: tuple[int, ...]) -> Tensor:
     return torch.from_numpy(masks.astype(bool))
 
 
-def _read_array(key: str, file: str, name: str, wanted: str) -> Array:
+def _read_array(key: str, file: str, name: str, wanted: str) -> NDArray[Any]:
     """The array of an .npy file, or the one of this name in an .npz file; messages begin with the key."""
     path = Path(file)
     if not path.is_file():

@@ -26,7 +26,7 @@ def results(context: Context) -> Results:
     if learned is not None:
         found = with_learned_log_z(found, float(learned.detach()))
     for name, density in method.densities().items():
-        # In the plane its own sum, which shows a flow whose log-density is wrong; beyond, log Z = 0 as it says.
+        # In the plane log Z is summed, which shows that a log-density is wrong; beyond it is 0 by definition.
         log_z = None if context.divergences.data.is_on_grid else known(0.0)
         own = context.divergences(_energy_of(density), log_z).results.values
         found |= Results({f"eval/{name}_{key}": own[f"eval/{key}"] for key in ("kl", "nll") if f"eval/{key}" in own})
@@ -36,9 +36,9 @@ def results(context: Context) -> Results:
 
 
 def annealing_results(context: Context) -> Results:
-    """Annealing beside an exact log Z, and where the model has exact samples, the bound from above as well.
+    """Annealed log Z next to an exact one, and the bound from above if the model has exact samples.
 
-    Only where chains are drawn: their annealing is then there anyway.
+    They are computed only if chains are drawn, because these start at annealed points anyway.
     """
     how = context.divergence_result.results.values.get("eval/log_z_method")
     if not context.is_sampling or how not in ("exact", "grid"):

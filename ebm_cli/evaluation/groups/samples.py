@@ -1,4 +1,4 @@
-"""The metric group `samples`: distances between the model's samples and held-out rows, each beside its null."""
+"""The metric group `samples`: distances between the model's samples and held-out rows, each with its null."""
 
 import torch
 
