@@ -55,7 +55,7 @@ WITHOUT_TORCH = (
         "runs/stored_config",
     ),
     *("runs/reserve", "system/__init__", "system/files", "system/versions"),
-    *("evaluation/__init__", "evaluation/values", "evaluation/verdicts", "evaluation/results"),
+    *("evaluation/__init__", "evaluation/values", "evaluation/verdicts", "evaluation/result_registry"),
 )
 """Modules behind `ebm --help`, completion, `--cfg` and `ebm runs`, which must answer at once."""
 

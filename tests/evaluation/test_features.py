@@ -12,7 +12,7 @@ from ebm_cli.datasets import Dataset, Digits, Table
 from ebm_cli.densities import Gaussian
 from ebm_cli.evaluation import features
 from ebm_cli.evaluation.features import COVERED, class_results, class_tv, coverage, frechet
-from ebm_cli.evaluation.measured import Results
+from ebm_cli.evaluation.results import Results
 from ebm_cli.evaluation.two_sample import compare_relabelled, draw_labellings
 from tests.evaluation.toys import given_labelling, rows_of
 from tests.support import normal, seeded

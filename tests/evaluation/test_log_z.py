@@ -10,9 +10,9 @@ from torch import Tensor
 from ebm_cli.energies.quadratic import Quadratic
 from ebm_cli.evaluation.annealing import Annealed, anneal
 from ebm_cli.evaluation.log_z import by_annealing, by_quadrature, closed_form, known
-from ebm_cli.evaluation.measured import Results
 from ebm_cli.evaluation.not_integrable import NotIntegrable
 from ebm_cli.evaluation.quadrature_grid import COARSE_GRID, Grid
+from ebm_cli.evaluation.results import Results
 from tests.evaluation.toys import LOG_2PI, exact_log_z, normal_density, skewed_gaussian
 from tests.support import harmonic, normal, seeded
 
