@@ -56,6 +56,9 @@ WITHOUT_TORCH = (
     ),
     *("runs/reserve", "system/__init__", "system/files", "system/versions"),
     *("evaluation/__init__", "evaluation/values", "evaluation/verdicts", "evaluation/result_registry"),
+    *("reporting/__init__", "reporting/console", "reporting/results_table", "reporting/explanations"),
+    *(f"comparison/{name}" for name in ("__init__", "charts", "columns", "conclusions", "groups", "page", "settings")),
+    *("comparison/spread", "comparison/tables"),
 )
 """Modules behind `ebm --help`, completion, `--cfg` and `ebm runs`, which must answer at once."""
 

@@ -56,35 +56,35 @@ def render(comparison: Comparison, panels: Mapping[str, Sequence[Panel]], made: 
     total = overall(comparison)
     body = [
         "<header>",
-        f"<p class=kicker>{n_runs} runs, grouped by {esc(', '.join(comparison.by))}</p>",
+        f"<p class=kicker>{n_runs} runs, grouped by {escape(', '.join(comparison.by))}</p>",
         "<h1>Which one to use</h1>",
-        *([f"<p class=lead>{esc(total)}</p>"] if total else []),
+        *([f"<p class=lead>{escape(total)}</p>"] if total else []),
         "<ul class=verdicts>",
         *(f"<li>{_conclusion(section)}</li>" for section in comparison.sections),
         "</ul>",
-        *(f"<p class=notice>{esc(notice)}</p>" for notice in warnings(comparison)),
+        *(f"<p class=notice>{escape(notice)}</p>" for notice in warnings(comparison)),
         "</header>",
     ]
     for section in comparison.sections:
         body += [
-            f"<section><h2>{esc(section.name or 'all runs')}</h2>",
+            f"<section><h2>{escape(section.name or 'all runs')}</h2>",
             _table(comparison, section, numbers),
             _pictures(panels.get(section.name, ()), numbers),
             _charts(section, numbers),
             "</section>",
         ]
     body += [_excluded(comparison.excluded), _legend(comparison), _configs(comparison), _versions(comparison)]
-    body.append(f"<footer>{esc(made)}</footer>")
+    body.append(f"<footer>{escape(made)}</footer>")
     here = files(__package__)
     return Template(here.joinpath("page.html").read_text(encoding="utf-8")).substitute(
         policy=POLICY,
         style=here.joinpath("page.css").read_text(encoding="utf-8"),
-        title=esc(_title(comparison)),
+        title=escape(_title(comparison)),
         body="\n".join(filter(None, body)),
     )
 
 
-def esc(text: str) -> str:
+def escape(text: str) -> str:
     """The text escaped for HTML, also inside a quoted attribute."""
     return html.escape(text, quote=True)
 
@@ -95,16 +95,18 @@ def _title(comparison: Comparison) -> str:
 
 
 def _conclusion(section: Section) -> str:
+    """The conclusion with the data set, if it names one, in bold."""
     sentence = conclusion(section)
     where, colon, rest = sentence.partition(": ")
-    return f"<b>{esc(where)}</b>{colon}{esc(rest)}" if colon and "," not in where else esc(sentence)
+    return f"<b>{escape(where)}</b>{colon}{escape(rest)}" if colon and "," not in where else escape(sentence)
 
 
 def _dot(label: str, numbers: Mapping[str, int]) -> str:
-    number = numbers.get(label)
-    if number is None:
+    """The dot in the group's colour; empty for a label without one."""
+    i = numbers.get(label)
+    if i is None:
         return ""
-    colour = charts.COLOURS[number % len(charts.COLOURS)]
+    colour = charts.COLOURS[i % len(charts.COLOURS)]
     return f'<span class=dot style="background:{colour}"></span>'
 
 
@@ -114,12 +116,12 @@ def _table(comparison: Comparison, section: Section, numbers: Mapping[str, int])
     rows = []
     for group in section.groups:
         cells = (_cell(section, group, c, c in qualities, c is first_cost) for c in columns)
-        name = f"<th scope=row>{_dot(group.label, numbers)}{esc(group.label)}</th>"
+        name = f"<th scope=row>{_dot(group.label, numbers)}{escape(group.label)}</th>"
         rows.append(f"<tr>{name}<td>{len(group.records)}</td>{''.join(cells)}</tr>")
     if section.references:
         references = [
             f"<td{_edge(c is first_cost)}>"
-            f"{esc(format_value(section.references[c.key])) if c.key in section.references else ''}</td>"
+            f"{escape(format_value(section.references[c.key])) if c.key in section.references else ''}</td>"
             for c in columns
         ]
         rows.append(f"<tr class=floor><th scope=row>{REFERENCE_ROW}</th><td></td>{''.join(references)}</tr>")
@@ -140,18 +142,18 @@ def _edge(is_first_cost: bool) -> str:
 
 
 def _head(column: Column, is_first_cost: bool) -> str:
-    title = esc(f"{column.key}: {column.meaning}" if column.meaning else column.key)
+    title = escape(f"{column.key}: {column.meaning}" if column.meaning else column.key)
     arrow = f"<i>{ARROWS[column.result.better]}</i>" if column.is_ranked else ""
-    return f'<th scope=col title="{title}"{_edge(is_first_cost)}>{esc(column.label)}{arrow}</th>'
+    return f'<th scope=col title="{title}"{_edge(is_first_cost)}>{escape(column.label)}{arrow}</th>'
 
 
 def _cell(section: Section, group: Group, column: Column, is_quality: bool, is_first_cost: bool) -> str:
     mean, sd, n_lacking, is_best = cell(section, group, column)
     classes = [name for name, on in (("best", is_best and is_quality), ("edge", is_first_cost)) if on]
     mark = f' class="{" ".join(classes)}"' if classes else ""
-    below = f"<small>± {esc(sd)}</small>" if sd else ""
+    below = f"<small>± {escape(sd)}</small>" if sd else ""
     few = f"<small>n = {len(group.records) - n_lacking}</small>" if n_lacking else ""
-    shown = f"<b>{esc(mean)}</b>" if is_best else esc(mean)
+    shown = f"<b>{escape(mean)}</b>" if is_best else escape(mean)
     return f"<td{mark}>{shown}{below}{few}</td>"
 
 
@@ -162,16 +164,16 @@ def _pictures(panels: Sequence[Panel], numbers: Mapping[str, int]) -> str:
     figures = []
     for panel in panels:
         images = "".join(
-            f'<img src="{charts.data_uri(png)}" alt="{esc(f"{panel.label}: {what}")}" title="{esc(what)}">'
+            f'<img src="{charts.data_uri(png)}" alt="{escape(f"{panel.label}: {what}")}" title="{escape(what)}">'
             for what, png in panel.images.items()
         )
-        note = f"<p class=note>{esc(panel.note)}</p>" if panel.note else ""
-        caption = f"<figcaption>{_dot(panel.label, numbers)}{esc(panel.label)}</figcaption>"
+        note = f"<p class=note>{escape(panel.note)}</p>" if panel.note else ""
+        caption = f"<figcaption>{_dot(panel.label, numbers)}{escape(panel.label)}</figcaption>"
         figures.append(f"<figure>{caption}{images}{note}</figure>")
     shown = sorted({what for panel in panels for what in panel.images if not panel.wide})
     legend = ""
     if shown:
-        legend = f"<p class=note>From above: {esc(', '.join(shown))}. The median run of each group.</p>"
+        legend = f"<p class=note>From above: {escape(', '.join(shown))}. The median run of each group.</p>"
     title = "Densities and samples" if shown else "Data and samples"
     return f"<h3>{title}</h3><div class='{size}'>{''.join(figures)}</div>{legend}"
 
@@ -188,11 +190,11 @@ def _charts(section: Section, numbers: Mapping[str, int]) -> str:
         ]
         if any(x > 0 for cloud in clouds for x, _ in cloud.points):
             svg = charts.quality_against_cost(clouds, name, column.label, not column.result.signed)
-            alt = esc(f"{column.key} of each group against {name}")
+            alt = escape(f"{column.key} of each group against {name}")
             drawn.append(f'<img src="{charts.data_uri(svg)}" alt="{alt}">')
     if not drawn:
         return ""
-    chips = "".join(f"<span class=chip>{_dot(g.label, numbers)}{esc(g.label)}</span>" for g in section.groups)
+    chips = "".join(f"<span class=chip>{_dot(g.label, numbers)}{escape(g.label)}</span>" for g in section.groups)
     return f"<h3>Quality against cost</h3><div class=charts>{''.join(drawn)}</div><p class=chips>{chips}</p>"
 
 
@@ -217,9 +219,9 @@ def _excluded(excluded: Sequence[tuple[Record, str]]) -> str:
     if not excluded:
         return ""
     rows = "".join(
-        f'<tr><td><span class="state {esc(record.state)}">{esc(record.state)}</span></td>'
-        f"<td>{esc(' on '.join(record.options.get(group, '?') for group in ('method', 'dataset')))}</td>"
-        f"<td>{esc(why)}</td><td><code>{esc(str(record.path))}</code></td></tr>"
+        f'<tr><td><span class="state {escape(record.state)}">{escape(record.state)}</span></td>'
+        f"<td>{escape(' on '.join(record.options.get(group, '?') for group in ('method', 'dataset')))}</td>"
+        f"<td>{escape(why)}</td><td><code>{escape(str(record.path))}</code></td></tr>"
         for record, why in excluded
     )
     return (
@@ -231,7 +233,7 @@ def _excluded(excluded: Sequence[tuple[Record, str]]) -> str:
 
 def _legend(comparison: Comparison) -> str:
     rows = "".join(
-        f"<tr><th scope=row>{esc(c.label)}</th><td><code>{esc(c.key)}</code></td><td>{esc(c.meaning)}</td>"
+        f"<tr><th scope=row>{escape(c.label)}</th><td><code>{escape(c.key)}</code></td><td>{escape(c.meaning)}</td>"
         f"<td>{BETTER[c.result.better]}</td></tr>"
         for c in comparison.columns
     )
@@ -252,7 +254,7 @@ def _configs(comparison: Comparison) -> str:
     shared = [
         f"{key}={value}" for key, value in settings[0].items() if all(others.get(key) == value for others in settings)
     ]
-    parts = [f"<details><summary>Shared by all</summary><pre>{esc(chr(10).join(shared))}</pre></details>"]
+    parts = [f"<details><summary>Shared by all</summary><pre>{escape(chr(10).join(shared))}</pre></details>"]
     for section in comparison.sections:
         for group in section.groups:
             varying = differing_settings(group.records)
@@ -266,8 +268,8 @@ def _configs(comparison: Comparison) -> str:
             ]
             name = " · ".join(filter(None, (section.name, group.label)))
             parts.append(
-                f"<details><summary>{esc(name)}</summary><pre>{esc(chr(10).join(lines))}</pre>"
-                f"<pre>{esc(chr(10).join(runs))}</pre></details>"
+                f"<details><summary>{escape(name)}</summary><pre>{escape(chr(10).join(lines))}</pre>"
+                f"<pre>{escape(chr(10).join(runs))}</pre></details>"
             )
     return f"<section><h2>Configs and runs</h2>{''.join(parts)}</section>"
 
@@ -278,6 +280,6 @@ def _versions(comparison: Comparison) -> str:
     for kind, n in kinds.most_common():
         versions = json.loads(kind)
         text = ", ".join(f"{name} {version[:12] if name == 'git' else version}" for name, version in versions.items())
-        lines.append(f"<p>{n} run{'s' if n > 1 else ''}: {esc(text or 'no versions recorded')}</p>")
+        lines.append(f"<p>{n} run{'s' if n > 1 else ''}: {escape(text or 'no versions recorded')}</p>")
     mixed = "<p class=notice>The runs were made by different versions.</p>" if len(kinds) > 1 else ""
     return f"<section><h2>Versions</h2>{mixed}{''.join(lines)}</section>"

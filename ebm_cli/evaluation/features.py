@@ -1,7 +1,7 @@
 """Samples in a classifier of the data: the distance of their features, and the classes that they cover.
 
-A small network is trained on labelled training rows as part of the evaluation; its last hidden layer maps each row to
-FEATURES numbers φ. Between n samples and n held-out rows, by their features and by the classes that the network
+A small network is trained on labelled training rows (`classifier`); its last hidden layer maps each row to a few
+numbers, the features φ. Between n samples and n held-out rows, by their features and by the classes that the network
 assigns:
 
     feature distance = ‖m − m'‖² + tr(C + C' − 2 (C C')^½)     of the Gaussians with the means and covariances of φ
@@ -21,17 +21,13 @@ Sources: Heusel, Ramsauer, Unterthiner, Nessler & Hochreiter (2017), NeurIPS, eq
 Inception); Bińkowski, Sutherland, Arbel & Gretton (2018), ICLR (its bias).
 """
 
-import math
-from collections.abc import Sequence
-from dataclasses import dataclass
-from itertools import pairwise
-
 import torch
 from torch import Tensor
 from torch.nn import functional
 
 from ebm_cli.datasets.base import Dataset, Labelled
 from ebm_cli.datasets.standardizer import Standardizer
+from ebm_cli.evaluation.classifier import Classifier, train_classifier
 from ebm_cli.evaluation.results import Results
 from ebm_cli.evaluation.two_sample import (
     MAX_ROWS,
@@ -42,85 +38,11 @@ from ebm_cli.evaluation.two_sample import (
     shuffle_rows,
 )
 from ebm_cli.evaluation.values import Value
-from ebm_cli.optim.step import fast_step
-from ebm_cli.system.torch_internals import skip_dynamo_import
 
-FEATURES = 16
-"""Width of the last hidden layer: so small that a few dozen rows determine the covariance of the features."""
-HIDDEN = 128
-STEPS = 500
-BATCH = 128
-RATE = 3e-3
-NOISE = 0.3
-"""Standard deviation of the noise on the classifier's training rows, in units of theirs: against memorisation."""
 N_TRAIN = 10_000
 """Training rows of the classifier at most; more change its accuracy on images of digits by a percent or two."""
 COVERED = 0.2
 """Share of the samples, relative to that of the data, from which a class is covered: 2 % for 10 % of the data."""
-
-
-@dataclass(frozen=True)
-class Classifier:
-    """A network D → HIDDEN → FEATURES → K with SiLU between its layers, on rows that are centred and scaled.
-
-    All columns have one scale, since the rows are in the run's units already: a scale for each would magnify a pixel
-    that is nearly constant.
-    """
-
-    centre: Tensor
-    scale: Tensor
-    weights: tuple[Tensor, ...]
-    biases: tuple[Tensor, ...]
-    unit: Tensor
-
-    def features(self, x: Tensor) -> Tensor:
-        """Features of rows x [N, D] → [N, FEATURES], float64."""
-        with torch.no_grad():
-            return _last_hidden((x - self.centre) / self.scale, self.weights, self.biases).double() / self.unit
-
-    def classes(self, features: Tensor) -> Tensor:
-        """The class of each row from its features [N, FEATURES]: integers [N]."""
-        logits = features * self.unit @ self.weights[-1].double() + self.biases[-1].double()
-        return logits.argmax(1)
-
-
-def train_classifier(x: Tensor, labels: Tensor, rng: torch.Generator) -> Classifier:
-    """Fit a classifier by cross-entropy: AdamW with a warm-up and a decay of its rate, and noise on the rows.
-
-    Args:
-        x: rows [N, D] in the run's units, float32 on the CPU.
-        labels: class of each, integers [N] from 0.
-        rng: source of every draw, on the CPU.
-
-    Cost: STEPS steps of BATCH rows; 0.3 s for 64 columns on one thread, a few for 3,072.
-    """
-    centre = x.mean(0)
-    scale = (x - centre).square().mean().sqrt().clamp_min(torch.finfo(x.dtype).tiny)
-    sizes = (x.shape[1], HIDDEN, FEATURES, int(labels.max()) + 1)
-    # Not nn.Linear, which draws its weights from the global generator.
-    weights = [torch.randn(a, b, generator=rng) * math.sqrt(2 / a) for a, b in pairwise(sizes)]
-    biases = [torch.zeros(b) for b in sizes[1:]]
-    parameters = [p.requires_grad_() for p in (*weights, *biases)]
-    skip_dynamo_import()
-    optimizer = torch.optim.AdamW(parameters, RATE, weight_decay=0.01)
-    update, schedule = fast_step(optimizer), torch.optim.lr_scheduler.OneCycleLR(optimizer, RATE, total_steps=STEPS)
-    z, order = (x - centre) / scale, torch.empty(0, dtype=torch.long)
-    with torch.enable_grad():
-        for _ in range(STEPS):
-            while len(order) < BATCH:
-                order = torch.cat((order, torch.randperm(len(z), generator=rng)))
-            now, order = order[:BATCH], order[BATCH:]
-            noisy = z[now] + NOISE * torch.randn(BATCH, z.shape[1], generator=rng)
-            logits = _last_hidden(noisy, weights, biases) @ weights[-1] + biases[-1]
-            loss = functional.cross_entropy(logits, labels[now])
-            optimizer.zero_grad()
-            loss.backward()
-            update()
-            schedule.step()
-    with torch.no_grad():
-        spread = _last_hidden(z, weights, biases).double().var(0).sum().sqrt()
-    fixed = [tuple(p.detach() for p in part) for part in (weights, biases)]
-    return Classifier(centre, scale, fixed[0], fixed[1], spread.clamp_min(torch.finfo(x.dtype).tiny))
 
 
 def class_results(samples: Tensor, dataset: Dataset, n_held_out: int, rng: torch.Generator) -> Results:
@@ -164,13 +86,13 @@ def class_results(samples: Tensor, dataset: Dataset, n_held_out: int, rng: torch
 def compare_features(
     classifier: Classifier, of_samples: Tensor, of_data: Tensor, of_others: Tensor, rng: torch.Generator
 ) -> dict[str, Distance]:
-    """`feature_distance`, `class_tv` and `coverage` between features of samples and of data, [n, FEATURES] each.
+    """Compare features of samples and of data: keys `feature_distance`, `class_tv` and `coverage`.
 
     Args:
         classifier: what gave the features.
-        of_samples: of independent samples.
-        of_data: of held-out rows.
-        of_others: of further data rows, for the null.
+        of_samples: of n independent samples [n, features].
+        of_data: of n held-out rows.
+        of_others: of n further data rows, for the null.
         rng: source of the relabellings.
     """
     labels = draw_labellings(len(of_samples), rng)
@@ -232,13 +154,6 @@ def coverage(one_hot: Tensor, labels: Tensor) -> Tensor:
     is_covered = (of_samples >= COVERED * of_data) & is_in_data
     share: Tensor = is_covered.double().sum(0) / is_in_data.sum(0)
     return share
-
-
-def _last_hidden(z: Tensor, weights: Sequence[Tensor], biases: Sequence[Tensor]) -> Tensor:
-    """The last hidden layer [N, FEATURES]."""
-    for weight, bias in zip(weights[:-1], biases[:-1], strict=True):
-        z = functional.silu(z @ weight + bias)
-    return z
 
 
 def _labelled_parts(dataset: Dataset, n_held_out: int) -> tuple[Labelled, Labelled, Labelled]:

@@ -23,7 +23,7 @@ def relative_path(path: Path) -> str:
 
 
 def duration(seconds: float) -> str:
-    """45 s, 3 min 20 s, 2 h 05 min."""
+    """A duration in its two largest units: 45 s, 3 min 20 s, 2 h 05 min."""
     whole = round(seconds)
     if whole < 60:
         return f"{whole} s"

@@ -76,7 +76,7 @@ def _perturbed(harness: Harness, name: str, shape: tuple[int, ...]) -> Energy:
 
 
 def error_on(device: torch.device, dtype: torch.dtype, energy: Energy, x: Tensor) -> float:
-    """The largest relative error of value, gradient and Laplacian on a device, against those where the energy is."""
+    """The largest relative error of value, gradient and Laplacian on a device, against those on the energy's own."""
     pairs = ((copy.deepcopy(energy).to(device, dtype), x.to(device, dtype)), (energy, x))
     found, expected = ((*value_and_grad(one, rows), laplacian(one, rows)[1]) for one, rows in pairs)
     return max(relative_error(a, b) for a, b in zip(found, expected, strict=True))

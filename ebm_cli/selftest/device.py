@@ -70,7 +70,7 @@ def _device_facts(harness: Harness, device: torch.device, dtype: torch.dtype) ->
 
 
 def _or_skip(what: str, measure: Callable[[], Fact | Skip]) -> Fact | Skip:
-    """The fact of one option by this name; an option that this machine cannot build ends no other's."""
+    """The fact of one option under this name, or a skip if this machine cannot build the option."""
     try:
         return measure()._replace(what=what)
     except Unavailable as missing:

@@ -33,7 +33,7 @@ def test_window_around_points_ignores_outliers() -> None:
     assert window.half == pytest.approx(1.15, abs=0.01)
 
 
-def test_densities_agree_for_the_true_energy_and_integrate_to_one() -> None:
+def test_density_of_the_true_energy_is_that_of_the_data() -> None:
     data = Synthetic(GaussianRing())
 
     def truth(u: Tensor) -> Tensor:

@@ -1,4 +1,4 @@
-"""The same seed gives the same bits on the same machine; and what else is the same command gives them, too."""
+"""Determinism: the same command gives the same bits on the same machine."""
 
 import json
 import os
@@ -25,7 +25,7 @@ def _as_before(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 
 
 def after_steps(*words: str) -> dict[str, Any]:
-    """The state of a run that has been prepared and has taken five steps."""
+    """State of a trainer after five steps."""
     cfg = composed(*words, "steps=5", "optimizer.lr=0.05")
     set_deterministic(cfg.deterministic)
     parts = assemble(cfg)
@@ -38,8 +38,8 @@ def after_steps(*words: str) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize("method", METHODS)
-def test_the_same_seed_gives_the_same_bits(method: str) -> None:
-    """With another state of the global generators, which nothing draws from; and another seed gives others."""
+def test_same_seed_gives_the_same_bits(method: str) -> None:
+    """Whatever the state of the global generators, which nothing draws from; another seed gives other bits."""
     words = [f"method={method}", "dataset=gaussian"]
     torch.manual_seed(1)
     first = after_steps(*words)
@@ -49,14 +49,14 @@ def test_the_same_seed_gives_the_same_bits(method: str) -> None:
 
 
 @pytest.mark.parametrize("method", METHODS)
-def test_every_method_is_reproducible_on_a_cpu(method: str) -> None:
-    """No step asks for an operation that PyTorch knows as not reproducible there."""
+def test_methods_use_deterministic_operations_only(method: str) -> None:
+    """No step uses an operation that PyTorch lists as non-deterministic there."""
     words = [f"method={method}", "dataset=gaussian", "deterministic=true"]
     assert differences(after_steps(*words), after_steps(*words)) == []
     assert torch.are_deterministic_algorithms_enabled()
 
 
-def test_what_is_not_reproducible_is_refused() -> None:
+def test_nondeterministic_operation_is_refused() -> None:
     """The control: one of PyTorch's own examples."""
     set_deterministic(True)
     with pytest.raises(RuntimeError, match="does not have a deterministic implementation"):
@@ -65,7 +65,7 @@ def test_what_is_not_reproducible_is_refused() -> None:
     torch.zeros(3).put_(torch.tensor([0, 0]), torch.ones(2))
 
 
-def test_a_gpu_is_told_before_it_starts(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_cublas_workspace_is_set_unless_the_user_set_it(monkeypatch: pytest.MonkeyPatch) -> None:
     set_deterministic(False)
     assert "CUBLAS_WORKSPACE_CONFIG" not in os.environ
     set_deterministic(True)
@@ -80,7 +80,7 @@ def results_of(run: Path) -> dict[str, Any]:
     return {key: value for key, value in results.items() if key.startswith(("eval/", "val/"))}
 
 
-def assert_twice_the_same(ebm: Ebm, folder: Path, *words: str) -> None:
+def assert_same_twice(ebm: Ebm, folder: Path, *words: str) -> None:
     for name in ("first", "second"):
         assert ebm("train", *words, f"hydra.run.dir={name}").code == 0
     first, second = folder / "first", folder / "second"
@@ -88,18 +88,16 @@ def assert_twice_the_same(ebm: Ebm, folder: Path, *words: str) -> None:
     assert results_of(first) == results_of(second) != {}
 
 
-def test_the_command_gives_the_same_weights_and_results(ebm: Ebm, tmp_path: Path) -> None:
-    assert_twice_the_same(ebm, tmp_path, *FAST, "method=pcd", "method.k=2", "method.buffer_size=64", "steps=4")
+def test_command_gives_the_same_weights_and_results(ebm: Ebm, tmp_path: Path) -> None:
+    assert_same_twice(ebm, tmp_path, *FAST, "method=pcd", "method.k=2", "method.buffer_size=64", "steps=4")
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("deterministic", ["true", "false"])
 @pytest.mark.parametrize("method", METHODS)
-def test_the_command_gives_the_same_of_every_method(ebm: Ebm, tmp_path: Path, method: str, deterministic: str) -> None:
-    """With every measure of the evaluation."""
+def test_command_is_deterministic_for_every_method(ebm: Ebm, tmp_path: Path, method: str, deterministic: str) -> None:
+    """With every metric of the evaluation."""
     cfg = composed(f"method={method}")
     cheap = [f"{key}={value}" for key, value in CHEAP.items() if OmegaConf.select(cfg, key) is not None]
     words = [word for word in FAST if not word.startswith("metrics")] + ["dataset.density.dim=2"]
-    assert_twice_the_same(
-        ebm, tmp_path, *words, f"method={method}", *cheap, "steps=6", f"deterministic={deterministic}"
-    )
+    assert_same_twice(ebm, tmp_path, *words, f"method={method}", *cheap, "steps=6", f"deterministic={deterministic}")

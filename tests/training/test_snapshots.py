@@ -1,4 +1,4 @@
-"""What there is to see of a model: histograms of energies, grids of images, nearest training rows."""
+"""Snapshots of a model in TensorBoard: histograms of energies, grids of images, nearest training rows."""
 
 from pathlib import Path
 from typing import Any
@@ -10,7 +10,6 @@ from matplotlib.image import imread
 from numpy.typing import NDArray
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from ebm_cli.evaluation.memorisation import nearest
 from ebm_cli.runs.assemble import assemble, protocol_of
 from ebm_cli.training.snapshots import Snapshots
 from tests.support import TINY, Ebm, composed, differences, trained
@@ -19,7 +18,7 @@ DIGITS = [*TINY[1:], "dataset=digits", "energy=conv", "energy.width=4", "method=
 DIGITS += ["method.k=2", "monitor=eval/fisher", "metrics=[samples]", "steps=4", "eval_every=2"]
 
 
-def seen(run: Path) -> EventAccumulator:
+def events_of(run: Path) -> EventAccumulator:
     events = EventAccumulator(str(run), size_guidance={"images": 0, "histograms": 0})
     events.Reload()
     return events
@@ -30,53 +29,52 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """pcd on digits."""
     from ebm_cli.cli.main import main
 
-    folder = tmp_path_factory.mktemp("viewed")
+    folder = tmp_path_factory.mktemp("snapshots")
     with pytest.MonkeyPatch.context() as patched:
         patched.chdir(folder)
         assert main(["train", *DIGITS, "hydra.run.dir=run"]) == 0
     return folder / "run"
 
 
-def test_a_run_on_images_shows_them(run: Path) -> None:
-    """At each evaluation and at the end, each once."""
-    events = seen(run)
+def test_run_on_images_writes_grids_of_them(run: Path) -> None:
+    """Once at each evaluation and at the end."""
+    events = events_of(run)
     images = {"images/samples", "images/nearest_training_rows", "images/replay_buffer"}
     assert set(events.Tags()["images"]) == images | {"final", "energies"}
     assert set(events.Tags()["histograms"]) == {"energy/train", "energy/validation", "energy/noise"}
     for tag in images:
         assert [event.step for event in events.Images(tag)] == [2, 4], tag
     for tag in events.Tags()["histograms"]:
-        told = events.Histograms(tag)
-        assert [event.step for event in told] == [2, 4], tag
-        assert told[0].histogram_value.num == (180 if tag == "energy/validation" else 1000)
+        events_of_tag = events.Histograms(tag)
+        assert [event.step for event in events_of_tag] == [2, 4], tag
+        assert events_of_tag[0].histogram_value.num == (180 if tag == "energy/validation" else 1000)
     assert {path.name for path in (run / "figures").iterdir()} == {"final.png", "energies.png"}
     height, width, _ = imread(run / "figures" / "final.png").shape
     assert width / height > 2.5  # data, samples, samples above their neighbours
 
 
-def test_how_often_it_is_looked_at_changes_no_weight(run: Path, ebm: Ebm, tmp_path: Path) -> None:
-    assert ebm("train", *DIGITS, "eval_every=null", "hydra.run.dir=unseen").code == 0
-    assert differences(trained(run), trained(tmp_path / "unseen")) == []
-    assert "images/samples" in seen(tmp_path / "unseen").Tags()["images"]  # at the end
+def test_number_of_evaluations_changes_no_weight(run: Path, ebm: Ebm, tmp_path: Path) -> None:
+    assert ebm("train", *DIGITS, "eval_every=null", "hydra.run.dir=unmonitored").code == 0
+    assert differences(trained(run), trained(tmp_path / "unmonitored")) == []
+    assert "images/samples" in events_of(tmp_path / "unmonitored").Tags()["images"]  # at the end
 
 
-def test_a_run_on_points_shows_its_energies_alone(ebm: Ebm, tmp_path: Path) -> None:
+def test_run_on_points_writes_energies_only(ebm: Ebm, tmp_path: Path) -> None:
     words = ["dataset=wine", "monitor=eval/fisher", "steps=4", "eval_every=2"]
     assert ebm("train", *TINY, *words, "hydra.run.dir=run").code == 0
-    events = seen(tmp_path / "run")
+    events = events_of(tmp_path / "run")
     assert events.Tags()["images"] == ["energies"]
     assert [event.step for event in events.Histograms("energy/noise")] == [2, 4]
     assert [path.name for path in (tmp_path / "run" / "figures").iterdir()] == ["energies.png"]
 
 
-def test_looking_draws_from_nothing_but_its_own() -> None:
-    """And its chains move."""
+def test_snapshot_changes_no_state_but_its_chains() -> None:
     cfg = composed("dataset=digits", "energy=conv", "energy.width=4", "energy.spectral_norm=true", "method=pcd")
     parts = assemble(cfg)
-    views = Snapshots(parts, protocol_of(cfg, 0, 16, None).kernel, 0)
+    snapshots = Snapshots(parts, protocol_of(cfg, 0, 16, None).kernel, 0)
     before = {name: value.clone() for name, value in parts.energy.state_dict().items()}
     kept = parts.method.state_dict()["buffer"].clone()
-    chains, drawn = views._chains.clone(), torch.get_rng_state()
+    chains, drawn = snapshots._chains.clone(), torch.get_rng_state()
 
     class Board:
         def __init__(self) -> None:
@@ -91,29 +89,20 @@ def test_looking_draws_from_nothing_but_its_own() -> None:
             self.names.append(name)
 
     board = Board()
-    views.write(board, 1)  # type: ignore[arg-type]
+    snapshots.write(board, 1)  # type: ignore[arg-type]
     assert len(board.names) == 6
-    assert not torch.equal(views._chains, chains)
-    assert bool(views._chains.isfinite().all())
+    assert not torch.equal(snapshots._chains, chains)
+    assert bool(snapshots._chains.isfinite().all())
     assert differences(before, parts.energy.state_dict()) == []
     assert torch.equal(parts.method.state_dict()["buffer"], kept)
     assert torch.equal(torch.get_rng_state(), drawn)
     assert parts.energy.training
-    assert len({id(f) for f in views.energies("test").values()}) == 3
+    assert len({id(f) for f in snapshots.energies("test").values()}) == 3
 
 
-def test_only_a_method_with_chains_of_its_own_keeps_them() -> None:
+def test_only_pcd_has_a_replay_buffer() -> None:
     methods = {m: assemble(composed(f"method={m}", "dataset=moons")).method for m in ("pcd", "cd", "nce")}
     kept = {m: method.persistent_chains() for m, method in methods.items()}
     assert (kept["cd"], kept["nce"]) == (None, None)
     assert kept["pcd"] is not None
     assert kept["pcd"].shape == (64, 2)
-
-
-# --- pictures ---------------------------------------------------------------------------------------------------------
-
-
-def test_the_nearest_row() -> None:
-    rows = torch.tensor([[0.0, 0.0], [10.0, 0.0], [0.0, 10.0]])
-    x = torch.tensor([[9.0, 1.0], [0.1, 0.2], [1.0, 30.0]])
-    assert torch.equal(nearest(x, rows), rows[[1, 0, 2]])
