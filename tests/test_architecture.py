@@ -119,7 +119,7 @@ def test_every_package_is_in_one_layer() -> None:
 
 
 @pytest.mark.parametrize("path", sorted(PACKAGE.rglob("*/__init__.py")), ids=name_of)
-def test_package_docstring_says_what_lives_there_and_who_imports_it(path: Path) -> None:
+def test_package_docstring_names_contents_and_importers(path: Path) -> None:
     text = ast.get_docstring(ast.parse(path.read_text(encoding="utf-8"))) or ""
     first = " ".join(text.split("\n\n")[0].split())
     assert re.fullmatch(r"[A-Z][^.]+(\.\w[^.]+)*\.", first), "one sentence"

@@ -57,7 +57,7 @@ def test_quadrature_stands_beside_a_closed_form() -> None:
     assert found.results.values["eval/log_z_grid"] == pytest.approx(found.log_z, abs=1e-5)
 
 
-def test_quadrature_that_fails_leaves_the_closed_form_or_a_reason() -> None:
+def test_failed_quadrature_leaves_closed_form_or_reason() -> None:
     class Undefined(Quadratic):  # type: ignore[misc]
         def forward(self, x: Tensor) -> Tensor:
             return torch.full((len(x),), math.nan)
