@@ -5,14 +5,14 @@ python -m tests.results_page
 
 from collections.abc import Iterator
 
-from ebm_cli.evaluation.results import NULL, RESULTS, SECTIONS, SUFFIXES, Result
+from ebm_cli.evaluation.result_registry import NULL, RESULTS, SECTIONS, SUFFIXES, Result
 from tests.support import REPO
 
 PAGE = REPO / "docs" / "reference" / "results.md"
 
 INTRODUCTION = """# Results
 
-This page is generated from `ebm_cli/evaluation/results.py` by `make docs`: edit the registry, not the page.
+This page is generated from `ebm_cli/evaluation/result_registry.py` by `make docs`: edit the registry, not the page.
 
 A run writes its results to `results.json` and its log to `metrics.jsonl` and TensorBoard; `ebm evaluate` and
 `ebm sample` write a `results.json` of their own. A key is `GROUP/NAME`: `eval/` results of an evaluation, `sampler/`

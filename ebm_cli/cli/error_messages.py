@@ -1,4 +1,8 @@
-"""Error messages: one line that names the key, the value and what to do."""
+"""Error messages: one line that names the key, the value and what to do.
+
+Errors of Hydra, OmegaConf and the system get their words here. Our own, `errors.UserError`, have theirs from where they
+are raised: `main` and `flags` for verbs and flags, `overrides` for options, `config.validate` for keys and types.
+"""
 
 import re
 import sys

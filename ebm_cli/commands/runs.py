@@ -11,7 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from ebm_cli.errors import UserError
-from ebm_cli.evaluation.results import HEADLINES
+from ebm_cli.evaluation.result_registry import HEADLINES
 from ebm_cli.evaluation.values import number
 from ebm_cli.reporting.console import make_console
 from ebm_cli.runs.record import Record, find

@@ -2,8 +2,8 @@
 
 from dataclasses import dataclass
 
-from ebm_cli.evaluation import results
-from ebm_cli.evaluation.results import NULL, Result, describe
+from ebm_cli.evaluation import result_registry
+from ebm_cli.evaluation.result_registry import NULL, Result, describe
 from ebm_cli.evaluation.values import number
 from ebm_cli.runs.record import Record
 
@@ -68,9 +68,9 @@ class Column:
         return number(record.results, key)
 
 
-QUALITIES = tuple(Column(result) for result in results.QUALITIES)
+QUALITIES = tuple(Column(result) for result in result_registry.QUALITIES)
 """The default columns of quality, in the order in which they rank."""
-COSTS = tuple(Column(result) for result in results.COSTS)
+COSTS = tuple(Column(result) for result in result_registry.COSTS)
 
 
 def column_of(key: str) -> Column:

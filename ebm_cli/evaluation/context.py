@@ -11,10 +11,10 @@ from ebm_cli.energies import Energy
 from ebm_cli.evaluation.annealing import Annealed, anneal, resample
 from ebm_cli.evaluation.divergences import DivergenceResult, Divergences
 from ebm_cli.evaluation.log_z import by_annealing
-from ebm_cli.evaluation.measured import Results
 from ebm_cli.evaluation.model_samples import Drawn, draw
 from ebm_cli.evaluation.not_integrable import NotIntegrable
 from ebm_cli.evaluation.protocol import Protocol
+from ebm_cli.evaluation.results import Results
 from ebm_cli.methods import Method
 from ebm_cli.rng import generator
 from ebm_cli.samplers import wide_starts

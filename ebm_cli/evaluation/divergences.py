@@ -30,9 +30,9 @@ from ebm_cli.datasets import Dataset, Target, UnseenPart
 from ebm_cli.evaluation.batched import in_chunks, placement
 from ebm_cli.evaluation.expectation import DataDistribution, values_and_grads
 from ebm_cli.evaluation.log_z import Normalisation, by_quadrature, closed_form, unknown
-from ebm_cli.evaluation.measured import Results
 from ebm_cli.evaluation.quadrature import Quadrature
 from ebm_cli.evaluation.quadrature_grid import FINE_GRID, Resolution
+from ebm_cli.evaluation.results import Results
 from ebm_cli.evaluation.values import Value
 
 UNLABELLED = 1e-7

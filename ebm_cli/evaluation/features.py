@@ -28,7 +28,7 @@ from torch.nn import functional
 from ebm_cli.datasets.base import Dataset, Labelled
 from ebm_cli.datasets.standardizer import Standardizer
 from ebm_cli.evaluation.classifier import Classifier, train_classifier
-from ebm_cli.evaluation.measured import Results
+from ebm_cli.evaluation.results import Results
 from ebm_cli.evaluation.two_sample import (
     MAX_ROWS,
     MIN_ROWS,

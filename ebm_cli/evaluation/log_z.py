@@ -10,10 +10,10 @@ from dataclasses import dataclass, field
 from ebm_cli.derivatives import EnergyFn
 from ebm_cli.energies.base import Energy
 from ebm_cli.evaluation.annealing import Annealed
-from ebm_cli.evaluation.measured import Results
 from ebm_cli.evaluation.not_integrable import NotIntegrable
 from ebm_cli.evaluation.quadrature import Quadrature, integrate
 from ebm_cli.evaluation.quadrature_grid import Grid, Resolution
+from ebm_cli.evaluation.results import Results
 from ebm_cli.evaluation.values import Value
 
 

@@ -20,7 +20,7 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 from ebm_cli.errors import UserError
-from ebm_cli.evaluation.measured import Results
+from ebm_cli.evaluation.results import Results
 
 if TYPE_CHECKING:
     from ebm_cli.evaluation.context import Context

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from ebm_cli.evaluation.mcmc_diagnostics import summary
-from ebm_cli.evaluation.measured import Results
+from ebm_cli.evaluation.results import Results
 from ebm_cli.evaluation.values import Value
 from ebm_cli.samplers import EnergyFn, Kernel, trace, warm_up
 

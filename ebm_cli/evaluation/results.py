@@ -1,292 +1,32 @@
-"""Registry of results: every key of results.json and of the training log, described once.
+"""The results of a measurement: values by key, reasons for absent ones, and notes for the reader."""
 
-A key is `GROUP/NAME`: `eval/` results of an evaluation, `val/` the same on validation rows during training, `sampler/`
-chains, `cost/` time and work, `train/` the training log. Verdicts, units, the columns of `ebm compare`, the main result
-of `ebm runs` and docs/reference/results.md all come from `RESULTS`. A key that is not registered, such as one of a
-user's own metric, has its name as label and no verdict.
+import math
+from dataclasses import dataclass, field
 
-Long because it is one table; the functions below it are short.
-"""
-
-import re
-from dataclasses import dataclass, replace
-from functools import partial
-from typing import Literal
-
-from ebm_cli.evaluation import verdicts as rules
-from ebm_cli.evaluation.values import Values, number
-from ebm_cli.evaluation.verdicts import Rule, Verdict
-
-Better = Literal["low", "high", "half", "none"]
-"""The better values: low, high, those near 0.5, or none."""
-
-SE, NULL, P = "_se", "_null", "_p"
-SUFFIXES = {
-    SE: "standard error",
-    NULL: "the same between two samples of the data",
-    P: "p-value: probability of a value as large or larger if the samples had the data's distribution",
-}
-"""Ends of the keys of companions → meaning."""
-
-DENSITY, SCORE, SAMPLES, CHAINS, FEATURES, OOD, COST, TRAINING = SECTIONS = (
-    *("Density", "Score", "Samples", "Chains", "Features of samples", "Out-of-distribution detection"),
-    *("Cost", "Training log"),
-)
-"""Sections of the reference page."""
+from ebm_cli.evaluation.values import Value
 
 
 @dataclass(frozen=True)
-class Result:
-    """The description of a result.
+class Results:
+    """Values, reasons and notes; `a | b` merges two.
 
     Attributes:
-        section: of the reference page.
-        key: of results.json; `NAME` in it stands for any name.
-        label: the head of its column in a comparison, and its name in titles of figures.
-        unit: empty for a pure number.
-        better: which values are better.
-        meaning: a noun phrase, with the formula.
-        verdict: the rule that grades it.
-        companions: suffixes of the keys that come with it, see `SUFFIXES`.
-        null: meaning of the companion `_null`, where it is not that of `SUFFIXES`.
-        reference: key of the value that the true density would get, where it is not that of the companion `_null`.
-        shown_with: key of the result in whose reference this one is shown; it has no row of its own in a table.
-        column: whether `ebm compare` shows it by default, as a quality or as a cost. The order of the registry is that
-            of the columns, and the first quality that every group has ranks the groups.
-        headline: shown where there is room for little: in `ebm runs`, and of the costs, in a narrow comparison.
-        monitored: `monitor=auto` may choose it: the first one in the order of the registry that a run can compute.
-        magnitude: comparisons average its size, since its sign only says on which side it errs.
-        signed: whether it can be negative, so that no logarithmic axis suits it.
+        values: key of results.json, such as `eval/kl`, → number or text.
+        absent: key → why there is no value.
+        notes: sentences for the reader, such as how far a number is reliable.
     """
 
-    section: str
-    key: str
-    label: str
-    unit: str
-    better: Better
-    meaning: str
-    verdict: Rule | None = None
-    companions: tuple[str, ...] = ()
-    null: str = ""
-    reference: str = ""
-    shown_with: str = ""
-    column: Literal["", "quality", "cost"] = ""
-    headline: bool = False
-    monitored: bool = False
-    magnitude: bool = False
-    signed: bool = False
+    values: dict[str, Value] = field(default_factory=dict)
+    absent: dict[str, str] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
 
-    @property
-    def name(self) -> str:
-        """The key without its group."""
-        return self.key.partition("/")[2] or self.key
+    def __or__(self, other: "Results") -> "Results":
+        """Merge two: a value of `other` replaces one of the same key, at its position; a note appears once."""
+        notes = (*self.notes, *(note for note in other.notes if note not in self.notes))
+        return Results(self.values | other.values, self.absent | other.absent, notes)
 
-    def __str__(self) -> str:
-        return f"{self.meaning}, {self.unit}" if self.unit else self.meaning
-
-
-_quality = partial(Result, column="quality")
-_cost = partial(Result, COST, column="cost")
-_log = partial(Result, TRAINING, better="none")
-
-# One result, one paragraph: the formatter would give each argument a line of its own.
-# fmt: off
-RESULTS = (
-    # The qualities of a model, in the order in which they rank.
-    _quality(DENSITY, "eval/kl", "KL", "nats", "low", "KL(p_data‖p_θ)", rules.KL, (SE,), headline=True, monitored=True),
-    _quality(DENSITY, "eval/nll", "NLL", "nats", "low", "negative log-likelihood of held-out rows", rules.NLL, (SE,),
-             reference="eval/entropy", headline=True, monitored=True, signed=True),
-    _quality(DENSITY, "eval/nll_vs_gaussian", "vs Gaussian", "nats", "low",
-             "NLL minus that of the Gaussian fitted to the training rows", rules.NLL_VS_GAUSSIAN, (SE,), signed=True),
-    _quality(DENSITY, "eval/log_density_mse", "log-density MSE", "nats²", "low", "E_data (log p − log p_θ)²",
-             rules.LOG_DENSITY_MSE),
-    _quality(SCORE, "eval/fisher", "Fisher", "1/unit²", "low", "Fisher divergence ½ E_data ‖∇ log p − ∇ log p_θ‖²",
-             rules.FISHER, monitored=True),
-    _quality(DENSITY, "eval/mode_tv", "mode TV", "", "low", "total variation between the mode masses of data and model",
-             rules.MODE_TV, (NULL,)),
-    _quality(DENSITY, "eval/log_z_gap", "log Z gap", "nats", "low", "trained log Z − independent log Z",
-             rules.LOG_Z_GAP, magnitude=True),
-    _quality(SCORE, "eval/ksd", "KSD", "", "low", "kernel Stein discrepancy", rules.DISTANCE, (P,)),
-    _quality(SAMPLES, "eval/mmd", "MMD", "", "low", "maximum mean discrepancy between samples and held-out rows",
-             rules.DISTANCE, (NULL, P)),
-    _quality(SAMPLES, "eval/energy_distance", "energy dist.", "", "low",
-             "energy distance between samples and held-out rows", rules.DISTANCE, (NULL, P)),
-    _quality(SAMPLES, "eval/sliced_wasserstein", "sliced W", "", "low",
-             "sliced Wasserstein distance between samples and held-out rows", rules.DISTANCE, (NULL, P)),
-    _quality(SAMPLES, "eval/c2st", "C2ST", "", "half", "accuracy of a classifier between samples and held-out rows",
-             rules.DISTANCE, (NULL, P)),
-    _quality(DENSITY, "eval/flow_kl", "flow KL", "nats", "low", "KL(p_data‖q) of the trained flow", rules.KL),
-    _quality(OOD, "eval/ood_auroc", "OOD AUROC", "", "high",
-             "AUROC of the energy between held-out rows and the kind of foreign rows that it separates least",
-             rules.AUROC, (SE,)),
-    _quality(FEATURES, "eval/coverage", "coverage", "", "high",
-             "share of the classes that have among the samples at least a fifth of their share of the held-out rows",
-             rules.COVERAGE, (NULL,)),
-    _quality(FEATURES, "eval/feature_distance", "feature dist.", "", "low",
-             "Fréchet distance between samples and held-out rows in the features of a classifier",
-             rules.FEATURE_DISTANCE, (NULL, P)),
-    _quality(FEATURES, "eval/class_tv", "class TV", "", "low",
-             "total variation between the class shares of samples and of held-out rows", rules.DISTANCE, (NULL, P)),
-
-    # Other results of an evaluation.
-    Result(DENSITY, "eval/entropy", "entropy", "nats", "none", "entropy of the data: the NLL of the true density",
-           signed=True),
-    Result(DENSITY, "eval/log_z", "log Z", "nats", "none",
-           "log of the integral of exp(−f), in standardised units, computed independently of training",
-           rules.LOG_Z, (SE,), signed=True),
-    Result(DENSITY, "eval/log_z_method", "log Z by", "", "none",
-           "the way to log Z: exact (closed form), grid (quadrature) or ais (annealed importance sampling)",
-           shown_with="eval/log_z"),
-    Result(DENSITY, "eval/log_z_grid", "log Z by a grid", "nats", "none", "log Z by quadrature, beside a closed form",
-           shown_with="eval/log_z", signed=True),
-    Result(DENSITY, "eval/border_mass", "border mass", "", "low", "share of the integral outside the grid",
-           shown_with="eval/log_z"),
-    Result(DENSITY, "eval/log_z_ess", "ESS of log Z", "", "high",
-           "effective sample size of the weights of the annealed chains", shown_with="eval/log_z"),
-    Result(DENSITY, "eval/log_z_ais", "log Z by annealing", "nats", "none",
-           "log Z by annealed importance sampling, beside an exact one; its expectation is a lower bound",
-           rules.LOG_Z_AIS, (SE,), signed=True),
-    Result(DENSITY, "eval/log_z_ais_upper", "log Z from above", "nats", "none",
-           "log Z by annealing from exact samples of the model; its expectation is an upper bound",
-           shown_with="eval/log_z_ais", signed=True),
-    Result(DENSITY, "eval/log_z_ais_gap", "gap of annealing", "nats", "low", "upper bound − lower bound",
-           shown_with="eval/log_z_ais", signed=True),
-    Result(DENSITY, "eval/log_z_learned", "trained log Z", "nats", "none", "log Z as the method trained it",
-           rules.LOG_Z_LEARNED, signed=True),
-    Result(DENSITY, "eval/flow_nll", "flow NLL", "nats", "low",
-           "negative log-likelihood of held-out rows under the flow", signed=True),
-    Result(DENSITY, "eval/NAME_kl", "NAME KL", "nats", "low", "KL(p_data‖q) of a density NAME that the method trained",
-           rules.KL),
-    Result(DENSITY, "eval/NAME_nll", "NAME NLL", "nats", "low",
-           "negative log-likelihood of held-out rows under a density NAME that the method trained", signed=True),
-    Result(DENSITY, "eval/objective", "objective", "", "low",
-           "mean loss of the method on held-out rows; comparable only within one method", signed=True),
-    Result(SCORE, "eval/fisher_flat", "flat Fisher", "1/unit²", "none",
-           "Fisher divergence of a flat energy: ½ E_data ‖∇ log p‖²", shown_with="eval/fisher"),
-    Result(FEATURES, "eval/nn_ratio", "nn ratio", "", "none",
-           "median distance to the nearest training row, samples over held-out rows", rules.NN_RATIO, (SE,)),
-    Result(FEATURES, "eval/classifier_accuracy", "accuracy", "", "none",
-           "accuracy on held-out rows of the classifier behind the features", rules.CLASSIFIER_ACCURACY, (NULL,),
-           null="share of the most frequent class: the accuracy of guessing"),
-    *(Result(OOD, f"eval/ood_auroc_{name}", f"AUROC {name}", "", "high", f"AUROC of the energy against {rows}",
-             rules.AUROC, (SE,))
-      for name, rows in (("uniform", "uniform noise in the data's box"),
-                         ("shuffled", "training rows with their values shuffled"),
-                         ("other", "rows of another data set"))),
-    Result(CHAINS, "eval/chain_temperature", "temperature", "", "none",
-           "temperature T at which the ends of the method's own chains sample exp(−f/T)",
-           rules.CHAIN_TEMPERATURE, (SE,)),
-
-    # Chains, of an evaluation and of `ebm sample`.
-    Result(CHAINS, "sampler/acceptance", "acceptance", "", "none", "mean acceptance rate", rules.ACCEPTANCE),
-    Result(CHAINS, "sampler/step_size", "step size", "", "none", "step size of the kernel, after adaptation"),
-    Result(CHAINS, "sampler/rhat", "R-hat", "", "low", "split rank-normalised R̂ of the worst coordinate", rules.RHAT),
-    Result(CHAINS, "sampler/ess_bulk", "ESS", "", "high", "bulk effective sample size of the worst coordinate",
-           rules.ESS),
-    Result(CHAINS, "sampler/ess_tail", "tail ESS", "", "high", "tail effective sample size of the worst coordinate",
-           rules.ESS),
-    Result(CHAINS, "sampler/ess_per_grad", "ESS/∇f", "", "high", "bulk effective sample size per evaluation of ∇ₓf"),
-    Result(CHAINS, "sampler/ess_per_second", "ESS/s", "1/s", "high", "bulk effective sample size per second"),
-
-    # Costs.
-    _cost("cost/steps", "steps", "", "none", "training steps"),
-    _cost("cost/seconds", "seconds", "s", "low", "wall-clock time of training or sampling",
-          headline=True),
-    _cost("cost/energy_evals", "f", "per row", "low", "evaluations of the energy in a training step"),
-    _cost("cost/grad_evals", "∇f", "per row", "low", "evaluations of ∇ₓf in a training step", headline=True),
-    _cost("cost/laplacian_evals", "Δf", "per row", "low", "evaluations of second derivatives in x in a training step"),
-    _cost("cost/peak_memory_mb", "memory", "MB", "low", "peak memory"),
-    Result(COST, "cost/eval_seconds", "evaluation", "s", "low", "wall-clock time of the final evaluation"),
-
-    # The training log.
-    _log("train/loss", "loss", "", meaning="loss of the player `energy`", signed=True),
-    _log("train/loss_NAME", "loss of NAME", "", meaning="loss of the player NAME", signed=True),
-    _log("train/loss_se", "loss SE", "", meaning="standard error of the loss over the rows of the batch"),
-    _log("train/grad_norm", "gradient norm", "", meaning="norm of the gradient in the parameters, before clipping"),
-    _log("train/lr_NAME", "learning rate", "", meaning="learning rate of the player NAME"),
-    _log("train/energy_gap", "energy gap", "nats", meaning="mean energy of the batch − that of the chains' ends",
-         signed=True),
-    _log("train/acceptance", "acceptance", "", meaning="mean acceptance rate of the method's chains"),
-    _log("train/step_size", "step size", "", meaning="step size of the method's chains"),
-    _log("train/chain_length", "chain length", "steps", meaning="mean length of the chains since their start"),
-    _log("train/dead_chains", "dead chains", "", meaning="share of the chains that diverged"),
-    _log("train/at_clamp", "at the clamp", "", meaning="share of the coordinates of the chains' ends that are clamped"),
-    _log("train/chain_divergence", "chain divergence", "nats", signed=True,
-         meaning="gradient surrogate of the divergence of the chains from the model, with method.kl > 0"),
-    _log("train/score_norm", "score norm", "1/unit²", meaning="mean of ‖∇f‖² over the batch, standardised units"),
-    _log("train/laplacian", "Laplacian", "1/unit²", meaning="mean of tr ∇²f over the batch, or its projection",
-         signed=True),
-    _log("train/accuracy", "accuracy", "", meaning="accuracy of the classifier between data and noise"),
-    _log("train/log_z", "log Z", "nats", meaning="log Z as the method trains it", signed=True),
-    _log("train/data_energy", "data energy", "nats", meaning="mean energy of the batch", signed=True),
-    _log("train/flow_nll", "flow NLL", "nats", meaning="negative log-likelihood of the batch under the flow",
-         signed=True),
-    _log("train/flow_turn", "turn of the flow", "", meaning="1 in a step that trains the flow, 0 in one of the energy"),
-)
-# fmt: on
-
-QUALITIES, COSTS = (tuple(r for r in RESULTS if r.column == kind) for kind in ("quality", "cost"))
-"""The results that a comparison shows by default, in the order of their columns."""
-HEADLINES = tuple(result.key for result in QUALITIES if result.headline)
-"""Keys, of which the first that a run has is its main result."""
-MONITORED = tuple(result.name for result in QUALITIES if result.monitored)
-"""Names, without `eval/` or `val/`, of what `monitor=auto` may choose."""
-
-_BY_KEY = {result.key: result for result in RESULTS}
-_PATTERNS = [
-    (re.compile(re.escape(result.key).replace("NAME", r"(?P<name>\w+)")), result)
-    for result in RESULTS
-    if "NAME" in result.key
-]
-_VALIDATED = (DENSITY, SCORE)
-"""Sections of the results that are also computed on validation rows, as `val/NAME`."""
-
-
-def registered(key: str) -> Result | None:
-    """The description of a key: a result, a companion of one, or the same on validation rows; None for another key."""
-    if key in _BY_KEY:
-        return _BY_KEY[key]
-    if key.startswith("val/"):
-        found = registered(f"eval/{key.removeprefix('val/')}")
-        return _on_validation_rows(key, found) if found is not None and found.section in _VALIDATED else None
-    for suffix in SUFFIXES:
-        base = _BY_KEY.get(key.removesuffix(suffix))
-        if base is not None and suffix in base.companions:
-            return _companion(base, suffix)
-    for pattern, result in _PATTERNS:
-        match = pattern.fullmatch(key)
-        if match is not None:
-            label, meaning = (text.replace("NAME", match["name"]) for text in (result.label, result.meaning))
-            return replace(result, key=key, label=label, meaning=meaning)
-    return None
-
-
-def describe(key: str) -> Result:
-    """The description of a key; one that is not registered is better lower under `eval/` and `cost/`, else unranked."""
-    ranked = key.startswith(("eval/", "cost/")) and not key.endswith(tuple(SUFFIXES))
-    name = key.partition("/")[2] or key
-    return registered(key) or Result("", key, name, "", "low" if ranked else "none", "", signed=True)
-
-
-def verdict(key: str, values: Values) -> Verdict:
-    """The verdict on one of the results, in view of the others; an empty one where there is no rule or no number."""
-    rule, value = describe(key).verdict, number(values, key)
-    return Verdict() if rule is None or value is None else rule.verdict(key, value, values)
-
-
-def companions(values: Values) -> set[str]:
-    """Keys that are shown in the reference of another result, and need no row of their own in a table."""
-    beside = {key for key in values for suffix in SUFFIXES if key.removesuffix(suffix) in values.keys() - {key}}
-    return beside | {key for key in values if describe(key).shown_with}
-
-
-def _companion(base: Result, suffix: str) -> Result:
-    meaning = base.null if suffix == NULL and base.null else SUFFIXES[suffix]
-    unit = "" if suffix == P else base.unit
-    label = f"{base.label} {suffix[1:]}"
-    return Result(base.section, f"{base.key}{suffix}", label, unit, "none", meaning)
-
-
-def _on_validation_rows(key: str, result: Result) -> Result:
-    label, meaning = f"validation {result.label}", f"{result.meaning}; on validation rows"
-    return replace(result, key=key, label=label, meaning=meaning, verdict=None, column="", shown_with="")
+    def finite(self) -> "Results":
+        """Results whose non-finite numbers are absent, with the number as the reason."""
+        bad = {key: x for key, x in self.values.items() if isinstance(x, float) and not math.isfinite(x)}
+        kept = {key: x for key, x in self.values.items() if key not in bad}
+        return Results(kept, self.absent | {key: f"its value is {x}" for key, x in bad.items()}, self.notes)

@@ -21,9 +21,9 @@ from ebm_cli.datasets import Dataset
 from ebm_cli.energies import Energy
 from ebm_cli.evaluation.context import Context
 from ebm_cli.evaluation.groups import chains, density, features, ood, samples, score
-from ebm_cli.evaluation.measured import Results
 from ebm_cli.evaluation.metric_group import measure
 from ebm_cli.evaluation.protocol import Protocol
+from ebm_cli.evaluation.results import Results
 from ebm_cli.methods import Method
 
 GROUPS: tuple[tuple[str, Callable[[Context], Results]], ...] = (

@@ -3,7 +3,7 @@
 import math
 from collections.abc import Iterator
 
-from ebm_cli.evaluation.results import verdict
+from ebm_cli.evaluation.result_registry import verdict
 from ebm_cli.evaluation.values import Values, number
 
 

@@ -4,7 +4,7 @@ from rich import box
 from rich.table import Table
 from rich.text import Text
 
-from ebm_cli.evaluation.results import companions, describe, verdict
+from ebm_cli.evaluation.result_registry import companions, describe, verdict
 from ebm_cli.evaluation.values import Value, Values, format_value
 
 _TITLES = {"eval": "evaluation", "sampler": "sampler", "cost": "cost", "train": "training"}

@@ -1,8 +1,8 @@
 """Step-size adaptation by dual averaging: find the step size at which a kernel has its target acceptance rate.
 
 A chain whose step size depends on its past is not a Markov chain with the right distribution: adapt during burn-in,
-then fix the step size. With δ the target rate and α_m the acceptance of step m (here its mean over all chains), from
-H̄ = 0 and μ = log(10 eps_1):
+then fix the step size (in training, `methods.step_backoff` shortens steps instead). With δ the target rate and α_m the
+acceptance of step m (here its mean over all chains), from H̄ = 0 and μ = log(10 eps_1):
 
     H̄_m = (1 − 1/(m + t0)) H̄_{m−1} + (δ − α_m)/(m + t0)
     log eps_{m+1} = μ − (√m/γ) H̄_m

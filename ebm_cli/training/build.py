@@ -25,9 +25,8 @@ from ebm_cli.system.memory import keep_freed_memory, reset_peak_memory
 from ebm_cli.system.threads import set_threads
 from ebm_cli.system.torch_internals import skip_dynamo_import
 from ebm_cli.training.checkpointer import Checkpointer
-from ebm_cli.training.history import History
+from ebm_cli.training.history import History, Rollbacks
 from ebm_cli.training.monitor import Monitor
-from ebm_cli.training.rollback import Rollbacks
 from ebm_cli.training.run_log import RunLog
 from ebm_cli.training.session import LoopKeys, Session
 from ebm_cli.training.snapshots import Snapshots

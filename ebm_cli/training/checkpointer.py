@@ -2,7 +2,7 @@
 
 checkpoints/step-00000100.pt   every `checkpoint_every` steps and at the end; the newest `keep` of them
 checkpoints/last.pt            another name of the newest of these
-checkpoints/best.pt            lowest monitored value
+checkpoints/best.pt            lowest monitored value (`monitor`), of all evaluations during training
 """
 
 from pathlib import Path
@@ -44,13 +44,18 @@ class Checkpointer:
         checkpoints.link(file, file.with_name("last.pt"))
         checkpoints.prune(self.folder, self._keep)
 
-    def save_best(self) -> None:
-        """Write best.pt.
+    def save_if_best(self, value: float | None) -> None:
+        """Write best.pt if the monitored value is the lowest of the run so far (`monitor` chooses what is monitored).
+
+        Args:
+            value: of the weights in memory; None if it could not be measured, which is never the best.
 
         Raises:
             Diverged: the state is not sound; nothing is written.
         """
-        self._write("best.pt")
+        if value is not None and value < self._history.best:
+            self._history.best = value
+            self._write("best.pt")
 
     def use_last_as_best(self) -> None:
         """Make last.pt the best checkpoint, for a run without a monitored value."""

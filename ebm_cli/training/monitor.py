@@ -12,11 +12,11 @@ from ebm_cli.energies import evaluating
 from ebm_cli.evaluation.annealing import anneal
 from ebm_cli.evaluation.divergences import Divergences
 from ebm_cli.evaluation.log_z import by_annealing
-from ebm_cli.evaluation.measured import Results
 from ebm_cli.evaluation.objective import objective
 from ebm_cli.evaluation.protocol import Protocol
 from ebm_cli.evaluation.quadrature_grid import COARSE_GRID
-from ebm_cli.evaluation.results import MONITORED
+from ebm_cli.evaluation.result_registry import MONITORED
+from ebm_cli.evaluation.results import Results
 from ebm_cli.evaluation.values import Values
 from ebm_cli.rng import generator
 from ebm_cli.runs.instantiate import Parts

@@ -14,7 +14,6 @@ from omegaconf import DictConfig
 from ebm_cli.evaluation.protocol import Protocol
 from ebm_cli.evaluation.values import Values
 from ebm_cli.methods import LossOutput
-from ebm_cli.rng import generator
 from ebm_cli.runs.directory import RunDirectory
 from ebm_cli.runs.instantiate import Parts
 from ebm_cli.runs.signals import Interrupted, Signals
@@ -22,6 +21,7 @@ from ebm_cli.training.checkpointer import Checkpointer
 from ebm_cli.training.guard import Diverged
 from ebm_cli.training.history import History
 from ebm_cli.training.monitor import Monitor
+from ebm_cli.training.rollback import roll_back
 from ebm_cli.training.run_log import RunLog
 from ebm_cli.training.snapshots import Snapshots
 from ebm_cli.training.trainer import Trainer
@@ -100,9 +100,7 @@ class Session:
     def update_best(self, results: Values) -> float | None:
         """Write best.pt if the monitored value is the lowest so far; returns the value, None if there is none."""
         value = self.monitor.value(results)
-        if value is not None and value < self.history.best:
-            self.history.best = value
-            self.checkpointer.save_best()
+        self.checkpointer.save_if_best(value)
         return value
 
     def _train_with_rollbacks(self, signals: Signals) -> float:
@@ -119,7 +117,8 @@ class Session:
             except Diverged as error:
                 if not can_roll_back or not self.history.rollbacks.attempts_left:
                     raise
-                self._roll_back(error)
+                roll_back(error, self.trainer, self.history, self.checkpointer, self.keys.seed)
+                self._log_rollback()
 
     def _train(self, signals: Signals) -> float:
         """The loop; returns seconds of training."""
@@ -143,17 +142,10 @@ class Session:
                 self._save()
         return clock.read()
 
-    def _roll_back(self, error: Diverged) -> None:
-        """Return to the last checkpoint, with lower learning rates and other random numbers."""
-        trainer, rollbacks, clock = self.trainer, self.history.rollbacks, self.history.clock
-        spent, state = clock.read(), self.checkpointer.load_last()
-        factor = rollbacks.record(error, state)
-        self.checkpointer.restore(state)
-        clock.before = spent
-        name = f"method/after {len(rollbacks.history)} rollbacks"
-        trainer.slow_down(factor, generator(self.keys.seed, name, trainer.rng.device))
-        self.log.cut_back(trainer.step)
-        self.directory.record_rollback(trainer.step, rollbacks.history)
+    def _log_rollback(self) -> None:
+        step, rollbacks = self.trainer.step, self.history.rollbacks
+        self.log.cut_back(step)
+        self.directory.record_rollback(step, rollbacks.history)
         self.log.remark(rollbacks.describe())
 
     def _log(self, out: LossOutput) -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from rich.panel import Panel
 
-from ebm_cli.evaluation.measured import Results
+from ebm_cli.evaluation.results import Results
 from ebm_cli.evaluation.values import Values
 from ebm_cli.reporting.closing_panel import closing_panel
 from ebm_cli.reporting.console import relative_path

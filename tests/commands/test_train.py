@@ -366,7 +366,7 @@ def test_rows_of_ones_own(ebm: Ebm, tmp_path: Path) -> None:
 
 
 @pytest.mark.usefixtures("_no_pictures")
-def test_a_signal_in_the_last_step_leaves_a_run_that_can_be_finished(
+def test_signal_in_the_last_step_leaves_a_run_to_finish(
     ebm: Ebm, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     at_step(monkeypatch, 3, lambda: signal.raise_signal(signal.SIGINT))

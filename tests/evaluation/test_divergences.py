@@ -16,8 +16,8 @@ from ebm_cli.energies.mlp import MLP
 from ebm_cli.energies.quadratic import Quadratic
 from ebm_cli.evaluation.divergences import DivergenceResult, Divergences, counted_mode_tv, with_learned_log_z
 from ebm_cli.evaluation.log_z import Normalisation
-from ebm_cli.evaluation.measured import Results
 from ebm_cli.evaluation.quadrature_grid import COARSE_GRID, FINE_GRID, Resolution
+from ebm_cli.evaluation.results import Results
 from ebm_cli.evaluation.values import Value
 from tests.evaluation.toys import LOG_2PI, Bumps, Rows
 from tests.support import harmonic, normal, seeded

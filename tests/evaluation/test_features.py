@@ -12,7 +12,7 @@ from ebm_cli.datasets import Dataset, Digits, Table
 from ebm_cli.densities import Gaussian
 from ebm_cli.evaluation import features
 from ebm_cli.evaluation.features import COVERED, class_results, class_tv, coverage, frechet
-from ebm_cli.evaluation.measured import Results
+from ebm_cli.evaluation.results import Results
 from ebm_cli.evaluation.two_sample import compare_relabelled, draw_labellings
 from tests.evaluation.toys import given_labelling, rows_of
 from tests.support import normal, seeded
@@ -148,9 +148,7 @@ def test_noise_is_far_from_digits(measured: dict[str, Results], name: str, nulls
     assert (results["eval/class_tv_p"] > 0.01) == (name == "gaussian")
 
 
-def test_the_same_seed_says_the_same_and_nothing_is_drawn_elsewhere(
-    digits: Dataset, measured: dict[str, Results]
-) -> None:
+def test_features_depend_on_their_seed_alone(digits: Dataset, measured: dict[str, Results]) -> None:
     state = torch.get_rng_state()
     again = class_results(rows_of(digits, "validation"), digits, 10_000, seeded(1))
     assert torch.equal(torch.get_rng_state(), state)

@@ -10,9 +10,9 @@ from torch import Tensor
 from ebm_cli.energies.quadratic import Quadratic
 from ebm_cli.evaluation.annealing import Annealed, anneal
 from ebm_cli.evaluation.log_z import by_annealing, by_quadrature, closed_form, known
-from ebm_cli.evaluation.measured import Results
 from ebm_cli.evaluation.not_integrable import NotIntegrable
 from ebm_cli.evaluation.quadrature_grid import COARSE_GRID, Grid
+from ebm_cli.evaluation.results import Results
 from tests.evaluation.toys import LOG_2PI, exact_log_z, normal_density, skewed_gaussian
 from tests.support import harmonic, normal, seeded
 
@@ -57,7 +57,7 @@ def test_quadrature_stands_beside_a_closed_form() -> None:
     assert found.results.values["eval/log_z_grid"] == pytest.approx(found.log_z, abs=1e-5)
 
 
-def test_quadrature_that_fails_leaves_the_closed_form_or_a_reason() -> None:
+def test_failed_quadrature_leaves_closed_form_or_reason() -> None:
     class Undefined(Quadratic):  # type: ignore[misc]
         def forward(self, x: Tensor) -> Tensor:
             return torch.full((len(x),), math.nan)

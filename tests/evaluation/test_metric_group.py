@@ -11,8 +11,8 @@ from ebm_cli.datasets import Gaussian, Synthetic
 from ebm_cli.energies.quadratic import Quadratic
 from ebm_cli.errors import UserError
 from ebm_cli.evaluation.context import Context
-from ebm_cli.evaluation.measured import Results
 from ebm_cli.evaluation.metric_group import MetricGroup, measure
+from ebm_cli.evaluation.results import Results
 from tests.evaluation.toys import small_evaluation
 from tests.support import TINY, Ebm, no_pictures
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from ebm_cli.evaluation.results import verdict
+from ebm_cli.evaluation.result_registry import verdict
 from ebm_cli.evaluation.values import Value
 from ebm_cli.evaluation.verdicts import Verdict
 

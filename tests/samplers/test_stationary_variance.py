@@ -36,7 +36,7 @@ def test_langevin_states_the_fixed_point_of_its_step(noise_scale: float) -> None
 
 
 @pytest.mark.parametrize("eps", [0.2, 1.0, 1.4, 1.6])
-def test_underdamped_states_the_solution_of_its_lyapunov_equation(eps: float, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_underdamped_variance_solves_its_lyapunov_equation(eps: float, monkeypatch: pytest.MonkeyPatch) -> None:
     """On a Gaussian a step is linear, s' = A s + b z with s = (x, v); its covariance solves S = A S Aᵀ + b bᵀ."""
     variance, temperature = 0.5, 2.0
     kernel = Underdamped(eps, temperature, friction=0.8)

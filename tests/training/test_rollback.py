@@ -9,7 +9,7 @@ import torch
 from ebm_cli.reporting.jsonl import read
 from ebm_cli.runs import checkpoint as checkpoints
 from ebm_cli.training.guard import Diverged
-from ebm_cli.training.rollback import MAX_ROLLBACKS, RATE_FACTOR, Rollbacks
+from ebm_cli.training.history import MAX_ROLLBACKS, RATE_FACTOR, Rollbacks
 from tests.support import TINY, Ebm, last, no_pictures, status_of
 
 SHORT = [*TINY, "metrics=[score]", "steps=60", "log_every=10", "checkpoint_every=10", "eval_every=null"]

@@ -4,7 +4,7 @@ import torch
 from torch import Tensor
 
 from ebm_cli.evaluation.context import Context
-from ebm_cli.evaluation.measured import Results
+from ebm_cli.evaluation.results import Results
 from ebm_cli.evaluation.stein import temperature
 
 N_SHORT = 2000

@@ -11,9 +11,9 @@ from ebm_cli.evaluation.context import Context
 from ebm_cli.evaluation.divergences import with_learned_log_z
 from ebm_cli.evaluation.groups.score import is_score
 from ebm_cli.evaluation.log_z import known
-from ebm_cli.evaluation.measured import Results
 from ebm_cli.evaluation.not_integrable import NotIntegrable
 from ebm_cli.evaluation.objective import objective
+from ebm_cli.evaluation.results import Results
 from ebm_cli.evaluation.values import Value
 
 

@@ -5,8 +5,8 @@ import torch
 from ebm_cli.evaluation.context import Context
 from ebm_cli.evaluation.features import class_results
 from ebm_cli.evaluation.groups.samples import DIVERGED
-from ebm_cli.evaluation.measured import Results
 from ebm_cli.evaluation.memorisation import copying
+from ebm_cli.evaluation.results import Results
 from ebm_cli.rng import generator
 
 

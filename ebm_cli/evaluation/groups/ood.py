@@ -1,8 +1,8 @@
 """The metric group `ood`: detection of foreign rows by their energy, for real data or with a foreign data set."""
 
 from ebm_cli.evaluation.context import Context
-from ebm_cli.evaluation.measured import Results
 from ebm_cli.evaluation.ood import detection
+from ebm_cli.evaluation.results import Results
 from ebm_cli.evaluation.values import Value
 
 

@@ -5,7 +5,7 @@ import torch
 from ebm_cli.datasets import Target
 from ebm_cli.evaluation.context import Context
 from ebm_cli.evaluation.divergences import counted_mode_tv
-from ebm_cli.evaluation.measured import Results
+from ebm_cli.evaluation.results import Results
 from ebm_cli.evaluation.two_sample import compare
 from ebm_cli.evaluation.values import Value
 

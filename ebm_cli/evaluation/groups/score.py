@@ -6,8 +6,8 @@ import torch
 
 from ebm_cli.derivatives import value_and_grad
 from ebm_cli.evaluation.context import Context
-from ebm_cli.evaluation.measured import Results
 from ebm_cli.evaluation.objective import SECOND_ORDER_ROWS
+from ebm_cli.evaluation.results import Results
 from ebm_cli.evaluation.stein import ksd
 
 

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ebm_cli.evaluation.results import describe
+from ebm_cli.evaluation.result_registry import describe
 from ebm_cli.evaluation.values import Values, format_value
 from ebm_cli.reporting.figures.canvas import PANEL, blank
 

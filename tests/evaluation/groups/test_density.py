@@ -68,7 +68,7 @@ def test_learned_log_z_and_densities_of_the_method_are_reported() -> None:
 
 
 @pytest.mark.parametrize("dim", [2, 3])
-def test_a_density_of_the_method_is_normalised_in_the_plane_alone(dim: int) -> None:
+def test_density_of_the_method_is_normalised_in_the_plane_alone(dim: int) -> None:
     """There its own sum is taken; beyond, its log-density is believed, and one that is twice too large shows."""
 
     class Twice(FittedGaussian):  # type: ignore[misc]
@@ -80,7 +80,7 @@ def test_a_density_of_the_method_is_normalised_in_the_plane_alone(dim: int) -> N
     assert found["eval/flow_kl"] == pytest.approx(0.0 if dim == 2 else -math.log(2), abs=0.05)
 
 
-def test_an_exact_log_z_has_annealing_beside_it_if_chains_are_drawn() -> None:
+def test_exact_log_z_has_annealing_beside_it_if_chains_run() -> None:
     data, energy = Synthetic(Gaussian(3)), skewed_gaussian()
     assert "eval/log_z_ais" not in small_evaluation(energy, data, "density").results.values
     found = small_evaluation(energy, data, "density", "chains", n_temperatures=100).results.values

@@ -43,7 +43,7 @@ def test_a_run_on_digits_reports_the_areas(ebm: Ebm, monkeypatch: pytest.MonkeyP
         (["dataset@eval.ood=whine"], "dataset=whine: no such option; did you mean wine?"),
     ],
 )
-def test_foreign_rows_that_do_not_fit_are_refused_before_training(ebm: Ebm, words: list[str], line: str) -> None:
+def test_foreign_rows_of_another_shape_are_refused_first(ebm: Ebm, words: list[str], line: str) -> None:
     ran = ebm("train", *WORDS, "dataset=digits", *words)
     assert ran.code == 1
     assert ran.err.count("\n") == 1
@@ -51,7 +51,7 @@ def test_foreign_rows_that_do_not_fit_are_refused_before_training(ebm: Ebm, word
     assert not Path("run").exists()
 
 
-def test_synthetic_data_are_compared_with_a_foreign_data_set_alone() -> None:
+def test_synthetic_data_are_compared_with_foreign_rows_alone() -> None:
     data = Synthetic(Gaussian(2))
     assert "eval/ood_auroc" not in small_evaluation(Quadratic((2,)), data, "density", "ood").results.values
     foreign = Synthetic(Gaussian(2, [30.0, 0.0]))
