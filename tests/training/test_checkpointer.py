@@ -11,8 +11,7 @@ from ebm_cli.runs.stored_config import stored_form
 from ebm_cli.training.build import make_trainer
 from ebm_cli.training.checkpointer import Checkpointer
 from ebm_cli.training.guard import Diverged
-from ebm_cli.training.history import History
-from ebm_cli.training.rollback import Rollbacks
+from ebm_cli.training.history import History, Rollbacks
 from ebm_cli.training.trainer import Trainer
 from tests.support import composed, differences, last
 
@@ -43,9 +42,9 @@ def test_save_keeps_the_newest_and_names_the_last(tmp_path: Path) -> None:
 def test_restore_gives_trainer_and_history_of_the_checkpoint(tmp_path: Path) -> None:
     checkpointer, trainer, history = make(tmp_path)
     trainer.advance()
-    history.clock.before, history.best = 100.0, 2.0
+    history.clock.before = 100.0
     history.stopping.update(1, 2.0)
-    checkpointer.save_best()
+    checkpointer.save_if_best(2.0)
     trainer.advance()
     history.stopping.update(2, 3.0)
     checkpointer.save()
@@ -58,12 +57,21 @@ def test_restore_gives_trainer_and_history_of_the_checkpoint(tmp_path: Path) -> 
     assert differences(other.energy.state_dict(), trainer.energy.state_dict())
 
 
+def test_best_is_replaced_by_a_lower_value_only(tmp_path: Path) -> None:
+    checkpointer, trainer, history = make(tmp_path)
+    for value, step in ((None, None), (3.0, 2), (3.0, 2), (4.0, 2), (None, 2), (-1.0, 6)):
+        trainer.advance()
+        checkpointer.save_if_best(value)
+        best = tmp_path / "checkpoints" / "best.pt"
+        assert (last(tmp_path, "best.pt")["step"] if best.exists() else None) == step
+    assert history.best == last(tmp_path, "best.pt")["best"] == -1.0
+
+
 def test_values_of_another_result_are_not_restored(tmp_path: Path) -> None:
     checkpointer, trainer, history = make(tmp_path)
     trainer.advance()
-    history.best = 2.0
     history.stopping.update(1, 2.0)
-    checkpointer.save_best()
+    checkpointer.save_if_best(2.0)
     checkpointer.save()
     resumed, _, past = make(tmp_path, monitored="eval/nll")
     resumed.restore(checkpointer.load_last())

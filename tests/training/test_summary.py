@@ -7,10 +7,9 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from ebm_cli.evaluation.measured import Results
+from ebm_cli.evaluation.results import Results
 from ebm_cli.training.guard import Diverged
-from ebm_cli.training.history import History
-from ebm_cli.training.rollback import Rollbacks
+from ebm_cli.training.history import History, Rollbacks
 from ebm_cli.training.summary import Ending, closing_summary
 
 
