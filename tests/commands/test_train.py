@@ -1,8 +1,7 @@
-"""`ebm train` from end to end: what a run leaves behind, how it may end, and what it refuses."""
+"""`ebm train` from end to end: the files of a run, its endings, sweeps, and configs that are refused."""
 
 import json
 import math
-import mmap
 import signal
 import time
 from pathlib import Path
@@ -19,9 +18,7 @@ import ebm_cli
 from ebm_cli.cli.main import main
 from ebm_cli.reporting.jsonl import read
 from ebm_cli.runs import checkpoint as checkpoints
-from ebm_cli.runs.status import read_status
-from ebm_cli.system.memory import peak_memory_mb, reset_peak_memory
-from tests.support import FAST, TINY, Ebm, at_step, differences, last, no_pictures, trained
+from tests.support import FAST, TINY, Ebm, at_step, differences, last, no_pictures, state_of, status_of, trained
 
 ALL = ("metrics=[density,score,samples,chains]", "eval.n_chains=100", "eval.n_temperatures=40", "eval.burn_in=40")
 DISTANCES = ("mmd", "energy_distance", "sliced_wasserstein", "c2st")
@@ -32,7 +29,7 @@ KEYS = {
 }
 CHAINS = ("acceptance", "step_size", "rhat", "ess_bulk", "ess_tail", "ess_per_grad", "ess_per_second")
 COST = ("energy_evals", "grad_evals", "laplacian_evals", "seconds", "eval_seconds", "peak_memory_mb")
-RESULTS = {f"eval/{key}" for key in KEYS} | {f"sampler/{key}" for key in CHAINS} | {f"cost/{key}" for key in COST}
+RESULT_KEYS = {f"eval/{key}" for key in KEYS} | {f"sampler/{key}" for key in CHAINS} | {f"cost/{key}" for key in COST}
 """Keys of results.json for nce on a two-dimensional set."""
 
 
@@ -41,7 +38,7 @@ RESULTS = {f"eval/{key}" for key in KEYS} | {f"sampler/{key}" for key in CHAINS}
 
 @pytest.fixture(scope="module")
 def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A run with everything that a run does; it draws from no global generator."""
+    """A run that evaluates, saves and prunes; no global generator is drawn from."""
     folder = tmp_path_factory.mktemp("run")
     words = ["steps=7", "checkpoint_every=2", "eval_every=3", "keep=2", "ema=0.9", "optimizer.lr=0.02"]
     torch.manual_seed(5)
@@ -54,7 +51,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder / "run"
 
 
-def test_the_files_of_a_run(run: Path) -> None:
+def test_files_of_a_run(run: Path) -> None:
     [events] = run.glob("events.out.tfevents.*")
     assert {path.name for path in run.iterdir()} == {
         ".hydra", ".lock", "config.yaml", "train.log", events.name, "figures", "metrics.jsonl", "results.json",
@@ -67,17 +64,16 @@ def test_the_files_of_a_run(run: Path) -> None:
     assert (run / "figures" / "final.png").read_bytes().startswith(b"\x89PNG\r\n\x1a\n")
 
 
-def test_the_status_of_a_run(run: Path) -> None:
-    status = read_status(run)
-    assert status is not None
+def test_status_of_a_run(run: Path) -> None:
+    status = status_of(run)
     assert {"state", "step", "steps", "started", "ended", "reason", "versions", "git"} <= set(status)
     assert (status["state"], status["step"], status["steps"], status["reason"]) == ("finished", 7, 7, None)
     assert status["started"] <= status["ended"]
 
 
-def test_the_results_of_a_run(run: Path) -> None:
+def test_results_of_a_run(run: Path) -> None:
     results = json.loads((run / "results.json").read_text())
-    assert set(results) == RESULTS
+    assert set(results) == RESULT_KEYS
     assert results.pop("eval/log_z_method") == "grid"
     assert all(isinstance(value, float) and math.isfinite(value) for value in results.values())
     assert results["eval/kl"] == pytest.approx(results["eval/nll"] - results["eval/entropy"], abs=1e-6)
@@ -85,23 +81,8 @@ def test_the_results_of_a_run(run: Path) -> None:
     assert results["cost/energy_evals"] == 2.0
 
 
-@pytest.mark.skipif(not Path("/proc/self/clear_refs").exists(), reason="the system keeps one peak a process")
-def test_a_run_does_not_inherit_the_memory_of_another() -> None:
-    cpu = torch.device("cpu")
-    reset_peak_memory(cpu)
-    before = peak_memory_mb(cpu)
-    # Not a tensor: an allocator may keep what is freed, and then the process does hold it.
-    with mmap.mmap(-1, 100 << 20) as block:
-        for page in range(0, len(block), mmap.PAGESIZE):
-            block[page] = 1
-        with_block = peak_memory_mb(cpu)
-    assert with_block > before + 80
-    reset_peak_memory(cpu)
-    assert peak_memory_mb(cpu) < with_block - 50
-
-
-def test_the_metrics_of_a_run(run: Path) -> None:
-    """One flat object a logged step: what is measured at a step stands beside its loss."""
+def test_metrics_of_a_run(run: Path) -> None:
+    """One flat object for each logged step, with the results of its evaluation, if any."""
     rows = read(run / "metrics.jsonl")
     assert [row["step"] for row in rows] == [1, 2, 3, 4, 5, 6, 7]
     for row in rows:
@@ -112,7 +93,7 @@ def test_the_metrics_of_a_run(run: Path) -> None:
     assert all(rows[-1][key] == value for key, value in results.items() if not isinstance(value, str))
 
 
-def test_the_checkpoint_of_a_run(run: Path) -> None:
+def test_checkpoint_of_a_run(run: Path) -> None:
     state = last(run)
     assert {
         "format", "config", "step", "energy", "ema", "method", "optimizers", "schedules", "dataset", "rng", "versions",
@@ -126,48 +107,29 @@ def test_the_checkpoint_of_a_run(run: Path) -> None:
     assert checkpoints.first_non_finite(state) is None
 
 
-def test_the_best_checkpoint_is_the_best(run: Path) -> None:
+def test_best_checkpoint_has_the_lowest_monitored_value(run: Path) -> None:
     rows = {row["step"]: row["eval/kl"] for row in read(run / "metrics.jsonl") if "eval/kl" in row}
     best = last(run, "best.pt")
     assert best["best"] == min(rows.values())  # type: ignore[type-var]
     assert rows[best["step"]] == best["best"]
 
 
-def test_the_events_of_a_run(run: Path) -> None:
+def test_events_of_a_run(run: Path) -> None:
     events = EventAccumulator(str(run), size_guidance={"scalars": 0, "images": 0, "tensors": 0})
     events.Reload()
     rows = read(run / "metrics.jsonl")
     tags = events.Tags()
     assert {key for row in rows for key in row} - {"step"} == set(tags["scalars"])
     for key in ("train/loss", "eval/kl"):
-        told = {event.step: event.value for event in events.Scalars(key)}
-        assert told == pytest.approx({row["step"]: row[key] for row in rows if key in row}, rel=1e-6)
+        seen = {event.step: event.value for event in events.Scalars(key)}
+        assert seen == pytest.approx({row["step"]: row[key] for row in rows if key in row}, rel=1e-6)
     assert "final" in tags["images"]
     [config] = [tag for tag in tags["tensors"] if tag.startswith("config")]
     assert "batch_size: 16" in events.Tensors(config)[0].tensor_proto.string_val[0].decode()
     assert metadata.SESSION_START_INFO_TAG in events.PluginTagToContent(metadata.PLUGIN_NAME)
 
 
-def test_load_gives_what_was_trained(run: Path) -> None:
-    """The averaged weights, the standardizer, the data set, the config: from the file alone."""
-    state = last(run)
-    model = ebm_cli.load(run)
-    mean = {name.removeprefix("energy."): value for name, value in state["ema"]["mean"].items()}
-    weights = dict(model.energy.named_parameters())
-    assert differences({name: mean[name] for name in weights}, {name: p.data for name, p in weights.items()}) == []
-    raw = ebm_cli.load(run / "checkpoints" / "last.pt", weights="raw")
-    assert differences(dict(raw.energy.state_dict()), dict(state["energy"])) == []
-    assert differences(dict(raw.energy.state_dict()), dict(model.energy.state_dict()))
-    assert differences(dict(model.standardizer.state_dict()), dict(state["dataset"]["standardizer"])) == []
-    assert (model.step, model.config.batch_size, model.energy.training) == (7, 16, False)
-    assert not any(p.requires_grad for p in model.energy.parameters())
-    rows = model.dataset.held_out(50)
-    assert rows.shape == (50, 2)
-    assert differences(dict(model.dataset.standardizer.state_dict()), dict(model.standardizer.state_dict())) == []
-    assert ebm_cli.load(run, which="best").step == last(run, "best.pt")["step"]
-
-
-# --- what does not change the weights, and what does ------------------------------------------------------------------
+# --- weights ----------------------------------------------------------------------------------------------------------
 
 
 @pytest.fixture
@@ -175,15 +137,9 @@ def _no_pictures(monkeypatch: pytest.MonkeyPatch) -> None:
     no_pictures(monkeypatch)
 
 
-def state_of(run: Path) -> tuple[str, int, int]:
-    status = read_status(run)
-    assert status is not None
-    return status["state"], status["step"], status["steps"]
-
-
 @pytest.mark.usefixtures("_no_pictures")
 def test_only_the_seed_changes_the_weights(ebm: Ebm, tmp_path: Path) -> None:
-    """Not how often the run is looked at."""
+    """How often the run is evaluated, logged or saved does not."""
     words = [*TINY, "dataset=gaussian", "dataset.density.dim=1", "method=cd", "method.k=2", "steps=6"]
     assert ebm("train", *words, "hydra.run.dir=a").code == 0
     assert ebm("train", *words, "hydra.run.dir=b", "eval_every=2", "log_every=4", "checkpoint_every=1").code == 0
@@ -195,7 +151,7 @@ def test_only_the_seed_changes_the_weights(ebm: Ebm, tmp_path: Path) -> None:
 
 
 @pytest.mark.usefixtures("_no_pictures")
-def test_without_an_average_its_weights_are_the_raw_ones(ebm: Ebm, tmp_path: Path) -> None:
+def test_without_ema_the_average_equals_the_weights(ebm: Ebm, tmp_path: Path) -> None:
     assert ebm("train", *FAST, "steps=4", "ema=0", "hydra.run.dir=run", "dtype=float64").code == 0
     ema, raw = ebm_cli.load(tmp_path / "run"), ebm_cli.load(tmp_path / "run", weights="raw")
     assert differences(dict(ema.energy.state_dict()), dict(raw.energy.state_dict())) == []
@@ -203,31 +159,33 @@ def test_without_an_average_its_weights_are_the_raw_ones(ebm: Ebm, tmp_path: Pat
     assert differences(dict(ema.standardizer.state_dict()), last(tmp_path / "run")["dataset"]["standardizer"]) == []
 
 
-# --- how a run ends ---------------------------------------------------------------------------------------------------
+# --- endings ----------------------------------------------------------------------------------------------------------
 
-BOLTING = ["optimizer=sgd", "schedule=constant", "clip_grad_norm=null"]
+
+DIVERGING = ["optimizer=sgd", "schedule=constant", "clip_grad_norm=null"]
 
 
 @pytest.mark.usefixtures("_no_pictures")
 @pytest.mark.parametrize(
-    ("words", "step", "what"),
+    ("words", "step", "symptom"),
     [
         (["optimizer.lr=1e10"], None, "the "),
-        # Loss and gradient are finite, what they lead to is not: the checkpoint of that step would be lost.
+        # Loss and gradient are finite, but the updated weights are not: their checkpoint would be useless.
         (["optimizer.lr=3e38", "+optimizer.weight_decay=1e10"], 1, "energy."),
     ],
 )
-def test_a_run_that_diverges(ebm: Ebm, tmp_path: Path, words: list[str], step: int | None, what: str) -> None:
-    words = [*FAST, "steps=40", "checkpoint_every=1", "keep=50", "log_every=5", "method=sm", *BOLTING, *words]
+def test_diverged_run_keeps_finite_checkpoints_only(
+    ebm: Ebm, tmp_path: Path, words: list[str], step: int | None, symptom: str
+) -> None:
+    words = [*FAST, "steps=40", "checkpoint_every=1", "keep=50", "log_every=5", "method=sm", *DIVERGING, *words]
     ran = ebm("train", *words, "hydra.run.dir=run")
     assert ran.code == 3
     assert len(ran.err.splitlines()) == 1
-    status = read_status(tmp_path / "run")
-    assert status is not None
+    status = status_of(tmp_path / "run")
     assert status["state"] == "diverged"
     assert status["step"] == step or step is None
     assert ran.err == f"ebm: {status['reason']}\n"
-    assert status["reason"].startswith(f"diverged at step {status['step']}: {what}")
+    assert status["reason"].startswith(f"diverged at step {status['step']}: {symptom}")
     assert not (tmp_path / "run" / "results.json").exists()
     kept = sorted((tmp_path / "run" / "checkpoints").glob("*.pt")) if step is None else []
     assert kept or step == 1
@@ -240,7 +198,7 @@ def test_a_run_that_diverges(ebm: Ebm, tmp_path: Path, words: list[str], step: i
 
 
 @pytest.mark.parametrize(
-    ("words", "told"),
+    ("words", "is_warned"),
     [
         (["method=sm"], True),
         (["method=ssm"], True),
@@ -249,15 +207,15 @@ def test_a_run_that_diverges(ebm: Ebm, tmp_path: Path, words: list[str], step: i
         (["method=dsm"], False),
     ],
 )
-def test_score_matching_tells_of_hard_edges(ebm: Ebm, tmp_path: Path, words: list[str], told: bool) -> None:
+def test_score_matching_warns_of_hard_edges(ebm: Ebm, tmp_path: Path, words: list[str], is_warned: bool) -> None:
     ran = ebm("train", *TINY, "dataset=digits", "dataset.image=false", "metrics=[score]", "steps=1", *words)
     assert ran.code == 0
-    assert ("hard edges" in ran.out) is told
+    assert ("hard edges" in ran.out) is is_warned
 
 
-def test_a_run_that_is_to_go_on_whatever_happens(ebm: Ebm, tmp_path: Path) -> None:
-    """guard=ignore: nulls in the metrics, no number that is none in the results, and pictures of what there is."""
-    words = [*TINY, "dataset=gaussian", "dataset.density.dim=1", "method=sm", *BOLTING, "optimizer.lr=1e30"]
+def test_ignored_divergence_is_trained_to_the_end(ebm: Ebm, tmp_path: Path) -> None:
+    """guard=ignore gives nulls in the metrics, finite numbers only in the results, and figures of the rest."""
+    words = [*TINY, "dataset=gaussian", "dataset.density.dim=1", "method=sm", *DIVERGING, "optimizer.lr=1e30"]
     ran = ebm("train", *words, "steps=5", "guard=ignore", "monitor=eval/kl", "hydra.run.dir=run")
     assert (ran.code, ran.err) == (0, "")
     run = tmp_path / "run"
@@ -272,7 +230,7 @@ def test_a_run_that_is_to_go_on_whatever_happens(ebm: Ebm, tmp_path: Path) -> No
 
 
 @pytest.mark.usefixtures("_no_pictures")
-def test_a_run_that_the_clock_ends_is_evaluated(ebm: Ebm, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_run_that_max_seconds_ended_is_evaluated(ebm: Ebm, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     words = [*FAST, "steps=9", "max_seconds=0.5", "hydra.run.dir=run"]
     at_step(monkeypatch, 4, lambda: time.sleep(0.6))
     assert ebm("train", *words).code == 0
@@ -289,19 +247,32 @@ def test_a_run_that_the_clock_ends_is_evaluated(ebm: Ebm, tmp_path: Path, monkey
 
 
 @pytest.mark.usefixtures("_no_pictures")
-def test_without_a_result_to_judge_by_the_last_is_the_best(ebm: Ebm, tmp_path: Path) -> None:
-    """KSD is measured at the end alone; `ebm sample checkpoint=RUN` takes the best checkpoint all the same."""
+def test_without_a_monitored_value_the_last_is_the_best(ebm: Ebm, tmp_path: Path) -> None:
+    """KSD is computed at the end only; `which=best` must find a checkpoint all the same."""
     assert ebm("train", *FAST, "steps=2", "monitor=eval/ksd", "keep=0", "hydra.run.dir=run").code == 0
     assert {path.name for path in (tmp_path / "run" / "checkpoints").iterdir()} == {"best.pt", "last.pt"}
     assert differences(last(tmp_path / "run", "best.pt"), last(tmp_path / "run")) == []
+
+
+@pytest.mark.usefixtures("_no_pictures")
+def test_run_interrupted_in_its_last_step_can_be_finished(
+    ebm: Ebm, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    at_step(monkeypatch, 3, lambda: signal.raise_signal(signal.SIGINT))
+    words = [*FAST, "steps=3", "hydra.run.dir=run"]
+    assert ebm("train", *words).code == 130
+    assert state_of(tmp_path / "run") == ("interrupted", 3, 3)
+    assert ebm("train", *words).code == 0
+    assert state_of(tmp_path / "run") == ("finished", 3, 3)
+    assert [row["step"] for row in read(tmp_path / "run" / "metrics.jsonl")] == [1, 2, 3]
 
 
 # --- sweeps -----------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.usefixtures("_no_pictures")
-def test_a_sweep_over_methods_and_seeds(ebm: Ebm, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Four directories; a job that fails does not stop the others, and the command says so at its end."""
+def test_sweep_over_methods_and_seeds(ebm: Ebm, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Four directories; a failed job does not stop the others, and the command reports it at the end."""
     at_step(monkeypatch, 3, lambda: 1 / 0)
     ran = ebm("train", "-m", "method=nce,sm", "seed=1,2", *FAST, "steps=5", "hydra.sweep.dir=sweep")
     assert ran.code == 1
@@ -317,7 +288,7 @@ def test_a_sweep_over_methods_and_seeds(ebm: Ebm, tmp_path: Path, monkeypatch: p
     assert differences(weights[0], weights[2])
 
 
-# --- what is refused --------------------------------------------------------------------------------------------------
+# --- data and refusals ------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -340,9 +311,7 @@ def test_a_sweep_over_methods_and_seeds(ebm: Ebm, tmp_path: Path, monkeypatch: p
         (["dataset=file", "dataset.path=bad.csv"], "dataset.path bad.csv"),
     ],
 )
-def test_what_cannot_work_is_refused_before_there_is_a_directory(
-    ebm: Ebm, tmp_path: Path, words: list[str], line: str
-) -> None:
+def test_impossible_config_makes_no_directory(ebm: Ebm, tmp_path: Path, words: list[str], line: str) -> None:
     rows = np.random.default_rng(0).normal(size=(40, 2))
     rows[7, 1] = math.nan
     np.save(tmp_path / "bad.npy", rows)
@@ -356,23 +325,10 @@ def test_what_cannot_work_is_refused_before_there_is_a_directory(
 
 
 @pytest.mark.usefixtures("_no_pictures")
-def test_rows_of_ones_own(ebm: Ebm, tmp_path: Path) -> None:
+def test_rows_of_a_file_can_be_trained_on(ebm: Ebm, tmp_path: Path) -> None:
     np.save(tmp_path / "mine.npy", np.random.default_rng(0).normal(3.0, 2.0, size=(60, 1)))
     words = ["dataset=file", "dataset.path=mine.npy", "method=sm", "steps=3", "hydra.run.dir=run"]
     assert ebm("train", *TINY, *words).code == 0
     results: dict[str, Any] = json.loads((tmp_path / "run" / "results.json").read_text())
     assert "eval/nll" in results
     assert not {"eval/kl", "eval/entropy", "eval/fisher"} & set(results)
-
-
-@pytest.mark.usefixtures("_no_pictures")
-def test_signal_in_the_last_step_leaves_a_run_to_finish(
-    ebm: Ebm, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    at_step(monkeypatch, 3, lambda: signal.raise_signal(signal.SIGINT))
-    words = [*FAST, "steps=3", "hydra.run.dir=run"]
-    assert ebm("train", *words).code == 130
-    assert state_of(tmp_path / "run") == ("interrupted", 3, 3)
-    assert ebm("train", *words).code == 0
-    assert state_of(tmp_path / "run") == ("finished", 3, 3)
-    assert [row["step"] for row in read(tmp_path / "run" / "metrics.jsonl")] == [1, 2, 3]

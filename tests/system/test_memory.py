@@ -1,13 +1,15 @@
 """Memory: the limit for one array, its text, and the C library's treatment of freed blocks."""
 
 import ctypes
+import mmap
 import os
 from pathlib import Path
 
 import pytest
+import torch
 
 from ebm_cli.system import memory
-from ebm_cli.system.memory import format_bytes, keep_freed_memory, max_array_bytes
+from ebm_cli.system.memory import format_bytes, keep_freed_memory, max_array_bytes, peak_memory_mb, reset_peak_memory
 
 
 def test_one_array_may_have_half_of_the_memory(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -35,3 +37,18 @@ def test_glibc_accepts_both_thresholds() -> None:
 def test_another_c_library_is_left_as_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(ctypes, "CDLL", lambda name: object())
     assert not keep_freed_memory()
+
+
+@pytest.mark.skipif(not Path("/proc/self/clear_refs").exists(), reason="the system keeps one peak a process")
+def test_peak_memory_is_counted_from_its_reset() -> None:
+    cpu = torch.device("cpu")
+    reset_peak_memory(cpu)
+    before = peak_memory_mb(cpu)
+    # Not a tensor: an allocator may keep what is freed, and then the process does hold it.
+    with mmap.mmap(-1, 100 << 20) as block:
+        for page in range(0, len(block), mmap.PAGESIZE):
+            block[page] = 1
+        with_block = peak_memory_mb(cpu)
+    assert with_block > before + 80
+    reset_peak_memory(cpu)
+    assert peak_memory_mb(cpu) < with_block - 50
