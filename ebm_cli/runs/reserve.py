@@ -81,7 +81,7 @@ def config_hash(cfg: DictConfig) -> str:
 
 
 def is_finished(cfg: DictConfig, status: Mapping[str, Any]) -> bool:
-    """Whether there is nothing to do. A run that `max_seconds` ended is resumed only if `checkpoint` names it."""
+    """True if there is nothing to do. A run that `max_seconds` ended is resumed only if `checkpoint` names it."""
     ended = cfg.checkpoint is None or status["step"] >= cfg.steps or _stopped_early(cfg, status)
     return status.get("state") == "finished" and ended
 
@@ -92,7 +92,7 @@ def _hash(config: Mapping[str, Any]) -> str:
 
 
 def _is_run_of(cfg: DictConfig, path: Path, status: Mapping[str, Any]) -> bool:
-    """Whether a directory holds the run of this config.
+    """True if a directory holds the run of this config.
 
     The status holds the hash of the config as it was then, which lacks keys that were added later: those runs are
     compared by their stored config, filled.
@@ -104,7 +104,7 @@ def _is_run_of(cfg: DictConfig, path: Path, status: Mapping[str, Any]) -> bool:
 
 
 def _stopped_early(cfg: DictConfig, status: Mapping[str, Any]) -> bool:
-    """Whether the run has waited for as long as the patience that is asked for now."""
+    """True if the run has waited for as long as the patience that is asked for now."""
     return cfg.patience is not None and status.get("waited", 0) >= cfg.patience
 
 

@@ -73,7 +73,7 @@ def make_trainer(cfg: DictConfig, parts: Parts, trust: Trust = None) -> Trainer:
 
 
 def make_session(cfg: DictConfig, directory: RunDirectory, state: dict[str, Any] | None) -> Session:
-    """Build everything that a run trains with, and bring it to where the run begins or continues.
+    """Build everything that a run trains with, and restore it to where the run begins or continues.
 
     Args:
         cfg: a training config, validated.
@@ -109,7 +109,7 @@ def make_session(cfg: DictConfig, directory: RunDirectory, state: dict[str, Any]
 
 
 def training_work(parts: Parts, batch_size: int, kernel: Kernel, steps: int) -> Work:
-    """Describe the derivatives that a run takes, which decide whether compiling is_worth_compiling.
+    """Describe the derivatives that a run takes, which decide whether compiling is worth it.
 
     Args:
         parts: energy and method.

@@ -36,7 +36,7 @@ class EarlyStopping:
             self.waited += 1
 
     def should_stop(self, patience: int | None) -> bool:
-        """Whether `patience` ≥ 1 evaluations in a row brought no improvement; never for None."""
+        """True if `patience` ≥ 1 evaluations in a row brought no improvement; never for None."""
         return patience is not None and self.waited >= patience
 
     def reason(self, key: str) -> str:

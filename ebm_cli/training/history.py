@@ -1,4 +1,4 @@
-"""What a run keeps from process to process beside the trainer's state; part of its checkpoints."""
+"""The history of a run over all processes that trained it, beside the trainer's state; part of its checkpoints."""
 
 import math
 import time
@@ -92,7 +92,7 @@ class History:
     clock: Clock = field(default_factory=Clock)
 
     def state_dict(self) -> dict[str, Any]:
-        """Plain values; `rollbacks` too, which `load_state_dict` leaves: a rollback must not undo its own record."""
+        """Plain values. `load_state_dict` leaves the rollbacks as they are: a rollback must not undo its own record."""
         return {
             "best": self.best,
             "monitored": self.monitored,

@@ -55,7 +55,7 @@ class Monitor:
 
     @property
     def uses_validation_rows(self) -> bool:
-        """Whether validation rows are used, so that the final evaluation gives other numbers."""
+        """True if validation rows are used, so that the final evaluation gives other numbers."""
         return not self.divergences.data.is_exact
 
     def evaluate(self) -> dict[str, float]:

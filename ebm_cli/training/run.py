@@ -46,7 +46,7 @@ def run_training(
     try:
         directory.begin(cfg.steps, config_hash(cfg))
         session = make_session(_with_resolved_auto(cfg, state), directory, state)
-        with session.log.open(session.trainer.step):
+        with session.log.open():
             if state is None:
                 _describe(session, choices)
             return finish(session, session.train(signals))

@@ -18,7 +18,7 @@ logger = logging.getLogger(__name__)
 
 
 class _Files(NamedTuple):
-    """What a log writes to while it is open."""
+    """Files that an open log writes to."""
 
     metrics: JsonLines
     board: TensorBoard
@@ -31,21 +31,21 @@ class RunLog:
         run: run directory.
         console: the terminal.
         steps: last step of the run.
-        start: step that this process starts from.
+        start: step that this process starts from; what an earlier one wrote after it is dropped.
         bar: keys of the values that the progress bar shows → their names there, in their order.
     """
 
     def __init__(self, run: Path, console: Console, steps: int, start: int, bar: Mapping[str, str]) -> None:
         self.console = console
         self.progress = Progress(steps, start, console=console)
-        self._run, self._bar = run, dict(bar)
+        self._run, self._start, self._bar = run, start, dict(bar)
         self._shown: dict[str, Any] = {}
         self._files: _Files | None = None
 
     @contextmanager
-    def open(self, step: int) -> Iterator[None]:
-        """Keep the files open in the block; what an earlier process wrote to them after `step` is dropped."""
-        self._open(step)
+    def open(self) -> Iterator[None]:
+        """Keep the files open in the block."""
+        self._open(self._start)
         try:
             yield
         finally:

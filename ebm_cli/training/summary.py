@@ -18,7 +18,7 @@ from ebm_cli.training.history import History
 
 @dataclass(frozen=True)
 class Ending:
-    """How a run ended.
+    """The end of a run.
 
     Attributes:
         steps: trained.
@@ -40,7 +40,7 @@ def closing_summary(
 
     Args:
         run: run directory.
-        ending: how it ended.
+        ending: its end.
         measured: by the evaluation: its notes, and why results are missing.
         results: in results.json.
         figures: what a figure shows → its path.

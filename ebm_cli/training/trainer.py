@@ -1,7 +1,7 @@
-"""The loop's one step, for every method: ask for a loss, move the player whose turn it is.
+"""One training step, for every method: compute the loss, and step the player that it is for.
 
-The trainer knows no method. It holds the players, the moving average, and every generator;
-the union of their states is the checkpoint, and training from it continues bit for bit.
+The trainer knows no particular method. It holds the players, the moving average and every generator; the union of their
+states is a checkpoint, from which training continues bit for bit.
 """
 
 from collections.abc import Callable, Iterable
@@ -22,28 +22,28 @@ from ebm_cli.training.player import MakeSchedule, Player
 from ebm_cli.training.precision import MatmulPrecision, Precision
 
 MakeOptimizer = Callable[[Iterable[nn.Parameter], float | None], Optimizer]
-"""Parameters and, where the player has its own, a learning rate → optimizer."""
+"""Parameters and, for a player that has its own, a learning rate → optimizer."""
 
 
 class Trainer:
-    """Everything that changes while a run trains.
+    """All state that training changes.
 
     Args:
-        energy: what is trained.
+        energy: the model.
         method: the objective.
-        batches: where rows come from, standardised units.
+        batches: training rows, in standardised units.
         make_optimizer: builds a player's optimizer.
         make_schedule: builds an optimizer's schedule; every schedule advances with the global step.
-        rng: the method's generator.
-        clip_grad_norm: largest norm of a player's gradient, > 0; None leaves it.
+        rng: generator of the method.
+        clip_grad_norm: largest norm of a player's gradient, > 0; None for no clipping.
         ema: decay of the moving average over the player "energy", in [0, 1).
-        guard_interval: most steps between two reads of `guard`.
+        guard_interval: steps between two reads of `guard`, at most.
         is_guarded: whether divergence ends training.
-        precision: of the products in a step.
+        precision: of matrix products in a step.
 
     Raises:
-        ValueError: a parameter is listed twice, a player's are of several types or devices, or an optimizer steps by a
-            closure.
+        ValueError: a parameter is listed twice, the parameters of a player have several dtypes or devices, or an
+            optimizer steps by a closure.
     """
 
     def __init__(
@@ -81,7 +81,7 @@ class Trainer:
         self._precision = MatmulPrecision(precision)
 
     def advance(self) -> LossOutput:
-        """One training step."""
+        """Take one training step; returns the method's loss and metrics."""
         batch = self.batches.next()
         with self._precision:
             out = self.method.loss(self.energy, batch, self.rng)
@@ -97,11 +97,11 @@ class Trainer:
         return out
 
     def learning_rates(self) -> dict[str, float]:
-        """The learning rate of each player's next step."""
+        """Learning rate of each player's next step."""
         return {name: player.learning_rate for name, player in self._players.items()}
 
     def slow_down(self, factor: float, rng: torch.Generator) -> None:
-        """Go on from here with learning rates that are multiplied by `factor` and with other random numbers."""
+        """Multiply the learning rates by `factor`, and replace the method's random numbers by those of `rng`."""
         for player in self._players.values():
             player.scale_learning_rate(factor)
             player.replay_schedule(self.step)
@@ -109,7 +109,7 @@ class Trainer:
         self.guard.reset()
 
     def state_dict(self) -> dict[str, Any]:
-        """All of it: plain containers and tensors."""
+        """The whole state, in plain containers and tensors."""
         return {
             "step": self.step,
             "energy": self.energy.state_dict(),
@@ -126,7 +126,7 @@ class Trainer:
         """Continue from `state`.
 
         Schedules are built for this run's length and replayed to the step, not loaded: for the same length that gives
-        the same numbers, and a run that is continued for longer follows its longer schedule.
+        the same numbers, and a run that is resumed with more steps follows its longer schedule.
         """
         self.step = int(state["step"])
         self.energy.load_state_dict(state["energy"])
