@@ -1,4 +1,4 @@
-"""A verb's function as the task that Hydra runs, its hooks, and the way of its errors past Hydra.
+"""The task that Hydra runs: calls a verb's function and its hooks, and carries their errors past Hydra.
 
 A verb's module may define, beside its plain function of the same name,
 
@@ -28,7 +28,7 @@ from ebm_cli.config.groups import search_path
 
 
 class Refused(BaseException):
-    """Carries an error past Hydra, which turns an `Exception` of a callback into a warning, and prints one of a job."""
+    """Carries an error past Hydra, which would turn a callback's `Exception` into a warning, and print a job's."""
 
 
 @contextmanager
@@ -73,7 +73,7 @@ class Task:
 
         Raises:
             Refused: the run failed.
-            JobFailed: a job failed whose failure cannot be kept, or is for another sweeper to judge.
+            JobFailed: a job failed, and its failure cannot be recorded or another sweeper than the grid has to see it.
         """
         hydra = HydraConfig.get()
         try:

@@ -54,7 +54,7 @@ def overall(comparison: Comparison) -> str:
     wins = Counter(section.groups[0].label for section in contests)
     clear = Counter(section.groups[0].label for section in contests if _is_clear(section))
     parts = [
-        f"{label} leads on {n}, beyond the spread of the seeds on {clear[label]}" for label, n in wins.most_common()
+        f"{label} leads on {n} (beyond the spread of the seeds on {clear[label]})" for label, n in wins.most_common()
     ]
     return f"Of {len(contests)} data sets " + "; ".join(parts) + "."
 

@@ -2,7 +2,7 @@
 
     m = Σ x_i / n        s² = Σ (x_i − m)² / (n − 1),  for n ≥ 2
 
-Welch's t-test decides whether a difference is more than the chance of the seeds, v = s²/n:
+Welch's t-test of a difference, with v = s²/n (`conclusions` compares p with its threshold):
 
     t = (m_a − m_b) / √(v_a + v_b)        p = 2 P(T_ν ≤ −|t|)        ν = (v_a + v_b)² / (v_a²/(n_a−1) + v_b²/(n_b−1))
 

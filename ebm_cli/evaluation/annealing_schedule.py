@@ -124,7 +124,10 @@ def start_path(
     x = base.sample(n, rng).detach()
     with torch.enable_grad():
         if not base.log_prob(x.requires_grad_()).requires_grad:
-            raise ValueError(f"base {type(base).__name__} has no gradient: it must be positive and smooth everywhere")
+            raise ValueError(
+                f"base {type(base).__name__}: log_prob has no gradient in x; choose a base whose density is positive "
+                "and smooth everywhere"
+            )
     path = AnnealingPath(energy, base, fade)
     return path, evaluate_start(path, path.to_path(x.detach()), kernel)
 
@@ -208,9 +211,12 @@ class _Pilot:
 def _required_acceptance(kernel: Kernel) -> float:
     """The kernel's own target acceptance rate; ValueError for a kernel whose weights would be wrong."""
     if kernel.target_accept is None:
-        raise ValueError(f"kernel {type(kernel).__name__} has no acceptance test: its weights would be wrong")
+        raise ValueError(
+            f"kernel {type(kernel).__name__} has no acceptance test, without which annealing weights would be wrong; "
+            "choose mala, hmc or metropolis"
+        )
     if kernel.temperature != 1:
-        raise ValueError(f"temperature must be 1, got {kernel.temperature}: the path has its own")
+        raise ValueError(f"temperature must be 1, got {kernel.temperature}: the annealing path sets the temperatures")
     return kernel.target_accept
 
 

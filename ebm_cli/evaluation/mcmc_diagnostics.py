@@ -56,7 +56,10 @@ def ess_tail(draws: Tensor, block: int = BLOCK_NUMBERS) -> Tensor:
 
 
 def summary(draws: Tensor) -> dict[str, float]:
-    """The `rhat`, `ess_bulk` and `ess_tail` of the worst coordinate; one that has no finite value is left out."""
+    """`rhat`, `ess_bulk` and `ess_tail`, each at its worst coordinate.
+
+    Coordinates whose diagnostic is NaN are ignored; a diagnostic whose worst value is infinite is left out.
+    """
     rows = {"rhat": rhat(draws), "ess_bulk": -ess_bulk(draws), "ess_tail": -ess_tail(draws)}
     worst = {name: values[~values.isnan()] for name, values in rows.items()}
     numbers = {name: abs(float(values.max())) for name, values in worst.items() if values.numel()}

@@ -77,7 +77,9 @@ def copying(
         distance = torch.minimum(distance, (queries - t[closest]).norm(dim=1))
     of_samples, of_data = distance.double().cpu().split(n)
     if float(of_data.median()) == 0:
-        raise ValueError("half of the held-out rows are training rows")
+        raise ValueError(
+            "at least half of the held-out rows are training rows too, so that memorisation cannot be measured"
+        )
     draws = torch.randint(n, (2, RESAMPLES, n), generator=rng, device=rng.device).cpu()
     ratios = of_samples[draws[0]].median(1).values / of_data[draws[1]].median(1).values
     return Copying(float(of_samples.median() / of_data.median()), float(ratios.std()))

@@ -181,7 +181,7 @@ def median_distance(x: Tensor) -> float:
     distance = torch.pdist(x)
     positive = distance[distance > 0]
     if len(positive) == 0:
-        raise ValueError("data must have two rows that differ, got one point")
+        raise ValueError("data must have at least two different rows; all rows are the same point")
     return float(positive.median())
 
 

@@ -104,7 +104,7 @@ class Method(nn.Module, ABC):
         return (Symptom("loss", LOSS_LIMIT, "the loss has exploded", "lower optimizer.lr"),)
 
     def prepare(self, data: Tensor, rng: torch.Generator) -> None:
-        """Fit to data [N, *D] what must be fitted, once before the first step of a new run (not on resume)."""
+        """Fit parts of the method to data [N, *D]; called once, before the first step of a new run (not on resume)."""
 
     def players(self, energy: Energy) -> dict[str, list[nn.Parameter]]:
         """Disjoint sets of parameters, one optimizer each."""

@@ -1,4 +1,4 @@
-"""Metrics as text: one flat JSON object a line, one line a logged step.
+"""The file metrics.jsonl: one flat JSON object a line, one line a logged step.
 
 JSON has no NaN and no infinity: a number that is not finite is written as null. A step has one line, which takes in
 values that are written for it later. Each line is handed to the system when `write` returns, so that a killed run loses

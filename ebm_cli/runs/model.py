@@ -156,7 +156,9 @@ def compose(
 
 
 def load_member(read: Callable[[str], Model], into: Standardizer, key: str, path: str) -> Energy:
-    """Load a trained energy into the units of another run: its u' = (x − m') / s' as a map of that u = (x − m) / s.
+    """Load a trained energy as a function of another run's standardised units.
+
+    The other run's u = (x − m)/s is mapped to u' = (x − m')/s' of the loaded run.
 
     Args:
         read: `load`, with its options.

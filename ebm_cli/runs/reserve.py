@@ -1,6 +1,6 @@
-"""Reservation of a run directory: refuse one that holds another config's run, continue an unfinished one.
+"""Reservation of a run directory: refuse one that holds another config's run, so that a rerun continues its own.
 
-The lock itself is in `lock`, and is held by a `RunDirectory`.
+The lock itself is in `lock`, and is held by a `RunDirectory`; `training.run` then resumes from the last checkpoint.
 """
 
 import hashlib
@@ -30,7 +30,7 @@ class AlreadyFinished(Exception):
 
 
 def reserve(cfg: DictConfig, path: Path, *, lock: bool) -> None:
-    """Refuse a directory that another config or another process uses, or whose run is finished.
+    """Refuse a directory that holds a run of another config; with `lock`, also one that is in use or finished.
 
     Args:
         cfg: config of the run.
@@ -40,7 +40,7 @@ def reserve(cfg: DictConfig, path: Path, *, lock: bool) -> None:
 
     Raises:
         UserError: the directory belongs to another run or another process.
-        AlreadyFinished: and `lock`.
+        AlreadyFinished: the run is finished, and `lock` is true.
     """
     own = None if cfg.checkpoint is None else run_dir(cfg.checkpoint)
     if own is not None and own.resolve() != path.resolve():

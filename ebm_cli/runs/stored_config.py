@@ -69,7 +69,7 @@ def fill(config: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def keep_old_values(cfg: DictConfig, run: Path, typed: Sequence[str]) -> DictConfig:
-    """Give a composed config the values of the run in its directory for keys that were added after that run began.
+    """Set every key that is newer than the run in `run` to the value that reproduces what that run did.
 
     Args:
         cfg: composed; changed in place.
@@ -89,7 +89,7 @@ def keep_old_values(cfg: DictConfig, run: Path, typed: Sequence[str]) -> DictCon
 
 
 def drop_filled(config: Mapping[str, Any], run: Path) -> dict[str, Any]:
-    """Remove from the plain config of a resumed run what was filled in, so that it is stored without it as before.
+    """Remove the filled-in keys from the config of a resumed run, so that the config is stored as it was before.
 
     Every rerun then finds which keys the run was begun without.
     """

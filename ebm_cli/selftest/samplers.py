@@ -1,4 +1,4 @@
-"""Checks of the samplers: every sampler leaves the distribution invariant that it states.
+"""Checks of the samplers: every sampler leaves invariant the distribution that it states.
 
 The definition of invariance is that of `ebm_cli.selftest.invariance`. On a Gaussian every kernel states the variance
 that it keeps, its bias included; a kernel with a correction must also keep a mixture whose modes overlap. A chain that

@@ -6,7 +6,7 @@ from torch import nn
 SMALL_NETWORK = 1_000_000
 """Parameters below which `threads=auto` is 1: on a small network a second thread costs more than it saves."""
 ALL_THREADS = torch.get_num_threads()
-"""The number of threads that torch chooses: a job of a sweep does not inherit the choice of the job before it."""
+"""Torch's own choice, read at import: a job of a sweep does not inherit what an earlier job set."""
 
 
 def set_threads(threads: int | str, energy: nn.Module | None = None) -> int:

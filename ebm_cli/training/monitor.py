@@ -1,4 +1,4 @@
-"""The monitored result of a run: it chooses best.pt and drives early stopping.
+"""The monitored result of a run: its value decides on best.pt (`checkpointer`) and drives early stopping.
 
 In one and two dimensions the divergences of synthetic data are integrals over their density, which use no rows: the
 results are called `eval/…`, as in the final evaluation. Everywhere else they are means over the validation rows and are

@@ -33,7 +33,7 @@ def run_training(
         choices: group → option, for TensorBoard's page of settings.
 
     Raises:
-        Diverged: and no rollback is left.
+        Diverged: training diverged, and no rollback is left.
         Interrupted: by a signal.
         NoRoom: the disk is full.
         UserError: a checkpoint that is damaged or does not fit the config.

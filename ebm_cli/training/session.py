@@ -83,7 +83,7 @@ class Session:
         """Train to the end, and write the last checkpoint; returns seconds of training.
 
         Raises:
-            Diverged: and no rollback is left.
+            Diverged: training diverged, and no rollback is left.
             Interrupted: after a signal; the last checkpoint is written.
         """
         with self.log.progress, signals.deferred():

@@ -97,5 +97,5 @@ def test_arguments_out_of_range_are_refused() -> None:
     for levels in ((0.0, 0.5, 0.5, 1.0), (0.1, 1.0), (0.0, 0.9)):
         with pytest.raises(ValueError, match="levels must increase from 0 to 1"):
             plan_schedule(energy, base, rng=seeded(), levels=levels)
-    with pytest.raises(ValueError, match="Uniform has no gradient"):
+    with pytest.raises(ValueError, match="Uniform: log_prob has no gradient"):
         plan_schedule(energy, Uniform(torch.randn(10, 3, generator=seeded())), rng=seeded())

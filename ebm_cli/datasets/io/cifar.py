@@ -61,7 +61,7 @@ def _from_folder(root: str, folder: Path) -> Iterator[tuple[str, Batch]]:
 def _from_archive(root: str, archive: Path) -> Iterator[tuple[str, Batch]]:
     """Read from the archive itself: nothing is unpacked to a disk, so that no name in it can escape a folder."""
     if not archive.is_file():
-        raise ValueError(f"root {root} holds a {archive.name} that is not a file")
+        raise ValueError(f"root {root}: {archive.name} in it is not a regular file")
     try:
         with tarfile.open(archive) as members:
             for member in members:
