@@ -62,7 +62,7 @@ def test_disagreement_ends_a_row() -> None:
 
 def test_times_are_those_of_a_unit_of_work() -> None:
     seen: list[int] = []
-    times = measure_times([Variant("ours", lambda: seen.append(0), work=7)], Effort(rounds=8, seconds=1.0, block=1e-4))
+    times = measure_times([Variant("ours", lambda: seen.append(0), work=7)], Effort(rounds=8, seconds=60.0, block=1e-4))
     assert len(times["ours"]) == 8
     assert len(seen) > 8
 

@@ -43,7 +43,7 @@ def test_overall_counts_leads_over_data_sets(runs: Runs) -> None:
     for dataset, shift in (("moons", 0.0), ("rings", 0.39)):
         runs.write_kls("nce", *(0.1 + 0.01 * i + shift for i in range(3)), dataset=dataset)
         runs.write_kls("sm", *(0.5 + 0.01 * i for i in range(3)), dataset=dataset)
-    assert overall(runs.compare()) == "Of 2 data sets nce leads on 2, beyond the spread of the seeds on 1."
+    assert overall(runs.compare()) == "Of 2 data sets nce leads on 2 (beyond the spread of the seeds on 1)."
 
 
 def test_overall_is_empty_for_one_data_set(runs: Runs) -> None:

@@ -277,7 +277,7 @@ def test_published_file_that_is_a_pipe_is_not_opened(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "mnist" / IDX_NAMES[0])
     refuse(tmp_path / "mnist" / IDX_NAMES[0], r"that is not a file$", lambda path: MNIST(str(tmp_path / "mnist")))
     os.mkfifo(tmp_path / "cifar-10-python.tar.gz")
-    refuse(tmp_path / "cifar-10-python.tar.gz", r"that is not a file$", lambda path: CIFAR10(str(tmp_path)))
+    refuse(tmp_path / "cifar-10-python.tar.gz", r"is not a regular file$", lambda path: CIFAR10(str(tmp_path)))
 
 
 def test_link_to_a_file_is_followed(tmp_path: Path) -> None:
