@@ -1,4 +1,4 @@
-"""What the tests share: one thread, and the command run in this process from an empty folder."""
+"""Fixtures of all tests: one thread, and the command run in this process from an empty folder."""
 
 import sys
 from collections.abc import Callable, Iterator

@@ -51,7 +51,7 @@ TINY += ("eval.n_temperatures=4", "eval.n_chains=10", "metrics=[density]")
 
 CHEAP = {"method.k": 2, "method.buffer_size": 64, "method.fit_steps": 3, "method.n_grid": 8}
 CHEAP |= {"method.turn_every": 2, "method.threshold": 0.501}
-"""What makes a method cheap, and every player move within a few steps, where it has such a key."""
+"""Keys that make a method cheap, and let every player move within a few steps, where it has them."""
 
 FAST = (*TINY, "dataset=gaussian", "dataset.density.dim=3", "metrics=[score]")
 """A run with the cheapest evaluation: no log Z, neither by a grid nor by annealing."""
@@ -77,7 +77,7 @@ def composed(*words: str) -> DictConfig:
 
 
 def differences(a: Any, b: Any, path: str = "") -> list[str]:
-    """Where two nested states are not bit for bit the same; functions in them (of schedules) are not compared."""
+    """Paths at which two nested states differ in a bit; functions in them (of schedules) are not compared."""
     if isinstance(a, torch.Tensor) and isinstance(b, torch.Tensor):
         return [] if a.dtype == b.dtype and torch.equal(a, b) else [path]
     if isinstance(a, Mapping) and isinstance(b, Mapping):

@@ -78,7 +78,7 @@ def check(path: Path) -> Iterator[Found]:
         for constant, is_docstring in _strings(node):
             if is_docstring or package:
                 yield from _phrases(path, constant.lineno, constant.value)
-            if is_docstring and package:
+            if is_docstring:
                 first = re.match(r"\s*(\w+)", constant.value)
                 if first and first[1] in FIRST_WORDS:
                     yield Found(path, constant.lineno, f"docstring begins with {first[1]!r}")

@@ -102,7 +102,7 @@ def test_sample_diagnoses_the_chains_of_each_row(ebm: Ebm, made: Path) -> None:
 
 
 def test_sample_draws_completed_images(ebm: Ebm) -> None:
-    """Of held-out digits the lower half is sampled, and the upper half kept; they are drawn as a picture."""
+    """The lower halves of held-out digits are sampled, the upper halves kept, and both drawn as a picture."""
     tiny = ("energy=quadratic", "method=sm", "steps=1", "batch_size=16", "log_every=1", "metrics=[score]")
     tiny += ("eval.n_samples=20", "eval.n_chains=10", "eval.burn_in=1", "dataset=digits")
     with pytest.MonkeyPatch.context() as patched:

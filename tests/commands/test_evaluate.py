@@ -132,7 +132,7 @@ def test_another_sampler_can_evaluate(ebm: Ebm, planar: Path) -> None:
 
 
 def test_three_dimensions_have_a_log_z_with_an_error(spatial: Path) -> None:
-    """Of data with an unknown density, a model is compared with the fitted Gaussian."""
+    """A model of data with an unknown density is compared with the fitted Gaussian."""
     results = results_of_training(spatial)
     assert results["eval/log_z_method"] == "ais"
     assert 0 < results["eval/log_z_se"] < 1

@@ -139,7 +139,7 @@ def _no_pictures(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.usefixtures("_no_pictures")
 def test_only_the_seed_changes_the_weights(ebm: Ebm, tmp_path: Path) -> None:
-    """How often the run is evaluated, logged or saved does not."""
+    """The intervals of evaluating, logging and saving do not."""
     words = [*TINY, "dataset=gaussian", "dataset.density.dim=1", "method=cd", "method.k=2", "steps=6"]
     assert ebm("train", *words, "hydra.run.dir=a").code == 0
     assert ebm("train", *words, "hydra.run.dir=b", "eval_every=2", "log_every=4", "checkpoint_every=1").code == 0

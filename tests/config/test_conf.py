@@ -76,7 +76,7 @@ SHARED = {target for target, n in Counter(node["_target_"] for _, node in NODES)
 
 
 def is_experiment(path: Path) -> bool:
-    """Whether a file changes some keys of options, as experiments do; an option has all keys of its class."""
+    """True if a file changes some keys of options, as experiments do; an option has all keys of its class."""
     return (conf_dir() / "experiment") in path.parents
 
 

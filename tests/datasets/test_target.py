@@ -21,7 +21,7 @@ from tests.datasets.support import CONF, excess_chi_square, grid, shipped_target
 from tests.support import seeded
 
 SYNTHETIC = sorted(p.stem for p in CONF.glob("*.yaml") if "datasets.Synthetic" in p.read_text() and p.stem != "ica")
-"""Those of the plane; mixed sources, whose blurred density is not known, have tests of their own in test_ica.py."""
+"""Densities of the plane; mixed sources, whose blurred density is not known, are tested in test_ica.py."""
 
 pytestmark = pytest.mark.usefixtures("float64")
 

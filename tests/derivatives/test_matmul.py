@@ -116,7 +116,7 @@ def test_product_repeats_its_bits() -> None:
 
 
 def test_other_products_are_torchs(onednn: list[tuple[int, ...]], monkeypatch: pytest.MonkeyPatch) -> None:
-    """Those in float64, small ones, and all of them where oneDNN is not the faster library."""
+    """Products in float64, small products, and all products where oneDNN is not the faster library."""
     x, weight, bias = factors((64, 128), 128)
     assert MIN_PRODUCT <= x.numel() * len(weight) < MIN_TRAINED_PRODUCT
     assert torch.equal(

@@ -23,7 +23,7 @@ MAKE = runpy.run_path(str(DATA / "make.py"))
 """The commands that made the runs, and the digest of the machine."""
 WORDS = {"unfinished": MAKE["UNFINISHED"], "finished": MAKE["FINISHED"]}
 EXPECTED: dict[str, Any] = torch.load(DATA / "expected.pt", weights_only=True)
-"""What the old code made of the same runs."""
+"""Results of the old code on the same runs."""
 
 
 @pytest.fixture(autouse=True)

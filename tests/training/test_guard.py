@@ -64,7 +64,7 @@ LOW = Symptom("loss", 0.1, "the loss is low", "raise it", below=True)
 def read_guard(
     values: list[float], *symptoms: Symptom, interval: int = 4, held: int = MAX_STEPS_HELD
 ) -> Diverged | None:
-    """What a guard finds that is read every `interval` steps and sees these values of m, and a loss of 1."""
+    """Result of a guard that is read every `interval` steps and sees these values of m, and a loss of 1."""
     guard = Guard(interval, torch.device("cpu"), symptoms, held=held)
     for step, value in enumerate(values, start=1):
         guard.observe(step, torch.tensor(1.0), torch.tensor(1.0), {"m": torch.tensor(value)})
@@ -156,7 +156,7 @@ def test_diverged_run_ends_with_its_symptom(ebm: Ebm, tmp_path: Path, words: lis
 
 
 def diverged(method: Any, data: Tensor, steps: int, *words: str) -> Diverged | None:
-    """What the guard finds while a method trains a small energy on these rows."""
+    """Result of the guard while a method trains a small energy on these rows."""
     cfg = composed(*FAST, f"steps={steps}", f"log_every={steps}", "schedule=constant", "optimizer.lr=0.05", *words)
     parts = assemble(cfg)
     trainer = make_trainer(cfg, type(parts)(parts.dataset, parts.energy, method))

@@ -11,7 +11,7 @@ from ebm_cli.training.session import LoopKeys
 from tests.support import FAST, REPO, Ebm, at_step, composed, last, no_pictures, state_of
 
 MAX_ATTRIBUTES = 10
-"""Of a session: more would mean that it does more than to loop."""
+"""Attributes of a session; more would mean that it does more than to loop."""
 
 
 def attributes(function: ast.FunctionDef) -> set[str]:
