@@ -53,6 +53,7 @@ def test_examples_pass_their_own_tests(tree: Path) -> None:
     assert "passed" in ran.stdout
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("words", RUNS, ids=" ".join)
 def test_examples_run_from_the_command_line(tree: Path, words: tuple[str, ...]) -> None:
     ran = run(tree, "-m", "ebm_cli", *words)
