@@ -27,6 +27,16 @@ class NoRoom(Exception):
     exit_code = 1
 
 
+class NotTrustworthy(Exception):
+    """A command finished, and its outcome is not to be trusted; it is raised after everything is written and printed.
+
+    The message says what is wrong and what to do: chains that never moved, samples that are not finite; with
+    `strict=true` also a model that is worse than the Gaussian fitted to its data.
+    """
+
+    exit_code = 4
+
+
 def full_disk(error: BaseException | None) -> OSError | None:
     """Find the full disk that caused an error, also behind a library's own exception; None for any other cause."""
     while error is not None:
