@@ -18,7 +18,7 @@ PACKAGE = REPO / "ebm_cli"
 FILES = sorted(PACKAGE.rglob("*.py"))
 
 LAYERS = [
-    {"errors", "rng", "densities"},
+    {"errors", "quoting", "rng", "densities"},
     {"config", "system"},
     {"derivatives", "datasets", "optim"},
     {"energies", "samplers"},
@@ -44,7 +44,17 @@ HYDRA = {"cli", "config", "commands", "runs", "training", "selftest", "claims", 
 """Packages that read a composed config; the mathematics, the machine and the reports are given plain values."""
 
 WITHOUT_TORCH = (
-    *("__init__", "__main__", "errors", "config/", "cli/", "commands/__init__", "commands/runs", "commands/compare"),
+    *(
+        "__init__",
+        "__main__",
+        "errors",
+        "quoting",
+        "config/",
+        "cli/",
+        "commands/__init__",
+        "commands/runs",
+        "commands/compare",
+    ),
     *(
         "runs/__init__",
         "runs/record",
@@ -56,7 +66,13 @@ WITHOUT_TORCH = (
     ),
     *("runs/reserve", "system/__init__", "system/files", "system/versions"),
     *("evaluation/__init__", "evaluation/values", "evaluation/verdicts", "evaluation/result_registry"),
-    *("reporting/__init__", "reporting/console", "reporting/results_table", "reporting/explanations"),
+    *(
+        "reporting/__init__",
+        "reporting/commands",
+        "reporting/console",
+        "reporting/results_table",
+        "reporting/explanations",
+    ),
     *(f"comparison/{name}" for name in ("__init__", "charts", "columns", "conclusions", "groups", "page", "settings")),
     *("comparison/spread", "comparison/tables"),
 )
