@@ -54,7 +54,7 @@ def evaluate(cfg: DictConfig) -> None:
             save(final_figure(parts.energy, parts.dataset, evaluation.samples, log_z, results), picture)
             files["picture"] = relative_path(picture)
     title = f"{relative_path(model.path)}, step {model.step:,}: measured in {duration(time.monotonic() - began)}"
-    console.print(closing_panel(title, results, files, notes=notes))
+    closing_panel(title, results, files, notes=notes).show(console)
 
 
 def _load_model(cfg: DictConfig) -> Model:

@@ -89,7 +89,7 @@ def sample(cfg: DictConfig) -> None:
         files["picture"] = relative_path(picture)
     source = f"step {model.step:,} of the run" if is_single else f"{len(cfg.checkpoint)} runs together"
     title = f"{len(flat):,} samples by {type(kernel).__name__} from {_n_chains(cfg):,} chains ({source})"
-    console.print(closing_panel(title, results, files, notes=notes, success=is_success))
+    closing_panel(title, results, files, notes=notes, success=is_success).show(console)
 
 
 def _run_chains(

@@ -60,7 +60,7 @@ def finish(session: Session, seconds: float) -> float | None:
         )
     log.close(failures)
     measured = found.results | Results(notes=tuple(failures))
-    log.console.print(closing_summary(run, ending, measured, results, figures, history))
+    closing_summary(run, ending, measured, results, figures, history).show(log.console)
     return monitored_value(session.keys.monitor, results)
 
 
