@@ -7,30 +7,9 @@ from typing import NamedTuple
 
 MARKS = {"comma": ",", "point": ".", "blank": " ", "apostrophe": "'", "semicolon": ";", "tab": "\t", "bar": "|"}
 """Words for characters that are hard to type in a shell."""
-MISSING = frozenset(
-    (
-        "",
-        *[
-            "#N/A",
-            "#NA",
-            "-1.#IND",
-            "-1.#QNAN",
-            "-NaN",
-            "-nan",
-            "1.#IND",
-            "1.#QNAN",
-            "<NA>",
-            "N/A",
-            "NA",
-            "NULL",
-            "NaN",
-            "None",
-            "n/a",
-            "nan",
-            "null",
-        ],
-    )
-)
+MISSING = frozenset(["", "#N/A", "#N/A N/A", "#NA", "-NaN", "-nan", "<NA>", "N/A", "NA", "NULL", "NaN", "None"]) | {
+    *("n/a", "nan", "null", "-1.#IND", "-1.#QNAN", "1.#IND", "1.#QNAN")
+}
 """Cells that stand for a missing value, as pandas reads them."""
 _SPECIAL = re.compile(r"[+-]?inf(inity)?|true|false", re.IGNORECASE)
 
