@@ -26,7 +26,7 @@ PACKAGES = {
 
 
 def explain_missing_plugin(group: str, option: str, installed: Iterable[str]) -> str:
-    """What to do about an option of one of Hydra's own groups that does not exist here.
+    """Explain what to do about an option of one of Hydra's own groups that does not exist here.
 
     Args:
         group: hydra/launcher, hydra/sweeper, hydra/job_logging, …

@@ -52,7 +52,7 @@ def _with_keys(words: list[str], verb: str) -> list[str]:
 
 
 def _has_no_key(word: str) -> bool:
-    """Whether a word is a value alone: without =, or a path with one in a folder that exists (`r/lr=0.1`)."""
+    """Return whether a word is a value alone: without =, or a path with one in a folder that exists (`r/lr=0.1`)."""
     before, equals, _ = word.partition("=")
     if equals:
         return "/" in before and Path(word).expanduser().exists()
@@ -72,7 +72,7 @@ def _quote(word: str, is_sweep: bool) -> str:
 
 
 def _is_one_path(value: str, is_sweep: bool) -> bool:
-    """Whether a value that Hydra cannot read can only be text: it has no structure, or names what exists."""
+    """Return whether a value that Hydra cannot read can only be text: it has no structure, or names what exists."""
     if not _STRUCTURE & set(value):
         return bool(value.strip())
     return Path(value).expanduser().exists() and not (is_sweep and "," in value)

@@ -1,6 +1,6 @@
 """The screen of a command, which never ends it: a pipe that closed, a full device, an encoding without → or ±.
 
-The results of a command are its files. What cannot be printed is replaced or discarded; the command goes on.
+The results of a command are its files. What cannot be printed is replaced or discarded; the command continues.
 """
 
 import codecs
