@@ -1,4 +1,4 @@
-"""What makes samples of chains untrustworthy: chains that never moved, and draws that are not finite.
+"""Faults that make the samples of chains untrustworthy: chains that never moved, and draws that are not finite.
 
 `problems` reads results, those of an evaluation and of `ebm sample` alike; a command that finishes with one of them
 ends with exit code 4 (`errors.NotTrustworthy`). The cure is in the sentence.

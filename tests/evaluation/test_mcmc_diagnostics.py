@@ -131,7 +131,7 @@ def test_mean_and_sd_need_no_unit() -> None:
 
 
 def test_few_draws_have_an_ess_of_their_autocorrelation() -> None:
-    """Of 8 draws a chain the function's estimate sums no lag: it is S log10 S, for chains that hardly move, too."""
+    """For 8 draws a chain the function's estimate sums no lag: it is S log10 S, for chains that hardly move, too."""
     slow, fast = autoregressive(0.98, 8, 500, 4), normal(8, 500, 4, seed=0)
     assert ess_bulk(slow) == pytest.approx(4000 * math.log10(4000))
     assert float(diagnose(slow).ess_bulk.max()) < 1400
