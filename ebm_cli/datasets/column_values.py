@@ -158,6 +158,18 @@ def missing_code(column: Values) -> float | None:
     return None
 
 
+def robust_scale(column: Values) -> tuple[float, float] | None:
+    """Median and (q₇₅ − q₂₅)/1.349, data units; None if at least half of the rows, and of the others, are equal.
+
+    Where the quartiles coincide, the most frequent value is left out.
+    """
+    lower, median, upper = column.quantiles(0.25, 0.5, 0.75)
+    if lower == upper and len(column.values) > 2:
+        others = column.without(np.arange(len(column.values)) != column.counts.argmax())
+        lower, median, upper = others.quantiles(0.25, 0.5, 0.75)
+    return (median, (upper - lower) / NORMAL_IQR) if upper > lower else None
+
+
 class Extremes(NamedTuple):
     """Values that are far from the others, and set the scale of the column.
 
@@ -180,15 +192,10 @@ class Extremes(NamedTuple):
 
 def extremes(column: Values) -> Extremes | None:
     """Find far values that increase the standard deviation by `SPREAD`; None if there are none."""
-    centre = column
-    top = int(column.counts.argmax())
-    if column.counts[top] > column.n / 4 and len(column.values) > 8:
-        # A value in a quarter of the rows makes the quartiles coincide; the scale is that of the others.
-        centre = column.without(np.arange(len(column.values)) != top)
-    lower, median, upper = centre.quantiles(0.25, 0.5, 0.75)
-    robust = (upper - lower) / NORMAL_IQR
-    if robust <= 0 or len(column.values) < 8:
+    centre = robust_scale(column) if len(column.values) >= 8 else None
+    if centre is None:
         return None
+    median, robust = centre
     distance = np.abs(column.values - median)
     is_far = distance > FAR * robust
     ratio = column.std / robust

@@ -11,7 +11,7 @@ none of them makes up more than a tenth of all, and in at least one column the d
 steps of no lattice (`is_continuous`): two numbers drawn from a density never coincide.
 """
 
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import numpy as np
 import torch
@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from ebm_cli.datasets.io.mapped import Rows, chunks
+from ebm_cli.datasets.split import Split
 
 Copies = Literal["auto", "together", "apart"]
 """Equal rows in the split: in one part if they are copies, always in one part, or each row on its own."""
@@ -28,6 +29,24 @@ MIN_GROUPS = 10
 """Different rows that are needed for three parts of about the requested sizes."""
 LATTICE_SHARE = 0.2
 """Share of the steps of a lattice that are taken, from which a column is taken for whole numbers or rounded ones."""
+
+
+class Duplicates(NamedTuple):
+    """Equal rows of a data set.
+
+    Attributes:
+        rows: of all parts.
+        different: number of different ones.
+        unseen: validation and test rows.
+        unseen_copies: those of them that equal a training row.
+        are_copies: True if coincidence cannot explain them (see the module).
+    """
+
+    rows: int
+    different: int
+    unseen: int
+    unseen_copies: int
+    are_copies: bool
 
 
 def equal_rows(rows: Rows) -> Tensor:
@@ -65,6 +84,19 @@ def copies_of(rows: Rows, copies: Copies) -> Tensor | None:
     if len(sizes) < 4:
         raise ValueError(f"copies must be apart or auto: there are only {len(sizes)} different rows")
     return groups
+
+
+def count_duplicates(rows: Rows, parts: Split) -> Duplicates | None:
+    """Count equal rows, and those on both sides of the split; None for more than `LARGEST_TABLE` rows."""
+    if len(rows) > LARGEST_TABLE:
+        return None
+    groups = equal_rows(rows)
+    n_groups = int(groups.max()) + 1
+    is_trained = torch.zeros(n_groups, dtype=torch.bool)
+    is_trained[groups[parts.train]] = True
+    unseen = torch.cat((parts.validation, parts.test))
+    shared = int(is_trained[groups[unseen]].sum())
+    return Duplicates(len(rows), n_groups, len(unseen), shared, are_copies(rows, groups))
 
 
 def are_copies(rows: Rows, groups: Tensor) -> bool:

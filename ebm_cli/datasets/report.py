@@ -13,8 +13,11 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from ebm_cli.datasets.base import Dataset
 from ebm_cli.datasets.collinear import EXACTLY, collinear
 from ebm_cli.datasets.column_values import Extremes, Ties, Values, extremes, missing_code, ties
+from ebm_cli.datasets.copies import Duplicates
+from ebm_cli.datasets.finite import Finite
 from ebm_cli.datasets.io.contents import column_label
 
 MAX_ROWS = 100_000
@@ -45,8 +48,13 @@ class Finding(NamedTuple):
     text: str
     cure: str
 
+    @property
+    def bears_on_results(self) -> bool:
+        """True if a result of the run means something else because of it."""
+        return self.kind not in ("constant", "heavy_tail")
+
     def __str__(self) -> str:
-        return f"{self.text}: {self.cure}"
+        return f"{self.text}; {self.cure}"
 
 
 class Run(NamedTuple):
@@ -67,22 +75,12 @@ class Run(NamedTuple):
     n_weights: int = 0
 
 
-class Duplicates(NamedTuple):
-    """Equal rows of a data set.
-
-    Attributes:
-        rows: of all parts.
-        different: number of different ones.
-        unseen: validation and test rows.
-        unseen_copies: those of them that equal a training row.
-        are_together: True if the split keeps equal rows in one part.
-    """
-
-    rows: int
-    different: int
-    unseen: int
-    unseen_copies: int
-    are_together: bool
+def report(dataset: Dataset, run: Run) -> tuple[Finding, ...]:
+    """Examine the rows of a data set; nothing is found, or looked for, where their density is known."""
+    if not isinstance(dataset, Finite):
+        return ()
+    train, scale = dataset.training_rows(MAX_ROWS), dataset.standardizer.scale
+    return examine(train, scale, run, dataset.column_names, dataset.duplicates())
 
 
 def examine(
@@ -112,7 +110,7 @@ def examine(
     found += _ties(columns, scales, is_constant, odd, label, run)
     if not label.is_image:
         found += _collinear(x, columns, is_constant, label, run)
-    found += _copies(duplicates, run)
+    found += _copies(duplicates, any(finding.kind == "ties" for finding in found), run)
     return (*found, *_few_rows(len(train), x.shape[1], run))
 
 
@@ -271,21 +269,24 @@ def _ordinary_rows(x: NDArray[np.float64], columns: Sequence[Values]) -> NDArray
     return left if len(left) > len(x) / 2 and bool((left.std(0) > 0).all()) else x
 
 
-def _copies(duplicates: Duplicates | None, run: Run) -> Iterable[Finding]:
+def _copies(duplicates: Duplicates | None, has_ties: bool, run: Run) -> Iterable[Finding]:
     if duplicates is None or duplicates.rows == duplicates.different:
         return
-    rows, different, unseen, shared, together = duplicates
-    repeated = f"{rows - different:,} of {rows:,} rows equal another one ({different:,} different ones)"
-    if together:
-        text = f"{repeated}, so that copies stay in one part of the split"
-        yield Finding("copies", (), rows - different, text, "set dataset.copies=apart to split row by row")
-    elif shared >= max(2, 0.01 * unseen):
-        text = (
-            f"{repeated}; {shared:,} of {unseen:,} validation and test rows are training rows, too, so that results on "
-            "them are partly memory, and samples look new beside them (nn_ratio)"
-        )
-        keep = "set dataset.copies=together, or leave out the copies"
-        yield Finding("copies", (), shared, text, keep if "dataset.copies" in run.keys else "leave out the copies")
+    rows, different, unseen, shared, are_copies = duplicates
+    text = f"{rows - different:,} of {rows:,} rows repeat another one ({different:,} are different)"
+    spoilt = f"{shared:,} of {unseen:,} validation and test rows are training rows, too"
+    is_shared = shared >= max(2, 0.01 * unseen)
+    if are_copies and is_shared:
+        harm = "results on them are partly memory, and eval/nn_ratio is too large or absent"
+        cure = f"{'set dataset.copies=together, or ' if 'dataset.copies' in run.keys else ''}leave out the copies"
+        yield Finding("copies", (), shared, f"{text}: {spoilt}; {harm}", cure)
+    elif are_copies:
+        kept = f"{text}, and equal rows are in one part of the split"
+        yield Finding("copies", (), rows - different, kept, "leave out the copies, or set dataset.copies=apart")
+    elif is_shared and has_ties:
+        harm = "eval/nn_ratio, which looks for copies, is too large or absent"
+        cure = "noise on these columns (above) makes it meaningful"
+        yield Finding("copies", (), shared, f"{text}, by coincidence of few values: {spoilt}; {harm}", cure)
 
 
 def _few_rows(n: int, size: int, run: Run) -> Iterable[Finding]:
