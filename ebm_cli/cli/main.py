@@ -15,6 +15,7 @@ from platform import python_version
 from ebm_cli import __version__
 from ebm_cli.cli.help import verb_page, verbs, verbs_page
 from ebm_cli.errors import did_you_mean
+from ebm_cli.quoting import shell_word
 
 WRONG_USE = 2
 """Exit code of a wrong verb or flag."""
@@ -79,7 +80,7 @@ def _refuse_verb(word: str) -> int:
         known = ("--help", "--version", "--shell-completion")
         message = f"no flag {word!r} before the verb{did_you_mean(word, known)}"
     elif "=" in word:
-        message = f"no verb before {word!r}; did you mean ebm train {word}?"
+        message = f"no verb before {word!r}; did you mean ebm train {shell_word(word)}?"
     else:
         message = f"no verb {word!r}{did_you_mean(word, verbs())}"
     print(f"ebm: {message}", file=sys.stderr)

@@ -151,9 +151,7 @@ def _selection(train: Tensor) -> NDArray[np.float64]:
     return selected
 
 
-def _constant(
-    columns: Sequence[Values], is_constant: Sequence[bool], label: _Labels, run: Run
-) -> Iterable[Finding]:
+def _constant(columns: Sequence[Values], is_constant: Sequence[bool], label: _Labels, run: Run) -> Iterable[Finding]:
     found = tuple(j for j, constant in enumerate(is_constant) if constant)
     if not found:
         return

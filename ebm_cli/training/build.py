@@ -107,9 +107,7 @@ def make_session(cfg: DictConfig, directory: RunDirectory, state: dict[str, Any]
     write_text(directory.path / "config.yaml", OmegaConf.to_yaml(OmegaConf.create(config)))
     keys = LoopKeys.of(cfg)
     findings = report(parts.dataset, _described(cfg, parts))
-    return Session(
-        keys, parts, trainer, protocol, monitor, snapshots, history, checkpointer, log, directory, findings
-    )
+    return Session(keys, parts, trainer, protocol, monitor, snapshots, history, checkpointer, log, directory, findings)
 
 
 def _described(cfg: DictConfig, parts: Parts) -> Run:
