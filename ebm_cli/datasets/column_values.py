@@ -6,6 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 Array = NDArray[np.float64]
+Numbers = NDArray[np.float32] | NDArray[np.float64]
 
 RESOLUTION = 0.02
 """Width, in standard deviations of the column, from which a repeated value is one: floats of a file with many digits
@@ -39,10 +40,16 @@ class Values(NamedTuple):
     counts: NDArray[np.int64]
 
     @classmethod
-    def of(cls, column: Array) -> "Values":
-        """Sort the numbers of a column [N]."""
-        values, counts = np.unique(column, return_counts=True)
-        return cls(values, counts)
+    def of(cls, column: Numbers) -> "Values":
+        """Sort the numbers of a column [N], which are numbers of float32."""
+        ordered = np.sort(column.astype(np.float32, copy=False))
+        starts = np.flatnonzero(np.concatenate(([True], ordered[1:] != ordered[:-1])))
+        return cls(ordered[starts].astype(np.float64), np.diff(starts, append=len(ordered)))
+
+    @property
+    def is_distinct(self) -> bool:
+        """True if no value repeats."""
+        return len(self.values) == self.n
 
     @property
     def n(self) -> int:
@@ -95,6 +102,8 @@ def widths(column: Values) -> Array:
     A model whose density is much narrower than this at a repeated value has learned that value, and no density.
     """
     values, counts = column
+    if column.is_distinct:
+        return np.zeros(len(values))
     m, total = len(values), np.concatenate(([0], column.counts.cumsum()))
     index, found = np.arange(m), np.full(m, values[-1] - values[0])
     is_open, k = counts > 1, 1
@@ -116,6 +125,8 @@ def ties(column: Values, scale: float) -> Ties | None:
         scale: standard deviation in data units, > 0.
     """
     values, counts = column
+    if column.is_distinct:
+        return None
     is_repeated = (counts > 1) & (widths(column) > RESOLUTION * scale)
     tied = float(counts[is_repeated].sum() / column.n)
     top = int(counts.argmax())
@@ -198,10 +209,9 @@ def extremes(column: Values) -> Extremes | None:
     median, robust = centre
     distance = np.abs(column.values - median)
     is_far = distance > FAR * robust
-    ratio = column.std / robust
-    rows = int(column.counts[is_far].sum())
-    if rows == 0 or ratio < SPREAD:
+    if not is_far.any() or (ratio := column.std / robust) < SPREAD:
         return None
+    rows = int(column.counts[is_far].sum())
     far, near = distance[is_far], float(distance[~is_far].max())
     farthest = float(column.values[distance.argmax()])
     is_apart = float(far.min()) > GAP * near

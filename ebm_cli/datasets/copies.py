@@ -121,7 +121,7 @@ def is_continuous(column: NDArray[np.float64]) -> bool:
     cut = len(values) // 20
     central = values[cut : len(values) - cut]
     step = float(np.diff(central).min())
-    return len(central) < LATTICE_SHARE * ((central[-1] - central[0]) / step + 1)
+    return bool(len(central) < LATTICE_SHARE * ((central[-1] - central[0]) / step + 1))
 
 
 def _seeded() -> torch.Generator:

@@ -25,12 +25,12 @@ class File(Finite):
         dequantise: uniform noise of one unit on the columns that hold only whole numbers, of absolute value < 2²²:
             fresh whenever a training row is served, fixed on validation and test rows. NLL, KL and entropy are then
             those of the noisy numbers, and the NLL is an upper bound of the whole numbers' own (see `finite`).
-            "gaussian": normal noise of half a step, on columns of whole or rounded numbers that repeat (`columns.half_steps`); its
-            density has no jumps, as sm and ssm need.
+            "gaussian": normal noise of half a step, on columns of whole or rounded numbers that repeat
+            (`columns.half_steps`); its density does not jump, as sm and ssm need.
         noise_std: standard deviation of Gaussian noise on every row, data units, ≥ 0; fresh whenever a row is served.
-        copies: equal rows in the split. auto: in one part if they are copies (at least ten different rows, in a column
-            that is not whole or rounded; see `copies`), and row by row if their numbers coincide; together: always in one part;
-            apart: row by row. Without equal rows the split is the same for all three.
+        copies: equal rows in the split. auto: in one part if they are copies, which needs at least ten different rows
+            and a column that is not whole or rounded (`copies`), otherwise row by row; together: always in one part;
+            apart: row by row. Without equal rows all three give the same split.
         seed: of the split and of the noise on validation and test rows, ≥ 0.
 
     Shapes: x [B, D].

@@ -1,11 +1,11 @@
 """Report on a table before it is trained on: what breaks a method, in which column, and what to do about it.
 
-Every rule has a threshold that ordinary tables stay below (constants of `column_values`, `collinear`, `copies`), so that
-a line in the report is worth reading. The rows are examined with the noise that they are served with: dequantised or
-smoothed columns have no ties. Densities that are known have no report.
+Every rule has a threshold that ordinary tables stay below (constants of `column_values`, `collinear` and `copies`), so
+that a line in the report is worth reading. The rows are examined with the noise that they are served with: dequantised
+or smoothed columns have no ties. Densities that are known have no report.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Literal, NamedTuple
 
 import numpy as np
@@ -23,6 +23,8 @@ from ebm_cli.datasets.io.contents import column_label
 MAX_ROWS = 100_000
 MAX_NUMBERS = 2_000_000
 """Rows, and numbers, that are examined at most: an even selection of more."""
+MAX_CORRELATED = 20_000
+"""Rows of correlations, at most."""
 WEIGHTS_PER_NUMBER = 50
 """Weights of the network for each number of the training rows, from which the rows are far too few."""
 NAMED = 4
@@ -58,7 +60,7 @@ class Finding(NamedTuple):
 
 
 class Run(NamedTuple):
-    """What a run does with the data, as far as a cure depends on it.
+    """Part of a run that a cure depends on.
 
     Attributes:
         method: its name.
@@ -99,7 +101,10 @@ def examine(
     Cost: a sort of each column and the correlations; 0.2 s for 100,000 rows of 20 columns, of more a sample.
     """
     x = _selection(train)
-    columns = [Values.of(column) for column in x.T]
+    columns = [Values.of(column) for column in np.ascontiguousarray(x.T)]
+    are_copies = duplicates is not None and duplicates.are_copies
+    # Copies repeat every value: only what the different rows repeat is a tie.
+    for_ties = [Values.of(column) for column in np.unique(x, axis=0).T] if are_copies else columns
     label = _Labels(names, "pixel" if train.ndim > 2 else "column")
     is_constant = [len(column.values) == 1 for column in columns]
     found = [*_constant(columns, is_constant, label, run)]
@@ -107,7 +112,7 @@ def examine(
     if not label.is_image:
         found += _missing_and_extreme(columns, label, run)
     odd = {j for finding in found if finding.kind != "constant" for j in finding.columns}
-    found += _ties(columns, scales, is_constant, odd, label, run)
+    found += _ties(for_ties, scales, is_constant, odd, label, run)
     if not label.is_image:
         found += _collinear(x, columns, is_constant, label, run)
     found += _copies(duplicates, any(finding.kind == "ties" for finding in found), run)
@@ -142,13 +147,14 @@ class _Labels(NamedTuple):
         return f"dataset.drop=[{listed}]"
 
 
-def _selection(train: Tensor) -> NDArray[np.float64]:
+def _selection(train: Tensor) -> NDArray[np.float32]:
     """At most `MAX_ROWS` rows and about `MAX_NUMBERS` numbers, evenly from all: [n, D]."""
     size = max(1, train[0].numel())
     n = min(len(train), MAX_ROWS, max(1000, MAX_NUMBERS // size))
     index = torch.arange(n) * len(train) // n
-    selected: NDArray[np.float64] = train.detach()[index.to(train.device)].flatten(1).cpu().double().numpy()
-    return selected
+    selected = train.detach() if n == len(train) else train.detach()[index.to(train.device)]
+    x: NDArray[np.float32] = selected.flatten(1).cpu().float().numpy()
+    return x
 
 
 def _constant(columns: Sequence[Values], is_constant: Sequence[bool], label: _Labels, run: Run) -> Iterable[Finding]:
@@ -157,7 +163,7 @@ def _constant(columns: Sequence[Values], is_constant: Sequence[bool], label: _La
         return
     value = float(columns[found[0]].values[0])
     text = f"{label.many(found)} {_is(found)} constant" + (f" ({value:.6g})" if len(found) == 1 else "")
-    yield Finding("constant", found, value, f"{text}, and say nothing of the data", _without(found, label, run))
+    yield Finding("constant", found, value, text, _without(found, label, run))
 
 
 def _missing_and_extreme(columns: Sequence[Values], label: _Labels, run: Run) -> Iterable[Finding]:
@@ -169,7 +175,7 @@ def _missing_and_extreme(columns: Sequence[Values], label: _Labels, run: Run) ->
                 "missing",
                 (j,),
                 code,
-                f"{label.one(j)}: {code:.8g} in {share:.2g} of the rows seems to stand for a missing value",
+                f"{label.one(j)}: {code:.8g} in {share:.2%} of the rows seems to stand for a missing value",
                 "leave out these rows, or fill them in; the program takes it for a number",
             )
             continue
@@ -187,7 +193,7 @@ def _extreme(j: int, far: Extremes, n: int, label: _Labels, run: Run) -> Finding
         options = " or ".join(filter(None, ["leave out the rows that hold an error", f"set {robust}" * bool(robust)]))
         return Finding("outliers", (j,), far.farthest, text, options)
     text = (
-        f"{label.one(j)} has a heavy tail: up to {far.farthest:.4g}, with {far.rows / n:.2g} of the rows more than 10 "
+        f"{label.one(j)} has a heavy tail: up to {far.farthest:.4g}, with {far.rows / n:.1%} of the rows more than 10 "
         f"robust standard deviations from the median"
     )
     cure = " or ".join(filter(None, ["train on its logarithm or another transform", f"set {robust}" * bool(robust)]))
@@ -202,46 +208,56 @@ def _ties(
     label: _Labels,
     run: Run,
 ) -> Iterable[Finding]:
-    found: dict[str, list[tuple[int, Ties]]] = {}
+    """One finding for all columns with repeated values, those of one kind together."""
+    found: dict[str, dict[int, Ties]] = {}
     for j, column in enumerate(columns):
-        tied = None if is_constant[j] else ties(column, min(scales[j], column.std))
+        tied = None if is_constant[j] or column.is_distinct else ties(column, min(scales[j], column.std))
         if tied is not None and not (tied.kind == "atom" and j in odd):
-            found.setdefault(tied.kind, []).append((j, tied))
+            found.setdefault(tied.kind, {})[j] = tied
+    if not found:
+        return
+    parts = []
     for kind, group in found.items():
-        indices = tuple(j for j, _ in group)
-        step = max(tied.step for _, tied in group)
-        first = group[0][1]
-        is_one = len(group) == 1
+        first, has = next(iter(group.values())), "has" if len(group) == 1 else "have"
+        alone = len(group) == 1
         words = {
             "two": "only two values",
-            "whole": "whole numbers only" + (f" ({first.n_values} different ones)" if is_one else ""),
-            "rounded": f"rounded numbers (steps of {step:.2g})",
-            "atom": f"one value again and again ({first.value:.6g} in {first.share:.2g} of the rows)",
+            "whole": f"{first.n_values} different whole numbers" if alone else "whole numbers",
+            "rounded": f"rounded numbers (steps of {max(tied.step for tied in group.values()):.2g})",
+            "atom": f"the value {first.value:.6g} in {first.share:.2%} of the rows" if alone else "one frequent value",
         }
-        text = f"{label.many(indices)} {'has' if is_one else 'have'} {words[kind]}"
-        harm = (
-            f", where the objective of {run.method} has no lower bound"
-            if run.matches_scores
-            else ", where a density can become arbitrarily high"
-        )
-        yield Finding("ties", indices, step, text + harm, _smoothing(kind, step, run))
+        parts.append(f"{label.many([*group])} {has} {words[kind]}")
+    if run.matches_scores:
+        harm = f"the objective of {run.method} has no lower bound on repeated values"
+    else:
+        harm = "a density can become arbitrarily high on repeated values, so that its NLL says little"
+    indices = tuple(j for group in found.values() for j in group)
+    yield Finding("ties", indices, float(len(indices)), f"{_listed(parts)}: {harm}", _smoothing(found, scales, run))
 
 
-def _smoothing(kind: str, step: float, run: Run) -> str:
-    """Noise that removes ties: uniform for whole numbers; Gaussian where the density must not jump."""
-    noise = f"dataset.noise_std={0.5 * step:.1g}"
-    if kind == "atom":
-        return f"set {noise}, or train on the other rows alone"
-    if kind in ("two", "whole") and "dataset.dequantise" in run.keys and not run.matches_scores:
-        return f"set dataset.dequantise=true or {noise}"
-    return f"set {noise}"
+def _smoothing(found: Mapping[str, Mapping[int, Ties]], scales: Sequence[float], run: Run) -> str:
+    """Noise that removes ties: uniform for whole numbers; normal where others are tied or the density must not jump."""
+    tied = {j: (kind, one) for kind, group in found.items() for j, one in group.items()}
+    has_atoms, on_lattice = "atom" in found, [one.step for kind, one in tied.values() if kind != "atom"]
+    cures = []
+    if on_lattice:
+        is_uniform = not run.matches_scores and set(found) <= {"two", "whole"}
+        if "dataset.dequantise" in run.keys:
+            cures.append(f"set dataset.dequantise={'true' if is_uniform else 'gaussian'}")
+        noise = max(on_lattice) / 2
+        if not has_atoms and noise < min(scales):
+            cures.append(f"dataset.noise_std={noise:.1g}" if cures else f"set dataset.noise_std={noise:.1g}")
+    if has_atoms:
+        cures.append("train on the rows without the frequent value")
+    return " or ".join(cures) or "add noise to these columns"
 
 
 def _collinear(
-    x: NDArray[np.float64], columns: Sequence[Values], is_constant: Sequence[bool], label: _Labels, run: Run
+    x: NDArray[np.float32], columns: Sequence[Values], is_constant: Sequence[bool], label: _Labels, run: Run
 ) -> Iterable[Finding]:
     varies = [j for j, constant in enumerate(is_constant) if not constant]
-    ordinary = _ordinary_rows(x[:, varies], [columns[j] for j in varies])
+    some = x[:: -(-len(x) // MAX_CORRELATED)][:, varies].astype(np.float64)
+    ordinary = _ordinary_rows(some, [columns[j] for j in varies])
     for found in collinear(ordinary):
         j, of = varies[found.column], [varies[i] for i in found.of]
         sd = found.left**0.5

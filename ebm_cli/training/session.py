@@ -120,6 +120,8 @@ class Session:
                 self._save()
                 return seconds
             except Diverged as error:
+                if error.is_of_data:
+                    raise _with_cures(error, self.findings) from None
                 if not can_roll_back or not self.history.rollbacks.attempts_left:
                     raise
                 roll_back(error, self.trainer, self.history, self.checkpointer, self.keys.seed)
@@ -176,3 +178,9 @@ class Session:
     def _save(self) -> None:
         self.checkpointer.save()
         self.directory.set_progress(self.trainer.step)
+
+
+def _with_cures(error: Diverged, findings: Sequence[Finding]) -> Diverged:
+    """The same divergence with what the report on the data found, in place of the usual remedy."""
+    causes = [str(finding) for finding in findings if finding.kind in ("ties", "constant", "collinear", "copies")]
+    return Diverged(error.step, error.what, "; ".join(causes), error.is_of_data) if causes else error
