@@ -27,7 +27,7 @@ class Dependent(NamedTuple):
 
     Attributes:
         column: its index.
-        of: indices of the columns that determine it, largest contribution first; one for a copy.
+        of: indices of the columns that determine it; one for a copy.
         left: share of its variance that they leave.
     """
 
@@ -55,6 +55,5 @@ def collinear(x: NDArray[np.float64]) -> list[Dependent]:
         if left > NEARLY:
             kept.append(j)
             continue
-        order = [i for i in np.argsort(-np.abs(solution)) if abs(solution[i]) > INVOLVED]
-        found.append(Dependent(j, tuple(kept[i] for i in order), left))
+        found.append(Dependent(j, tuple(kept[i] for i in np.flatnonzero(np.abs(solution) > INVOLVED)), left))
     return found

@@ -102,8 +102,6 @@ def widths(column: Values) -> Array:
     A model whose density is much narrower than this at a repeated value has learned that value, and no density.
     """
     values, counts = column
-    if column.is_distinct:
-        return np.zeros(len(values))
     m, total = len(values), np.concatenate(([0], column.counts.cumsum()))
     index, found = np.arange(m), np.full(m, values[-1] - values[0])
     is_open, k = counts > 1, 1
@@ -125,13 +123,14 @@ def ties(column: Values, scale: float) -> Ties | None:
         scale: standard deviation in data units, > 0.
     """
     values, counts = column
-    if column.is_distinct:
+    atom_rows = max(ATOM_ROWS, ATOM_SHARE * column.n)
+    if len(values) > 2 and counts.max() < atom_rows and counts[counts > 1].sum() < TIED_SHARE * column.n:
         return None
     is_repeated = (counts > 1) & (widths(column) > RESOLUTION * scale)
     tied = float(counts[is_repeated].sum() / column.n)
     top = int(counts.argmax())
     step = float(np.median(np.diff(values)))
-    is_atom = is_repeated & (counts >= np.maximum(ATOM_ROWS, ATOM_SHARE * column.n))
+    is_atom = is_repeated & (counts >= atom_rows)
     others = column.n - counts[is_atom].sum()
     others_tied = float(counts[is_repeated & ~is_atom].sum() / max(1, others))
     if len(values) == 2 and column.n > 4:
