@@ -27,6 +27,7 @@ from ebm_cli.reporting.console import relative_path
 from ebm_cli.reporting.figures.canvas import save
 from ebm_cli.reporting.figures.completions import GIVEN, completions_figure
 from ebm_cli.reporting.figures.overview import samples_figure
+from ebm_cli.reporting.optional_pictures import optional
 from ebm_cli.reporting.progress import Progress
 from ebm_cli.rng import generator
 from ebm_cli.runs.conditioning import ChainTarget, make_chain_target, require_stable_step
@@ -76,16 +77,19 @@ def sample(cfg: DictConfig) -> None:
     row: dict[str, Any] = {} if target.given is None else {"row": np.arange(len(flat)) % _n_chains(cfg) % target.n_rows}
     np.savez(path / "samples.npz", x=x.flatten(0, 1).cpu().numpy(), energy=energy.cpu().numpy(), **row)
     write_json(path / "results.json", results)
-    is_single = isinstance(cfg.checkpoint, str)
-    # A composition has no data of its own.
-    data = _held_out_rows(model, len(flat)) if target.given is None and is_single else None
-    save(_picture(target, x, data), path / "samples.png")
-    files = {"samples": relative_path(path / "samples.npz"), "picture": relative_path(path / "samples.png")}
+    files = {"samples": relative_path(path / "samples.npz")}
     diverged = not bool(torch.isfinite(flat).all())
     notes = ["some chains diverged (non-finite values): lower sampler.step_size"] if diverged else []
+    is_success = not diverged
+    is_single, picture = isinstance(cfg.checkpoint, str), path / "samples.png"
+    with optional(f"picture: {relative_path(picture)}", notes):
+        # A composition has no data of its own.
+        data = _held_out_rows(model, len(flat)) if target.given is None and is_single else None
+        save(_picture(target, x, data), picture)
+        files["picture"] = relative_path(picture)
     source = f"step {model.step:,} of the run" if is_single else f"{len(cfg.checkpoint)} runs together"
     title = f"{len(flat):,} samples by {type(kernel).__name__} from {_n_chains(cfg):,} chains ({source})"
-    closing_panel(title, results, files, notes=notes, success=not notes).show(console)
+    closing_panel(title, results, files, notes=notes, success=is_success).show(console)
 
 
 def _run_chains(

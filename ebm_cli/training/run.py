@@ -54,9 +54,13 @@ def run_training(
         directory.finish("diverged", error.step, str(error))
         raise
     except KeyboardInterrupt as error:
-        directory.finish("interrupted", session.trainer.step if session else None, str(error))
+        # A run that was interrupted while its figures were drawn is finished.
+        if not directory.is_finished:
+            directory.finish("interrupted", session.trainer.step if session else None, str(error))
         raise
     except BaseException as error:
+        if directory.is_finished:
+            raise
         full = full_disk(error)
         reason = f"{type(error).__name__}: {error}" if full is None else f"no room to write in it ({full.strerror})"
         directory.finish("failed", session.trainer.step if session else None, reason)

@@ -173,7 +173,8 @@ class Session:
             self.log.write(step, numbers)
         if not is_last:
             with self.trainer.ema.applied():
-                self.snapshots.write(self.log.board, step)
+                for sentence in self.snapshots.write(self.log.board, step):
+                    self.log.remark_once(sentence)
 
     def _save(self) -> None:
         self.checkpointer.save()

@@ -1,11 +1,10 @@
 """The closing panel of a training run: results, notes on them, files, and commands to type next."""
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from ebm_cli.datasets.report import Finding
 from ebm_cli.evaluation.results import Results
 from ebm_cli.evaluation.values import Values
 from ebm_cli.reporting.closing_panel import ClosingPanel, closing_panel
@@ -34,13 +33,7 @@ class Ending:
 
 
 def closing_summary(
-    run: Path,
-    ending: Ending,
-    measured: Results,
-    results: Values,
-    figures: Mapping[str, str],
-    history: History,
-    findings: Sequence[Finding] = (),
+    run: Path, ending: Ending, measured: Results, results: Values, figures: Mapping[str, str], history: History
 ) -> ClosingPanel:
     """Summarise a finished run.
 
@@ -51,10 +44,8 @@ def closing_summary(
         results: in results.json.
         figures: what a figure shows → its path.
         history: of the run.
-        findings: about its data; those that bear on results are repeated.
     """
     notes = [*explain(results), *measured.notes, *(f"{key}: {why}" for key, why in measured.absent.items())]
-    notes += [f"Data: {finding}" for finding in findings if finding.bears_on_results]
     which: dict[str, str] = {}
     if history.rollbacks.history:
         notes.append(f"guard=rollback: {history.rollbacks.describe()}")
