@@ -6,7 +6,6 @@ or smoothed columns have no ties. Densities that are known have no report.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Literal, NamedTuple
 
 import numpy as np
 import torch
@@ -17,8 +16,8 @@ from ebm_cli.datasets.base import Dataset
 from ebm_cli.datasets.collinear import EXACTLY, collinear
 from ebm_cli.datasets.column_values import Extremes, Ties, Values, extremes, missing_code, ties
 from ebm_cli.datasets.copies import Duplicates
+from ebm_cli.datasets.findings import Finding, Labels, Run, listed, to_be, without
 from ebm_cli.datasets.finite import Finite
-from ebm_cli.datasets.io.contents import column_label
 
 MAX_ROWS = 100_000
 MAX_NUMBERS = 2_000_000
@@ -27,54 +26,6 @@ MAX_CORRELATED = 20_000
 """Rows of correlations, at most."""
 WEIGHTS_PER_NUMBER = 50
 """Weights of the network for each number of the training rows, from which the rows are far too few."""
-NAMED = 4
-"""Columns that a line names at most."""
-
-Kind = Literal["ties", "constant", "collinear", "outliers", "heavy_tail", "missing", "copies", "few_rows"]
-
-
-class Finding(NamedTuple):
-    """One thing about the data that breaks a method, or spoils its results.
-
-    Attributes:
-        kind: of finding.
-        columns: indices of the columns; empty for the rows as a whole.
-        number: that shows it; its meaning is in the text.
-        text: the sentence, with columns and number.
-        cure: in the imperative, with the keys to set.
-    """
-
-    kind: Kind
-    columns: tuple[int, ...]
-    number: float
-    text: str
-    cure: str
-
-    @property
-    def bears_on_results(self) -> bool:
-        """True if a result of the run means something else because of it."""
-        return self.kind not in ("constant", "heavy_tail")
-
-    def __str__(self) -> str:
-        return f"{self.text}; {self.cure}"
-
-
-class Run(NamedTuple):
-    """Part of a run that a cure depends on.
-
-    Attributes:
-        method: its name.
-        matches_scores: True if the objective has no lower bound on repeated values and collinear columns.
-        keys: dotted names of the keys that the run has, such as `dataset.drop`.
-        can_whiten: True if `method.whiten` is there and off.
-        n_weights: trained parameters of the energy.
-    """
-
-    method: str
-    matches_scores: bool = False
-    keys: frozenset[str] = frozenset()
-    can_whiten: bool = False
-    n_weights: int = 0
 
 
 def report(dataset: Dataset, run: Run) -> tuple[Finding, ...]:
@@ -105,7 +56,7 @@ def examine(
     are_copies = duplicates is not None and duplicates.are_copies
     # Copies repeat every value: only what the different rows repeat is a tie.
     for_ties = [Values.of(column) for column in np.unique(x, axis=0).T] if are_copies else columns
-    label = _Labels(names, "pixel" if train.ndim > 2 else "column")
+    label = Labels(names, "pixel" if train.ndim > 2 else "column")
     is_constant = [len(column.values) == 1 for column in columns]
     found = [*_constant(columns, is_constant, label, run)]
     scales = scale.detach().cpu().double().flatten().tolist()
@@ -119,34 +70,6 @@ def examine(
     return (*found, *_few_rows(len(train), x.shape[1], run))
 
 
-class _Labels(NamedTuple):
-    """Names of columns in sentences."""
-
-    names: Sequence[str] | None
-    noun: str
-
-    @property
-    def is_image(self) -> bool:
-        return self.noun == "pixel"
-
-    def one(self, j: int) -> str:
-        return column_label(j, self.names)
-
-    def many(self, columns: Sequence[int]) -> str:
-        """`column 0 (a)`, `columns 0 (a) and 1 (b)`, `columns 0 (a), 1 (b), … (9 in all)`, `3 pixels`."""
-        if self.is_image:
-            return f"{len(columns)} {self.noun}{'s' * (len(columns) != 1)}"
-        short = [self.one(j).removeprefix("column ") for j in columns[:NAMED]]
-        if len(columns) > NAMED:
-            return f"columns {', '.join(short)}, … ({len(columns)} in all)"
-        return f"column{'s' * (len(columns) > 1)} {_listed(short)}"
-
-    def words(self, columns: Iterable[int]) -> str:
-        """The columns as an override names them: `dataset.drop=[a,b]`."""
-        listed = ",".join(self.names[j] if self.names else str(j) for j in columns)
-        return f"dataset.drop=[{listed}]"
-
-
 def _selection(train: Tensor) -> NDArray[np.float32]:
     """At most `MAX_ROWS` rows and about `MAX_NUMBERS` numbers, evenly from all: [n, D]."""
     size = max(1, train[0].numel())
@@ -157,16 +80,16 @@ def _selection(train: Tensor) -> NDArray[np.float32]:
     return x
 
 
-def _constant(columns: Sequence[Values], is_constant: Sequence[bool], label: _Labels, run: Run) -> Iterable[Finding]:
+def _constant(columns: Sequence[Values], is_constant: Sequence[bool], label: Labels, run: Run) -> Iterable[Finding]:
     found = tuple(j for j, constant in enumerate(is_constant) if constant)
     if not found:
         return
     value = float(columns[found[0]].values[0])
-    text = f"{label.many(found)} {_is(found)} constant" + (f" ({value:.6g})" if len(found) == 1 else "")
-    yield Finding("constant", found, value, text, _without(found, label, run))
+    text = f"{label.many(found)} {to_be(found)} constant" + (f" ({value:.6g})" if len(found) == 1 else "")
+    yield Finding("constant", found, value, text, without(found, label, run))
 
 
-def _missing_and_extreme(columns: Sequence[Values], label: _Labels, run: Run) -> Iterable[Finding]:
+def _missing_and_extreme(columns: Sequence[Values], label: Labels, run: Run) -> Iterable[Finding]:
     for j, column in enumerate(columns):
         code = missing_code(column)
         if code is not None:
@@ -184,7 +107,7 @@ def _missing_and_extreme(columns: Sequence[Values], label: _Labels, run: Run) ->
             yield _extreme(j, far, column.n, label, run)
 
 
-def _extreme(j: int, far: Extremes, n: int, label: _Labels, run: Run) -> Finding:
+def _extreme(j: int, far: Extremes, n: int, label: Labels, run: Run) -> Finding:
     robust = "dataset.standardize=robust" if "dataset.standardize" in run.keys else ""
     others = f"the others {'within' if abs(far.median) <= far.others else f'{far.median:.4g} ±'} {far.others:.3g}"
     if far.kind == "outliers":
@@ -205,7 +128,7 @@ def _ties(
     scales: Sequence[float],
     is_constant: Sequence[bool],
     odd: set[int],
-    label: _Labels,
+    label: Labels,
     run: Run,
 ) -> Iterable[Finding]:
     """One finding for all columns with repeated values, those of one kind together."""
@@ -232,7 +155,7 @@ def _ties(
     else:
         harm = "a density can become arbitrarily high on repeated values, so that its NLL says little"
     indices = tuple(j for group in found.values() for j in group)
-    yield Finding("ties", indices, float(len(indices)), f"{_listed(parts)}: {harm}", _smoothing(found, scales, run))
+    yield Finding("ties", indices, float(len(indices)), f"{listed(parts)}: {harm}", _smoothing(found, scales, run))
 
 
 def _smoothing(found: Mapping[str, Mapping[int, Ties]], scales: Sequence[float], run: Run) -> str:
@@ -253,7 +176,7 @@ def _smoothing(found: Mapping[str, Mapping[int, Ties]], scales: Sequence[float],
 
 
 def _collinear(
-    x: NDArray[np.float32], columns: Sequence[Values], is_constant: Sequence[bool], label: _Labels, run: Run
+    x: NDArray[np.float32], columns: Sequence[Values], is_constant: Sequence[bool], label: Labels, run: Run
 ) -> Iterable[Finding]:
     varies = [j for j, constant in enumerate(is_constant) if not constant]
     some = x[:: -(-len(x) // MAX_CORRELATED)][:, varies].astype(np.float64)
@@ -268,7 +191,7 @@ def _collinear(
             text = f"{label.one(j)} is {'' if exact else 'nearly '}a linear function of {label.many(of)}"
         text += "" if exact else f" (what they leave of it is {sd:.1g} of its standard deviation)"
         whiten = "set method.whiten=true" if run.can_whiten else ""
-        cure = " or ".join(filter(None, [whiten, _without((j,), label, run)]))
+        cure = " or ".join(filter(None, [whiten, without((j,), label, run)]))
         yield Finding("collinear", (j, *of), sd, text, cure)
 
 
@@ -314,17 +237,3 @@ def _few_rows(n: int, size: int, run: Run) -> Iterable[Finding]:
             f"{text}, which can memorise them",
             "set patience=5 eval_every=100 to stop in time, or make the network smaller (energy.width=32)",
         )
-
-
-def _without(columns: Sequence[int], label: _Labels, run: Run) -> str:
-    if "dataset.drop" in run.keys:
-        return f"set {label.words(columns)}"
-    return f"leave {'it' if len(columns) == 1 else 'them'} out"
-
-
-def _is(columns: Sequence[int]) -> str:
-    return "is" if len(columns) == 1 else "are"
-
-
-def _listed(words: Sequence[str]) -> str:
-    return words[0] if len(words) == 1 else f"{', '.join(words[:-1])} and {words[-1]}"

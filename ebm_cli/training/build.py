@@ -12,7 +12,8 @@ from torch.optim.lr_scheduler import LRScheduler
 from ebm_cli.acceleration.compile_mode import Work, apply_compile_mode
 from ebm_cli.config.build import build
 from ebm_cli.config.trust import Trust, trust_of
-from ebm_cli.datasets.report import Run, report
+from ebm_cli.datasets.findings import Run
+from ebm_cli.datasets.report import report
 from ebm_cli.errors import UserError
 from ebm_cli.rng import generator
 from ebm_cli.runs.assemble import assemble, protocol_of

@@ -12,7 +12,7 @@ from typing import Literal
 
 from omegaconf import DictConfig
 
-from ebm_cli.datasets.report import Finding
+from ebm_cli.datasets.findings import Finding
 from ebm_cli.evaluation.protocol import Protocol
 from ebm_cli.evaluation.values import Values
 from ebm_cli.methods import LossOutput

@@ -9,7 +9,8 @@ from torch import Tensor
 
 from ebm_cli.datasets import File
 from ebm_cli.datasets.copies import Duplicates, copies_of, equal_rows
-from ebm_cli.datasets.report import Run, report
+from ebm_cli.datasets.findings import Run
+from ebm_cli.datasets.report import report
 from ebm_cli.datasets.split import split
 from tests.datasets.support import write
 from tests.support import normal

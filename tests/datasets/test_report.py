@@ -5,8 +5,9 @@ import pytest
 import torch
 from torch import Tensor
 
-from ebm_cli.datasets import Digits, Moons, Table
-from ebm_cli.datasets.report import Finding, Run, examine, report
+from ebm_cli.datasets import Digits, Moons, Synthetic, Table
+from ebm_cli.datasets.findings import Finding, Run
+from ebm_cli.datasets.report import examine, report
 from tests.support import normal
 
 KEYS = ("dequantise", "noise_std", "drop", "standardize", "copies")
@@ -165,7 +166,7 @@ def test_images_have_one_line_for_all_pixels() -> None:
 
 def test_known_density_is_not_examined(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("ebm_cli.datasets.report.examine", None)
-    assert report(Moons(n_train=50), SCORES) == ()
+    assert report(Synthetic(Moons(), n_train=50), SCORES) == ()
 
 
 def test_noise_cures_the_ties_of_iris() -> None:
