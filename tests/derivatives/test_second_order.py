@@ -40,7 +40,7 @@ def test_narrow_rank_deficient_first_layer_keeps_trace_exact() -> None:
 
 
 class Direct:
-    """What compiles an energy, without compiling: calls what it is given."""
+    """Stand-in for the compiler of an energy, which calls what it is given."""
 
     def matches(self, x: Tensor) -> bool:
         return True
