@@ -85,7 +85,7 @@ def sample(cfg: DictConfig) -> None:
     notes = ["some chains diverged (non-finite values): lower sampler.step_size"] if diverged else []
     source = f"step {model.step:,} of the run" if is_single else f"{len(cfg.checkpoint)} runs together"
     title = f"{len(flat):,} samples by {type(kernel).__name__} from {_n_chains(cfg):,} chains ({source})"
-    console.print(closing_panel(title, results, files, notes=notes, success=not notes))
+    closing_panel(title, results, files, notes=notes, success=not notes).show(console)
 
 
 def _run_chains(
