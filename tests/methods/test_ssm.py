@@ -102,7 +102,7 @@ def test_variance_of_a_pair_is_that_of_its_formula() -> None:
     form = form + form.T
 
     def variance(name: str, k: int) -> float:
-        """Of v'Hv, averaged over k directions; over 200 draws, because a draw has one h for all rows."""
+        """Variance of v'Hv, averaged over k directions; over 200 draws, because a draw has one h for all rows."""
         draws = [DRAW[name]((k, 200, dim), form, generator) for _ in range(200)]
         return float(torch.stack([torch.einsum("kni,ij,knj->kn", v, form, v).mean(0) for v in draws]).var())
 
