@@ -1,4 +1,4 @@
-"""Directories that belong to somebody else, or that cannot be made."""
+"""Directories that another program wrote, or that cannot be made."""
 
 import json
 from pathlib import Path
