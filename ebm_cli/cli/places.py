@@ -1,4 +1,4 @@
-"""The directory that a command is about to write to: its own, and one that can be made.
+"""The directory that a command is about to write to: its own, and one that can be made."""
 
 import errno
 import os
