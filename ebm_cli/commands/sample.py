@@ -21,7 +21,9 @@ from ebm_cli.acceleration.compile_mode import Work, apply_compile_mode
 from ebm_cli.config.build import build
 from ebm_cli.config.trust import trust_of
 from ebm_cli.errors import UserError
-from ebm_cli.evaluation.mcmc_diagnostics import summary
+from ebm_cli.evaluation.chain_health import problems
+from ebm_cli.evaluation.chain_summary import acceptance, worst_diagnostics
+from ebm_cli.evaluation.results import Results
 from ebm_cli.reporting.closing_panel import closing_panel
 from ebm_cli.reporting.console import relative_path
 from ebm_cli.reporting.figures.canvas import save
@@ -67,20 +69,22 @@ def sample(cfg: DictConfig) -> None:
     n_steps = cfg.burn_in + cfg.n_samples // _n_chains(cfg) * cfg.thin
     apply_compile_mode(cfg.compile, target.energy, Work(n_steps, _n_chains(cfg), 0, (kernel,)), threads, console.print)
     began = time.monotonic()
-    draws, results = _run_chains(cfg, kernel, target, console)
+    draws, found = _run_chains(cfg, kernel, target, console)
     points = target.points(draws)
     flat = points.flatten(0, 1)
     with torch.no_grad():
         energy = torch.cat([model.energy(part) for part in flat.split(65_536)])
         x = target.in_data_units(model, points)
-    results |= {"cost/seconds": time.monotonic() - began, "cost/peak_memory_mb": peak_memory_mb(flat.device)}
+    results = found.values | {
+        "cost/seconds": time.monotonic() - began,
+        "cost/peak_memory_mb": peak_memory_mb(flat.device),
+    }
     row: dict[str, Any] = {} if target.given is None else {"row": np.arange(len(flat)) % _n_chains(cfg) % target.n_rows}
     np.savez(path / "samples.npz", x=x.flatten(0, 1).cpu().numpy(), energy=energy.cpu().numpy(), **row)
     write_json(path / "results.json", results)
     files = {"samples": relative_path(path / "samples.npz")}
-    diverged = not bool(torch.isfinite(flat).all())
-    notes = ["some chains diverged (non-finite values): lower sampler.step_size"] if diverged else []
-    is_success = not diverged
+    notes = problems(results)
+    is_success = not notes
     is_single, picture = isinstance(cfg.checkpoint, str), path / "samples.png"
     with optional(f"picture: {relative_path(picture)}", notes):
         # A composition has no data of its own.
@@ -92,9 +96,7 @@ def sample(cfg: DictConfig) -> None:
     closing_panel(title, results, files, notes=notes, success=is_success).show(console)
 
 
-def _run_chains(
-    cfg: DictConfig, kernel: Kernel, target: ChainTarget, console: Console
-) -> tuple[Tensor, dict[str, float]]:
+def _run_chains(cfg: DictConfig, kernel: Kernel, target: ChainTarget, console: Console) -> tuple[Tensor, Results]:
     """Burn in, then keep every thin-th position [n_samples / n_chains, n_chains, *Z]; positions and diagnostics."""
     x = target.starts
     rng = generator(cfg.seed, "chains", x.device)
@@ -120,18 +122,9 @@ def _run_chains(
             rng,
             lambda n: progress.update(cfg.burn_in + n, {}),
         )
-    results = {"sampler/acceptance": float(info.accept.mean()), "sampler/step_size": float(kernel.step_size)}
-    if n_kept >= 4:
-        results |= {f"sampler/{name}": value for name, value in _diagnostics(draws, target).items()}
-    return draws, results
-
-
-def _diagnostics(draws: Tensor, target: ChainTarget) -> dict[str, float]:
-    """`summary` of the worst coordinate of the worst row: only the chains of one row have the same distribution."""
-    if target.conditional is not None:
-        draws = draws.masked_fill(~target.conditional.free, torch.nan)
-    n_alike = draws.shape[1] // target.n_rows
-    return summary(draws[:, : n_alike * target.n_rows].unflatten(1, (n_alike, target.n_rows)))
+    used = None if target.conditional is None else target.conditional.free
+    found = acceptance(kernel, info, x[0].numel()) | worst_diagnostics(draws, x, target.n_rows, used)
+    return draws, found
 
 
 def _annealing(cfg: DictConfig, kernel: Kernel) -> Schedule | None:

@@ -44,6 +44,7 @@ _FILE = "ebm_cli.datasets.File"
 
 # Text was read with a decimal point, names above numbers only, and every column trained on.
 ADDED_KEYS: tuple[AddedKey, ...] = (
+    AddedKey("copies", "apart", after="9fa8354", target=_FILE),
     AddedKey("array", None, "f1ab3ba", _FILE),
     AddedKey("columns", None, "f1ab3ba", _FILE),
     AddedKey("drop", [], "f1ab3ba", _FILE),

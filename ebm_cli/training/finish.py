@@ -59,7 +59,8 @@ def finish(session: Session, seconds: float) -> float | None:
             session.parts, session.snapshots, log.board, found.samples, results, run, trainer.step, failures
         )
     log.close(failures)
-    measured = found.results | Results(notes=tuple(failures))
+    about_data = [f"Data: {finding}" for finding in session.findings if finding.bears_on_results]
+    measured = found.results | Results(notes=(*about_data, *failures))
     closing_summary(run, ending, measured, results, figures, history).show(log.console)
     return monitored_value(session.keys.monitor, results)
 

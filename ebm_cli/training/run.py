@@ -76,8 +76,10 @@ def run_training(
 
 
 def _describe(session: Session, choices: Mapping[str, str]) -> None:
-    """Log the settings of a new run, and a warning if its objective does not hold for its data."""
+    """Log the settings of a new run, what its data would break, and whether its objective holds for them."""
     session.log.describe(session.checkpointer.config, choices)
+    for finding in session.findings:
+        session.log.remark(f"data: {finding}")
     warning = boundary_warning(session.parts)
     if warning is not None:
         session.log.remark(warning)

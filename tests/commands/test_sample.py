@@ -78,10 +78,10 @@ def test_sample_writes_samples_picture_and_diagnostics(ebm: Ebm, run: Path) -> N
         again = model.energy(model.standardizer(torch.from_numpy(x)))
     assert torch.allclose(again, torch.from_numpy(energy), atol=1e-5)
     assert set(results) == {
-        "sampler/acceptance", "sampler/step_size", "sampler/rhat", "sampler/ess_bulk", "sampler/ess_tail",
+        "sampler/step_size", "sampler/rhat", "sampler/ess_bulk", "sampler/ess_tail", "sampler/never_moved",
+        "sampler/n_chains", "sampler/non_finite", "sampler/n_draws",
         "cost/seconds", "cost/peak_memory_mb",
     }  # fmt: skip
-    assert results["sampler/acceptance"] == 1.0
     assert results["sampler/step_size"] == 0.02
     assert "40 samples by Langevin from 8 chains" in ran.out
 
