@@ -33,7 +33,7 @@ def read_array(file: Path, keys: Reading) -> Contents:
         first = typed(f"{GROUP}.array", others[0] if others else None)
         raise InvalidFile(f"must hold one array, got {len(names)}: {listed(names)}; {first} chooses one")
     label = load_array(file, str(keys.label)) if keys.label in names else None
-    return Contents(load_array(file, name), label, f"array {name}")
+    return Contents(load_array(file, name), label, f"read from its array {name}")
 
 
 def _member_names(file: Path) -> list[str] | None:

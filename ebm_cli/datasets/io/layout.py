@@ -6,9 +6,10 @@ readings and the keys that choose.
 """
 
 import csv
+import re
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import NamedTuple, Never
 
 from ebm_cli.datasets.io.contents import GROUP, InvalidFile, Reading, counted, listed
@@ -20,6 +21,8 @@ from ebm_cli.quoting import typed
 SAMPLE_LINES = 1000
 SAMPLE_CHARACTERS = 2**21
 DELIMITERS = (",", ";", "\t", "|", " ")
+_EXCEL_MARK = re.compile(r'"?sep=(.)"?', re.IGNORECASE)
+"""First line by which Excel is told what separates columns."""
 
 
 class Record(NamedTuple):
@@ -31,7 +34,7 @@ class Record(NamedTuple):
 
 @dataclass(frozen=True)
 class Layout:
-    """How a table is written.
+    """The way in which a table is written.
 
     Attributes:
         delimiter: character between columns; " " for any number of blanks.
@@ -95,6 +98,8 @@ def find_layout(text: TextFile, keys: Reading) -> Layout:
         InvalidFile: an empty file, or one that may be read in two ways; the message shows both, and the keys for each.
     """
     lines, is_whole = _sample(text)
+    if lines and (marked := _EXCEL_MARK.fullmatch(lines[0].strip())):
+        lines[0], keys = "\n", replace(keys, delimiter=keys.delimiter or marked[1])
     chosen, style = _choose(lines, is_whole, keys)
     return _describe_lines(chosen, style, lines, keys)
 

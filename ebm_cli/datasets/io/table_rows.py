@@ -148,7 +148,5 @@ def _require_no_gaps(table: ReadTable, columns: Sequence[Any], words: ColumnWord
     more = f", and some in {counted(len(wrong) - 3, 'more column')}" if len(wrong) > 3 else ""
     together = int(np.any([gaps[k] for k in wrong], axis=0).sum())
     drop = f", or leave columns out with {words.drop(*wrong)}" if len(wrong) < len(columns) else ""
-    raise InvalidFile(
-        f"has missing values (empty, NA or NaN): {'; '.join(said)}{more}. Fill them in, or remove the {together:,} of "
-        f"{counted(n_rows, 'row')} that have one{drop}"
-    )
+    remove = f", or remove the {together:,} of {counted(n_rows, 'row')} that have one" if together < n_rows else ""
+    raise InvalidFile(f"has missing values (empty, NA or NaN): {'; '.join(said)}{more}. Fill them in{remove}{drop}")

@@ -49,7 +49,7 @@ def _read_member(tensors: dict[str, Tensor], keys: Reading) -> Contents:
     if name not in tensors:
         raise InvalidFile(f"must hold a tensor {name}, has {listed(tensors)}{did_you_mean(name, tensors)}")
     label = _to_array(tensors[str(keys.label)]) if keys.label in tensors else None
-    return Contents(_to_array(tensors[name]), label, f"tensor {name}")
+    return Contents(_to_array(tensors[name]), label, f"read from its tensor {name}")
 
 
 def _to_array(loaded: Any) -> np.ndarray[Any, Any]:
