@@ -178,6 +178,10 @@ RESULTS = (
            rules.CHAIN_TEMPERATURE, (SE,)),
 
     # Chains, of an evaluation and of `ebm sample`.
+    Result(CHAINS, "sampler/init", "start", "", "none",
+           "where the chains of `ebm sample` started: annealed, noise, data, or a file"),
+    Result(CHAINS, "sampler/not_finite", "not finite", "", "low",
+           "samples that are not finite, where there are any; they are in no file"),
     Result(CHAINS, "sampler/acceptance", "acceptance", "", "none", "mean acceptance rate", rules.ACCEPTANCE),
     Result(CHAINS, "sampler/step_size", "step size", "", "none", "step size of the kernel, after adaptation"),
     Result(CHAINS, "sampler/rhat", "R-hat", "", "low", "split rank-normalised R̂ of the worst coordinate", rules.RHAT),

@@ -17,6 +17,7 @@ def closing_panel(
     commands: Sequence[str] = (),
     notes: Sequence[str] = (),
     success: bool = True,
+    failures: Sequence[str] = (),
 ) -> Panel:
     """Build the panel: results by group, paths, the next commands.
 
@@ -27,13 +28,19 @@ def closing_panel(
         commands: shell commands to run next.
         notes: why a result is missing, or why the run stopped.
         success: the frame is green, otherwise red.
+        failures: why the results are not to be trusted: in red, above everything else; the frame is red, too.
     """
     width = max((len(name) for name in places), default=0)
     # Paths and commands are copied by the reader: one that does not fit folds at the edge instead of losing its end.
     where = [Text.assemble((f"{name:<{width}}  ", "cyan"), path, overflow="fold") for name, path in places.items()]
-    parts: list[RenderableType] = [results_table(values), *(Text(note, style="yellow") for note in notes), *where]
+    red = [Text(failure, style="bold red") for failure in failures]
+    parts: list[RenderableType] = [*red, results_table(values), *(Text(note, style="yellow") for note in notes), *where]
     if commands:
         parts += [Text(), *(Text.assemble(("  $ ", "dim"), (command, "bold"), overflow="fold") for command in commands)]
     return Panel(
-        Group(*parts), title=title, title_align="left", border_style="green" if success else "red", expand=False
+        Group(*parts),
+        title=title,
+        title_align="left",
+        border_style="green" if success and not failures else "red",
+        expand=False,
     )

@@ -47,6 +47,11 @@ class Model:
     trained: Mapping[str, Any] = field(default_factory=dict, repr=False)
 
     @property
+    def has_data(self) -> bool:
+        """True for the model of a run; an energy without a run has no data set."""
+        return self.config.get("dataset") is not None
+
+    @property
     def dataset(self) -> Dataset:
         """Data set of the run, built anew from its config."""
         dataset: Dataset = build(self.config.dataset, "dataset", Dataset, trust=self.trust)
