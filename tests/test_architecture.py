@@ -18,7 +18,7 @@ PACKAGE = REPO / "ebm_cli"
 FILES = sorted(PACKAGE.rglob("*.py"))
 
 LAYERS = [
-    {"errors", "rng", "densities"},
+    {"errors", "quoting", "rng", "densities"},
     {"config", "system"},
     {"derivatives", "datasets", "optim"},
     {"energies", "samplers"},
@@ -44,7 +44,17 @@ HYDRA = {"cli", "config", "commands", "runs", "training", "selftest", "claims", 
 """Packages that read a composed config; the mathematics, the machine and the reports are given plain values."""
 
 WITHOUT_TORCH = (
-    *("__init__", "__main__", "errors", "config/", "cli/", "commands/__init__", "commands/runs", "commands/compare"),
+    *(
+        "__init__",
+        "__main__",
+        "errors",
+        "quoting",
+        "config/",
+        "cli/",
+        "commands/__init__",
+        "commands/runs",
+        "commands/compare",
+    ),
     *(
         "runs/__init__",
         "runs/record",
@@ -56,7 +66,13 @@ WITHOUT_TORCH = (
     ),
     *("runs/reserve", "system/__init__", "system/files", "system/versions"),
     *("evaluation/__init__", "evaluation/values", "evaluation/verdicts", "evaluation/result_registry"),
-    *("reporting/__init__", "reporting/console", "reporting/results_table", "reporting/explanations"),
+    *(
+        "reporting/__init__",
+        "reporting/commands",
+        "reporting/console",
+        "reporting/results_table",
+        "reporting/explanations",
+    ),
     *(f"comparison/{name}" for name in ("__init__", "charts", "columns", "conclusions", "groups", "page", "settings")),
     *("comparison/spread", "comparison/tables"),
 )
@@ -116,12 +132,12 @@ def test_imports_go_one_way(path: Path) -> None:
 
 
 def test_the_top_of_the_package_has_no_other_module() -> None:
-    assert {path.stem for path in PACKAGE.glob("*.py")} == NAMES_ONLY | {"errors", "rng"}
+    assert {path.stem for path in PACKAGE.glob("*.py")} == NAMES_ONLY | {"errors", "quoting", "rng"}
 
 
 def test_every_package_is_in_one_layer() -> None:
     packages = {path.name for path in PACKAGE.iterdir() if (path / "__init__.py").is_file()}
-    assert sorted(name for names in LAYERS for name in names) == sorted(packages | {"errors", "rng"})
+    assert sorted(name for names in LAYERS for name in names) == sorted(packages | {"errors", "quoting", "rng"})
 
 
 @pytest.mark.parametrize("path", sorted(PACKAGE.rglob("*/__init__.py")), ids=name_of)

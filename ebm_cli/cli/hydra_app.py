@@ -19,6 +19,7 @@ from ebm_cli.cli.resolvers import register_resolvers
 from ebm_cli.cli.sweep_failures import JobFailed, SweepFailed
 from ebm_cli.cli.task import Refused, Task
 from ebm_cli.config.groups import conf_dir, search_path
+from ebm_cli.quoting import typed
 
 INTERRUPTED = 130
 """Exit code of a run that was interrupted at the keyboard."""
@@ -63,7 +64,7 @@ def _conclude_sweep(verb: str, failed: Sequence[JobFailed], folders: Sequence[Pa
     codes = {job.exit_code for job in failed}
     code = codes.pop() if len(codes) == 1 else 1
     jobs = "1 job" if len(failed) == 1 else f"{len(failed)} jobs"
-    same = f"the same command with hydra.sweep.dir={failed[0].sweep_dir}"
+    same = f"the same command with {typed('hydra.sweep.dir', failed[0].sweep_dir)}"
     print_error(f"{jobs} failed; rerun {same} to retry (finished jobs are skipped)", code)
     for job in failed:
         print_error(job.line, code)

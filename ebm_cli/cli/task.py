@@ -8,6 +8,7 @@ A verb's module may define, beside its plain function of the same name,
     finalize(cfg, sweep_dir)          after the last job of a sweep
 """
 
+import gc
 import importlib
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -75,6 +76,7 @@ class Task:
             Refused: the run failed.
             JobFailed: a job failed, and its failure cannot be recorded or another sweeper than the grid has to see it.
         """
+        gc.enable()  # off while the program starts, see `cli.main.command`
         hydra = HydraConfig.get()
         try:
             run = Path(hydra.runtime.output_dir)

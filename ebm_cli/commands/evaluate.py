@@ -52,7 +52,7 @@ def evaluate(cfg: DictConfig) -> None:
         files["picture"] = relative_path(picture)
     notes = [*explain(results), *found.notes, *(f"{key}: {reason}" for key, reason in found.absent.items())]
     title = f"{relative_path(model.path)}, step {model.step:,}: measured in {duration(time.monotonic() - began)}"
-    console.print(closing_panel(title, results, files, notes=notes))
+    closing_panel(title, results, files, notes=notes).show(console)
 
 
 def _load_model(cfg: DictConfig) -> Model:

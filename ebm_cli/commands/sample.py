@@ -75,7 +75,7 @@ def sample(cfg: DictConfig) -> None:
     n_steps = cfg.burn_in + cfg.n_samples // _n_chains(cfg) * cfg.thin
     apply_compile_mode(cfg.compile, target.energy, Work(n_steps, _n_chains(cfg), 0, (kernel,)), threads, console.print)
     began = time.monotonic()
-    starts = _starts(cfg, model, kernel, target)
+    starts = _starts(cfg, model, target)
     draws, measured = _run_chains(cfg, kernel, replace(target, starts=starts.x), console)
     points = target.points(draws)
     flat = points.flatten(0, 1)
@@ -93,12 +93,12 @@ def sample(cfg: DictConfig) -> None:
         files["picture"] = relative_path(path / "samples.png")
     notes = [*explain(measured.values), *measured.notes, *(f"{key}: {why}" for key, why in measured.absent.items())]
     title = f"{len(flat):,} samples by {type(kernel).__name__} from {_n_chains(cfg):,} chains ({_source(cfg, model)})"
-    console.print(closing_panel(title, measured.values, files, notes=notes, failures=file.failures))
+    closing_panel(title, measured.values, files, notes=notes, failures=file.failures).show(console)
     if file.failures:
         raise NotTrustworthy("; ".join(file.failures))
 
 
-def _starts(cfg: DictConfig, model: Model, kernel: Kernel, target: ChainTarget) -> Starts:
+def _starts(cfg: DictConfig, model: Model, target: ChainTarget) -> Starts:
     """Where the chains start: the starts of the target, or annealed points in their place."""
     if cfg.init != "annealed":
         return Starts(target.starts, cfg.init)
@@ -107,7 +107,7 @@ def _starts(cfg: DictConfig, model: Model, kernel: Kernel, target: ChainTarget) 
     if cfg.anneal != 1:
         reason = f"anneal={cfg.anneal:g} heats them during burn-in, which would undo the weights of annealed starts"
         return at_noise(target.starts, reason)
-    return annealed_starts(model, kernel, target.starts, cfg.seed)
+    return annealed_starts(model, target.starts, cfg.seed)
 
 
 def _run_chains(cfg: DictConfig, kernel: Kernel, target: ChainTarget, console: Console) -> tuple[Tensor, Results]:

@@ -41,11 +41,13 @@ class Dataset(nn.Module, ABC):
         shape: shape of one point.
         standardizer: data units ↔ standardised units.
         density: the exact density of a row in data units, smoothing noise included; None for real data.
+        column_names: one a column of a table whose file names them; None for other data.
     """
 
     shape: tuple[int, ...]
     standardizer: Standardizer
     density: Density | None
+    column_names: tuple[str, ...] | None = None
 
     @property
     def has_jumps(self) -> bool:

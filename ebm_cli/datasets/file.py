@@ -43,9 +43,10 @@ class File(Finite):
         noise_std: float = 0.0,
         seed: int = 0,
     ) -> None:
-        rows = read_rows(path)
+        rows, column_names = read_rows(path)
         if len(rows) < 4:
             count = "1 row" if len(rows) == 1 else f"{len(rows)} rows"
             raise ValueError(f"path {path} holds {count}: at least 4 are needed, 2 of them to train on")
         parts = split(len(rows), validation_fraction, test_fraction, n_train, seed)
         super().__init__(rows, parts, standardize=standardize, dequantise=dequantise, noise_std=noise_std, seed=seed)
+        self.column_names = column_names

@@ -1,13 +1,38 @@
-"""The panel that ends a command: its results, the files that it wrote, and the next commands."""
+"""The panel that ends a command: its results; below it the files that it wrote, and the next commands."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
-from rich.console import Group, RenderableType
+from rich.console import Console, Group, RenderableType
 from rich.panel import Panel
 from rich.text import Text
 
 from ebm_cli.evaluation.values import Values
+from ebm_cli.reporting.commands import print_commands
 from ebm_cli.reporting.results_table import results_table
+
+
+@dataclass(frozen=True)
+class ClosingPanel:
+    """A panel, and what the reader copies from the screen: that stands below it, where no frame breaks a line.
+
+    Attributes:
+        panel: results and notes.
+        places: name of an output → its path.
+        commands: to run next, as `shell_command` quotes them.
+    """
+
+    panel: Panel
+    places: Mapping[str, str]
+    commands: Sequence[str]
+
+    def show(self, console: Console) -> None:
+        """Print all of it."""
+        console.print(self.panel)
+        width = max((len(name) for name in self.places), default=0)
+        for name, path in self.places.items():
+            console.print(Text.assemble((f"  {name:<{width}}  ", "cyan"), path), soft_wrap=True)
+        print_commands(console, self.commands)
 
 
 def closing_panel(
@@ -18,7 +43,7 @@ def closing_panel(
     notes: Sequence[str] = (),
     success: bool = True,
     failures: Sequence[str] = (),
-) -> Panel:
+) -> ClosingPanel:
     """Build the panel: results by group, paths, the next commands.
 
     Args:
@@ -30,17 +55,8 @@ def closing_panel(
         success: the frame is green, otherwise red.
         failures: why the results are not to be trusted: in red, above everything else; the frame is red, too.
     """
-    width = max((len(name) for name in places), default=0)
-    # Paths and commands are copied by the reader: one that does not fit folds at the edge instead of losing its end.
-    where = [Text.assemble((f"{name:<{width}}  ", "cyan"), path, overflow="fold") for name, path in places.items()]
     red = [Text(failure, style="bold red") for failure in failures]
-    parts: list[RenderableType] = [*red, results_table(values), *(Text(note, style="yellow") for note in notes), *where]
-    if commands:
-        parts += [Text(), *(Text.assemble(("  $ ", "dim"), (command, "bold"), overflow="fold") for command in commands)]
-    return Panel(
-        Group(*parts),
-        title=title,
-        title_align="left",
-        border_style="green" if success and not failures else "red",
-        expand=False,
-    )
+    parts: list[RenderableType] = [*red, results_table(values), *(Text(note, style="yellow") for note in notes)]
+    colour = "green" if success and not failures else "red"
+    panel = Panel(Group(*parts), title=Text(title), title_align="left", border_style=colour, expand=False)
+    return ClosingPanel(panel, places, commands)

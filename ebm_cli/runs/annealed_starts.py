@@ -6,18 +6,19 @@ into it (`evaluation.annealing`). Annealing needs the run's data; where there ar
 note says so.
 """
 
+import math
 from typing import NamedTuple
 
 from torch import Tensor
 
+from ebm_cli.densities import Gaussian
 from ebm_cli.errors import UserError
-from ebm_cli.evaluation.annealing import N_CHAINS, resample
+from ebm_cli.evaluation.annealing import anneal, resample
 from ebm_cli.evaluation.annealing_schedule import N_TEMPERATURES
-from ebm_cli.evaluation.context import Context
+from ebm_cli.evaluation.context import N_START
 from ebm_cli.evaluation.not_integrable import NotIntegrable
-from ebm_cli.evaluation.protocol import Protocol
+from ebm_cli.rng import generator
 from ebm_cli.runs.model import Model
-from ebm_cli.samplers import Kernel
 
 FEWEST = 100
 """Chains that are annealed at least: fewer are a poor choice to resample from."""
@@ -43,38 +44,29 @@ def at_noise(noise: Tensor, reason: str) -> Starts:
     return Starts(noise, "noise", (f"Chains start at noise, since {reason}: {NOISE_WEIGHTS}.",))
 
 
-def annealed_starts(model: Model, kernel: Kernel, noise: Tensor, seed: int) -> Starts:
-    """Anneal from the run's data to the model, and resample one point a chain by the weights.
+def annealed_starts(model: Model, noise: Tensor, seed: int) -> Starts:
+    """Anneal from the Gaussian fitted to the run's data to the model, and resample one point a chain by the weights.
 
     Args:
         model: of one run.
-        kernel: of the chains that start there; annealing has its own.
         noise: the starts if annealing is not possible [n_chains, *shape].
         seed: of the annealing.
 
     Cost: that of the evaluation's annealing, with max(n_chains, 100) chains.
     """
+    like = model.standardizer.like
     try:
-        parts = model.parts()
+        dataset = model.dataset.to(like.device, like.dtype)
     except UserError as reason:
         return at_noise(noise, f"the data of the run are not available ({reason})")
-    n, keys = len(noise), model.config.get("eval") or {}
-    protocol = Protocol(
-        metrics=(),
-        kernel=kernel,
-        n_samples=N_CHAINS,
-        n_chains=max(n, FEWEST),
-        burn_in=0,
-        n_temperatures=keys.get("n_temperatures", N_TEMPERATURES),
-        base=keys.get("base", "gaussian"),
-        init="annealed",
-        batch_size=1,
-        seed=seed,
-    )
-    context = Context(parts.energy, parts.method, parts.dataset, protocol)
+    dataset.standardizer.load_state_dict(model.standardizer.state_dict())
+    # As in an evaluation, where the chains only have to start in the right modes, or log Z is computed from them too.
+    is_short = math.prod(dataset.shape) <= 2 or model.energy.log_z() is not None
+    n_temperatures, n = N_START if is_short else N_TEMPERATURES, len(noise)
+    base, rng = Gaussian(dataset.reference), generator(seed, "evaluation/annealing", like.device)
     try:
-        annealed = context.annealed
+        annealed = anneal(model.energy, base, n_chains=max(n, FEWEST), n_temperatures=n_temperatures, rng=rng)
     except NotIntegrable as reason:
         return at_noise(noise, f"annealing failed ({reason})")
     notes = () if annealed.warning is None else (f"Annealed starts: {annealed.warning}.",)
-    return Starts(resample(annealed, n, context.rng("starts")), "annealed", notes)
+    return Starts(resample(annealed, n, generator(seed, "evaluation/starts", like.device)), "annealed", notes)

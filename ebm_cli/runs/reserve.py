@@ -12,6 +12,7 @@ from typing import Any
 from omegaconf import DictConfig
 
 from ebm_cli.errors import UserError
+from ebm_cli.quoting import typed
 from ebm_cli.runs.directory import RunDirectory
 from ebm_cli.runs.status import read_status
 from ebm_cli.runs.stored_config import fill, missing_keys, run_dir, stored_form, tolerant_config
@@ -53,8 +54,8 @@ def reserve(cfg: DictConfig, path: Path, *, lock: bool) -> None:
             )
         if not _is_run_of(cfg, path, status):
             raise UserError(
-                f"hydra.run.dir={path}: holds a run of another config; resume that one with checkpoint={path}, "
-                "or name another directory"
+                f"hydra.run.dir={path}: holds a run of another config; resume that one with "
+                f"{typed('checkpoint', path)}, or name another directory"
             )
     if lock:
         path.mkdir(parents=True, exist_ok=True)

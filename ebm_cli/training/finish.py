@@ -54,7 +54,7 @@ def finish(session: Session, seconds: float) -> float | None:
     stopped = history.stopping.reason(monitor.key) if history.stopping.should_stop(session.keys.patience) else None
     ending = Ending(trainer.step, evaluated_step, seconds, stopped)
     session.directory.finish("finished", ending.steps, ending.stopped, history.stopping.waited)
-    log.console.print(closing_summary(run, ending, found.results, results, figures, history))
+    closing_summary(run, ending, found.results, results, figures, history).show(log.console)
     return monitored_value(session.keys.monitor, results)
 
 

@@ -5,11 +5,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from rich.panel import Panel
-
 from ebm_cli.evaluation.results import Results
 from ebm_cli.evaluation.values import Values
-from ebm_cli.reporting.closing_panel import closing_panel
+from ebm_cli.reporting.closing_panel import ClosingPanel, closing_panel
+from ebm_cli.reporting.commands import shell_command, shell_line
 from ebm_cli.reporting.console import relative_path
 from ebm_cli.reporting.explanations import explain
 from ebm_cli.runs import record
@@ -35,7 +34,7 @@ class Ending:
 
 def closing_summary(
     run: Path, ending: Ending, measured: Results, results: Values, figures: Mapping[str, str], history: History
-) -> Panel:
+) -> ClosingPanel:
     """Summarise a finished run.
 
     Args:
@@ -47,13 +46,13 @@ def closing_summary(
         history: of the run.
     """
     notes = [*explain(results), *measured.notes, *(f"{key}: {why}" for key, why in measured.absent.items())]
-    which = ""
+    which: dict[str, str] = {}
     if history.rollbacks.history:
         notes.append(f"guard=rollback: {history.rollbacks.describe()}")
     if ending.stopped is not None:
         notes.append(ending.stopped)
     if ending.evaluated != ending.steps:
-        which = " which=best"
+        which = {"which": "best"}
         notes.append(
             f"These are the results of best.pt, of step {ending.evaluated:,}; last.pt is of step {ending.steps:,}."
         )
@@ -62,7 +61,10 @@ def closing_summary(
             f"best.pt is the last checkpoint: there is no {history.monitored}; monitor=NAME chooses another result"
         )
     path = relative_path(run)
-    commands = [f"ebm sample checkpoint={path}{which}", f"tensorboard --logdir {path}"]
+    commands = [
+        shell_command("sample", {"checkpoint": path, **which}),
+        shell_line("tensorboard", "--logdir", path),
+    ]
     return closing_panel(_title(run, ending), results, {"run": path, **figures}, commands, notes)
 
 

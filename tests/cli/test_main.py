@@ -3,6 +3,7 @@
 import gc
 import subprocess
 import sys
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -40,12 +41,31 @@ def test_closed_pipe_is_no_error() -> None:
     assert ran.stdout.startswith("ebm train: ")
 
 
-def test_process_skips_garbage_collection_at_exit(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.fixture
+def collector() -> Iterator[None]:
+    """Enable Python's garbage collection after a test that disables it."""
+    yield
+    gc.enable()
+
+
+@pytest.mark.usefixtures("collector")
+def test_process_skips_garbage_collection_at_both_ends(monkeypatch: pytest.MonkeyPatch) -> None:
     """The process alone: `main`, called in a notebook, leaves the collector unchanged."""
     registered: list[Any] = []
     monkeypatch.setattr("atexit.register", registered.append)
     monkeypatch.setattr(sys, "argv", ["ebm", "--version"])
+    assert main.main(["--version"]) == 0
+    assert registered == []
+    assert gc.isenabled()
     assert main.command() == 0
     assert registered == [gc.freeze]
-    assert main.main(["--version"]) == 0
-    assert registered == [gc.freeze]
+    assert not gc.isenabled()
+
+
+@pytest.mark.usefixtures("collector")
+def test_verb_runs_with_garbage_collection(monkeypatch: pytest.MonkeyPatch) -> None:
+    gc.disable()
+    seen: list[bool] = []
+    monkeypatch.setattr("ebm_cli.commands.runs.runs", lambda cfg: seen.append(gc.isenabled()))
+    assert main.main(["runs"]) == 0
+    assert seen == [True]

@@ -91,3 +91,12 @@ def test_interrupted_run_on_a_mapped_file_resumes_bit_for_bit(
         assert ebm(*words, "hydra.run.dir=half").code == 143
     assert ebm("train", "checkpoint=half").code == 0
     assert differences(trained(tmp_path / "half"), trained(tmp_path / "whole")) == []
+
+
+def test_file_keeps_the_names_of_its_columns(tmp_path: Path):
+    assert File(write(tmp_path, "x.csv", text(",", "width, height,depth\n"))).column_names == (
+        "width",
+        "height",
+        "depth",
+    )
+    assert File(write(tmp_path, "x.npy", ROWS)).column_names is None

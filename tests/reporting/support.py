@@ -5,9 +5,9 @@ import io
 from rich.console import Console
 
 
-def terminal(live: bool = False) -> Console:
-    """A console 100 characters wide that keeps its output; `live` for one that draws bars."""
-    return Console(file=io.StringIO(), width=100, force_terminal=live)
+def terminal(width: int = 100, live: bool = False) -> Console:
+    """A console of some width that keeps its output; `live` for one that draws bars."""
+    return Console(file=io.StringIO(), width=width, force_terminal=live)
 
 
 def output_of(console: Console) -> str:

@@ -26,7 +26,7 @@ def summary(history: History, ending: Ending, measured: Results | None = None) -
     """Text of the panel, on one line."""
     panel = closing_summary(Path("run"), ending, measured or Results(), {"eval/kl": 0.5}, {"picture": "p.png"}, history)
     text = io.StringIO()
-    Console(file=text, width=200).print(panel)
+    panel.show(Console(file=text, width=200))
     return " ".join(text.getvalue().replace("│", " ").split())
 
 

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterator
 from functools import lru_cache, partial
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -26,8 +27,20 @@ READERS: dict[str, Callable[[Path], Contents]] = {
 SUFFIXES = ", ".join([*READERS][:-1]) + f" or {[*READERS][-1]}"
 
 
-def read_rows(path: str | None) -> Rows:
-    """Read the rows [N, D] of a file, all finite: float32 in memory, or a mapped .npy of any real dtype.
+class FileRows(NamedTuple):
+    """Rows of a user's file.
+
+    Attributes:
+        rows: [N, D], all finite: float32 in memory, or a mapped .npy of any real dtype.
+        column_names: one a column; None if the file has none.
+    """
+
+    rows: Rows
+    column_names: tuple[str, ...] | None = None
+
+
+def read_rows(path: str | None) -> FileRows:
+    """Read the rows of a file, and the names of its columns.
 
     Raises:
         ValueError: no such file, or one that does not hold finite numbers; the message names row and column.
@@ -48,7 +61,7 @@ def read_rows(path: str | None) -> Rows:
 
 # A run builds its data set twice, to validate its config and to train, and so does every job of a sweep.
 @lru_cache(maxsize=1)
-def _read(file: Path, modified: int, size: int) -> Rows:
+def _read(file: Path, modified: int, size: int) -> FileRows:
     """The rows of a file with this time of modification and size; they are shared by all callers and read-only."""
     contents = READERS[file.suffix.lower()](file)
     array = contents.array
@@ -65,7 +78,8 @@ def _read(file: Path, modified: int, size: int) -> Rows:
     rows = MappedRows(array)
     require_finite(rows, contents)
     require_float32_precision(rows, contents)
-    return rows if isinstance(array, np.memmap) else rows[:]
+    names = None if contents.column_names is None else tuple(contents.column_names)
+    return FileRows(rows if isinstance(array, np.memmap) else rows[:], names)
 
 
 def require_finite(rows: MappedRows, contents: Contents, chunk_numbers: int = CHUNK_NUMBERS) -> None:

@@ -28,7 +28,8 @@ def test_read_parquet_reads_columns_of_numbers_only(tmp_path: Path):
         parquet.write_table(arrow.table(columns), tmp_path / "x.parquet")
         return str(tmp_path / "x.parquet")
 
-    x = read_rows(written(a=ROWS[:, 0], b=np.arange(50), c=ROWS[:, 2] > 0))
+    x, names = read_rows(written(a=ROWS[:, 0], b=np.arange(50), c=ROWS[:, 2] > 0))
+    assert names == ("a", "b", "c")
     assert isinstance(x, torch.Tensor)
     assert rows_of(x) == rows_of(torch.tensor(np.stack([ROWS[:, 0], np.arange(50), ROWS[:, 2] > 0], axis=1)).float())
     for columns, message in [

@@ -20,20 +20,20 @@ def with_value(value: float) -> np.ndarray:
 
 def test_read_rows_reads_whole_numbers_and_short_floats(tmp_path: Path):
     for content in (np.arange(12).reshape(6, 2), np.arange(12, dtype=np.uint8).reshape(6, 2) > 5):
-        assert read_rows(write(tmp_path, "x.npy", content)).shape == (6, 2)
+        assert read_rows(write(tmp_path, "x.npy", content)).rows.shape == (6, 2)
     for dtype in (torch.bfloat16, torch.float16, torch.int64, torch.bool):
-        assert read_rows(write(tmp_path, "x.pt", torch.arange(12).view(6, 2).to(dtype))).shape == (6, 2)
+        assert read_rows(write(tmp_path, "x.pt", torch.arange(12).view(6, 2).to(dtype))).rows.shape == (6, 2)
 
 
 def test_read_rows_reads_a_list_of_numbers_as_one_column(tmp_path: Path):
-    assert read_rows(write(tmp_path, "x.npy", ROWS[:, 0])).shape == (50, 1)
+    assert read_rows(write(tmp_path, "x.npy", ROWS[:, 0])).rows.shape == (50, 1)
 
 
 def test_read_rows_reads_a_changed_file_again(tmp_path: Path):
     path = write(tmp_path, "x.npy", ROWS)
-    assert read_rows(path).shape == (50, 3)
+    assert read_rows(path).rows.shape == (50, 3)
     write(tmp_path, "x.npy", ROWS[:, :2])
-    assert read_rows(path).shape == (50, 2)
+    assert read_rows(path).rows.shape == (50, 2)
 
 
 @pytest.mark.parametrize(
