@@ -18,6 +18,7 @@ from ebm_cli.cli.output_dirs import (
     run_directory,
     validate_launch,
 )
+from ebm_cli.cli.plugins import require_slurm
 from ebm_cli.cli.sweep_failures import JobFailed, SweepFailed, clear_failures, read_failures
 from ebm_cli.cli.task import Task, reraise_past_hydra
 from ebm_cli.config.validate import validate
@@ -50,6 +51,7 @@ class Validate(Callback):
     def on_multirun_start(self, config: DictConfig, **kwargs: Any) -> None:
         """Validate every job of a sweep, if they are known yet: otherwise, each is validated as it starts."""
         with reraise_past_hydra():
+            require_slurm(config)
             if is_listed(config.hydra):
                 self._validate_jobs(config)
             if is_timestamped(config, "hydra.sweep.dir"):

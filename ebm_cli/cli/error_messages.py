@@ -14,8 +14,11 @@ from hydra.errors import HydraException, MissingConfigException, OverrideParseEx
 from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 
+from ebm_cli.cli.plugins import PACKAGES, explain_missing_plugin
 from ebm_cli.config.groups import group_options, verb_groups
 from ebm_cli.errors import UserError, did_you_mean, first_line, full_disk
+from ebm_cli.quoting import shell_word
+from ebm_cli.quoting import typed as quoted
 
 FULL_ERROR = "HYDRA_FULL_ERROR"
 """Environment variable: 1 shows the traceback before the message."""
@@ -44,47 +47,75 @@ def _printable(text: str) -> str:
     return line if len(line) <= LONGEST else f"{line[: LONGEST - 300]} … {line[-250:]}"
 
 
-def explain(error: BaseException, verb: str, folders: Sequence[Path]) -> str:
+def explain(error: BaseException, verb: str, folders: Sequence[Path], typed: Sequence[str] = ()) -> str:
     """Explain an error in one line.
 
     Args:
         error: any exception that ended the command.
         verb: its groups and keys are suggested.
         folders: of options, see `search_path`.
+        typed: words behind the verb, of which an error from inside Hydra or a plugin is shown with those it is about.
     """
     if isinstance(error, UserError) or hasattr(error, "exit_code"):
         return str(error)
     if isinstance(error, MissingConfigException) and error.missing_cfg_file:
-        return _explain_missing_option(error.missing_cfg_file, folders) or first_line(error)
+        return _explain_missing_option(error, folders) or _with_typed(first_line(error), typed)
     if isinstance(error, OverrideParseException):
-        # The message quotes the override, which may have any number of lines.
-        lines = str(error).replace(error.override, "").split("\n")
-        reason = lines[1].partition(" expecting ")[0].strip() if len(lines) > 1 else ""
-        return f"{error.override}: cannot be read as key=value{f' ({reason})' if reason.strip('^') else ''}"
+        return _explain_unreadable(error.override)
     if isinstance(error, HydraException | OmegaConfBaseException):
-        return _explain_composition(error, verb, folders)
+        return _with_typed(_explain_composition(error, verb, folders), typed)
     full = full_disk(error)
     if full is not None:
         return f"no room to write{f' {full.filename}' if full.filename else ''} ({full.strerror})"
+    if isinstance(error, UnicodeEncodeError) and any("\udc80" <= c <= "\udcff" for c in error.object):
+        return f"{error.object!r}: a name with bytes that are no text here; PYTHONUTF8=1 reads names as UTF-8"
     if isinstance(error, MemoryError) or "allocate memory" in str(error):
         return f"not enough memory: {first_line(error)}"
-    return _explain_unexpected(error)
+    return _explain_unexpected(error, typed)
 
 
-def _explain_unexpected(error: BaseException) -> str:
+def _explain_unreadable(word: str) -> str:
+    """Show an override that Hydra cannot read as it has to be typed, if its value is meant as text."""
+    key, equals, value = word.partition("=")
+    if not equals:
+        return f"{word}: cannot be read as key=value; a key is set with {shell_word(f'{key}=VALUE')}"
+    if not value.strip("'\""):
+        return f"{word}: cannot be read as key=value"
+    return f"{word}: cannot be read as key=value; if the value is one text, quote it: {quoted(key, value)}"
+
+
+def _with_typed(line: str, typed: Sequence[str]) -> str:
+    """A library's message behind what was typed, if the message shows nothing of it.
+
+    A word is meant by a message that has its key or its value; without such a word, those that Hydra reads as more than
+    a text are shown, or all of them.
+    """
+    parts = [(word, *word.partition("=")[::2]) for word in typed if not word.startswith("-")]
+    if any(word in line or key in line for word, key, _ in parts):
+        return line
+    about = [word for word, _, value in parts if len(value) > 1 and value in line]
+    about = about or [word for word, key, value in parts if set("${,(") & set(value) or key.startswith("hydra")]
+    shown = " ".join(about or [word for word, _, _ in parts])
+    return f"{shown}: {line}" if shown else line
+
+
+def _explain_unexpected(error: BaseException, typed: Sequence[str]) -> str:
     """Name the source line, unless the error was raised while Hydra or OmegaConf composed the config."""
     frames = traceback.extract_tb(error.__traceback__)
     packages = [{*COMPOSERS, "ebm_cli"} & set(Path(frame.filename).parts) for frame in reversed(frames)]
     if "ebm_cli" not in next(filter(None, packages), {"ebm_cli"}):
         # An override that they do not handle, and no error of a verb: a verb does not compose.
-        return f"cannot be composed: {type(error).__name__}: {first_line(error)}"
+        return _with_typed(f"cannot be composed: {type(error).__name__}: {first_line(error)}", typed)
     place = f" ({Path(frames[-1].filename).name}:{frames[-1].lineno})" if frames else ""
     return f"{type(error).__name__}: {first_line(error)}{place}; {FULL_ERROR}=1 shows the traceback"
 
 
-def _explain_missing_option(missing: str, folders: Sequence[Path]) -> str | None:
+def _explain_missing_option(error: MissingConfigException, folders: Sequence[Path]) -> str | None:
     """List the options of `method` for the missing file `method/ncee`; groups and options may be in sub-folders."""
+    missing = error.missing_cfg_file or ""
     parts = missing.split("/")
+    if parts[0] == "hydra" and len(parts) > 2:
+        return explain_missing_plugin("/".join(parts[:-1]), parts[-1], error.options or ())
     for n in range(1, len(parts)):
         group, option = "/".join(parts[:n]), "/".join(parts[n:])
         known = group_options(group, folders)
@@ -99,7 +130,12 @@ def _explain_composition(error: BaseException, verb: str, folders: Sequence[Path
     if ambiguous:
         word = ambiguous[1]
         key, _, value = word.partition("=")
-        return f"{word}: names several values; add -m to sweep over them, or write {key}=[{value}] for a list"
+        return (
+            f"{word}: names several values; add -m to sweep over them, or write {key}=[{value}] for a list, or "
+            f"{quoted(key, value)} for one text"
+        )
+    if "does not support sweep type" in message:
+        return "a grid sweeps over listed values only (key=a,b); hydra/sweeper=optuna takes intervals, too"
     unknown = re.match(r"Could not override '([^']+)'", message)
     if unknown:
         return _explain_unknown_key(unknown[1], cause, verb, folders)
@@ -108,8 +144,14 @@ def _explain_composition(error: BaseException, verb: str, folders: Sequence[Path
 
 
 def _explain_unknown_key(key: str, cause: BaseException | None, verb: str, folders: Sequence[Path]) -> str:
-    known = _siblings(cause) or sorted({group.name for group in verb_groups(verb, folders)})
     parent, _, name = key.rpartition(".")
+    known = _siblings(cause)
+    if parent in ("hydra.launcher", "hydra.sweeper"):
+        group = parent.replace(".", "/")
+        return (
+            f"{key}: no such key of the chosen {group[6:]}; {group}=NAME chooses another ({', '.join(PACKAGES[group])})"
+        )
+    known = known or sorted({group.name for group in verb_groups(verb, folders)})
     near = did_you_mean(name, known)
     listed = f"; there are {', '.join(known)}" if parent and not near else ""
     return f"{key}: no such key{f' in {parent}' if parent else ''}{near or listed or f'; see ebm {verb} --help'}"

@@ -60,4 +60,7 @@ def parse(argv: Sequence[str]) -> argparse.Namespace:
     args = parser.parse_intermixed_args(list(argv))
     if args.resolve and not args.cfg:
         raise WrongFlag("--resolve needs --cfg job: it resolves interpolations in the config that is printed")
+    modes = [name for name in ("run", "multirun", "cfg", "info") if getattr(args, name)]
+    if len(modes) > 1:
+        raise WrongFlag(f"--{modes[0]} and --{modes[1]} do not go together; type one of them")
     return args

@@ -19,7 +19,7 @@ from ebm_cli.cli.resolvers import register_resolvers
 from ebm_cli.cli.sweep_failures import JobFailed, SweepFailed
 from ebm_cli.cli.task import Refused, Task
 from ebm_cli.config.groups import conf_dir, search_path
-from ebm_cli.quoting import typed
+from ebm_cli.quoting import typed as quoted
 
 INTERRUPTED = 130
 """Exit code of a run that was interrupted at the keyboard."""
@@ -35,7 +35,7 @@ def run(verb: str, argv: Sequence[str]) -> int:
     if str(Path.cwd()) not in sys.path:
         sys.path.append(str(Path.cwd()))  # the user's own package, from any folder; last, so that it shadows nothing
     register_resolvers()
-    folders, show_traceback = search_path(), os.environ.get(FULL_ERROR) == "1"
+    folders, show_traceback, typed = search_path(), os.environ.get(FULL_ERROR) == "1", argv
     try:
         argv, folders = prepare(verb, argv)
         with _process_of_hydra(argv=[f"ebm {verb}", *argv]):
@@ -51,7 +51,7 @@ def run(verb: str, argv: Sequence[str]) -> int:
         cause = raised.__cause__ if isinstance(raised, Refused) and raised.__cause__ else raised
         if isinstance(cause, SweepFailed):
             return _conclude_sweep(verb, cause.jobs, folders, show_traceback)
-        return report(cause, explain(cause, verb, folders), show_traceback)
+        return report(cause, explain(cause, verb, folders, typed), show_traceback)
     return 0
 
 
@@ -64,7 +64,7 @@ def _conclude_sweep(verb: str, failed: Sequence[JobFailed], folders: Sequence[Pa
     codes = {job.exit_code for job in failed}
     code = codes.pop() if len(codes) == 1 else 1
     jobs = "1 job" if len(failed) == 1 else f"{len(failed)} jobs"
-    same = f"the same command with {typed('hydra.sweep.dir', failed[0].sweep_dir)}"
+    same = f"the same command with {quoted('hydra.sweep.dir', failed[0].sweep_dir)}"
     print_error(f"{jobs} failed; rerun {same} to retry (finished jobs are skipped)", code)
     for job in failed:
         print_error(job.line, code)

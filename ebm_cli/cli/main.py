@@ -6,7 +6,6 @@ once.
 
 import atexit
 import gc
-import os
 import sys
 from collections.abc import Sequence
 from importlib.metadata import version
@@ -16,20 +15,33 @@ from ebm_cli import __version__
 from ebm_cli.cli.help import verb_page, verbs, verbs_page
 from ebm_cli.errors import did_you_mean
 from ebm_cli.quoting import shell_word
+from ebm_cli.system.library_warnings import log_warnings
+from ebm_cli.system.screen import lost_output, protect_screen
 
 WRONG_USE = 2
 """Exit code of a wrong verb or flag."""
 
 
 def command() -> int:
-    """Run `main` as a process of its own, without Python's garbage collection while it starts and at its exit.
+    """Run `main` as a process of its own, with a screen that cannot fail.
+
+    There is no garbage collection while the process starts and at its exit.
 
     Imports make half a million objects that stay: the searches for garbage among them take 0.2 s at the start, until
     the verb runs (`cli.task`), and 0.4 s at the exit, where the system takes all memory back anyway.
     """
     gc.disable()
     atexit.register(gc.freeze)
-    return main()
+    protect_screen()
+    log_warnings()
+    code = main()
+    sys.stdout.flush()
+    lost = lost_output()
+    if lost is None:
+        return code
+    print(f"ebm: a part of the output could not be written ({lost.strerror})", file=sys.stderr)
+    # Of these verbs the output is all there is; the others have written files, which are complete.
+    return max(code, 1) if sys.argv[1:2] in ([], ["runs"], ["check"]) or "--help" in sys.argv else code
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -38,17 +50,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     Args:
         argv: the words behind `ebm`; those of this process by default.
     """
-    try:
-        code = _run(list(sys.argv[1:] if argv is None else argv))
-        sys.stdout.flush()
-    except BrokenPipeError:
-        # The reader has closed the pipe (`ebm train --help | head`): discard what Python would flush at exit.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 0
-    return code
-
-
-def _run(words: list[str]) -> int:
+    words = list(sys.argv[1:] if argv is None else argv)
     first = words[0] if words else "--help"
     if first in ("--help", "-h"):
         print(verbs_page())

@@ -22,6 +22,7 @@ def validate_launch(config: DictConfig) -> None:
     try:
         for node in (config.hydra.run, config.hydra.job.env_set):
             OmegaConf.to_container(node, resolve=True)
+        str(config.hydra.job.name)  # in the names of files that Hydra opens in the directory
         for name in ("launcher", "sweeper"):
             if not isinstance(config.hydra[name], DictConfig) or "_target_" not in config.hydra[name]:
                 raise UserError(f"hydra.{name} must be a mapping with _target_")

@@ -12,6 +12,7 @@ from hydra.core.override_parser.types import Override
 
 from ebm_cli.cli.flags import parse
 from ebm_cli.cli.stored_sampler import choose_stored_sampler
+from ebm_cli.cli.unquoted import quote_overrides
 from ebm_cli.config.groups import Group, group_options, paired_groups, search_path, verb_groups
 from ebm_cli.errors import UserError
 
@@ -31,7 +32,8 @@ def prepare(verb: str, argv: Sequence[str]) -> tuple[list[str], tuple[Path, ...]
     args = parse(argv)
     folders = search_path(args.config_dir)
     groups = verb_groups(verb, folders)
-    overrides = OverridesParser.create().parse_overrides(args.overrides)
+    typed = quote_overrides(args.overrides, verb, is_sweep=args.multirun)
+    overrides = OverridesParser.create().parse_overrides(typed)
     for override in overrides:
         _validate(override, verb, groups, folders)
     # Flags first: Hydra's own parser refuses overrides on both sides of a flag.
@@ -40,7 +42,7 @@ def prepare(verb: str, argv: Sequence[str]) -> tuple[list[str], tuple[Path, ...]
     if args.info == "all" and "all" not in words:
         words = ["--info=all" if word in ("--info", "-i") else word for word in words]
     nested = {group.package: group for group in groups if group.package != group.folder}
-    words += [_spell_out(word, nested) for word in args.overrides]
+    words += [_spell_out(word, nested) for word in typed]
     if any(group.name == "sampler" and group.default is None for group in groups):
         words += choose_stored_sampler(overrides)
     return words, folders

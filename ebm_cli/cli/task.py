@@ -26,6 +26,8 @@ from ebm_cli.cli.error_messages import explain, report
 from ebm_cli.cli.grid import is_grid
 from ebm_cli.cli.sweep_failures import JobFailed, write_failure
 from ebm_cli.config.groups import search_path
+from ebm_cli.system.library_warnings import flush_warnings
+from ebm_cli.system.screen import protect_screen
 
 
 class Refused(BaseException):
@@ -78,9 +80,12 @@ class Task:
         """
         gc.enable()  # off while the program starts, see `cli.main.command`
         hydra = HydraConfig.get()
+        protect_screen()  # in a process of a launcher, too
         try:
+            module = self.module
+            flush_warnings()
             run = Path(hydra.runtime.output_dir)
-            return getattr(self.module, self.verb)(effective_config(cfg, self.verb, hydra.overrides.task, run))
+            return getattr(module, self.verb)(effective_config(cfg, self.verb, hydra.overrides.task, run))
         except Exception as error:
             if hydra.mode is not RunMode.MULTIRUN:
                 raise Refused from error

@@ -36,19 +36,17 @@ def compare(cfg: DictConfig) -> None:
     comparison = _comparison(cfg)
     console = make_console()
     _print(comparison, console)
+    files = {"compare.csv": tables.to_csv(comparison), "compare.tex": tables.to_tex(comparison)}
+    for name, text in files.items():
+        write_text(folder / name, text)
     panels = {}
     if cfg.pictures:
         from ebm_cli.comparison.pictures import panels_of
 
         panels = {section.name: panels_of(section, list(cfg.trust)) for section in comparison.sections}
     made = f"Made by ebm {__version__} on {datetime.now().astimezone():%Y-%m-%d %H:%M}."
-    files = {
-        "compare.csv": tables.to_csv(comparison),
-        "compare.tex": tables.to_tex(comparison),
-        "compare.html": page.render(comparison, panels, made),
-    }
-    for name, text in files.items():
-        write_text(folder / name, text)
+    files["compare.html"] = page.render(comparison, panels, made)
+    write_text(folder / "compare.html", files["compare.html"])
     for name in reversed(files):
         console.print(
             Text.assemble((f"{name:<13}", "cyan"), relative_path(folder / name), overflow="fold"), soft_wrap=True

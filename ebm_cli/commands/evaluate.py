@@ -17,6 +17,7 @@ from ebm_cli.reporting.console import duration, relative_path
 from ebm_cli.reporting.explanations import explain
 from ebm_cli.reporting.figures.canvas import save
 from ebm_cli.reporting.figures.overview import final_figure
+from ebm_cli.reporting.optional_pictures import optional
 from ebm_cli.runs.assemble import protocol_of
 from ebm_cli.runs.model import Model, load
 from ebm_cli.system.device import device_of
@@ -45,12 +46,13 @@ def evaluate(cfg: DictConfig) -> None:
     found, results = evaluation.results, evaluation.results.values
     write_json(path / "results.json", results)
     files = {"results": relative_path(path / "results.json")}
+    notes = [*explain(results), *found.notes, *(f"{key}: {reason}" for key, reason in found.absent.items())]
     if evaluation.samples is not None:
         picture = path / "evaluation.png"
-        figure = final_figure(parts.energy, parts.dataset, evaluation.samples, number(results, "eval/log_z"), results)
-        save(figure, picture)
-        files["picture"] = relative_path(picture)
-    notes = [*explain(results), *found.notes, *(f"{key}: {reason}" for key, reason in found.absent.items())]
+        with optional(f"picture: {relative_path(picture)}", notes):
+            log_z = number(results, "eval/log_z")
+            save(final_figure(parts.energy, parts.dataset, evaluation.samples, log_z, results), picture)
+            files["picture"] = relative_path(picture)
     title = f"{relative_path(model.path)}, step {model.step:,}: measured in {duration(time.monotonic() - began)}"
     closing_panel(title, results, files, notes=notes).show(console)
 

@@ -20,13 +20,15 @@ STYLES = {"running": "cyan", "finished": "green", "interrupted": "yellow", "dive
 
 
 def runs(cfg: DictConfig) -> None:
-    """Print the table of all runs under `cfg.root`, newest last."""
-    root = Path(cfg.root)
-    if not root.is_dir():
-        raise UserError(f"root={root}: no such directory")
-    records = find(root)
+    """Print the table of all runs under `cfg.root`, a folder or several, newest last."""
+    roots = [Path(root) for root in ([cfg.root] if isinstance(cfg.root, str) else cfg.root)]
+    for root in roots:
+        if not root.is_dir():
+            raise UserError(f"root={root}: no such directory")
+    found = {record.path.resolve(): record for root in roots for record in find(root)}
+    records = sorted(found.values(), key=lambda record: (record.started, record.path))
     if not records:
-        print(f"no runs under {root}")
+        print(f"no runs under {', '.join(map(str, roots))}")
         return
     make_console().print(_table(records, now=datetime.now(UTC).timestamp()))
 

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 from hydra.core.hydra_config import HydraConfig
@@ -21,15 +21,19 @@ from ebm_cli.acceleration.compile_mode import Work, apply_compile_mode
 from ebm_cli.config.build import build
 from ebm_cli.config.trust import trust_of
 from ebm_cli.errors import NotTrustworthy, UserError
-from ebm_cli.evaluation.mcmc_diagnostics import summary
+from ebm_cli.evaluation import chain_summary
+from ebm_cli.evaluation.chain_health import problems
+from ebm_cli.evaluation.chain_summary import acceptance, worst_diagnostics
 from ebm_cli.evaluation.results import Results
 from ebm_cli.evaluation.values import Value
 from ebm_cli.reporting.closing_panel import closing_panel
 from ebm_cli.reporting.console import relative_path
+from ebm_cli.reporting.coordinate_table import coordinate_table
 from ebm_cli.reporting.explanations import explain
 from ebm_cli.reporting.figures.canvas import save
 from ebm_cli.reporting.figures.completions import GIVEN, completions_figure
 from ebm_cli.reporting.figures.overview import samples_figure
+from ebm_cli.reporting.optional_pictures import optional
 from ebm_cli.reporting.progress import Progress
 from ebm_cli.reporting.sample_files import write_samples
 from ebm_cli.rng import generator
@@ -84,18 +88,37 @@ def sample(cfg: DictConfig) -> None:
         x = target.in_data_units(model, points)
     row = torch.arange(len(flat)) % _n_chains(cfg) % target.n_rows if target.given is not None else None
     file = write_samples(path, x.flatten(0, 1), energy, row)
-    measured |= Results({"cost/seconds": time.monotonic() - began, "cost/peak_memory_mb": peak_memory_mb(flat.device)})
-    measured = Results({"sampler/init": starts.init}, notes=starts.notes) | measured | file.results
-    write_json(path / "results.json", measured.values)
+    costs: dict[str, Value] = {
+        "cost/seconds": time.monotonic() - began,
+        "cost/peak_memory_mb": peak_memory_mb(flat.device),
+    }
+    measured = Results({"sampler/init": starts.init}, notes=starts.notes) | measured | Results(costs)
+    table = _coordinates(model, target, x)
+    write_json(path / "results.json", {**measured.values, **({"sampler/coordinates": table} if table else {})})
     files = {"samples": relative_path(file.path), "results": relative_path(path / "results.json")}
-    if file.is_whole:
-        save(_picture(target, x, _held_out_rows(cfg, model, target, len(flat))), path / "samples.png")
-        files["picture"] = relative_path(path / "samples.png")
     notes = [*explain(measured.values), *measured.notes, *(f"{key}: {why}" for key, why in measured.absent.items())]
+    failures = [*problems(measured.values), *file.failures]
+    if file.is_whole:
+        picture = path / "samples.png"
+        with optional(f"picture: {relative_path(picture)}", notes):
+            save(_picture(target, x, _held_out_rows(cfg, model, target, len(flat))), picture)
+            files["picture"] = relative_path(picture)
     title = f"{len(flat):,} samples by {type(kernel).__name__} from {_n_chains(cfg):,} chains ({_source(cfg, model)})"
-    closing_panel(title, measured.values, files, notes=notes, failures=file.failures).show(console)
-    if file.failures:
-        raise NotTrustworthy("; ".join(file.failures))
+    if table:
+        console.print(coordinate_table(table, console.width))
+    closing_panel(title, measured.values, files, notes=notes, failures=failures).show(console)
+    if failures:
+        raise NotTrustworthy(" ".join(failures))
+
+
+def _coordinates(model: Model, target: ChainTarget, x: Tensor) -> list[dict[str, Any]]:
+    """A summary of each coordinate of samples [N, n_chains, *shape], data units.
+
+    None for samples that are not finite, or whose chains are conditional on different rows.
+    """
+    if target.n_rows > 1 or not bool(x.isfinite().all()):
+        return []
+    return chain_summary.coordinate_table(x, model.column_names)
 
 
 def _starts(cfg: DictConfig, model: Model, target: ChainTarget) -> Starts:
@@ -136,21 +159,10 @@ def _run_chains(cfg: DictConfig, kernel: Kernel, target: ChainTarget, console: C
             rng,
             lambda n: progress.update(cfg.burn_in + n, {}),
         )
-    values: dict[str, Value] = {
-        "sampler/acceptance": float(info.accept.mean()),
-        "sampler/step_size": float(kernel.step_size),
-    }
-    if n_kept >= 4:
-        values |= {f"sampler/{name}": value for name, value in _diagnostics(draws, target).items()}
-    return draws, Results(values).finite()
-
-
-def _diagnostics(draws: Tensor, target: ChainTarget) -> dict[str, float]:
-    """`summary` of the worst coordinate of the worst row: only the chains of one row have the same distribution."""
-    if target.conditional is not None:
-        draws = draws.masked_fill(~target.conditional.free, torch.nan)
-    n_alike = draws.shape[1] // target.n_rows
-    return summary(draws[:, : n_alike * target.n_rows].unflatten(1, (n_alike, target.n_rows)))
+    used = None if target.conditional is None else target.conditional.free
+    # A chain that left its start during burn-in has moved.
+    found = worst_diagnostics(draws, target.starts, target.n_rows, used)
+    return draws, acceptance(kernel, info, x[0].numel()) | found
 
 
 def _annealing(cfg: DictConfig, kernel: Kernel) -> Schedule | None:

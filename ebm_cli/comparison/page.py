@@ -18,6 +18,7 @@ from ebm_cli.comparison.groups import Comparison, Group, Section
 from ebm_cli.comparison.settings import MISSING, differing_settings, settings_of
 from ebm_cli.comparison.tables import REFERENCE_ROW, cell
 from ebm_cli.evaluation.values import format_value, number
+from ebm_cli.reporting.optional_pictures import optional
 from ebm_cli.runs.record import Record
 
 POLICY = "default-src 'none'; style-src 'unsafe-inline'; img-src data:"
@@ -182,20 +183,22 @@ def _charts(section: Section, numbers: Mapping[str, int]) -> str:
     column = section.ranking
     if column is None:
         return ""
-    drawn = []
+    drawn, notes = [], list[str]()
     for name, cost in (("training time, s", _seconds), ("evaluations of ∇ₓf in all", _gradients)):
         clouds = [
             charts.Cloud(group.label, numbers[group.label], _points(group.records, cost, column))
             for group in section.groups
         ]
         if any(x > 0 for cloud in clouds for x, _ in cloud.points):
-            svg = charts.quality_against_cost(clouds, name, column.label, not column.result.signed)
-            alt = escape(f"{column.key} of each group against {name}")
-            drawn.append(f'<img src="{charts.data_uri(svg)}" alt="{alt}">')
+            alt = f"{column.key} of each group against {name}"
+            with optional(f"the chart of {alt}", notes):
+                svg = charts.quality_against_cost(clouds, name, column.label, not column.result.signed)
+                drawn.append(f'<img src="{charts.data_uri(svg)}" alt="{escape(alt)}">')
+    failed = "".join(f"<p class=note>{escape(note)}</p>" for note in notes)
     if not drawn:
-        return ""
+        return failed
     chips = "".join(f"<span class=chip>{_dot(g.label, numbers)}{escape(g.label)}</span>" for g in section.groups)
-    return f"<h3>Quality against cost</h3><div class=charts>{''.join(drawn)}</div><p class=chips>{chips}</p>"
+    return f"<h3>Quality against cost</h3><div class=charts>{''.join(drawn)}</div><p class=chips>{chips}</p>{failed}"
 
 
 def _points(

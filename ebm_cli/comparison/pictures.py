@@ -1,6 +1,7 @@
 """Small pictures of trained models, drawn from their checkpoints: density and samples, beside the data's."""
 
 import math
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -30,6 +31,10 @@ N_CHAINS = 2000
 BURN_IN = 300
 """Steps of each chain from noise to its sample: enough for a picture, not for a measurement."""
 N_ROWS = 2000
+OF_DATA = {"density": "data_density", "samples": "data"}
+"""Contents of a picture of the data → its name in `plane_panels`."""
+OF_MODEL = ("density", "samples")
+PANELS = {*OF_DATA.values(), *OF_MODEL}
 
 
 def panels_of(section: Section, trust: Sequence[str] = ()) -> list[Panel]:
@@ -44,26 +49,33 @@ def panels_of(section: Section, trust: Sequence[str] = ()) -> list[Panel]:
     panels: list[Panel] = []
     for group in section.groups:
         record = group.median(section.ranking)
+        has_data = not section.name or any(panel.label == "data" for panel in panels)
         try:
-            model = load(record.path, trust=trust)
-            is_plane = math.prod(model.energy.shape) == 2
-            drawn = _draws(model) if is_plane else {}
+            of_data, of_group = _panels_of_group(group.label, record, trust)
         except UserError as error:
             panels.append(Panel(group.label, {}, f"no picture: {error}"))
             continue
-        except Exception as error:  # a stored config may name a user's code, which may raise anything
+        except Exception as error:  # a stored config may name a user's code, and matplotlib may be missing
             panels.append(Panel(group.label, {}, f"no picture: {describe(error)}"))
             continue
-        if not is_plane:
-            panels.append(_final_picture(group.label, record))
-            continue
-        if section.name and not any(panel.label == "data" for panel in panels):
-            of_data = {"density": "data_density", "samples": "data"}
-            images = {what: bare_png(drawn[key]) for what, key in of_data.items() if key in drawn}
-            panels.insert(0, Panel("data", images))
-        images = {what: bare_png(drawn[what]) for what in ("density", "samples") if what in drawn}
-        panels.append(Panel(group.label, images, "" if "density" in images else "no density: exp(−f) has no integral"))
+        if of_data is not None and not has_data:
+            panels.insert(0, of_data)
+        panels.append(of_group)
     return panels
+
+
+def _panels_of_group(label: str, record: Record, trust: Sequence[str]) -> tuple[Panel | None, Panel]:
+    """The panel of the data, if they are in two dimensions, and that of a group by this run."""
+    model = load(record.path, trust=trust)
+    if math.prod(model.energy.shape) != 2:
+        return None, _final_picture(label, record)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        drawn = {what: bare_png(draw) for what, draw in _draws(model).items() if what in PANELS}
+    of_data = {what: drawn[name] for what, name in OF_DATA.items() if name in drawn}
+    images = {what: drawn[what] for what in OF_MODEL if what in drawn}
+    note = "" if "density" in images else "no density: exp(−f) has no integral"
+    return Panel("data", of_data), Panel(label, images, note)
 
 
 def _draws(model: Model) -> "dict[str, Draw]":

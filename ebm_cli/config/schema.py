@@ -166,7 +166,7 @@ class EvaluateKeys:
 class RunsKeys:
     """Keys of `ebm runs`."""
 
-    root: str
+    root: str | list[str]
 
 
 @dataclass(frozen=True)

@@ -2,11 +2,16 @@
 
 from typing import NamedTuple
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
+from ebm_cli.datasets.column_values import Values, robust_scale, ties
 from ebm_cli.datasets.io.mapped import CHUNK_NUMBERS, Rows, chunks
 
+SELECTED = 100_000
+"""Rows from which quartiles and steps are computed, at most."""
 LARGEST_DEQUANTISED = 2**22
 """Above it float32 has no two numbers between neighbouring whole numbers."""
 
@@ -76,3 +81,43 @@ def whole_columns(rows: Rows) -> Tensor:
             "between which float32 has no room for noise"
         )
     return is_whole
+
+
+def half_steps(rows: Rows) -> Tensor:
+    """Half of the step of each column with ties, 0 for other columns: float64 [*shape], data units.
+
+    Raises:
+        ValueError: no column has ties.
+    """
+    x = _selected(rows, torch.arange(len(rows)))
+    steps = torch.zeros(x.shape[1], dtype=torch.float64)
+    for j, column in enumerate(x.T):
+        values = Values.of(column)
+        tied = ties(values, values.std) if len(values.values) > 1 else None
+        steps[j] = tied.step / 2 if tied is not None and tied.kind != "atom" else 0.0
+    if not bool(steps.any()):
+        raise ValueError("dequantise must be false: no column holds whole or rounded numbers that repeat")
+    return steps.view(rows.shape[1:])
+
+
+def robust_moments(rows: Rows, index: Tensor, mean: Tensor, variance: Tensor) -> tuple[Tensor, Tensor]:
+    """Median and squared robust scale, ((q₇₅ − q₂₅) / 1.349)², of the rows of an index: float64 [*shape], data units.
+
+    The scale is that of a normal distribution with the same quartiles; a value of any size, in less than a quarter of
+    the rows, does not move it. Where the quartiles coincide, it is that of the values other than the most frequent one;
+    a column with nothing else keeps `mean` and `variance`. Of more than `SELECTED` rows an even selection is taken.
+    """
+    centre, square = mean.flatten().clone(), variance.flatten().clone()
+    for j, column in enumerate(_selected(rows, index).T):
+        found = robust_scale(Values.of(column))
+        if found is not None:
+            centre[j], square[j] = found[0], found[1] ** 2
+    return centre.view(mean.shape), square.view(mean.shape)
+
+
+def _selected(rows: Rows, index: Tensor) -> NDArray[np.float64]:
+    """At most `SELECTED` rows of an index, evenly from all, float64 [n, D]."""
+    n = min(len(index), SELECTED)
+    taken = index[torch.arange(n) * len(index) // n]
+    x: NDArray[np.float64] = rows[taken].detach().cpu().flatten(1).double().numpy()
+    return x

@@ -10,21 +10,29 @@ validation and test rows get theirs once, from a stream of their own.
 arbitrarily high. The likelihood of x + u is bounded, and its NLL is an upper bound of the NLL of the whole numbers
 under the discrete model that gives each number the mass of its unit cell:
 −E log ∫ p(x + u) du ≤ −E log p(x + u), by Jensen's inequality. Source: Theis, van den Oord & Bethge (2016), "A note on
-the evaluation of generative models", section 3.1.
+the evaluation of generative models", section 3.1. The density of x + u jumps, which score matching does not allow:
+`dequantise="gaussian"` adds a normal number instead, of half a step of the column, and to rounded columns, too.
 """
 
 from abc import ABC, abstractmethod
+from typing import Literal
 
 import torch
 from torch import Tensor
 
 from ebm_cli.datasets.base import BLOCK, N_REFERENCE, Dataset, Labelled, Part, require_common_ranges
 from ebm_cli.datasets.batches import Batches, EpochBatches
-from ebm_cli.datasets.columns import column_moments, whole_columns
+from ebm_cli.datasets.columns import column_moments, half_steps, robust_moments, whole_columns
+from ebm_cli.datasets.copies import Duplicates, count_duplicates
 from ebm_cli.datasets.io.mapped import Rows
 from ebm_cli.datasets.split import Split
 from ebm_cli.datasets.standardizer import Standardizer
 from ebm_cli.rng import generator
+
+Standardize = bool | Literal["robust"]
+"""Units of training: each column's mean and standard deviation, the data's own, or median and quartiles."""
+Dequantise = bool | Literal["gaussian"]
+"""Noise on columns of repeated values: uniform on whole numbers, none, or normal on rounded numbers, too."""
 
 
 class Finite(Dataset, ABC):
@@ -39,8 +47,9 @@ class Finite(Dataset, ABC):
         max_pixel: for images, the largest value of a pixel, whose smallest is 0. All numbers of a row are then whole,
             and one map takes [0, max_pixel], or [0, max_pixel + 1) if they are dequantised, to [−1, 1]. None for a
             table, in which each column gets zero mean and unit scale over the training rows, noise included.
-        standardize: change the units so; otherwise the identity.
-        dequantise: add u ~ U[0, 1) to every column that holds only whole numbers.
+        standardize: change the units so; otherwise the identity. "robust" takes a table's median and quartiles.
+        dequantise: add u ~ U[0, 1) to every column that holds only whole numbers; "gaussian" adds N(0, (s/2)²) to every
+            column of a table with ties, s its step (`column_values.ties`).
         noise_std: standard deviation of Gaussian noise on every row, data units, ≥ 0.
         seed: of the noise on validation and test rows, ≥ 0.
 
@@ -50,6 +59,7 @@ class Finite(Dataset, ABC):
 
     _rows: Rows
     _is_whole: Tensor | None
+    _blur: Tensor | None
 
     @abstractmethod
     def __init__(
@@ -59,8 +69,8 @@ class Finite(Dataset, ABC):
         *,
         labels: Tensor | None = None,
         max_pixel: int | None = None,
-        standardize: bool = True,
-        dequantise: bool = False,
+        standardize: Standardize = True,
+        dequantise: Dequantise = False,
         noise_std: float = 0.0,
         seed: int = 0,
     ) -> None:
@@ -79,15 +89,18 @@ class Finite(Dataset, ABC):
         self._labels = labels
         # Not part of the state: it follows from the constructor's arguments, but moves with the rest.
         self.register_buffer("_is_whole", None, persistent=False)
-        if dequantise:
+        self.register_buffer("_blur", None, persistent=False)
+        if dequantise == "gaussian":
+            self.register_buffer("_blur", (half_steps(rows).square() + noise_std**2).sqrt().to(dtype), persistent=False)
+        elif dequantise:
             is_whole = whole_columns(rows) if max_pixel is None else torch.ones(self.shape, dtype=torch.bool)
             self.register_buffer("_is_whole", is_whole.to(dtype), persistent=False)
         if not standardize:
             self.standardizer = Standardizer.identity(self.shape)
         elif max_pixel is None:
-            self.standardizer = self._fit_standardizer().to(dtype)
+            self.standardizer = self._fit_standardizer(is_robust=standardize == "robust").to(dtype)
         else:
-            self.standardizer = Standardizer.for_pixels(self.shape, max_pixel + dequantise)
+            self.standardizer = Standardizer.for_pixels(self.shape, max_pixel + bool(dequantise))
 
     @property
     def has_jumps(self) -> bool:
@@ -98,6 +111,14 @@ class Finite(Dataset, ABC):
     def reference(self) -> Tensor:
         u: Tensor = self.standardizer(self._fixed_rows("train", N_REFERENCE))
         return u
+
+    def training_rows(self, n: int) -> Tensor:
+        """The first n training rows [n, *shape], data units, with fixed noise."""
+        return self._fixed_rows("train", n)
+
+    def duplicates(self) -> Duplicates | None:
+        """Count equal rows, before any noise, in all parts; None for a table too large for it."""
+        return count_duplicates(self._rows, Split(**self._parts))
 
     def held_out(self, n: int) -> Tensor:
         return self._fixed_rows("test", n)
@@ -142,16 +163,21 @@ class Finite(Dataset, ABC):
         size, noise = (n, *self.shape), None
         if self._is_whole is not None:
             noise = self._is_whole.to(rng.device) * torch.rand(size, generator=rng, device=rng.device)
-        if self.noise_std:
-            blur = self.noise_std * torch.randn(size, generator=rng, device=rng.device)
+        if self.noise_std or self._blur is not None:
+            std = self.noise_std if self._blur is None else self._blur.to(rng.device)
+            blur = std * torch.randn(size, generator=rng, device=rng.device)
             noise = blur if noise is None else noise + blur
         return noise
 
-    def _fit_standardizer(self) -> Standardizer:
+    def _fit_standardizer(self, is_robust: bool) -> Standardizer:
         """Zero mean and unit scale per column over the training rows with their noise, whose moments are known."""
         # In the order of the file, in which a disk reads fastest.
-        moments = column_moments(self._rows, self._parts["train"].sort().values)
-        mean, variance = moments.mean, moments.squares / (moments.n - 1) + self.noise_std**2
+        train = self._parts["train"].sort().values
+        moments = column_moments(self._rows, train)
+        mean, variance = moments.mean, moments.squares / (moments.n - 1)
+        if is_robust:
+            mean, variance = robust_moments(self._rows, train, mean, variance)
+        variance = variance + (self.noise_std**2 if self._blur is None else self._blur.double().square())
         if self._is_whole is not None:
             mean, variance = mean + self._is_whole / 2, variance + self._is_whole / 12
         return Standardizer.from_moments(mean, variance.sqrt(), moments.largest)

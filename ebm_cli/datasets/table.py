@@ -5,7 +5,7 @@ from typing import Any, Literal, final
 
 import torch
 
-from ebm_cli.datasets.finite import Finite
+from ebm_cli.datasets.finite import Dequantise, Finite, Standardize
 from ebm_cli.datasets.split import split
 
 
@@ -23,8 +23,10 @@ class Table(Finite):
         validation_fraction: share of the rows that training is monitored by, in (0, 1); at least one row.
         test_fraction: share of the rows that is held out, in (0, 1); at least one row.
         n_train: rows of the training set, ≥ 2; None takes all that are left.
-        standardize: zero mean and unit scale per column, fitted on the training rows; otherwise the identity.
-        dequantise: uniform noise of one unit on the columns of whole numbers (see `File`).
+        standardize: zero mean and unit scale per column, fitted on the training rows; "robust": zero median and unit
+            (q₇₅ − q₂₅)/1.349, which a few values of any size do not move (`columns.robust_moments`); false: the
+            identity.
+        dequantise: uniform noise of one unit on the columns of whole numbers, or "gaussian" (see `File`).
         noise_std: standard deviation of Gaussian noise on every row, data units, ≥ 0; fresh whenever a row is served.
         seed: of the split and of the noise on validation and test rows, ≥ 0.
 
@@ -40,8 +42,8 @@ class Table(Finite):
         validation_fraction: float = 0.1,
         test_fraction: float = 0.2,
         n_train: int | None = None,
-        standardize: bool = True,
-        dequantise: bool = False,
+        standardize: Standardize = True,
+        dequantise: Dequantise = False,
         noise_std: float = 0.0,
         seed: int = 0,
     ) -> None:

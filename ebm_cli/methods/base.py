@@ -46,6 +46,9 @@ class Symptom:
         cure: usual remedy, in the imperative.
         below: see `limit`.
         steps: consecutive steps that must show it, ≥ 1.
+        over: a second metric, by which the first is divided; None to take it as it is.
+        least: with `over`: absolute value of the first metric under which the symptom does not show, ≥ 0.
+        is_of_data: True if its cause is in the data, so that no repetition with smaller steps avoids it.
     """
 
     metric: str
@@ -54,10 +57,20 @@ class Symptom:
     cure: str
     below: bool = False
     steps: int = 1
+    over: str | None = None
+    least: float = 0.0
+    is_of_data: bool = False
 
-    def detect(self, values: Tensor) -> Tensor:
-        """Mark the steps that show it: values of the metric [N] → bool [N]."""
+    @property
+    def metrics(self) -> tuple[str, ...]:
+        """The metrics that it is read from."""
+        return (self.metric,) if self.over is None else (self.metric, self.over)
+
+    def detect(self, values: Tensor, over: Tensor | None = None) -> Tensor:
+        """Mark the steps that show it: values of `metric` and, where it is named, of `over` [N] → bool [N]."""
         size = values.abs()
+        if over is not None:
+            return (size > self.limit * over.abs()) & (size > self.least)
         return size < self.limit if self.below else size > self.limit
 
 

@@ -10,8 +10,6 @@ from typing import Any, NamedTuple
 import numpy as np
 from torch import Tensor
 
-from ebm_cli.evaluation.results import Results
-
 WHOLE, PARTIAL = "samples.npz", "samples.partial.npz"
 
 
@@ -34,22 +32,14 @@ class SampleFile(NamedTuple):
         return self.n_lost == 0
 
     @property
-    def results(self) -> Results:
-        """The number of lost samples, if there are any."""
-        return Results() if self.is_whole else Results({"sampler/not_finite": self.n_lost})
-
-    @property
     def failures(self) -> tuple[str, ...]:
         """A sentence on the lost samples, if there are any."""
         if self.is_whole:
             return ()
-        rest = (
-            "no sample is left" if self.n_lost == self.n else f"the other {self.n - self.n_lost:,} are no sample of it"
-        )
-        return (
-            f"{self.n_lost:,} of {self.n:,} samples are not finite: chains diverged, and {rest}. Lower "
-            f"sampler.step_size, or set sampler=mala adapt=true ({self.path.name} instead of {WHOLE})",
-        )
+        n_finite = self.n - self.n_lost
+        rest = f"holds the other {n_finite:,}, which are no sample of the model" if n_finite else "holds none"
+        lost = f"{self.n_lost:,} of {self.n:,} samples or their energies are not finite"
+        return (f"{lost}: {self.path.name}, in place of {WHOLE}, {rest}.",)
 
 
 def write_samples(folder: Path, x: Tensor, energy: Tensor, row: Tensor | None) -> SampleFile:

@@ -60,6 +60,11 @@ class RunDirectory:
         self._status |= {"step": step, "rollbacks": history}
         write_json(self.path / "status.json", self._status)
 
+    @property
+    def is_finished(self) -> bool:
+        """True once the run is recorded as finished."""
+        return self._status.get("state") == "finished"
+
     def finish(self, state: StateName, step: int | None = None, reason: str | None = None, waited: int = 0) -> None:
         """Record how the run ended.
 

@@ -57,6 +57,14 @@ class Model:
         dataset: Dataset = build(self.config.dataset, "dataset", Dataset, trust=self.trust)
         return dataset
 
+    @property
+    def column_names(self) -> tuple[str, ...] | None:
+        """Names of the columns of the run's data; None if they have none, or are no longer available."""
+        try:
+            return self.dataset.column_names if self.has_data else None
+        except UserError:
+            return None
+
     def to_dtype(self, dtype: str) -> "Model":
         """Convert energy and standardizer in place to a dtype by its name; "auto" keeps that of the run."""
         if dtype != "auto":

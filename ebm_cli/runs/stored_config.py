@@ -40,7 +40,7 @@ class AddedKey(NamedTuple):
     target: str | None = None
 
 
-ADDED_KEYS: tuple[AddedKey, ...] = ()
+ADDED_KEYS: tuple[AddedKey, ...] = (AddedKey("copies", "apart", after="9fa8354", target="ebm_cli.datasets.File"),)
 """Every key that training configs have got since commit 1b2473a, in the order in which they were added."""
 
 

@@ -60,6 +60,10 @@ class HMC(Kernel):
     def evaluations(self, n_steps: int) -> Cost:
         return Cost(grad=n_steps * self.n_leapfrog + 1)
 
+    def good_accept(self, dimension: int) -> tuple[float, float]:
+        """Between 0.6 and 0.9 (Betancourt, Byrne & Girolami 2014, arXiv:1411.6669)."""
+        return 0.6, 0.9
+
     def init(self, energy: EnergyFn, x: Tensor, rng: torch.Generator) -> State:
         return State(x.detach(), *value_and_grad(energy, x), {})
 

@@ -12,6 +12,8 @@ from torch.optim.lr_scheduler import LRScheduler
 from ebm_cli.acceleration.compile_mode import Work, apply_compile_mode
 from ebm_cli.config.build import build
 from ebm_cli.config.trust import Trust, trust_of
+from ebm_cli.datasets.findings import Run
+from ebm_cli.datasets.report import report
 from ebm_cli.errors import UserError
 from ebm_cli.rng import generator
 from ebm_cli.runs.assemble import assemble, protocol_of
@@ -105,7 +107,19 @@ def make_session(cfg: DictConfig, directory: RunDirectory, state: dict[str, Any]
     log = RunLog(directory.path, console, cfg.steps, trainer.step, {"train/loss": "loss", monitor.key: monitor.name})
     write_text(directory.path / "config.yaml", OmegaConf.to_yaml(OmegaConf.create(config)))
     keys = LoopKeys.of(cfg)
-    return Session(keys, parts, trainer, protocol, monitor, snapshots, history, checkpointer, log, directory)
+    findings = report(parts.dataset, _described(cfg, parts))
+    return Session(keys, parts, trainer, protocol, monitor, snapshots, history, checkpointer, log, directory, findings)
+
+
+def _described(cfg: DictConfig, parts: Parts) -> Run:
+    """Describe what a run does with its rows, for the report on the data."""
+    return Run(
+        method=type(parts.method).__name__.lower(),
+        matches_scores=parts.method.needs_continuous_density,
+        keys=frozenset(f"dataset.{key}" for key in cfg.dataset),
+        can_whiten="whiten" in cfg.method and not cfg.method.whiten,
+        n_weights=sum(p.numel() for p in parts.energy.parameters() if p.requires_grad),
+    )
 
 
 def training_work(parts: Parts, batch_size: int, kernel: Kernel, steps: int) -> Work:

@@ -1,6 +1,8 @@
 """Figures written at the end of a training run."""
 
+from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import torch
 
@@ -10,9 +12,13 @@ from ebm_cli.reporting.figures.canvas import save
 from ebm_cli.reporting.figures.energies import energies_figure
 from ebm_cli.reporting.figures.image_grids import is_image
 from ebm_cli.reporting.figures.overview import final_figure
+from ebm_cli.reporting.optional_pictures import optional
 from ebm_cli.reporting.tensorboard import TensorBoard
 from ebm_cli.runs.instantiate import Parts
 from ebm_cli.training.snapshots import Snapshots
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 
 def draw(
@@ -23,8 +29,9 @@ def draw(
     results: Values,
     run: Path,
     step: int,
+    notes: list[str],
 ) -> dict[str, str]:
-    """Draw the final figures into RUN/figures and TensorBoard.
+    """Draw the final figures into RUN/figures and TensorBoard; one that fails costs a sentence alone.
 
     Args:
         parts: what was trained.
@@ -34,20 +41,28 @@ def draw(
         results: of the final evaluation.
         run: run directory.
         step: of the weights.
+        notes: gets a sentence for each figure that is missing.
 
     Returns:
         What a figure shows → its path, relative to the current folder.
     """
-    folder = run / "figures"
-    folder.mkdir(exist_ok=True)
-    snapshots.write_histograms(board, step)
-    figures = {"energies": energies_figure(snapshots.energies("test"))}
+    places: dict[str, str] = {}
+
+    def write(label: str, name: str, make: "Callable[[], Figure]") -> None:
+        file = run / "figures" / f"{name}.png"
+        with optional(f"{label}: {relative_path(file)}", notes):
+            file.parent.mkdir(exist_ok=True)
+            pixels = save(make(), file)
+            places[label] = relative_path(file)
+            board.image(name, pixels, step)
+
     if samples is not None:
         log_z = number(results, "eval/log_z")
-        figures["final"] = final_figure(parts.energy, parts.dataset, samples, log_z, results)
+        write("picture", "final", lambda: final_figure(parts.energy, parts.dataset, samples, log_z, results))
         if is_image(parts.dataset.shape):
-            snapshots.write_images(board, step, samples)
-    for name, figure in figures.items():
-        board.image(name, save(figure, folder / f"{name}.png"), step)
-    names = {"final": "picture", "energies": "energies"}
-    return {names[name]: relative_path(folder / f"{name}.png") for name in reversed(figures)}
+            with optional("images of the samples in TensorBoard", notes):
+                snapshots.write_images(board, step, samples)
+    write("energies", "energies", lambda: energies_figure(snapshots.energies("test")))
+    with optional("histograms of the energies in TensorBoard", notes):
+        snapshots.write_histograms(board, step)
+    return places

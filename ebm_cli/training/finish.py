@@ -1,9 +1,10 @@
-"""The end of a training run: final evaluation, results.json, figures, status and the closing panel."""
+"""The end of a training run: final evaluation, results.json, status, then figures and the closing panel."""
 
 import math
 import time
 
 from ebm_cli.evaluation import suite
+from ebm_cli.evaluation.results import Results
 from ebm_cli.evaluation.values import Values
 from ebm_cli.system.files import write_json
 from ebm_cli.system.memory import peak_memory_mb
@@ -37,9 +38,6 @@ def finish(session: Session, seconds: float) -> float | None:
     with trainer.ema.applied():
         found = suite.evaluate(session.parts.energy, session.parts.method, session.parts.dataset, session.protocol)
         results = found.results.values | _costs(trainer, seconds) | {"cost/eval_seconds": time.monotonic() - began}
-        figures = final_figures.draw(
-            session.parts, session.snapshots, log.board, found.samples, results, run, trainer.step
-        )
     numbers: Values = {name: number for name, number in results.items() if not isinstance(number, str)}
     if monitor.uses_validation_rows:
         # The value that chose the weights, beside the results on the test rows.
@@ -49,12 +47,21 @@ def finish(session: Session, seconds: float) -> float | None:
         session.update_best(results)
     if math.isinf(history.best):
         session.checkpointer.use_last_as_best()
-    log.write(trainer.step, numbers)
     write_json(run / "results.json", results)
+    log.write(trainer.step, numbers)
     stopped = history.stopping.reason(monitor.key) if history.stopping.should_stop(session.keys.patience) else None
     ending = Ending(trainer.step, evaluated_step, seconds, stopped)
     session.directory.finish("finished", ending.steps, ending.stopped, history.stopping.waited)
-    closing_summary(run, ending, found.results, results, figures, history).show(log.console)
+    # The run is finished: a figure that fails, or a signal while it is drawn, changes nothing above.
+    failures: list[str] = []
+    with trainer.ema.applied():
+        figures = final_figures.draw(
+            session.parts, session.snapshots, log.board, found.samples, results, run, trainer.step, failures
+        )
+    log.close(failures)
+    about_data = [f"Data: {finding}" for finding in session.findings if finding.bears_on_results]
+    measured = found.results | Results(notes=(*about_data, *failures))
+    closing_summary(run, ending, measured, results, figures, history).show(log.console)
     return monitored_value(session.keys.monitor, results)
 
 

@@ -19,9 +19,9 @@ class Diverged(Exception):
 
     exit_code = 3
 
-    def __init__(self, step: int, what: str, remedy: str = REMEDY) -> None:
+    def __init__(self, step: int, what: str, remedy: str = REMEDY, is_of_data: bool = False) -> None:
         super().__init__(f"diverged at step {step}: {what}; {remedy}")
-        self.step = step
+        self.step, self.what, self.is_of_data = step, what, is_of_data
 
 
 class Guard:
@@ -46,10 +46,11 @@ class Guard:
         is_ignored: bool = False,
         held: int = MAX_STEPS_HELD,
     ) -> None:
-        size = (min(interval, held), 2 + len(symptoms))
+        metrics = [name for symptom in symptoms for name in symptom.metrics]
+        size = (min(interval, held), 2 + len(metrics))
         self.is_ignored = is_ignored
         self._values: Any = np.zeros(size) if device.type == "cpu" else torch.zeros(size, device=device)
-        self._symptoms = symptoms
+        self._symptoms, self._metrics = symptoms, metrics
         self._since: list[int | None] = [None] * len(symptoms)
         self._filled = 0
         self._first = 1
@@ -64,8 +65,8 @@ class Guard:
             self._first = step
         row = self._values[self._filled]
         row[0], row[1] = loss.detach(), grad_norm
-        for column, symptom in enumerate(self._symptoms, start=2):
-            row[column] = row[0] if symptom.metric == "loss" or metrics is None else metrics[symptom.metric]
+        for column, name in enumerate(self._metrics, start=2):
+            row[column] = row[0] if name == "loss" or metrics is None else metrics[name]
         self._filled += 1
 
     def read(self) -> Diverged | None:
@@ -96,14 +97,20 @@ class Guard:
         if bad.any():
             row = int(bad.any(1).nonzero()[0])
             return Diverged(self._first + row, f"the {'loss' if bad[row, 0] else 'gradient'} is not finite")
-        found = [self._persisting(index, values[:, 2 + index]) for index in range(len(self._symptoms))]
+        by_symptom = values[:, 2:].split([len(symptom.metrics) for symptom in self._symptoms], dim=1)
+        found = [self._persisting(index, own) for index, own in enumerate(by_symptom)]
         return min((error for error in found if error is not None), key=lambda error: error.step, default=None)
 
     def _persisting(self, index: int, values: Tensor) -> Diverged | None:
-        """Divergence if a symptom has lasted for its minimum number of steps, dated from the first of them."""
+        """Divergence if a symptom has lasted for its minimum number of steps, dated from the first of them.
+
+        Args:
+            index: of the symptom.
+            values: of its metrics [N, 1 or 2].
+        """
         symptom = self._symptoms[index]
-        for step, shown in enumerate(symptom.detect(values).tolist(), start=self._first):
+        for step, shown in enumerate(symptom.detect(*values.unbind(1)).tolist(), start=self._first):
             since = self._since[index] = (self._since[index] or step) if shown else None
             if since is not None and step - since + 1 >= symptom.steps:
-                return Diverged(since, symptom.meaning, symptom.cure)
+                return Diverged(since, symptom.meaning, symptom.cure, symptom.is_of_data)
         return None

@@ -54,9 +54,13 @@ def run_training(
         directory.finish("diverged", error.step, str(error))
         raise
     except KeyboardInterrupt as error:
-        directory.finish("interrupted", session.trainer.step if session else None, str(error))
+        # A run that was interrupted while its figures were drawn is finished.
+        if not directory.is_finished:
+            directory.finish("interrupted", session.trainer.step if session else None, str(error))
         raise
     except BaseException as error:
+        if directory.is_finished:
+            raise
         full = full_disk(error)
         reason = f"{type(error).__name__}: {error}" if full is None else f"no room to write in it ({full.strerror})"
         directory.finish("failed", session.trainer.step if session else None, reason)
@@ -70,8 +74,10 @@ def run_training(
 
 
 def _describe(session: Session, choices: Mapping[str, str]) -> None:
-    """Log the settings of a new run, and a warning if its objective does not hold for its data."""
+    """Log the settings of a new run, what its data would break, and whether its objective holds for them."""
     session.log.describe(session.checkpointer.config, choices)
+    for finding in session.findings:
+        session.log.remark(f"data: {finding}")
     warning = boundary_warning(session.parts)
     if warning is not None:
         session.log.remark(warning)

@@ -11,6 +11,7 @@ from rich.console import Console
 
 from ebm_cli.evaluation.values import Values
 from ebm_cli.reporting.jsonl import JsonLines, cut_back
+from ebm_cli.reporting.optional_pictures import optional
 from ebm_cli.reporting.progress import Progress
 from ebm_cli.reporting.tensorboard import TensorBoard
 
@@ -41,6 +42,7 @@ class RunLog:
         self._run, self._start, self._bar = run, start, dict(bar)
         self._shown: dict[str, Any] = {}
         self._files: _Files | None = None
+        self._remarked: set[str] = set()
 
     @contextmanager
     def open(self) -> Iterator[None]:
@@ -81,11 +83,22 @@ class RunLog:
         logger.warning(sentence)
         self.progress.message(sentence)
 
+    def remark_once(self, sentence: str) -> None:
+        """Write a sentence that was not written before."""
+        if sentence not in self._remarked:
+            self._remarked.add(sentence)
+            self.remark(sentence)
+
     def cut_back(self, step: int) -> None:
         """Drop everything after `step`, for a run that returned to it."""
         self._close()
         self._shown = {}
         self._open(step)
+
+    def close(self, notes: list[str]) -> None:
+        """Close the files of a finished run; events that cannot be written any more cost a sentence in `notes`."""
+        with optional("the last events for TensorBoard", notes):
+            self._close()
 
     def _open(self, step: int) -> None:
         metrics = self._run / "metrics.jsonl"
@@ -96,8 +109,9 @@ class RunLog:
         self._files = _Files(JsonLines(metrics), board)
 
     def _close(self) -> None:
-        assert self._files is not None, "the log is not open"
         files, self._files = self._files, None
+        if files is None:
+            return
         try:
             files.board.close()
         finally:

@@ -6,11 +6,13 @@ after it and evaluates the trained model.
 
 import math
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
 from omegaconf import DictConfig
 
+from ebm_cli.datasets.findings import Finding
 from ebm_cli.evaluation.protocol import Protocol
 from ebm_cli.evaluation.values import Values
 from ebm_cli.methods import LossOutput
@@ -59,6 +61,7 @@ class Session:
         history, checkpointer: what a checkpoint holds, and the checkpoints.
         log: open while the session runs.
         directory: locked, with its status.
+        findings: of the report on the data.
     """
 
     def __init__(
@@ -73,11 +76,13 @@ class Session:
         checkpointer: Checkpointer,
         log: RunLog,
         directory: RunDirectory,
+        findings: Sequence[Finding] = (),
     ) -> None:
         self.keys, self.parts, self.trainer, self.protocol = keys, parts, trainer, protocol
         self.monitor, self.snapshots = monitor, snapshots
         self.history, self.checkpointer = history, checkpointer
         self.log, self.directory = log, directory
+        self.findings = tuple(findings)
 
     def train(self, signals: Signals) -> float:
         """Train to the end, and write the last checkpoint; returns seconds of training.
@@ -115,6 +120,8 @@ class Session:
                 self._save()
                 return seconds
             except Diverged as error:
+                if error.is_of_data:
+                    raise _with_cures(error, self.findings) from None
                 if not can_roll_back or not self.history.rollbacks.attempts_left:
                     raise
                 roll_back(error, self.trainer, self.history, self.checkpointer, self.keys.seed)
@@ -166,8 +173,15 @@ class Session:
             self.log.write(step, numbers)
         if not is_last:
             with self.trainer.ema.applied():
-                self.snapshots.write(self.log.board, step)
+                for sentence in self.snapshots.write(self.log.board, step):
+                    self.log.remark_once(sentence)
 
     def _save(self) -> None:
         self.checkpointer.save()
         self.directory.set_progress(self.trainer.step)
+
+
+def _with_cures(error: Diverged, findings: Sequence[Finding]) -> Diverged:
+    """The same divergence with what the report on the data found, in place of the usual remedy."""
+    causes = [str(finding) for finding in findings if finding.kind in ("ties", "constant", "collinear", "copies")]
+    return Diverged(error.step, error.what, "; ".join(causes), error.is_of_data) if causes else error

@@ -13,6 +13,7 @@ from ebm_cli.densities import Gaussian
 from ebm_cli.energies import evaluating
 from ebm_cli.evaluation.batched import in_chunks
 from ebm_cli.reporting.figures import image_grids
+from ebm_cli.reporting.optional_pictures import optional
 from ebm_cli.reporting.tensorboard import TensorBoard
 from ebm_cli.rng import generator
 from ebm_cli.runs.instantiate import Parts
@@ -53,16 +54,20 @@ class Snapshots:
             sets = {"train": dataset.reference[:N_ROWS], part: rows, "noise": self._noise}
             return {name: in_chunks(self.parts.energy, u) for name, u in sets.items()}
 
-    def write(self, board: TensorBoard, step: int) -> None:
+    def write(self, board: TensorBoard, step: int) -> list[str]:
         """Write histograms, and for images grids of samples, of the weights that are in the energy now.
+
+        Returns a sentence if they cannot be written; training does not depend on them.
 
         Cost: the energies of 3 N_ROWS rows; for images also N_STEPS steps of N_CHAINS chains.
         """
-        with evaluating(self.parts.energy):
+        notes: list[str] = []
+        with optional("the snapshot in TensorBoard", notes), evaluating(self.parts.energy):
             self.write_histograms(board, step)
             if image_grids.is_image(self.parts.dataset.shape):
                 self._advance_chains()
                 self.write_images(board, step, self.parts.dataset.standardizer.to_data_units(self._chains))
+        return notes
 
     def write_histograms(self, board: TensorBoard, step: int) -> None:
         """Write histograms of the energies of training rows, validation rows and noise."""

@@ -21,9 +21,15 @@ def test_wrong_flag_exits_with_2(ebm: Ebm, words: list[str], line: str) -> None:
 
 
 def test_parse_separates_flags_and_overrides() -> None:
-    args = parse(["seed=1,2", "-m", "--config-dir=mine", "steps=3", "--cfg", "job"])
-    assert (args.overrides, args.multirun, args.config_dir, args.cfg) == (["seed=1,2", "steps=3"], True, "mine", "job")
+    args = parse(["seed=1,2", "-m", "--config-dir=mine", "steps=3"])
+    assert (args.overrides, args.multirun, args.config_dir) == (["seed=1,2", "steps=3"], True, "mine")
+    assert parse(["--cfg", "job"]).cfg == "job"
     assert (args.info, parse(["--info"]).info, parse(["-i", "defaults"]).info) == (None, "all", "defaults")
+
+
+def test_two_modes_do_not_go_together() -> None:
+    with pytest.raises(WrongFlag, match="--multirun and --cfg do not go together"):
+        parse(["-m", "--cfg", "job"])
 
 
 def test_parse_does_not_print(capfd: pytest.CaptureFixture[str]) -> None:

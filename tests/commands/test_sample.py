@@ -17,6 +17,7 @@ from ebm_cli.cli.main import main
 from ebm_cli.commands import sample
 from ebm_cli.config.build import build
 from ebm_cli.errors import UserError
+from ebm_cli.evaluation.values import format_value
 from ebm_cli.runs import checkpoint as checkpoints
 from ebm_cli.runs.model import Model
 from tests.support import TINY, Ebm, last, no_pictures
@@ -78,12 +79,27 @@ def test_sample_writes_samples_picture_and_diagnostics(ebm: Ebm, run: Path) -> N
         again = model.energy(model.standardizer(torch.from_numpy(x)))
     assert torch.allclose(again, torch.from_numpy(energy), atol=1e-5)
     assert set(results) == {
-        "sampler/init", "sampler/acceptance", "sampler/step_size", "sampler/rhat", "sampler/ess_bulk",
-        "sampler/ess_tail", "cost/seconds", "cost/peak_memory_mb",
+        "sampler/init", "sampler/step_size", "sampler/rhat", "sampler/ess_bulk", "sampler/ess_tail",
+        "sampler/never_moved", "sampler/n_chains", "sampler/non_finite", "sampler/n_draws",
+        "sampler/coordinates", "cost/seconds", "cost/peak_memory_mb",
     }  # fmt: skip
-    assert results["sampler/acceptance"] == 1.0
     assert results["sampler/step_size"] == 0.02
     assert "40 samples by Langevin from 8 chains" in ran.out
+
+
+@pytest.mark.usefixtures("run", "_no_picture")
+def test_samples_are_summarised_by_coordinate(ebm: Ebm, tmp_path: Path) -> None:
+    """Mean, sd and quantiles are those of the file; the table on the console has the same numbers."""
+    ran = ebm("sample", "checkpoint=run", *FEW, "hydra.run.dir=out")
+    x, _, results = drawn(tmp_path / "out")
+    rows: list[dict[str, Any]] = results["sampler/coordinates"]  # type: ignore[assignment]
+    assert [row["name"] for row in rows] == ["x0", "x1"]
+    for row, column in zip(rows, x.T.astype(np.float64), strict=True):
+        assert row["mean"] == pytest.approx(column.mean())
+        assert row["sd"] == pytest.approx(column.std(ddof=1))
+        assert row["q5"] <= row["q50"] <= row["q95"]
+        assert set(row) == {"name", "mean", "sd", "q5", "q50", "q95", "mcse_mean", "rhat", "ess_bulk", "ess_tail"}
+        assert format_value(row["mean"]) in ran.out
 
 
 @pytest.mark.usefixtures("run", "_no_picture")
@@ -143,10 +159,10 @@ def test_keys_of_the_stored_sampler_can_be_overridden(ebm: Ebm, run: Path, tmp_p
 
 @pytest.mark.usefixtures("_no_picture")
 def test_which_and_weights_choose_the_model(ebm: Ebm, run: Path, tmp_path: Path) -> None:
-    """The chains do not move, so the energies at their starts identify the model."""
+    """The chains hardly move, so the energies at their starts identify the model."""
     np.save(tmp_path / "start.npy", np.random.default_rng(1).multivariate_normal(MEAN, COV, size=8))
     words = ["n_samples=8", "n_chains=8", "burn_in=0", "thin=1", "init=start.npy", "sampler=langevin"]
-    words += ["sampler.step_size=1e-20"]
+    words += ["sampler.step_size=1e-10"]
     state = last(run)
     state["energy"] = {name: 1.5 * value for name, value in state["energy"].items()}
     checkpoints.save(run / "checkpoints" / "last.pt", state)
@@ -271,16 +287,18 @@ def test_default_start_is_noise_with_a_reason(ebm: Ebm, words: list[str], reason
 @pytest.mark.usefixtures("gaussian")
 def test_samples_that_are_not_finite_are_in_no_whole_file(ebm: Ebm, tmp_path: Path) -> None:
     """Exit code 4 after everything is written; the partial file has the finite samples and counts the others."""
-    words = ["checkpoint=gaussian.pt", "sampler=langevin", "sampler.step_size=1e30", "n_samples=24", "n_chains=8"]
+    words = ["checkpoint=gaussian.pt", "sampler=langevin", "sampler.step_size=1e15", "n_samples=24", "n_chains=8"]
     ran = ebm("sample", *words, "burn_in=0", "thin=1", "hydra.run.dir=out")
     assert ran.code == 4
-    assert "16 of 24 samples are not finite: chains diverged, and the other 8 are no sample of it" in ran.err
+    assert "8 draws are not finite: the chains diverged. Lower sampler.step_size" in ran.err
+    assert "16 of 24 samples or their energies are not finite: samples.partial.npz, in place of" in ran.err
+    assert "holds the other 8, which are no sample of the model" in ran.err
     assert len(ran.err.splitlines()) == 1
     assert {path.name for path in (tmp_path / "out").iterdir()} == {"samples.partial.npz", "results.json", "sample.log"}
     with np.load(tmp_path / "out" / "samples.partial.npz") as arrays:
         assert np.isfinite(arrays["x"]).all()
         assert (arrays["x"].shape, arrays["sample"].tolist(), arrays["n_not_finite"]) == ((8, 2), [*range(8)], 16)
-    assert json.loads((tmp_path / "out" / "results.json").read_text())["sampler/not_finite"] == 16
+    assert json.loads((tmp_path / "out" / "results.json").read_text())["sampler/non_finite"] == 8
 
 
 # --- annealing --------------------------------------------------------------------------------------------------------

@@ -14,7 +14,7 @@ from ebm_cli.datasets.io.arrays import load_array
 from ebm_cli.datasets.io.mapped import CHUNK_NUMBERS, MappedRows, Rows
 from ebm_cli.datasets.split import split
 from tests.datasets.support import ROWS, rows_of, take, write
-from tests.support import seeded
+from tests.support import normal, seeded
 
 
 class OfRows(Finite):
@@ -130,3 +130,42 @@ def test_mapped_rows_are_read_one_batch_at_a_time(monkeypatch: pytest.MonkeyPatc
     monkeypatch.setattr(MappedRows, "__getitem__", counted)
     take(data.batches(64, seeded()), 20)
     assert n_read == [640] * 20
+
+
+def test_robust_scale_is_not_moved_by_outliers(tmp_path: Path):
+    """Median and quartiles of a normal column are its mean and standard deviation, with a row at 1e6, too."""
+    x = 5.0 + 3.0 * normal(4000, 2).float().numpy()
+    x[::400, 0] = 1e6
+    data = File(write(tmp_path, "x.npy", x), standardize="robust")
+    torch.testing.assert_close(data.standardizer.mean, torch.full((2,), 5.0), atol=0.3, rtol=0.0)
+    torch.testing.assert_close(data.standardizer.scale, torch.full((2,), 3.0), atol=0.3, rtol=0.0)
+    assert File(write(tmp_path, "x.npy", x)).standardizer.scale[0] > 1e4
+
+
+def test_robust_scale_contains_the_noise(tmp_path: Path):
+    x = normal(4000, 1).float().numpy()
+    data = File(write(tmp_path, "x.npy", x), standardize="robust", noise_std=1.0)
+    assert float(data.standardizer.scale) == pytest.approx(math.sqrt(2), rel=0.05)
+
+
+def test_robust_scale_of_a_frequent_value_is_that_of_others(tmp_path: Path):
+    x = np.where(np.arange(4000) % 5 < 4, 0.0, normal(4000, 1)[:, 0].numpy()).astype(np.float32)
+    data = File(write(tmp_path, "x.npy", x[:, None]), standardize="robust")
+    assert float(data.standardizer.scale) == pytest.approx(1.0, rel=0.15)
+
+
+def test_gaussian_noise_is_half_a_step_on_tied_columns(tmp_path: Path):
+    x = normal(3000, 3).numpy()
+    x[:, 0], x[:, 1] = np.round(2 * x[:, 0]), np.round(x[:, 1] * 5) / 5
+    path = write(tmp_path, "x.npy", x.astype(np.float32))
+    plain, noisy = File(path, standardize=False), File(path, standardize=False, dequantise="gaussian")
+    noise = noisy.training_rows(2100) - plain.training_rows(2100)
+    torch.testing.assert_close(noise.std(0), torch.tensor([0.5, 0.1, 0.0]), rtol=0.05, atol=0.0)
+    assert not noisy.has_jumps
+    scale = noisy.training_rows(2100).std(0)
+    torch.testing.assert_close(File(path, dequantise="gaussian").standardizer.scale, scale, rtol=0.01, atol=0.0)
+
+
+def test_gaussian_noise_needs_a_column_with_ties(tmp_path: Path):
+    with pytest.raises(ValueError, match="no column holds whole or rounded numbers"):
+        File(write(tmp_path, "x.npy", ROWS), dequantise="gaussian")

@@ -133,7 +133,8 @@ def test_chain_temperature_is_compared_with_one(value: float, word: str) -> None
         ("ess_bulk", 401.0, Verdict("> 400", "enough", True)),
         ("ess_tail", 400.0, Verdict("> 400", "too few", False)),
         ("acceptance", 0.4, Verdict("0.4 to 0.9", "fine", True)),
-        ("acceptance", 0.95, Verdict("0.4 to 0.9")),
+        ("acceptance", 0.95, Verdict("0.4 to 0.9", "too high")),
+        ("acceptance", 0.39, Verdict("0.4 to 0.9", "too low", False)),
     ],
 )
 def test_chains_are_graded_by_published_thresholds(key: str, value: float, expected: Verdict) -> None:

@@ -75,6 +75,18 @@ def read_guard(
     return None
 
 
+RATIO = Symptom("m", 4.0, "m is four times n", "add n", steps=2, over="n", least=10.0, is_of_data=True)
+
+
+def test_symptom_of_a_ratio_reads_both_metrics() -> None:
+    guard = Guard(8, torch.device("cpu"), (LOW, RATIO))
+    for step, (m, n) in enumerate([(8, 1), (12, 2), (12, 3), (12, 2), (12, 2)], start=1):
+        guard.observe(step, torch.tensor(1.0), torch.tensor(1.0), {"m": torch.tensor(m), "n": torch.tensor(n)})
+    found = guard.read()
+    assert found is not None
+    assert (found.step, found.is_of_data) == (4, True)
+
+
 def test_lasting_symptom_is_dated_from_its_first_step() -> None:
     found = read_guard([0, 0, 11, -11, 11, 0], HIGH)
     assert str(found) == "diverged at step 3: m is high; lower m"

@@ -7,6 +7,8 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
+from ebm_cli.system.files import replacing
+
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
@@ -22,11 +24,12 @@ def blank(width: float, height: float) -> "Figure":
 
 
 def save(figure: "Figure", path: Path) -> NDArray[Any]:
-    """Write a figure as PNG; returns its pixels, so that it need not be drawn again for TensorBoard."""
+    """Write a figure as PNG, whole or not at all; returns its pixels, which TensorBoard shows too."""
     from matplotlib.image import imsave
 
     image = pixels(figure)
-    imsave(path, image)
+    with replacing(path) as temporary:
+        imsave(temporary, image, format="png")
     return image
 
 

@@ -1,0 +1,54 @@
+"""Launchers and sweepers of Hydra: which package has which, so that a missing one is named with its pip command."""
+
+import shutil
+from collections.abc import Iterable
+
+from omegaconf import DictConfig
+
+from ebm_cli.errors import UserError, did_you_mean
+
+PACKAGES = {
+    "hydra/launcher": {
+        "joblib": "'ebm-cli[sweep]'",
+        "submitit_slurm": "'ebm-cli[slurm]'",
+        "submitit_local": "'ebm-cli[slurm]'",
+        "ray": "hydra-ray-launcher",
+        "ray_aws": "hydra-ray-launcher",
+        "rq": "hydra-rq-launcher",
+    },
+    "hydra/sweeper": {
+        "optuna": "'ebm-cli[optuna]'",
+        "ax": "hydra-ax-sweeper",
+        "nevergrad": "hydra-nevergrad-sweeper",
+    },
+}
+"""Group of Hydra → option → what pip installs for it: an extra of ours where there is one."""
+
+
+def explain_missing_plugin(group: str, option: str, installed: Iterable[str]) -> str:
+    """Explain what to do about an option of one of Hydra's own groups that does not exist here.
+
+    Args:
+        group: hydra/launcher, hydra/sweeper, hydra/job_logging, …
+        option: as it was typed.
+        installed: options that exist.
+    """
+    packages = PACKAGES.get(group, {})
+    if option in packages:
+        return f"{group}={option}: not installed; install it with: pip install {packages[option]}"
+    known = sorted({*installed, *packages})
+    listed = f" ({', '.join(known)})" if known else ""
+    return f"{group}={option}: no such option{did_you_mean(option, known)}{listed}"
+
+
+def require_slurm(config: DictConfig) -> None:
+    """Refuse the launcher of Slurm on a machine without it, before the directory of the sweep is made.
+
+    Raises:
+        UserError: there is no `sbatch`.
+    """
+    if str(config.hydra.launcher._target_).endswith(".SlurmLauncher") and shutil.which("sbatch") is None:
+        raise UserError(
+            "hydra/launcher=submitit_slurm: this machine has no Slurm (no sbatch); hydra/launcher=joblib or "
+            "submitit_local runs the jobs here"
+        )

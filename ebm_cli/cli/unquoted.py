@@ -1,0 +1,86 @@
+"""Words as people type them: a path without the quotes that Hydra's grammar wants, a folder without its key.
+
+`checkpoint=r/lr=0.1` and `dataset.path=größe.npy` cannot be read by Hydra, and can only mean one thing, so they are
+quoted here. A word that could mean two things is left as it is, and refused with its quoted form by `error_messages`.
+"""
+
+import re
+from collections.abc import Sequence
+from pathlib import Path
+
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.override_parser.types import Override
+from hydra.errors import HydraException
+
+from ebm_cli.errors import UserError
+from ebm_cli.quoting import override
+
+PLACES = {"runs": "root", "compare": "runs", "sample": "checkpoint", "evaluate": "checkpoint", "check": "only"}
+"""Verb → the key whose value may be typed alone: `ebm runs DIR`."""
+
+_KEY = re.compile(r"\+{0,2}[A-Za-z_][\w./@-]*")
+_STRUCTURE = frozenset("'\"[](){},")
+"""Characters by which Hydra's grammar builds more than a text: quotes, lists, mappings, functions, sweeps."""
+
+
+def quote_overrides(words: Sequence[str], verb: str, is_sweep: bool) -> list[str]:
+    """The overrides with what was typed without quotes in quotes, and with their keys.
+
+    Args:
+        words: typed behind a verb, without flags.
+        verb: the verb.
+        is_sweep: whether -m was typed: `a,b` are two values then, and never one path.
+
+    Raises:
+        UserError: a value without a key, and the key too.
+    """
+    keyed = _with_keys(list(words), verb)
+    return [_quote(word, is_sweep) for word in keyed]
+
+
+def _with_keys(words: list[str], verb: str) -> list[str]:
+    """`DIR` as `root=DIR`, several as a list."""
+    bare = [word for word in words if _has_no_key(word)]
+    key = PLACES.get(verb)
+    if not bare or key is None:
+        return words
+    twice = next((word for word in words if word.startswith(f"{key}=")), None)
+    if twice is not None:
+        raise UserError(f"{bare[0]}: a word without a key is {key}=…, and {twice} was typed, too")
+    value = [str(Path(word).expanduser()) for word in bare]
+    return [override(key, value[0] if len(value) == 1 else value), *(word for word in words if word not in bare)]
+
+
+def _has_no_key(word: str) -> bool:
+    """Return whether a word is a value alone: without =, or a path with one in a folder that exists (`r/lr=0.1`)."""
+    before, equals, _ = word.partition("=")
+    if equals:
+        return "/" in before and Path(word).expanduser().exists()
+    return re.match(r"~[A-Za-z_@]|\+", word) is None  # which delete and add a key
+
+
+def _quote(word: str, is_sweep: bool) -> str:
+    key, equals, value = word.partition("=")
+    if not equals or not _KEY.fullmatch(key):
+        return word
+    read = _parse(word)
+    if read is None and _is_one_path(value, is_sweep):
+        return override(key, str(Path(value).expanduser()) if value.startswith("~") else value)
+    if read is not None and read.is_sweep_override() and not is_sweep and Path(value).exists():
+        return override(key, value)
+    return word
+
+
+def _is_one_path(value: str, is_sweep: bool) -> bool:
+    """Return whether a value that Hydra cannot read can only be text: it has no structure, or names what exists."""
+    if not _STRUCTURE & set(value):
+        return bool(value.strip())
+    return Path(value).expanduser().exists() and not (is_sweep and "," in value)
+
+
+def _parse(word: str) -> Override | None:
+    """The override, or None if Hydra cannot read it."""
+    try:
+        return OverridesParser.create().parse_override(word)
+    except HydraException:
+        return None

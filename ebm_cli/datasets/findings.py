@@ -1,0 +1,102 @@
+"""A finding about a table, and the words that name columns in it."""
+
+from collections.abc import Iterable, Sequence
+from typing import Literal, NamedTuple
+
+from ebm_cli.datasets.io.contents import column_label
+
+NAMED = 4
+"""Columns that a sentence names at most."""
+
+Kind = Literal["ties", "constant", "collinear", "outliers", "heavy_tail", "missing", "copies", "few_rows"]
+
+
+class Finding(NamedTuple):
+    """One thing about the data that breaks a method, or spoils its results.
+
+    Attributes:
+        kind: of finding.
+        columns: indices of the columns; empty for the rows as a whole.
+        number: that shows it; its meaning is in the text.
+        text: the sentence, with columns and number.
+        cure: in the imperative, with the keys to set.
+    """
+
+    kind: Kind
+    columns: tuple[int, ...]
+    number: float
+    text: str
+    cure: str
+
+    @property
+    def bears_on_results(self) -> bool:
+        """True if a result of the run means something else because of it."""
+        return self.kind not in ("constant", "heavy_tail")
+
+    def __str__(self) -> str:
+        return f"{self.text}; {self.cure}"
+
+
+class Run(NamedTuple):
+    """Part of a run that a cure depends on.
+
+    Attributes:
+        method: its name.
+        matches_scores: True if the objective has no lower bound on repeated values and collinear columns.
+        keys: dotted names of the keys that the run has, such as `dataset.drop`.
+        can_whiten: True if `method.whiten` is there and off.
+        n_weights: trained parameters of the energy.
+    """
+
+    method: str
+    matches_scores: bool = False
+    keys: frozenset[str] = frozenset()
+    can_whiten: bool = False
+    n_weights: int = 0
+
+
+class Labels(NamedTuple):
+    """Names of columns in sentences."""
+
+    names: Sequence[str] | None
+    noun: str
+
+    @property
+    def is_image(self) -> bool:
+        """True if columns are pixels."""
+        return self.noun == "pixel"
+
+    def one(self, j: int) -> str:
+        """`column 0 (a)`."""
+        return column_label(j, self.names)
+
+    def many(self, columns: Sequence[int]) -> str:
+        """`column 0 (a)`, `columns 0 (a) and 1 (b)`, `columns 0 (a), 1 (b), … (9 in all)`, `3 pixels`."""
+        if self.is_image:
+            return f"{len(columns)} {self.noun}{'s' * (len(columns) != 1)}"
+        short = [self.one(j).removeprefix("column ") for j in columns[:NAMED]]
+        if len(columns) > NAMED:
+            return f"columns {', '.join(short)}, … ({len(columns)} in all)"
+        return f"column{'s' * (len(columns) > 1)} {listed(short)}"
+
+    def words(self, columns: Iterable[int]) -> str:
+        """The columns as an override names them: `dataset.drop=[a,b]`."""
+        listed = ",".join(self.names[j] if self.names else str(j) for j in columns)
+        return f"dataset.drop=[{listed}]"
+
+
+def without(columns: Sequence[int], label: Labels, run: Run) -> str:
+    """The cure of columns that the table is better without, in the imperative."""
+    if "dataset.drop" in run.keys:
+        return f"set {label.words(columns)}"
+    return f"leave {'it' if len(columns) == 1 else 'them'} out"
+
+
+def to_be(columns: Sequence[int]) -> str:
+    """The verb of these columns."""
+    return "is" if len(columns) == 1 else "are"
+
+
+def listed(words: Sequence[str]) -> str:
+    """The words with commas and an `and`."""
+    return words[0] if len(words) == 1 else f"{', '.join(words[:-1])} and {words[-1]}"

@@ -1,0 +1,239 @@
+"""Report on a table before it is trained on: what breaks a method, in which column, and what to do about it.
+
+Every rule has a threshold that ordinary tables stay below (constants of `column_values`, `collinear` and `copies`), so
+that a line in the report is worth reading. The rows are examined with the noise that they are served with: dequantised
+or smoothed columns have no ties. Densities that are known have no report.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from ebm_cli.datasets.base import Dataset
+from ebm_cli.datasets.collinear import EXACTLY, collinear
+from ebm_cli.datasets.column_values import Extremes, Ties, Values, extremes, missing_code, ties
+from ebm_cli.datasets.copies import Duplicates
+from ebm_cli.datasets.findings import Finding, Labels, Run, listed, to_be, without
+from ebm_cli.datasets.finite import Finite
+
+MAX_ROWS = 100_000
+MAX_NUMBERS = 2_000_000
+"""Rows, and numbers, that are examined at most: an even selection of more."""
+MAX_CORRELATED = 20_000
+"""Rows of correlations, at most."""
+WEIGHTS_PER_NUMBER = 50
+"""Weights of the network for each number of the training rows, from which the rows are far too few."""
+
+
+def report(dataset: Dataset, run: Run) -> tuple[Finding, ...]:
+    """Examine the rows of a data set; nothing is found, or looked for, where their density is known."""
+    if not isinstance(dataset, Finite):
+        return ()
+    train, scale = dataset.training_rows(MAX_ROWS), dataset.standardizer.scale
+    return examine(train, scale, run, dataset.column_names, dataset.duplicates())
+
+
+def examine(
+    train: Tensor, scale: Tensor, run: Run, names: Sequence[str] | None = None, duplicates: Duplicates | None = None
+) -> tuple[Finding, ...]:
+    """Examine a table.
+
+    Args:
+        train: training rows [N, *shape], N ≥ 2, data units, with the noise that they are trained with. Points that are
+            images have pixels in place of columns, and one line for all of them.
+        scale: of the standardizer [*shape], data units.
+        run: what is done with the rows.
+        names: of the columns; None if they have none.
+        duplicates: equal rows of all parts; None if they were not counted.
+
+    Cost: a sort of each column and the correlations; 0.2 s for 100,000 rows of 20 columns, of more a sample.
+    """
+    x = _selection(train)
+    columns = [Values.of(column) for column in np.ascontiguousarray(x.T)]
+    are_copies = duplicates is not None and duplicates.are_copies
+    # Copies repeat every value: only what the different rows repeat is a tie.
+    for_ties = [Values.of(column) for column in np.unique(x, axis=0).T] if are_copies else columns
+    label = Labels(names, "pixel" if train.ndim > 2 else "column")
+    is_constant = [len(column.values) == 1 for column in columns]
+    found = [*_constant(columns, is_constant, label, run)]
+    scales = scale.detach().cpu().double().flatten().tolist()
+    if not label.is_image:
+        found += _missing_and_extreme(columns, label, run)
+    odd = {j for finding in found if finding.kind != "constant" for j in finding.columns}
+    found += _ties(for_ties, scales, is_constant, odd, label, run)
+    if not label.is_image:
+        found += _collinear(x, columns, is_constant, label, run)
+    found += _copies(duplicates, any(finding.kind == "ties" for finding in found), run)
+    return (*found, *_few_rows(len(train), x.shape[1], run))
+
+
+def _selection(train: Tensor) -> NDArray[np.float32]:
+    """At most `MAX_ROWS` rows and about `MAX_NUMBERS` numbers, evenly from all: [n, D]."""
+    size = max(1, train[0].numel())
+    n = min(len(train), MAX_ROWS, max(1000, MAX_NUMBERS // size))
+    index = torch.arange(n) * len(train) // n
+    selected = train.detach() if n == len(train) else train.detach()[index.to(train.device)]
+    x: NDArray[np.float32] = selected.flatten(1).cpu().float().numpy()
+    return x
+
+
+def _constant(columns: Sequence[Values], is_constant: Sequence[bool], label: Labels, run: Run) -> Iterable[Finding]:
+    found = tuple(j for j, constant in enumerate(is_constant) if constant)
+    if not found:
+        return
+    value = float(columns[found[0]].values[0])
+    text = f"{label.many(found)} {to_be(found)} constant" + (f" ({value:.6g})" if len(found) == 1 else "")
+    yield Finding("constant", found, value, text, without(found, label, run))
+
+
+def _missing_and_extreme(columns: Sequence[Values], label: Labels, run: Run) -> Iterable[Finding]:
+    for j, column in enumerate(columns):
+        code = missing_code(column)
+        if code is not None:
+            share = float(column.counts[column.values == code][0] / column.n)
+            yield Finding(
+                "missing",
+                (j,),
+                code,
+                f"{label.one(j)}: {code:.8g} in {share:.2%} of the rows seems to stand for a missing value",
+                "leave out these rows, or fill them in; the program takes it for a number",
+            )
+            continue
+        far = extremes(column)
+        if far is not None:
+            yield _extreme(j, far, column.n, label, run)
+
+
+def _extreme(j: int, far: Extremes, n: int, label: Labels, run: Run) -> Finding:
+    robust = "dataset.standardize=robust" if "dataset.standardize" in run.keys else ""
+    others = f"the others {'within' if abs(far.median) <= far.others else f'{far.median:.4g} ±'} {far.others:.3g}"
+    if far.kind == "outliers":
+        count = "one value is" if far.rows == 1 else f"{far.rows} values are far off, up to"
+        text = f"{label.one(j)}: {count} {far.farthest:.6g}, {others}; the scale is {far.ratio:.3g} times too large"
+        options = " or ".join(filter(None, ["leave out the rows that hold an error", f"set {robust}" * bool(robust)]))
+        return Finding("outliers", (j,), far.farthest, text, options)
+    text = (
+        f"{label.one(j)} has a heavy tail: up to {far.farthest:.4g}, with {far.rows / n:.1%} of the rows more than 10 "
+        f"robust standard deviations from the median"
+    )
+    cure = " or ".join(filter(None, ["train on its logarithm or another transform", f"set {robust}" * bool(robust)]))
+    return Finding("heavy_tail", (j,), far.farthest, text, cure)
+
+
+def _ties(
+    columns: Sequence[Values],
+    scales: Sequence[float],
+    is_constant: Sequence[bool],
+    odd: set[int],
+    label: Labels,
+    run: Run,
+) -> Iterable[Finding]:
+    """One finding for all columns with repeated values, those of one kind together."""
+    found: dict[str, dict[int, Ties]] = {}
+    for j, column in enumerate(columns):
+        tied = None if is_constant[j] or column.is_distinct else ties(column, min(scales[j], column.std))
+        if tied is not None and not (tied.kind == "atom" and j in odd):
+            found.setdefault(tied.kind, {})[j] = tied
+    if not found:
+        return
+    parts = []
+    for kind, group in found.items():
+        first, has = next(iter(group.values())), "has" if len(group) == 1 else "have"
+        alone = len(group) == 1
+        words = {
+            "two": "only two values",
+            "whole": f"{first.n_values} different whole numbers" if alone else "whole numbers",
+            "rounded": f"rounded numbers (steps of {max(tied.step for tied in group.values()):.2g})",
+            "atom": f"the value {first.value:.6g} in {first.share:.2%} of the rows" if alone else "one frequent value",
+        }
+        parts.append(f"{label.many([*group])} {has} {words[kind]}")
+    if run.matches_scores:
+        harm = f"the objective of {run.method} has no lower bound on repeated values"
+    else:
+        harm = "a density can become arbitrarily high on repeated values, so that its NLL says little"
+    indices = tuple(j for group in found.values() for j in group)
+    yield Finding("ties", indices, float(len(indices)), f"{listed(parts)}: {harm}", _smoothing(found, scales, run))
+
+
+def _smoothing(found: Mapping[str, Mapping[int, Ties]], scales: Sequence[float], run: Run) -> str:
+    """Noise that removes ties: uniform for whole numbers; normal where others are tied or the density must not jump."""
+    tied = {j: (kind, one) for kind, group in found.items() for j, one in group.items()}
+    has_atoms, on_lattice = "atom" in found, [one.step for kind, one in tied.values() if kind != "atom"]
+    cures = []
+    if on_lattice:
+        is_uniform = not run.matches_scores and set(found) <= {"two", "whole"}
+        if "dataset.dequantise" in run.keys:
+            cures.append(f"set dataset.dequantise={'true' if is_uniform else 'gaussian'}")
+        noise = max(on_lattice) / 2
+        if not has_atoms and noise < min(scales):
+            cures.append(f"dataset.noise_std={noise:.1g}" if cures else f"set dataset.noise_std={noise:.1g}")
+    if has_atoms:
+        cures.append("train on the rows without the frequent value")
+    return " or ".join(cures) or "add noise to these columns"
+
+
+def _collinear(
+    x: NDArray[np.float32], columns: Sequence[Values], is_constant: Sequence[bool], label: Labels, run: Run
+) -> Iterable[Finding]:
+    varies = [j for j, constant in enumerate(is_constant) if not constant]
+    some = x[:: -(-len(x) // MAX_CORRELATED)][:, varies].astype(np.float64)
+    ordinary = _ordinary_rows(some, [columns[j] for j in varies])
+    for found in collinear(ordinary):
+        j, of = varies[found.column], [varies[i] for i in found.of]
+        sd = found.left**0.5
+        exact = found.left < EXACTLY
+        if len(of) == 1:
+            text = f"{label.one(j)} is {'a copy of ' if exact else 'nearly a copy of '}{label.one(of[0])}"
+        else:
+            text = f"{label.one(j)} is {'' if exact else 'nearly '}a linear function of {label.many(of)}"
+        text += "" if exact else f" (what they leave of it is {sd:.1g} of its standard deviation)"
+        whiten = "set method.whiten=true" if run.can_whiten else ""
+        cure = " or ".join(filter(None, [whiten, without((j,), label, run)]))
+        yield Finding("collinear", (j, *of), sd, text, cure)
+
+
+def _ordinary_rows(x: NDArray[np.float64], columns: Sequence[Values]) -> NDArray[np.float64]:
+    """The rows whose numbers are not far in any column: outliers in the same row make any two columns collinear."""
+    keep = np.ones(len(x), bool)
+    for j, column in enumerate(columns):
+        lower, median, upper = column.quantiles(0.05, 0.5, 0.95)
+        if upper > lower:
+            keep &= np.abs(x[:, j] - median) <= 10 * (upper - lower)
+    left = x[keep]
+    return left if len(left) > len(x) / 2 and bool((left.std(0) > 0).all()) else x
+
+
+def _copies(duplicates: Duplicates | None, has_ties: bool, run: Run) -> Iterable[Finding]:
+    if duplicates is None or duplicates.rows == duplicates.different:
+        return
+    rows, different, unseen, shared, are_copies = duplicates
+    text = f"{rows - different:,} of {rows:,} rows repeat another one ({different:,} are different)"
+    spoilt = f"{shared:,} of {unseen:,} validation and test rows are training rows, too"
+    is_shared = shared >= max(2, 0.01 * unseen)
+    if are_copies and is_shared:
+        harm = "results on them are partly memory, and eval/nn_ratio is too large or absent"
+        cure = f"{'set dataset.copies=together, or ' if 'dataset.copies' in run.keys else ''}leave out the copies"
+        yield Finding("copies", (), shared, f"{text}: {spoilt}; {harm}", cure)
+    elif are_copies:
+        kept = f"{text}, and equal rows are in one part of the split"
+        yield Finding("copies", (), rows - different, kept, "leave out the copies, or set dataset.copies=apart")
+    elif is_shared and has_ties:
+        harm = "eval/nn_ratio, which looks for copies, is too large or absent"
+        cure = "noise on these columns (above) makes it meaningful"
+        yield Finding("copies", (), shared, f"{text}, by coincidence of few values: {spoilt}; {harm}", cure)
+
+
+def _few_rows(n: int, size: int, run: Run) -> Iterable[Finding]:
+    ratio = run.n_weights / (n * size)
+    if ratio > WEIGHTS_PER_NUMBER:
+        text = f"{n:,} training rows of {size:,} numbers are few for a network of {run.n_weights:,} weights"
+        yield Finding(
+            "few_rows",
+            (),
+            ratio,
+            f"{text}, which can memorise them",
+            "set patience=5 eval_every=100 to stop in time, or make the network smaller (energy.width=32)",
+        )

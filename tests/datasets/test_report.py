@@ -1,0 +1,175 @@
+"""The report on a table: each fault is found with its column, number and cure, and sound tables have none."""
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+from ebm_cli.datasets import Digits, Moons, Synthetic, Table
+from ebm_cli.datasets.findings import Finding, Run
+from ebm_cli.datasets.report import examine, report
+from tests.support import normal
+
+KEYS = ("dequantise", "noise_std", "drop", "standardize", "copies")
+SCORES = Run("sm", True, frozenset(f"dataset.{key}" for key in KEYS), can_whiten=True, n_weights=1000)
+CLASSIFIER = SCORES._replace(method="nce", matches_scores=False, can_whiten=False)
+N = 1000
+X = normal(N, 3).float()
+
+
+def found(x: Tensor, run: Run = SCORES, names: tuple[str, ...] | None = None) -> list[Finding]:
+    """The findings on these training rows, standardised by their own moments."""
+    std = x.double().flatten(1).std(0).float()
+    return list(examine(x, torch.where(std > 0, std, torch.ones_like(std)), run, names))
+
+
+def with_column(values: Tensor | np.ndarray) -> Tensor:
+    """Normal rows whose column 1 has these values."""
+    x = X.clone()
+    x[:, 1] = torch.as_tensor(values).float()
+    return x
+
+
+def uniform(seed: int = 3) -> Tensor:
+    return torch.rand(N, generator=torch.Generator().manual_seed(seed))
+
+
+def test_sound_tables_have_no_findings() -> None:
+    sound = [
+        X,
+        torch.exp(X),
+        with_column(uniform()),
+        with_column(-uniform().log()),
+        with_column(torch.where(uniform() < 0.9, 5.0, -5.0) + X[:, 0] * 0.3),
+        with_column((X[:, 1] * 1000).round() / 1000),
+        with_column(X[:, 0] + 0.1 * X[:, 1]),
+        X * torch.tensor([1e-19, 1.0, 1e10]),
+        X + torch.tensor([1e4, 0.0, -1e4]),
+    ]
+    assert [found(x) for x in sound] == [[]] * len(sound)
+
+
+@pytest.mark.parametrize(
+    ("values", "words"),
+    [
+        ((2 * X[:, 1]).round(), "different whole numbers"),
+        (uniform() < 0.3, "only two values"),
+        ((X[:, 1] * 10).round() / 10, "rounded numbers (steps of 0.1)"),
+        (torch.where(uniform() < 0.6, 0.0, -uniform(4).log()), "the value 0 in 6"),
+    ],
+    ids=["whole", "two", "rounded", "atom"],
+)
+def test_ties_are_found_with_their_kind(values: Tensor, words: str) -> None:
+    (finding,) = found(with_column(values))
+    assert (finding.kind, finding.columns) == ("ties", (1,))
+    assert words in finding.text
+    assert "the objective of sm has no lower bound" in finding.text
+
+
+def test_cure_of_ties_depends_on_the_objective() -> None:
+    """Uniform noise makes the density jump, which only score matching minds."""
+    whole = with_column((2 * X[:, 1]).round())
+    assert found(whole)[0].cure == "set dataset.dequantise=gaussian or dataset.noise_std=0.5"
+    assert found(whole, CLASSIFIER)[0].cure == "set dataset.dequantise=true or dataset.noise_std=0.5"
+    assert found(whole, Run("sm", True))[0].cure == "set dataset.noise_std=0.5"
+
+
+def test_columns_are_named_as_in_the_file() -> None:
+    (finding,) = found(with_column(uniform() < 0.3), names=("age", "sex", "pay"))
+    assert finding.text.startswith("column 1 (sex) has only two values")
+
+
+def test_constant_column_is_dropped_by_its_name() -> None:
+    (finding,) = found(with_column(torch.full((N,), 3.0)), names=("age", "sex", "pay"))
+    assert str(finding) == "column 1 (sex) is constant (3); set dataset.drop=[sex]"
+
+
+@pytest.mark.parametrize(
+    ("values", "kind", "words"),
+    [
+        (X[:, 0], "collinear", "column 1 is a copy of column 0"),
+        (-3 * X[:, 0] + 5, "collinear", "column 1 is a copy of column 0"),
+        (
+            X[:, 0] + 1e-3 * X[:, 1],
+            "collinear",
+            "column 1 is nearly a copy of column 0 (what they leave of it is 0.001",
+        ),
+    ],
+    ids=["equal", "scaled", "near"],
+)
+def test_copied_columns_are_collinear(values: Tensor, kind: str, words: str) -> None:
+    (finding,) = found(with_column(values))
+    assert finding.kind == kind
+    assert finding.text.startswith(words)
+    assert finding.cure == "set method.whiten=true or set dataset.drop=[1]"
+
+
+def test_sum_of_columns_is_collinear() -> None:
+    x = X.clone()
+    x[:, 2] = x[:, 0] + x[:, 1]
+    (finding,) = found(x, CLASSIFIER)
+    assert finding.text == "column 2 is a linear function of columns 0 and 1"
+    assert finding.cure == "set dataset.drop=[2]"
+
+
+def test_outliers_in_one_row_make_no_columns_collinear() -> None:
+    x = X.clone()
+    x[7] = 1e6
+    assert [finding.kind for finding in found(x)] == ["outliers"] * 3
+
+
+def test_outlier_that_sets_the_scale_is_named() -> None:
+    x = X.clone()
+    x[:, 0] = x[:, 0].clamp(-4, 4)
+    x[17, 0] = 1e6
+    (finding,) = found(x)
+    assert finding.text.startswith("column 0: one value is 1e+06, the others within ")
+    assert "dataset.standardize=robust" in finding.cure
+
+
+def test_heavy_tail_is_no_outlier() -> None:
+    (finding,) = found(with_column(torch.tan(np.pi * (uniform() - 0.5))))
+    assert (finding.kind, finding.columns) == ("heavy_tail", (1,))
+
+
+@pytest.mark.parametrize(
+    ("others", "code"),
+    [(X[:, 1], -999.0), (80 + 10 * X[:, 1], 0.0), (-uniform(4).log(), -1.0), (X[:, 1].abs() * 2000, 9999.0 * 10 + 9)],
+    ids=["-999", "0 beside 80", "-1 beside positive", "99999"],
+)
+def test_code_of_a_missing_value_is_found(others: Tensor, code: float) -> None:
+    (finding,) = found(with_column(torch.where(uniform() < 0.05, code, others)))
+    assert (finding.kind, finding.columns, finding.number) == ("missing", (1,), code)
+
+
+@pytest.mark.parametrize(
+    "values",
+    [(uniform() * 12).floor() - 1, (X[:, 1] * 3).round().clamp(-1, 9), (uniform() * 100).floor()],
+    ids=["from -1", "clamped", "from 0"],
+)
+def test_whole_numbers_have_no_missing_code(values: Tensor) -> None:
+    assert [finding.kind for finding in found(with_column(values))] == ["ties"]
+
+
+def test_few_rows_for_the_network_are_said() -> None:
+    (finding,) = found(X[:20], SCORES._replace(n_weights=17_000))
+    assert finding.kind == "few_rows"
+    assert "20 training rows of 3 numbers are few for a network of 17,000 weights" in finding.text
+
+
+def test_images_have_one_line_for_all_pixels() -> None:
+    raw = report(Digits(dequantise=False), SCORES)
+    assert [finding.kind for finding in raw] == ["constant", "ties"]
+    assert raw[0].text == "4 pixels are constant"
+    assert report(Digits(), SCORES) == ()
+
+
+def test_known_density_is_not_examined(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("ebm_cli.datasets.report.examine", None)
+    assert report(Synthetic(Moons(), n_train=50), SCORES) == ()
+
+
+def test_noise_cures_the_ties_of_iris() -> None:
+    assert [finding.kind for finding in report(Table("iris"), SCORES)] == ["ties"]
+    assert report(Table("iris", dequantise="gaussian"), SCORES) == ()
+    assert report(Table("iris", noise_std=0.05), SCORES) == ()
