@@ -202,8 +202,8 @@ RESULTS = (
     Result(CHAINS, "sampler/ess_tail", "tail ESS", "", "high",
            "tail effective sample size of the worst coordinate, at most the number of different draws", rules.ESS),
     Result(CHAINS, "sampler/coordinates", "coordinates", "", "none",
-           "of `ebm sample`, a list of one object a coordinate: name, mean, sd, quantiles q5, q50 and q95, mcse_mean (the "
-           "Monte Carlo standard error of the mean), rhat, ess_bulk, ess_tail; data units"),
+           "of `ebm sample`, a list with one object a coordinate: name, mean, sd, quantiles q5, q50 and q95, "
+           "mcse_mean (the Monte Carlo standard error of the mean), rhat, ess_bulk, ess_tail; data units"),
     Result(CHAINS, "sampler/ess_per_grad", "ESS/∇f", "", "high", "bulk effective sample size per evaluation of ∇ₓf"),
     Result(CHAINS, "sampler/ess_per_second", "ESS/s", "1/s", "high", "bulk effective sample size per second"),
 

@@ -294,7 +294,8 @@ def test_samples_that_are_not_finite_are_in_no_whole_file(ebm: Ebm, tmp_path: Pa
     assert "16 of 24 samples or their energies are not finite: samples.partial.npz, in place of" in ran.err
     assert "holds the other 8, which are no sample of the model" in ran.err
     assert len(ran.err.splitlines()) == 1
-    assert {path.name for path in (tmp_path / "out").iterdir()} == {"samples.partial.npz", "results.json", "sample.log"}
+    names = {path.name for path in (tmp_path / "out").iterdir()}
+    assert names == {".hydra", "samples.partial.npz", "results.json", "sample.log"}
     with np.load(tmp_path / "out" / "samples.partial.npz") as arrays:
         assert np.isfinite(arrays["x"]).all()
         assert (arrays["x"].shape, arrays["sample"].tolist(), arrays["n_not_finite"]) == ((8, 2), [*range(8)], 16)
