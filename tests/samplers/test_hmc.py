@@ -82,3 +82,9 @@ def test_step_sizes_are_uniform_around_their_mean() -> None:
 def test_hmc_refuses_a_jitter_out_of_range(jitter: float) -> None:
     with pytest.raises(ValueError, match=r"^jitter must be in \[0, 1\), got "):
         HMC(jitter=jitter)
+
+
+def test_one_leapfrog_step_is_enough_and_none_is_refused() -> None:
+    assert HMC(n_leapfrog=1).evaluations(10).grad == 11
+    with pytest.raises(ValueError, match="n_leapfrog must be >= 1, got 0"):
+        HMC(n_leapfrog=0)
