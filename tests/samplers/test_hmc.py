@@ -52,7 +52,7 @@ def periods() -> list[tuple[float, int]]:
 
 
 def second_moment_deviation(kernel: HMC) -> float:
-    """Of 100 trajectories from x = 3 on N(0, I): deviation of the mean of x² from 1, in standard errors."""
+    """Deviation of the mean of x² from 1 after 100 trajectories from x = 3 on N(0, I), in standard errors."""
     x, _ = run(kernel, harmonic, torch.full((2000, 2), 3.0, dtype=torch.float64), 100, seeded())
     return deviation_of_variance(x.x, 1.0)
 
