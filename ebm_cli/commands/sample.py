@@ -122,7 +122,7 @@ def _coordinates(model: Model, target: ChainTarget, x: Tensor) -> list[dict[str,
 
 
 def _starts(cfg: DictConfig, model: Model, target: ChainTarget) -> Starts:
-    """Where the chains start: the starts of the target, or annealed points in their place."""
+    """First points of the chains: the starts of the target, or annealed points in their place."""
     if cfg.init != "annealed":
         return Starts(target.starts, cfg.init)
     if not isinstance(cfg.checkpoint, str):
