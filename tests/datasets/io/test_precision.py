@@ -52,7 +52,7 @@ def test_first_coarse_column_is_named_by_its_place_in_the_file():
         require_float32_precision(rows, ColumnWords(["a", "b", "c"], [1, 2]), chunk_numbers=9)
 
 
-def test_number_that_is_not_finite_is_found_behind_the_first_chunk():
+def test_non_finite_number_is_found_behind_the_first_chunk():
     rows = np.zeros((50, 3))
     rows[7, 2] = np.nan
     with pytest.raises(InvalidFile, match=r"^holds nan in row 7, column 2$"):
