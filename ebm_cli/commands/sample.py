@@ -158,7 +158,7 @@ def _load_model(cfg: DictConfig) -> Model:
         model = read(cfg.checkpoint)
     else:
         model = compose(list(cfg.checkpoint), read, cfg.compose.kind, cfg.compose.weights)
-    return model.to_dtype(cfg.dtype)
+    return model.with_data_file(cfg.dataset.path).to_dtype(cfg.dtype)
 
 
 def _n_chains(cfg: DictConfig) -> int:

@@ -18,6 +18,8 @@ from ebm_cli.energies import Energy, Rescaled, Sum
 from ebm_cli.errors import UserError, first_line
 from ebm_cli.methods import Method
 from ebm_cli.runs import checkpoint as checkpoints
+from ebm_cli.runs.data_file import build_data
+from ebm_cli.runs.stored_config import move_data_file
 from ebm_cli.runs.instantiate import Parts, seeded, size_limited
 from ebm_cli.system.device import device_of
 
@@ -35,6 +37,7 @@ class Model:
         path: checkpoint file.
         trust: packages whose classes the config may name.
         trained: other results of training: the method's state, and the moving averages.
+        data_file: fingerprint of the file that the run was trained on, in plain form; None for other data.
     """
 
     energy: Energy
@@ -45,12 +48,28 @@ class Model:
     path: Path
     trust: tuple[str, ...] = ()
     trained: Mapping[str, Any] = field(default_factory=dict, repr=False)
+    data_file: Mapping[str, Any] | None = field(default=None, repr=False)
 
     @property
     def dataset(self) -> Dataset:
-        """Data set of the run, built anew from its config."""
-        dataset: Dataset = build(self.config.dataset, "dataset", Dataset, trust=self.trust)
-        return dataset
+        """Data set of the run, built anew from its config.
+
+        Raises:
+            UserError: a file that cannot be read, or that is not the one that the run was trained on.
+        """
+        return build_data(self.config.dataset, self.data_file, self.trust)
+
+    def with_data_file(self, path: str | None) -> "Model":
+        """The model with another place of its data file; None keeps the place that its run was trained from.
+
+        Raises:
+            UserError: the run was not trained on a file.
+        """
+        if path is None:
+            return self
+        config = self.config.copy()
+        move_data_file(config, path)
+        return replace(self, config=config)
 
     def to_dtype(self, dtype: str) -> "Model":
         """Convert energy and standardizer in place to a dtype by its name; "auto" keeps that of the run."""
@@ -124,6 +143,7 @@ def load(
         file,
         tuple(trust),
         {"method": state["method"], "ema": averages},
+        state["dataset"].get("fingerprint"),
     )
 
 

@@ -19,6 +19,11 @@ from ebm_cli.errors import UserError, first_line
 
 CONFIG = "config.yaml"
 """Name of the file in a run directory."""
+DATA_FILE = "dataset.path"
+"""Key of the place of a user's file, the only key of the data that a later command may change."""
+
+FILE = "ebm_cli.datasets.File"
+"""`_target_` of data from a user's file, whose `path` names it."""
 
 KeyPath = tuple[str | int, ...]
 """Keys, and indices of lists, from the root of a config."""
@@ -184,10 +189,31 @@ def tolerant_config(run: Path) -> dict[str, Any]:
 
 
 def stored_form(cfg: DictConfig) -> dict[str, Any]:
-    """The config as it is stored: plain and resolved, without `checkpoint`, by which this command came to the run."""
+    """The config as it is stored: plain and resolved, with absolute paths, without `checkpoint`, by which this command came to the run."""
     plain = OmegaConf.to_container(cfg, resolve=True)
     assert isinstance(plain, dict)
-    return {str(key): value for key, value in plain.items()} | {"checkpoint": None}
+    return with_absolute_paths({str(key): value for key, value in plain.items()} | {"checkpoint": None})
+
+
+def with_absolute_paths(config: Mapping[str, Any]) -> dict[str, Any]:
+    """Write the paths of data files in a plain config from the root, so that they hold in any folder."""
+    absolute = copy.deepcopy(dict(config))
+    for path, node in _mappings(absolute):
+        if node.get("_target_") == FILE and isinstance(node.get("path"), str):
+            _at(absolute, path)["path"] = str(Path(node["path"]).expanduser().absolute())
+    return absolute
+
+
+def move_data_file(config: DictConfig, path: str) -> None:
+    """Set the place of the file that a run was trained on; its contents are compared when it is read.
+
+    Raises:
+        UserError: the run was not trained on a file.
+    """
+    if "path" not in config.dataset:
+        name = str(config.dataset.get("_target_")).rpartition(".")[2]
+        raise UserError(f"{DATA_FILE}={path}: this run was not trained on a file, its data set is {name}")
+    config.dataset.path = path
 
 
 # --- resuming ---------------------------------------------------------------------------------------------------------
@@ -203,9 +229,10 @@ def merge_resume_overrides(cfg: DictConfig, typed: Sequence[str]) -> DictConfig:
     Raises:
         UserError: another key was typed, or the run has no stored config.
     """
-    keys = {word.partition("=")[0].partition("@")[2] or word.partition("=")[0] for word in typed}
+    names = [word.partition("=")[0].lstrip("+") for word in typed]
+    keys = {name.partition("@")[2] or name for name in names}
     for key in sorted(keys):
-        if key.partition(".")[0] not in CHANGEABLE_ON_RESUME:
+        if key.partition(".")[0] not in CHANGEABLE_ON_RESUME and key != DATA_FILE:
             raise UserError(
                 f"{key}: cannot change when a run is continued; only {', '.join(sorted(CHANGEABLE_ON_RESUME))} can. "
                 "Start a new run to change it"
@@ -216,6 +243,9 @@ def merge_resume_overrides(cfg: DictConfig, typed: Sequence[str]) -> DictConfig:
     require_trusted(OmegaConf.to_container(stored, resolve=False), trust_of(cfg) or [])
     # Keys of versions before the first entry of ADDED_KEYS get the composed values.
     older = {str(key) for key in cfg if key not in stored}
+    if DATA_FILE in keys:
+        move_data_file(stored, OmegaConf.select(cfg, DATA_FILE))
+        keys.remove(DATA_FILE)
     for key in keys | {"checkpoint", "trust"} | older:
         OmegaConf.update(stored, key, OmegaConf.select(cfg, key), merge=False, force_add=True)
     return stored
