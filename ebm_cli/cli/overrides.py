@@ -72,7 +72,7 @@ def _names_options(override: Override) -> bool:
 
 
 def _with_moved_file(words: Sequence[str], verb: str) -> list[str]:
-    """Spell the new place of a resumed run's file so that Hydra takes it beside the default data set, which has none."""
+    """Spell the new place of a resumed run's file so that Hydra takes it: the default data set has no file."""
     is_resumed = verb == "train" and any(re.match(r"\+*checkpoint=(?!null$)", word) for word in words)
     return [f"++{word}" if is_resumed and word.startswith("dataset.path=") else word for word in words]
 

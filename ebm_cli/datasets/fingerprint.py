@@ -1,8 +1,8 @@
-"""The fingerprint of a file's rows: it recognises the file that a run was trained on, and says what has changed in another.
+"""The fingerprint of a file's rows: it recognises the file that a run was trained on, and tells what has changed.
 
-It is one of the numbers as a run reads them, in float32, not of the bytes of the file: a file that was moved, or written
-again in another format, is the same. Of more than `WHOLE` numbers a fixed sample of rows is hashed instead of all, so
-that it takes about a second at most: a change between the sampled rows is then not seen.
+It is one of the numbers as a run reads them, in float32, not of the bytes of the file: a file that was moved, or that
+was written again in another format, is the same. Of more than `WHOLE` numbers a fixed sample of rows is hashed instead
+of all, so that it takes about a second at most: a change between the sampled rows is then not seen.
 """
 
 import hashlib
@@ -70,16 +70,16 @@ def fingerprint(
         block = hashlib.blake2b(digest_size=4)
         for x in _pieces(rows, start, min(start + min(hashed_rows, block_rows), n), row_numbers):
             for each in (total, block):
-                each.update(x.numpy())
+                each.update(x.numpy().data)
             for j, column in enumerate(columns):
-                column.update(x[:, j].contiguous().numpy())
+                column.update(x[:, j].contiguous().numpy().data)
         blocks.append(block.hexdigest())
     return Fingerprint(
         total.hexdigest(),
         n,
         list(rows.shape[1:]),
         None if names is None else list(names),
-        None if labels is None else hashlib.blake2b(labels.cpu().long().numpy(), digest_size=8).hexdigest(),
+        None if labels is None else hashlib.blake2b(labels.cpu().long().numpy().data, digest_size=8).hexdigest(),
         [column.hexdigest() for column in columns],
         blocks,
         block_rows,
@@ -97,7 +97,7 @@ def changes(before: Mapping[str, Any], now: Fingerprint) -> list[str]:
     was = Fingerprint(**before)
     found = _changed_columns(was, now)
     if was.rows != now.rows:
-        found.append(f"rows {was.rows:,} → {now.rows:,}{_first_difference(was, now, ', the first other one is ')}")
+        found.append(f"rows {was.rows:,} → {now.rows:,}{_first_difference(was, now, ', different from ')}")
     elif was.shape == now.shape and was.digest != now.digest:
         found.append(f"values differ{_other_columns(was, now)}{_first_difference(was, now, ', first in ')}")
     if was.labels != now.labels and was.rows == now.rows:
@@ -124,7 +124,9 @@ def _changed_columns(was: Fingerprint, now: Fingerprint) -> list[str]:
     gone, new = ([name for name in a if name not in b] for a, b in ((was.names, now.names), (now.names, was.names)))
     if not gone and not new:
         return [*found, f"columns in another order: {_listed(was.names)} → {_listed(now.names)}"]
-    if len(was.names) == len(now.names) and all((a in gone) == (b in new) for a, b in zip(was.names, now.names, strict=True)):
+    if len(was.names) == len(now.names) and all(
+        (a in gone) == (b in new) for a, b in zip(was.names, now.names, strict=True)
+    ):
         return [*found, *(f"column {a} renamed {b}" for a, b in list(zip(gone, new, strict=True))[:NAMED])]
     return [
         *found,

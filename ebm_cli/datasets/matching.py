@@ -33,9 +33,7 @@ class Matched(NamedTuple):
         if not self.dropped:
             return None
         one = len(self.dropped) == 1
-        return (
-            f"{what}: column{'' if one else 's'} {_listed(self.dropped)} left out, which the run was not trained on"
-        )
+        return f"{what}: column{'' if one else 's'} {_listed(self.dropped)} left out, which the run was not trained on"
 
 
 def match_columns(

@@ -1,7 +1,6 @@
 """The file that a run was trained on: recognised by its fingerprint, wherever it is now."""
 
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 from omegaconf import DictConfig
@@ -25,13 +24,7 @@ def build_data(node: DictConfig, stored: Mapping[str, Any] | None, trust: Trust)
     Raises:
         UserError: there is no such file, it cannot be read, or it has changed; the message says what has changed.
     """
-    try:
-        dataset: Dataset = build(node, "dataset", Dataset, trust=trust)
-    except UserError as error:
-        path = node.get("path")
-        if stored is None or path is None or Path(path).expanduser().is_file():
-            raise
-        raise UserError(f"{error}; if the file was moved, type its new place: {DATA_FILE}=FILE") from error
+    dataset: Dataset = build(node, "dataset", Dataset, trust=trust)
     if stored is not None and dataset.fingerprint is not None:
         _require_unchanged(changes(stored, dataset.fingerprint), str(node.path))
     return dataset

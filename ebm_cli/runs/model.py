@@ -19,8 +19,8 @@ from ebm_cli.errors import UserError, first_line
 from ebm_cli.methods import Method
 from ebm_cli.runs import checkpoint as checkpoints
 from ebm_cli.runs.data_file import build_data
-from ebm_cli.runs.stored_config import move_data_file
 from ebm_cli.runs.instantiate import Parts, seeded, size_limited
+from ebm_cli.runs.stored_config import move_data_file, require_data_file
 from ebm_cli.system.device import device_of
 
 
@@ -57,6 +57,7 @@ class Model:
         Raises:
             UserError: a file that cannot be read, or that is not the one that the run was trained on.
         """
+        require_data_file(self.config)
         return build_data(self.config.dataset, self.data_file, self.trust)
 
     def with_data_file(self, path: str | None) -> "Model":

@@ -189,7 +189,7 @@ def tolerant_config(run: Path) -> dict[str, Any]:
 
 
 def stored_form(cfg: DictConfig) -> dict[str, Any]:
-    """The config as it is stored: plain and resolved, with absolute paths, without `checkpoint`, by which this command came to the run."""
+    """The config as it is stored: plain, resolved, with absolute paths, without the `checkpoint` of this command."""
     plain = OmegaConf.to_container(cfg, resolve=True)
     assert isinstance(plain, dict)
     return with_absolute_paths({str(key): value for key, value in plain.items()} | {"checkpoint": None})
@@ -214,6 +214,20 @@ def move_data_file(config: DictConfig, path: str) -> None:
         name = str(config.dataset.get("_target_")).rpartition(".")[2]
         raise UserError(f"{DATA_FILE}={path}: this run was not trained on a file, its data set is {name}")
     config.dataset.path = path
+
+
+def require_data_file(config: DictConfig) -> None:
+    """Require that the file that a run was trained on is where its config says.
+
+    Raises:
+        UserError: it is not.
+    """
+    path = config.dataset.get("path")
+    if config.dataset.get("_target_") == FILE and path is not None and not Path(path).expanduser().is_file():
+        raise UserError(
+            f"{DATA_FILE}={path}: the run was trained on this file, which is not there; if it was moved, type its new "
+            f"place: {DATA_FILE}=FILE"
+        )
 
 
 # --- resuming ---------------------------------------------------------------------------------------------------------
@@ -248,4 +262,5 @@ def merge_resume_overrides(cfg: DictConfig, typed: Sequence[str]) -> DictConfig:
         keys.remove(DATA_FILE)
     for key in keys | {"checkpoint", "trust"} | older:
         OmegaConf.update(stored, key, OmegaConf.select(cfg, key), merge=False, force_add=True)
+    require_data_file(stored)
     return stored
