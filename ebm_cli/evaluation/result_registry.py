@@ -113,8 +113,8 @@ RESULTS = (
              "energy distance between samples and held-out rows", rules.DISTANCE, (NULL, P)),
     _quality(SAMPLES, "eval/sliced_wasserstein", "sliced W", "", "low",
              "sliced Wasserstein distance between samples and held-out rows", rules.DISTANCE, (NULL, P)),
-    _quality(SAMPLES, "eval/c2st", "C2ST", "", "half", "accuracy of a classifier between samples and held-out rows",
-             rules.DISTANCE, (NULL, P)),
+    _quality(SAMPLES, "eval/c2st", "C2ST", "", "half", "accuracy of a classifier between samples and held-out rows; "
+             "`_p`: of its class probabilities, which also detect wrong mode weights", rules.DISTANCE, (NULL, P)),
     _quality(DENSITY, "eval/flow_kl", "flow KL", "nats", "low", "KL(p_data‖q) of the trained flow", rules.KL),
     _quality(OOD, "eval/ood_auroc", "OOD AUROC", "", "high",
              "AUROC of the energy between held-out rows and the kind of foreign rows that it separates least",
