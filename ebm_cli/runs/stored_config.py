@@ -248,7 +248,7 @@ def merge_resume_overrides(cfg: DictConfig, typed: Sequence[str]) -> DictConfig:
     for key in sorted(keys):
         if key.partition(".")[0] not in CHANGEABLE_ON_RESUME and key != DATA_FILE:
             raise UserError(
-                f"{key}: cannot change when a run is continued; only {', '.join(sorted(CHANGEABLE_ON_RESUME))} can. "
+                f"{key}: cannot change when a run is continued; only {', '.join(sorted({*CHANGEABLE_ON_RESUME, DATA_FILE}))} can. "
                 "Start a new run to change it"
             )
     stored = stored_config(cfg.checkpoint)
