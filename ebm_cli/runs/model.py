@@ -51,6 +51,11 @@ class Model:
     data_file: Mapping[str, Any] | None = field(default=None, repr=False)
 
     @property
+    def has_data(self) -> bool:
+        """True for the model of a run; an energy without a run has no data set."""
+        return self.config.get("dataset") is not None
+
+    @property
     def dataset(self) -> Dataset:
         """Data set of the run, built anew from its config.
 
@@ -64,13 +69,26 @@ class Model:
         """The model with another place of its data file; None keeps the place that its run was trained from.
 
         Raises:
-            UserError: the run was not trained on a file.
+            UserError: the run was not trained on a file, or on another one.
         """
         if path is None:
             return self
         config = self.config.copy()
         move_data_file(config, path)
-        return replace(self, config=config)
+        moved = replace(self, config=config)
+        _ = moved.dataset
+        return moved
+
+    @property
+    def column_names(self) -> tuple[str, ...] | None:
+        """Names of the columns of the run's data; None if they have none, or are no longer available."""
+        if self.data_file is not None:
+            names = self.data_file["names"]
+            return None if names is None else tuple(names)
+        try:
+            return self.dataset.column_names if self.has_data else None
+        except UserError:
+            return None
 
     def to_dtype(self, dtype: str) -> "Model":
         """Convert energy and standardizer in place to a dtype by its name; "auto" keeps that of the run."""

@@ -45,7 +45,10 @@ class AddedKey(NamedTuple):
     target: str | None = None
 
 
-ADDED_KEYS: tuple[AddedKey, ...] = (AddedKey("copies", "apart", after="9fa8354", target="ebm_cli.datasets.File"),)
+ADDED_KEYS: tuple[AddedKey, ...] = (
+    AddedKey("copies", "apart", after="9fa8354", target="ebm_cli.datasets.File"),
+    AddedKey("jitter", 0.0, after="9fa8354", target="ebm_cli.samplers.hmc.HMC"),
+)
 """Every key that training configs have got since commit 1b2473a, in the order in which they were added."""
 
 
@@ -210,9 +213,9 @@ def move_data_file(config: DictConfig, path: str) -> None:
     Raises:
         UserError: the run was not trained on a file.
     """
-    if "path" not in config.dataset:
-        name = str(config.dataset.get("_target_")).rpartition(".")[2]
-        raise UserError(f"{DATA_FILE}={path}: this run was not trained on a file, its data set is {name}")
+    if not config.get("dataset") or "path" not in config.dataset:
+        name = str(config.dataset["_target_"]).rpartition(".")[2] if config.get("dataset") else "none"
+        raise UserError(f"{DATA_FILE}={path}: this model was not trained on a file, its data set is {name}")
     config.dataset.path = path
 
 
@@ -247,9 +250,9 @@ def merge_resume_overrides(cfg: DictConfig, typed: Sequence[str]) -> DictConfig:
     keys = {name.partition("@")[2] or name for name in names}
     for key in sorted(keys):
         if key.partition(".")[0] not in CHANGEABLE_ON_RESUME and key != DATA_FILE:
+            can = ", ".join(sorted({*CHANGEABLE_ON_RESUME, DATA_FILE}))
             raise UserError(
-                f"{key}: cannot change when a run is continued; only {', '.join(sorted({*CHANGEABLE_ON_RESUME, DATA_FILE}))} can. "
-                "Start a new run to change it"
+                f"{key}: cannot change when a run is continued; only {can} can. Start a new run to change it"
             )
     stored = stored_config(cfg.checkpoint)
     if stored is None:

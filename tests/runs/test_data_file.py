@@ -119,7 +119,7 @@ def test_moved_file_is_given_anew(run: Path, ebm: Ebm, tmp_path: Path) -> None:
 
 def test_another_file_is_refused_as_a_moved_one(run: Path, ebm: Ebm, tmp_path: Path) -> None:
     write(tmp_path / "other.csv", TABLE[::-1])
-    for words in (EVALUATE, ["train", "checkpoint=run", "steps=5"]):
+    for words in (EVALUATE, SAMPLE, ["train", "checkpoint=run", "steps=5"]):
         ran = ebm(*words, "dataset.path=other.csv")
         assert ran.code == 1
         assert ran.err.startswith(
@@ -132,4 +132,4 @@ def test_place_of_a_file_is_refused_where_the_run_has_none(ebm: Ebm) -> None:
     for words in (EVALUATE, SAMPLE, ["train", "checkpoint=run", "steps=2"]):
         ran = ebm(*words, "dataset.path=my.csv")
         assert ran.code == 1
-        assert "this run was not trained on a file, its data set is Synthetic" in ran.err
+        assert "this model was not trained on a file, its data set is Synthetic" in ran.err
