@@ -113,7 +113,7 @@ def _pieces(rows: Rows, start: int, end: int, row_numbers: int) -> Iterator[Tens
 
 
 def _changed_columns(was: Fingerprint, now: Fingerprint) -> list[str]:
-    """What differs in number, shape and names of the columns."""
+    """Sentences on the number, the shape and the names of the columns."""
     found = []
     if was.shape != now.shape:
         flat = len(was.shape) == len(now.shape) == 1

@@ -18,7 +18,7 @@ ROWS = normal(400, 3).float()
 
 
 def changed(rows: Tensor, names: Sequence[str] | None = NAMES, labels: Tensor | None = None) -> list[str]:
-    """What differs between ROWS with NAMES and other rows."""
+    """Changes from ROWS with NAMES to other rows."""
     return changes(fingerprint(ROWS, NAMES)._asdict(), fingerprint(rows, names, labels))
 
 
