@@ -94,6 +94,7 @@ class File(Finite):
             seed=seed,
         )
         self.column_names, self.class_names, self.description = read.column_names, read.class_names, read.description
+        self.fingerprint = read.fingerprint
 
 
 def _as_tuple(columns: Column | list[Column] | None) -> tuple[Column, ...] | None:

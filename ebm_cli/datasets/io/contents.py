@@ -7,6 +7,7 @@ from typing import Any, Literal, NamedTuple
 import numpy as np
 from torch import Tensor
 
+from ebm_cli.datasets.fingerprint import Fingerprint
 from ebm_cli.datasets.io.mapped import Rows
 from ebm_cli.datasets.io.number_format import NumberFormat
 from ebm_cli.quoting import typed
@@ -94,6 +95,7 @@ class FileRows(NamedTuple):
         class_names: one a class.
         pixel_range: for images, the lowest and the highest value of a pixel; None for a table.
         description: of what was read: "400 rows × 2 columns (a, b) from my.csv".
+        fingerprint: of rows, names and classes.
     """
 
     rows: Rows
@@ -102,6 +104,7 @@ class FileRows(NamedTuple):
     class_names: tuple[str, ...] | None = None
     pixel_range: tuple[float, float] | None = None
     description: str = ""
+    fingerprint: Fingerprint | None = None
 
 
 class ColumnWords(NamedTuple):

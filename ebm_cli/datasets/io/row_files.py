@@ -4,6 +4,7 @@ from collections.abc import Callable
 from functools import lru_cache
 from pathlib import Path
 
+from ebm_cli.datasets.fingerprint import fingerprint
 from ebm_cli.datasets.io.array_rows import array_rows
 from ebm_cli.datasets.io.arrays import read_array
 from ebm_cli.datasets.io.arrow import read_arrow
@@ -102,4 +103,5 @@ def _read(file: Path, modified: int, size: int, keys: Reading, missing: bool) ->
     """The rows of a file with this time of modification and size; they are shared by all callers and read-only."""
     contents = READERS[suffix_of(file)](file, keys)
     rows_of = table_rows if isinstance(contents, ReadTable) else array_rows
-    return rows_of(contents, keys, file.name, missing)  # type: ignore[arg-type]
+    read: FileRows = rows_of(contents, keys, file.name, missing)  # type: ignore[arg-type]
+    return read._replace(fingerprint=fingerprint(read.rows, read.column_names, read.labels))
