@@ -170,7 +170,7 @@ def _spanning_tree(z: Array, radius: Array) -> list[tuple[float, int, int]]:
 
 
 def _centre(x: Array, z: Array) -> Array:
-    """Where a group of rows x [n, D] is, with the view z [n, q]: its median, if rows are dense there.
+    """Centre of a group of rows x [n, D] with the view z [n, q]: its median, if rows are dense there.
 
     Else, as for a ring, the mean of the third of the rows that lies in the smallest ball around one of them.
     """

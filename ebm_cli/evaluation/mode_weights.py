@@ -116,7 +116,7 @@ def _with_error(share: float, error: float) -> str:
 
 
 def _place(dataset: Dataset, clusters: Clusters, k: int) -> str:
-    """Where group k is, in data units, by all of few columns, and by those of many in which it is furthest off."""
+    """Place of group k in data units, by all of few columns, and by those of many in which it is furthest off."""
     centres = torch.from_numpy(clusters.centres)
     scale = dataset.standardizer.to_data_units(torch.stack((centres[k] + 1, centres[k])).float()).double().cpu()
     place, unit = scale[1], (scale[0] - scale[1]).abs()
