@@ -10,6 +10,7 @@ import re
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
+from itertools import chain
 from typing import NamedTuple, Never
 
 from ebm_cli.datasets.io.contents import GROUP, InvalidFile, Reading, counted, listed
@@ -84,11 +85,19 @@ def split_lines(lines: Iterator[str], delimiter: str, skip_comments: bool = True
     """Yield the records of a text that are not blank and no comments; blanks around a cell are cut."""
     if delimiter == " ":
         lines = (line.strip().replace("\t", " ") + "\n" for line in lines)
-    reader = csv.reader(lines, delimiter=delimiter, skipinitialspace=True)
-    for cells in reader:
+    n_read = 0
+    for line in lines:
+        if '"' in line and not line.lstrip().startswith("#"):
+            # Only a line with quotes needs a parser, which may take further lines; its cells have a limited length.
+            reader = csv.reader(chain([line], lines), delimiter=delimiter, skipinitialspace=True)
+            cells = next(reader)
+            n_read += reader.line_num
+        else:
+            cells = line.split() if delimiter == " " else line.split(delimiter)
+            n_read += 1
         stripped = [cell.strip() for cell in cells]
         if any(stripped) and not (skip_comments and stripped[0].startswith("#") and stripped[0] not in MISSING):
-            yield Record(reader.line_num, stripped)
+            yield Record(n_read, stripped)
 
 
 def find_layout(text: TextFile, keys: Reading) -> Layout:
