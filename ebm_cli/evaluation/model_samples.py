@@ -12,9 +12,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from ebm_cli.evaluation.mcmc_diagnostics import summary
+from ebm_cli.evaluation.chain_summary import acceptance, worst_diagnostics
 from ebm_cli.evaluation.results import Results
-from ebm_cli.evaluation.values import Value
 from ebm_cli.samplers import EnergyFn, Kernel, trace, warm_up
 
 THIN = 10
@@ -47,16 +46,9 @@ def draw(energy: EnergyFn, kernel: Kernel, starts: Tensor, n_samples: int, burn_
     kernel, state = warm_up(kernel, energy, starts, burn_in, rng)
     draws, info = trace(kernel, energy, state.x, n_stored * THIN, THIN, rng)
     seconds = time.monotonic() - began
-    values: dict[str, Value] = {
-        "sampler/acceptance": float(info.accept.mean()),
-        "sampler/step_size": float(kernel.step_size),
-    }
-    if n_stored >= 4:
-        found = summary(draws)
-        values |= {f"sampler/{name}": value for name, value in found.items()}
-        gradients = len(starts) * kernel.evaluations(n_stored * THIN).grad
-        if "ess_bulk" in found and gradients:
-            values["sampler/ess_per_grad"] = found["ess_bulk"] / gradients
-        if "ess_bulk" in found and seconds > 0:
-            values["sampler/ess_per_second"] = found["ess_bulk"] / seconds
-    return Drawn(draws, Results(values))
+    results = acceptance(kernel, info, starts[0].numel()) | worst_diagnostics(draws, state.x)
+    ess, gradients = results.values.get("sampler/ess_bulk"), len(starts) * kernel.evaluations(n_stored * THIN).grad
+    if isinstance(ess, float):
+        costs = {"sampler/ess_per_grad": gradients, "sampler/ess_per_second": seconds}
+        results |= Results({key: ess / cost for key, cost in costs.items() if cost > 0})
+    return Drawn(draws, results)

@@ -21,29 +21,78 @@ MESH = 240
 """Points along a side of a surface."""
 ARROWS = 22
 """Points along a side of a score field."""
+SMALLEST_WIDTH = 1e-6
+"""Width over the value itself below which numbers of a float32 column are one value up to rounding."""
 
 
-class Window(NamedTuple):
-    """A square in the plane, data units."""
+MARGIN = 1.15
+"""Width of a view over that of the values in it."""
+SAME_UNIT = 4.0
+"""Ratio of two axes' widths up to which they share one scale, so that a circle is drawn as a circle."""
 
-    centre: tuple[float, float]
+
+class Interval(NamedTuple):
+    """The part of an axis that a picture shows, half > 0."""
+
+    centre: float
     half: float
 
     @staticmethod
-    def around(points: NDArray[Any]) -> "Window":
-        """The square that holds all but the outermost 0.2 % of points [N, 2], with a margin."""
-        low, high = np.quantile(points, 0.001, axis=0), np.quantile(points, 0.999, axis=0)
-        half = max(float((high - low).max()) / 2 * 1.15, 1e-6)
-        return Window((float(low[0] + high[0]) / 2, float(low[1] + high[1]) / 2), half)
+    def around(values: NDArray[Any]) -> "Interval":
+        """Find the interval of all but the outermost 0.2 % of finite values [N], with a margin.
 
-    def ticks(self, n: int) -> tuple[NDArray[Any], NDArray[Any]]:
-        """Centres of n cells along x [n] and along y [n]."""
-        side = (np.arange(n) + 0.5) * (2 * self.half / n) - self.half
-        return side + self.centre[0], side + self.centre[1]
+        Around a single value it is as wide as a fifth of it, around 0 or without a finite value [−1, 1].
+        """
+        finite = values[np.isfinite(values)]
+        if not len(finite):
+            return Interval(0.0, 1.0)
+        for low, high in (np.quantile(finite, [0.001, 0.999]), (finite.min(), finite.max())):
+            # The halves are added: a sum or difference of two large numbers may overflow.
+            centre, half = float(low / 2 + high / 2), float(high / 2 - low / 2)
+            if half > SMALLEST_WIDTH * abs(centre):
+                return Interval(centre, half * MARGIN)
+        return Interval(centre, abs(centre) / 10 or 1.0)
+
+    @property
+    def ends(self) -> tuple[float, float]:
+        """Its lowest and its highest value."""
+        return self.centre - self.half, self.centre + self.half
+
+    def ticks(self, n: int) -> NDArray[Any]:
+        """Centres of n equal cells [n]."""
+        ticks: NDArray[Any] = self.centre + self.half * ((2 * np.arange(n) + 1) / n - 1)
+        return ticks
+
+    def share_outside(self, values: NDArray[Any]) -> float:
+        """The share of values [N] that are outside, or not finite."""
+        low, high = self.ends
+        return 1 - float(np.mean((values >= low) & (values <= high)))
+
+
+class Window(NamedTuple):
+    """A part of the plane, data units."""
+
+    x: Interval
+    y: Interval
+
+    @staticmethod
+    def around(points: NDArray[Any]) -> "Window":
+        """Find the window of points [N, 2]: a square if their two widths are alike, else one width for each axis."""
+        x, y = (Interval.around(points[:, j]) for j in (0, 1))
+        narrow, wide = sorted((x.half, y.half))
+        if wide > SAME_UNIT * narrow:
+            return Window(x, y)
+        return Window(x._replace(half=wide), y._replace(half=wide))
+
+    def share_outside(self, points: NDArray[Any]) -> float:
+        """The share of points [N, 2] that are outside, or not finite."""
+        (left, right), (bottom, top) = self.x.ends, self.y.ends
+        x, y = points.T
+        return 1 - float(np.mean((x >= left) & (x <= right) & (y >= bottom) & (y <= top)))
 
     def mesh(self, n: int) -> Tensor:
         """Centres of the cells of an n × n mesh, row by row: [n², 2]."""
-        return torch.from_numpy(np.stack(np.meshgrid(*self.ticks(n)), -1).reshape(-1, 2))
+        return torch.from_numpy(np.stack(np.meshgrid(self.x.ticks(n), self.y.ticks(n)), -1).reshape(-1, 2))
 
 
 @dataclass(frozen=True)
@@ -89,7 +138,8 @@ class Surface:
     def peak(self) -> float:
         """The largest value of the density: the data's where it is known, else the model's, else 1."""
         known = [density for density in (self.data_density, self.density) if density is not None]
-        return float(np.max(known[0])) if known else 1.0
+        peak = float(np.max(known[0], where=np.isfinite(known[0]), initial=0.0)) if known else 0.0
+        return peak or 1.0
 
     @cached_property
     def _mesh(self) -> Tensor:

@@ -3,13 +3,13 @@
     MMD²   = E k(x, x') + E k(y, y') − 2 E k(x, y)              k: mean of Gaussians of several widths
     E²     = 2 E‖x − y‖ − E‖x − x'‖ − E‖y − y'‖                 the energy distance
     SW₁    = E_θ W₁(θᵀx, θᵀy) = E_θ ∫ |F_θ(t) − G_θ(t)| dt      θ uniform on the unit sphere
-    C2ST   = accuracy of a classifier of x against y on rows it was not trained on
+    C2ST   = accuracy of a classifier of x against y on rows it was not trained on       (`classifier_test`)
 
 A distance between finite samples is not 0 where both come from the same distribution, so each has a *null*: the mean of
 the same distance between two samples of the data, over random splits of 2n data rows in halves (every such split is an
 exact draw of two independent samples). Each also has a p-value, under the hypothesis that x and y have one
 distribution: the share of random relabellings of the 2n rows of x and y together that are at least as far apart, which
-is exact at any n. The classifier is too slow to be trained that often; its p-value is that of a normal approximation.
+is exact at any n. The classifier is too slow to be trained that often; its p-value comes from its class probabilities.
 
 MMD and energy distance are the square roots of unbiased estimates of their squares, and 0 where an estimate is
 negative, as half of the estimates are for an exact model. W₁ is taken rather than W₂: between samples of data with
@@ -17,17 +17,16 @@ separate modes, W₂ falls as n^(−1/4) and its noise hides what W₁ shows (Bo
 
 Sources: Gretton, Borgwardt, Rasch, Schölkopf & Smola (2012), JMLR 13, eq. 3 (MMD², unbiased) and §7 (median width);
 Székely & Rizzo (2013), J. Stat. Plan. Inference 143(8), eq. 1.1; Rabin, Peyré, Delon & Bernot (2011), SSVM, and
-Bonneel, Rabin, Peyré & Pfister (2015), J. Math. Imaging Vis. 51 (sliced distances); Lopez-Paz & Oquab (2017), ICLR.
+Bonneel, Rabin, Peyré & Pfister (2015), J. Math. Imaging Vis. 51 (sliced distances).
 """
 
 from collections.abc import Callable
-from math import erfc, sqrt
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
-from ebm_cli.evaluation import boosted_trees
+from ebm_cli.evaluation import classifier_test as trees
 
 MAX_ROWS = 2000
 """Rows a side that are used at most: the time grows with their square."""
@@ -38,10 +37,7 @@ RELABELLINGS = 199
 WIDTHS = (1 / 16, 1 / 8, 1 / 4, 1 / 2, 1.0)
 """Widths of MMD's Gaussians, in median distances between data rows, each twice the last: modes are narrower than 1."""
 DIRECTIONS = 100
-FOLDS = 5
-NARROW = 16
-"""Coordinates up to which `boosted_trees` takes less time than the import of scikit-learn; the trees are the same."""
-REFITS = 3
+REFITS = 2
 """Splits of the data behind the classifier's null."""
 BLOCK_ROWS = 128
 """Rows of a pairwise matrix that are held at once."""
@@ -67,18 +63,19 @@ def compare(x: Tensor, data: Tensor, rng: torch.Generator, max_rows: int = MAX_R
     """Every distance between samples and data: `mmd`, `energy_distance`, `sliced_wasserstein`, `c2st`.
 
     Both sides of a comparison have n = min(N, M/2, max_rows) rows, drawn without replacement: the null needs as many
-    data rows again. With scarce data n is small, and the p-values have little power.
+    data rows again. With scarce data n is small, and the p-values have little power. The p-value of the classifier
+    needs no null: it has min(N, M) rows a side, at most `classifier_test.MAX_ROWS`.
 
     Args:
         x: samples [N, *D], independent of each other: correlated samples have a larger noise floor than the null.
         data: held-out rows [M, *D] in the same, standardised units.
         rng: source of every draw.
-        max_rows: rows a side at most.
+        max_rows: rows a side at most, but for the classifier.
 
     Raises:
         ValueError: a row that is not finite, another shape, fewer than MIN_ROWS rows a side, or data in one point.
 
-    Cost: on one core 1 s for 1,000 rows a side in 2 dimensions, 2 s in 64, most of it trees; memory for
+    Cost: on one core 1 s for 1,000 rows a side in 2 dimensions, 2 s in 64; memory for
     BLOCK_ROWS × 2n and RELABELLINGS × 2n numbers.
     """
     x, data = _finite_rows("x", x), _finite_rows("data", data)
@@ -87,21 +84,31 @@ def compare(x: Tensor, data: Tensor, rng: torch.Generator, max_rows: int = MAX_R
     n = min(len(x), len(data) // 2, max_rows)
     if n < MIN_ROWS:
         raise ValueError(f"x must have {MIN_ROWS} rows and data {2 * MIN_ROWS} or more, got {len(x)} and {len(data)}")
-    x, data = shuffle_rows(x, rng)[:n], shuffle_rows(data, rng)[: 2 * n]
-    together = torch.cat((x, data[:n]))
+    x, data = shuffle_rows(x, rng), shuffle_rows(data, rng)
+    twice = data[: 2 * n]
+    together = torch.cat((x[:n], twice[:n]))
     labels, directions = draw_labellings(n, rng), _draw_directions(x.shape[1], rng)
     # The width comes from rows that are on neither side: it is the same for every model and every relabelling.
-    width = median_distance(data[n:])
+    width = median_distance(twice[n:])
 
     statistics: dict[str, Callable[[Tensor], Tensor]] = {
         "mmd": lambda z: _positive_root(squared_mmd(z, labels, width)),
         "energy_distance": lambda z: _positive_root(squared_energy_distance(z, labels)),
         "sliced_wasserstein": lambda z: sliced_wasserstein(z, labels, directions),
     }
-    found = {name: compare_relabelled(statistic, together, data) for name, statistic in statistics.items()}
-    value = c2st(x, data[:n])
-    null = sum(c2st(*shuffle_rows(data, rng).split(n)) for _ in range(REFITS)) / REFITS
-    return found | {"c2st": Distance(value, null, _p_of_accuracy(value, n), n)}
+    found = {name: compare_relabelled(statistic, together, twice) for name, statistic in statistics.items()}
+    return found | {"c2st": _compare_by_trees(x, data, rng)}
+
+
+def _compare_by_trees(x: Tensor, data: Tensor, rng: torch.Generator) -> Distance:
+    """Accuracy and p-value of `classifier_test`, and the accuracy between two samples of the data."""
+    n = min(len(x), len(data), trees.MAX_ROWS)
+    found = trees.classifier_test(x[:n], data[:n])
+    of_data = min(n, len(data) // 2)
+    null = sum(
+        trees.classifier_test(*shuffle_rows(data, rng)[: 2 * of_data].split(of_data)).accuracy for _ in range(REFITS)
+    )
+    return Distance(found.accuracy, null / REFITS, found.p, n)
 
 
 def squared_mmd(z: Tensor, labels: Tensor, width: float, block: int = BLOCK_ROWS) -> Tensor:
@@ -155,27 +162,6 @@ def sliced_wasserstein(z: Tensor, labels: Tensor, directions: Tensor) -> Tensor:
     return total / (n * len(directions))
 
 
-def c2st(x: Tensor, y: Tensor) -> float:
-    """Accuracy of gradient-boosted trees that classify x against y, on the fold that they were not trained on.
-
-    Trees detect differences that distances do not: edges, thin structure, one wrong marginal among 64 coordinates. The
-    bound on leaves and rounds keeps them from fitting noise in a few hundred rows.
-
-    Source: Lopez-Paz & Oquab (2017), section 3, with cross-fitting in place of one split.
-
-    Args:
-        x, y: [n, D] each, n ≥ MIN_ROWS, float64, rows in random order.
-
-    Cost: FOLDS fits; for n = 1,000 0.1 s in 2 dimensions, 0.4 s in 64, on one thread.
-    """
-    n = len(x)
-    z, first = torch.cat((x, y)).numpy(), (torch.arange(2 * n) < n).numpy()
-    # Every fold has the same share of each side: an imbalance in training would be the opposite one in the test.
-    fold = torch.arange(n).remainder(FOLDS).repeat(2).numpy()
-    classify = boosted_trees.classify if z.shape[1] <= NARROW else boosted_trees.classify_compiled
-    return float((classify(z, first, fold) == first).mean())
-
-
 def median_distance(x: Tensor) -> float:
     """Median of the positive distances between rows of x [N, D]; ValueError where there is none."""
     distance = torch.pdist(x)
@@ -183,15 +169,6 @@ def median_distance(x: Tensor) -> float:
     if len(positive) == 0:
         raise ValueError("data must have at least two different rows; all rows are the same point")
     return float(positive.median())
-
-
-def _p_of_accuracy(accuracy: float, n: int) -> float:
-    """P(A ≥ accuracy) for A ~ N(1/2, 1/(4n)), conservative.
-
-    The results of two rows depend on each other, since each trains the other's classifier: the variance under the null
-    was measured at 1.3 to 1.9 times the binomial variance of 2n rows, 1/(8n), for n of 30 to 1,000. Twice is taken.
-    """
-    return 0.5 * erfc((accuracy - 0.5) * 2 * sqrt(n) / sqrt(2))
 
 
 def compare_relabelled(statistic: Callable[[Tensor], Tensor], together: Tensor, data: Tensor) -> Distance:

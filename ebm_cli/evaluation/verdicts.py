@@ -33,7 +33,7 @@ RELIABLE = 0.9
 APART = 0.95
 """AUROC from which the energy separates foreign rows from held-out ones."""
 ACCEPTED = (0.4, 0.9)
-"""Acceptance rates of an efficient chain."""
+"""Acceptance rates of an efficient chain, where the results do not give those of its sampler."""
 
 
 class Verdict(NamedTuple):
@@ -136,8 +136,8 @@ def _log_z_gap(key: str, value: float, values: Values) -> Verdict:
 
 
 def _mode_tv(key: str, value: float, values: Values) -> Verdict:
-    null = number(values, f"{key}_null")
-    reference = "0" if null is None else f"data: {null:.2g}"
+    null, error = number(values, f"{key}_null"), number(values, f"{key}_se")
+    reference = _plus_minus("0" if null is None else f"data: {null:.2g}", error)
     right = value <= MODES_RIGHT + 2 * (null or 0.0)
     return Verdict(reference, "right" if right else "wrong", right)
 
@@ -200,8 +200,24 @@ def _ess(key: str, value: float, values: Values) -> Verdict:
 
 
 def _acceptance(key: str, value: float, values: Values) -> Verdict:
-    low, high = ACCEPTED
-    return Verdict(f"{low} to {high}", *(("fine", True) if low <= value <= high else ("", None)))
+    low, high = (number(values, f"{key}_{end}") or bound for end, bound in zip(("low", "high"), ACCEPTED, strict=True))
+    reference = f"{low:.2g} to {high:.2g}"
+    if value < low:
+        return Verdict(reference, "too low", False)
+    # Slow, but as exact as any other.
+    return Verdict(reference, "fine", True) if value <= high else Verdict(reference, "too high")
+
+
+def _never_moved(key: str, value: float, values: Values) -> Verdict:
+    n_chains = number(values, "sampler/n_chains")
+    reference = "" if n_chains is None else f"of {n_chains:.0f} chains"
+    return Verdict(reference, "none stuck", True) if value == 0 else Verdict(reference, "stuck", False)
+
+
+def _non_finite(key: str, value: float, values: Values) -> Verdict:
+    n_draws = number(values, "sampler/n_draws")
+    reference = "" if n_draws is None else f"of {n_draws:.0f} draws"
+    return Verdict(reference, "all finite", True) if value == 0 else Verdict(reference, "diverged", False)
 
 
 _KL_GRADES = f"close ≤ {CLOSE} < fair ≤ {FAIR} < far"
@@ -232,4 +248,10 @@ CHAIN_TEMPERATURE = Rule(
 )
 RHAT = Rule(_rhat, f"{MIXED} (Vehtari et al. 2021)", f"mixed < {MIXED} ≤ not mixed")
 ESS = Rule(_ess, f"{ENOUGH} (Vehtari et al. 2021)", f"too few ≤ {ENOUGH} < enough")
-ACCEPTANCE = Rule(_acceptance, f"{ACCEPTED[0]} to {ACCEPTED[1]}", "fine inside")
+ACCEPTANCE = Rule(
+    _acceptance,
+    "the range of the sampler: mala 0.4 to 0.8, hmc 0.6 to 0.9, metropolis 0.15 to 0.5 (0.2 to 0.7 in one dimension)",
+    "too low, fine, too high",
+)
+NEVER_MOVED = Rule(_never_moved, "the number of chains", "none stuck at 0, stuck")
+NON_FINITE = Rule(_non_finite, "the number of draws", "all finite at 0, diverged")

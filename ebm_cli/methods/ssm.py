@@ -5,8 +5,13 @@ With directions v, E[v vᵀ] = I, the trace of the Hessian is E_v[vᵀ∇²f v]:
     J(θ) = E_data E_v[ ½ (v·∇f)² − vᵀ∇²f v ]            sliced score matching
     J(θ) = E_data E_v[ ½ ‖∇f‖²   − vᵀ∇²f v ]            with variance reduction: E_v[(v·∇f)²] = ‖∇f‖² is known
 
-The second is the exact score-matching loss with Hutchinson's estimator of the trace. Sources: Song, Garg, Shi & Ermon
-(2019), "Sliced score matching", eq. 7–9; Hutchinson (1989).
+The second is the exact score-matching loss with Hutchinson's estimator of the trace. With signs v its error is
+Σ_{i≠j} v_i v_j ∂_i∂_j f, which decides the weights of separated modes as much as the rows do (docs/adr/0027). A second
+direction h ⊙ v, where half of the entries of h are −1, is orthogonal to v, and the terms with h_i ≠ h_j cancel in the
+mean of the two: in the plane the trace is exact, in D dimensions the variance is (D − 2)/(2D − 2) of that of one
+direction, where two independent ones have 1/2.
+
+Sources: Song, Garg, Shi & Ermon (2019), "Sliced score matching", eq. 7–9; Hutchinson (1989).
 """
 
 import math
@@ -22,7 +27,7 @@ from ebm_cli.methods.base import Evaluations, LossOutput, Method, Symptom, requi
 from ebm_cli.methods.unbounded import UNBOUNDED
 from ebm_cli.methods.whitening import Whitening
 
-Projection = Literal["rademacher", "gaussian", "sphere"]
+Projection = Literal["orthogonal", "rademacher", "gaussian", "sphere"]
 
 BITWISE_FROM = 4096
 """Number of signs from which each takes one bit of a random number and not a number of its own: a third of the time."""
@@ -34,8 +39,9 @@ class SSM(Method):
     The loss is summed over D and averaged over the batch and the projections.
 
     Args:
-        projection: distribution of v: rademacher (±1, the least variance), gaussian, or sphere (uniform, scaled by √D
-            so that E[vvᵀ] = I).
+        projection: distribution of v: rademacher (±1, the least variance of independent ones), orthogonal (±1, two by
+            two orthogonal; off by one product of signs for odd D), gaussian, or sphere (uniform, scaled by √D so that
+            E[vvᵀ] = I).
         n_projections: directions a row, ≥ 1.
         variance_reduction: use the exact ‖∇f‖².
         whiten: train in coordinates in which the data have covariance I (see `whitening`).
@@ -51,8 +57,8 @@ class SSM(Method):
 
     def __init__(
         self,
-        projection: Projection = "rademacher",
-        n_projections: int = 1,
+        projection: Projection = "orthogonal",
+        n_projections: int = 2,
         variance_reduction: bool = True,
         whiten: bool = False,
         shape: tuple[int, ...] = (),
@@ -105,6 +111,17 @@ def _rademacher(shape: tuple[int, ...], like: Tensor, rng: torch.Generator) -> T
     return signs.mul_(2).sub_(1)
 
 
+def _orthogonal(shape: tuple[int, ...], like: Tensor, rng: torch.Generator) -> Tensor:
+    k, dim = shape[0], math.prod(shape[2:])
+    v = _rademacher((-(k // -2), *shape[1:]), like, rng)
+    if k == 1:
+        return v
+    # One h for all rows: given h, their v are independent.
+    ranks = torch.randperm(dim, generator=rng, device=like.device)
+    h = torch.where(ranks < dim // 2, -1.0, 1.0).to(like.dtype).view(shape[2:])
+    return torch.stack((v, h * v), 1).flatten(0, 1)[:k]
+
+
 @cache
 def _bit_positions(device: torch.device) -> Tensor:
     return torch.arange(32, dtype=torch.int32, device=device)
@@ -121,4 +138,4 @@ def _sphere(shape: tuple[int, ...], like: Tensor, rng: torch.Generator) -> Tenso
     return (flat * scale).view(shape)
 
 
-DRAW = {"rademacher": _rademacher, "gaussian": _gaussian, "sphere": _sphere}
+DRAW = {"orthogonal": _orthogonal, "rademacher": _rademacher, "gaussian": _gaussian, "sphere": _sphere}

@@ -80,6 +80,15 @@ class Kernel(ABC):
         """Evaluations by `run` in n_steps ≥ 1 of one chain, including one at the start if the state caches ∇E."""
         return Cost(grad=n_steps + 1)
 
+    def good_accept(self, dimension: int) -> tuple[float, float]:
+        """Acceptance rates between which a kernel with a correction is efficient; by default around its target.
+
+        Args:
+            dimension: D of the points.
+        """
+        target = self.target_accept or 0.5
+        return 0.7 * target, 1 - 0.5 * (1 - target)
+
     def stationary_variance(self, variance: float) -> float | None:
         """Stationary variance per coordinate for the target N(0, σ²I), before its temperature.
 

@@ -44,6 +44,10 @@ class MALA(Kernel):
     step_size: float = 0.05
     target_accept: ClassVar[float | None] = 0.574
 
+    def good_accept(self, dimension: int) -> tuple[float, float]:
+        """Between 0.4 and 0.8 (Roberts & Rosenthal 2001, Stat. Sci. 16(4))."""
+        return 0.4, 0.8
+
     def init(self, energy: EnergyFn, x: Tensor, rng: torch.Generator) -> State:
         return State(x.detach(), *value_and_grad(energy, x), {})
 

@@ -48,7 +48,7 @@ def _sm(size: int, batch: int = 128, width: int = 128) -> Callable[[], Any]:
 
 
 def _ssm(size: int) -> Callable[[], Any]:
-    return _loss(SSM(), size, 128, 128)
+    return _loss(SSM("rademacher", 1), size, 128, 128)
 
 
 def _loss(method: Method, size: int, batch: int, width: int) -> Callable[[], Any]:

@@ -116,7 +116,7 @@ def _sliced(size: int, k: int, eager: float, compiled: float) -> Row:
 def _measure_sliced(size: int, k: int, effort: Effort) -> Measurement:
     energy, x = nets.mlp(size, WIDTH, 2, ACTIVATION), nets.points(BATCH, size)
     params, points = nets.weights(energy), jnp.asarray(x.numpy())
-    method = SSM(n_projections=k, variance_reduction=False)
+    method = SSM("rademacher", n_projections=k, variance_reduction=False)
     peer = SlicedScoreMatching(nets.Torchebm(energy), n_projections=k)
     v = nets.points(k * BATCH, size, seed=2).sign().view(k, BATCH, size)
     # The comparison uses the same directions; the timed steps draw their own.

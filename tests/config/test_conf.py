@@ -55,7 +55,7 @@ def test_pairing_sets_defaults_that_overrides_replace(energy: str) -> None:
     words = ["dataset=digits", f"energy={energy}"]
     assert compose("train", [*words, "method=sm"]).batch_size == 64
     assert compose("train", [*words, "method=sm", "batch_size=17"]).batch_size == 17
-    assert compose("train", [*words, "method=ssm"]).batch_size == 512
+    assert compose("train", [*words, "method=ssm"]).batch_size == 384
 
 
 def nodes(tree: Any) -> Iterator[Mapping[str, Any]]:

@@ -1,7 +1,6 @@
 """Distances between two samples: closed forms, unbiased nulls, exact p-values, and what each detects."""
 
 import math
-import sys
 import time
 from itertools import pairwise
 
@@ -10,12 +9,12 @@ import torch
 from scipy import stats
 from torch import Tensor
 
-from ebm_cli.evaluation import two_sample
+from ebm_cli.evaluation import classifier_test, two_sample
+from ebm_cli.evaluation.classifier_test import ClassifierTest
 from ebm_cli.evaluation.two_sample import (
     DIRECTIONS,
     WIDTHS,
     Distance,
-    c2st,
     compare,
     median_distance,
     sliced_wasserstein,
@@ -38,7 +37,7 @@ def ring(n: int, weights: Tensor, generator: torch.Generator) -> Tensor:
 @pytest.fixture
 def no_trees(monkeypatch: pytest.MonkeyPatch) -> None:
     """Leave out the classifier, which takes longer than everything else."""
-    monkeypatch.setattr(two_sample, "c2st", lambda x, y: 0.5)
+    monkeypatch.setattr(classifier_test, "classifier_test", lambda x, y: ClassifierTest(0.5, 0.5))
 
 
 class TestMMD:
@@ -121,50 +120,11 @@ class TestSlicedWasserstein:
         assert two_sample._draw_directions(1, seeded()).abs().tolist() == [[1.0]]
 
 
-class TestClassifier:
-    @pytest.mark.parametrize("distance", [1.0, 2.0])
-    def test_accuracy_is_near_bayes_between_shifted_gaussians(self, distance: float) -> None:
-        n = 2000
-        x, y = normal(n, 2, seed=0), normal(n, 2, seed=1)
-        bayes = float(stats.norm.cdf(distance / 2))
-        accuracy = c2st(x + distance / math.sqrt(2), y)
-        assert bayes - 0.04 < accuracy < bayes + 5 * math.sqrt(0.25 / (2 * n))
-
-    def test_accuracy_is_a_guess_under_the_null(self) -> None:
-        n, repeats = 60, 40
-        found = [c2st(normal(n, 3, seed=2 * i), normal(n, 3, seed=2 * i + 1)) for i in range(repeats)]
-        assert is_mean(found, 0.5)
-        rejected = sum(two_sample._p_of_accuracy(a, n) <= 0.05 for a in found) / repeats
-        assert rejected <= 0.05 + 2 * math.sqrt(0.05 * 0.95 / repeats)
-
-    @pytest.mark.slow
-    def test_variance_is_below_twice_the_binomial_under_the_null(self) -> None:
-        n, repeats = 200, 400
-        found = [c2st(normal(n, 2, seed=2 * i), normal(n, 2, seed=2 * i + 1)) for i in range(repeats)]
-        inflation = 8 * n * torch.tensor(found, dtype=torch.float64).sub(0.5).square().mean()
-        error = 2 * math.sqrt(2 / repeats)
-        assert 1 + 2 * error < float(inflation) < 2
-
-    def test_p_value_of_an_accuracy_is_that_of_a_normal(self) -> None:
-        assert two_sample._p_of_accuracy(0.5, 100) == pytest.approx(0.5)
-        assert two_sample._p_of_accuracy(0.5 + 1.6449 / 20, 100) == pytest.approx(0.05, abs=1e-5)
-
-    def test_classifier_needs_no_scikit_learn_in_the_plane(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setitem(sys.modules, "sklearn.ensemble", None)
-        assert 0 <= c2st(normal(50, 2, seed=0), normal(50, 2, seed=1)) <= 1
-        with pytest.raises(ImportError):
-            c2st(normal(50, 17, seed=0), normal(50, 17, seed=1))
-
-    def test_accuracy_does_not_depend_on_chance(self) -> None:
-        x, y = normal(100, 2, seed=0), normal(100, 2, seed=1) + 0.5
-        assert c2st(x, y) == c2st(x, y)
-
-
 @pytest.fixture(scope="module")
 def without_difference() -> list[dict[str, Distance]]:
     """250 comparisons of 30 rows with 30 of the same distribution."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(two_sample, "c2st", lambda x, y: 0.5)
+        patch.setattr(classifier_test, "classifier_test", lambda x, y: ClassifierTest(0.5, 0.5))
         return [compare(normal(30, 2, seed=2 * i), normal(60, 2, seed=2 * i + 1), seeded(i)) for i in range(250)]
 
 
@@ -199,7 +159,7 @@ class TestNull:
 
     def test_scarce_data_make_the_comparison_small(self) -> None:
         found = compare(normal(1000, 13, seed=0), normal(36, 13, seed=1), seeded())
-        assert {d.n_rows for d in found.values()} == {18}
+        assert {name: d.n_rows for name, d in found.items()} == dict.fromkeys(DISTANCES, 18) | {"c2st": 36}
 
     def test_a_comparison_has_a_largest_size(self) -> None:
         found = compare(normal(200, 2, seed=0), normal(300, 2, seed=1), seeded(), max_rows=50)
@@ -247,7 +207,7 @@ class TestDetection:
 
     def test_comparison_takes_seconds(self) -> None:
         x, data = normal(1000, 64, seed=0), normal(2000, 64, seed=1)
-        c2st(x[:10], data[:10])  # scikit-learn's import
+        classifier_test.classifier_test(x[:10], data[:10])  # scikit-learn's import
         start = time.process_time()
         compare(x, data, seeded())
         assert time.process_time() - start < 6

@@ -78,7 +78,7 @@ def test_mode_tv_is_right_up_to_two_nulls(value: float, null: float | None, good
     assert verdict_on("mode_tv", mode_tv=value, mode_tv_null=null).good is good
 
 
-@pytest.mark.parametrize(("p", "word"), [(0.4, "within noise"), (0.01, "differs")])
+@pytest.mark.parametrize(("p", "word"), [(0.4, "within noise"), (0.01, "differs"), (0.001, "differs")])
 def test_distance_is_graded_by_its_p_value(p: float, word: str) -> None:
     found = verdict_on("mmd", mmd=0.02, mmd_null=0.001, mmd_p=p)
     assert found == Verdict(f"data: 0.001, p {p}", word, word == "within noise")
@@ -133,7 +133,8 @@ def test_chain_temperature_is_compared_with_one(value: float, word: str) -> None
         ("ess_bulk", 401.0, Verdict("> 400", "enough", True)),
         ("ess_tail", 400.0, Verdict("> 400", "too few", False)),
         ("acceptance", 0.4, Verdict("0.4 to 0.9", "fine", True)),
-        ("acceptance", 0.95, Verdict("0.4 to 0.9")),
+        ("acceptance", 0.95, Verdict("0.4 to 0.9", "too high")),
+        ("acceptance", 0.39, Verdict("0.4 to 0.9", "too low", False)),
     ],
 )
 def test_chains_are_graded_by_published_thresholds(key: str, value: float, expected: Verdict) -> None:

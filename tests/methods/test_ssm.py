@@ -16,7 +16,7 @@ from tests.support import seeded
 @pytest.mark.parametrize(("k", "variance_reduction"), [(1, True), (1, False), (3, True), (3, False)])
 def test_ssm_loss_is_its_formula(k: int, variance_reduction: bool) -> None:
     energy, x = mlp(shape=(3,)), correlated()[:50]
-    out = SSM(n_projections=k, variance_reduction=variance_reduction).loss(energy, x, seeded(3))
+    out = SSM("rademacher", n_projections=k, variance_reduction=variance_reduction).loss(energy, x, seeded(3))
     v = DRAW["rademacher"]((k, *x.shape), x, seeded(3))
     (slopes, curvature), grad = directional(energy, x, v, with_gradient=True)
     assert grad is not None
@@ -38,11 +38,11 @@ def test_ssm_over_all_sign_vectors_is_sm(variance_reduction: bool, monkeypatch: 
     energy, x = mlp(shape=(3,)), correlated()[:20]
     signs = torch.tensor(list(itertools.product((-1.0, 1.0), repeat=3)), dtype=torch.float64)
     monkeypatch.setitem(DRAW, "rademacher", lambda shape, like, rng: signs[:, None, :].expand(8, len(x), 3))
-    loss = SSM(n_projections=8, variance_reduction=variance_reduction).loss(energy, x, seeded()).loss
+    loss = SSM("rademacher", n_projections=8, variance_reduction=variance_reduction).loss(energy, x, seeded()).loss
     torch.testing.assert_close(loss, SM().loss(energy, x, seeded()).loss, rtol=1e-12, atol=1e-12)
 
 
-@pytest.mark.parametrize("projection", ["rademacher", "gaussian", "sphere"])
+@pytest.mark.parametrize("projection", ["orthogonal", "rademacher", "gaussian", "sphere"])
 @pytest.mark.parametrize("variance_reduction", [True, False])
 def test_ssm_is_unbiased(projection: str, variance_reduction: bool) -> None:
     energy, x = mlp(shape=(3,)), correlated()[:4]
@@ -68,11 +68,47 @@ def test_ssm_variance_reduction_reduces_variance() -> None:
     energy, x = mlp(shape=(3,)), correlated()[:200]
     spread = {
         reduced: torch.stack(
-            [SSM(variance_reduction=reduced).loss(energy, x, seeded(i)).loss.detach() for i in range(100)]
+            [
+                SSM("rademacher", 1, variance_reduction=reduced).loss(energy, x, seeded(i)).loss.detach()
+                for i in range(100)
+            ]
         ).std()
         for reduced in (True, False)
     }
     assert spread[True] < spread[False]
+
+
+def test_a_pair_in_the_plane_is_exact_score_matching() -> None:
+    energy, x = mlp(shape=(2,)), correlated()[:50, :2]
+    exact = SM().loss(energy, x, seeded()).loss.detach()
+    torch.testing.assert_close(
+        SSM("orthogonal", 2).loss(energy, x, seeded()).loss.detach(), exact, rtol=1e-12, atol=1e-12
+    )
+    independent = SSM("rademacher", 2).loss(energy, x, seeded()).loss.detach()
+    assert abs(float(independent - exact)) > 1e-3 * abs(float(exact))
+
+
+@pytest.mark.parametrize(("dim", "product"), [(1, 1), (2, 0), (5, 1), (8, 0)])
+def test_orthogonal_directions_come_in_pairs(dim: int, product: int) -> None:
+    v = DRAW["orthogonal"]((5, 20, dim), torch.zeros(1), seeded())
+    assert v.shape == (5, 20, dim)
+    assert v.abs().unique().tolist() == [1.0]
+    assert (v[0::2][:2] * v[1::2]).sum(2).abs().unique().tolist() == [product]
+
+
+def test_variance_of_a_pair_is_that_of_its_formula() -> None:
+    dim, generator = 4, seeded()
+    form = torch.randn(dim, dim, generator=generator, dtype=torch.float64)
+    form = form + form.T
+
+    def variance(name: str, k: int) -> float:
+        """Variance of v'Hv, averaged over k directions; over 200 draws, because a draw has one h for all rows."""
+        draws = [DRAW[name]((k, 200, dim), form, generator) for _ in range(200)]
+        return float(torch.stack([torch.einsum("kni,ij,knj->kn", v, form, v).mean(0) for v in draws]).var())
+
+    one = variance("rademacher", 1)
+    assert variance("rademacher", 2) / one == pytest.approx(1 / 2, rel=0.05)
+    assert variance("orthogonal", 2) / one == pytest.approx((dim - 2) / (2 * dim - 2), rel=0.05)
 
 
 def fairness(signs: Tensor) -> float:

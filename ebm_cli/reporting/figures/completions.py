@@ -44,7 +44,8 @@ def _cells(given: Tensor, keep: Tensor | None, samples: Sequence[Tensor], width:
     n = len(samples)
     kept = numpy_of(given)[slice(None) if keep is None else keep.cpu().numpy()]
     known = np.concatenate([kept.ravel(), *(numpy_of(images[: width - 2]).ravel() for images in samples)])
-    dark, bright = np.quantile(known[np.isfinite(known)], [0.005, 0.995])
+    known = known[np.isfinite(known)]
+    dark, bright = np.quantile(known, [0.005, 0.995]) if len(known) else (0.0, 1.0)
     cells = np.full((n, width, *given.shape[1:]), np.nan)
     for line, images in zip(cells, samples, strict=True):
         line[1], line[2 : 2 + len(images)] = numpy_of(images).mean(0), numpy_of(images[: width - 2])

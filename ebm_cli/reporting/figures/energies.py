@@ -34,7 +34,7 @@ def energies_figure(energies: Mapping[str, Tensor]) -> "Figure":
         return figure
     rows, everything = np.concatenate(list(values.values())[:2]), np.concatenate(list(values.values()))
     bottom, top = (float(q) for q in np.quantile(rows, [0.002, 0.998]))
-    reach = max(top - bottom, 1e-6)
+    reach = max(top - bottom, 1e-6 * max(1.0, abs(top)))
     # Noise may lie so far away that the rows would be one bar: the axis extends only a little in its direction.
     low = max(float(np.quantile(everything, 0.002)), bottom - 2 * reach) - 0.05 * reach
     high = min(float(np.quantile(everything, 0.998)), top + 2 * reach) + 0.05 * reach

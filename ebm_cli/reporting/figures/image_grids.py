@@ -43,7 +43,8 @@ def images_figure(samples: Tensor, data: Tensor | None, neighbours: Tensor | Non
         pairs = interleave_rows(samples[: len(neighbours)], neighbours.to(samples))
         parts["each above its nearest training row"] = pairs
     reference = numpy_of(samples if data is None else data)
-    low, high = float(reference.min()), float(reference.max())
+    reference = reference[np.isfinite(reference)]
+    low, high = (float(reference.min()), float(reference.max())) if reference.size else (0.0, 1.0)
     figure = blank(1.3 * PANEL * len(parts), 1.4 * PANEL)
     for ax, (title, images) in zip(figure.subplots(1, len(parts), squeeze=False)[0], parts.items(), strict=True):
         grid = _grid(numpy_of(images[: COLUMNS * COLUMNS]), low, high)
@@ -78,7 +79,8 @@ def interleave_rows(upper: Tensor, lower: Tensor) -> Tensor:
 
 def _grid(images: NDArray[Any], low: float, high: float) -> NDArray[Any]:
     """Images [N, C, h, w] in rows: [height, width, C] in [0, 1]; places without an image are white."""
-    shown = (np.nan_to_num(images, nan=high) - low) / max(high - low, 1e-12)
+    # Clipped first: an infinite pixel is black or white.
+    shown = (np.nan_to_num(images, nan=high).clip(low, high) - low) / max(high - low, 1e-12)
     shown = np.pad(shown, ((0, 0), (0, 0), (1, 1), (1, 1)), constant_values=1.0)
     n_rows = -(-len(shown) // COLUMNS)
     blank = np.ones((n_rows * COLUMNS - len(shown), *shown.shape[1:]))

@@ -1,6 +1,7 @@
 """The figure of a model, or of samples alone, chosen by the shape of the data."""
 
 import math
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from torch import Tensor
@@ -49,24 +50,30 @@ def final_figure(
         return line_figure(energy, data, samples, log_z, results, n_rows)
     rows = data.held_out(n_rows)
     if samples is None or not is_image(data.shape):
-        return samples_figure(rows if samples is None else samples, rows)
+        return samples_figure(rows if samples is None else samples, rows, names=data.column_names)
     return samples_figure(samples, rows, nearest_training_rows(samples[: NEIGHBOURS * COLUMNS], data))
 
 
-def samples_figure(samples: Tensor, data: Tensor | None = None, neighbours: Tensor | None = None) -> "Figure":
+def samples_figure(
+    samples: Tensor,
+    data: Tensor | None = None,
+    neighbours: Tensor | None = None,
+    names: Sequence[str] | None = None,
+) -> "Figure":
     """Samples, beside or over data rows of the same shape: histogram, scatter plot, image grid or pair plot.
 
     Args:
         samples: [N, *shape].
         data: [M, *shape].
         neighbours: the nearest training row to each of the first samples [n ≤ N, *shape], for images.
+        names: of the columns of a table.
     """
     if is_image(samples.shape[1:]):
         return images_figure(samples, data, neighbours)
     points = numpy_of(samples).reshape(len(samples), -1)
     rows = None if data is None else numpy_of(data).reshape(len(data), -1)
     if points.shape[1] == 1:
-        return histogram_figure(points[:, 0], None if rows is None else rows[:, 0])
+        return histogram_figure(points[:, 0], None if rows is None else rows[:, 0], names)
     if points.shape[1] == 2:
-        return scatter_figure(points, rows)
-    return pair_figure(points, rows)
+        return scatter_figure(points, rows, names)
+    return pair_figure(points, rows, names)

@@ -34,13 +34,33 @@ def soften_axes(ax: "Axes") -> None:
     """Small ticks and thin grey spines."""
     ax.tick_params(labelsize=7, length=2, color="#999999", labelcolor="#666666")
     ax.locator_params(nbins=5)
+    ax.ticklabel_format(useOffset=False)
     ax.spines[:].set(color="#bbbbbb", linewidth=0.6)
+    for axis in (ax.xaxis, ax.yaxis):
+        axis.get_offset_text().set(size=7, color="#666666")
 
 
 def title_with_result(title: str, values: Values, key: str) -> str:
     """The title, with the label and the value of a result if there is one."""
     value = values.get(key)
     return title if value is None else f"{title}   {describe(key).label} {format_value(value)}"
+
+
+def name_axes(ax: "Axes", names: Sequence[str] | None) -> None:
+    """Label the axes by the names of one or two columns, if the data have any."""
+    for axis, name in zip((ax.xaxis, ax.yaxis), names or (), strict=False):
+        axis.set_label_text(plain_label(name), fontsize=8, color="#666666")
+
+
+def plain_label(name: str, longest: int = 24) -> str:
+    """A column's name as text for matplotlib, which would read formulas between dollar signs."""
+    short = name if len(name) <= longest else f"{name[: longest - 1]}…"
+    return short.replace("$", r"\$")
+
+
+def with_share_outside(title: str, outside: float) -> str:
+    """The title, with the share of points that the picture does not show, if it is 1 % or more."""
+    return title if outside < 0.01 else f"{title}   {outside:.0%} outside"
 
 
 def tile(rows_of_draws: "Sequence[Sequence[Draw]]") -> "Figure":

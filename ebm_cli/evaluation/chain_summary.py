@@ -1,0 +1,176 @@
+"""Diagnostics of draws that are not to deceive: chains that never moved, draws that are not finite, a bounded ESS.
+
+A chain that never moved has no effective draw at all, and yet a constant chain upsets every diagnostic: R̂ and ESS are
+those of the chains that moved. Draws that are not finite have no diagnostics. ESS is at most the number of different
+draws: the estimate itself has no such bound, since antithetic draws can be worth more than independent ones, but what
+is reported as a number of draws must exist.
+"""
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from ebm_cli.evaluation.mcmc_diagnostics import MIN_DRAWS, diagnose, quantile
+from ebm_cli.evaluation.monte_carlo_error import mcse_mean
+from ebm_cli.evaluation.results import Results
+from ebm_cli.evaluation.values import Value
+from ebm_cli.samplers import Info, Kernel
+
+QUANTILES = {"q5": 0.05, "q50": 0.5, "q95": 0.95}
+"""Columns of the table by coordinate → their probabilities."""
+
+
+def never_moved(draws: Tensor, starts: Tensor | None = None) -> Tensor:
+    """The chains whose draws are all one point: [n_draws, n_chains, *D] → bool [n_chains].
+
+    Args:
+        draws: of the chains.
+        starts: where the chains stood before the first draw [n_chains, *D]: a chain that left it has moved. Without
+            them, one draw a chain shows no move.
+    """
+    first = draws[0] if starts is None else starts
+    # The last draws of most chains are elsewhere already; only the others are compared at each draw.
+    still = (draws[-1] == first).flatten(1).all(1)
+    held = still.nonzero()[:, 0]
+    still[held] = (draws[:, held] == first[held]).transpose(0, 1).flatten(1).all(1)
+    return still
+
+
+def non_finite(draws: Tensor) -> Tensor:
+    """The draws with a coordinate that is not finite: [n_draws, n_chains, *D] → bool [n_draws, n_chains]."""
+    return ~draws.flatten(2).isfinite().all(2)
+
+
+def n_different(draws: Tensor) -> int:
+    """Number of different points among the draws [n_draws, n_chains, *D]."""
+    flat = draws.flatten(0, 1).flatten(1).contiguous()
+    n_words = flat.shape[1] * flat.element_size() // 4
+    generator = torch.Generator().manual_seed(0)
+    factors = torch.randint(1 << 62, (n_words,), generator=generator).mul_(2).add_(1).to(flat.device)
+    # Equal points have equal sums of their 32-bit words times random odd factors, modulo 2^64; −0.0 becomes 0.0.
+    parts = [(part + 0.0).view(torch.int32).long().mul(factors).sum(1) for part in flat.split(4096)]
+    return len(torch.cat(parts).unique())
+
+
+def constant_chains(draws: Tensor) -> Tensor:
+    """The chains whose draws are all one point: [n_draws, n_chains, *D] → bool [n_chains]."""
+    return never_moved(draws)
+
+
+def worst_diagnostics(
+    draws: Tensor, starts: Tensor | None = None, n_rows: int = 1, used: Tensor | None = None
+) -> Results:
+    """R̂ and ESS of the worst coordinate, with the counts of what makes them meaningless.
+
+    Args:
+        draws: [n_draws, n_chains, *D].
+        starts: where the chains stood before the first draw [n_chains, *D].
+        n_rows: numbers of distributions: the chains r, r + n_rows, r + 2 n_rows, … have the same one, and diagnostics
+            are those of the worst.
+        used: the coordinates of each chain that are part of its distribution, bool [n_chains, *D]; None is all.
+
+    Returns:
+        `sampler/never_moved` of `sampler/n_chains`, `sampler/non_finite` of `sampler/n_draws`; `sampler/rhat`,
+        `sampler/ess_bulk` and `sampler/ess_tail`, or their absence with its reason. These are those of the chains
+        whose draws differ; coordinates without a diagnostic are ignored where others have one.
+    """
+    n_draws, n_chains = draws.shape[:2]
+    n_still, n_broken = int(never_moved(draws, starts).sum()), int(non_finite(draws).sum())
+    counts: dict[str, Value] = {"sampler/never_moved": n_still, "sampler/n_chains": n_chains}
+    counts |= {"sampler/non_finite": n_broken, "sampler/n_draws": n_draws * n_chains}
+    if n_still == n_chains:
+        return _absent(counts, "no chain ever moved")
+    if n_broken:
+        return _absent(counts, f"{n_broken} of {n_draws * n_chains} draws are not finite")
+    if n_draws < MIN_DRAWS:
+        return _absent(counts, f"{n_draws} draws a chain are too few, {MIN_DRAWS} are needed")
+    differ = ~constant_chains(draws)
+    rows = [_of_row(draws[:, row::n_rows], differ[row::n_rows], used, row) for row in range(n_rows)]
+    rhat, bulk, tail = (torch.cat(values) for values in zip(*rows, strict=True))
+    if not rhat.numel():
+        return _absent(counts, "every coordinate is constant in a chain")
+    results = Results(counts)
+    if bool(rhat.isinf().any()):
+        results |= Results(absent={"sampler/rhat": "it is infinite: the halves of every chain stand at one point each"})
+    else:
+        results |= Results({"sampler/rhat": float(rhat.max())})
+    return results | Results({"sampler/ess_bulk": float(bulk.min()), "sampler/ess_tail": float(tail.min())})
+
+
+def _of_row(draws: Tensor, differ: Tensor, used: Tensor | None, row: int) -> tuple[Tensor, Tensor, Tensor]:
+    """R̂, bulk and tail ESS of the coordinates that have them [n], of chains with one distribution."""
+    if not bool(differ.any()):
+        return (draws.new_empty(0, dtype=torch.float64),) * 3
+    moving = draws if bool(differ.all()) else draws[:, differ]
+    found, limit = diagnose(moving), n_different(moving)
+    known = ~found.rhat.isnan() if used is None else ~found.rhat.isnan() & used[row]
+    bulk, tail = (torch.minimum(ess, found.n_distinct).clamp(max=limit) for ess in (found.ess_bulk, found.ess_tail))
+    return found.rhat[known], bulk[known], tail[known]
+
+
+def _absent(counts: dict[str, Value], reason: str) -> Results:
+    return Results(counts, {f"sampler/{name}": reason for name in ("rhat", "ess_bulk", "ess_tail")})
+
+
+def acceptance(kernel: Kernel, info: Info, dimension: int) -> Results:
+    """The step size of chains; with a Metropolis test also their acceptance rate, and the range of good ones.
+
+    Args:
+        kernel: of the chains, after adaptation.
+        info: averaged over their steps.
+        dimension: D of their points.
+    """
+    values: dict[str, Value] = {"sampler/step_size": float(kernel.step_size)}
+    if kernel.target_accept is None:
+        return Results(values)
+    low, high = kernel.good_accept(dimension)
+    rates: dict[str, Value] = {"sampler/acceptance": float(info.accept.mean())}
+    return Results(rates | {"sampler/acceptance_low": low, "sampler/acceptance_high": high} | values)
+
+
+def coordinate_table(draws: Tensor, names: Sequence[str] | None = None) -> list[dict[str, Any]]:
+    """A summary of each coordinate of the draws: one row a coordinate, in the draws' units.
+
+    Args:
+        draws: [n_draws, n_chains, *D].
+        names: of the coordinates, D of them; None is x0, x1, …, with an index a dimension for others than vectors.
+
+    Returns:
+        Rows with `name`, `mean`, `sd`, `q5`, `q50`, `q95`, `mcse_mean`, `rhat`, `ess_bulk`, `ess_tail`; None for a
+        number that does not exist. Chains whose draws are all one point are left out.
+    """
+    differ = ~constant_chains(draws)
+    moving = draws[:, differ] if bool(differ.any()) and not bool(differ.all()) else draws
+    found = diagnose(moving)
+    columns = _moments(moving) | {"mcse_mean": mcse_mean(moving), "rhat": found.rhat}
+    columns |= {
+        name: torch.minimum(ess, found.n_distinct)
+        for name, ess in (("ess_bulk", found.ess_bulk), ("ess_tail", found.ess_tail))
+    }
+    lists = {name: values.flatten().tolist() for name, values in columns.items()}
+    labels = coordinate_names(draws.shape[2:]) if names is None else list(names)
+    return [
+        {"name": label} | {name: _number(values[i]) for name, values in lists.items()} for i, label in enumerate(labels)
+    ]
+
+
+def coordinate_names(shape: Sequence[int]) -> list[str]:
+    """Names of the coordinates of points of a shape: x0, x1, … of vectors, x[0,3,5] of others."""
+    if len(shape) <= 1:
+        return [f"x{i}" for i in range(shape[0] if shape else 1)]
+    return [f"x[{','.join(map(str, index))}]" for index in torch.cartesian_prod(*map(torch.arange, shape)).tolist()]
+
+
+def _moments(draws: Tensor) -> dict[str, Tensor]:
+    """Mean, standard deviation and quantiles of each coordinate [D]; of draws that are all finite."""
+    flat = draws.flatten(0, 1).flatten(1).double() if draws.ndim > 2 else draws.flatten()[:, None].double()
+    values = {"mean": flat.mean(0), "sd": flat.std(0)}
+    ordered = flat.T.sort(1).values
+    return values | {name: quantile(ordered, probability) for name, probability in QUANTILES.items()}
+
+
+def _number(value: float) -> float | None:
+    return value if math.isfinite(value) else None

@@ -1,0 +1,181 @@
+"""Diagnostics that are not deceived: by chains that never moved, by non-finite draws, by too few different draws."""
+
+import math
+
+import pytest
+import torch
+from torch import Tensor
+
+from ebm_cli.evaluation.chain_health import problems
+from ebm_cli.evaluation.chain_summary import (
+    acceptance,
+    coordinate_names,
+    coordinate_table,
+    n_different,
+    never_moved,
+    worst_diagnostics,
+)
+from ebm_cli.evaluation.mcmc_diagnostics import ess_bulk, ess_tail, rhat
+from ebm_cli.evaluation.monte_carlo_error import mcse_mean
+from ebm_cli.samplers import Info
+from ebm_cli.samplers.hmc import HMC
+from ebm_cli.samplers.langevin import Langevin
+from ebm_cli.samplers.mala import MALA
+from ebm_cli.samplers.metropolis import Metropolis
+from tests.support import normal
+
+ESTIMATES = ("sampler/rhat", "sampler/ess_bulk", "sampler/ess_tail")
+
+
+def stuck(draws: Tensor, *chains: int) -> Tensor:
+    """The same draws, where these chains stay at their first one."""
+    held = draws.clone()
+    held[:, list(chains)] = draws[:1, list(chains)]
+    return held
+
+
+def test_diagnostics_are_those_of_the_worst_coordinate() -> None:
+    draws = normal(100, 4, 3, seed=0)
+    draws[:, 0, 1] += 1.0
+    found = worst_diagnostics(draws).values
+    assert found["sampler/rhat"] == float(rhat(draws).max())
+    assert found["sampler/ess_bulk"] == float(ess_bulk(draws)[1])
+    assert found["sampler/ess_tail"] == float(ess_tail(draws).min())
+
+
+def test_chains_that_never_moved_are_counted_and_left_out() -> None:
+    draws = stuck(normal(100, 6, 2, seed=0), 1, 4)
+    found = worst_diagnostics(draws, draws[0])
+    assert found.values["sampler/never_moved"] == 2
+    assert found.values["sampler/n_chains"] == 6
+    moving = worst_diagnostics(draws[:, [0, 2, 3, 5]])
+    assert all(found.values[key] == moving.values[key] for key in ESTIMATES)
+    assert not bool(rhat(draws).isfinite().any())
+
+
+def test_chains_of_which_none_moved_have_no_diagnostics() -> None:
+    found = worst_diagnostics(normal(1, 5, 2, seed=0).expand(20, 5, 2))
+    assert found.values["sampler/never_moved"] == 5
+    assert {key: found.absent[key] for key in ESTIMATES} == dict.fromkeys(ESTIMATES, "no chain ever moved")
+    assert not found.values.keys() & set(ESTIMATES)
+
+
+def test_a_single_draw_is_compared_with_the_start() -> None:
+    start = normal(3, 2, seed=0)
+    draws = start[None].clone()
+    draws[0, 1, 0] += 1e-6
+    assert never_moved(draws, start).tolist() == [True, False, True]
+    assert worst_diagnostics(draws, start).values["sampler/never_moved"] == 2
+
+
+def test_a_chain_that_moved_and_came_back_has_moved() -> None:
+    draws = normal(1, 3, 2, seed=0).repeat(5, 1, 1)
+    draws[2, 1, 1] += 1.0
+    assert never_moved(draws).tolist() == [True, False, True]
+
+
+@pytest.mark.parametrize("value", [math.nan, math.inf])
+def test_draws_that_are_not_finite_are_counted(value: float) -> None:
+    draws = normal(20, 4, 3, seed=0)
+    draws[5:, 2, 1] = value
+    found = worst_diagnostics(draws)
+    assert (found.values["sampler/non_finite"], found.values["sampler/n_draws"]) == (15, 80)
+    assert {found.absent[key] for key in ESTIMATES} == {"15 of 80 draws are not finite"}
+
+
+def test_ess_is_at_most_the_number_of_different_draws() -> None:
+    """Each place is kept for two draws and followed by its mirror image: by autocorrelation alone ESS were larger."""
+    places = normal(25, 4, 2, seed=0)
+    places[1::2] = -places[::2][:12]
+    draws = places.repeat_interleave(2, dim=0)
+    assert n_different(draws) == 100
+    assert float(ess_bulk(draws).min()) > 150
+    assert worst_diagnostics(draws).values["sampler/ess_bulk"] == 100
+
+
+def test_equal_points_are_one_different_draw() -> None:
+    draws = normal(30, 4, 3, seed=0).float()
+    assert n_different(draws) == 120
+    draws[1], draws[2, :2] = draws[0], draws[3, :2]
+    draws[5, 0] = 0.0
+    draws[6, 0] = -0.0
+    assert n_different(draws) == 113
+    swapped = torch.stack((draws[0], draws[0].flip(1)))
+    assert n_different(swapped) == 8
+
+
+def test_each_row_has_its_own_distribution() -> None:
+    draws = normal(60, 8, 2, seed=0)
+    draws[:, 1::2] += 100.0
+    assert float(worst_diagnostics(draws).values["sampler/rhat"] or 0) > 1.5
+    assert float(worst_diagnostics(draws, n_rows=2).values["sampler/rhat"] or 0) < 1.05
+    used = torch.tensor(((True, False),) * 8)
+    draws[:, ::2, 1] += torch.arange(4) * 10.0
+    assert float(worst_diagnostics(draws, n_rows=2).values["sampler/rhat"] or 0) > 1.5
+    assert float(worst_diagnostics(draws, n_rows=2, used=used).values["sampler/rhat"] or 0) < 1.05
+
+
+def test_few_draws_have_a_reason() -> None:
+    found = worst_diagnostics(normal(3, 4, 2, seed=0))
+    assert {found.absent[key] for key in ESTIMATES} == {"3 draws a chain are too few, 4 are needed"}
+
+
+@pytest.mark.parametrize(
+    ("kernel", "dimension", "good"),
+    [(MALA(), 5, (0.4, 0.8)), (HMC(), 5, (0.6, 0.9)), (Metropolis(), 5, (0.15, 0.5)), (Metropolis(), 1, (0.2, 0.7))],
+)
+def test_acceptance_comes_with_the_range_of_its_sampler(
+    kernel: MALA | HMC | Metropolis, dimension: int, good: tuple[float, float]
+) -> None:
+    found = acceptance(kernel, Info(torch.tensor((0.2, 0.4))), dimension).values
+    assert found["sampler/acceptance"] == pytest.approx(0.3)
+    assert (found["sampler/acceptance_low"], found["sampler/acceptance_high"]) == good
+    assert kernel.target_accept is not None
+    assert good[0] < kernel.target_accept < good[1]
+
+
+def test_a_sampler_without_a_test_has_no_acceptance() -> None:
+    assert acceptance(Langevin(0.03), Info(torch.ones(4)), 2).values == {"sampler/step_size": 0.03}
+
+
+def test_table_has_a_row_for_each_coordinate() -> None:
+    draws = normal(200, 4, 2, seed=0) * torch.tensor((1.0, 3.0)) + torch.tensor((0.0, 10.0))
+    first, second = coordinate_table(draws, ["height", "weight"])
+    flat = draws.flatten(0, 1)[:, 1]
+    assert second["name"] == "weight"
+    assert second["mean"] == pytest.approx(float(flat.mean()))
+    assert second["sd"] == pytest.approx(float(flat.std()))
+    expected = torch.quantile(flat, torch.tensor((0.05, 0.5, 0.95), dtype=flat.dtype)).tolist()
+    assert [second[name] for name in ("q5", "q50", "q95")] == pytest.approx(expected)
+    assert second["mcse_mean"] == pytest.approx(float(mcse_mean(draws)[1]))
+    assert second["rhat"] == pytest.approx(float(rhat(draws)[1]))
+    assert second["ess_bulk"] == pytest.approx(min(800.0, float(ess_bulk(draws)[1])))
+    assert list(first) == list(second)
+
+
+def test_table_has_none_for_what_does_not_exist() -> None:
+    draws = normal(20, 4, 2, seed=0)
+    draws[:, :, 1] = 2.0
+    row = coordinate_table(draws)[1]
+    assert (row["mean"], row["sd"]) == (2.0, 0.0)
+    assert [row[name] for name in ("mcse_mean", "rhat", "ess_bulk", "ess_tail")] == [None] * 4
+
+
+def test_table_leaves_out_chains_that_never_moved() -> None:
+    draws = normal(50, 5, 2, seed=0)
+    draws[:, 3] = 1000.0
+    assert coordinate_table(draws) == coordinate_table(draws[:, [0, 1, 2, 4]])
+
+
+def test_coordinates_without_names_have_indices() -> None:
+    assert coordinate_names((3,)) == ["x0", "x1", "x2"]
+    assert coordinate_names((1, 2, 2)) == ["x[0,0,0]", "x[0,0,1]", "x[0,1,0]", "x[0,1,1]"]
+
+
+def test_problems_name_what_happened_and_its_cure() -> None:
+    assert problems({"sampler/never_moved": 0, "sampler/non_finite": 0}) == []
+    values = {"sampler/never_moved": 3, "sampler/n_chains": 10, "sampler/step_size": 50.0, "sampler/non_finite": 7}
+    still, broken = problems(values)
+    assert still.startswith("3 of 10 chains never moved: ")
+    assert "Lower sampler.step_size (it was 50)" in still
+    assert broken.startswith("7 draws are not finite: ")
