@@ -11,7 +11,7 @@ of S, and T²/S, at most I for a density, is arbitrarily large.
 
 T/S is at most 1.7 after a hundred steps on every shipped density (sm and ssm at their defaults), 1.4 on dequantised
 digits, 1.2 on wine in whitened coordinates; on whole numbers, two values, copied or collinear columns it exceeds 4
-within a hundred steps and grows to between 10 and 1000 (docs/development/experiments/0022-unbounded-scores.md).
+within a hundred steps and grows to between 10 and 1000 (docs/development/experiments/0028-unbounded-scores.md).
 """
 
 from ebm_cli.methods.base import Symptom
