@@ -100,6 +100,13 @@ class TrainKeys:
 
 
 @dataclass(frozen=True)
+class DataKeys:
+    """The data of a run that is used again, `dataset.*`."""
+
+    path: str | None
+
+
+@dataclass(frozen=True)
 class ComposeKeys:
     """Composition of several checkpoints into one energy, `compose.*`."""
 
@@ -113,6 +120,7 @@ class SampleKeys:
 
     checkpoint: str | list[str]
     compose: ComposeKeys
+    dataset: DataKeys
     which: Literal["best", "last"]
     weights: Literal["ema", "raw"]
     trust: list[str]
@@ -145,6 +153,7 @@ class EvaluateKeys:
     """Keys of `ebm evaluate`."""
 
     checkpoint: str
+    dataset: DataKeys
     which: Literal["best", "last"]
     weights: Literal["ema", "raw"]
     trust: list[str]

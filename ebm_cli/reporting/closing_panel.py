@@ -42,6 +42,7 @@ def closing_panel(
     commands: Sequence[str] = (),
     notes: Sequence[str] = (),
     success: bool = True,
+    failures: Sequence[str] = (),
 ) -> ClosingPanel:
     """Build the panel: results by group, paths, the next commands.
 
@@ -52,9 +53,10 @@ def closing_panel(
         commands: shell commands to run next.
         notes: why a result is missing, or why the run stopped.
         success: the frame is green, otherwise red.
+        failures: why the results are not to be trusted: in red, above everything else; the frame is red, too.
     """
-    parts: list[RenderableType] = [results_table(values), *(Text(note, style="yellow") for note in notes)]
-    panel = Panel(
-        Group(*parts), title=Text(title), title_align="left", border_style="green" if success else "red", expand=False
-    )
+    red = [Text(failure, style="bold red") for failure in failures]
+    parts: list[RenderableType] = [*red, results_table(values), *(Text(note, style="yellow") for note in notes)]
+    colour = "green" if success and not failures else "red"
+    panel = Panel(Group(*parts), title=Text(title), title_align="left", border_style=colour, expand=False)
     return ClosingPanel(panel, places, commands)
