@@ -21,6 +21,8 @@ def model_to_sample(cfg: DictConfig) -> Model:
         raise UserError("energy and checkpoint exclude each other: a run has its own energy; leave one of them out")
     if node is None and cfg.checkpoint is None:
         raise UserError("checkpoint is required, or energy=OPTION for an energy without training")
+    if node is not None and cfg.dataset.path is not None:
+        raise UserError("dataset.path: an energy without a run has no data set; for starts, set init=FILE")
     if node is None and cfg.shape is not None:
         raise UserError(f"shape={list(cfg.shape)}: a run has its own; it is for energy=OPTION without checkpoint")
     is_list = cfg.checkpoint is not None and not isinstance(cfg.checkpoint, str)
@@ -33,4 +35,4 @@ def model_to_sample(cfg: DictConfig) -> Model:
         model = compose(list(cfg.checkpoint), read, cfg.compose.kind, cfg.compose.weights)
     else:
         model = read(cfg.checkpoint)
-    return model.to_dtype(cfg.dtype)
+    return model.with_data_file(cfg.dataset.path).to_dtype(cfg.dtype)
