@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from ebm_cli.datasets.io.conditioning_files import read_mask, read_rows
+from ebm_cli.datasets.io.contents import Reading
 from ebm_cli.errors import UserError
 from ebm_cli.rng import generator
 from ebm_cli.runs.model import Model
@@ -99,7 +100,7 @@ def make_chain_target(
             "init=data: an energy without a run has no data; set init=noise, or init=FILE for rows of yours"
         )
     like = model.standardizer.like
-    rows = model.dataset.held_out(n_chains) if init == "data" else read_rows(init, model.energy.shape)
+    rows = model.dataset.held_out(n_chains) if init == "data" else _read_rows(model, init)
     rows = rows.to(like)
     keep = None if mask is None else read_mask(mask, model.energy.shape).to(like.device)
     if keep is not None:
@@ -120,6 +121,13 @@ def make_chain_target(
         std = noise_std / model.standardizer.scale
         return ChainTarget(posterior(model.energy, u, std), u, given=GivenRows(rows, None))
     return ChainTarget(model.energy, u)
+
+
+def _read_rows(model: Model, file: str) -> Tensor:
+    """Rows of a file, whose table is written as that of the run, in the columns of the run."""
+    node = model.config.get("dataset") or {}
+    written = {key: node.get(key) for key in ("delimiter", "decimal", "thousands", "header")}
+    return read_rows(file, model.energy.shape, model.column_names, Reading(**written))
 
 
 def require_stable_step(kernel: Kernel, model: Model, noise_std: float | None) -> None:

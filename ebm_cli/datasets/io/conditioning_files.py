@@ -1,5 +1,8 @@
 """Files that `ebm sample` reads: the rows that chains start from, and masks for inpainting."""
 
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -8,17 +11,32 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from ebm_cli.datasets.io import row_files
 from ebm_cli.datasets.io.arrays import load_array
-from ebm_cli.datasets.io.contents import InvalidFile
+from ebm_cli.datasets.io.contents import InvalidFile, Reading
+from ebm_cli.datasets.io.row_files import READERS, suffix_of
+from ebm_cli.datasets.matching import match_columns
 from ebm_cli.errors import UserError
 
 
-def read_rows(file: str, shape: tuple[int, ...]) -> Tensor:
-    """Read rows [N, *shape] in data units from .npy, or from the array `x` of .npz; NaN marks an unknown coordinate.
+def read_rows(
+    file: str, shape: tuple[int, ...], names: Sequence[str] | None = None, keys: Reading | None = None
+) -> Tensor:
+    """Read rows [N, *shape] in data units; NaN, and an empty cell of a table, marks an unknown coordinate.
+
+    They are those of an .npy, of the array `x` of an .npz, or of a table of any kind that `File` reads.
+
+    Args:
+        file: its path.
+        shape: of a row.
+        names: columns that the run was trained on, which are looked up in a table; None without names.
+        keys: how the table is written.
 
     Raises:
         UserError: no such file, or one that holds anything else.
     """
+    if suffix_of(Path(file)) in READERS.keys() - {".npy", ".npz"} and Path(file).expanduser().is_file():
+        return _read_table(file, shape, names, keys or Reading())
     rows = _read_array(f"init={file}", file, "x", "annealed, noise, data, or an .npy or .npz file that exists")
     if rows.shape[1:] != tuple(shape) or len(rows) == 0:
         raise UserError(f"init={file}: must have rows of shape {tuple(shape)}, got an array of shape {rows.shape}")
@@ -44,6 +62,21 @@ def read_mask(file: str, shape: tuple[int, ...]) -> Tensor:
         strange = "" if masks.dtype.kind not in "buif" else f" such as {masks[~np.isin(masks, (0, 1))][0]}"
         raise UserError(f"mask={file}: must hold true/1 (keep) and false/0 (sample), got {masks.dtype}{strange}")
     return torch.from_numpy(masks.astype(bool))
+
+
+def _read_table(file: str, shape: tuple[int, ...], names: Sequence[str] | None, keys: Reading) -> Tensor:
+    """Read the rows of a table in the columns of a run."""
+    written = replace(keys, array=None, columns=None, drop=None, label=None)
+    try:
+        read = None
+        if names is not None:
+            with suppress(ValueError):  # without these columns, all are read, and the message says which are missing
+                read = row_files.read_rows(file, replace(written, columns=tuple(names)), missing=True)
+        read = read or row_files.read_rows(file, written, missing=True)
+        matched = match_columns(names, shape, read.column_names, read.rows.shape[1:])
+    except ValueError as error:
+        raise UserError(f"init={file}: {str(error).removeprefix(f'path {file} ')}") from error
+    return matched(read.rows[:]).double()
 
 
 def _read_array(key: str, file: str, name: str, wanted: str) -> NDArray[Any]:

@@ -63,3 +63,17 @@ def test_readers_refuse_a_missing_file() -> None:
         read_rows("none.npy", (2,))
     with pytest.raises(UserError, match=r"^mask=none\.npy: must be an \.npy or \.npz file that exists$"):
         read_mask("none.npy", (2,))
+
+
+def test_read_rows_reads_a_table_in_the_columns_of_the_run(tmp_path: Path) -> None:
+    path = write(tmp_path, "x.csv", "kind;b;a\nu;2,5;1,5\nv;;3,5\n")
+    rows = read_rows(path, (2,), ("a", "b"))
+    assert rows.dtype == torch.float64
+    torch.testing.assert_close(rows, torch.tensor([[1.5, 2.5], [3.5, np.nan]]).double(), equal_nan=True)
+    plain = write(tmp_path, "y.txt", "1.5 2.5\n3.5 1\n")
+    assert read_rows(plain, (2,), ("a", "b")).tolist() == [[1.5, 2.5], [3.5, 1.0]]
+    for wanted in (("a", "c"), None):
+        with pytest.raises(UserError, match=r"^init=\S+x.csv: holds text in column 0"):
+            read_rows(path, (2,), wanted)
+    with pytest.raises(UserError, match=r"^init=\S+y.txt: has 2 columns, the run was trained on 3 columns"):
+        read_rows(plain, (3,), None)
