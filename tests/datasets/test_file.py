@@ -74,7 +74,7 @@ def test_file_refuses_keys_that_do_not_fit(keys: dict[str, Any], message: str, t
 
 @pytest.mark.parametrize(("n", "count"), [(3, "3 rows"), (1, "1 row")])
 def test_file_refuses_fewer_than_four_rows(n: int, count: str, tmp_path: Path):
-    for name, content in [("x.npy", ROWS[:n]), ("x.csv", "1,2\n" * n)]:
+    for name, content in [("x.npy", ROWS[:n]), ("x.csv", "1.5,2\n" * n)]:
         with pytest.raises(ValueError, match=rf"^path \S+ holds {count}: at least 4 are needed"):
             File(write(tmp_path, name, content))
 
