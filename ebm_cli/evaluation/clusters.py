@@ -135,7 +135,7 @@ def _split(z: Array) -> NDArray[np.int64]:
     from scipy.spatial import KDTree
 
     n, q = z.shape
-    k = max(8, int(math.sqrt(n) / 2))
+    k = max(10, int(math.sqrt(n) / 3.5))
     radius = np.maximum(KDTree(z).query(z, k + 1)[0][:, k], np.finfo(float).tiny)
     threshold = max(1.3, 2.2 * q / math.sqrt(k)) / q
     group = np.arange(n)
