@@ -9,7 +9,9 @@ from rich.console import Console
 
 from ebm_cli.acceleration.compile_mode import Work, apply_compile_mode
 from ebm_cli.config.trust import trust_of
+from ebm_cli.errors import NotTrustworthy
 from ebm_cli.evaluation import suite
+from ebm_cli.evaluation.overall import overall, untrusted
 from ebm_cli.evaluation.protocol import Protocol
 from ebm_cli.evaluation.values import number
 from ebm_cli.reporting.closing_panel import closing_panel
@@ -18,6 +20,7 @@ from ebm_cli.reporting.explanations import explain
 from ebm_cli.reporting.figures.canvas import save
 from ebm_cli.reporting.figures.overview import final_figure
 from ebm_cli.reporting.optional_pictures import optional
+from ebm_cli.reporting.stages import Stages
 from ebm_cli.runs.assemble import protocol_of
 from ebm_cli.runs.model import Model, load
 from ebm_cli.system.device import device_of
@@ -42,7 +45,8 @@ def evaluate(cfg: DictConfig) -> None:
     apply_compile_mode(
         cfg.compile, parts.energy, Work(0, cfg.eval.n_chains, 0, (protocol.kernel,)), threads, console.print
     )
-    evaluation = suite.evaluate(parts.energy, parts.method, parts.dataset, protocol)
+    with Stages("evaluation", console) as stages:
+        evaluation = suite.evaluate(parts.energy, parts.method, parts.dataset, protocol, stages.begin)
     found, results = evaluation.results, evaluation.results.values
     write_json(path / "results.json", results)
     files = {"results": relative_path(path / "results.json")}
@@ -54,7 +58,12 @@ def evaluate(cfg: DictConfig) -> None:
             save(final_figure(parts.energy, parts.dataset, evaluation.samples, log_z, results), picture)
             files["picture"] = relative_path(picture)
     title = f"{relative_path(model.path)}, step {model.step:,}: measured in {duration(time.monotonic() - began)}"
-    closing_panel(title, results, files, notes=notes).show(console)
+    panel = closing_panel(title, results, files, notes=notes, overall=overall(found))
+    panel.log()
+    panel.show(console)
+    reason = untrusted(results, cfg.strict)
+    if reason is not None:
+        raise NotTrustworthy(reason)
 
 
 def _load_model(cfg: DictConfig) -> Model:

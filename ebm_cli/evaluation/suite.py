@@ -22,20 +22,21 @@ from ebm_cli.energies import Energy
 from ebm_cli.evaluation.context import Context
 from ebm_cli.evaluation.groups import chains, density, features, ood, samples, score
 from ebm_cli.evaluation.metric_group import measure
+from ebm_cli.evaluation.overall import with_overall
 from ebm_cli.evaluation.protocol import Protocol
 from ebm_cli.evaluation.results import Results
 from ebm_cli.methods import Method
 
-GROUPS: tuple[tuple[str, Callable[[Context], Results]], ...] = (
-    ("density", density.results),
-    ("score", score.results),
-    ("density", density.annealing_results),
-    ("samples", samples.results),
-    ("chains", chains.results),
-    ("features", features.results),
-    ("ood", ood.results),
+GROUPS: tuple[tuple[str, str, Callable[[Context], Results]], ...] = (
+    ("density", "log Z and divergences", density.results),
+    ("score", "score", score.results),
+    ("density", "log Z by annealing", density.annealing_results),
+    ("samples", "samples and their distances", samples.results),
+    ("chains", "chains", chains.results),
+    ("features", "features of samples", features.results),
+    ("ood", "foreign rows", ood.results),
 )
-"""Name of a metric group → its function, in the order of the keys in results.json."""
+"""Name of a metric group, what it measures, and its function, in the order of the keys in results.json."""
 
 
 @dataclass(frozen=True)
@@ -46,7 +47,13 @@ class Evaluation:
     samples: Tensor | None
 
 
-def evaluate(energy: Energy, method: Method, dataset: Dataset, protocol: Protocol) -> Evaluation:
+def evaluate(
+    energy: Energy,
+    method: Method,
+    dataset: Dataset,
+    protocol: Protocol,
+    announce: Callable[[str, int, int], None] = lambda stage, number, total: None,
+) -> Evaluation:
     """Measure every result that the protocol asks for.
 
     Args:
@@ -54,17 +61,21 @@ def evaluate(energy: Energy, method: Method, dataset: Dataset, protocol: Protoco
         method: for what it trained besides the energy.
         dataset: the data.
         protocol: which metric groups, and with which sizes.
+        announce: is told which stage begins: its name, its number from 1, and how many there are.
 
     Raises:
         UserError: results of an added metric group that cannot be stored.
     """
     context, found = Context(energy, method, dataset, protocol), Results()
-    for name, results in GROUPS:
-        if context.is_asked(name):
-            found |= results(context)
-    for group in protocol.added:
+    asked = [(stage, results) for name, stage, results in GROUPS if context.is_asked(name)]
+    n_stages = len(asked) + len(protocol.added)
+    for number, (stage, results) in enumerate(asked, start=1):
+        announce(stage, number, n_stages)
+        found |= results(context)
+    for number, group in enumerate(protocol.added, start=len(asked) + 1):
+        announce(type(group).__name__, number, n_stages)
         found |= measure(group, context, found.values)
     if not found.values and not found.absent and protocol.names and not context.is_real:
         reason = "features and ood are for data whose density is unknown; metrics=[density] computes divergences"
         found |= Results(absent={"eval": reason})
-    return Evaluation(found.finite(), context.samples)
+    return Evaluation(with_overall(found.finite()), context.samples)

@@ -3,13 +3,14 @@
 import math
 from collections.abc import Iterator
 
+from ebm_cli.evaluation.chain_health import problems
 from ebm_cli.evaluation.result_registry import verdict
 from ebm_cli.evaluation.values import Values, number
 
 
 def explain(values: Values) -> list[str]:
     """The sentences for these results; none where every result speaks for itself."""
-    return [*_log_z_gap(values), *_mode_weights(values), *_temperature(values), *_mixing(values)]
+    return [*problems(values), *_log_z_gap(values), *_mode_weights(values), *_temperature(values), *_mixing(values)]
 
 
 def _log_z_gap(values: Values) -> Iterator[str]:

@@ -40,7 +40,10 @@ class AddedKey(NamedTuple):
     target: str | None = None
 
 
-ADDED_KEYS: tuple[AddedKey, ...] = (AddedKey("copies", "apart", after="9fa8354", target="ebm_cli.datasets.File"),)
+ADDED_KEYS: tuple[AddedKey, ...] = (
+    AddedKey("copies", "apart", after="9fa8354", target="ebm_cli.datasets.File"),
+    AddedKey("strict", False, after="9fa8354"),
+)
 """Every key that training configs have got since commit 1b2473a, in the order in which they were added."""
 
 

@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from ebm_cli.evaluation.overall import overall
 from ebm_cli.evaluation.results import Results
 from ebm_cli.evaluation.values import Values
 from ebm_cli.reporting.closing_panel import ClosingPanel, closing_panel
@@ -65,7 +66,8 @@ def closing_summary(
         shell_command("sample", {"checkpoint": path, **which}),
         shell_line("tensorboard", "--logdir", path),
     ]
-    return closing_panel(_title(run, ending), results, {"run": path, **figures}, commands, notes)
+    found = overall(Results(dict(results), measured.absent))
+    return closing_panel(_title(run, ending), results, {"run": path, **figures}, commands, notes, overall=found)
 
 
 def _title(run: Path, ending: Ending) -> str:
