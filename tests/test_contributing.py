@@ -45,6 +45,7 @@ def test_every_example_has_a_file_a_config_and_a_test() -> None:
     assert kinds.count("conf") >= 4
 
 
+@pytest.mark.slow
 def test_examples_pass_their_own_tests(tree: Path) -> None:
     ran = run(
         tree, "-m", "pytest", "-q", "-p", "no:cacheprovider", *(path for path in FILES if path.startswith("tests/"))

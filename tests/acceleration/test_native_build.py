@@ -72,6 +72,7 @@ def test_without_ninja_chains_stay_in_torch(cache: Path, monkeypatch: pytest.Mon
     assert "ninja is not installed" in why
 
 
+@pytest.mark.slow
 def test_compiler_without_openmp_gives_the_same_bits(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The library then has threads of its own."""
     energy = mlp()

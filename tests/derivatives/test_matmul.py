@@ -172,3 +172,13 @@ def test_onednn_is_chosen_by_the_processor(
         with monkeypatch.context() as patched:
             patched.setattr(owner, name, lambda: False)
             assert not matmul.is_onednn_faster()
+
+
+@pytest.mark.parametrize(("n_out", "n_in"), [(64, 2), (64, 1), (64, 64), (3, 2)])
+def test_lay_out_transposes_only_narrow_inputs_in_memory(n_out: int, n_in: int) -> None:
+    weight = torch.arange(float(n_out * n_in)).view(n_out, n_in)
+    found = matmul.lay_out(weight)
+    assert torch.equal(found, weight)
+    is_narrow = (n_out, n_in) == (64, 2)
+    assert found.stride() == ((1, n_out) if is_narrow else (n_in, 1))
+    assert (found is weight) != is_narrow

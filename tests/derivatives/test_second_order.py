@@ -1,10 +1,14 @@
 """The exact Laplacian: its accuracy in float32, and where the first layer is narrower than the points."""
 
+from collections.abc import Callable
+from typing import Any
+
 import pytest
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from ebm_cli.derivatives import laplacian
+from ebm_cli.derivatives.second_order import exact_terms
 from ebm_cli.energies import MLP, Conv, Energy, ResNet
 from tests.support import autograd_only
 
@@ -33,3 +37,26 @@ def test_narrow_rank_deficient_first_layer_keeps_trace_exact() -> None:
     _, trace = laplacian(energy, x)
     _, full = laplacian(autograd_only(energy), x)
     torch.testing.assert_close(trace, full, rtol=1e-12, atol=1e-12)
+
+
+class Direct:
+    """Stand-in for the compiler of an energy, which calls what it is given."""
+
+    def matches(self, x: Tensor) -> bool:
+        return True
+
+    def compute_once(self, key: object, compute: Callable[[], bool]) -> bool:
+        return compute()
+
+    def __call__(self, function: Callable[..., Any], *args: Any) -> Any:
+        return function(*args)
+
+
+def test_compiled_terms_add_the_trace_outside_the_row_space() -> None:
+    torch.manual_seed(0)
+    energy = MLP((30,), width=8, base=0.5).double()
+    x = torch.randn(5, 30).double()
+    expected = exact_terms(autograd_only(energy), x)
+    energy.compiled = Direct()  # type: ignore[assignment]
+    for found, right in zip(exact_terms(energy, x), expected, strict=True):
+        torch.testing.assert_close(found, right, rtol=1e-12, atol=1e-12)

@@ -235,6 +235,9 @@ def test_bracket_widens_the_error_of_sides_that_disagree() -> None:
     close = bracket(replace(forward, log_z=0.0, log_z_se=0.3), replace(back, log_z=0.1, log_z_se=0.4))
     assert close.log_z_se == pytest.approx(0.24)
     assert close.log_z == pytest.approx(0.1 * 0.09 / 0.25)
+    # Within two standard errors of their difference they agree, even where half the gap exceeds the joint error.
+    apart_by_noise = bracket(replace(forward, log_z=0.0, log_z_se=0.3), replace(back, log_z=0.9, log_z_se=0.4))
+    assert apart_by_noise.log_z_se == pytest.approx(0.24)
     # Two and a half standard errors of their difference are too many.
     beyond = bracket(replace(forward, log_z=0.0, log_z_se=0.3), replace(back, log_z=1.25, log_z_se=0.4))
     assert beyond.log_z_se == pytest.approx(0.625)

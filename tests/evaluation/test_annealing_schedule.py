@@ -11,7 +11,9 @@ from ebm_cli.densities.gaussian import Gaussian as FittedGaussian
 from ebm_cli.densities.uniform import Uniform
 from ebm_cli.evaluation import annealing_schedule
 from ebm_cli.evaluation.annealing import anneal
-from ebm_cli.evaluation.annealing_schedule import plan_schedule
+from ebm_cli.evaluation.annealing_path import AnnealingPath
+from ebm_cli.evaluation.annealing_schedule import plan_schedule, start_path
+from ebm_cli.evaluation.importance_weights import effective_size
 from ebm_cli.evaluation.not_integrable import NotIntegrable
 from ebm_cli.samplers.langevin import Langevin
 from ebm_cli.samplers.mala import MALA
@@ -99,3 +101,33 @@ def test_arguments_out_of_range_are_refused() -> None:
             plan_schedule(energy, base, rng=seeded(), levels=levels)
     with pytest.raises(ValueError, match="Uniform: log_prob has no gradient"):
         plan_schedule(energy, Uniform(torch.randn(10, 3, generator=seeded())), rng=seeded())
+
+
+def test_a_model_far_from_the_base_keeps_the_bent_path() -> None:
+    base = normal_density(2)
+    far = plan_schedule(lambda x: (x - 3).square().sum(1) / 0.02, base, rng=seeded(), fade=5.0)
+    near = plan_schedule(lambda x: (x - 0.1).square().sum(1) / 2, base, rng=seeded(), fade=5.0)
+    assert (far.fade, near.fade) == (5.0, math.inf)
+
+
+def test_the_next_level_is_the_largest_that_is_near() -> None:
+    """Half the weight's effective size is left there, also from a level above 0; a little further, less is left."""
+    path, points = start_path(skewed_gaussian(), normal_density(3, 4.0), math.inf, MALA(), 400, seeded())
+    path.level = 0.2
+    level = annealing_schedule._next_level(path, points)
+    assert path.level < level < 1
+
+    def share(b: float) -> float:
+        return effective_size(-path.energy_change(points, b)) / 400
+
+    assert share(level) >= annealing_schedule.CESS > share(path.level + 1.01 * (level - path.level))
+
+
+@pytest.mark.parametrize(("dim", "shown"), [(3, "0.123, 0.123, 0.123]"), (4, "0.123]"), (5, "0.123]…")])
+def test_a_nan_is_named_by_its_first_four_coordinates(dim: int, shown: str) -> None:
+    path = AnnealingPath(lambda x: x.sum(1) * math.nan, normal_density(dim), math.inf)
+    x = torch.full((10, dim), 0.12345)
+    with pytest.raises(NotIntegrable) as raised:
+        annealing_schedule.evaluate_start(path, path.to_path(x), MALA())
+    assert str(raised.value).endswith(shown)
+    assert str(raised.value).count("0.123") == min(dim, 4)

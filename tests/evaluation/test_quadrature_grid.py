@@ -1,9 +1,10 @@
 """The cells of a quadrature: they tile the box, and their rule is exact for the polynomials that it should be."""
 
+import numpy as np
 import pytest
 import torch
 
-from ebm_cli.evaluation.quadrature_grid import FINE_GRID, OUTER_REACH, Grid, Resolution
+from ebm_cli.evaluation.quadrature_grid import FINE_GRID, NODES, OUTER_REACH, Grid, Resolution, legendre_transform
 from tests.support import normal
 
 each_dimension = pytest.mark.parametrize("dim", [1, 2])
@@ -74,3 +75,10 @@ def test_a_resolution_out_of_range_is_refused(bad: dict[str, float]) -> None:
     (name,) = bad
     with pytest.raises(ValueError, match=f"^{name} must be"):
         Resolution(**{"core": 12, "shell": 4, "tolerance": 1e-6, "max_nodes": 1000, **bad})  # type: ignore[arg-type]
+
+
+def test_legendre_transform_finds_the_coefficients() -> None:
+    """Each Legendre polynomial has one coefficient, 1, of its own degree."""
+    x, _ = np.polynomial.legendre.leggauss(NODES)
+    values = torch.from_numpy(np.polynomial.legendre.legvander(x, NODES - 1))
+    torch.testing.assert_close(legendre_transform() @ values, torch.eye(NODES).double(), rtol=0, atol=1e-13)

@@ -107,6 +107,16 @@ def test_registered_describes_companions_by_their_result() -> None:
     assert (se.unit, se.meaning, se.better) == ("nats", "standard error", "none")
     assert (p.unit, p.section) == ("", "Samples")
     assert registered("eval/fisher_p") is None
+    null, guess = registered("eval/mmd_null"), registered("eval/classifier_accuracy_null")
+    assert null is not None
+    assert guess is not None
+    assert null.meaning == "the same between two samples of the data"
+    assert guess.meaning == "share of the most frequent class: the accuracy of guessing"
+
+
+def test_signed_results_are_those_that_can_be_negative() -> None:
+    keys = ("eval/log_z", "eval/nll", "eval/entropy", "eval/kl", "eval/mmd")
+    assert [key for key in keys if describe(key).signed] == ["eval/log_z", "eval/nll", "eval/entropy"]
 
 
 def test_registered_describes_results_on_validation_rows() -> None:

@@ -31,6 +31,12 @@ def from_double_well(t: float, n: int, seed: int) -> Tensor:
 
 
 class TestKSD:
+    def test_p_values_of_the_model_are_spread_evenly(self) -> None:
+        """A tenth of them is below 0.1; signs that do not cancel would make half of them small."""
+        p = torch.tensor([ksd(x, -x, seeded(seed), n_boot=99).p for seed, x in enumerate(normal(60, 80, 2, seed=3))])
+        assert 1 <= int((p <= 0.1).sum()) <= 13
+        assert abs(float(p.mean()) - 0.5) < 4 * 0.29 / 60**0.5
+
     def test_ksd_is_the_sum_over_pairs_of_the_stein_kernel(self) -> None:
         x, s = normal(6, 3, seed=0), normal(6, 3, seed=1)
         c = median_distance(x)

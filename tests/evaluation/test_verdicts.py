@@ -102,7 +102,7 @@ def test_mode_tv_is_right_up_to_two_standard_errors(error: float, good: bool) ->
     )
 
 
-@pytest.mark.parametrize(("p", "word"), [(0.4, "within noise"), (0.01, "differs")])
+@pytest.mark.parametrize(("p", "word"), [(0.4, "within noise"), (0.01, "differs"), (0.001, "differs")])
 def test_distance_is_graded_by_its_p_value(p: float, word: str) -> None:
     found = verdict_on("mmd", mmd=0.02, mmd_null=0.001, mmd_p=p)
     assert found == Verdict(f"data: 0.001, p {p}", word, word == "within noise")

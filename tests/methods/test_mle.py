@@ -67,3 +67,4 @@ def test_mle_refuses_an_energy_without_log_z() -> None:
         MLE((3,)).validate(MLP((3,)), 8)
     MLE((3,)).validate(Quadratic((3,)), 8)
     MLE((2,)).validate(MLP((2,)), 8)
+    MLE((1,)).validate(MLP((1,)), 8)

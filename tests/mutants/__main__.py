@@ -32,7 +32,7 @@ STORE = REPO / "build" / "mutants"
 REPORT = REPO / "outputs" / "mutants.md"
 WORKERS = 2
 MAX_SECONDS = 30.0
-"""Limit of the tests on one mutant, by their usual duration: an hour of tests executes a line that all runs share."""
+"""Limit of the usual processor time of the tests on one mutant: an hour of tests execute a line that all runs share."""
 
 
 def main(words: Sequence[str]) -> int:

@@ -41,3 +41,9 @@ def test_leapfrog_energy_error_is_of_second_order(monkeypatch: pytest.MonkeyPatc
     ]
     for coarse, fine in pairwise(errors):
         assert math.log2(coarse / fine) == pytest.approx(2.0, abs=0.1)
+
+
+def test_one_leapfrog_step_is_enough_and_none_is_refused() -> None:
+    assert HMC(n_leapfrog=1).evaluations(10).grad == 11
+    with pytest.raises(ValueError, match="n_leapfrog must be >= 1, got 0"):
+        HMC(n_leapfrog=0)
