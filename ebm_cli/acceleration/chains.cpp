@@ -189,7 +189,7 @@ template <int V>
 struct Scratch {
     std::vector<Vec> memory;
     Vec *values[2], *slopes, *x, *grad, *new_x, *new_grad, *noise, *velocity;
-    Vec energy[V], new_energy[V], accept[V], uniform[V];
+    Vec energy[V], new_energy[V], accept[V], uniform[V], jitter[V];
 
     explicit Scratch(const Network& net) {
         const size_t units = size_t(net.width) * V, point = size_t(net.dim) * V;
@@ -255,7 +255,7 @@ void evaluate(const Network& net, Scratch<V>& s, const Vec* x, Vec* energy, Vec*
 
 // Settings of one step; a schedule gives every step its own.
 struct Step {
-    double step_size, temperature, noise_scale, clamp_grad, clamp_sample;
+    double step_size, temperature, noise_scale, clamp_grad, clamp_sample, jitter;
     int64_t n_leapfrog;
 };
 
@@ -325,9 +325,14 @@ void mala(const Network& net, Scratch<V>& s, const Step& step) {
 
 template <int V>
 void hmc(const Network& net, Scratch<V>& s, const Step& step) {
-    const float eps = step.step_size, half = 0.5 * step.step_size, heat = std::sqrt(step.temperature);
-    const float inverse = 1 / step.temperature;
+    const float step_size = step.step_size, heat = std::sqrt(step.temperature), inverse = 1 / step.temperature;
+    const float lowest = 1 - step.jitter, spread = 2 * step.jitter;
     const int n = net.dim * V;
+    Vec eps[V], half[V];
+    for (int v = 0; v < V; ++v) {
+        eps[v] = step.jitter > 0 ? (s.jitter[v] * spread + lowest) * step_size : fill(step_size);
+        half[v] = eps[v] * 0.5f;
+    }
     for (int i = 0; i < n; ++i) {
         s.noise[i] *= heat;
         s.velocity[i] = s.noise[i];
@@ -335,12 +340,14 @@ void hmc(const Network& net, Scratch<V>& s, const Step& step) {
         s.new_grad[i] = s.grad[i];
     }
     for (int64_t k = 0; k < step.n_leapfrog; ++k) {
-        for (int i = 0; i < n; ++i) {
-            s.velocity[i] -= half * s.new_grad[i];
-            s.new_x[i] += eps * s.velocity[i];
-        }
+        for (int d = 0; d < net.dim; ++d)
+            for (int v = 0, i = d * V; v < V; ++v, ++i) {
+                s.velocity[i] -= half[v] * s.new_grad[i];
+                s.new_x[i] += eps[v] * s.velocity[i];
+            }
         evaluate<V>(net, s, s.new_x, s.new_energy, s.new_grad);
-        for (int i = 0; i < n; ++i) s.velocity[i] -= half * s.new_grad[i];
+        for (int d = 0; d < net.dim; ++d)
+            for (int v = 0, i = d * V; v < V; ++v, ++i) s.velocity[i] -= half[v] * s.new_grad[i];
     }
     Vec log_ratio[V] = {};
     for (int d = 0; d < net.dim; ++d)
@@ -355,7 +362,7 @@ struct Run {
     Kind kind;
     int64_t n_chains, n_steps, thin, start;
     const Step* steps;
-    const float *noise, *uniform;            // [n_steps][n_chains][D], [n_steps][n_chains]
+    const float *noise, *uniform, *jitter;   // [n_steps][n_chains][D], [n_steps][n_chains], the same or null
     float *x, *energy, *grad, *accept, *kept;  // [n_chains][D], [n_chains], [n_chains][D], [n_chains], [·][n_chains][D]
 };
 
@@ -381,6 +388,7 @@ void advance(const Network& net, const Run& run, int64_t first, int64_t count, S
             langevin<V>(net, s, run.steps[i]);
         } else {
             load<V>(run.uniform + i * run.n_chains + first, count, 1, s.uniform);
+            if (run.jitter != nullptr) load<V>(run.jitter + i * run.n_chains + first, count, 1, s.jitter);
             run.kind == MALA ? mala<V>(net, s, run.steps[i]) : hmc<V>(net, s, run.steps[i]);
         }
         if (kept != nullptr && (run.start + i + 1) % run.thin == 0) {
@@ -445,8 +453,8 @@ int64_t ebm_has_pool() {
 // may draw the noise of later steps, but must not touch these arrays.
 void* ebm_start(int64_t kind, int64_t activation, int64_t n_hidden, const int64_t* widths, const float* packed,
                 const float* const* biases, const float* out, double base, int64_t n_chains, int64_t n_steps,
-                int64_t start, int64_t thin, const void* steps, const float* noise, const float* uniform, float* x,
-                float* energy, float* grad, float* accept, float* kept, int64_t threads) {
+                int64_t start, int64_t thin, const void* steps, const float* noise, const float* uniform,
+                const float* jitter, float* x, float* energy, float* grad, float* accept, float* kept, int64_t threads) {
     Network net{{}, Activation(activation), out, biases[n_hidden][0], float(base), int(widths[0]), 0};
     for (int64_t l = 0; l < n_hidden; ++l) {
         const int n_in = widths[l], n_out = widths[l + 1];
@@ -456,8 +464,8 @@ void* ebm_start(int64_t kind, int64_t activation, int64_t n_hidden, const int64_
         packed = backward + int64_t(n_in) * n_out;
     }
     Job* job = new Job{std::move(net),
-                       {Kind(kind), n_chains, n_steps, thin, start, static_cast<const Step*>(steps), noise, uniform, x,
-                        energy, grad, accept, kept}};
+                       {Kind(kind), n_chains, n_steps, thin, start, static_cast<const Step*>(steps), noise, uniform, jitter,
+                        x, energy, grad, accept, kept}};
     try {
         const int64_t workers = std::min(threads, job->blocks());
         for (int64_t i = 1; i < workers; ++i) job->helpers.emplace_back([job] { job->work(); });

@@ -34,7 +34,7 @@ class Step(ctypes.Structure):
     _fields_ = (
         *(
             (name, ctypes.c_double)
-            for name in ("step_size", "temperature", "noise_scale", "clamp_grad", "clamp_sample")
+            for name in ("step_size", "temperature", "noise_scale", "clamp_grad", "clamp_sample", "jitter")
         ),
         ("n_leapfrog", ctypes.c_int64),
     )
@@ -45,8 +45,8 @@ class Step(ctypes.Structure):
         of_langevin = (1.0, inf, inf)
         if isinstance(kernel, Langevin):
             of_langevin = (kernel.noise_scale, kernel.clamp_grad or inf, kernel.clamp_sample or inf)
-        n_leapfrog = kernel.n_leapfrog if isinstance(kernel, HMC) else 0
-        return cls(kernel.step_size, kernel.temperature, *of_langevin, n_leapfrog)
+        jitter, n_leapfrog = (kernel.jitter, kernel.n_leapfrog) if isinstance(kernel, HMC) else (0.0, 0)
+        return cls(kernel.step_size, kernel.temperature, *of_langevin, jitter, n_leapfrog)
 
 
 class Layers(NamedTuple):
@@ -87,6 +87,7 @@ class Chains:
     def __init__(self, kernel: Kernel, energy: MLP, layers: Layers, x: Tensor) -> None:
         self.kind = KERNELS[type(kernel)]
         self.has_test = kernel.target_accept is not None
+        self.has_jitter = isinstance(kernel, HMC) and kernel.jitter > 0
         self.base = energy.base
         self.x = x.detach().clone(memory_format=torch.contiguous_format)
         self.energy = x.new_empty(len(x))
@@ -145,7 +146,9 @@ class Chains:
             ctypes.c_double(self.base),
             *map(_i64, (len(self.x), n_steps, start, thin)),
             steps,
-            *map(_pointer, (noise.normal, noise.uniform, self.x, self.energy, self.grad, self.accept, kept)),
+            *map(
+                _pointer, (noise.normal, noise.uniform, noise.jitter, self.x, self.energy, self.grad, self.accept, kept)
+            ),
             _i64(helpers),
         )
         try:

@@ -130,7 +130,9 @@ class NativeChains:
         size = max(1, min(n_steps, self.chunk // x.numel()))
         fixed = None if schedule else (Step * size)(*[Step.of(kernel)] * size)
         has_pool = bool(load_library().ebm_has_pool())
-        noises = [Noise.allocate(x, size, chains.has_test) for _ in range(2 if n_steps > size else 1)]
+        noises = [
+            Noise.allocate(x, size, chains.has_test, chains.has_jitter) for _ in range(2 if n_steps > size else 1)
+        ]
         noises[0].draw(min(size, n_steps), rng)
         # A run of no steps enters the loop once, too: the state needs the energy and gradient at the start.
         for i in range(max(1, ceil(n_steps / size))):

@@ -16,26 +16,37 @@ class Noise(NamedTuple):
     Attributes:
         normal: [n, B, *D].
         uniform: [n, B] for kernels with a Metropolis test, else [n, 0].
-        steps: both for each step, where they are drawn step by step; else empty.
+        jitter: [n, B] for kernels with a step size of each trajectory's own, else [n, 0]: uniform numbers.
+        steps: all of each step in the order of their draws, where they are drawn step by step; else empty.
     """
 
     normal: Tensor
     uniform: Tensor
-    steps: list[tuple[Tensor, Tensor]]
+    jitter: Tensor
+    steps: list[tuple[Tensor, Tensor, Tensor]]
 
     @classmethod
-    def allocate(cls, x: Tensor, n_steps: int, has_test: bool) -> "Noise":
-        """Memory for the numbers of n_steps steps of chains at x; `has_test`: of a kernel with a Metropolis test."""
+    def allocate(cls, x: Tensor, n_steps: int, has_test: bool, has_jitter: bool) -> "Noise":
+        """Memory for the numbers of n_steps steps of chains at x.
+
+        Args:
+            x: positions [B, *D].
+            n_steps: number of steps.
+            has_test: of a kernel with a Metropolis test.
+            has_jitter: of a kernel with a step size of each trajectory's own.
+        """
         normal, uniform = x.new_empty(n_steps, *x.shape), x.new_empty(n_steps, len(x) if has_test else 0)
+        jitter = x.new_empty(n_steps, len(x) if has_jitter else 0)
         if not has_test and x.numel() % SIXTEEN == 0:
-            return cls(normal, uniform, [])
-        return cls(normal, uniform, list(zip(normal.unbind(), uniform.unbind(), strict=True)))
+            return cls(normal, uniform, jitter, [])
+        return cls(normal, uniform, jitter, list(zip(normal, jitter, uniform, strict=True)))
 
     def draw(self, n_steps: int, rng: torch.Generator) -> None:
         """Draw as torch's chains do: step by step, or at once where that gives the same numbers."""
         if not self.steps:
             self.normal[:n_steps].normal_(generator=rng)
-        for normal, uniform in self.steps[:n_steps]:
+        for normal, *uniforms in self.steps[:n_steps]:
             normal.normal_(generator=rng)
-            if uniform.numel():
-                uniform.uniform_(generator=rng)
+            for uniform in uniforms:
+                if uniform.numel():
+                    uniform.uniform_(generator=rng)

@@ -1,5 +1,6 @@
 """Hydra callbacks: validate a run and reserve its directory before Hydra creates it; conclude a sweep."""
 
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ from ebm_cli.cli.output_dirs import (
     run_directory,
     validate_launch,
 )
+from ebm_cli.cli.places import explained_place, require_own_place, require_writable
 from ebm_cli.cli.plugins import require_slurm
 from ebm_cli.cli.sweep_failures import JobFailed, SweepFailed, clear_failures, read_failures
 from ebm_cli.cli.task import Task, reraise_past_hydra
@@ -42,12 +44,19 @@ class Validate(Callback):
         with reraise_past_hydra():
             cfg = self._validate(config)
             validate_launch(config)
-            require_no_outside_links(Path(config.hydra.run.dir))
-            if is_timestamped(config, "hydra.run.dir"):
-                # Once before the directory is made: a run that is refused leaves nothing behind.
-                Task(self.verb).hook("reserve", cfg, Path(config.hydra.run.dir).absolute(), lock=False)
-                make_exclusive(config, "hydra.run.dir")
-            Task(self.verb).hook("reserve", cfg, Path(config.hydra.run.dir).absolute(), lock=True)
+            wanted = Path(config.hydra.run.dir).absolute()
+            with explained_place(wanted):
+                require_no_outside_links(Path(config.hydra.run.dir))
+                if self._writes(config):
+                    require_own_place(wanted, self.verb)
+                if is_timestamped(config, "hydra.run.dir"):
+                    # Once before the directory is made: a run that is refused leaves nothing behind.
+                    Task(self.verb).hook("reserve", cfg, wanted, lock=False)
+                    make_exclusive(config, "hydra.run.dir")
+                path = Path(config.hydra.run.dir).absolute()
+                Task(self.verb).hook("reserve", cfg, path, lock=True)
+                if self._writes(config):
+                    require_writable(path)
 
     def on_multirun_start(self, config: DictConfig, **kwargs: Any) -> None:
         """Validate every job of a sweep, if they are known yet: otherwise, each is validated as it starts."""
@@ -55,9 +64,11 @@ class Validate(Callback):
             require_slurm(config)
             if is_listed(config.hydra):
                 self._validate_jobs(config)
-            if is_timestamped(config, "hydra.sweep.dir"):
-                make_exclusive(config, "hydra.sweep.dir")
-            clear_failures(Path(config.hydra.sweep.dir))
+            with _explained_sweep(config):
+                if is_timestamped(config, "hydra.sweep.dir"):
+                    make_exclusive(config, "hydra.sweep.dir")
+                require_writable(Path(config.hydra.sweep.dir))
+                clear_failures(Path(config.hydra.sweep.dir))
 
     def on_job_start(self, config: DictConfig, *, task_function: TaskFunction, **kwargs: Any) -> None:
         """Validate a job that was not known before, and keep hold of the failures in this process."""
@@ -83,8 +94,14 @@ class Validate(Callback):
                 raise UserError("a sweep is judged as a whole: run experiments that make claims one at a time")
             HydraConfig.instance().set_config(job)
             cfg = self._validate(job)
-            require_no_outside_links(job_dir(job))
+            with _explained_sweep(config):
+                require_no_outside_links(job_dir(job))
+                require_own_place(job_dir(job), self.verb)
             Task(self.verb).hook("reserve", cfg, job_dir(job), lock=False)
+
+    def _writes(self, config: DictConfig) -> bool:
+        """Return whether the verb writes to a directory of its own: some only print, in the current one."""
+        return self.verb == "train" or config.hydra.output_subdir is not None
 
     def _validate(self, config: DictConfig) -> DictConfig:
         """Validate a composed config; returns the effective one."""
@@ -93,3 +110,8 @@ class Validate(Callback):
         validate(cfg, self.verb)
         Task(self.verb).hook("validate", cfg)
         return cfg
+
+
+def _explained_sweep(config: DictConfig) -> AbstractContextManager[None]:
+    """`explained_place` of the directory of a sweep."""
+    return explained_place(Path(config.hydra.sweep.dir).absolute(), "hydra.sweep.dir")

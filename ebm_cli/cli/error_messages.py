@@ -69,6 +69,8 @@ def explain(error: BaseException, verb: str, folders: Sequence[Path], typed: Seq
         return f"no room to write{f' {full.filename}' if full.filename else ''} ({full.strerror})"
     if isinstance(error, UnicodeEncodeError) and any("\udc80" <= c <= "\udcff" for c in error.object):
         return f"{error.object!r}: a name with bytes that are no text here; PYTHONUTF8=1 reads names as UTF-8"
+    if isinstance(error, OSError) and error.filename and error.strerror:
+        return f"{error.filename}: {error.strerror[0].lower()}{error.strerror[1:]}"
     if isinstance(error, MemoryError) or "allocate memory" in str(error):
         return f"not enough memory: {first_line(error)}"
     return _explain_unexpected(error, typed)

@@ -78,6 +78,8 @@ def make_exclusive(config: DictConfig, key: str) -> None:
             path.mkdir(parents=True)
             break
         except FileExistsError:
+            if not path.exists():  # a broken link, here or above
+                raise
             path = wanted.with_name(f"{wanted.name}-{number}")
     if path != wanted:
         with read_write(config), open_dict(config):

@@ -206,6 +206,9 @@ def _caps(values: Values, basis: Finding) -> Iterator[Finding]:
     if outside is not None and outside > OUTSIDE[0]:
         word = "close" if outside <= OUTSIDE[1] else "fair" if outside <= OUTSIDE[2] else "broken"
         yield Finding(word, f"{outside:.1%} of its probability lies outside the data's box")
+    worse = worse_than(values)
+    if worse:
+        yield Finding("close", f"worse than its own {' and '.join(name for name, _ in worse)}")
     share = number(values, "eval/mode_tv")
     if share is not None and verdict("eval/mode_tv", values).good is False:
         by_kl = number(values, "eval/kl") is not None
@@ -217,6 +220,19 @@ def _caps(values: Values, basis: Finding) -> Iterator[Finding]:
     if bad:
         described = (f"{result.label} ({verdict(result.key, values).word})" for result in bad[:4])
         yield Finding("close", f"{', '.join(described)}")
+
+
+def worse_than(values: Values) -> list[tuple[str, float]]:
+    """The densities that the method trained beside the energy and that describe the same rows better than it.
+
+    Returns:
+        Name of the density, and by how many nats the energy's NLL is above its own; beyond the noise of the NLL.
+    """
+    nll, error = number(values, "eval/nll"), number(values, "eval/nll_se") or 0.0
+    names = [key[len("eval/") : -len("_nll")] for key in values if key.startswith("eval/") and key.endswith("_nll")]
+    found = {name: number(values, f"eval/{name}_nll") for name in names}
+    excess = {name: nll - own for name, own in found.items() if nll is not None and own is not None}
+    return [(name, nats) for name, nats in excess.items() if nats > max(CLOSE, 2 * error)]
 
 
 def _is_of_the_model(key: str) -> bool:

@@ -43,6 +43,7 @@ class AddedKey(NamedTuple):
 ADDED_KEYS: tuple[AddedKey, ...] = (
     AddedKey("copies", "apart", after="9fa8354", target="ebm_cli.datasets.File"),
     AddedKey("strict", False, after="9fa8354"),
+    AddedKey("jitter", 0.0, after="9fa8354", target="ebm_cli.samplers.hmc.HMC"),
 )
 """Every key that training configs have got since commit 1b2473a, in the order in which they were added."""
 

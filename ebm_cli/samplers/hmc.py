@@ -3,6 +3,12 @@
 A velocity v ~ N(0, T I) makes x a particle of unit mass with the total energy H(x, v) = E(x) + ½‖v‖². The leapfrog
 integrator conserves H up to O(eps²), preserves volume and is reversible, so that the end of a trajectory is a proposal
 with the Metropolis ratio exp(−ΔH/T). L steps move about L·eps, where L Langevin steps would diffuse only about √L·eps.
+
+A trajectory of a fixed length can end where it began: on a Gaussian every coordinate swings, and for eps = 0.618 and
+L = 10 on N(0, I) it swings once in L steps, whatever the velocity, so that the chain stays where it is, with an
+acceptance of 1. After half a swing x only changes its sign. A step size that is drawn anew for each trajectory has no
+such period. The draw depends on nothing else: each step size has its own transition that leaves the target invariant,
+and so has their mixture.
 """
 
 from dataclasses import dataclass
@@ -32,15 +38,18 @@ class HMC(Kernel):
 
         v ← v − (eps/2) ∇E(x);   x ← x + eps v;   v ← v − (eps/2) ∇E(x)        n_leapfrog times, v(0) ~ N(0, T I)
 
-    accepted with probability min(1, exp((H(x, v) − H(x', v'))/T)).
+    accepted with probability min(1, exp((H(x, v) − H(x', v'))/T)). Each trajectory of each chain has its own step size
+    eps · u, with u uniform in [1 − jitter, 1 + jitter].
 
-    Sources: Neal (2011), "MCMC using Hamiltonian dynamics", arXiv:1206.1901, eqs. (2.28)–(2.30) for the leapfrog;
-    target acceptance 0.651: Beskos et al. (2013), Bernoulli 19(5A).
+    Sources: Neal (2011), "MCMC using Hamiltonian dynamics", arXiv:1206.1901, eqs. (2.28)–(2.30) for the leapfrog, and
+    section 3.2 for step sizes from a small interval; random lengths against periods: Mackenzie (1989), Physics Letters
+    B 226; target acceptance 0.651: Beskos et al. (2013), Bernoulli 19(5A).
 
     Args:
         step_size: eps > 0 of the leapfrog, in standardised units (unit mass).
         temperature: T > 0.
         n_leapfrog: L ≥ 1, leapfrog steps of a trajectory.
+        jitter: spread of the step size around eps, in [0, 1); 0 is a fixed length, which can be a period of the target.
 
     Raises:
         ValueError: a number is out of range.
@@ -50,12 +59,15 @@ class HMC(Kernel):
 
     step_size: float = 0.1
     n_leapfrog: int = 10
+    jitter: float = 0.2
     target_accept: ClassVar[float | None] = 0.651
 
     def __post_init__(self) -> None:
         super().__post_init__()
         if self.n_leapfrog < 1:
             raise ValueError(f"n_leapfrog must be >= 1, got {self.n_leapfrog}")
+        if not 0 <= self.jitter < 1:
+            raise ValueError(f"jitter must be in [0, 1), got {self.jitter}")
 
     def evaluations(self, n_steps: int) -> Cost:
         return Cost(grad=n_steps * self.n_leapfrog + 1)
@@ -68,16 +80,31 @@ class HMC(Kernel):
         return State(x.detach(), *value_and_grad(energy, x), {})
 
     def step(self, energy: EnergyFn, state: State, rng: torch.Generator) -> tuple[State, Info]:
-        eps = self.step_size
         old_energy, grad = energy_of(state), grad_of(state)
         start = normal_like(state.x, rng).mul_(sqrt(self.temperature))
-        v = torch.add(start, grad, alpha=-0.5 * eps)
+        eps = self._step_sizes(state.x, rng)
+        v = _moved(start, grad, eps, -0.5)
         x, new_energy = state.x, old_energy
         for left in reversed(range(self.n_leapfrog)):
-            x = torch.add(x, v, alpha=eps)
+            x = _moved(x, v, eps)
             new_energy, grad = value_and_grad(energy, x)
             # The half kick at the end of a step and the one at the start of the next are done as one.
-            v.add_(grad, alpha=-eps if left else -0.5 * eps)
+            v = _moved(v, grad, eps, -1.0 if left else -0.5)
         # ‖v‖² − ‖v'‖² as (v − v')·(v + v'): the difference of two numbers of size D loses digits in float32.
         drop = torch.add(old_energy - new_energy, inner(start - v, start + v), alpha=0.5)
         return accept_reject(state, State(x, new_energy, grad, {}), drop / self.temperature, rng)
+
+    def _step_sizes(self, x: Tensor, rng: torch.Generator) -> float | Tensor:
+        """The step size of a trajectory, or that of each chain [B, 1, …]."""
+        if self.jitter == 0:
+            return self.step_size
+        uniform = torch.rand(len(x), generator=rng, dtype=x.dtype, device=x.device)
+        factor = uniform.mul_(2 * self.jitter).add_(1 - self.jitter)
+        return factor.mul_(self.step_size).view(-1, *(1,) * (x.dim() - 1))
+
+
+def _moved(a: Tensor, b: Tensor, eps: float | Tensor, share: float = 1.0) -> Tensor:
+    """Return a + share · eps · b, in one operation."""
+    if isinstance(eps, Tensor):
+        return torch.addcmul(a, b, eps, value=share)
+    return torch.add(a, b, alpha=share * eps)

@@ -5,13 +5,16 @@ import math
 import time
 
 from ebm_cli.evaluation import suite
+from ebm_cli.evaluation.narrowest import narrowest_width
 from ebm_cli.evaluation.results import Results
 from ebm_cli.evaluation.values import Values
 from ebm_cli.reporting.console import duration
+from ebm_cli.reporting.jsonl import read
 from ebm_cli.reporting.stages import Stages
 from ebm_cli.system.files import write_json
 from ebm_cli.system.memory import peak_memory_mb
 from ebm_cli.training import final_figures
+from ebm_cli.training.causes import Evidence, causes
 from ebm_cli.training.monitor import monitored_value
 from ebm_cli.training.session import Session
 from ebm_cli.training.summary import Ending, closing_summary
@@ -67,7 +70,7 @@ def finish(session: Session, seconds: float) -> float | None:
         )
     log.close(failures)
     about_data = [f"Data: {finding}" for finding in session.findings if finding.bears_on_results]
-    measured = found.results | Results(notes=(*about_data, *failures))
+    measured = found.results | Results(notes=(*_causes(session, results), *about_data, *failures))
     summary = closing_summary(run, ending, measured, results, figures, history)
     summary.log()
     summary.show(log.console)
@@ -82,6 +85,13 @@ def _evaluate_last_step(session: Session) -> tuple[Values, float | None]:
         return {}, stopping.last
     results = session.evaluate_monitor()
     return results, session.update_best(results)
+
+
+def _causes(session: Session, results: Values) -> list[str]:
+    """Likely causes of the results, from what the run has logged."""
+    history = read(session.directory.path / "metrics.jsonl")
+    rows = session.parts.dataset.reference
+    return causes(Evidence(results, history, session.checkpointer.config, lambda: narrowest_width(rows)))
 
 
 def _costs(trainer: Trainer, seconds: float) -> dict[str, float]:

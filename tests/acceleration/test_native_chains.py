@@ -27,6 +27,7 @@ KERNELS = [
     Langevin(0.05, temperature=2.0, noise_scale=0.7, clamp_grad=0.5, clamp_sample=1.5),
     MALA(0.3, temperature=1.5),
     HMC(0.3, temperature=0.7, n_leapfrog=3),
+    HMC(0.3, temperature=0.7, n_leapfrog=3, jitter=0.0),
 ]
 SMOOTH = ("silu", "softplus", "tanh", "gelu")
 N = 75

@@ -142,7 +142,7 @@ def _hmc(n: int) -> Row:
         title=f"HMC, {N_LEAPFROG} leapfrogs, {n:,} chains, {CORRECTED}",
         measure=lambda effort: _measure_corrected(
             n,
-            HMC(step_size=HMC_EPS, n_leapfrog=N_LEAPFROG),
+            HMC(step_size=HMC_EPS, n_leapfrog=N_LEAPFROG, jitter=0),
             ebmkit_hmc.HMC(step_size=HMC_EPS, leapfrog_steps=N_LEAPFROG),
             lambda log_p: blackjax.hmc(log_p, HMC_EPS, jnp.ones(2), N_LEAPFROG),
             N_LEAPFROG,

@@ -127,7 +127,7 @@ def test_launch_that_would_fail_is_refused(
 def test_directory_with_outside_links_is_refused(ebm: Ebm, stand_in: StandIn, tmp_path: Path) -> None:
     seen = stand_in("train")
     (tmp_path / "run").mkdir()
-    (tmp_path / "run" / "status.json").write_text("{}")
+    (tmp_path / "run" / "status.json").write_text('{"state": "running", "step": 0}')
     (tmp_path / "run" / "inside").symlink_to("status.json")
     assert ebm("train", "hydra.run.dir=run").code == 0
     (tmp_path / "run" / "outside").symlink_to(tmp_path)

@@ -114,6 +114,11 @@ def test_foreign_rows_and_flows_do_not_count() -> None:
     assert word(kl=0.001, ood_auroc=0.5, ood_auroc_se=0.01, flow_kl=3.0) == "right"
 
 
+def test_energy_worse_than_its_own_flow_is_not_right() -> None:
+    assert word(**BETTER, **TESTS, nll=2.5, nll_se=0.01, flow_nll=2.3) == "close"
+    assert word(**BETTER, **TESTS, nll=2.5, nll_se=0.01, flow_nll=2.499) == "right"
+
+
 def test_wrong_mode_weights_lower_the_word() -> None:
     assert word(**BETTER, **TESTS, mode_tv=0.08) == "fair"
     assert word(**BETTER, **TESTS, mode_tv=0.68) == "poor"

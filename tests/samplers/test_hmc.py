@@ -5,19 +5,22 @@ from itertools import pairwise
 
 import pytest
 import torch
+from scipy import stats
 from torch import Tensor
 
 from ebm_cli.derivatives import value_and_grad
 from ebm_cli.samplers import hmc as hmc_module
+from ebm_cli.samplers import run
 from ebm_cli.samplers.hmc import HMC
-from tests.samplers.targets import BANANA, GAUSSIAN, recorded_ratio
+from ebm_cli.selftest.invariance import harmonic
+from tests.samplers.targets import BANANA, GAUSSIAN, deviation_of_variance, recorded_ratio
 from tests.support import seeded
 
 
 def test_hmc_proposes_the_end_of_a_reversible_trajectory(monkeypatch: pytest.MonkeyPatch) -> None:
     """The acceptance ratio is that of the total energies at both ends."""
     eps, n, temperature = 0.2, 5, 1.7
-    x, y, log_ratio = recorded_ratio(HMC(eps, temperature, n), hmc_module, BANANA, monkeypatch)
+    x, y, log_ratio = recorded_ratio(HMC(eps, temperature, n, jitter=0), hmc_module, BANANA, monkeypatch)
 
     def trajectory(x: Tensor, v: Tensor) -> tuple[Tensor, Tensor]:
         for _ in range(n):
@@ -36,11 +39,49 @@ def test_hmc_proposes_the_end_of_a_reversible_trajectory(monkeypatch: pytest.Mon
 
 def test_leapfrog_energy_error_is_of_second_order(monkeypatch: pytest.MonkeyPatch) -> None:
     errors = [
-        float(recorded_ratio(HMC(1.6 / n, n_leapfrog=n), hmc_module, GAUSSIAN, monkeypatch)[2].abs().mean())
+        float(recorded_ratio(HMC(1.6 / n, n_leapfrog=n, jitter=0), hmc_module, GAUSSIAN, monkeypatch)[2].abs().mean())
         for n in (8, 16, 32)
     ]
     for coarse, fine in pairwise(errors):
         assert math.log2(coarse / fine) == pytest.approx(2.0, abs=0.1)
+
+
+def periods() -> list[tuple[float, int]]:
+    """(eps, L) at which L leapfrogs of a swing on N(0, 1) are m half periods: cos(π m/L) = 1 − eps²/2."""
+    return [(2 * math.sin(math.pi * m / (2 * n)), n) for m, n in ((2, 10), (1, 10), (4, 10), (2, 3), (1, 2), (2, 25))]
+
+
+def second_moment_deviation(kernel: HMC) -> float:
+    """Deviation of the mean of x² from 1 after 100 trajectories from x = 3 on N(0, I), in standard errors."""
+    x, _ = run(kernel, harmonic, torch.full((2000, 2), 3.0, dtype=torch.float64), 100, seeded())
+    return deviation_of_variance(x.x, 1.0)
+
+
+@pytest.mark.parametrize(("eps", "n"), [*periods(), (0.618, 10), (0.1, 10), (0.3, 5)])
+def test_hmc_does_not_freeze_on_a_period(eps: float, n: int) -> None:
+    assert second_moment_deviation(HMC(eps, n_leapfrog=n)) < 5
+
+
+@pytest.mark.parametrize(("eps", "n"), periods())
+def test_control_without_jitter_hmc_freezes_on_a_period(eps: float, n: int) -> None:
+    assert second_moment_deviation(HMC(eps, n_leapfrog=n, jitter=0)) > 100
+
+
+def test_step_sizes_are_uniform_around_their_mean() -> None:
+    """On a flat energy a trajectory is L eps v, and v is known."""
+    kernel, n = HMC(0.5, n_leapfrog=4, jitter=0.3), 4000
+    start = kernel.init(lambda x: 0 * x.sum(1), torch.zeros(n, 1, dtype=torch.float64), seeded())
+    x = kernel.step(lambda x: 0 * x.sum(1), start, seeded())[0].x[:, 0]
+    eps = x / (4 * torch.randn(n, generator=seeded(), dtype=torch.float64))
+    assert stats.kstest(eps.numpy(), "uniform", (0.35, 0.3)).pvalue > 1e-3
+    assert stats.kstest(eps.numpy(), "uniform", (0.37, 0.3)).pvalue < 1e-6
+    assert len(eps.unique()) == n
+
+
+@pytest.mark.parametrize("jitter", [-0.1, 1.0, math.nan])
+def test_hmc_refuses_a_jitter_out_of_range(jitter: float) -> None:
+    with pytest.raises(ValueError, match=r"^jitter must be in \[0, 1\), got "):
+        HMC(jitter=jitter)
 
 
 def test_one_leapfrog_step_is_enough_and_none_is_refused() -> None:
