@@ -48,7 +48,7 @@ RISEN = 0.1
 
 @dataclass(frozen=True)
 class Evidence:
-    """What is known about a finished run.
+    """Everything known about a finished run.
 
     Attributes:
         results: of results.json.
