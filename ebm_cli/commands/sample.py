@@ -6,11 +6,11 @@ given rows: on the coordinates that a mask keeps (`mask`), or on noisy rows (`no
 
 import time
 from collections.abc import Mapping
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 import torch
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig
@@ -20,22 +20,28 @@ from torch import Tensor
 from ebm_cli.acceleration.compile_mode import Work, apply_compile_mode
 from ebm_cli.config.build import build
 from ebm_cli.config.trust import trust_of
-from ebm_cli.errors import UserError
+from ebm_cli.errors import NotTrustworthy, UserError
+from ebm_cli.evaluation import chain_summary
 from ebm_cli.evaluation.chain_health import problems
 from ebm_cli.evaluation.chain_summary import acceptance, worst_diagnostics
 from ebm_cli.evaluation.results import Results
+from ebm_cli.evaluation.values import Value
 from ebm_cli.reporting.closing_panel import closing_panel
 from ebm_cli.reporting.console import relative_path
+from ebm_cli.reporting.coordinate_table import coordinate_table
+from ebm_cli.reporting.explanations import explain
 from ebm_cli.reporting.figures.canvas import save
 from ebm_cli.reporting.figures.completions import GIVEN, completions_figure
 from ebm_cli.reporting.figures.overview import samples_figure
 from ebm_cli.reporting.optional_pictures import optional
 from ebm_cli.reporting.progress import Progress
+from ebm_cli.reporting.sample_files import write_samples
 from ebm_cli.rng import generator
+from ebm_cli.runs.annealed_starts import Starts, annealed_starts, at_noise
 from ebm_cli.runs.conditioning import ChainTarget, make_chain_target, require_stable_step
-from ebm_cli.runs.model import Model, compose, load
+from ebm_cli.runs.model import Model
+from ebm_cli.runs.sampled_model import model_to_sample
 from ebm_cli.samplers import Kernel, Schedule, adapt, geometric, run, trace
-from ebm_cli.system.device import device_of
 from ebm_cli.system.files import write_json
 from ebm_cli.system.memory import peak_memory_mb
 from ebm_cli.system.threads import set_threads
@@ -52,7 +58,7 @@ PIECE = 100
 def validate(cfg: DictConfig) -> None:
     """Refuse an unusable checkpoint and numbers that do not fit together; writes nothing."""
     set_threads(cfg.threads)
-    model = _load_model(cfg)
+    model = model_to_sample(cfg)
     _target(cfg, model)
     _annealing(cfg, _kernel(cfg, model))
     if cfg.n_samples % _n_chains(cfg):
@@ -60,40 +66,71 @@ def validate(cfg: DictConfig) -> None:
 
 
 def sample(cfg: DictConfig) -> None:
-    """Run the chains; write samples.npz, samples.png and results.json."""
+    """Run the chains; write samples.npz, results.json and samples.png.
+
+    Raises:
+        NotTrustworthy: some samples are not finite; after everything is written and printed.
+    """
     path = Path(HydraConfig.get().runtime.output_dir)
     console = Console()
-    model = _load_model(cfg)
+    model = model_to_sample(cfg)
     threads = set_threads(cfg.threads, model.energy)
     kernel, target = _kernel(cfg, model), _target(cfg, model)
     n_steps = cfg.burn_in + cfg.n_samples // _n_chains(cfg) * cfg.thin
     apply_compile_mode(cfg.compile, target.energy, Work(n_steps, _n_chains(cfg), 0, (kernel,)), threads, console.print)
     began = time.monotonic()
-    draws, found = _run_chains(cfg, kernel, target, console)
+    starts = _starts(cfg, model, target)
+    draws, measured = _run_chains(cfg, kernel, replace(target, starts=starts.x), console)
     points = target.points(draws)
     flat = points.flatten(0, 1)
     with torch.no_grad():
         energy = torch.cat([model.energy(part) for part in flat.split(65_536)])
         x = target.in_data_units(model, points)
-    results = found.values | {
+    row = torch.arange(len(flat)) % _n_chains(cfg) % target.n_rows if target.given is not None else None
+    file = write_samples(path, x.flatten(0, 1), energy, row)
+    costs: dict[str, Value] = {
         "cost/seconds": time.monotonic() - began,
         "cost/peak_memory_mb": peak_memory_mb(flat.device),
     }
-    row: dict[str, Any] = {} if target.given is None else {"row": np.arange(len(flat)) % _n_chains(cfg) % target.n_rows}
-    np.savez(path / "samples.npz", x=x.flatten(0, 1).cpu().numpy(), energy=energy.cpu().numpy(), **row)
-    write_json(path / "results.json", results)
-    files = {"samples": relative_path(path / "samples.npz")}
-    notes = problems(results)
-    is_success = not notes
-    is_single, picture = isinstance(cfg.checkpoint, str), path / "samples.png"
-    with optional(f"picture: {relative_path(picture)}", notes):
-        # A composition has no data of its own.
-        data = _held_out_rows(model, len(flat)) if target.given is None and is_single else None
-        save(_picture(target, x, data), picture)
-        files["picture"] = relative_path(picture)
-    source = f"step {model.step:,} of the run" if is_single else f"{len(cfg.checkpoint)} runs together"
-    title = f"{len(flat):,} samples by {type(kernel).__name__} from {_n_chains(cfg):,} chains ({source})"
-    closing_panel(title, results, files, notes=notes, success=is_success).show(console)
+    measured = Results({"sampler/init": starts.init}, notes=starts.notes) | measured | Results(costs)
+    table = _coordinates(model, target, x)
+    write_json(path / "results.json", {**measured.values, **({"sampler/coordinates": table} if table else {})})
+    files = {"samples": relative_path(file.path), "results": relative_path(path / "results.json")}
+    notes = [*explain(measured.values), *measured.notes, *(f"{key}: {why}" for key, why in measured.absent.items())]
+    failures = [*problems(measured.values), *file.failures]
+    if file.is_whole:
+        picture = path / "samples.png"
+        with optional(f"picture: {relative_path(picture)}", notes):
+            save(_picture(target, x, _held_out_rows(cfg, model, target, len(flat))), picture)
+            files["picture"] = relative_path(picture)
+    title = f"{len(flat):,} samples by {type(kernel).__name__} from {_n_chains(cfg):,} chains ({_source(cfg, model)})"
+    if table:
+        console.print(coordinate_table(table, console.width))
+    closing_panel(title, measured.values, files, notes=notes, failures=failures).show(console)
+    if failures:
+        raise NotTrustworthy(" ".join(failures))
+
+
+def _coordinates(model: Model, target: ChainTarget, x: Tensor) -> list[dict[str, Any]]:
+    """A summary of each coordinate of samples [N, n_chains, *shape], data units.
+
+    None for samples that are not finite, or whose chains are conditional on different rows.
+    """
+    if target.n_rows > 1 or not bool(x.isfinite().all()):
+        return []
+    return chain_summary.coordinate_table(x, model.column_names)
+
+
+def _starts(cfg: DictConfig, model: Model, target: ChainTarget) -> Starts:
+    """First points of the chains: the starts of the target, or annealed points in their place."""
+    if cfg.init != "annealed":
+        return Starts(target.starts, cfg.init)
+    if not isinstance(cfg.checkpoint, str):
+        return at_noise(target.starts, "a composition of runs has no data that annealing could start from")
+    if cfg.anneal != 1:
+        reason = f"anneal={cfg.anneal:g} heats them during burn-in, which would undo the weights of annealed starts"
+        return at_noise(target.starts, reason)
+    return annealed_starts(model, target.starts, cfg.seed)
 
 
 def _run_chains(cfg: DictConfig, kernel: Kernel, target: ChainTarget, console: Console) -> tuple[Tensor, Results]:
@@ -123,8 +160,9 @@ def _run_chains(cfg: DictConfig, kernel: Kernel, target: ChainTarget, console: C
             lambda n: progress.update(cfg.burn_in + n, {}),
         )
     used = None if target.conditional is None else target.conditional.free
-    found = acceptance(kernel, info, x[0].numel()) | worst_diagnostics(draws, x, target.n_rows, used)
-    return draws, found
+    # A chain that left its start during burn-in has moved.
+    found = worst_diagnostics(draws, target.starts, target.n_rows, used)
+    return draws, acceptance(kernel, info, x[0].numel()) | found
 
 
 def _annealing(cfg: DictConfig, kernel: Kernel) -> Schedule | None:
@@ -146,19 +184,6 @@ def _annealing(cfg: DictConfig, kernel: Kernel) -> Schedule | None:
 def _shifted(schedule: Schedule, done: int, i: int) -> Mapping[str, float]:
     """The schedule after `done` steps."""
     return schedule(done + i)
-
-
-def _load_model(cfg: DictConfig) -> Model:
-    """The model of one checkpoint, or the composition of several."""
-    device = device_of(cfg.device).type
-    read = partial(load, which=cfg.which, weights=cfg.weights, trust=list(cfg.trust), device=device)
-    if isinstance(cfg.checkpoint, str):
-        if cfg.compose.kind != "product" or cfg.compose.weights is not None:
-            raise UserError(f"compose: needs checkpoint=[A,B], two or more, got checkpoint={cfg.checkpoint}")
-        model = read(cfg.checkpoint)
-    else:
-        model = compose(list(cfg.checkpoint), read, cfg.compose.kind, cfg.compose.weights)
-    return model.to_dtype(cfg.dtype)
 
 
 def _n_chains(cfg: DictConfig) -> int:
@@ -191,9 +216,18 @@ def _picture(target: ChainTarget, x: Tensor, data: Tensor | None) -> "Figure":
     return completions_figure(given.rows, given.keep, of_rows)
 
 
-def _held_out_rows(model: Model, n: int) -> Tensor | None:
-    """Held-out rows to show beside the samples; None if the data set is no longer available."""
+def _held_out_rows(cfg: DictConfig, model: Model, target: ChainTarget, n: int) -> Tensor | None:
+    """Held-out rows to show beside samples of a whole run's model; None if its data are no longer available."""
+    # A composition has no data of its own.
+    if target.given is not None or not isinstance(cfg.checkpoint, str):
+        return None
     try:
         return model.dataset.held_out(min(n, 10_000))
     except UserError:
         return None
+
+
+def _source(cfg: DictConfig, model: Model) -> str:
+    """Words for where the energy comes from."""
+    is_single = isinstance(cfg.checkpoint, str)
+    return f"step {model.step:,} of the run" if is_single else f"{len(cfg.checkpoint)} runs together"

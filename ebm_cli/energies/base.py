@@ -5,6 +5,7 @@ network grows slower than log‖x‖ in one direction), so network energies add 
 """
 
 from abc import ABC, abstractmethod
+from collections.abc import Mapping
 from typing import Any
 
 import torch
@@ -25,6 +26,11 @@ class Energy(nn.Module, ABC):
     shape: tuple[int, ...]
     native: Any = None
     compiled: Any = None
+
+    @classmethod
+    def shape_of(cls, keys: Mapping[str, Any]) -> tuple[int, ...] | None:
+        """The shape of a point that follows from the other keys of the constructor; None if none does."""
+        return None
 
     @abstractmethod
     def forward(self, x: Tensor) -> Tensor:

@@ -1,6 +1,8 @@
 """A mixture of known components with trained weights: the energy on which score matching is blind."""
 
 import math
+from collections.abc import Mapping
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -40,6 +42,12 @@ class Mixture(Energy, Differentiable):
         self.std = std
         self.logits = nn.Parameter(torch.tensor(weights, dtype=torch.get_default_dtype()).log())
         self.register_buffer("means", torch.tensor(means, dtype=torch.get_default_dtype()), persistent=False)
+
+    @classmethod
+    def shape_of(cls, keys: Mapping[str, Any]) -> tuple[int, ...] | None:
+        """[D], the length of the first mean."""
+        means = keys.get("means")
+        return (len(means[0]),) if means and isinstance(means[0], list) else None
 
     @property
     def weights(self) -> Tensor:

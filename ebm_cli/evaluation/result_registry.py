@@ -180,6 +180,8 @@ RESULTS = (
            rules.CHAIN_TEMPERATURE, (SE,)),
 
     # Chains, of an evaluation and of `ebm sample`.
+    Result(CHAINS, "sampler/init", "start", "", "none",
+           "where the chains of `ebm sample` started: annealed, noise, data, or a file"),
     Result(CHAINS, "sampler/acceptance", "acceptance", "", "none",
            "mean acceptance rate, of a sampler with a Metropolis test", rules.ACCEPTANCE),
     Result(CHAINS, "sampler/acceptance_low", "lowest good acceptance", "", "none",
@@ -201,6 +203,9 @@ RESULTS = (
            "bulk effective sample size of the worst coordinate, at most the number of different draws", rules.ESS),
     Result(CHAINS, "sampler/ess_tail", "tail ESS", "", "high",
            "tail effective sample size of the worst coordinate, at most the number of different draws", rules.ESS),
+    Result(CHAINS, "sampler/coordinates", "coordinates", "", "none",
+           "of `ebm sample`, a list with one object a coordinate: name, mean, sd, quantiles q5, q50 and q95, "
+           "mcse_mean (the Monte Carlo standard error of the mean), rhat, ess_bulk, ess_tail; data units"),
     Result(CHAINS, "sampler/ess_per_grad", "ESS/∇f", "", "high", "bulk effective sample size per evaluation of ∇ₓf"),
     Result(CHAINS, "sampler/ess_per_second", "ESS/s", "1/s", "high", "bulk effective sample size per second"),
 

@@ -64,6 +64,7 @@ def closing_panel(
     commands: Sequence[str] = (),
     notes: Sequence[str] = (),
     success: bool = True,
+    failures: Sequence[str] = (),
     overall: Overall | None = None,
 ) -> ClosingPanel:
     """Build the panel: what the run is worth, results by group, paths, the next commands.
@@ -75,15 +76,19 @@ def closing_panel(
         commands: shell commands to run next.
         notes: why a result is missing, or why the run stopped.
         success: the frame is green, otherwise red.
+        failures: why the results are not to be trusted: in red, above everything else; the frame is red, too.
         overall: its sentence stands on top, in the colour of its word, which the frame has too if it is bad.
     """
-    parts: list[RenderableType] = [results_table(values), *(Text(note, style="yellow") for note in notes)]
-    frame = "green" if success else "red"
-    if overall is not None:
-        parts = [overall_line(overall), *parts]
-        frame = FRAMES.get(overall.word, frame) if success else frame
+    red = [Text(failure, style="bold red") for failure in failures]
+    top = [] if overall is None else [overall_line(overall)]
+    yellow = [Text(note, style="yellow") for note in notes]
+    parts: list[RenderableType] = [*top, *red, results_table(values), *yellow]
+    frame = "green" if success and not failures else "red"
+    if overall is not None and frame == "green":
+        frame = FRAMES.get(overall.word, frame)
     panel = Panel(Group(*parts), title=Text(title), title_align="left", border_style=frame, expand=False)
-    return ClosingPanel(panel, places, commands, [*([] if overall is None else [overall.sentence]), *notes])
+    sentences = [*([] if overall is None else [overall.sentence]), *failures, *notes]
+    return ClosingPanel(panel, places, commands, sentences)
 
 
 def overall_line(overall: Overall) -> Text:

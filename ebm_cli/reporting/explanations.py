@@ -57,7 +57,12 @@ def _temperature(values: Values) -> Iterator[str]:
 
 def _mixing(values: Values) -> Iterator[str]:
     if verdict("sampler/rhat", values).good is False:
+        # An evaluation's chains start at annealed points; `ebm sample` says where its own start.
+        init = values.get("sampler/init", "annealed")
+        start = {"annealed": "the annealed start", "noise": "the noise that they start from"}.get(
+            str(init), "their start"
+        )
         yield (
             "The chains have not mixed (R-hat): each stays near its start. Mode weights of the samples are those of "
-            "the annealed start, not of the chains."
+            f"{start}, not of the chains."
         )

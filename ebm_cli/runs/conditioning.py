@@ -1,7 +1,8 @@
 """Conditional sampling: inpainting with a mask, denoising with known noise.
 
-The chains of `ebm sample` start at noise or at given rows, of a file or held out. With a mask, or with the standard
-deviation of the noise on them, each given row has a conditional distribution, which the chains that start at it sample:
+The chains of `ebm sample` start at annealed points, at noise, or at given rows, of a file or held out. With a mask, or
+with the standard deviation of the noise on them, each given row has a conditional distribution, which the chains that
+start at it sample:
 
     inpainting    p(x_free | x_kept)      the mask says which coordinates are kept
     denoising     p(x | row)              row = x + noise of a known standard deviation
@@ -73,7 +74,7 @@ def make_chain_target(
 
     Args:
         model: trained model.
-        init: noise, data, or a file of rows.
+        init: annealed, noise, data, or a file of rows. For annealed, the starts here are noise (see `annealed_starts`).
         mask: file of the coordinates to keep; None to keep none.
         noise_std: standard deviation > 0 of the noise on the rows, data units; None if they are only starts.
         n_chains: ≥ 1; at least the number of rows if these condition the samples.
@@ -87,12 +88,16 @@ def make_chain_target(
         raise UserError(
             "mask and noise_std exclude each other: a coordinate is either kept or noisy; set one of them to null"
         )
-    if conditioned and init == "noise":
+    if conditioned and init in ("annealed", "noise"):
         key = "noise_std" if mask is None else "mask"
         raise UserError(f"{key} needs given rows: set init=FILE, or init=data for held-out rows")
     noise = _noise(model, n_chains, seed)
-    if init == "noise":
+    if init in ("annealed", "noise"):
         return ChainTarget(model.energy, noise)
+    if init == "data" and not model.has_data:
+        raise UserError(
+            "init=data: an energy without a run has no data; set init=noise, or init=FILE for rows of yours"
+        )
     like = model.standardizer.like
     rows = model.dataset.held_out(n_chains) if init == "data" else read_rows(init, model.energy.shape)
     rows = rows.to(like)

@@ -47,10 +47,23 @@ class Model:
     trained: Mapping[str, Any] = field(default_factory=dict, repr=False)
 
     @property
+    def has_data(self) -> bool:
+        """True for the model of a run; an energy without a run has no data set."""
+        return self.config.get("dataset") is not None
+
+    @property
     def dataset(self) -> Dataset:
         """Data set of the run, built anew from its config."""
         dataset: Dataset = build(self.config.dataset, "dataset", Dataset, trust=self.trust)
         return dataset
+
+    @property
+    def column_names(self) -> tuple[str, ...] | None:
+        """Names of the columns of the run's data; None if they have none, or are no longer available."""
+        try:
+            return self.dataset.column_names if self.has_data else None
+        except UserError:
+            return None
 
     def to_dtype(self, dtype: str) -> "Model":
         """Convert energy and standardizer in place to a dtype by its name; "auto" keeps that of the run."""

@@ -44,7 +44,7 @@ def test_runs_lists_states_results_and_ages(ebm: Ebm, tmp_path: Path) -> None:
     ran = ebm("runs", "root=o")
     assert (ran.code, ran.err) == (0, "")
     rows = {line.split("o/")[1].split()[0]: line.split() for line in ran.out.splitlines() if "o/" in line}
-    assert rows["a"] == ["finished", "nce", "moons", "10/10", "eval/kl", "0.01235", "2h", "o/a"]
+    assert rows["a"] == ["finished", "nce", "moons", "10/10", "fair", "eval/kl", "0.01235", "2h", "o/a"]
     assert rows["b"] == ["running", "cd", "moons", "5/10", "2m", "o/b"]
     assert [rows[name][0] for name in "cd"] == ["lost", "running"]
     assert [rows[name][0] for name in "ef"] == ["broken", "broken"]

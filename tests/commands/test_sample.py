@@ -17,6 +17,7 @@ from ebm_cli.cli.main import main
 from ebm_cli.commands import sample
 from ebm_cli.config.build import build
 from ebm_cli.errors import UserError
+from ebm_cli.evaluation.values import format_value
 from ebm_cli.runs import checkpoint as checkpoints
 from ebm_cli.runs.model import Model
 from tests.support import TINY, Ebm, last, no_pictures
@@ -78,12 +79,27 @@ def test_sample_writes_samples_picture_and_diagnostics(ebm: Ebm, run: Path) -> N
         again = model.energy(model.standardizer(torch.from_numpy(x)))
     assert torch.allclose(again, torch.from_numpy(energy), atol=1e-5)
     assert set(results) == {
-        "sampler/step_size", "sampler/rhat", "sampler/ess_bulk", "sampler/ess_tail", "sampler/never_moved",
-        "sampler/n_chains", "sampler/non_finite", "sampler/n_draws",
-        "cost/seconds", "cost/peak_memory_mb",
+        "sampler/init", "sampler/step_size", "sampler/rhat", "sampler/ess_bulk", "sampler/ess_tail",
+        "sampler/never_moved", "sampler/n_chains", "sampler/non_finite", "sampler/n_draws",
+        "sampler/coordinates", "cost/seconds", "cost/peak_memory_mb",
     }  # fmt: skip
     assert results["sampler/step_size"] == 0.02
     assert "40 samples by Langevin from 8 chains" in ran.out
+
+
+@pytest.mark.usefixtures("run", "_no_picture")
+def test_samples_are_summarised_by_coordinate(ebm: Ebm, tmp_path: Path) -> None:
+    """Mean, sd and quantiles are those of the file; the table on the console has the same numbers."""
+    ran = ebm("sample", "checkpoint=run", *FEW, "hydra.run.dir=out")
+    x, _, results = drawn(tmp_path / "out")
+    rows: list[dict[str, Any]] = results["sampler/coordinates"]  # type: ignore[assignment]
+    assert [row["name"] for row in rows] == ["x0", "x1"]
+    for row, column in zip(rows, x.T.astype(np.float64), strict=True):
+        assert row["mean"] == pytest.approx(column.mean())
+        assert row["sd"] == pytest.approx(column.std(ddof=1))
+        assert row["q5"] <= row["q50"] <= row["q95"]
+        assert set(row) == {"name", "mean", "sd", "q5", "q50", "q95", "mcse_mean", "rhat", "ess_bulk", "ess_tail"}
+        assert format_value(row["mean"]) in ran.out
 
 
 @pytest.mark.usefixtures("run", "_no_picture")
@@ -98,18 +114,25 @@ def test_n_chains_defaults_to_at_most_a_thousand(ebm: Ebm, tmp_path: Path) -> No
 
 @pytest.mark.usefixtures("_no_picture")
 def test_sample_needs_only_the_checkpoint_file(ebm: Ebm, run: Path, tmp_path: Path, original: Path) -> None:
-    """A checkpoint copied to another folder gives the same samples after the run and its data are deleted."""
-    assert ebm("sample", "checkpoint=run", *FEW, "which=last", "hydra.run.dir=a").code == 0
+    """A checkpoint copied to another folder gives the same samples after the run and its data are deleted.
+
+    Annealed starts alone need the data.
+    """
+    noise = (*FEW, "init=noise")
+    assert ebm("sample", "checkpoint=run", *noise, "which=last", "hydra.run.dir=a").code == 0
     (tmp_path / "alone").mkdir()
     state = last(run)
     state["config"]["dataset"]["path"] = str(tmp_path / "gone.npy")
     checkpoints.save(tmp_path / "alone" / "model.pt", state)
     shutil.rmtree(run)
-    ran = ebm("sample", "checkpoint=alone/model.pt", *FEW)
-    assert (ran.code, ran.err) == (0, "")
-    [folder] = (tmp_path / "alone" / "sample").iterdir()
-    for a, b in zip(drawn(tmp_path / "a")[:2], drawn(folder)[:2], strict=True):
-        assert np.array_equal(a, b)
+    for number, words in enumerate((noise, FEW), start=1):
+        ran = ebm("sample", "checkpoint=alone/model.pt", *words)
+        assert (ran.code, ran.err) == (0, "")
+        assert ("Chains start at noise, since the data of the run are not available" in ran.out) == (words is FEW)
+        folder = sorted((tmp_path / "alone" / "sample").iterdir())[-1]
+        assert len(list(folder.parent.iterdir())) == number
+        for a, b in zip(drawn(tmp_path / "a")[:2], drawn(folder)[:2], strict=True):
+            assert np.array_equal(a, b)
     ran = ebm("sample", "checkpoint=alone/model.pt", *FEW, "init=data", "hydra.run.dir=b")
     assert (ran.code, len(ran.err.splitlines())) == (1, 1)
     assert "dataset.path" in ran.err
@@ -136,10 +159,10 @@ def test_keys_of_the_stored_sampler_can_be_overridden(ebm: Ebm, run: Path, tmp_p
 
 @pytest.mark.usefixtures("_no_picture")
 def test_which_and_weights_choose_the_model(ebm: Ebm, run: Path, tmp_path: Path) -> None:
-    """The chains do not move, so the energies at their starts identify the model."""
+    """The chains hardly move, so the energies at their starts identify the model."""
     np.save(tmp_path / "start.npy", np.random.default_rng(1).multivariate_normal(MEAN, COV, size=8))
     words = ["n_samples=8", "n_chains=8", "burn_in=0", "thin=1", "init=start.npy", "sampler=langevin"]
-    words += ["sampler.step_size=1e-20"]
+    words += ["sampler.step_size=1e-10"]
     state = last(run)
     state["energy"] = {name: 1.5 * value for name, value in state["energy"].items()}
     checkpoints.save(run / "checkpoints" / "last.pt", state)
@@ -209,9 +232,74 @@ def test_samples_have_the_moments_of_the_energy(ebm: Ebm, gaussian: Path, tmp_pa
     ran = ebm("sample", "checkpoint=gaussian.pt", *words, "adapt=true", "hydra.run.dir=a")
     assert (ran.code, ran.err) == (0, "")
     assert standard_errors(drawn(tmp_path / "a")[0]).max() < 5
-    words = ["n_samples=4000", "n_chains=4000", "burn_in=150", "thin=1", "sampler=langevin", "sampler.noise_scale=0.9"]
-    assert ebm("sample", "checkpoint=gaussian.pt", *words, "sampler.step_size=1e-3", "hydra.run.dir=b").code == 0
+    words = ["n_samples=4000", "n_chains=4000", "burn_in=400", "thin=1", "sampler=langevin", "sampler.noise_scale=0.9"]
+    assert ebm("sample", "checkpoint=gaussian.pt", *words, "sampler.step_size=0.1", "hydra.run.dir=b").code == 0
     assert standard_errors(drawn(tmp_path / "b")[0]).max() > 5
+
+
+# --- starts of the chains ---------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def unequal(original: Path, tmp_path: Path) -> Path:
+    """Rows of which 0.9 lie at -5 and 0.1 at 5, and a model with 0.983 at -5."""
+    left = np.arange(500) < 450
+    rows = np.random.default_rng(2).normal(size=(500, 2)) + np.where(left[:, None], [-5.0, 0.0], [5.0, 0.0])
+    np.save(tmp_path / "rows.npy", rows)
+    state = last(original)
+    state["config"]["dataset"] |= {"path": str(tmp_path / "rows.npy"), "standardize": False}
+    modes = {"_target_": "ebm_cli.energies.Mixture", "means": [[-5.0, 0.0], [5.0, 0.0]], "std": 1.0}
+    state["config"]["energy"] = modes | {"weights": [0.5, 0.5]}
+    state["energy"] = {"logits": torch.tensor([0.983, 0.017]).log()}
+    state["ema"] = {"count": 1, "mean": {"energy.logits": state["energy"]["logits"]}}
+    state["dataset"]["standardizer"] = {"mean": torch.zeros(2), "scale": torch.ones(2)}
+    checkpoints.save(tmp_path / "unequal.pt", state)
+    return tmp_path / "unequal.pt"
+
+
+@pytest.mark.usefixtures("_no_picture", "unequal")
+def test_chains_start_in_each_mode_with_its_mass(ebm: Ebm, tmp_path: Path) -> None:
+    """The default draws have the model's mass in each mode; the control starts at noise."""
+    words = ["checkpoint=unequal.pt", "n_samples=2000", "n_chains=2000", "burn_in=20", "thin=1", "sampler=mala"]
+    for name, more in (("a", []), ("b", ["init=noise"])):
+        assert ebm("sample", *words, *more, f"hydra.run.dir={name}").code == 0
+    (a, _, annealed), (b, _, noise) = (drawn(tmp_path / name) for name in "ab")
+    se = (0.983 * 0.017 / 2000) ** 0.5
+    assert abs((a[:, 0] < 0).mean() - 0.983) < 5 * se
+    assert (b[:, 0] < 0).mean() < 0.9
+    assert (annealed["sampler/init"], noise["sampler/init"]) == ("annealed", "noise")
+
+
+@pytest.mark.usefixtures("_no_picture", "unequal")
+@pytest.mark.parametrize(
+    ("words", "reason"),
+    [
+        (["checkpoint=[unequal.pt,unequal.pt]"], "a composition of runs has no data that annealing could start from"),
+        (["checkpoint=unequal.pt", "anneal=5", "sampler=mala"], "anneal=5 heats them during burn-in"),
+    ],
+)
+def test_default_start_is_noise_with_a_reason(ebm: Ebm, words: list[str], reason: str) -> None:
+    ran = ebm("sample", *words, *FEW, "hydra.run.dir=out")
+    assert (ran.code, ran.err) == (0, "")
+    assert f"Chains start at noise, since {reason}" in " ".join(ran.out.replace("│", " ").split())
+
+
+@pytest.mark.usefixtures("gaussian")
+def test_samples_that_are_not_finite_are_in_no_whole_file(ebm: Ebm, tmp_path: Path) -> None:
+    """Exit code 4 after everything is written; the partial file has the finite samples and counts the others."""
+    words = ["checkpoint=gaussian.pt", "sampler=langevin", "sampler.step_size=1e15", "n_samples=24", "n_chains=8"]
+    ran = ebm("sample", *words, "burn_in=0", "thin=1", "hydra.run.dir=out")
+    assert ran.code == 4
+    assert "8 draws are not finite: the chains diverged. Lower sampler.step_size" in ran.err
+    assert "16 of 24 samples or their energies are not finite: samples.partial.npz, in place of" in ran.err
+    assert "holds the other 8, which are no sample of the model" in ran.err
+    assert len(ran.err.splitlines()) == 1
+    names = {path.name for path in (tmp_path / "out").iterdir()}
+    assert names == {".hydra", "samples.partial.npz", "results.json", "sample.log"}
+    with np.load(tmp_path / "out" / "samples.partial.npz") as arrays:
+        assert np.isfinite(arrays["x"]).all()
+        assert (arrays["x"].shape, arrays["sample"].tolist(), arrays["n_not_finite"]) == ((8, 2), [*range(8)], 16)
+    assert json.loads((tmp_path / "out" / "results.json").read_text())["sampler/non_finite"] == 8
 
 
 # --- annealing --------------------------------------------------------------------------------------------------------
@@ -339,7 +427,7 @@ def refused(ebm: Ebm, tmp_path: Path, *words: str) -> str:
         (["checkpoint=run", "adapt=true"], "adapt=true: Langevin accepts every step"),
         (
             ["checkpoint=run", "init=here.npy"],
-            "init=here.npy: must be noise, data, or an .npy or .npz file that exists",
+            "init=here.npy: must be annealed, noise, data, or an .npy or .npz file that exists",
         ),
         (["checkpoint=run", "init=text.pt"], "init=text.pt: cannot be read"),
         (

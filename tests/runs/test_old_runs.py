@@ -97,7 +97,8 @@ def test_old_run_is_evaluated(ebm: Ebm, tmp_path: Path, name: str) -> None:
 
 @pytest.mark.parametrize("name", WORDS)
 def test_old_run_is_sampled(ebm: Ebm, tmp_path: Path, name: str) -> None:
-    ran = ebm("sample", f"checkpoint={name}", *MAKE["SAMPLE"], "hydra.run.dir=sampled")
+    """With `init=noise`, which was the default of that time."""
+    ran = ebm("sample", f"checkpoint={name}", *MAKE["SAMPLE"], "init=noise", "hydra.run.dir=sampled")
     assert (ran.code, ran.err) == (0, "")
     assert_same(torch.from_numpy(np.load(tmp_path / "sampled" / "samples.npz")["x"]), EXPECTED[name]["sampled"])
 

@@ -19,7 +19,7 @@ def read_rows(file: str, shape: tuple[int, ...]) -> Tensor:
     Raises:
         UserError: no such file, or one that holds anything else.
     """
-    rows = _read_array(f"init={file}", file, "x", "noise, data, or an .npy or .npz file that exists")
+    rows = _read_array(f"init={file}", file, "x", "annealed, noise, data, or an .npy or .npz file that exists")
     if rows.shape[1:] != tuple(shape) or len(rows) == 0:
         raise UserError(f"init={file}: must have rows of shape {tuple(shape)}, got an array of shape {rows.shape}")
     if rows.dtype.kind not in "buif":

@@ -58,7 +58,7 @@ def test_read_mask_refuses_anything_else(content: object, message: str, tmp_path
 
 def test_readers_refuse_a_missing_file() -> None:
     with pytest.raises(
-        UserError, match=r"^init=none\.npy: must be noise, data, or an \.npy or \.npz file that exists$"
+        UserError, match=r"^init=none\.npy: must be annealed, noise, data, or an \.npy or \.npz file that exists$"
     ):
         read_rows("none.npy", (2,))
     with pytest.raises(UserError, match=r"^mask=none\.npy: must be an \.npy or \.npz file that exists$"):
