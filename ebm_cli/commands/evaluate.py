@@ -12,6 +12,7 @@ from ebm_cli.acceleration.compile_mode import Work, apply_compile_mode
 from ebm_cli.config.trust import trust_of
 from ebm_cli.errors import NotTrustworthy
 from ebm_cli.evaluation import suite
+from ebm_cli.evaluation.chain_health import problems
 from ebm_cli.evaluation.narrowest import narrowest_width
 from ebm_cli.evaluation.overall import overall, untrusted
 from ebm_cli.evaluation.protocol import Protocol
@@ -69,7 +70,7 @@ def evaluate(cfg: DictConfig) -> None:
             save(final_figure(parts.energy, parts.dataset, evaluation.samples, log_z, results), picture)
             files["picture"] = relative_path(picture)
     title = f"{relative_path(model.path)}, step {model.step:,}: measured in {duration(time.monotonic() - began)}"
-    panel = closing_panel(title, results, files, notes=notes, overall=overall(found))
+    panel = closing_panel(title, results, files, notes=notes, failures=problems(results), overall=overall(found))
     panel.log()
     panel.show(console)
     reason = untrusted(results, cfg.strict)

@@ -3,7 +3,6 @@
 import math
 from collections.abc import Iterator
 
-from ebm_cli.evaluation.chain_health import problems
 from ebm_cli.evaluation.overall import worse_than
 from ebm_cli.evaluation.result_registry import verdict
 from ebm_cli.evaluation.values import Values, number
@@ -12,7 +11,7 @@ from ebm_cli.evaluation.values import Values, number
 def explain(values: Values) -> list[str]:
     """The sentences for these results; none where every result speaks for itself."""
     rules = (_log_z_gap, _worse_than_own_density, _mode_weights, _temperature, _mixing)
-    return [*problems(values), *(sentence for rule in rules for sentence in rule(values))]
+    return [sentence for rule in rules for sentence in rule(values)]
 
 
 def _log_z_gap(values: Values) -> Iterator[str]:

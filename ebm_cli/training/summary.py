@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from ebm_cli.evaluation.chain_health import problems
 from ebm_cli.evaluation.overall import overall
 from ebm_cli.evaluation.results import Results
 from ebm_cli.evaluation.values import Values
@@ -67,7 +68,9 @@ def closing_summary(
         shell_line("tensorboard", "--logdir", path),
     ]
     found = overall(Results(dict(results), measured.absent))
-    return closing_panel(_title(run, ending), results, {"run": path, **figures}, commands, notes, overall=found)
+    places = {"run": path, **figures}
+    title, failures = _title(run, ending), problems(results)
+    return closing_panel(title, results, places, commands, notes, failures=failures, overall=found)
 
 
 def _title(run: Path, ending: Ending) -> str:
