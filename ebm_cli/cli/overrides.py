@@ -4,6 +4,7 @@ A value of a group is compared with the names of its options; `eval.sampler=hmc`
 `ebm sample` is given the sampler that is stored in its run.
 """
 
+import re
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -42,7 +43,7 @@ def prepare(verb: str, argv: Sequence[str]) -> tuple[list[str], tuple[Path, ...]
     if args.info == "all" and "all" not in words:
         words = ["--info=all" if word in ("--info", "-i") else word for word in words]
     nested = {group.package: group for group in groups if group.package != group.folder}
-    words += [_spell_out(word, nested) for word in typed]
+    words += [_spell_out(word, nested) for word in _with_moved_file(typed, verb)]
     if any(group.name == "sampler" and group.default is None for group in groups):
         words += choose_stored_sampler(overrides)
     return words, folders
@@ -68,6 +69,12 @@ def _names_options(override: Override) -> bool:
     if isinstance(value, list):
         return all(isinstance(item, str) for item in value)
     return isinstance(value, str | dict)
+
+
+def _with_moved_file(words: Sequence[str], verb: str) -> list[str]:
+    """Spell the new place of a resumed run's file so that Hydra takes it: the default data set has no file."""
+    is_resumed = verb == "train" and any(re.match(r"\+*checkpoint=(?!null$)", word) for word in words)
+    return [f"++{word}" if is_resumed and word.startswith("dataset.path=") else word for word in words]
 
 
 def _spell_out(word: str, nested: dict[str, Group]) -> str:

@@ -89,7 +89,7 @@ def _causes(cfg: DictConfig, model: Model, parts: Parts, results: Values) -> lis
 
 def _load_model(cfg: DictConfig) -> Model:
     model = load(cfg.checkpoint, cfg.which, cfg.weights, list(cfg.trust), device_of(cfg.device).type)
-    return model.to_dtype(cfg.dtype)
+    return model.with_data_file(cfg.dataset.path).to_dtype(cfg.dtype)
 
 
 def _protocol(cfg: DictConfig, model: Model) -> Protocol:

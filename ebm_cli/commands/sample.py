@@ -5,7 +5,7 @@ given rows: on the coordinates that a mask keeps (`mask`), or on noisy rows (`no
 """
 
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -101,7 +101,8 @@ def sample(cfg: DictConfig) -> None:
     if file.is_whole:
         picture = path / "samples.png"
         with optional(f"picture: {relative_path(picture)}", notes):
-            save(_picture(target, x, _held_out_rows(cfg, model, target, len(flat))), picture)
+            data = _held_out_rows(cfg, model, target, len(flat), notes)
+            save(_picture(target, x, data, model.column_names), picture)
             files["picture"] = relative_path(picture)
     title = f"{len(flat):,} samples by {type(kernel).__name__} from {_n_chains(cfg):,} chains ({_source(cfg, model)})"
     if table:
@@ -206,24 +207,25 @@ def _target(cfg: DictConfig, model: Model) -> ChainTarget:
     return make_chain_target(model, cfg.init, cfg.mask, cfg.noise_std, _n_chains(cfg), cfg.seed)
 
 
-def _picture(target: ChainTarget, x: Tensor, data: Tensor | None) -> "Figure":
+def _picture(target: ChainTarget, x: Tensor, data: Tensor | None, names: Sequence[str] | None) -> "Figure":
     """Samples [N, n_chains, *shape] in data units beside data; completions of images beside the given rows."""
     given = target.given
     if given is None or x.ndim != 5 or x.shape[2] not in (1, 3):
-        return samples_figure(x.flatten(0, 1), data)
+        return samples_figure(x.flatten(0, 1), data, names=names)
     # The last draws of all chains of a row before earlier ones.
     of_rows = [x[:, row :: target.n_rows].flip(0).flatten(0, 1) for row in range(min(GIVEN, target.n_rows))]
     return completions_figure(given.rows, given.keep, of_rows)
 
 
-def _held_out_rows(cfg: DictConfig, model: Model, target: ChainTarget, n: int) -> Tensor | None:
-    """Held-out rows to show beside samples of a whole run's model; None if its data are no longer available."""
+def _held_out_rows(cfg: DictConfig, model: Model, target: ChainTarget, n: int, notes: list[str]) -> Tensor | None:
+    """Held-out rows to show beside samples of a whole run's model; None, and a note, if its data are not available."""
     # A composition has no data of its own.
     if target.given is not None or not isinstance(cfg.checkpoint, str):
         return None
     try:
         return model.dataset.held_out(min(n, 10_000))
-    except UserError:
+    except UserError as reason:
+        notes.append(f"the picture shows no data: {reason}")
         return None
 
 

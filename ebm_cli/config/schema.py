@@ -101,6 +101,13 @@ class TrainKeys:
 
 
 @dataclass(frozen=True)
+class DataKeys:
+    """The data of a run that is used again, `dataset.*`."""
+
+    path: str | None
+
+
+@dataclass(frozen=True)
 class ComposeKeys:
     """Composition of several checkpoints into one energy, `compose.*`."""
 
@@ -114,6 +121,7 @@ class SampleKeys:
 
     checkpoint: str | list[str]
     compose: ComposeKeys
+    dataset: DataKeys
     which: Literal["best", "last"]
     weights: Literal["ema", "raw"]
     trust: list[str]
@@ -146,6 +154,7 @@ class EvaluateKeys:
     """Keys of `ebm evaluate`."""
 
     checkpoint: str
+    dataset: DataKeys
     which: Literal["best", "last"]
     weights: Literal["ema", "raw"]
     trust: list[str]

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from ebm_cli.datasets.batches import Batches
+from ebm_cli.datasets.fingerprint import Fingerprint
 from ebm_cli.datasets.standardizer import Standardizer
 from ebm_cli.densities.base import Density
 
@@ -42,12 +43,14 @@ class Dataset(nn.Module, ABC):
         standardizer: data units ↔ standardised units.
         density: the exact density of a row in data units, smoothing noise included; None for real data.
         column_names: one a column of a table whose file names them; None for other data.
+        fingerprint: of a user's file, by which a run recognises it; None for other data.
     """
 
     shape: tuple[int, ...]
     standardizer: Standardizer
     density: Density | None
     column_names: tuple[str, ...] | None = None
+    fingerprint: Fingerprint | None = None
 
     @property
     def has_jumps(self) -> bool:

@@ -52,10 +52,11 @@ class File(Finite):
         copies: Copies = "auto",
         seed: int = 0,
     ) -> None:
-        rows, column_names = read_rows(path)
+        read = read_rows(path)
+        rows = read.rows
         if len(rows) < 4:
             count = "1 row" if len(rows) == 1 else f"{len(rows)} rows"
             raise ValueError(f"path {path} holds {count}: at least 4 are needed, 2 of them to train on")
         parts = split(len(rows), validation_fraction, test_fraction, n_train, seed, groups=copies_of(rows, copies))
         super().__init__(rows, parts, standardize=standardize, dequantise=dequantise, noise_std=noise_std, seed=seed)
-        self.column_names = column_names
+        self.column_names, self.fingerprint = read.column_names, read.fingerprint

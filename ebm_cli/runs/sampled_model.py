@@ -23,4 +23,4 @@ def model_to_sample(cfg: DictConfig) -> Model:
         model = read(cfg.checkpoint)
     else:
         model = compose(list(cfg.checkpoint), read, cfg.compose.kind, cfg.compose.weights)
-    return model.to_dtype(cfg.dtype)
+    return model.with_data_file(cfg.dataset.path).to_dtype(cfg.dtype)

@@ -126,5 +126,7 @@ class Checkpointer:
             "standardizer": self._dataset.standardizer.state_dict(),
             "batches": state.pop("batches"),
         }
+        if self._dataset.fingerprint is not None:
+            dataset["fingerprint"] = self._dataset.fingerprint._asdict()
         history = self._history.state_dict()
         return {**state, "config": self.config, "dataset": dataset, **history, "versions": versions()}

@@ -51,7 +51,7 @@ def run(original: Path, tmp_path: Path) -> Path:
 @pytest.fixture
 def _no_picture(monkeypatch: pytest.MonkeyPatch) -> None:
     """No picture: drawing it takes longer than the rest."""
-    monkeypatch.setattr(sample, "samples_figure", lambda x, data: None)
+    monkeypatch.setattr(sample, "samples_figure", lambda x, data, names=None: None)
     monkeypatch.setattr(sample, "save", lambda figure, path: None)
 
 

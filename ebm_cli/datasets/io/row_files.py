@@ -8,6 +8,7 @@ from typing import NamedTuple
 import numpy as np
 import torch
 
+from ebm_cli.datasets.fingerprint import Fingerprint, fingerprint
 from ebm_cli.datasets.io.arrays import read_array
 from ebm_cli.datasets.io.contents import Contents, InvalidFile, column_label
 from ebm_cli.datasets.io.csv import read_text
@@ -33,10 +34,12 @@ class FileRows(NamedTuple):
     Attributes:
         rows: [N, D], all finite: float32 in memory, or a mapped .npy of any real dtype.
         column_names: one a column; None if the file has none.
+        fingerprint: of all this.
     """
 
     rows: Rows
     column_names: tuple[str, ...] | None = None
+    fingerprint: Fingerprint | None = None
 
 
 def read_rows(path: str | None) -> FileRows:
@@ -79,7 +82,8 @@ def _read(file: Path, modified: int, size: int) -> FileRows:
     require_finite(rows, contents)
     require_float32_precision(rows, contents)
     names = None if contents.column_names is None else tuple(contents.column_names)
-    return FileRows(rows if isinstance(array, np.memmap) else rows[:], names)
+    kept = rows if isinstance(array, np.memmap) else rows[:]
+    return FileRows(kept, names, fingerprint(kept, names))
 
 
 def require_finite(rows: MappedRows, contents: Contents, chunk_numbers: int = CHUNK_NUMBERS) -> None:
