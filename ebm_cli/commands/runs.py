@@ -10,8 +10,8 @@ from omegaconf import DictConfig
 from rich.table import Table
 from rich.text import Text
 
-from ebm_cli.errors import UserError
-from ebm_cli.evaluation.overall import overall
+from ebm_cli.errors import NotTrustworthy, UserError
+from ebm_cli.evaluation.overall import overall, untrusted
 from ebm_cli.evaluation.result_registry import HEADLINES
 from ebm_cli.evaluation.results import Results
 from ebm_cli.evaluation.values import number
@@ -47,6 +47,8 @@ def _table(records: list[Record], now: float) -> Table:
     shown.add_column("path", overflow="fold")
     for record in records:
         state = Text(record.state, style=STYLES.get(record.state, "magenta"))
+        if untrusted(record.results, bool(record.config.get("strict"))):
+            state = Text(f"{record.state}, exit code {NotTrustworthy.exit_code}", style="red")
         path = Text(str(record.path) + (f"  ({record.problem})" if record.problem else ""))
         chosen = [record.hydra_choices.get(group, "?") for group in ("method", "dataset")]
         step = "/".join("?" if n is None else str(n) for n in (record.step, record.steps))

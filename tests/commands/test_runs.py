@@ -53,6 +53,12 @@ def test_runs_lists_states_results_and_ages(ebm: Ebm, tmp_path: Path) -> None:
     assert sorted(path.name for path in tmp_path.iterdir()) == ["o"]
 
 
+def test_runs_marks_results_that_are_not_to_be_trusted(ebm: Ebm, tmp_path: Path) -> None:
+    still = {"eval/overall": "broken", "sampler/never_moved": 9, "sampler/n_chains": 10}
+    write_run(tmp_path / "o/a", {"state": "finished", "step": 1, "steps": 1}, still)
+    assert "finished, exit code 4  " in ebm("runs", "root=o").out
+
+
 def test_runs_says_that_there_are_none(ebm: Ebm, tmp_path: Path) -> None:
     assert ebm("runs")[::2] == (1, "ebm: root=outputs: no such directory\n")
     (tmp_path / "outputs").mkdir()
