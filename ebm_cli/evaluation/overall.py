@@ -80,13 +80,15 @@ def overall(results: Results) -> Overall | None:
     """Assess a run by its results alone; None where they give no basis."""
     chains, basis = list(_chains(results.values)), _basis(results)
     if basis is None:
-        return Overall(chains[0].word, tuple(finding.why for finding in chains)) if chains else None
+        broken = tuple(finding.why for finding in chains if finding.word == "broken")
+        return Overall("broken", broken) if broken else None
     caps = [*chains, *_caps(results.values, basis)]
     worst = max((finding.word for finding in (basis, *caps)), key=WORDS.index)
-    # What lowers the word comes first: it is the reason for it.
+    # What lowers the word comes first: it is the reason for it. Smaller faults say nothing beside a poor model.
     lowering = [cap.why for cap in caps if cap.word == worst and worst != basis.word]
-    # Beside a model that is poor or broken, small faults say nothing.
-    others = [cap.why for cap in caps if cap.why not in lowering and worst not in ("poor", "broken")]
+    if worst in ("poor", "broken"):
+        return Overall(worst, tuple(lowering) or (basis.why,))
+    others = [cap.why for cap in caps if cap.why not in lowering]
     return Overall(worst, (*lowering, basis.why, *others))
 
 
@@ -135,7 +137,10 @@ def _by_likelihood(values: Values) -> Finding | None:
     excess, error = number(values, "eval/nll_vs_gaussian"), number(values, "eval/nll_vs_gaussian_se") or 0.0
     if excess is None:
         return None
-    words = {"better": f"{format_value(-excess)} ± {error:.2g} nats a row better than the fitted Gaussian"}
+    words = {
+        "better": f"{format_value(-excess)} ± {error:.2g} nats a row better than the fitted Gaussian",
+        "worse": "less likely than under the fitted Gaussian",
+    }
     of_gaussian = words.get(verdict("eval/nll_vs_gaussian", values).word, "as good as the fitted Gaussian")
     samples = _by_samples(values)
     if samples is None:
@@ -156,7 +161,7 @@ def _by_samples(values: Values) -> Finding | None:
     differing = [result for result in tested if verdict(result.key, values).good is False]
     if not differing:
         return Finding("right", "no test tells its samples from held-out rows")
-    names = " and ".join(f"{result.label} (p {number(values, f'{result.key}{P}'):.2g})" for result in differing[:3])
+    names = ", ".join(f"{result.label} (p {number(values, f'{result.key}{P}'):.2g})" for result in differing)
     word = max((_size(result.key, values) for result in differing), key=WORDS.index)
     return Finding(word, f"samples differ from held-out rows in {names}")
 
@@ -199,7 +204,7 @@ def _caps(values: Values, basis: Finding) -> Iterator[Finding]:
     excess = number(values, "eval/nll_vs_gaussian")
     if excess is not None and verdict("eval/nll_vs_gaussian", values).word == "worse":
         error = number(values, "eval/nll_vs_gaussian_se")
-        by = f"{format_value(excess)}{'' if error is None else f' ± {error:.2g}'} nats a row"
+        by = f"{format_value(excess)}{'' if error is None else f' ± {format_value(error)}'} nats a row"
         word = "broken" if excess > NOT_A_MODEL else "poor"
         yield Finding(word, f"worse than the fitted Gaussian on held-out rows, by {by}")
     outside = number(values, "eval/border_mass")
@@ -217,7 +222,7 @@ def _caps(values: Values, basis: Finding) -> Iterator[Finding]:
     named = {"eval/kl", "eval/nll_vs_gaussian", "eval/mode_tv"}
     others = [result for result in QUALITIES if result.key not in named and _is_of_the_model(result.key)]
     bad = [r for r in others if verdict(r.key, values).good is False and r.label not in basis.why]
-    if bad:
+    if bad and basis.word in ("right", "close"):
         described = (f"{result.label} ({verdict(result.key, values).word})" for result in bad[:4])
         yield Finding("close", f"{', '.join(described)}")
 

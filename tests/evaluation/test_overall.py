@@ -124,6 +124,14 @@ def test_wrong_mode_weights_lower_the_word() -> None:
     assert word(**BETTER, **TESTS, mode_tv=0.68) == "poor"
 
 
+def test_poor_run_is_not_told_its_small_faults() -> None:
+    found = overall(
+        named({**TESTS, "nll_vs_gaussian": 8659.0, "nll_vs_gaussian_se": 710.0, "mmd_p": 0.005, "log_z_gap": 3.0})
+    )
+    assert found is not None
+    assert found.sentence == "broken: worse than the fitted Gaussian on held-out rows, by 8 659 ± 710.0 nats a row"
+
+
 def test_reason_of_the_word_comes_first() -> None:
     found = overall(named({"kl": 0.002, "mode_tv": 0.08}))
     assert found is not None
@@ -178,6 +186,8 @@ def test_strict_does_not_trust_poor_and_broken_runs(word_of_run: str) -> None:
     ],
 )
 def test_chains_without_samples_are_not_trusted(chains: dict[str, Value], expected: str) -> None:
-    assert word(kl=0.001, **chains) == word(**chains) == expected
+    assert word(kl=0.001, **chains) == expected
+    alone = overall(named(chains))
+    assert (None if alone is None else alone.word) == ("broken" if expected == "broken" else None)
     assert untrusted(chains) is not None
     assert untrusted(dict.fromkeys(chains, 0)) is None
