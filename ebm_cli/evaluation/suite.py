@@ -27,16 +27,23 @@ from ebm_cli.evaluation.protocol import Protocol
 from ebm_cli.evaluation.results import Results
 from ebm_cli.methods import Method
 
-GROUPS: tuple[tuple[str, str, Callable[[Context], Results]], ...] = (
-    ("density", "log Z and divergences", density.results),
-    ("score", "score", score.results),
-    ("density", "log Z by annealing", density.annealing_results),
-    ("samples", "samples and their distances", samples.results),
-    ("chains", "chains", chains.results),
-    ("features", "features of samples", features.results),
-    ("ood", "foreign rows", ood.results),
+GROUPS: tuple[tuple[str, Callable[[Context], Results]], ...] = (
+    ("density", density.results),
+    ("score", score.results),
+    ("density", density.annealing_results),
+    ("samples", samples.results),
+    ("chains", chains.results),
+    ("features", features.results),
+    ("ood", ood.results),
 )
-"""Name of a metric group, what it measures, and its function, in the order of the keys in results.json."""
+"""Name of a metric group → its function, in the order of the keys in results.json."""
+STAGES = {
+    density.results: "log Z and divergences",
+    density.annealing_results: "log Z by annealing",
+    samples.results: "samples and their distances",
+    ood.results: "foreign rows",
+}
+"""What a stage is called while it runs, where that is not the name of its metric group."""
 
 
 @dataclass(frozen=True)
@@ -67,7 +74,7 @@ def evaluate(
         UserError: results of an added metric group that cannot be stored.
     """
     context, found = Context(energy, method, dataset, protocol), Results()
-    asked = [(stage, results) for name, stage, results in GROUPS if context.is_asked(name)]
+    asked = [(STAGES.get(results, name), results) for name, results in GROUPS if context.is_asked(name)]
     n_stages = len(asked) + len(protocol.added)
     for number, (stage, results) in enumerate(asked, start=1):
         announce(stage, number, n_stages)
