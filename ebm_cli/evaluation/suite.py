@@ -37,13 +37,13 @@ GROUPS: tuple[tuple[str, Callable[[Context], Results]], ...] = (
     ("ood", ood.results),
 )
 """Name of a metric group → its function, in the order of the keys in results.json."""
-STAGES = {
+STAGES: dict[Callable[[Context], Results], str] = {
     density.results: "log Z and divergences",
     density.annealing_results: "log Z by annealing",
     samples.results: "samples and their distances",
     ood.results: "foreign rows",
 }
-"""What a stage is called while it runs, where that is not the name of its metric group."""
+"""Names of stages that are not those of their metric groups."""
 
 
 @dataclass(frozen=True)
