@@ -1,5 +1,6 @@
 """`ebm evaluate`: measure a trained model, rebuilt from its checkpoint alone, against the data."""
 
+import logging
 import time
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,7 @@ from ebm_cli.errors import NotTrustworthy
 from ebm_cli.evaluation import suite
 from ebm_cli.evaluation.chain_health import problems
 from ebm_cli.evaluation.narrowest import narrowest_width
-from ebm_cli.evaluation.overall import overall, untrusted
+from ebm_cli.evaluation.overall import overall, untrusted, with_overall
 from ebm_cli.evaluation.protocol import Protocol
 from ebm_cli.evaluation.values import Values, number
 from ebm_cli.reporting.closing_panel import closing_panel
@@ -25,7 +26,7 @@ from ebm_cli.reporting.figures.overview import final_figure
 from ebm_cli.reporting.jsonl import read
 from ebm_cli.reporting.optional_pictures import optional
 from ebm_cli.reporting.stages import Stages
-from ebm_cli.runs.assemble import protocol_of
+from ebm_cli.runs.assemble import described_data, protocol_of
 from ebm_cli.runs.instantiate import Parts
 from ebm_cli.runs.model import Model, load
 from ebm_cli.runs.stored_config import run_dir
@@ -33,6 +34,8 @@ from ebm_cli.system.device import device_of
 from ebm_cli.system.files import write_json
 from ebm_cli.system.threads import set_threads
 from ebm_cli.training.causes import Evidence, causes
+
+logger = logging.getLogger(__name__)
 
 
 def validate(cfg: DictConfig) -> None:
@@ -52,9 +55,13 @@ def evaluate(cfg: DictConfig) -> None:
     apply_compile_mode(
         cfg.compile, parts.energy, Work(0, cfg.eval.n_chains, 0, (protocol.kernel,)), threads, console.print
     )
+    for sentence in described_data(parts.dataset, protocol):
+        logger.info(sentence)
+        console.print(sentence, highlight=False, markup=False)
     with Stages("evaluation", console) as stages:
         evaluation = suite.evaluate(parts.energy, parts.method, parts.dataset, protocol, stages.begin)
-    found, results = evaluation.results, evaluation.results.values
+    found = with_overall(evaluation.results)
+    results = found.values
     write_json(path / "results.json", results)
     files = {"results": relative_path(path / "results.json")}
     notes = [

@@ -22,7 +22,6 @@ from ebm_cli.energies import Energy
 from ebm_cli.evaluation.context import Context
 from ebm_cli.evaluation.groups import chains, density, features, ood, samples, score
 from ebm_cli.evaluation.metric_group import measure
-from ebm_cli.evaluation.overall import with_overall
 from ebm_cli.evaluation.protocol import Protocol
 from ebm_cli.evaluation.results import Results
 from ebm_cli.methods import Method
@@ -85,4 +84,4 @@ def evaluate(
     if not found.values and not found.absent and protocol.names and not context.is_real:
         reason = "features and ood are for data whose density is unknown; metrics=[density] computes divergences"
         found |= Results(absent={"eval": reason})
-    return Evaluation(with_overall(found.finite()), context.samples)
+    return Evaluation(found.finite(), context.samples)

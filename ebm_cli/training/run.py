@@ -9,7 +9,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from ebm_cli.errors import NoRoom, full_disk
 from ebm_cli.runs import checkpoint as checkpoints
-from ebm_cli.runs.assemble import boundary_warning
+from ebm_cli.runs.assemble import boundary_warning, described_data
 from ebm_cli.runs.data_file import require_same_file
 from ebm_cli.runs.directory import RunDirectory
 from ebm_cli.runs.reserve import config_hash
@@ -52,6 +52,8 @@ def run_training(
         if file is not None:
             logger.info(f"resumed from {file.name} at step {session.trainer.step}")
         with session.log.open():
+            for sentence in described_data(session.parts.dataset, session.protocol):
+                session.log.note(sentence)
             if state is None:
                 _describe(session, choices)
             return finish(session, session.train(signals))
