@@ -13,7 +13,7 @@ from ebm_cli.energies.quadratic import Quadratic
 from ebm_cli.methods.sm import SM
 from tests.evaluation.toys import FunctionEnergy, skewed_gaussian, small_evaluation
 
-DIVERGENCES = ["eval/entropy", "eval/nll", "eval/kl", "eval/log_density_mse"]
+DIVERGENCES = ["eval/entropy", "eval/nll", "eval/kl", "eval/log_density_mse", "eval/nll_vs_gaussian"]
 
 
 class WithFlow(SM):  # type: ignore[misc]
