@@ -16,17 +16,11 @@ from tests.support import normal
 N = 500
 
 
-class Table(Rows):
-    @property
-    def reference(self) -> Tensor:
-        return self.standardizer.standardise(self.rows)
-
-
 def data(dim: int, left: int = 450) -> Rows:
     """N rows in two modes at −5 and 5 of the first column, sd 1; `left` of them in the left one."""
     x = normal(N, dim, seed=0)
     x[:, 0] += torch.where(torch.arange(N) < left, -5.0, 5.0)
-    return Table(x[torch.randperm(N, generator=torch.Generator().manual_seed(0))].float())
+    return Rows(x[torch.randperm(N, generator=torch.Generator().manual_seed(0))].float())
 
 
 def context(rows: Rows, weight: float, **changes: int) -> Context:
