@@ -9,24 +9,18 @@ from torch import Tensor
 
 from ebm_cli.evaluation.clusters import Clusters, find_clusters
 from ebm_cli.evaluation.context import Context
-from ebm_cli.evaluation.mode_weights import Shares, compare_shares, results
+from ebm_cli.evaluation.mode_weights import Shares, _round, compare_shares, results
 from tests.evaluation.toys import Bumps, FunctionEnergy, Rows, small_context
 from tests.support import normal
 
 N = 500
 
 
-class Table(Rows):
-    @property
-    def reference(self) -> Tensor:
-        return self.standardizer.standardise(self.rows)
-
-
 def data(dim: int, left: int = 450) -> Rows:
     """N rows in two modes at −5 and 5 of the first column, sd 1; `left` of them in the left one."""
     x = normal(N, dim, seed=0)
     x[:, 0] += torch.where(torch.arange(N) < left, -5.0, 5.0)
-    return Table(x[torch.randperm(N, generator=torch.Generator().manual_seed(0))].float())
+    return Rows(x[torch.randperm(N, generator=torch.Generator().manual_seed(0))].float())
 
 
 def context(rows: Rows, weight: float, **changes: int) -> Context:
@@ -89,7 +83,7 @@ def test_one_mode_has_a_reason() -> None:
 
 def test_few_rows_and_images_have_a_reason() -> None:
     few = results(context(Rows(normal(40, 2, seed=0).float()), 0.5))
-    assert "40 training rows are too few" in few.absent["eval/mode_tv"]
+    assert "40 different training rows are too few" in few.absent["eval/mode_tv"]
     images = Rows(normal(60, 1, 2, 2, seed=0).float())
     found = results(small_context(FunctionEnergy(4), images, "density"))
     assert "classes" in found.absent["eval/mode_tv"]
@@ -120,3 +114,20 @@ def test_error_and_null_are_those_of_simulated_shares() -> None:
     far = compare_shares(rows, clusters, truth, Shares(torch.from_numpy(wrong), 300)).values["eval/mode_tv_se"]
     spread = float((0.5 * np.abs(counts[0] - model).sum(1)).std())
     assert far == pytest.approx(spread, rel=0.05)
+
+
+@pytest.mark.parametrize(
+    ("x", "unit", "text"),
+    [
+        (-5.013, 3.0, "-5.0"),
+        (-0.04, 1.0, "0.0"),
+        (0.123456, 0.03, "0.123"),
+        (2_496_808.0, 2.6e5, "2500000"),
+        (-4.932e-19, 3e-19, "-4.9e-19"),
+        (7.2e-22, 1e-19, "0"),
+        (1.23456e10, 1e8, "1.235e+10"),
+        (3.0, 0.0, "3.0"),
+    ],
+)
+def test_places_are_rounded_to_a_tenth_of_the_spread(x: float, unit: float, text: str) -> None:
+    assert _round(x, unit) == text
