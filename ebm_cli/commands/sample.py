@@ -1,7 +1,8 @@
-"""`ebm sample`: run chains on a trained energy, rebuilt from its checkpoint alone.
+"""`ebm sample`: run chains on a trained energy, rebuilt from its checkpoint alone, or on one that the user writes.
 
-The energy may be a composition of several checkpoints (`checkpoint=[A,B]`). The distribution may be conditional on
-given rows: on the coordinates that a mask keeps (`mask`), or on noisy rows (`noise_std`).
+The energy may be a composition of several checkpoints (`checkpoint=[A,B]`), or have no checkpoint (`energy=…`). The
+distribution may be conditional on given rows: on the coordinates that a mask keeps (`mask`), or on noisy rows
+(`noise_std`).
 """
 
 import time
@@ -39,6 +40,7 @@ from ebm_cli.reporting.sample_files import write_samples
 from ebm_cli.rng import generator
 from ebm_cli.runs.annealed_starts import Starts, annealed_starts, at_noise
 from ebm_cli.runs.conditioning import ChainTarget, make_chain_target, require_stable_step
+from ebm_cli.runs.energy_alone import require_energy
 from ebm_cli.runs.model import Model
 from ebm_cli.runs.sampled_model import model_to_sample
 from ebm_cli.samplers import Kernel, Schedule, adapt, geometric, run, trace
@@ -126,6 +128,8 @@ def _starts(cfg: DictConfig, model: Model, target: ChainTarget) -> Starts:
     """First points of the chains: the starts of the target, or annealed points in their place."""
     if cfg.init != "annealed":
         return Starts(target.starts, cfg.init)
+    if cfg.checkpoint is None:
+        return at_noise(target.starts, "an energy without a run has no data that annealing could start from")
     if not isinstance(cfg.checkpoint, str):
         return at_noise(target.starts, "a composition of runs has no data that annealing could start from")
     if cfg.anneal != 1:
@@ -199,6 +203,8 @@ def _kernel(cfg: DictConfig, model: Model) -> Kernel:
     if cfg.adapt and kernel.target_accept is None:
         raise UserError(f"adapt=true: {type(kernel).__name__} accepts every step, so there is no rate to adapt to")
     require_stable_step(kernel, model, cfg.noise_std)
+    if cfg.checkpoint is None:
+        require_energy(model, kernel)
     return kernel
 
 
@@ -231,5 +237,7 @@ def _held_out_rows(cfg: DictConfig, model: Model, target: ChainTarget, n: int, n
 
 def _source(cfg: DictConfig, model: Model) -> str:
     """Words for where the energy comes from."""
+    if cfg.checkpoint is None:
+        return "an energy without training"
     is_single = isinstance(cfg.checkpoint, str)
     return f"step {model.step:,} of the run" if is_single else f"{len(cfg.checkpoint)} runs together"

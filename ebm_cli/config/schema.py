@@ -118,7 +118,8 @@ class ComposeKeys:
 class SampleKeys:
     """Keys of `ebm sample`."""
 
-    checkpoint: str | list[str]
+    checkpoint: str | list[str] | None
+    shape: list[int] | None
     compose: ComposeKeys
     dataset: DataKeys
     which: Literal["best", "last"]
@@ -142,6 +143,8 @@ class SampleKeys:
     def __post_init__(self) -> None:
         _require_at_least(0, seed=self.seed, burn_in=self.burn_in)
         _require_at_least(1, n_samples=self.n_samples, n_chains=self.n_chains, thin=self.thin, anneal=self.anneal)
+        if self.shape is not None and (not self.shape or min(self.shape) < 1):
+            raise ValueError(f"shape must be a list of whole numbers >= 1, got {self.shape}")
         require_positive(noise_std=self.noise_std)
         if self.anneal == float("inf"):
             raise ValueError("anneal must be finite, got inf")
