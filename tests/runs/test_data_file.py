@@ -71,10 +71,8 @@ def test_run_with_a_relative_stored_path_continues(run: Path, ebm: Ebm, tmp_path
 @pytest.mark.parametrize(
     ("table", "names", "what"),
     [
-        (TABLE[:59], "a,b", "rows 60 → 59"),
-        (TABLE, "a,c", "column b renamed c"),
+        (TABLE[:59], "a,c", "column b renamed c; rows 60 → 59"),
         (TABLE[:, :1], "a", "columns 2 → 1"),
-        (TABLE + np.eye(60, 2), "a,b", "values differ, first in row 0, counted from 0"),
     ],
 )
 def test_changed_file_is_refused(
