@@ -1,10 +1,8 @@
 """Files that `ebm sample` reads: the rows that chains start from, and masks for inpainting."""
 
 from collections.abc import Sequence
-from contextlib import suppress
-from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -13,31 +11,66 @@ from torch import Tensor
 
 from ebm_cli.datasets.io import row_files
 from ebm_cli.datasets.io.arrays import load_array
-from ebm_cli.datasets.io.contents import InvalidFile, Reading
-from ebm_cli.datasets.io.row_files import READERS, suffix_of
+from ebm_cli.datasets.io.contents import FileRows, InvalidFile, Reading
 from ebm_cli.datasets.matching import match_columns
 from ebm_cli.errors import UserError
 
+ARRAYS = (".npy", ".npz")
+"""Suffixes of files that `read_rows` reads; tables, such as .csv, are read by `read_matched`."""
 
-def read_rows(
-    file: str, shape: tuple[int, ...], names: Sequence[str] | None = None, keys: Reading | None = None
-) -> Tensor:
-    """Read rows [N, *shape] in data units; NaN, and an empty cell of a table, marks an unknown coordinate.
 
-    They are those of an .npy, of the array `x` of an .npz, or of a table of any kind that `File` reads.
+class MatchedRows(NamedTuple):
+    """Rows [N, *shape] of a second file in the columns of the run, float64, and a sentence about columns left out."""
+
+    rows: Tensor
+    note: str | None = None
+
+
+def read_matched(key: str, file: str, shape: tuple[int, ...], names: Sequence[str] | None) -> MatchedRows:
+    """Read the rows of any file that a data set may be read from, in the columns that a run was trained on.
 
     Args:
-        file: its path.
-        shape: of a row.
-        names: columns that the run was trained on, which are looked up in a table; None without names.
-        keys: how the table is written.
+        key: of the command line that names the file, for messages.
+        file: with a missing number where a coordinate is not known.
+        shape: of one row of the run.
+        names: of the run's columns; None without names. They are found by name, whatever their order; other columns,
+            also of text, are left out. A file without names is read by position.
+
+    Raises:
+        UserError: no such file, one that holds anything else, or columns that do not match (with both lists).
+    """
+    try:
+        try:
+            found = row_files.read_rows(file, missing=True)
+            matched = match_columns(names, shape, found.column_names, found.rows.shape[1:])
+            return MatchedRows(matched(found.rows[:]).double(), matched.sentence(f"{key}={file}"))
+        except ValueError:
+            if names is None:
+                raise
+            # A column that is not the run's may hold what is no number.
+            only = _only_columns(file, names)
+            if only is None:
+                raise
+            return MatchedRows(only.rows[:].double(), f"{key}={file}: only the columns of the run are read")
+    except ValueError as reason:
+        raise UserError(f"{key}={file}: {str(reason).removeprefix(f'path {file} ')}") from None
+
+
+def _only_columns(file: str, names: Sequence[str]) -> FileRows | None:
+    """The rows of these columns of a table; None if they cannot be read."""
+    try:
+        return row_files.read_rows(file, Reading(columns=tuple(names)), missing=True)
+    except ValueError:
+        return None
+
+
+def read_rows(file: str, shape: tuple[int, ...]) -> Tensor:
+    """Read rows [N, *shape] in data units from .npy, or from the array `x` of .npz; NaN marks an unknown coordinate.
 
     Raises:
         UserError: no such file, or one that holds anything else.
     """
-    if suffix_of(Path(file)) in READERS.keys() - {".npy", ".npz"} and Path(file).expanduser().is_file():
-        return _read_table(file, shape, names, keys or Reading())
-    rows = _read_array(f"init={file}", file, "x", "annealed, noise, data, or an .npy or .npz file that exists")
+    rows = _read_array(f"init={file}", file, "x", "annealed, noise, data, or a file of rows that exists")
     if rows.shape[1:] != tuple(shape) or len(rows) == 0:
         raise UserError(f"init={file}: must have rows of shape {tuple(shape)}, got an array of shape {rows.shape}")
     if rows.dtype.kind not in "buif":
@@ -62,21 +95,6 @@ def read_mask(file: str, shape: tuple[int, ...]) -> Tensor:
         strange = "" if masks.dtype.kind not in "buif" else f" such as {masks[~np.isin(masks, (0, 1))][0]}"
         raise UserError(f"mask={file}: must hold true/1 (keep) and false/0 (sample), got {masks.dtype}{strange}")
     return torch.from_numpy(masks.astype(bool))
-
-
-def _read_table(file: str, shape: tuple[int, ...], names: Sequence[str] | None, keys: Reading) -> Tensor:
-    """Read the rows of a table in the columns of a run."""
-    written = replace(keys, array=None, columns=None, drop=None, label=None)
-    try:
-        read = None
-        if names is not None:
-            with suppress(ValueError):  # without these columns, all are read, and the message says which are missing
-                read = row_files.read_rows(file, replace(written, columns=tuple(names)), missing=True)
-        read = read or row_files.read_rows(file, written, missing=True)
-        matched = match_columns(names, shape, read.column_names, read.rows.shape[1:])
-    except ValueError as error:
-        raise UserError(f"init={file}: {str(error).removeprefix(f'path {file} ')}") from error
-    return matched(read.rows[:]).double()
 
 
 def _read_array(key: str, file: str, name: str, wanted: str) -> NDArray[Any]:
