@@ -58,6 +58,8 @@ class TrainKeys:
     """Keys of `ebm train`."""
 
     checkpoint: str | None
+    init_from: str | None
+    init_weights: Literal["ema", "raw"]
     resume: Literal["auto", "never"]
     trust: list[str]
     seed: int
@@ -175,6 +177,32 @@ class EvaluateKeys:
 
 
 @dataclass(frozen=True)
+class DensityKeys:
+    """Keys of `ebm density`."""
+
+    checkpoint: str
+    data: str
+    dataset: DataKeys
+    which: Literal["best", "last"]
+    weights: Literal["ema", "raw"]
+    trust: list[str]
+    n_held_out: int
+    n_chains: int
+    n_temperatures: int
+    seed: int
+    device: Literal["auto", "cpu", "cuda", "mps"]
+    threads: int | Literal["auto"]
+    dtype: Literal["auto", "float32", "float64"]
+
+    def __post_init__(self) -> None:
+        _require_at_least(0, seed=self.seed)
+        _require_at_least(1, n_held_out=self.n_held_out)
+        _require_at_least(2, n_temperatures=self.n_temperatures)
+        _require_at_least(10, n_chains=self.n_chains)
+        _require_threads(self.threads)
+
+
+@dataclass(frozen=True)
 class RunsKeys:
     """Keys of `ebm runs`."""
 
@@ -213,6 +241,7 @@ SCHEMAS: dict[str, type] = {
     "train": TrainKeys,
     "sample": SampleKeys,
     "evaluate": EvaluateKeys,
+    "density": DensityKeys,
     "compare": CompareKeys,
     "runs": RunsKeys,
     "check": CheckKeys,

@@ -7,7 +7,13 @@ from rich.text import Text
 from ebm_cli.evaluation.result_registry import companions, describe, verdict
 from ebm_cli.evaluation.values import Value, Values, format_value
 
-_TITLES = {"eval": "evaluation", "sampler": "sampler", "cost": "cost", "train": "training"}
+_TITLES = {
+    "eval": "evaluation",
+    "density": "rows",
+    "sampler": "sampler",
+    "cost": "cost",
+    "train": "training",
+}
 
 
 def group_results(values: Values) -> dict[str, dict[str, Value]]:

@@ -48,6 +48,8 @@ class AddedKey(NamedTuple):
 ADDED_KEYS: tuple[AddedKey, ...] = (
     AddedKey("copies", "apart", after="9fa8354", target="ebm_cli.datasets.File"),
     AddedKey("jitter", 0.0, after="9fa8354", target="ebm_cli.samplers.hmc.HMC"),
+    AddedKey("init_from", None, after="08d8297"),
+    AddedKey("init_weights", "ema", after="08d8297"),
 )
 """Every key that training configs have got since commit 1b2473a, in the order in which they were added."""
 

@@ -79,6 +79,8 @@ def run_training(
 def _describe(session: Session, choices: Mapping[str, str]) -> None:
     """Log the settings of a new run, what its data would break, and whether its objective holds for them."""
     session.log.describe(session.checkpointer.config, choices)
+    for remark in session.remarks:
+        session.log.remark(remark)
     for finding in session.findings:
         session.log.remark(f"data: {finding}")
     warning = boundary_warning(session.parts)
