@@ -43,6 +43,8 @@ class Dataset(nn.Module, ABC):
         standardizer: data units ↔ standardised units.
         density: the exact density of a row in data units, smoothing noise included; None for real data.
         column_names: one a column of a table whose file names them; None for other data.
+        class_names: one a class of `labelled`, where the data name them.
+        description: of what was read from a user's file, in a sentence; "" for other data.
         fingerprint: of a user's file, by which a run recognises it; None for other data.
     """
 
@@ -50,6 +52,8 @@ class Dataset(nn.Module, ABC):
     standardizer: Standardizer
     density: Density | None
     column_names: tuple[str, ...] | None = None
+    class_names: tuple[str, ...] | None = None
+    description: str = ""
     fingerprint: Fingerprint | None = None
 
     @property

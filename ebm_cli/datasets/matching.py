@@ -9,6 +9,8 @@ from typing import NamedTuple
 
 from torch import Tensor
 
+from ebm_cli.datasets.base import Dataset
+
 NAMED = 12
 """Names that a message lists, at most."""
 
@@ -63,6 +65,11 @@ def match_columns(
         raise ValueError(f"has several columns {twice}: {lists}")
     order = [list(given).index(name) for name in run]
     return Matched(order, tuple(name for name in given if name not in run))
+
+
+def match_data_sets(run: Dataset, other: Dataset) -> Matched:
+    """Match the columns of another data set with those of a run's; see `match_columns`."""
+    return match_columns(run.column_names, run.shape, other.column_names, other.shape)
 
 
 def _described(names: Sequence[str] | None, shape: Sequence[int]) -> str:

@@ -105,6 +105,11 @@ class Model:
         """
         like = self.standardizer.like
         dataset = self.dataset.to(like.device, like.dtype)
+        if tuple(dataset.shape) != tuple(like.shape):
+            found, was = (_describe_shape(shape) for shape in (dataset.shape, like.shape))
+            raise UserError(
+                f"dataset.path={self.config.dataset.get('path')}: rows have {found}, those of the run had {was}"
+            )
         dataset.standardizer.load_state_dict(self.standardizer.state_dict())
         given: dict[str, Any] = {"shape": tuple(dataset.shape), "data": dataset.reference}
         with seeded(0, "initialisation"):
@@ -218,6 +223,10 @@ def load_member(read: Callable[[str], Model], into: Standardizer, key: str, path
         raise UserError(f"{key}: points of {path} have the shape {shapes[0]}, those of the others {shapes[1]}")
     mean, scale = (part.to(own.mean.device) for part in (into.mean, into.scale))
     return Rescaled(model.energy, scale / own.scale, (mean - own.mean) / own.scale)
+
+
+def _describe_shape(shape: Sequence[int]) -> str:
+    return f"{shape[0]} column{'' if shape[0] == 1 else 's'}" if len(shape) == 1 else f"shape {list(shape)}"
 
 
 @contextmanager

@@ -101,6 +101,8 @@ class Checkpointer:
         state = self._trainer.state_dict()
         dataset = {
             "shape": list(self._dataset.shape),
+            "description": self._dataset.description,
+            "column_names": self._dataset.column_names and list(self._dataset.column_names),
             "standardizer": self._dataset.standardizer.state_dict(),
             "batches": state.pop("batches"),
         }
