@@ -23,7 +23,10 @@ def write_scores(folder: Path, scores: RowScores) -> dict[str, Path]:
     n = len(scores.energy)
     columns: dict[str, Any] = {"row": np.arange(n), "energy": scores.energy.numpy()}
     if scores.log_p is not None:
-        columns |= {"log_p": scores.log_p.numpy(), "log_p_se": np.full(n, scores.log_p_se)}
+        columns |= {
+            "log_p": scores.log_p.numpy(),
+            "log_p_se": np.where(scores.log_p.isnan(), np.nan, scores.log_p_se or 0.0),
+        }
     if scores.p_value is not None:
         columns["p_value"] = scores.p_value.numpy()
     table, arrays = folder / "density.csv", folder / "density.npz"

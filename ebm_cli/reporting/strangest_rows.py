@@ -26,7 +26,7 @@ def summary(scores: RowScores, held_out: Tensor | None) -> Results:
     if n_missing:
         first = ", ".join(str(int(i)) for i in scores.energy.isnan().nonzero()[:5, 0])
         more = ", …" if n_missing > 5 else ""
-        notes.append(f"{n_missing:,} rows have a missing number and no score: row {first}{more}.")
+        notes.append(f"{_rows(n_missing)} a missing number and no score: row {first}{more}.")
     if scores.log_p is None:
         notes.append("log p is unknown: energy only. log Z is not known, but the order by energy is that by log p.")
     if held_out is None or scores.p_value is None:
@@ -38,7 +38,7 @@ def summary(scores: RowScores, held_out: Tensor | None) -> Results:
     else:
         expected = STRANGE * (n - n_missing)
         notes.append(
-            f"{n_strange:,} rows have p <= {STRANGE}; about {format_value(expected)} would, if all were drawn like the "
+            f"{_rows(n_strange)} p <= {STRANGE}; about {format_value(expected)} would, if all were drawn like the "
             "held-out rows."
         )
     return Results(values, notes=tuple(notes))
@@ -82,6 +82,10 @@ def strangest_table(
     for line in zip(*columns.values(), strict=True):
         table.add_row(*line)
     return table
+
+
+def _rows(n: int) -> str:
+    return "1 row has" if n == 1 else f"{n:,} rows have"
 
 
 def _width(head: str, cells: Sequence[str]) -> int:

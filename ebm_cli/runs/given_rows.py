@@ -48,13 +48,13 @@ class GivenRows:
 
 
 def read_given_rows(path: str, model: Model) -> GivenRows:
-    """Read the rows of a file for a run's model.
+    """Read the rows of a file for a run's model; a missing number is NaN.
 
     Raises:
         UserError: a file that cannot be read, or whose columns are not the run's.
     """
     try:
-        read = read_rows(path)
+        read = read_rows(path, missing=True)
         shape, names, own = tuple(model.energy.shape), model.column_names, tuple(read.rows.shape[1:])
         # An image may be given as a row of its pixels.
         is_flat = len(shape) > 1 and own == (model.standardizer.mean.numel(),)
