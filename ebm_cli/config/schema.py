@@ -121,7 +121,7 @@ class SampleKeys:
     """Keys of `ebm sample`."""
 
     checkpoint: str | list[str] | None
-    shape: list[int] | None
+    shape: list[int] | int | None
     compose: ComposeKeys
     dataset: DataKeys
     which: Literal["best", "last"]
@@ -145,8 +145,9 @@ class SampleKeys:
     def __post_init__(self) -> None:
         _require_at_least(0, seed=self.seed, burn_in=self.burn_in)
         _require_at_least(1, n_samples=self.n_samples, n_chains=self.n_chains, thin=self.thin, anneal=self.anneal)
-        if self.shape is not None and (not self.shape or min(self.shape) < 1):
-            raise ValueError(f"shape must be a list of whole numbers >= 1, got {self.shape}")
+        sides = [self.shape] if isinstance(self.shape, int) else self.shape
+        if sides is not None and (not sides or min(sides) < 1):
+            raise ValueError(f"shape must be whole numbers >= 1, such as [2], got {self.shape}")
         require_positive(noise_std=self.noise_std)
         if self.anneal == float("inf"):
             raise ValueError("anneal must be finite, got inf")

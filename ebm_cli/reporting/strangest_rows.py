@@ -19,7 +19,7 @@ GAP = 3
 
 
 def summary(scores: RowScores, held_out: Tensor | None) -> Results:
-    """The number of rows, of held-out rows and of strange ones, with sentences on what they mean."""
+    """The number of rows, of held-out rows and, if these are enough, of strange ones, with sentences about them."""
     n, n_missing = len(scores.energy), int(scores.energy.isnan().sum())
     values: dict[str, Value] = {"density/rows": n - n_missing}
     notes = []
@@ -32,10 +32,15 @@ def summary(scores: RowScores, held_out: Tensor | None) -> Results:
     if held_out is None or scores.p_value is None:
         return Results(values, notes=tuple(notes))
     smallest, n_strange = 1 / (1 + len(held_out)), int((scores.p_value <= STRANGE).sum())
-    values |= {"density/held_out": len(held_out), "density/strange": n_strange}
+    values["density/held_out"] = len(held_out)
     if smallest > STRANGE:
-        notes.append(f"{len(held_out)} held-out rows give no p-value below {smallest:.2g}: take it for the smallest.")
+        n_smallest = int((scores.p_value <= smallest * 1.0001).sum())
+        notes.append(
+            f"{_rows(n_smallest)} an energy above all {len(held_out)} held-out rows, whose number allows no p-value "
+            f"below {smallest:.2g}: more held-out rows (dataset.test_fraction) would tell them apart."
+        )
     else:
+        values["density/strange"] = n_strange
         expected = STRANGE * (n - n_missing)
         notes.append(
             f"{_rows(n_strange)} p <= {STRANGE}; about {format_value(expected)} would, if all were drawn like the "

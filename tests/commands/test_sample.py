@@ -586,10 +586,14 @@ def test_class_of_the_user_is_sampled_without_a_checkpoint(ebm: Ebm, tmp_path: P
     ("words", "line"),
     [
         ([], "checkpoint is required, or energy=OPTION for an energy without training"),
+        (
+            ["energy=banana"],
+            "it is a data set, whose density is energy._target_=ebm_cli.datasets.Banana",
+        ),
         (["energy=quadratic", "checkpoint=run"], "energy and checkpoint exclude each other"),
         (["checkpoint=run", "shape=[2]"], "shape=[2]: a run has its own"),
         (["energy=quadratic"], "shape is required: Quadratic is defined for points of any shape; add shape=[2], say"),
-        (["energy=quadratic", "shape=[0]"], "shape must be a list of whole numbers >= 1, got [0]"),
+        (["energy=quadratic", "shape=[0]"], "shape must be whole numbers >= 1, such as [2], got [0]"),
         (["energy=tilted", "shape=[2]"], "is fitted to the rows of a data set"),
         (["energy=mixture", "init=data"], "init=data: an energy without a run has no data"),
         (["energy=mixture", "compose.kind=mixture"], "compose: needs checkpoint=[A,B], two or more"),
