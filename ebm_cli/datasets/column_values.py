@@ -8,9 +8,10 @@ from numpy.typing import NDArray
 Array = NDArray[np.float64]
 Numbers = NDArray[np.float32] | NDArray[np.float64]
 
-RESOLUTION = 0.02
-"""Width, in standard deviations of the column, from which a repeated value is one: floats of a file with many digits
-coincide by chance, but at distances that a density does not resolve."""
+FINE, COARSE = 0.02, 0.1
+"""Width, in standard deviations of the column, from which a repeated value counts: for score matching, which follows
+the finest structure, and for other methods. Numbers with many digits coincide by chance, but at distances that no
+density resolves."""
 TIED_SHARE = 0.1
 """Share of rows with a repeated value from which a column counts as tied."""
 ATOM_SHARE, ATOM_ROWS = 0.01, 5
@@ -84,7 +85,7 @@ class Ties(NamedTuple):
         kind: two values, whole numbers, steps (rounded numbers), or one value of a continuous column.
         share: of the rows with a repeated value, or with `value`.
         n_values: different values.
-        step: median distance between neighbours, data units.
+        step: median distance between neighbours, data units; for a single value a fifth of the standard deviation.
         value: the most frequent one.
     """
 
@@ -115,18 +116,20 @@ def widths(column: Values) -> Array:
     return found
 
 
-def ties(column: Values, scale: float) -> Ties | None:
+def ties(column: Values, scale: float, resolution: float = FINE) -> Ties | None:
     """Repeated values that a density cannot have; None if there are none that matter.
 
     Args:
         column: of at least two values.
         scale: standard deviation in data units, > 0.
+        resolution: `FINE` or `COARSE`. With the second, a single value counts from `TIED_SHARE` of the rows, and whole
+            or rounded numbers count if most rows repeat one and their step is as large, too.
     """
     values, counts = column
-    atom_rows = max(ATOM_ROWS, ATOM_SHARE * column.n)
+    atom_rows = max(ATOM_ROWS, (ATOM_SHARE if resolution < COARSE else TIED_SHARE) * column.n)
     if len(values) > 2 and counts.max() < atom_rows and counts[counts > 1].sum() < TIED_SHARE * column.n:
         return None
-    is_repeated = (counts > 1) & (widths(column) > RESOLUTION * scale)
+    is_repeated = (counts > 1) & (widths(column) > resolution * scale)
     tied = float(counts[is_repeated].sum() / column.n)
     top = int(counts.argmax())
     step = float(np.median(np.diff(values)))
@@ -137,8 +140,8 @@ def ties(column: Values, scale: float) -> Ties | None:
         return Ties("two", 1.0, 2, step, float(values[top]))
     # A few atoms in a continuous column: what is left of it does not repeat, and has more values than there are atoms.
     if is_atom.any() and others_tied < TIED_SHARE and (~is_atom).sum() > 2 * is_atom.sum():
-        return Ties("atom", float(counts[top] / column.n), len(values), step, float(values[top]))
-    if tied < TIED_SHARE:
+        return Ties("atom", float(counts[top] / column.n), len(values), 0.2 * scale, float(values[top]))
+    if tied < TIED_SHARE or (resolution >= COARSE and (tied < 0.5 or step < resolution * scale)):
         return None
     return Ties("whole" if column.is_whole else "rounded", tied, len(values), step, float(values[top]))
 
@@ -148,7 +151,7 @@ def missing_code(column: Values) -> float | None:
 
     A code of `MISSING_CODES` counts if it repeats, is the smallest or largest value, and lies as far from the others
     as they spread, or is the only negative number and stands apart. 0 counts if it repeats, and all other
-    values are positive and farther from 0 than their quartiles from each other.
+    values are positive and farther from 0 than their quartiles from each other, or than a fifth of their median.
     """
     values, counts = column
     if len(values) < 6:
@@ -156,14 +159,15 @@ def missing_code(column: Values) -> float | None:
     for end, near in ((0, 1), (-1, -2)):
         code, others = float(values[end]), column.without(np.arange(len(values)) != end % len(values))
         gap, spread = abs(code - float(values[near])), float(others.values[-1] - others.values[0])
-        lower, upper = others.quantiles(0.25, 0.75)
+        lower, middle, upper = others.quantiles(0.25, 0.5, 0.75)
         if code in MISSING_CODES and counts[end] > 1:
             is_only_negative = code < 0 <= float(values[near]) and (not others.is_whole or gap > 5)
             if gap >= spread or (is_only_negative and gap > 0.5 * (upper - lower)) or (
                 is_only_negative and not others.is_whole and code == -1
             ):  # fmt: skip
                 return code
-        if code == 0 and counts[end] > 1 and gap >= max(upper - lower, 1e-3 * spread) and len(others.values) >= 10:
+        is_only_zero = code == 0 and end == 0 and counts[end] > 1 and len(others.values) >= 10
+        if is_only_zero and (gap >= upper - lower or gap > 0.2 * middle):
             return code
     return None
 

@@ -14,7 +14,17 @@ from torch import Tensor
 
 from ebm_cli.datasets.base import Dataset
 from ebm_cli.datasets.collinear import EXACTLY, collinear
-from ebm_cli.datasets.column_values import Extremes, Ties, Values, extremes, missing_code, ties
+from ebm_cli.datasets.column_values import (
+    COARSE,
+    FINE,
+    MISSING_CODES,
+    Extremes,
+    Ties,
+    Values,
+    extremes,
+    missing_code,
+    ties,
+)
 from ebm_cli.datasets.copies import Duplicates
 from ebm_cli.datasets.findings import Finding, Labels, Run, listed, to_be, without
 from ebm_cli.datasets.finite import Finite
@@ -24,6 +34,12 @@ MAX_NUMBERS = 2_000_000
 """Rows, and numbers, that are examined at most: an even selection of more."""
 MAX_CORRELATED = 20_000
 """Rows of correlations, at most."""
+CONSTANT_SHARE = 0.99
+"""Share of the rows with one value from which a column is nearly constant."""
+SHOWN = 2
+"""Findings of one kind that have a sentence of their own."""
+ROWS_PER_COLUMN = 10
+"""Rows for each column under which a score cannot be learned: a network places a minimum at every row."""
 WEIGHTS_PER_NUMBER = 50
 """Weights of the network for each number of the training rows, from which the rows are far too few."""
 
@@ -32,12 +48,19 @@ def report(dataset: Dataset, run: Run) -> tuple[Finding, ...]:
     """Examine the rows of a data set; nothing is found, or looked for, where their density is known."""
     if not isinstance(dataset, Finite):
         return ()
-    train, scale = dataset.training_rows(MAX_ROWS), dataset.standardizer.scale
-    return examine(train, scale, run, dataset.column_names, dataset.duplicates())
+    scale = dataset.standardizer.scale
+    # The rows are shuffled: the first ones are a random sample.
+    train = dataset.training_rows(min(MAX_ROWS, max(1000, MAX_NUMBERS // scale.numel())))
+    return examine(train, scale, run, dataset.column_names, dataset.duplicates(), dataset.n_train)
 
 
 def examine(
-    train: Tensor, scale: Tensor, run: Run, names: Sequence[str] | None = None, duplicates: Duplicates | None = None
+    train: Tensor,
+    scale: Tensor,
+    run: Run,
+    names: Sequence[str] | None = None,
+    duplicates: Duplicates | None = None,
+    n_train: int | None = None,
 ) -> tuple[Finding, ...]:
     """Examine a table.
 
@@ -48,6 +71,7 @@ def examine(
         run: what is done with the rows.
         names: of the columns; None if they have none.
         duplicates: equal rows of all parts; None if they were not counted.
+        n_train: training rows, if `train` is a sample of them.
 
     Cost: a sort of each column and the correlations; 0.2 s for 100,000 rows of 20 columns, of more a sample.
     """
@@ -57,17 +81,19 @@ def examine(
     # Copies repeat every value: only what the different rows repeat is a tie.
     for_ties = [Values.of(column) for column in np.unique(x, axis=0).T] if are_copies else columns
     label = Labels(names, "pixel" if train.ndim > 2 else "column")
-    is_constant = [len(column.values) == 1 for column in columns]
+    # A pixel is often white in nearly all images, which is no fault of theirs.
+    least = 1.0 if label.is_image else CONSTANT_SHARE
+    is_constant = [column.counts.max() >= least * column.n for column in columns]
     found = [*_constant(columns, is_constant, label, run)]
     scales = scale.detach().cpu().double().flatten().tolist()
     if not label.is_image:
-        found += _missing_and_extreme(columns, label, run)
+        found += _shortened(_missing_and_extreme(columns, is_constant, label, run), label)
     odd = {j for finding in found if finding.kind != "constant" for j in finding.columns}
     found += _ties(for_ties, scales, is_constant, odd, label, run)
     if not label.is_image:
-        found += _collinear(x, columns, is_constant, label, run)
+        found += _shortened(_collinear(x, columns, is_constant, label, run), label)
     found += _copies(duplicates, any(finding.kind == "ties" for finding in found), run)
-    return (*found, *_few_rows(len(train), x.shape[1], run))
+    return (*found, *_few_rows(n_train or len(train), x.shape[1], run))
 
 
 def _selection(train: Tensor) -> NDArray[np.float32]:
@@ -81,16 +107,39 @@ def _selection(train: Tensor) -> NDArray[np.float32]:
 
 
 def _constant(columns: Sequence[Values], is_constant: Sequence[bool], label: Labels, run: Run) -> Iterable[Finding]:
-    found = tuple(j for j, constant in enumerate(is_constant) if constant)
-    if not found:
-        return
-    value = float(columns[found[0]].values[0])
-    text = f"{label.many(found)} {to_be(found)} constant" + (f" ({value:.6g})" if len(found) == 1 else "")
-    yield Finding("constant", found, value, text, without(found, label, run))
+    harm = f"the objective of {run.method} has no lower bound on a value that repeats" * run.matches_scores
+    for nearly in (False, True):
+        found = tuple(j for j, column in enumerate(columns) if is_constant[j] and (len(column.values) > 1) == nearly)
+        if not found:
+            continue
+        column = columns[found[0]]
+        value, share = float(column.values[column.counts.argmax()]), float(column.counts.max() / column.n)
+        fact = f"{label.many(found)} {to_be(found)} {'nearly ' * nearly}constant"
+        detail = f"{value:.6g}" + f" in {_percent(share)} of the rows" * nearly
+        fact += f" ({detail})" * (len(found) == 1)
+        yield Finding("constant", found, value, fact, harm, without(found, label, run))
 
 
-def _missing_and_extreme(columns: Sequence[Values], label: Labels, run: Run) -> Iterable[Finding]:
+def _shortened(findings: Iterable[Finding], label: Labels) -> Iterable[Finding]:
+    """The findings of each kind; from the one after `SHOWN`, they are one that names the other columns."""
+    by_kind: dict[str, list[Finding]] = {}
+    for finding in findings:
+        by_kind.setdefault(finding.kind, []).append(finding)
+    for group in by_kind.values():
+        shown, rest = (group, []) if len(group) <= SHOWN + 1 else (group[:SHOWN], group[SHOWN:])
+        yield from shown
+        if rest:
+            columns = tuple(finding.columns[0] for finding in rest)
+            fact = f"the same ({rest[0].kind.replace('_', ' ')}) in {label.many(columns)}"
+            yield rest[0]._replace(columns=columns, fact=fact, harm="", cure="as above")
+
+
+def _missing_and_extreme(
+    columns: Sequence[Values], is_constant: Sequence[bool], label: Labels, run: Run
+) -> Iterable[Finding]:
     for j, column in enumerate(columns):
+        if is_constant[j]:
+            continue
         code = missing_code(column)
         if code is not None:
             share = float(column.counts[column.values == code][0] / column.n)
@@ -98,8 +147,9 @@ def _missing_and_extreme(columns: Sequence[Values], label: Labels, run: Run) -> 
                 "missing",
                 (j,),
                 code,
-                f"{label.one(j)}: {code:.8g} in {share:.2%} of the rows seems to stand for a missing value",
-                "leave out these rows, or fill them in; the program takes it for a number",
+                f"{label.one(j)}: {code:.8g}, in {_percent(share)} of the rows, seems to stand for a missing value",
+                "it is taken for a number",
+                "leave out these rows, or fill them in",
             )
             continue
         far = extremes(column)
@@ -112,15 +162,18 @@ def _extreme(j: int, far: Extremes, n: int, label: Labels, run: Run) -> Finding:
     others = f"the others {'within' if abs(far.median) <= far.others else f'{far.median:.4g} ±'} {far.others:.3g}"
     if far.kind == "outliers":
         count = "one value is" if far.rows == 1 else f"{far.rows} values are far off, up to"
-        text = f"{label.one(j)}: {count} {far.farthest:.6g}, {others}; the scale is {far.ratio:.3g} times too large"
+        text = f"{label.one(j)}: {count} {far.farthest:.6g}, {others}"
+        harm = f"the column's scale is {far.ratio:.3g} times that of its quartiles"
+        if far.farthest in MISSING_CODES:
+            harm += f", and {far.farthest:.8g} often stands for a missing value"
         options = " or ".join(filter(None, ["leave out the rows that hold an error", f"set {robust}" * bool(robust)]))
-        return Finding("outliers", (j,), far.farthest, text, options)
+        return Finding("outliers", (j,), far.farthest, text, harm, options)
     text = (
-        f"{label.one(j)} has a heavy tail: up to {far.farthest:.4g}, with {far.rows / n:.1%} of the rows more than 10 "
-        f"robust standard deviations from the median"
+        f"{label.one(j)} has a heavy tail: up to {far.farthest:.4g}, with {_percent(far.rows / n)} of the rows more "
+        "than 10 robust standard deviations from the median"
     )
     cure = " or ".join(filter(None, ["train on its logarithm or another transform", f"set {robust}" * bool(robust)]))
-    return Finding("heavy_tail", (j,), far.farthest, text, cure)
+    return Finding("heavy_tail", (j,), far.farthest, text, "", cure)
 
 
 def _ties(
@@ -133,21 +186,25 @@ def _ties(
 ) -> Iterable[Finding]:
     """One finding for all columns with repeated values, those of one kind together."""
     found: dict[str, dict[int, Ties]] = {}
+    resolution = FINE if run.matches_scores else COARSE
     for j, column in enumerate(columns):
-        tied = None if is_constant[j] or column.is_distinct else ties(column, min(scales[j], column.std))
+        tied = None if is_constant[j] or column.is_distinct else ties(column, min(scales[j], column.std), resolution)
         if tied is not None and not (tied.kind == "atom" and j in odd):
             found.setdefault(tied.kind, {})[j] = tied
     if not found:
         return
     parts = []
     for kind, group in found.items():
+        most = _percent(max(tied.share for tied in group.values()))
         first, has = next(iter(group.values())), "has" if len(group) == 1 else "have"
         alone = len(group) == 1
         words = {
             "two": "only two values",
             "whole": f"{first.n_values} different whole numbers" if alone else "whole numbers",
-            "rounded": f"rounded numbers (steps of {max(tied.step for tied in group.values()):.2g})",
-            "atom": f"the value {first.value:.6g} in {first.share:.2%} of the rows" if alone else "one frequent value",
+            "rounded": f"rounded numbers (steps of {_span([tied.step for tied in group.values()])})",
+            "atom": f"the value {first.value:.6g} in {most} of the rows"
+            if alone
+            else f"a value in up to {most} of the rows",
         }
         parts.append(f"{label.many([*group])} {has} {words[kind]}")
     if run.matches_scores:
@@ -155,24 +212,30 @@ def _ties(
     else:
         harm = "a density can become arbitrarily high on repeated values, so that its NLL says little"
     indices = tuple(j for group in found.values() for j in group)
-    yield Finding("ties", indices, float(len(indices)), f"{listed(parts)}: {harm}", _smoothing(found, scales, run))
+    yield Finding(
+        "ties", indices, float(len(indices)), listed(parts), harm, _smoothing(found, scales, label.is_image, run)
+    )
 
 
-def _smoothing(found: Mapping[str, Mapping[int, Ties]], scales: Sequence[float], run: Run) -> str:
+def _smoothing(found: Mapping[str, Mapping[int, Ties]], scales: Sequence[float], is_image: bool, run: Run) -> str:
     """Noise that removes ties: uniform for whole numbers; normal where others are tied or the density must not jump."""
-    tied = {j: (kind, one) for kind, group in found.items() for j, one in group.items()}
-    has_atoms, on_lattice = "atom" in found, [one.step for kind, one in tied.values() if kind != "atom"]
+    steps = [one.step for group in found.values() for one in group.values()]
+    is_uniform = (is_image or not run.matches_scores) and set(found) <= {"two", "whole"}
     cures = []
-    if on_lattice:
-        is_uniform = not run.matches_scores and set(found) <= {"two", "whole"}
-        if "dataset.dequantise" in run.keys:
-            cures.append(f"set dataset.dequantise={'true' if is_uniform else 'gaussian'}")
-        noise = max(on_lattice) / 2
-        if not has_atoms and noise < min(scales):
-            cures.append(f"dataset.noise_std={noise:.1g}" if cures else f"set dataset.noise_std={noise:.1g}")
-    if has_atoms:
-        cures.append("train on the rows without the frequent value")
-    return " or ".join(cures) or "add noise to these columns"
+    if "dataset.dequantise" in run.keys:
+        cures.append(f"dataset.dequantise={'true' if is_uniform else 'gaussian'}")
+    if max(steps) / 2 < min(scales):
+        cures.append(f"dataset.noise_std={max(steps) / 2:.2g}")
+    return f"set {' or '.join(cures)}" if cures else "add noise to these columns"
+
+
+def _span(steps: Sequence[float]) -> str:
+    low, high = f"{min(steps):.2g}", f"{max(steps):.2g}"
+    return low if low == high else f"{low} to {high}"
+
+
+def _percent(share: float) -> str:
+    return f"{100 * share:.3g} %"
 
 
 def _collinear(
@@ -192,7 +255,8 @@ def _collinear(
         text += "" if exact else f" (what they leave of it is {sd:.1g} of its standard deviation)"
         whiten = "set method.whiten=true" if run.can_whiten else ""
         cure = " or ".join(filter(None, [whiten, without((j,), label, run)]))
-        yield Finding("collinear", (j, *of), sd, text, cure)
+        harm = f"the objective of {run.method} has {'no' if exact else 'an extremely low'} lower bound on it"
+        yield Finding("collinear", (j, *of), sd, text, harm * run.matches_scores, cure)
 
 
 def _ordinary_rows(x: NDArray[np.float64], columns: Sequence[Values]) -> NDArray[np.float64]:
@@ -210,30 +274,27 @@ def _copies(duplicates: Duplicates | None, has_ties: bool, run: Run) -> Iterable
     if duplicates is None or duplicates.rows == duplicates.different:
         return
     rows, different, unseen, shared, are_copies = duplicates
-    text = f"{rows - different:,} of {rows:,} rows repeat another one ({different:,} are different)"
-    spoilt = f"{shared:,} of {unseen:,} validation and test rows are training rows, too"
+    fact = f"{rows - different:,} of {rows:,} rows repeat another one ({different:,} are different)"
+    spoilt = f"{shared:,} of {unseen:,} validation and test rows equal training rows"
     is_shared = shared >= max(2, 0.01 * unseen)
     if are_copies and is_shared:
-        harm = "results on them are partly memory, and eval/nn_ratio is too large or absent"
+        harm = f"{spoilt}, so that results on them are partly memory, and eval/nn_ratio is too large or absent"
         cure = f"{'set dataset.copies=together, or ' if 'dataset.copies' in run.keys else ''}leave out the copies"
-        yield Finding("copies", (), shared, f"{text}: {spoilt}; {harm}", cure)
+        yield Finding("copies", (), shared, fact, harm, cure)
     elif are_copies:
-        kept = f"{text}, and equal rows are in one part of the split"
-        yield Finding("copies", (), rows - different, kept, "leave out the copies, or set dataset.copies=apart")
+        kept = f"{fact}, and equal rows are in one part of the split"
+        yield Finding("copies", (), rows - different, kept, "", "leave out the copies, or set dataset.copies=apart")
     elif is_shared and has_ties:
-        harm = "eval/nn_ratio, which looks for copies, is too large or absent"
-        cure = "noise on these columns (above) makes it meaningful"
-        yield Finding("copies", (), shared, f"{text}, by coincidence of few values: {spoilt}; {harm}", cure)
+        harm = "eval/nn_ratio, which looks for copied rows, is too large or absent"
+        yield Finding("coincidences", (), shared, f"{spoilt}, as values repeat", harm, "noise mends this, too")
 
 
 def _few_rows(n: int, size: int, run: Run) -> Iterable[Finding]:
     ratio = run.n_weights / (n * size)
-    if ratio > WEIGHTS_PER_NUMBER:
-        text = f"{n:,} training rows of {size:,} numbers are few for a network of {run.n_weights:,} weights"
-        yield Finding(
-            "few_rows",
-            (),
-            ratio,
-            f"{text}, which can memorise them",
-            "set patience=5 eval_every=100 to stop in time, or make the network smaller (energy.width=32)",
-        )
+    is_few = run.matches_scores and n < ROWS_PER_COLUMN * size
+    if not is_few and ratio <= WEIGHTS_PER_NUMBER:
+        return
+    fact = f"{n:,} training rows of {size:,} numbers are few for a network of {run.n_weights:,} weights"
+    harm = "it can memorise them" + f"; the objective of {run.method} then falls without end" * run.matches_scores
+    cure = "set patience=5 eval_every=50 to stop in time, or make the network smaller (energy.width=32)"
+    yield Finding("few_rows", (), ratio, fact, harm, cure)
