@@ -50,7 +50,9 @@ def density(cfg: DictConfig) -> None:
     console.print(strangest_table(scores, rows, given.at(torch.tensor(rows)), given.names, console.width))
     absent = [f"{key}: {reason}" for key, reason in found.absent.items()]
     title = f"{len(given):,} rows of {cfg.data} (step {model.step:,} of the run)"
-    closing_panel(title, found.values, files, notes=[*found.notes, *absent]).show(console)
+    panel = closing_panel(title, found.values, files, notes=[*found.notes, *absent])
+    panel.log()
+    panel.show(console)
 
 
 def _load_model(cfg: DictConfig) -> Model:

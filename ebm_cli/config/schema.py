@@ -137,6 +137,7 @@ class SampleKeys:
     noise_std: float | None
     anneal: float
     adapt: bool
+    strict: bool
     seed: int
     device: Literal["auto", "cpu", "cuda", "mps"]
     threads: int | Literal["auto"]

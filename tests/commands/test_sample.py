@@ -103,6 +103,15 @@ def test_samples_are_summarised_by_coordinate(ebm: Ebm, tmp_path: Path) -> None:
 
 
 @pytest.mark.usefixtures("run", "_no_picture")
+def test_strict_ends_with_exit_code_4_if_chains_have_not_mixed(ebm: Ebm) -> None:
+    words = ["checkpoint=run", "init=noise", "sampler.step_size=1e-6", *FEW]
+    assert ebm("sample", *words).code == 0
+    ran = ebm("sample", *words, "strict=true")
+    assert (ran.code, len(ran.err.splitlines())) == (4, 1)
+    assert "not mixed (< 1.01), and strict=true." in ran.err
+
+
+@pytest.mark.usefixtures("run", "_no_picture")
 def test_n_chains_defaults_to_at_most_a_thousand(ebm: Ebm, tmp_path: Path) -> None:
     """One chain for each sample, up to a thousand."""
     ran = ebm("sample", "checkpoint=run", "n_samples=30", "burn_in=1", "thin=1", "hydra.run.dir=few")

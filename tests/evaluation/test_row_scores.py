@@ -12,7 +12,7 @@ from tests.support import harmonic, normal, seeded
 NAN = math.nan
 
 
-def test_p_value_counts_held_out_rows_that_are_at_least_as_strange() -> None:
+def test_p_value_counts_held_out_rows_at_least_as_strange() -> None:
     held_out = torch.tensor([3.0, 1.0, 2.0, 2.0]).double()
     found = p_values(torch.tensor([0.0, 1.0, 2.0, 2.5, 4.0, NAN]).double(), held_out)
     assert found[:-1].tolist() == [1.0, 1.0, 0.8, 0.4, 0.2]
