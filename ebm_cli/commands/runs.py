@@ -7,13 +7,18 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from omegaconf import DictConfig
+from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from ebm_cli.errors import UserError
+from ebm_cli.errors import NotTrustworthy, UserError
+from ebm_cli.evaluation.overall import overall, untrusted
 from ebm_cli.evaluation.result_registry import HEADLINES
+from ebm_cli.evaluation.results import Results
 from ebm_cli.evaluation.values import number
+from ebm_cli.reporting.closing_panel import OVERALL_STYLES
 from ebm_cli.reporting.console import make_console
+from ebm_cli.reporting.narrow import pack, table_width, text_of
 from ebm_cli.runs.record import Record, find
 
 STYLES = {"running": "cyan", "finished": "green", "interrupted": "yellow", "diverged": "red", "failed": "red"}
@@ -30,7 +35,20 @@ def runs(cfg: DictConfig) -> None:
     if not records:
         print(f"no runs under {', '.join(map(str, roots))}")
         return
-    make_console().print(_table(records, now=datetime.now(UTC).timestamp()))
+    _print(make_console(), _table(records, now=datetime.now(UTC).timestamp()))
+
+
+def _print(console: Console, table: Table) -> None:
+    """Print the table; where it does not fit, the runs one after the other, each path in a line that nothing breaks."""
+    if table_width(console, table) <= console.width:
+        console.print(table)
+        return
+    *columns, paths = table.columns
+    table.columns = columns
+    for row, path in zip(zip(*(column.cells for column in columns), strict=True), paths.cells, strict=True):
+        for line in pack([text_of(cell) for cell in row], console.width):
+            console.print(line)
+        console.print(Text.assemble("  ", text_of(path)), soft_wrap=True)
 
 
 def _table(records: list[Record], now: float) -> Table:
@@ -38,16 +56,30 @@ def _table(records: list[Record], now: float) -> Table:
     shown = Table(box=None, header_style="bold", pad_edge=False)
     for name, side in (("state", "left"), ("method", "left"), ("dataset", "left"), ("step", "right")):
         shown.add_column(name, justify="right" if side == "right" else "left", no_wrap=True)
+    shown.add_column("overall", no_wrap=True)
     shown.add_column("result", no_wrap=True)
     shown.add_column("age", justify="right", no_wrap=True)
     shown.add_column("path", overflow="fold")
     for record in records:
         state = Text(record.state, style=STYLES.get(record.state, "magenta"))
+        if untrusted(record.results, bool(record.config.get("strict"))):
+            state = Text(f"{record.state}, exit code {NotTrustworthy.exit_code}", style="red")
         path = Text(str(record.path) + (f"  ({record.problem})" if record.problem else ""))
         chosen = [record.hydra_choices.get(group, "?") for group in ("method", "dataset")]
         step = "/".join("?" if n is None else str(n) for n in (record.step, record.steps))
-        shown.add_row(state, *chosen, step, _main_result(record), format_age(now - record.started), path)
+        shown.add_row(
+            state, *chosen, step, _overall(record), _main_result(record), format_age(now - record.started), path
+        )
     return shown
+
+
+def _overall(record: Record) -> Text:
+    """Overall word of a run with results; an older run, which lacks it, is assessed by its other results."""
+    word = record.results.get("eval/overall")
+    if word is None:
+        found = overall(Results(dict(record.results)))
+        word = "" if found is None else found.word
+    return Text(str(word), style=OVERALL_STYLES.get(str(word), ""))
 
 
 def format_age(seconds: float) -> str:

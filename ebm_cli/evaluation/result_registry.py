@@ -28,8 +28,8 @@ SUFFIXES = {
 }
 """Ends of the keys of companions → meaning."""
 
-DENSITY, SCORE, SAMPLES, CHAINS, FEATURES, OOD, COST, TRAINING = SECTIONS = (
-    *("Density", "Score", "Samples", "Chains", "Features of samples", "Out-of-distribution detection"),
+OVERALL, DENSITY, SCORE, SAMPLES, CHAINS, FEATURES, OOD, COST, TRAINING = SECTIONS = (
+    *("Overall", "Density", "Score", "Samples", "Chains", "Features of samples", "Out-of-distribution detection"),
     *("Cost", "Training log"),
 )
 """Sections of the reference page."""
@@ -129,6 +129,8 @@ RESULTS = (
              "total variation between the class shares of samples and of held-out rows", rules.DISTANCE, (NULL, P)),
 
     # Other results of an evaluation.
+    Result(OVERALL, "eval/overall", "overall", "", "none",
+           "what the run is worth: right, close, fair, poor or broken; see `ebm_cli/evaluation/overall.py`"),
     Result(DENSITY, "eval/entropy", "entropy", "nats", "none", "entropy of the data: the NLL of the true density",
            signed=True),
     Result(DENSITY, "eval/log_z", "log Z", "nats", "none",

@@ -12,6 +12,8 @@ from typing import Any
 import pytest
 
 from ebm_cli.commands import runs
+from ebm_cli.runs.record import find
+from tests.reporting.support import output_of, terminal
 from tests.support import Ebm
 
 
@@ -44,13 +46,19 @@ def test_runs_lists_states_results_and_ages(ebm: Ebm, tmp_path: Path) -> None:
     ran = ebm("runs", "root=o")
     assert (ran.code, ran.err) == (0, "")
     rows = {line.split("o/")[1].split()[0]: line.split() for line in ran.out.splitlines() if "o/" in line}
-    assert rows["a"] == ["finished", "nce", "moons", "10/10", "eval/kl", "0.01235", "2h", "o/a"]
+    assert rows["a"] == ["finished", "nce", "moons", "10/10", "fair", "eval/kl", "0.01235", "2h", "o/a"]
     assert rows["b"] == ["running", "cd", "moons", "5/10", "2m", "o/b"]
     assert [rows[name][0] for name in "cd"] == ["lost", "running"]
     assert [rows[name][0] for name in "ef"] == ["broken", "broken"]
     assert rows["f"][-4:] == ["(results.json", "cannot", "be", "read)"]
     assert rows["g"][:6] == ["diverged", "nce", "moons", "3/9", "eval/nll", "1.5"]
     assert sorted(path.name for path in tmp_path.iterdir()) == ["o"]
+
+
+def test_runs_marks_results_that_are_not_to_be_trusted(ebm: Ebm, tmp_path: Path) -> None:
+    still = {"eval/overall": "broken", "sampler/never_moved": 9, "sampler/n_chains": 10}
+    write_run(tmp_path / "o/a", {"state": "finished", "step": 1, "steps": 1}, still)
+    assert "finished, exit code 4  " in ebm("runs", "root=o").out
 
 
 def test_runs_says_that_there_are_none(ebm: Ebm, tmp_path: Path) -> None:
@@ -62,3 +70,17 @@ def test_runs_says_that_there_are_none(ebm: Ebm, tmp_path: Path) -> None:
 @pytest.mark.parametrize(("seconds", "text"), [(-3, "0s"), (59, "59s"), (60, "1m"), (7199, "1h"), (200_000, "2d")])
 def test_format_age_uses_the_largest_unit(seconds: float, text: str) -> None:
     assert runs.format_age(seconds) == text
+
+
+@pytest.mark.parametrize("width", [20, 40, 60, 80, 200])
+def test_a_narrow_screen_shows_every_number_and_path_whole(tmp_path: Path, width: int) -> None:
+    path = tmp_path / "a" / ("folder" * 20)
+    write_run(
+        path, {"state": "finished", "step": 8000, "steps": 8000, "started": time.time() - 7300}, {"eval/kl": 0.012345}
+    )
+    screen = terminal(width)
+    runs._print(screen, runs._table(find(tmp_path), time.time()))
+    words = output_of(screen).split()
+    assert {"8000/8000", "0.01235", "2h", str(path)} <= set(words)
+    others = [line for line in output_of(screen).splitlines() if str(path) not in line]
+    assert max(map(len, others), default=0) <= width

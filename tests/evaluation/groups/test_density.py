@@ -14,7 +14,7 @@ from ebm_cli.methods.sm import SM
 from tests.evaluation.toys import FunctionEnergy, Rows, skewed_gaussian, small_evaluation
 from tests.support import normal
 
-DIVERGENCES = ["eval/entropy", "eval/nll", "eval/kl", "eval/log_density_mse"]
+DIVERGENCES = ["eval/entropy", "eval/nll", "eval/kl", "eval/log_density_mse", "eval/nll_vs_gaussian"]
 
 
 class WithFlow(SM):  # type: ignore[misc]
