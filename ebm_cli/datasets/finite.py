@@ -14,6 +14,7 @@ the evaluation of generative models", section 3.1. The density of x + u jumps, w
 `dequantise="gaussian"` adds a normal number instead, of half a step of the column, and to rounded columns, too.
 """
 
+import math
 from abc import ABC, abstractmethod
 from typing import Literal, NamedTuple
 
@@ -191,13 +192,12 @@ class Finite(Dataset, ABC):
 
     def _leave_out_far_rows(self) -> None:
         """Remove the rows from all parts that lie more than `FAR_OUT` scales from the centre in a column."""
-        everything = torch.arange(len(self._rows))
-        near = torch.cat(
-            [
-                (self.standardizer.standardise(x).abs() <= FAR_OUT).flatten(1).all(1)
-                for x in chunks(self._rows, everything)
-            ]
-        ).cpu()
+        is_far, columns = [], torch.zeros(math.prod(self.shape), dtype=torch.bool)
+        for x in chunks(self._rows, torch.arange(len(self._rows))):
+            far = (self.standardizer.standardise(x).abs() > FAR_OUT).flatten(1).cpu()
+            is_far.append(far.any(1))
+            columns |= far.any(0)
+        near = ~torch.cat(is_far)
         kept = {name: index[near[index]] for name, index in self._parts.items()}
         n_far = sum(len(self._parts[name]) - len(index) for name, index in kept.items())
         if len(kept["train"]) < 2 or min(map(len, kept.values())) < 1:

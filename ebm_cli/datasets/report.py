@@ -23,6 +23,7 @@ from ebm_cli.datasets.column_values import (
     Values,
     extremes,
     missing_code,
+    robust_scale,
     ties,
 )
 from ebm_cli.datasets.copies import Duplicates
