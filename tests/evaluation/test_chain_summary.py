@@ -179,3 +179,10 @@ def test_problems_name_what_happened_and_its_cure() -> None:
     assert still.startswith("3 of 10 chains never moved: ")
     assert "Lower sampler.step_size (it was 50)" in still
     assert broken.startswith("7 draws are not finite: ")
+
+
+def test_problems_of_an_evaluation_name_its_own_keys() -> None:
+    values = {"eval/kl": 0.1, "sampler/never_moved": 3, "sampler/n_chains": 10, "sampler/non_finite": 7}
+    still, broken = problems(values)
+    assert "Lower eval.sampler.step_size, or adapt it in a longer burn-in (eval.burn_in=1000)" in still
+    assert "(sampler@eval.sampler=mala)" in broken
