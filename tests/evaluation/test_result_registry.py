@@ -51,6 +51,8 @@ def test_every_written_key_is_registered_and_no_other(
         assert ran.code == 0, ran.err
     assert ebm("evaluate", "checkpoint=runs/0", *EVALUATION[:-1]).code == 0
     assert ebm("sample", "checkpoint=runs/0", "n_samples=40", "n_chains=10", "burn_in=4").code == 0
+    np.save(tmp_path / "rows.npy", np.zeros((3, 2)))
+    assert ebm("density", "checkpoint=runs/0", "data=rows.npy", "n_temperatures=4").code == 0
     keys = written_keys(tmp_path)
     assert {key for key in keys if registered(key) is None} == set()
     known = {f"{result.key}{suffix}" for result in RESULTS for suffix in ("", *result.companions)}
