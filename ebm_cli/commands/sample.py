@@ -23,7 +23,7 @@ from ebm_cli.config.trust import trust_of
 from ebm_cli.errors import NotTrustworthy, UserError
 from ebm_cli.evaluation import chain_summary
 from ebm_cli.evaluation.chain_health import problems
-from ebm_cli.evaluation.chain_summary import acceptance, worst_diagnostics
+from ebm_cli.evaluation.chain_summary import chain_results
 from ebm_cli.evaluation.results import Results
 from ebm_cli.evaluation.values import Value
 from ebm_cli.reporting.closing_panel import closing_panel
@@ -161,8 +161,7 @@ def _run_chains(cfg: DictConfig, kernel: Kernel, target: ChainTarget, console: C
         )
     used = None if target.conditional is None else target.conditional.free
     # A chain that left its start during burn-in has moved.
-    found = worst_diagnostics(draws, target.starts, target.n_rows, used)
-    return draws, acceptance(kernel, info, x[0].numel()) | found
+    return draws, chain_results(kernel, target.energy, info, draws, target.starts, cfg.thin, target.n_rows, used)
 
 
 def _annealing(cfg: DictConfig, kernel: Kernel) -> Schedule | None:

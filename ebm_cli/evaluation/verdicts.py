@@ -32,6 +32,8 @@ RELIABLE = 0.9
 """Accuracy from which the classes that a classifier gives to samples are reliable."""
 APART = 0.95
 """AUROC from which the energy separates foreign rows from held-out ones."""
+UNBIASED = 0.02
+"""Virial, in units of D T, up to which the bias of an unadjusted chain is small: 1 % of the energy's spread."""
 ACCEPTED = (0.4, 0.9)
 """Acceptance rates of an efficient chain, where the results do not give those of its sampler."""
 
@@ -208,6 +210,19 @@ def _acceptance(key: str, value: float, values: Values) -> Verdict:
     return Verdict(reference, "fine", True) if value <= high else Verdict(reference, "too high")
 
 
+def _virial(key: str, value: float, values: Values) -> Verdict:
+    error, exact = number(values, f"{key}_se"), number(values, f"{key}_exact")
+    reference = _plus_minus("0", error)
+    if exact is not None:
+        reference += f", D T = {exact:.4g}"
+    if error is not None and abs(value) <= 3 * error:
+        return Verdict(reference, "within noise", True)
+    if exact is None:
+        return Verdict(reference)
+    small = abs(value) <= UNBIASED * exact
+    return Verdict(reference, "small" if small else "biased", small)
+
+
 def _never_moved(key: str, value: float, values: Values) -> Verdict:
     n_chains = number(values, "sampler/n_chains")
     reference = "" if n_chains is None else f"of {n_chains:.0f} chains"
@@ -252,6 +267,9 @@ ACCEPTANCE = Rule(
     _acceptance,
     "the range of the sampler: mala 0.4 to 0.8, hmc 0.6 to 0.9, metropolis 0.15 to 0.5 (0.2 to 0.7 in one dimension)",
     "too low, fine, too high",
+)
+VIRIAL = Rule(
+    _virial, "0 ± its standard error, and D T", f"within noise (three standard errors), small ≤ {UNBIASED} D T < biased"
 )
 NEVER_MOVED = Rule(_never_moved, "the number of chains", "none stuck at 0, stuck")
 NON_FINITE = Rule(_non_finite, "the number of draws", "all finite at 0, diverged")

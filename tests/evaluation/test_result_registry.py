@@ -45,7 +45,9 @@ def test_every_written_key_is_registered_and_no_other(
         ran = ebm("train", *run.split(), *EVALUATION, "batch_size=16", "log_every=1", f"hydra.run.dir=runs/{i}")
         assert ran.code == 0, ran.err
     assert ebm("evaluate", "checkpoint=runs/0", *EVALUATION[:-1]).code == 0
-    assert ebm("sample", "checkpoint=runs/0", "n_samples=40", "n_chains=10", "burn_in=4").code == 0
+    for kernel in ("mala", "langevin"):
+        words = ("checkpoint=runs/0", f"sampler={kernel}", "n_samples=40", "n_chains=10", "burn_in=4")
+        assert ebm("sample", *words).code == 0
     keys = written_keys(tmp_path)
     assert {key for key in keys if registered(key) is None} == set()
     known = {f"{result.key}{suffix}" for result in RESULTS for suffix in ("", *result.companions)}
