@@ -1,9 +1,11 @@
 """Overrides as typed behind a verb: validated one by one, and spelled as Hydra reads them.
 
 A value of a group is compared with the names of its options; `eval.sampler=hmc` becomes `sampler@eval.sampler=hmc`;
-`ebm sample` is given the sampler that is stored in its run.
+`ebm sample` is given the sampler that is stored in its run, and `energy._target_=a.B` becomes `+energy._target_=a.B`
+where no energy is chosen.
 """
 
+import re
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -42,7 +44,9 @@ def prepare(verb: str, argv: Sequence[str]) -> tuple[list[str], tuple[Path, ...]
     if args.info == "all" and "all" not in words:
         words = ["--info=all" if word in ("--info", "-i") else word for word in words]
     nested = {group.package: group for group in groups if group.package != group.folder}
-    words += [_spell_out(word, nested) for word in typed]
+    chosen = {override.get_key_element().lstrip("+~") for override in overrides}
+    added = {group.name for group in groups if group.default is None and group.name not in chosen}
+    words += [_add_class(_spell_out(word, nested), added, typed) for word in _with_moved_file(typed, verb)]
     if any(group.name == "sampler" and group.default is None for group in groups):
         words += choose_stored_sampler(overrides)
     return words, folders
@@ -68,6 +72,19 @@ def _names_options(override: Override) -> bool:
     if isinstance(value, list):
         return all(isinstance(item, str) for item in value)
     return isinstance(value, str | dict)
+
+
+def _add_class(word: str, groups: set[str], typed: Sequence[str]) -> str:
+    """Spell a key of a class that was typed for a group without an option as Hydra adds it: `+energy._target_=a.B`."""
+    name = word.partition(".")[0]
+    is_new = name in groups and any(other.startswith(f"{name}._target_=") for other in typed)
+    return f"+{word}" if is_new else word
+
+
+def _with_moved_file(words: Sequence[str], verb: str) -> list[str]:
+    """Spell the new place of a resumed run's file so that Hydra takes it: the default data set has no file."""
+    is_resumed = verb == "train" and any(re.match(r"\+*checkpoint=(?!null$)", word) for word in words)
+    return [f"++{word}" if is_resumed and word.startswith("dataset.path=") else word for word in words]
 
 
 def _spell_out(word: str, nested: dict[str, Group]) -> str:

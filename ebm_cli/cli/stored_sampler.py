@@ -1,4 +1,4 @@
-"""The sampler of `ebm sample`: by default, the one that is stored in the run."""
+"""The sampler of `ebm sample`: by default, the one that is stored in the run, or MALA where there is no run."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -16,10 +16,16 @@ def choose_stored_sampler(overrides: Sequence[Override]) -> list[str]:
 
     Returns the override, or none if a sampler was typed or no single run is named. As an option, the stored sampler can
     be overridden by key: `sampler.noise_scale=0`. A sweep over checkpoints has no single stored sampler; a list of
-    checkpoints takes that of the first.
+    checkpoints takes that of the first, and an energy without a run MALA.
     """
     typed = {override.key_or_group: override for override in overrides}
     checkpoint = typed.get("checkpoint")
+    if (
+        "sampler" not in typed
+        and checkpoint is None
+        and any(key.split(".")[0].lstrip("+") == "energy" for key in typed)
+    ):
+        return ["sampler=mala"]
     if "sampler" in typed or checkpoint is None or checkpoint.is_sweep_override():
         return []
     value = checkpoint.value()

@@ -1,5 +1,6 @@
 """`ebm evaluate`: measure a trained model, rebuilt from its checkpoint alone, against the data."""
 
+import logging
 import time
 from pathlib import Path
 
@@ -18,11 +19,13 @@ from ebm_cli.reporting.explanations import explain
 from ebm_cli.reporting.figures.canvas import save
 from ebm_cli.reporting.figures.overview import final_figure
 from ebm_cli.reporting.optional_pictures import optional
-from ebm_cli.runs.assemble import protocol_of
+from ebm_cli.runs.assemble import described_data, protocol_of
 from ebm_cli.runs.model import Model, load
 from ebm_cli.system.device import device_of
 from ebm_cli.system.files import write_json
 from ebm_cli.system.threads import set_threads
+
+logger = logging.getLogger(__name__)
 
 
 def validate(cfg: DictConfig) -> None:
@@ -42,6 +45,9 @@ def evaluate(cfg: DictConfig) -> None:
     apply_compile_mode(
         cfg.compile, parts.energy, Work(0, cfg.eval.n_chains, 0, (protocol.kernel,)), threads, console.print
     )
+    for sentence in described_data(parts.dataset, protocol):
+        logger.info(sentence)
+        console.print(sentence, highlight=False, markup=False)
     evaluation = suite.evaluate(parts.energy, parts.method, parts.dataset, protocol)
     found, results = evaluation.results, evaluation.results.values
     write_json(path / "results.json", results)
@@ -59,7 +65,7 @@ def evaluate(cfg: DictConfig) -> None:
 
 def _load_model(cfg: DictConfig) -> Model:
     model = load(cfg.checkpoint, cfg.which, cfg.weights, list(cfg.trust), device_of(cfg.device).type)
-    return model.to_dtype(cfg.dtype)
+    return model.with_data_file(cfg.dataset.path).to_dtype(cfg.dtype)
 
 
 def _protocol(cfg: DictConfig, model: Model) -> Protocol:

@@ -1,11 +1,12 @@
-"""`ebm sample`: run chains on a trained energy, rebuilt from its checkpoint alone.
+"""`ebm sample`: run chains on a trained energy, rebuilt from its checkpoint alone, or on one that the user writes.
 
-The energy may be a composition of several checkpoints (`checkpoint=[A,B]`). The distribution may be conditional on
-given rows: on the coordinates that a mask keeps (`mask`), or on noisy rows (`noise_std`).
+The energy may be a composition of several checkpoints (`checkpoint=[A,B]`), or have no checkpoint (`energy=…`). The
+distribution may be conditional on given rows: on the coordinates that a mask keeps (`mask`), or on noisy rows
+(`noise_std`).
 """
 
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -39,6 +40,7 @@ from ebm_cli.reporting.sample_files import write_samples
 from ebm_cli.rng import generator
 from ebm_cli.runs.annealed_starts import Starts, annealed_starts, at_noise
 from ebm_cli.runs.conditioning import ChainTarget, make_chain_target, require_stable_step
+from ebm_cli.runs.energy_alone import require_energy
 from ebm_cli.runs.model import Model
 from ebm_cli.runs.sampled_model import model_to_sample
 from ebm_cli.samplers import Kernel, Schedule, adapt, geometric, run, trace
@@ -101,7 +103,8 @@ def sample(cfg: DictConfig) -> None:
     if file.is_whole:
         picture = path / "samples.png"
         with optional(f"picture: {relative_path(picture)}", notes):
-            save(_picture(target, x, _held_out_rows(cfg, model, target, len(flat))), picture)
+            data = _held_out_rows(cfg, model, target, len(flat), notes)
+            save(_picture(target, x, data, model.column_names), picture)
             files["picture"] = relative_path(picture)
     title = f"{len(flat):,} samples by {type(kernel).__name__} from {_n_chains(cfg):,} chains ({_source(cfg, model)})"
     if table:
@@ -125,6 +128,8 @@ def _starts(cfg: DictConfig, model: Model, target: ChainTarget) -> Starts:
     """First points of the chains: the starts of the target, or annealed points in their place."""
     if cfg.init != "annealed":
         return Starts(target.starts, cfg.init)
+    if cfg.checkpoint is None:
+        return at_noise(target.starts, "an energy without a run has no data that annealing could start from")
     if not isinstance(cfg.checkpoint, str):
         return at_noise(target.starts, "a composition of runs has no data that annealing could start from")
     if cfg.anneal != 1:
@@ -197,6 +202,8 @@ def _kernel(cfg: DictConfig, model: Model) -> Kernel:
     if cfg.adapt and kernel.target_accept is None:
         raise UserError(f"adapt=true: {type(kernel).__name__} accepts every step, so there is no rate to adapt to")
     require_stable_step(kernel, model, cfg.noise_std)
+    if cfg.checkpoint is None:
+        require_energy(model, kernel)
     return kernel
 
 
@@ -205,28 +212,31 @@ def _target(cfg: DictConfig, model: Model) -> ChainTarget:
     return make_chain_target(model, cfg.init, cfg.mask, cfg.noise_std, _n_chains(cfg), cfg.seed)
 
 
-def _picture(target: ChainTarget, x: Tensor, data: Tensor | None) -> "Figure":
+def _picture(target: ChainTarget, x: Tensor, data: Tensor | None, names: Sequence[str] | None) -> "Figure":
     """Samples [N, n_chains, *shape] in data units beside data; completions of images beside the given rows."""
     given = target.given
     if given is None or x.ndim != 5 or x.shape[2] not in (1, 3):
-        return samples_figure(x.flatten(0, 1), data)
+        return samples_figure(x.flatten(0, 1), data, names=names)
     # The last draws of all chains of a row before earlier ones.
     of_rows = [x[:, row :: target.n_rows].flip(0).flatten(0, 1) for row in range(min(GIVEN, target.n_rows))]
     return completions_figure(given.rows, given.keep, of_rows)
 
 
-def _held_out_rows(cfg: DictConfig, model: Model, target: ChainTarget, n: int) -> Tensor | None:
-    """Held-out rows to show beside samples of a whole run's model; None if its data are no longer available."""
+def _held_out_rows(cfg: DictConfig, model: Model, target: ChainTarget, n: int, notes: list[str]) -> Tensor | None:
+    """Held-out rows to show beside samples of a whole run's model; None, and a note, if its data are not available."""
     # A composition has no data of its own.
     if target.given is not None or not isinstance(cfg.checkpoint, str):
         return None
     try:
         return model.dataset.held_out(min(n, 10_000))
-    except UserError:
+    except UserError as reason:
+        notes.append(f"the picture shows no data: {reason}")
         return None
 
 
 def _source(cfg: DictConfig, model: Model) -> str:
     """Words for where the energy comes from."""
+    if cfg.checkpoint is None:
+        return "an energy without training"
     is_single = isinstance(cfg.checkpoint, str)
     return f"step {model.step:,} of the run" if is_single else f"{len(cfg.checkpoint)} runs together"

@@ -116,8 +116,15 @@ def construct(cls: type, arguments: Mapping[str, Any], path: str) -> Any:
         if not isinstance(error, ValueError | OSError):
             # The constructor did not refuse a value, it failed: for instance, no memory for a width of 10¹².
             raise UserError(f"{path}: {cls.__name__} cannot be built from its keys ({describe(error)})") from error
-        message = str(error)
+        message = _with_own_place(str(error), cls, path)
         first = re.match(r"\w+", message)
         begins_with_key = first is not None and first[0] in arguments
         prefix = f"{path}." if path and begins_with_key else f"{path}: " if path else ""
         raise UserError(f"{prefix}{message}") from error
+
+
+def _with_own_place(message: str, cls: type, path: str) -> str:
+    """Name the node's keys by the node's place: a constructor writes `dataset.drop=id`, also where it is eval.ood."""
+    if path in ("", "dataset"):
+        return message
+    return re.sub(rf"\bdataset\.(?=(?:{'|'.join(parameters(cls))})\b)", f"{path}.", message)

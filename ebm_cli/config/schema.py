@@ -100,6 +100,13 @@ class TrainKeys:
 
 
 @dataclass(frozen=True)
+class DataKeys:
+    """The data of a run that is used again, `dataset.*`."""
+
+    path: str | None
+
+
+@dataclass(frozen=True)
 class ComposeKeys:
     """Composition of several checkpoints into one energy, `compose.*`."""
 
@@ -111,8 +118,10 @@ class ComposeKeys:
 class SampleKeys:
     """Keys of `ebm sample`."""
 
-    checkpoint: str | list[str]
+    checkpoint: str | list[str] | None
+    shape: list[int] | None
     compose: ComposeKeys
+    dataset: DataKeys
     which: Literal["best", "last"]
     weights: Literal["ema", "raw"]
     trust: list[str]
@@ -134,6 +143,8 @@ class SampleKeys:
     def __post_init__(self) -> None:
         _require_at_least(0, seed=self.seed, burn_in=self.burn_in)
         _require_at_least(1, n_samples=self.n_samples, n_chains=self.n_chains, thin=self.thin, anneal=self.anneal)
+        if self.shape is not None and (not self.shape or min(self.shape) < 1):
+            raise ValueError(f"shape must be a list of whole numbers >= 1, got {self.shape}")
         require_positive(noise_std=self.noise_std)
         if self.anneal == float("inf"):
             raise ValueError("anneal must be finite, got inf")
@@ -145,6 +156,7 @@ class EvaluateKeys:
     """Keys of `ebm evaluate`."""
 
     checkpoint: str
+    dataset: DataKeys
     which: Literal["best", "last"]
     weights: Literal["ema", "raw"]
     trust: list[str]

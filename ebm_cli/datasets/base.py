@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from ebm_cli.datasets.batches import Batches
+from ebm_cli.datasets.fingerprint import Fingerprint
 from ebm_cli.datasets.standardizer import Standardizer
 from ebm_cli.densities.base import Density
 
@@ -42,12 +43,18 @@ class Dataset(nn.Module, ABC):
         standardizer: data units ↔ standardised units.
         density: the exact density of a row in data units, smoothing noise included; None for real data.
         column_names: one a column of a table whose file names them; None for other data.
+        class_names: one a class of `labelled`, where the data name them.
+        description: of what was read from a user's file, in a sentence; "" for other data.
+        fingerprint: of a user's file, by which a run recognises it; None for other data.
     """
 
     shape: tuple[int, ...]
     standardizer: Standardizer
     density: Density | None
     column_names: tuple[str, ...] | None = None
+    class_names: tuple[str, ...] | None = None
+    description: str = ""
+    fingerprint: Fingerprint | None = None
 
     @property
     def has_jumps(self) -> bool:

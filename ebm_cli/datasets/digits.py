@@ -53,7 +53,7 @@ class Digits(Finite):
             rows.view(-1, 1, 8, 8) if image else rows,
             split(len(rows), validation_fraction, test_fraction, n_train, seed),
             labels=torch.from_numpy(loaded.target).long(),
-            max_pixel=MAX_PIXEL,
+            pixel_range=(0, MAX_PIXEL),
             standardize=standardize,
             dequantise=dequantise,
             noise_std=noise_std,

@@ -44,9 +44,9 @@ class Finite(Dataset, ABC):
         rows: all rows [N, *shape], data units, finite numbers.
         parts: the indices of the training, validation and test rows.
         labels: the class of each row, integers [N] from 0; None for rows without classes.
-        max_pixel: for images, the largest value of a pixel, whose smallest is 0. All numbers of a row are then whole,
-            and one map takes [0, max_pixel], or [0, max_pixel + 1) if they are dequantised, to [−1, 1]. None for a
-            table, in which each column gets zero mean and unit scale over the training rows, noise included.
+        pixel_range: for images, the lowest and the highest value of a pixel, a and b: one map takes [a, b], or
+            [a, b + 1) if they are dequantised, to [−1, 1]; dequantised numbers must then be whole. None for a table,
+            in which each column gets zero mean and unit scale over the training rows, noise included.
         standardize: change the units so; otherwise the identity. "robust" takes a table's median and quartiles.
         dequantise: add u ~ U[0, 1) to every column that holds only whole numbers; "gaussian" adds N(0, (s/2)²) to every
             column of a table with ties, s its step (`column_values.ties`).
@@ -68,7 +68,7 @@ class Finite(Dataset, ABC):
         parts: Split,
         *,
         labels: Tensor | None = None,
-        max_pixel: int | None = None,
+        pixel_range: tuple[float, float] | None = None,
         standardize: Standardize = True,
         dequantise: Dequantise = False,
         noise_std: float = 0.0,
@@ -93,14 +93,14 @@ class Finite(Dataset, ABC):
         if dequantise == "gaussian":
             self.register_buffer("_blur", (half_steps(rows).square() + noise_std**2).sqrt().to(dtype), persistent=False)
         elif dequantise:
-            is_whole = whole_columns(rows) if max_pixel is None else torch.ones(self.shape, dtype=torch.bool)
+            is_whole = whole_columns(rows) if pixel_range is None else torch.ones(self.shape, dtype=torch.bool)
             self.register_buffer("_is_whole", is_whole.to(dtype), persistent=False)
         if not standardize:
             self.standardizer = Standardizer.identity(self.shape)
-        elif max_pixel is None:
+        elif pixel_range is None:
             self.standardizer = self._fit_standardizer(is_robust=standardize == "robust").to(dtype)
         else:
-            self.standardizer = Standardizer.for_pixels(self.shape, max_pixel + bool(dequantise))
+            self.standardizer = Standardizer.for_pixels(self.shape, pixel_range[0], pixel_range[1] + bool(dequantise))
 
     @property
     def has_jumps(self) -> bool:

@@ -43,7 +43,7 @@ class PublishedImages(Finite, ABC):
             files.x,
             split(files.n_rows, validation_fraction, None, n_train, seed, files.n_test),
             labels=files.labels,
-            max_pixel=MAX_PIXEL,
+            pixel_range=(0, MAX_PIXEL),
             standardize=standardize,
             dequantise=dequantise,
             noise_std=noise_std,

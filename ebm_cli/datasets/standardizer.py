@@ -64,11 +64,11 @@ class Standardizer(nn.Module):
         return standardizer
 
     @classmethod
-    def for_pixels(cls, shape: tuple[int, ...], high: float) -> Self:
-        """Create the map [0, high] → [−1, 1], the same for every pixel: one that is always black stays at −1."""
+    def for_pixels(cls, shape: tuple[int, ...], low: float, high: float) -> Self:
+        """Create the map [low, high] → [−1, 1], the same for every pixel: one that is always black stays at −1."""
         standardizer = cls(shape)
-        standardizer.mean.fill_(high / 2)
-        standardizer.scale.fill_(high / 2)
+        standardizer.mean.fill_((low + high) / 2)
+        standardizer.scale.fill_((high - low) / 2)
         return standardizer
 
     def forward(self, x: Tensor) -> Tensor:

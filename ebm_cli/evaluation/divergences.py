@@ -48,11 +48,13 @@ class DivergenceResult:
     Attributes:
         results: the keys of results.json; every number is finite.
         data_modes, model_modes: probability of each mode [n_modes], where the density has several.
+        quadrature: the cells that log Z was summed over, if it was.
     """
 
     results: Results
     data_modes: Tensor | None = None
     model_modes: Tensor | None = None
+    quadrature: Quadrature | None = None
 
 
 class Divergences:
@@ -88,7 +90,7 @@ class Divergences:
             model_modes = self._mode_masses(found.quadrature)
             values: dict[str, Value] = {"eval/mode_tv": total_variation(data_modes, model_modes)}
             results |= Results(values, notes=_worst_mode(data_modes, model_modes))
-        return DivergenceResult(results, data_modes, model_modes)
+        return DivergenceResult(results, data_modes, model_modes, found.quadrature)
 
     def normalise(self, energy: Callable[[Tensor], Tensor]) -> Normalisation:
         """log Z by the closed form or by quadrature; absent with a reason where there is neither."""

@@ -21,6 +21,8 @@ Sources: Heusel, Ramsauer, Unterthiner, Nessler & Hochreiter (2017), NeurIPS, eq
 Inception); Bińkowski, Sutherland, Arbel & Gretton (2018), ICLR (its bias).
 """
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor
 from torch.nn import functional
@@ -80,7 +82,8 @@ def class_results(samples: Tensor, dataset: Dataset, n_held_out: int, rng: torch
         values |= {f"eval/{name}": distance.value, f"eval/{name}_null": distance.null}
         # No p-value for coverage: it is best where it is high, and a p-value is of values this high or higher.
         values |= {} if name == "coverage" else {f"eval/{name}_p": distance.p}
-    return Results(values, notes=_missed_classes(classifier.classes(of_samples), classifier.classes(of_data)))
+    missed = _missed_classes(classifier.classes(of_samples), classifier.classes(of_data), dataset.class_names)
+    return Results(values, notes=missed)
 
 
 def compare_features(
@@ -181,10 +184,13 @@ def _flat(standardizer: Standardizer, rows: Labelled, part: slice) -> Labelled:
     return Labelled(u, rows.labels[part].cpu())
 
 
-def _missed_classes(of_samples: Tensor, of_data: Tensor) -> tuple[str, ...]:
+def _missed_classes(of_samples: Tensor, of_data: Tensor, names: Sequence[str] | None) -> tuple[str, ...]:
     """A sentence that names the classes that are not covered; none where all are."""
     n_classes = int(torch.cat((of_samples, of_data)).max()) + 1
     has, should = (c.bincount(minlength=n_classes).double() / len(c) for c in (of_samples, of_data))
     missed = ((has < COVERED * should) & (should > 0)).nonzero().flatten().tolist()
-    shares = ", ".join(f"class {k} has {has[k]:.1%} of the samples and {should[k]:.1%} of the data" for k in missed)
+    shares = ", ".join(
+        f"class {names[k] if names else k} has {has[k]:.1%} of the samples and {should[k]:.1%} of the data"
+        for k in missed
+    )
     return (shares,) if missed else ()

@@ -25,6 +25,7 @@ import torch
 from torch import Tensor
 
 from ebm_cli.datasets.base import Dataset
+from ebm_cli.datasets.matching import match_data_sets
 from ebm_cli.densities.uniform import Uniform
 from ebm_cli.evaluation.batched import in_chunks
 
@@ -74,7 +75,8 @@ def detection(
         energy: f, in the run's units.
         held_out: rows [N, *shape] in the run's units.
         dataset: the run's.
-        other: a data set of the same shape, whose numbers are taken to be in the run's data units; None for none.
+        other: a data set with the same columns, in any order and beside others, or of the same shape; its numbers are
+            taken to be in the run's data units. None for none.
         rng: source of every draw, on the data's device.
 
     Raises:
@@ -86,7 +88,8 @@ def detection(
     if held_out[0].numel() > 1:
         foreign["shuffled"] = shuffle_values(dataset, len(held_out), rng)
     if other is not None:
-        foreign["other"] = dataset.standardizer.standardise(other.held_out(len(held_out)))
+        matched = match_data_sets(dataset, other)
+        foreign["other"] = dataset.standardizer.standardise(matched(other.held_out(len(held_out))))
     with torch.no_grad():
         inside = in_chunks(energy, held_out)
         return {name: auroc(inside, in_chunks(energy, rows)) for name, rows in foreign.items()}

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from ebm_cli.datasets import Dataset
+from ebm_cli.datasets.matching import match_data_sets
 from ebm_cli.errors import UserError
 from ebm_cli.evaluation.metric_group import MetricGroup
 from ebm_cli.samplers import Kernel
@@ -49,11 +50,13 @@ class Protocol:
         return tuple(metric for metric in self.metrics if isinstance(metric, MetricGroup))
 
     def validate(self, dataset: Dataset) -> None:
-        """Refuse foreign rows of another shape than the data's, before anything is trained or measured.
+        """Refuse foreign rows that are not of the data's columns or shape, before anything is trained or measured.
 
         Raises:
-            UserError: they have another shape.
+            UserError: they are not.
         """
-        if self.foreign is not None and tuple(self.foreign.shape) != tuple(dataset.shape):
-            shapes = list(self.foreign.shape), list(dataset.shape)
-            raise UserError(f"eval.ood: its rows have the shape {shapes[0]}, the data's have {shapes[1]}")
+        if self.foreign is not None:
+            try:
+                match_data_sets(dataset, self.foreign)
+            except ValueError as reason:
+                raise UserError(f"eval.ood: {reason}") from reason

@@ -103,7 +103,7 @@ RESULTS = (
     _quality(SCORE, "eval/fisher", "Fisher", "1/unit²", "low", "Fisher divergence ½ E_data ‖∇ log p − ∇ log p_θ‖²",
              rules.FISHER, monitored=True),
     _quality(DENSITY, "eval/mode_tv", "mode TV", "", "low", "total variation between the mode masses of data and model",
-             rules.MODE_TV, (NULL,)),
+             rules.MODE_TV, (NULL, SE)),
     _quality(DENSITY, "eval/log_z_gap", "log Z gap", "nats", "low", "trained log Z − independent log Z",
              rules.LOG_Z_GAP, magnitude=True),
     _quality(SCORE, "eval/ksd", "KSD", "", "low", "kernel Stein discrepancy", rules.DISTANCE, (P,)),

@@ -138,8 +138,8 @@ def _log_z_gap(key: str, value: float, values: Values) -> Verdict:
 
 
 def _mode_tv(key: str, value: float, values: Values) -> Verdict:
-    null = number(values, f"{key}_null")
-    reference = "0" if null is None else f"data: {null:.2g}"
+    null, error = number(values, f"{key}_null"), number(values, f"{key}_se")
+    reference = _plus_minus("0" if null is None else f"data: {null:.2g}", error)
     right = value <= MODES_RIGHT + 2 * (null or 0.0)
     return Verdict(reference, "right" if right else "wrong", right)
 

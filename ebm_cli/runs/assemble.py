@@ -56,6 +56,13 @@ def boundary_warning(parts: Parts) -> str | None:
     )
 
 
+def described_data(dataset: Dataset, protocol: Protocol) -> list[str]:
+    """Sentences on what was read from the user's files: that of the data set, and that of eval.ood."""
+    foreign = protocol.foreign.description if protocol.foreign is not None else ""
+    sentences = [f"data: {dataset.description}" if dataset.description else ""]
+    return [sentence for sentence in [*sentences, f"eval.ood: {foreign}" if foreign else ""] if sentence]
+
+
 def protocol_of(cfg: DictConfig, seed: int, batch_size: int, trust: Trust) -> Protocol:
     """Build the protocol that a verb's keys `metrics` and `eval` describe, for a run of this batch size."""
     keys = cfg.eval

@@ -18,7 +18,9 @@ from ebm_cli.energies import Energy, Rescaled, Sum
 from ebm_cli.errors import UserError, first_line
 from ebm_cli.methods import Method
 from ebm_cli.runs import checkpoint as checkpoints
+from ebm_cli.runs.data_file import build_data
 from ebm_cli.runs.instantiate import Parts, seeded, size_limited
+from ebm_cli.runs.stored_config import move_data_file, require_data_file
 from ebm_cli.system.device import device_of
 
 
@@ -35,6 +37,7 @@ class Model:
         path: checkpoint file.
         trust: packages whose classes the config may name.
         trained: other results of training: the method's state, and the moving averages.
+        data_file: fingerprint of the file that the run was trained on, in plain form; None for other data.
     """
 
     energy: Energy
@@ -45,6 +48,7 @@ class Model:
     path: Path
     trust: tuple[str, ...] = ()
     trained: Mapping[str, Any] = field(default_factory=dict, repr=False)
+    data_file: Mapping[str, Any] | None = field(default=None, repr=False)
 
     @property
     def has_data(self) -> bool:
@@ -53,13 +57,34 @@ class Model:
 
     @property
     def dataset(self) -> Dataset:
-        """Data set of the run, built anew from its config."""
-        dataset: Dataset = build(self.config.dataset, "dataset", Dataset, trust=self.trust)
-        return dataset
+        """Data set of the run, built anew from its config.
+
+        Raises:
+            UserError: a file that cannot be read, or that is not the one that the run was trained on.
+        """
+        require_data_file(self.config)
+        return build_data(self.config.dataset, self.data_file, self.trust)
+
+    def with_data_file(self, path: str | None) -> "Model":
+        """The model with another place of its data file; None keeps the place that its run was trained from.
+
+        Raises:
+            UserError: the run was not trained on a file, or on another one.
+        """
+        if path is None:
+            return self
+        config = self.config.copy()
+        move_data_file(config, path)
+        moved = replace(self, config=config)
+        _ = moved.dataset
+        return moved
 
     @property
     def column_names(self) -> tuple[str, ...] | None:
         """Names of the columns of the run's data; None if they have none, or are no longer available."""
+        if self.data_file is not None:
+            names = self.data_file["names"]
+            return None if names is None else tuple(names)
         try:
             return self.dataset.column_names if self.has_data else None
         except UserError:
@@ -80,6 +105,11 @@ class Model:
         """
         like = self.standardizer.like
         dataset = self.dataset.to(like.device, like.dtype)
+        if tuple(dataset.shape) != tuple(like.shape):
+            found, was = (_describe_shape(shape) for shape in (dataset.shape, like.shape))
+            raise UserError(
+                f"dataset.path={self.config.dataset.get('path')}: rows have {found}, those of the run had {was}"
+            )
         dataset.standardizer.load_state_dict(self.standardizer.state_dict())
         given: dict[str, Any] = {"shape": tuple(dataset.shape), "data": dataset.reference}
         with seeded(0, "initialisation"):
@@ -137,6 +167,7 @@ def load(
         file,
         tuple(trust),
         {"method": state["method"], "ema": averages},
+        state["dataset"].get("fingerprint"),
     )
 
 
@@ -192,6 +223,10 @@ def load_member(read: Callable[[str], Model], into: Standardizer, key: str, path
         raise UserError(f"{key}: points of {path} have the shape {shapes[0]}, those of the others {shapes[1]}")
     mean, scale = (part.to(own.mean.device) for part in (into.mean, into.scale))
     return Rescaled(model.energy, scale / own.scale, (mean - own.mean) / own.scale)
+
+
+def _describe_shape(shape: Sequence[int]) -> str:
+    return f"{shape[0]} column{'' if shape[0] == 1 else 's'}" if len(shape) == 1 else f"shape {list(shape)}"
 
 
 @contextmanager

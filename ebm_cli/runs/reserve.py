@@ -15,7 +15,7 @@ from ebm_cli.errors import UserError
 from ebm_cli.quoting import typed
 from ebm_cli.runs.directory import RunDirectory
 from ebm_cli.runs.status import read_status
-from ebm_cli.runs.stored_config import fill, missing_keys, run_dir, stored_form, tolerant_config
+from ebm_cli.runs.stored_config import fill, run_dir, stored_form, tolerant_config, with_absolute_paths
 
 NOT_THE_RUN = ("checkpoint", "trust", "resume", "device", "threads", "precision", "compile", "claims")
 """Keys that do not identify a run: how a command reaches it, where it runs and what is expected of it."""
@@ -95,13 +95,16 @@ def _hash(config: Mapping[str, Any]) -> str:
 def _is_run_of(cfg: DictConfig, path: Path, status: Mapping[str, Any]) -> bool:
     """True if a directory holds the run of this config.
 
-    The status holds the hash of the config as it was then, which lacks keys that were added later: those runs are
-    compared by their stored config, filled.
+    The status holds the hash of the config as it was then, which lacks keys that were added later, and may name a
+    data file by a relative path: those runs are compared by their stored config, filled.
     """
     if status.get("config_hash") == config_hash(cfg):
         return True
     stored = tolerant_config(path)
-    return bool(stored and missing_keys(stored)) and _hash(fill(stored)) == config_hash(cfg)
+    if not stored:
+        return False
+    as_now = with_absolute_paths(fill(stored))
+    return as_now != stored and _hash(as_now) == config_hash(cfg)
 
 
 def _stopped_early(cfg: DictConfig, status: Mapping[str, Any]) -> bool:

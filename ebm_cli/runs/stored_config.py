@@ -19,6 +19,11 @@ from ebm_cli.errors import UserError, first_line
 
 CONFIG = "config.yaml"
 """Name of the file in a run directory."""
+DATA_FILE = "dataset.path"
+"""Key of the place of a user's file, the only key of the data that a later command may change."""
+
+FILE = "ebm_cli.datasets.File"
+"""`_target_` of data from a user's file, whose `path` names it."""
 
 KeyPath = tuple[str | int, ...]
 """Keys, and indices of lists, from the root of a config."""
@@ -40,8 +45,19 @@ class AddedKey(NamedTuple):
     target: str | None = None
 
 
+_FILE = "ebm_cli.datasets.File"
+
+# Text was read with a decimal point, names above numbers only, and every column trained on.
 ADDED_KEYS: tuple[AddedKey, ...] = (
-    AddedKey("copies", "apart", after="9fa8354", target="ebm_cli.datasets.File"),
+    AddedKey("copies", "apart", after="9fa8354", target=_FILE),
+    AddedKey("array", None, "f1ab3ba", _FILE),
+    AddedKey("columns", None, "f1ab3ba", _FILE),
+    AddedKey("drop", [], "f1ab3ba", _FILE),
+    AddedKey("label", None, "f1ab3ba", _FILE),
+    AddedKey("delimiter", None, "f1ab3ba", _FILE),
+    AddedKey("decimal", "point", "f1ab3ba", _FILE),
+    AddedKey("thousands", "none", "f1ab3ba", _FILE),
+    AddedKey("header", "text", "f1ab3ba", _FILE),
     AddedKey("jitter", 0.0, after="9fa8354", target="ebm_cli.samplers.hmc.HMC"),
 )
 """Every key that training configs have got since commit 1b2473a, in the order in which they were added."""
@@ -187,10 +203,45 @@ def tolerant_config(run: Path) -> dict[str, Any]:
 
 
 def stored_form(cfg: DictConfig) -> dict[str, Any]:
-    """The config as it is stored: plain and resolved, without `checkpoint`, by which this command came to the run."""
+    """The config as it is stored: plain, resolved, with absolute paths, without the `checkpoint` of this command."""
     plain = OmegaConf.to_container(cfg, resolve=True)
     assert isinstance(plain, dict)
-    return {str(key): value for key, value in plain.items()} | {"checkpoint": None}
+    return with_absolute_paths({str(key): value for key, value in plain.items()} | {"checkpoint": None})
+
+
+def with_absolute_paths(config: Mapping[str, Any]) -> dict[str, Any]:
+    """Write the paths of data files in a plain config from the root, so that they hold in any folder."""
+    absolute = copy.deepcopy(dict(config))
+    for path, node in _mappings(absolute):
+        if node.get("_target_") == FILE and isinstance(node.get("path"), str):
+            _at(absolute, path)["path"] = str(Path(node["path"]).expanduser().absolute())
+    return absolute
+
+
+def move_data_file(config: DictConfig, path: str) -> None:
+    """Set the place of the file that a run was trained on; its contents are compared when it is read.
+
+    Raises:
+        UserError: the run was not trained on a file.
+    """
+    if not config.get("dataset") or "path" not in config.dataset:
+        name = str(config.dataset["_target_"]).rpartition(".")[2] if config.get("dataset") else "none"
+        raise UserError(f"{DATA_FILE}={path}: this model was not trained on a file, its data set is {name}")
+    config.dataset.path = path
+
+
+def require_data_file(config: DictConfig) -> None:
+    """Require that the file that a run was trained on is where its config says.
+
+    Raises:
+        UserError: it is not.
+    """
+    path = config.dataset.get("path")
+    if config.dataset.get("_target_") == FILE and path is not None and not Path(path).expanduser().is_file():
+        raise UserError(
+            f"{DATA_FILE}={path}: the run was trained on this file, which is not there; if it was moved, type its new "
+            f"place: {DATA_FILE}=FILE"
+        )
 
 
 # --- resuming ---------------------------------------------------------------------------------------------------------
@@ -206,12 +257,13 @@ def merge_resume_overrides(cfg: DictConfig, typed: Sequence[str]) -> DictConfig:
     Raises:
         UserError: another key was typed, or the run has no stored config.
     """
-    keys = {word.partition("=")[0].partition("@")[2] or word.partition("=")[0] for word in typed}
+    names = [word.partition("=")[0].lstrip("+") for word in typed]
+    keys = {name.partition("@")[2] or name for name in names}
     for key in sorted(keys):
-        if key.partition(".")[0] not in CHANGEABLE_ON_RESUME:
+        if key.partition(".")[0] not in CHANGEABLE_ON_RESUME and key != DATA_FILE:
+            can = ", ".join(sorted({*CHANGEABLE_ON_RESUME, DATA_FILE}))
             raise UserError(
-                f"{key}: cannot change when a run is continued; only {', '.join(sorted(CHANGEABLE_ON_RESUME))} can. "
-                "Start a new run to change it"
+                f"{key}: cannot change when a run is continued; only {can} can. Start a new run to change it"
             )
     stored = stored_config(cfg.checkpoint)
     if stored is None:
@@ -219,6 +271,10 @@ def merge_resume_overrides(cfg: DictConfig, typed: Sequence[str]) -> DictConfig:
     require_trusted(OmegaConf.to_container(stored, resolve=False), trust_of(cfg) or [])
     # Keys of versions before the first entry of ADDED_KEYS get the composed values.
     older = {str(key) for key in cfg if key not in stored}
+    if DATA_FILE in keys:
+        move_data_file(stored, OmegaConf.select(cfg, DATA_FILE))
+        keys.remove(DATA_FILE)
     for key in keys | {"checkpoint", "trust"} | older:
         OmegaConf.update(stored, key, OmegaConf.select(cfg, key), merge=False, force_add=True)
+    require_data_file(stored)
     return stored

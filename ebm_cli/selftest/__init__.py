@@ -30,9 +30,9 @@ SUBJECTS: dict[str, Callable[[Harness], Iterator[Check]]] = {
 
 
 def examine(harness: Harness, subject: str) -> list[Row]:
-    """The rows of one of the `SUBJECTS`; all together take about 15 seconds on one CPU thread.
+    """The rows of one of the `SUBJECTS`; all together take about 25 seconds on one CPU thread.
 
-    A run compares about two hundred deviations with five standard errors, each of which is exceeded by chance once in
+    A run compares about 250 deviations with five standard errors, each of which is exceeded by chance once in
     two million: one sound self-test in ten thousand fails.
     """
     return [row for check in SUBJECTS[subject](harness) for row in measure_check(check)]

@@ -1,4 +1,4 @@
-"""Checks of the energies' derivatives: central differences in float64, rules against autograd, float32 against both.
+"""Checks of the energies: known values, central differences in float64, rules against autograd, float32 against both.
 
 Weights are perturbed first, because an energy can be simpler at its initial weights than after training.
 """
@@ -11,9 +11,10 @@ import torch
 from torch import Tensor
 
 from ebm_cli.derivatives import directional, laplacian, supports, value_and_grad
-from ebm_cli.energies import Energy
+from ebm_cli.energies import Energy, Tilted
 from ebm_cli.errors import UserError
 from ebm_cli.samplers import EnergyFn
+from ebm_cli.selftest.closed_forms import sum_facts, tilted_facts, value_facts
 from ebm_cli.selftest.harness import Check, Fact, Harness, Skip
 from ebm_cli.selftest.tolerances import (
     DIFFERENCE,
@@ -42,6 +43,8 @@ def derivative_checks(harness: Harness) -> Iterator[Check]:
     """A check for each option of the group `energy`."""
     for name in harness.options("energy"):
         yield Check(name, partial(_option_facts, harness, name))
+        if name == "sum":  # its option needs checkpoints of the user
+            yield Check("sum of two", partial(sum_facts, harness))
 
 
 def _option_facts(harness: Harness, name: str) -> Iterator[Fact | Skip]:
@@ -54,6 +57,9 @@ def _option_facts(harness: Harness, name: str) -> Iterator[Fact | Skip]:
     yield from _rules_facts(harness, name, energy, x)
     yield Fact("float32", error_on(torch.device("cpu"), torch.float32, energy, x), FLOAT32, "relative")
     yield from _log_z_facts(energy, x)
+    yield from value_facts(energy, x)
+    if isinstance(energy, Tilted):
+        yield from tilted_facts(harness, name)
 
 
 def perturbed_energy(harness: Harness, name: str, shapes: tuple[tuple[int, ...], ...] = SHAPES) -> Energy:

@@ -109,7 +109,11 @@ class Harness:
             Unavailable: a file does not exist, or a key that the option leaves empty must be set.
             UserError: the constructor refuses anything else.
         """
-        node = self.config(f"{group}={name}")[group]
+        return self.build_node(self.config(f"{group}={name}"), group, kind, name, **context)
+
+    def build_node(self, cfg: DictConfig, group: str, kind: type, name: str = "", **context: Any) -> Any:
+        """Build the object of a group from a config; raises as `build` does."""
+        node = cfg[group]
         try:
             with seeded(self.seed, f"{STREAMS}{group}/{name}/initialisation"):
                 return build(node, group, kind, trust=None, **context)

@@ -1,4 +1,4 @@
-"""Checks of the methods: a few steps on each device give a finite loss, finite gradients and weights that changed."""
+"""Checks of the methods: their known values, and a few steps on each device that are finite and change the weights."""
 
 from collections.abc import Iterator
 from functools import partial
@@ -7,6 +7,7 @@ import torch
 
 from ebm_cli.runs.assemble import assemble
 from ebm_cli.selftest.harness import Check, Fact, Harness
+from ebm_cli.selftest.objectives import objective_facts
 from ebm_cli.training.build import make_trainer
 
 N_STEPS, BATCH = 3, 64
@@ -15,6 +16,7 @@ N_STEPS, BATCH = 3, 64
 def method_checks(harness: Harness) -> Iterator[Check]:
     """A check for each option of the group `method`, on each device."""
     for name in harness.options("method"):
+        yield Check(name, partial(objective_facts, harness, name))
         for device in harness.devices:
             yield Check(name, partial(_option_facts, harness, name, device.type))
 

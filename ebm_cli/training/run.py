@@ -9,7 +9,8 @@ from omegaconf import DictConfig, OmegaConf
 
 from ebm_cli.errors import NoRoom, full_disk
 from ebm_cli.runs import checkpoint as checkpoints
-from ebm_cli.runs.assemble import boundary_warning
+from ebm_cli.runs.assemble import boundary_warning, described_data
+from ebm_cli.runs.data_file import require_same_file
 from ebm_cli.runs.directory import RunDirectory
 from ebm_cli.runs.reserve import config_hash
 from ebm_cli.runs.signals import Signals
@@ -42,11 +43,15 @@ def run_training(
     file = _resume_file(cfg, path)
     # Read before the directory is written to: a damaged checkpoint changes nothing.
     state = None if file is None else checkpoints.read(file)
+    if state is not None:
+        require_same_file(cfg, state)
     session: Session | None = None
     try:
         directory.begin(cfg.steps, config_hash(cfg))
         session = make_session(_with_resolved_auto(cfg, state), directory, state)
         with session.log.open():
+            for sentence in described_data(session.parts.dataset, session.protocol):
+                session.log.note(sentence)
             if state is None:
                 _describe(session, choices)
             return finish(session, session.train(signals))

@@ -78,6 +78,11 @@ class RunLog:
         if any(key.startswith("train/") for key in values):
             self.progress.update(step, self._shown)
 
+    def note(self, sentence: str) -> None:
+        """Write a sentence that is no warning to the terminal and to train.log."""
+        logger.info(sentence)
+        self.progress.message(sentence)
+
     def remark(self, sentence: str) -> None:
         """Write a sentence to the terminal and to train.log."""
         logger.warning(sentence)

@@ -40,7 +40,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def _no_picture(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sample, "samples_figure", lambda x, data: None)
+    monkeypatch.setattr(sample, "samples_figure", lambda x, data, names=None: None)
     monkeypatch.setattr(sample, "save", lambda figure, path: None)
 
 

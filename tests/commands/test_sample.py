@@ -51,7 +51,7 @@ def run(original: Path, tmp_path: Path) -> Path:
 @pytest.fixture
 def _no_picture(monkeypatch: pytest.MonkeyPatch) -> None:
     """No picture: drawing it takes longer than the rest."""
-    monkeypatch.setattr(sample, "samples_figure", lambda x, data: None)
+    monkeypatch.setattr(sample, "samples_figure", lambda x, data, names=None: None)
     monkeypatch.setattr(sample, "save", lambda figure, path: None)
 
 
@@ -423,7 +423,6 @@ def refused(ebm: Ebm, tmp_path: Path, *words: str) -> str:
         (["checkpoint=nowhere"], "checkpoint=nowhere: no such file or directory"),
         (["checkpoint=empty"], "checkpoint=empty: no checkpoints/last.pt in it; it has no checkpoints; is it a run"),
         (["checkpoint=text.pt"], "checkpoint=text.pt: not a checkpoint, or a truncated one"),
-        ([], "checkpoint is required"),
         (["checkpoint=run", "n_samples=41", "n_chains=8"], "n_samples must be a multiple of n_chains = 8, got 41"),
         (["checkpoint=run", "adapt=true"], "adapt=true: Langevin accepts every step"),
         (
@@ -551,3 +550,53 @@ def test_tensors_of_another_config_are_refused(ebm: Ebm, run: Path, tmp_path: Pa
     state["ema"]["mean"].popitem()
     checkpoints.save(tmp_path / "x.pt", state)
     assert "its tensors do not fit its config" in refused(ebm, tmp_path, "checkpoint=x.pt")
+
+
+# --- without a checkpoint ---------------------------------------------------------------------------------------------
+
+
+@pytest.mark.usefixtures("_no_picture")
+def test_energy_is_sampled_without_a_checkpoint(ebm: Ebm, tmp_path: Path) -> None:
+    """The moments of a Gaussian, in the energy's own units; control: those of another width."""
+    np.save(tmp_path / "start.npy", np.random.default_rng(0).normal(size=(1000, 3)) / 2)
+    words = ["energy=quadratic", "energy.precision=4", "shape=[3]", "init=start.npy", "n_samples=1000"]
+    ran = ebm("sample", *words, "burn_in=30", "thin=1")
+    assert (ran.code, ran.err) == (0, "")
+    assert "1,000 samples by MALA from 1,000 chains (an energy without training)" in ran.out
+    [folder] = (tmp_path / "outputs" / "sample").iterdir()
+    x = drawn(folder)[0]
+    assert standard_errors(x, [0.0] * 3, np.eye(3) / 4).max() < 5
+    assert standard_errors(x, [0.0] * 3, np.eye(3) / 3).max() > 5
+
+
+@pytest.mark.usefixtures("_no_picture")
+def test_class_of_the_user_is_sampled_without_a_checkpoint(ebm: Ebm, tmp_path: Path) -> None:
+    (tmp_path / "my_valley.py").write_text(
+        "class Valley:\n    shape = (2,)\n\n    def __init__(self, width: float = 1.0):\n        self.width = width\n\n"
+        "    def __call__(self, x):\n        return (x.square().sum(1) / (2 * self.width**2))\n"
+    )
+    ran = ebm("sample", "energy._target_=my_valley.Valley", "energy.width=0.5", *FEW, "hydra.run.dir=out")
+    assert (ran.code, ran.err) == (0, "")
+    x, energy, results = drawn(tmp_path / "out")
+    assert np.allclose(energy, 2 * (x**2).sum(1), rtol=1e-5)
+    assert results["sampler/init"] == "noise"
+    assert "Chains start at noise, since an energy without a run has no data" in " ".join(ran.out.split())
+
+
+@pytest.mark.parametrize(
+    ("words", "line"),
+    [
+        ([], "checkpoint is required, or energy=OPTION for an energy without training"),
+        (["energy=quadratic", "checkpoint=run"], "energy and checkpoint exclude each other"),
+        (["checkpoint=run", "shape=[2]"], "shape=[2]: a run has its own"),
+        (["energy=quadratic"], "shape is required: Quadratic is defined for points of any shape; add shape=[2], say"),
+        (["energy=quadratic", "shape=[0]"], "shape must be a list of whole numbers >= 1, got [0]"),
+        (["energy=tilted", "shape=[2]"], "is fitted to the rows of a data set"),
+        (["energy=mixture", "init=data"], "init=data: an energy without a run has no data"),
+        (["energy=mixture", "compose.kind=mixture"], "compose: needs checkpoint=[A,B], two or more"),
+    ],
+)
+def test_wrong_words_for_an_energy_are_refused(
+    ebm: Ebm, run: Path, tmp_path: Path, words: list[str], line: str
+) -> None:
+    assert line in refused(ebm, tmp_path, *words)

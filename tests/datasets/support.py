@@ -2,6 +2,7 @@
 
 import math
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -11,6 +12,7 @@ from torch import Tensor
 
 from ebm_cli.config.build import build
 from ebm_cli.datasets import Batches, Dataset, Target
+from ebm_cli.datasets.io.contents import FileRows, Reading
 from ebm_cli.datasets.io.row_files import read_rows
 from tests.support import REPO, seeded
 
@@ -106,3 +108,10 @@ def excess_chi_square(x: Tensor, density: Target) -> float:
     expected = torch.cat([expected[kept], (len(x) - expected[kept].sum())[None]])
     k = int(kept.sum())
     return float((((observed - expected) ** 2 / expected).sum() - k) / math.sqrt(2 * k))
+
+
+def read_text(folder: Path, content: str | bytes, name: str = "x.csv", **keys: Any) -> FileRows:
+    """Read a table of this content."""
+    data = content if isinstance(content, bytes) else content.encode()
+    (folder / name).write_bytes(data)
+    return read_rows(str(folder / name), Reading(**keys))

@@ -6,13 +6,15 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
+import numpy as np
 import pytest
+import torch
 
 from ebm_cli.evaluation.result_registry import HEADLINES, MONITORED, RESULTS, companions, describe, registered, verdict
 from ebm_cli.evaluation.values import Value
 from ebm_cli.evaluation.verdicts import Verdict
 from tests.results_page import PAGE, page
-from tests.support import REPO, Ebm, no_pictures
+from tests.support import REPO, Ebm, no_pictures, normal
 
 KEY = re.compile(r"(eval|val|cost|sampler|train)/\w*[a-z0-9]")
 PACKAGE = REPO / "ebm_cli"
@@ -26,6 +28,7 @@ RUNS = (
     "method=mle dataset=gaussian energy=quadratic",
     "method=nce dataset=mixture dataset.density.means=[[-2,0,0],[2,0,0]] energy.width=8",
     "method=nce dataset=wine dataset@eval.ood=wine energy=tilted eval_every=1",
+    "method=sm dataset=file dataset.path=two_modes.npy energy.width=8",
 )
 """Small runs that together write every key."""
 
@@ -41,6 +44,8 @@ def test_every_written_key_is_registered_and_no_other(
     ebm: Ebm, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     no_pictures(monkeypatch)
+    x = normal(200, 1, seed=0)
+    np.save("two_modes.npy", torch.cat((x - 5, x[:80] + 5)).numpy())
     for i, run in enumerate(RUNS):
         ran = ebm("train", *run.split(), *EVALUATION, "batch_size=16", "log_every=1", f"hydra.run.dir=runs/{i}")
         assert ran.code == 0, ran.err

@@ -21,9 +21,9 @@ from hypothesis import strategies as st
 
 from ebm_cli.datasets import CIFAR10, MNIST, File
 from ebm_cli.datasets.io.conditioning_files import read_mask, read_rows
-from ebm_cli.datasets.io.csv import LONGEST_LINE
 from ebm_cli.datasets.io.row_files import READERS
 from ebm_cli.datasets.io.safe_pickle import read_dict
+from ebm_cli.datasets.io.text_files import LONGEST_LINE
 from ebm_cli.errors import UserError
 from ebm_cli.system import memory
 from tests.image_files import CIFAR_NAMES, IDX_NAMES, idx, put_cifar, put_idx

@@ -27,7 +27,7 @@ def test_energy_with_a_wrong_activation_derivative_fails(
     monkeypatch.setattr(activations, "silu", wrong)
     found = subject("derivatives", "energy", MLP, width=8)
     assert {what for what, outcome in found.items() if outcome == "FAILED"} == failed
-    assert len(found) == 6
+    assert len(found) == 7
 
 
 class Steep(Energy, Differentiable):

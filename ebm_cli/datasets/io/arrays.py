@@ -7,8 +7,10 @@ from typing import Any
 
 import numpy as np
 
-from ebm_cli.datasets.io.contents import Contents, InvalidFile
-from ebm_cli.errors import first_line
+from ebm_cli.datasets.io.contents import GROUP, Contents, InvalidFile, Reading, listed
+from ebm_cli.datasets.io.text_files import is_text, kind_of
+from ebm_cli.errors import did_you_mean, first_line
+from ebm_cli.quoting import typed
 from ebm_cli.system.memory import format_bytes, max_array_bytes
 
 ZIP_MAGIC = (b"PK\x03\x04", b"PK\x05\x06")
@@ -17,9 +19,30 @@ MAPPED_FROM = 2**24
 """Bytes of a .npy from which it is mapped. A smaller file is read, and may be overwritten while a run trains on it."""
 
 
-def read_array(file: Path) -> Contents:
-    """Read the array of a .npy, mapped if it is large, or the only array of a .npz."""
-    return Contents(load_array(file))
+def read_array(file: Path, keys: Reading) -> Contents:
+    """Read the array of a .npy, mapped if it is large, or an array of a .npz.
+
+    The label of a .npz may be an array of its own.
+    """
+    names = _member_names(file)
+    if names is None or (keys.label not in names and keys.array is None and len(names) == 1):
+        return Contents(load_array(file))
+    others = [name for name in names if name != keys.label]
+    name = keys.array if keys.array is not None else others[0] if len(others) == 1 else None
+    if name is None:
+        first = typed(f"{GROUP}.array", others[0] if others else None)
+        raise InvalidFile(f"must hold one array, got {len(names)}: {listed(names)}; {first} chooses one")
+    label = load_array(file, str(keys.label)) if keys.label in names else None
+    return Contents(load_array(file, name), label, f"read from its array {name}")
+
+
+def _member_names(file: Path) -> list[str] | None:
+    """Names of the arrays in a .npz; None for a file that is none."""
+    try:
+        with zipfile.ZipFile(file) as archive:
+            return [name.removesuffix(".npy") for name in archive.namelist() if name.endswith(".npy")]
+    except (zipfile.BadZipFile, OSError, ValueError, NotImplementedError, RuntimeError):
+        return None
 
 
 def load_array(file: Path, name: str | None = None, mapped_from: int = MAPPED_FROM) -> np.ndarray[Any, Any]:
@@ -51,7 +74,21 @@ def load_array(file: Path, name: str | None = None, mapped_from: int = MAPPED_FR
     except Exception as error:  # a damaged file can raise any exception
         if "Object arrays" in str(error) or "Python objects" in str(error):
             raise InvalidFile("holds Python objects, not numbers (dtype object)") from None
-        raise InvalidFile(f"cannot be read as {file.suffix or 'an array'}: {first_line(error)}") from None
+        raise InvalidFile(f"cannot be read as {file.suffix or 'an array'}: {_reason(file, error)}") from None
+
+
+def _reason(file: Path, error: Exception) -> str:
+    """The reason for which numpy cannot read a file, in words of ours where it is no file of numpy."""
+    with file.open("rb") as opened:
+        start = opened.read(8)
+    if not start:
+        return "it is empty"
+    if is_text(file):
+        return "it is a text file; rename it to .csv, .txt or .dat if it holds a table"
+    kind = kind_of(start)
+    if not start.startswith((b"\x93NUMPY", b"PK")):
+        return f"its first bytes are those of {kind}" if kind else "its first bytes are those of no array"
+    return first_line(error)
 
 
 def _load_member(arrays: np.lib.npyio.NpzFile, file: Path, name: str | None) -> np.ndarray[Any, Any]:
@@ -60,7 +97,7 @@ def _load_member(arrays: np.lib.npyio.NpzFile, file: Path, name: str | None) -> 
         raise InvalidFile(f"must hold one array, got {len(arrays.files)}: {names}")
     name = arrays.files[0] if name is None else name
     if name not in arrays.files:
-        raise InvalidFile(f"must hold an array {name}, has {names}")
+        raise InvalidFile(f"must hold an array {name}, has {names}{did_you_mean(name, arrays.files)}")
     assert arrays.zip is not None
     require_room_to_unpack(arrays.zip.infolist())
     array = arrays[name]

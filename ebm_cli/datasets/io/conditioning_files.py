@@ -48,7 +48,7 @@ def read_mask(file: str, shape: tuple[int, ...]) -> Tensor:
 
 def _read_array(key: str, file: str, name: str, wanted: str) -> NDArray[Any]:
     """The array of an .npy file, or the one of this name in an .npz file; messages begin with the key."""
-    path = Path(file)
+    path = Path(file).expanduser()
     if not path.is_file():
         raise UserError(f"{key}: must be {wanted}")
     try:

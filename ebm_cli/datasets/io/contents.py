@@ -1,29 +1,149 @@
-"""Contents of a data file as its reader returns them, and the error of a file that holds anything else."""
+"""Rows of a user's file: the keys that say how it is read, what its reader returns, and the error of an unfit file."""
 
-from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
+from torch import Tensor
+
+from ebm_cli.datasets.fingerprint import Fingerprint
+from ebm_cli.datasets.io.mapped import Rows
+from ebm_cli.datasets.io.number_format import NumberFormat
+from ebm_cli.quoting import typed
+
+Column = str | int
+"""A column by its name, or by its position from 0."""
+SHOWN = 8
+"""Names or values that a message lists, at most."""
+GROUP = "dataset"
+"""Config group whose keys messages name; `config.build` replaces it by the place of the node, such as eval.ood."""
 
 
 class InvalidFile(Exception):
     """A file that does not hold rows of numbers; the message continues a sentence that begins with the file's name."""
 
 
+@dataclass(frozen=True)
+class Reading:
+    """The keys of `File` that say how a file is read; None stands for detection.
+
+    Attributes:
+        array: name of an array of a .npz, of a tensor of a .pt, of a sheet of an .xlsx.
+        columns: to train on, in this order; None for all that are not left out.
+        drop: columns to leave out; () keeps every column, also one that looks like a row index.
+        label: column, or array of a .npz, that holds the class of each row.
+        delimiter, decimal, thousands, header: of a text file, see `File`.
+    """
+
+    array: str | None = None
+    columns: tuple[Column, ...] | None = None
+    drop: tuple[Column, ...] | None = None
+    label: Column | None = None
+    delimiter: str | None = None
+    decimal: str | None = None
+    thousands: str | None = None
+    header: bool | Literal["text"] | None = None
+
+    @property
+    def keeps_index(self) -> bool:
+        """True if the user has said that every column, or which columns, are data."""
+        return self.columns is not None or self.drop == ()
+
+
 class Contents(NamedTuple):
-    """An array from a file, with the names by which messages refer to its columns and rows.
+    """An array from a file.
 
     Attributes:
         array: as it was read, of any shape and dtype.
-        column_names: one a column; None if the file has none.
-        row_label: position of a row (from 0) → its name in a message, for instance its line in a text file.
+        label: class of each row, if the file keeps it in an array of its own.
+        source: sentence about what was chosen in the file; "" if there was no choice.
     """
 
     array: np.ndarray[Any, Any]
-    column_names: Sequence[str] | None = None
+    label: np.ndarray[Any, Any] | None = None
+    source: str = ""
+
+
+class ReadTable(NamedTuple):
+    """The columns of a table as they were read, before any is chosen.
+
+    Attributes:
+        columns: pandas' Series of equal length, of any dtype.
+        names: one a column; None if the file has none.
+        row_label: position of a row (from 0) → its name in a message, for instance its line in a text file.
+        left_out: position of a column that is no data → reason.
+        notes: sentences on how the file was read, where it could have been read otherwise.
+        style: of the numbers in a text file.
+    """
+
+    columns: Sequence[Any]
+    names: Sequence[str] | None
     row_label: Callable[[int], str] = "row {}".format
+    left_out: dict[int, str] = {}  # noqa: RUF012 - never changed
+    notes: tuple[str, ...] = ()
+    style: NumberFormat = NumberFormat()
+
+
+class FileRows(NamedTuple):
+    """Rows of a user's file.
+
+    Attributes:
+        rows: [N, *shape], all finite: float32 in memory, or a mapped .npy of any real dtype.
+        column_names: one a column; None if the file has none.
+        labels: class of each row [N], from 0; None without a column of classes.
+        class_names: one a class.
+        pixel_range: for images, the lowest and the highest value of a pixel; None for a table.
+        description: of what was read: "400 rows × 2 columns (a, b) from my.csv".
+        fingerprint: of rows, names and classes.
+    """
+
+    rows: Rows
+    column_names: tuple[str, ...] | None = None
+    labels: Tensor | None = None
+    class_names: tuple[str, ...] | None = None
+    pixel_range: tuple[float, float] | None = None
+    description: str = ""
+    fingerprint: Fingerprint | None = None
+
+
+class ColumnWords(NamedTuple):
+    """Words for the columns of some rows: by the place and the name that they have in their file.
+
+    Attributes:
+        names: one a column of the file; None if it has none.
+        positions: in the file, of the columns of the rows; None if these are all.
+    """
+
+    names: Sequence[str] | None = None
+    positions: Sequence[int] | None = None
+
+    def label(self, k: int) -> str:
+        """Column k of the rows as it is called in a message."""
+        return column_label(k if self.positions is None else self.positions[k], self.names)
+
+    def drop(self, *ks: int) -> str:
+        """The key that leaves out columns of the rows, as it is typed."""
+        return key("drop", *(k if self.positions is None else self.positions[k] for k in ks), names=self.names)
 
 
 def column_label(j: int, names: Sequence[str] | None) -> str:
     """The name of a column in a message: its position (from 0) and, if the file gives one, its name."""
-    return f"column {j} ({names[j]})" if names and j < len(names) else f"column {j}"
+    return f"column {j} ({names[j]})" if names and j < len(names) and names[j] else f"column {j}"
+
+
+def key(name: str, *columns: int, names: Sequence[str] | None = None) -> str:
+    """A key as it is typed to choose columns: `dataset.drop=kind`; by position where a column has no name."""
+    words: list[Column] = [names[j] if names and names[j] else j for j in columns]
+    return typed(f"{GROUP}.{name}", words if len(words) != 1 else words[0])
+
+
+def listed(words: Iterable[object], most: int = SHOWN) -> str:
+    """The first words, separated by commas, and the number of the others."""
+    every = [str(word)[:40] for word in words]
+    return ", ".join(every[:most]) + (f" and {len(every) - most:,} more" if len(every) > most else "")
+
+
+def counted(n: int, noun: str) -> str:
+    """A number with its noun: "1 row", "400 rows"."""
+    return f"{n:,} {noun}{'' if n == 1 else 's'}"

@@ -1,7 +1,7 @@
 """Rows that stay in their file: a memory-mapped array with the indexing of a tensor."""
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any, final
 
 import numpy as np
@@ -18,20 +18,30 @@ class MappedRows:
 
     Args:
         array: real numbers, memory-mapped (any array will do).
+        columns: positions of the columns of an array [N, D] that belong to a row; None for all.
     """
 
-    def __init__(self, array: np.ndarray[Any, Any]) -> None:
-        self.array = array
-        self.shape = array.shape
+    def __init__(self, array: np.ndarray[Any, Any], columns: Sequence[int] | None = None) -> None:
+        self.array, self.columns = array, None if columns is None else list(columns)
+        self.shape = array.shape if self.columns is None else (len(array), len(self.columns))
 
     def __len__(self) -> int:
         return len(self.array)
+
+    def numbers(self, where: np.ndarray[Any, Any] | slice) -> np.ndarray[Any, Any]:
+        """Read rows in the dtype of the array."""
+        rows = self.array[where]
+        return rows if self.columns is None else rows[:, self.columns]
+
+    def value(self, i: int, *place: int) -> Any:
+        """Read one number of row i, for a message."""
+        return self.numbers(slice(i, i + 1))[(0, *place)]
 
     def __getitem__(self, index: Tensor | slice) -> Tensor:
         """Read the rows of an index [n], float32 on the CPU; a number too large for float32 becomes infinite."""
         where = index.cpu().numpy() if isinstance(index, Tensor) else index
         with np.errstate(over="ignore", invalid="ignore"):  # a signalling NaN becomes a quiet one
-            return torch.from_numpy(np.array(self.array[where], dtype=np.float32))
+            return torch.from_numpy(np.array(self.numbers(where), dtype=np.float32))
 
 
 Rows = Tensor | MappedRows

@@ -1,129 +1,107 @@
 """Rows of a user's file: the reader is chosen by the file's suffix, and every number is validated."""
 
-from collections.abc import Callable, Iterator
-from functools import lru_cache, partial
+from collections.abc import Callable
+from functools import lru_cache
 from pathlib import Path
-from typing import NamedTuple
 
-import numpy as np
-import torch
-
+from ebm_cli.datasets.fingerprint import fingerprint
+from ebm_cli.datasets.io.array_rows import array_rows
 from ebm_cli.datasets.io.arrays import read_array
-from ebm_cli.datasets.io.contents import Contents, InvalidFile, column_label
-from ebm_cli.datasets.io.csv import read_text
-from ebm_cli.datasets.io.mapped import CHUNK_NUMBERS, MappedRows, Rows
-from ebm_cli.datasets.io.parquet import read_parquet
+from ebm_cli.datasets.io.arrow import read_arrow
+from ebm_cli.datasets.io.contents import Contents, FileRows, InvalidFile, Reading, ReadTable
+from ebm_cli.datasets.io.excel import read_excel
+from ebm_cli.datasets.io.table_rows import table_rows
 from ebm_cli.datasets.io.tensors import read_tensor
+from ebm_cli.datasets.io.text import read_text
+from ebm_cli.errors import did_you_mean
 
-READERS: dict[str, Callable[[Path], Contents]] = {
+READERS: dict[str, Callable[[Path, Reading], Contents | ReadTable]] = {
     ".npy": read_array,
     ".npz": read_array,
-    ".csv": partial(read_text, delimiter=","),
-    ".tsv": partial(read_text, delimiter="\t"),
-    ".parquet": read_parquet,
+    ".csv": read_text,
+    ".tsv": read_text,
+    ".txt": read_text,
+    ".dat": read_text,
+    ".data": read_text,
+    ".tab": read_text,
+    ".parquet": read_arrow,
+    ".feather": read_arrow,
+    ".arrow": read_arrow,
+    ".xlsx": read_excel,
     ".pt": read_tensor,
 }
 """Suffix → reader."""
+PACKED = (".gz", ".bz2", ".xz", ".zst", ".zip")
+"""Suffixes that may follow that of a text file: its contents tell how it is compressed."""
 SUFFIXES = ", ".join([*READERS][:-1]) + f" or {[*READERS][-1]}"
+HINTS = {
+    ".xls": "save it as .xlsx or .csv",
+    ".ods": "save it as .xlsx or .csv",
+    ".json": "pandas.read_json(…).to_csv(…) writes it as .csv",
+    ".pkl": "a pickle runs code when it is read; pandas.read_pickle(…).to_parquet(…) writes it as .parquet",
+    ".pickle": "a pickle runs code when it is read; pandas.read_pickle(…).to_parquet(…) writes it as .parquet",
+    ".h5": "h5py and numpy.save write one of its arrays as .npy",
+    ".hdf5": "h5py and numpy.save write one of its arrays as .npy",
+    ".mat": "scipy.io.loadmat and numpy.save write one of its arrays as .npy",
+    ".rds": "write.csv(…, row.names = FALSE) writes it as .csv in R",
+    ".pth": "rename it to .pt",
+}
+"""Suffix of a file that is not read → what to do."""
+FILES = 2
+"""Files that are kept after they were read: that of the data set and that of eval.ood."""
 
 
-class FileRows(NamedTuple):
-    """Rows of a user's file.
+def read_rows(path: str | None, keys: Reading | None = None, *, missing: bool = False) -> FileRows:
+    """Read the rows of a file, the names of its columns, and their classes if there is a label.
 
-    Attributes:
-        rows: [N, D], all finite: float32 in memory, or a mapped .npy of any real dtype.
-        column_names: one a column; None if the file has none.
-    """
-
-    rows: Rows
-    column_names: tuple[str, ...] | None = None
-
-
-def read_rows(path: str | None) -> FileRows:
-    """Read the rows of a file, and the names of its columns.
+    Args:
+        path: of the file; `~` is the home folder.
+        keys: how it is read; None detects everything.
+        missing: whether a number may be missing, and is NaN then.
 
     Raises:
-        ValueError: no such file, or one that does not hold finite numbers; the message names row and column.
+        ValueError: no such file, a key that does not fit it, or one that does not hold finite numbers; the message
+            names row and column.
     """
     if path is None:
         raise ValueError(f"path must name a {SUFFIXES} file")
     file = Path(path).expanduser()
-    if file.suffix.lower() not in READERS:
-        raise ValueError(f"path must name a {SUFFIXES} file, got {path}")
+    suffix = suffix_of(file)
+    if "://" in path and not file.is_file():
+        raise ValueError(f"path must name a file on this machine, got {path}: download it first")
+    if suffix not in READERS:
+        hint = HINTS.get(suffix, "")
+        raise ValueError(f"path must name a {SUFFIXES} file, got {path}{f'; {hint}' if hint else ''}")
     if not file.is_file():
-        raise ValueError(f"path {path} is not a file: looked for {file.absolute()}")
+        kind = "a folder" if file.is_dir() else "not a file"
+        raise ValueError(f"path {path} is {kind}: looked for {file.absolute()}{_near(file)}")
     about = file.stat()
     try:
-        return _read(file.absolute(), about.st_mtime_ns, about.st_size)
+        return _read(file.absolute(), about.st_mtime_ns, about.st_size, keys or Reading(), missing)
     except InvalidFile as reason:
         raise ValueError(f"path {path} {reason}") from None
+    except PermissionError:
+        raise ValueError(f"path {path} must not be read: its permissions do not allow it") from None
+
+
+def suffix_of(file: Path) -> str:
+    """The suffix that tells the reader, in small letters, without that of a compression: .csv of x.CSV.gz."""
+    suffixes = [suffix.lower() for suffix in file.suffixes]
+    inner = suffixes[-2] if len(suffixes) > 1 and suffixes[-1] in PACKED else ""
+    return inner if READERS.get(inner) is read_text else suffixes[-1] if suffixes else ""
+
+
+def _near(file: Path) -> str:
+    if not file.parent.is_dir():
+        return f"; there is no folder {file.parent}"
+    return did_you_mean(file.name, (other.name for other in file.parent.iterdir() if other.is_file()))
 
 
 # A run builds its data set twice, to validate its config and to train, and so does every job of a sweep.
-@lru_cache(maxsize=1)
-def _read(file: Path, modified: int, size: int) -> FileRows:
+@lru_cache(maxsize=FILES)
+def _read(file: Path, modified: int, size: int, keys: Reading, missing: bool) -> FileRows:
     """The rows of a file with this time of modification and size; they are shared by all callers and read-only."""
-    contents = READERS[file.suffix.lower()](file)
-    array = contents.array
-    if array.dtype.kind not in "biuf":
-        raise InvalidFile(f"must hold real numbers, got dtype {array.dtype}")
-    if array.ndim == 0:
-        raise InvalidFile("must hold rows and columns, [N, D], got one number")
-    if array.ndim == 1:
-        array = array[:, None]
-    if array.ndim != 2:
-        raise InvalidFile(f"must hold rows and columns, [N, D], got shape {list(array.shape)}")
-    if array.size == 0:
-        raise InvalidFile(f"is empty: shape {list(array.shape)}")
-    rows = MappedRows(array)
-    require_finite(rows, contents)
-    require_float32_precision(rows, contents)
-    names = None if contents.column_names is None else tuple(contents.column_names)
-    return FileRows(rows if isinstance(array, np.memmap) else rows[:], names)
-
-
-def require_finite(rows: MappedRows, contents: Contents, chunk_numbers: int = CHUNK_NUMBERS) -> None:
-    """Require that every number is finite, in float32 too.
-
-    Raises:
-        InvalidFile: the message names the first number that is not.
-    """
-    n_wrong, first = 0, ""
-    for chunk in _slices(rows, chunk_numbers):
-        wrong = (~torch.isfinite(rows[chunk])).nonzero()
-        if len(wrong) and not n_wrong:
-            i, j = chunk.start + int(wrong[0, 0]), int(wrong[0, 1])
-            first = f"{rows.array[i, j]} in {contents.row_label(i)}, {column_label(j, contents.column_names)}"
-        n_wrong += len(wrong)
-    if n_wrong:
-        more = f" (and {n_wrong - 1} more like it)" if n_wrong > 1 else ""
-        raise InvalidFile(f"holds {first}{more}")
-
-
-def require_float32_precision(rows: MappedRows, contents: Contents, chunk_numbers: int = CHUNK_NUMBERS) -> None:
-    """Require that float32 resolves 1/1000 of each column's range: dates in seconds, for instance, are off by a minute.
-
-    Raises:
-        InvalidFile: the message names the first column that is rounded more coarsely.
-    """
-    low, high, error = np.full(rows.shape[1], np.inf), np.full(rows.shape[1], -np.inf), np.zeros(rows.shape[1])
-    for chunk in _slices(rows, chunk_numbers):
-        x = rows.array[chunk].astype(np.float64)
-        low, high = np.minimum(low, x.min(axis=0)), np.maximum(high, x.max(axis=0))
-        error = np.maximum(error, np.abs(x - x.astype(np.float32)).max(axis=0))
-    # A smaller range is that of a constant which was computed with rounding.
-    varies = high - low > 1e-12 * np.maximum(np.abs(low), np.abs(high))
-    wrong = np.flatnonzero(varies & (error > (high - low) / 1000))
-    if len(wrong):
-        j = int(wrong[0])
-        label = column_label(j, contents.column_names)
-        raise InvalidFile(
-            f"holds numbers from {low[j]:.12g} to {high[j]:.12g} in {label}, which float32 rounds too coarsely: "
-            "subtract a constant from them"
-        )
-
-
-def _slices(rows: MappedRows, chunk_numbers: int) -> Iterator[slice]:
-    """Slices of consecutive rows with at most `chunk_numbers` numbers each, at least one row."""
-    step = max(1, chunk_numbers // rows.shape[1])
-    return (slice(start, start + step) for start in range(0, len(rows), step))
+    contents = READERS[suffix_of(file)](file, keys)
+    rows_of = table_rows if isinstance(contents, ReadTable) else array_rows
+    read: FileRows = rows_of(contents, keys, file.name, missing)  # type: ignore[arg-type]
+    return read._replace(fingerprint=fingerprint(read.rows, read.column_names, read.labels))

@@ -6,6 +6,7 @@ from dataclasses import replace
 from torch import Tensor
 
 from ebm_cli.densities import Density
+from ebm_cli.evaluation import mode_weights
 from ebm_cli.evaluation.annealing import anneal_back, bracket
 from ebm_cli.evaluation.context import Context
 from ebm_cli.evaluation.divergences import with_learned_log_z
@@ -22,6 +23,7 @@ def results(context: Context) -> Results:
     found, method = context.divergence_result.results, context.method
     if not context.is_asked("score"):
         found = replace(found, values={key: value for key, value in found.values.items() if not is_score(key)})
+    found |= mode_weights.results(context)
     learned = method.learned_log_z()
     if learned is not None:
         found = with_learned_log_z(found, float(learned.detach()))

@@ -1,5 +1,6 @@
 """The metric group `ood`: detection of foreign rows by their energy, for real data or with a foreign data set."""
 
+from ebm_cli.datasets.matching import match_data_sets
 from ebm_cli.evaluation.context import Context
 from ebm_cli.evaluation.ood import detection
 from ebm_cli.evaluation.results import Results
@@ -19,4 +20,6 @@ def results(context: Context) -> Results:
     for name, area in found.items():
         values |= {f"eval/ood_auroc_{name}": area.value, f"eval/ood_auroc_{name}_se": area.error}
     least = min(found.values())
-    return Results({**values, "eval/ood_auroc": least.value, "eval/ood_auroc_se": least.error})
+    left_out = None if foreign is None else match_data_sets(context.dataset, foreign).sentence("eval.ood")
+    notes = () if left_out is None else (left_out,)
+    return Results({**values, "eval/ood_auroc": least.value, "eval/ood_auroc_se": least.error}, notes=notes)

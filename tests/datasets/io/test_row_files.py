@@ -6,9 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from ebm_cli.datasets.io.contents import Contents, InvalidFile
-from ebm_cli.datasets.io.mapped import MappedRows
-from ebm_cli.datasets.io.row_files import read_rows, require_finite, require_float32_precision
+from ebm_cli.datasets.io.row_files import read_rows
 from tests.datasets.support import ROWS, assert_refused, write
 
 
@@ -46,7 +44,11 @@ def test_read_rows_reads_a_changed_file_again(tmp_path: Path):
         ("x.npy", np.array([["a", "b"]]), "must hold real numbers, got dtype <U1"),
         ("x.npy", np.ones((5, 2), dtype=complex), "must hold real numbers, got dtype complex128"),
         ("x.npy", np.ones((0, 3)), r"is empty: shape \[0, 3\]"),
-        ("x.npy", np.ones((9, 2, 2)), r"must hold rows and columns, \[N, D\], got shape \[9, 2, 2\]"),
+        (
+            "x.npy",
+            np.ones((2, 5, 5, 5)),
+            r"must hold rows and columns, \[N, D\], or images, .*got shape \[2, 5, 5, 5\]",
+        ),
         ("x.npy", np.array(1.0), r"must hold rows and columns, \[N, D\], got one number"),
     ],
 )
@@ -54,26 +56,12 @@ def test_read_rows_names_the_fault_and_its_place(name: str, content: object, mes
     assert_refused(tmp_path, name, content, message)
 
 
-def test_require_finite_finds_a_number_behind_the_first_chunk():
-    rows = MappedRows(with_value(np.nan))
-    with pytest.raises(InvalidFile, match=r"^holds nan in row 7, column 2$"):
-        require_finite(rows, Contents(rows.array), chunk_numbers=9)
-
-
-def test_require_float32_precision_names_the_first_coarse_column():
-    rows = MappedRows(1e9 * np.ones((40, 2)) + np.arange(40)[:, None] * np.array([1e6, 1.0]))
-    with pytest.raises(
-        InvalidFile, match=r"^holds numbers from 1000000000 to 1000000039 in column 1 \(b\), which float32"
-    ):
-        require_float32_precision(rows, Contents(rows.array, ["a", "b"]), chunk_numbers=9)
-    require_float32_precision(MappedRows(rows.array[:, :1]), Contents(rows.array))
-
-
 @pytest.mark.parametrize(
     ("path", "message"),
     [
-        (None, r"path must name a .npy, .npz, .csv, .tsv, .parquet or .pt file$"),
-        ("data.xlsx", r"path must name a .npy, .npz, .csv, .tsv, .parquet or .pt file, got data.xlsx"),
+        (None, r"path must name a .npy, .npz, .csv, .* or .pt file$"),
+        ("data.xls", r"path must name a .npy, .* file, got data.xls; save it as .xlsx or .csv$"),
+        ("https://a.b/c.csv", r"path must name a file on this machine, got https://a.b/c.csv: download it first$"),
         ("nowhere/x.npy", "path nowhere/x.npy is not a file: looked for /"),
     ],
 )

@@ -11,7 +11,11 @@ from tests.datasets.support import assert_refused
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        ({"weight": torch.ones(5, 2)}, "must hold one tensor, got a dict"),
+        (
+            {"a": torch.ones(5, 2), "b": torch.ones(5)},
+            "must hold one tensor, got a dict of 2: a, b; dataset.array=a chooses",
+        ),
+        ([torch.ones(5, 2)], "must hold one tensor, or a dict of tensors, got a list"),
         (torch.nn.Linear(2, 2), "is damaged, or holds more than the one tensor"),
         (b"not a tensor", "is damaged, or holds more than the one tensor"),
         (torch.ones(5, 2, dtype=torch.complex64), "must hold a dense tensor of real numbers, got .*complex64"),

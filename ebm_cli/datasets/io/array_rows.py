@@ -1,0 +1,119 @@
+"""Rows of an array: a list of numbers, a table [N, D], or images [N, H, W], [N, H, W, C] and [N, C, H, W]."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from ebm_cli.datasets.io.classes import read_classes
+from ebm_cli.datasets.io.column_choice import choose_columns
+from ebm_cli.datasets.io.contents import ColumnWords, Contents, FileRows, InvalidFile, Reading, ReadTable
+from ebm_cli.datasets.io.mapped import MappedRows
+from ebm_cli.datasets.io.precision import require_finite, require_float32_precision, slices
+from ebm_cli.datasets.io.table_rows import describe, require_no_count, table_rows
+
+MAX_CHANNELS = 4
+"""Channels of an image, at most: grey, grey and alpha, RGB, RGB and alpha."""
+MAX_PIXEL = 255
+"""The brightest grey level of a byte."""
+
+
+def array_rows(contents: Contents, keys: Reading, name: str, missing: bool = False) -> FileRows:
+    """Validate an array and choose its columns.
+
+    Args:
+        contents: as it was read.
+        keys: of the data set.
+        name: of the file, for the description.
+        missing: whether NaN is allowed.
+
+    Raises:
+        ValueError: a key that does not fit the array.
+        InvalidFile: no rows of real numbers, or numbers that float32 cannot hold.
+    """
+    array = contents.array
+    if array.dtype.names is not None:
+        return _structured(array, keys, name, missing)
+    if array.dtype.kind not in "biuf":
+        raise InvalidFile(f"must hold real numbers, got dtype {array.dtype}")
+    if array.ndim == 0:
+        raise InvalidFile("must hold rows and columns, [N, D], got one number")
+    if array.ndim == 1:
+        array = array[:, None]
+    if array.size == 0:
+        raise InvalidFile(f"is empty: shape {list(array.shape)}")
+    notes = [contents.source] if contents.source else []
+    if array.ndim > 2:
+        rows, pixel_range, words, label = _images(array, keys), None, ColumnWords(), contents.label
+        require_finite(rows, missing=missing)
+        pixel_range = _pixel_range(rows)
+    else:
+        choice = choose_columns(array.shape[1], None, keys, {}, has_own_label=contents.label is not None)
+        rows = MappedRows(array, None if choice.used == list(range(array.shape[1])) else choice.used)
+        words, pixel_range = ColumnWords(None, choice.used), None
+        label = contents.label if choice.label is None else np.asarray(array[:, choice.label])
+        require_finite(rows, words, missing=missing)
+        if not missing:
+            require_float32_precision(rows, words)
+            require_no_count(rows, words, keys)
+    classes = None if label is None else read_classes(_one_a_row(label, len(rows), keys), keys.label)
+    notes += [] if classes is None else [f"classes in {keys.label}: {classes.describe()}"]
+    return FileRows(
+        rows if isinstance(array, np.memmap) else rows[:],
+        None,
+        None if classes is None else classes.labels,
+        None if classes is None else classes.names,
+        pixel_range,
+        describe(rows.shape, None, name, notes),
+    )
+
+
+def _structured(array: np.ndarray[Any, Any], keys: Reading, name: str, missing: bool) -> FileRows:
+    """Rows of an array of records, whose fields are columns."""
+    import pandas as pd
+
+    names: Sequence[str] = array.dtype.names or ()
+    if array.ndim != 1 or any(array.dtype[field].shape for field in names):
+        raise InvalidFile(f"must hold one number a field and row, got {array.dtype}")
+    native = [np.asarray(array[field]).astype(array.dtype[field].newbyteorder("=")) for field in names]
+    return table_rows(ReadTable([pd.Series(column) for column in native], list(names)), keys, name, missing)
+
+
+def _one_a_row(label: np.ndarray[Any, Any], n_rows: int, keys: Reading) -> np.ndarray[Any, Any]:
+    flat = label.reshape(-1)
+    if len(flat) != n_rows:
+        raise ValueError(f"label={keys.label}: holds {len(flat):,} classes for {n_rows:,} rows")
+    return flat.astype(flat.dtype.newbyteorder("="))
+
+
+def _images(array: np.ndarray[Any, Any], keys: Reading) -> MappedRows:
+    """Images with their channels first, [N, C, H, W]."""
+    for key in ("columns", "drop"):
+        if getattr(keys, key):
+            raise ValueError(f"{key} must be null for images, which have no columns: shape {list(array.shape)}")
+    if array.ndim == 3:
+        return MappedRows(array[:, None])
+    if array.ndim == 4 and array.shape[3] <= MAX_CHANNELS:
+        return MappedRows(np.moveaxis(array, 3, 1))
+    if array.ndim == 4 and array.shape[1] <= MAX_CHANNELS:
+        return MappedRows(array)
+    raise InvalidFile(
+        "must hold rows and columns, [N, D], or images, [N, H, W], [N, H, W, C] or [N, C, H, W] of at most "
+        f"{MAX_CHANNELS} channels, got shape {list(array.shape)}"
+    )
+
+
+def _pixel_range(rows: MappedRows) -> tuple[float, float]:
+    """The range of a pixel: [0, 255] for bytes, [0, 1] for shares, else from the lowest to the highest value."""
+    low, high, is_whole = np.inf, -np.inf, True
+    for chunk in slices(rows):
+        x = rows[chunk].numpy()
+        low, high = min(low, float(x.min())), max(high, float(x.max()))
+        is_whole = is_whole and bool((x == np.round(x)).all())
+    if low >= 0 and high <= 1:
+        return 0.0, 1.0
+    if is_whole and low >= 0 and high <= MAX_PIXEL:
+        return 0.0, float(MAX_PIXEL if high > MAX_PIXEL // 2 else high)
+    if low == high:
+        raise InvalidFile(f"holds images of one value, {low:g}")
+    return low, high

@@ -1,0 +1,88 @@
+"""Tables of Apache Arrow, .parquet and .feather, read by pyarrow, which is an optional dependency."""
+
+import importlib
+import json
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+from ebm_cli.datasets.io.contents import InvalidFile, Reading, ReadTable
+from ebm_cli.datasets.io.text_files import kind_of
+from ebm_cli.errors import first_line
+from ebm_cli.system.memory import format_bytes, max_array_bytes
+
+NAMELESS_INDEX = "__index_level_"
+"""Begin of the names under which pandas stores an index without one."""
+
+
+def read_arrow(file: Path, keys: Reading) -> ReadTable:
+    """Read the columns of a .parquet, .feather or .arrow file; those that pandas stored as an index are left out.
+
+    Raises:
+        InvalidFile: pyarrow is not installed, a damaged file, no columns, or more than memory has room for.
+    """
+    try:
+        importlib.import_module("pyarrow")
+    except ImportError:
+        raise InvalidFile("needs pyarrow, which is not installed: pip install 'ebm-cli[parquet]'") from None
+    try:
+        with file.open("rb") as opened:
+            start = opened.read(8)
+            opened.seek(0)
+            table = _read_parquet(opened) if start.startswith(b"PAR1") else _read_ipc(opened, start)
+        frame = table.to_pandas(ignore_metadata=True, date_as_object=False)
+    except InvalidFile:
+        raise
+    except Exception as error:  # pyarrow's own errors have no common base class
+        kind = kind_of(start)
+        found = (
+            f"its first bytes are those of {kind}" if kind and file.suffix.lower() not in kind else first_line(error)
+        )
+        raise InvalidFile(f"cannot be read as {file.suffix}: {found}") from None
+    names: list[str] = list(map(str, table.column_names))
+    if not names:
+        raise InvalidFile("is empty: it has no columns")
+    index = _index_columns(table.schema.metadata or {})
+    left_out = {j: "pandas' index" for j, name in enumerate(names) if name in index}
+    shown = ["" if name.startswith(NAMELESS_INDEX) else name for name in names]
+    return ReadTable([frame.iloc[:, j] for j in range(len(names))], shown, left_out=left_out)
+
+
+def _read_parquet(opened: Any) -> Any:
+    parquet: Any = importlib.import_module("pyarrow.parquet")
+    with parquet.ParquetFile(opened) as read:
+        metadata = read.metadata
+        _require_room(sum(metadata.row_group(i).total_byte_size for i in range(metadata.num_row_groups)))
+        return read.read()
+
+
+def _read_ipc(opened: Any, start: bytes) -> Any:
+    arrow: Any = importlib.import_module("pyarrow")
+    if not start.startswith((b"ARROW1", b"\xff\xff\xff\xff", b"FEA1")):
+        raise InvalidFile("is not a table of Apache Arrow: its first bytes are others")
+    if start.startswith(b"FEA1"):
+        raise InvalidFile("is of the first version of feather: write it again with pandas' to_feather")
+    reader = arrow.ipc.open_file(opened) if start.startswith(b"ARROW1") else arrow.ipc.open_stream(opened)
+    batches = (
+        (reader.get_batch(i) for i in range(reader.num_record_batches)) if hasattr(reader, "get_batch") else reader
+    )
+    read, n_bytes = [], 0
+    for batch in batches:
+        n_bytes += batch.nbytes
+        _require_room(n_bytes)
+        read.append(batch)
+    return arrow.Table.from_batches(read, reader.schema)
+
+
+def _require_room(n_bytes: int) -> None:
+    if n_bytes > max_array_bytes():
+        size, largest = format_bytes(n_bytes), format_bytes(max_array_bytes())
+        raise InvalidFile(f"unpacks to {size}: at most {largest} are read into memory here")
+
+
+def _index_columns(metadata: dict[bytes, bytes]) -> set[str]:
+    """Names of the columns that pandas stored as an index."""
+    with suppress(ValueError, TypeError, AttributeError):
+        found = json.loads(metadata[b"pandas"])["index_columns"] if b"pandas" in metadata else []
+        return {name for name in found if isinstance(name, str)}
+    return set()

@@ -1,0 +1,56 @@
+"""Classes of rows: texts or whole numbers in a column of their own, numbered in their order."""
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ebm_cli.datasets.io.contents import listed
+
+
+class Classes(NamedTuple):
+    """The class of each row [N], integers from 0, and the name of each class."""
+
+    labels: Tensor
+    names: tuple[str, ...]
+
+    def describe(self) -> str:
+        """The classes with their number of rows: "a (200), b (150)"."""
+        counts = self.labels.bincount(minlength=len(self.names)).tolist()
+        return listed(f"{name} ({n:,})" for name, n in zip(self.names, counts, strict=True))
+
+
+def read_classes(values: Sequence[Any] | np.ndarray[Any, Any], label: object) -> Classes:
+    """Number the classes of a column of texts or whole numbers.
+
+    Args:
+        values: one a row [N].
+        label: the key's value, for messages.
+
+    Raises:
+        ValueError: missing values, numbers that are not whole, one class only, or nearly as many classes as rows.
+    """
+    import pandas as pd
+
+    column = pd.Series(values)
+    if n_missing := int(column.isna().sum()):
+        raise ValueError(
+            f"label={label}: {n_missing:,} of {len(column):,} rows have no class: fill them in, or remove them"
+        )
+    if column.dtype.kind == "f":
+        if bool((column != column.round()).any()):
+            first = column[column != column.round()].iloc[0]
+            raise ValueError(f"label={label}: holds {first:g}: a class is a text or a whole number")
+        column = column.astype("int64")
+    codes, uniques = pd.factorize(column, sort=column.map(type).nunique() == 1)
+    names = tuple(map(str, uniques))
+    if len(names) > len(column) / 2:
+        raise ValueError(
+            f"label={label}: holds {len(names):,} different values in {len(column):,} rows ({listed(names, 4)}), "
+            "too many to be classes"
+        )
+    if len(names) < 2:
+        raise ValueError(f"label={label}: holds one class only, {names[0]}: at least 2 are needed")
+    return Classes(torch.from_numpy(np.asarray(codes, dtype=np.int64)), names)

@@ -1,0 +1,290 @@
+"""Known values of the objectives on a Gaussian, in float64 on the CPU: a wrong sign or factor in a method shows here.
+
+The data are N(m, V) in the plane, and the energy is a Gaussian with the precision s·V⁻¹: the truth for s = 1. The rows
+have the mean m and the covariance V exactly, so that a loss which is quadratic in the rows has no sampling error of
+theirs, and what a method draws itself is averaged over its calls. With D = 2:
+
+    sm, ssm     (½ s² − s) tr V⁻¹, which is −½ tr V⁻¹ at the truth (−D/2 for N(0, I)); in whitened coordinates
+                (½ s² − s) D
+    dsm         ½ Σ_i σ² p_i² v_i + (σ² p_i − 1)², which is ½ Σ_i v_i/(v_i + σ²) at the blurred truth p_i = 1/(v_i + σ²)
+    nce, fce    log(1 + ν) + ν log(1 + 1/ν) where the noise is the data (2 log 2 for ν = 1), and elsewhere the logistic
+                loss of p/(p + ν q); the flow of fce has the opposite loss
+    cd          gradient 0 at the truth with a sampler that has a correction; with unadjusted Langevin chains, whose
+                moments are known, the loss and its gradient at a wrong precision and mean
+    mle         the mean of −log p of the rows, with log Z in closed form and by the grid
+"""
+
+import copy
+import math
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from typing import Any, get_args
+
+import torch
+from torch import Tensor, nn
+from torch.distributions import MultivariateNormal
+
+from ebm_cli.densities import Density
+from ebm_cli.energies import Energy, Quadratic
+from ebm_cli.methods import CD, DSM, FCE, MLE, NCE, SM, SSM, Method
+from ebm_cli.methods.ssm import Projection
+from ebm_cli.samplers.langevin import Langevin
+from ebm_cli.selftest.harness import Fact, Harness, Skip
+from ebm_cli.selftest.tolerances import RELATIVE, SIGMAS, relative_error, standard_errors
+
+N_ROWS, N_CALLS = 512, 64
+MEAN, MAP = (0.5, -0.3), ((1.2, 0.5), (0.0, 0.6))
+"""The rows are m + zA with z of mean 0 and covariance I, so that V = AᵀA."""
+KL_BOUND = 0.15
+"""Bound of the error of an entropy that is estimated from the nearest neighbours of 512 points, nats."""
+GRID_BOUND = 1e-3
+"""Bound of the relative error of the loss of mle on its grid of 32² nodes."""
+
+
+def objective_facts(harness: Harness, name: str) -> Iterator[Fact | Skip]:
+    """The known values of one option of the group `method`."""
+    rows = gaussian_rows(harness.rng(f"methods/{name}/rows"))
+    method: Method = harness.build("method", name, Method, shape=(2,), data=rows).double()
+    for kind, facts in KNOWN.items():
+        if isinstance(method, kind):
+            yield from facts(harness, name, method, rows)
+            return
+    yield Skip("known value", f"no value of {type(method).__name__} is known in closed form")
+
+
+def gaussian_rows(rng: torch.Generator) -> Tensor:
+    """Rows [N_ROWS, 2] whose mean and covariance are m and V exactly."""
+    z = torch.randn(N_ROWS, 2, generator=rng, dtype=torch.float64)
+    z = z - z.mean(0)
+    factor = torch.linalg.cholesky(torch.cov(z.T, correction=0))
+    z = torch.linalg.solve_triangular(factor, z.T, upper=False).T
+    rows: Tensor = z @ torch.tensor(MAP, dtype=z.dtype) + torch.tensor(MEAN, dtype=z.dtype)
+    return rows
+
+
+def gaussian_energy(rows: Tensor, scale: float = 1.0, shift: float = 0.0, blur: float = 0.0) -> Quadratic:
+    """The Gaussian with the precision scale · (V + blur² I)⁻¹ and the mean m + shift."""
+    energy = Quadratic((2,)).double()
+    covariance = torch.cov(rows.T, correction=0) + blur**2 * torch.eye(2, dtype=rows.dtype)
+    with torch.no_grad():
+        energy.raw_precision.copy_(scale * torch.linalg.inv(covariance))
+        energy.mean.copy_(rows.mean(0) + shift)
+    return energy
+
+
+def mean_fact(what: str, values: Tensor, expected: Tensor | float) -> Fact:
+    """The mean of independent values [N] or [N, K] against its expectation, in standard errors."""
+    values = values if values.dim() == 2 else values[:, None]
+    return Fact(what, standard_errors(values, torch.as_tensor(expected, dtype=values.dtype)), SIGMAS, "std. errors")
+
+
+def losses(method: Method, energy: Energy, rows: Tensor, rng: torch.Generator) -> Tensor:
+    """The loss of N_CALLS calls on the same rows [N_CALLS]."""
+    return torch.stack([method.loss(energy, rows, rng).loss.detach() for _ in range(N_CALLS)])
+
+
+def _score_matching(harness: Harness, name: str, method: Method, rows: Tensor) -> Iterator[Fact]:
+    rng = harness.rng(f"methods/{name}/known")
+    trace = float(torch.linalg.inv(torch.cov(rows.T, correction=0)).trace())
+    variants: list[tuple[str, Method, float]] = [("", method, trace)]
+    if isinstance(method, SSM):
+        for projection in get_args(Projection):
+            own = SSM(projection, method.n_projections, variance_reduction=False).double()
+            variants.append((f", {projection}", own, trace))
+    whitened = type(method)(whiten=True, shape=(2,), data=rows).double()
+    variants.append((", whitened", whitened, 2.0))
+    for suffix, variant, curvature in variants:
+        for scale in (1.0, 2.0):
+            found = losses(variant, gaussian_energy(rows, scale), rows, rng)
+            where = "at the truth" if scale == 1 else "elsewhere"
+            expected = (0.5 * scale**2 - scale) * curvature
+            # A whitening adds a ridge to the covariance.
+            error = abs(float(found.mean()) - expected) / curvature
+            if suffix == ", whitened" or float(found.std()) < 1e-9:
+                yield Fact(f"{where}{suffix}", error, 1e-3 if suffix else RELATIVE, "relative")
+            else:
+                yield mean_fact(f"{where}{suffix}", found, expected)
+
+
+def _denoising(harness: Harness, name: str, method: Method, rows: Tensor) -> Iterator[Fact]:
+    assert isinstance(method, DSM)
+    rng, s2 = harness.rng(f"methods/{name}/known"), method.sigma**2
+    v = torch.cov(rows.T, correction=0)
+    for scale, where in ((1.0, "at the blurred truth"), (2.0, "elsewhere")):
+        energy = gaussian_energy(rows, scale, blur=method.sigma)
+        p = energy.precision.detach()
+        rest = s2 * p - torch.eye(2, dtype=p.dtype)
+        expected = 0.5 * float((s2 * p @ v @ p + rest @ rest).trace())
+        yield mean_fact(where, losses(method, energy, rows, rng), expected)
+
+
+class _MinusLogDensity(nn.Module):
+    """The energy −log q + c of a density."""
+
+    def __init__(self, density: Density, constant: float) -> None:
+        super().__init__()
+        self.density, self.constant = density, constant
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Evaluate f(x) [B]."""
+        return self.constant - self.density.log_prob(x)
+
+
+def _classifier_loss(energy: Energy, log_z: Tensor, q: Density, x: Tensor, y: Tensor, nu: float) -> Tensor:
+    """−mean log[p/(p + ν q)] at data x − ν mean log[ν q/(p + ν q)] at noise y, from the densities."""
+    p_x, p_y = ((-energy(at) - log_z).exp() for at in (x, y))
+    q_x, q_y = (nu * q.log_prob(at).exp() for at in (x, y))
+    loss: Tensor = -(p_x / (p_x + q_x)).log().mean() - nu * (q_y / (p_y + q_y)).log().mean()
+    return loss
+
+
+def _noise_contrastive(harness: Harness, name: str, method: Method, rows: Tensor) -> Iterator[Fact]:
+    assert isinstance(method, NCE)
+    stream = f"methods/{name}/known"
+    method.prepare(rows, harness.rng(f"{stream}/fit"))
+    for nu in (1.0, 2.0):
+        method.nu = nu
+        same: Any = _MinusLogDensity(method.noise, -0.3)
+        with torch.no_grad():
+            method.log_z.fill_(0.3)
+            found = method.loss(same, rows, harness.rng(stream)).loss
+            expected = torch.tensor(math.log(1 + nu) + nu * math.log(1 + 1 / nu), dtype=rows.dtype)
+            yield Fact(f"noise = data, nu = {nu:g}", relative_error(found, expected), RELATIVE, "relative")
+            energy = gaussian_energy(rows, scale=1.5, shift=0.4)
+            found = method.loss(energy, rows, harness.rng(stream)).loss
+            seed = int(method.noise_seed)
+            rng = harness.rng(stream) if method.redraw else torch.Generator().manual_seed(seed)
+            y = method.noise.sample_with_log_prob(round(nu * len(rows)), rng)[0]
+            expected = _classifier_loss(energy, method.log_z, method.noise, rows, y, nu)
+            yield Fact(f"elsewhere, nu = {nu:g}", relative_error(found, expected), RELATIVE, "relative")
+
+
+def _flow_contrastive(harness: Harness, name: str, method: Method, rows: Tensor) -> Iterator[Fact]:
+    assert isinstance(method, FCE)
+    stream = f"methods/{name}/known"
+    same: Any = _MinusLogDensity(method.flow, -0.3)
+    energy = gaussian_energy(rows, scale=1.5, shift=0.4)
+    with torch.no_grad():
+        method.log_z.fill_(0.3)
+        y = method.flow.sample_with_log_prob(len(rows), harness.rng(stream))[0]
+        game = _classifier_loss(energy, method.log_z, method.flow, rows, y, 1.0)
+        for player, sign in (("energy", 1.0), ("flow", -1.0)):
+            # Above its threshold, the accuracy gives the flow the next turn.
+            method.accuracy.fill_(float(player == "flow"))
+            for _ in range(2 * method.turn_every):
+                trial = copy.deepcopy(method)
+                if trial.loss(energy, rows, harness.rng(stream)).player == player:
+                    break
+                method.loss(energy, rows, harness.rng(stream))
+                method.accuracy.fill_(float(player == "flow"))
+            expected = torch.tensor(sign * 2 * math.log(2), dtype=rows.dtype)
+            found = copy.deepcopy(method).loss(same, rows, harness.rng(stream)).loss
+            yield Fact(f"flow = data, {player}", relative_error(found, expected), RELATIVE, "relative")
+            found = copy.deepcopy(method).loss(energy, rows, harness.rng(stream)).loss
+            yield Fact(f"elsewhere, {player}", relative_error(found, sign * game), RELATIVE, "relative")
+
+
+def _contrastive_divergence(harness: Harness, name: str, method: Method, rows: Tensor) -> Iterator[Fact]:
+    assert isinstance(method, CD)
+    rng = harness.rng(f"methods/{name}/known")
+    truth = gaussian_energy(rows)
+    if method.sampler.target_accept is not None:
+        found = _fresh_terms(method, truth, rng)
+        yield mean_fact("gradient at the truth", found[:, 1:], torch.zeros(found.shape[1] - 1))
+        method.l2 = 1.0
+        # f is half a chi-square of two degrees of freedom: E f² = 2, at data and chains.
+        yield mean_fact("squared energies", _fresh_terms(method, truth, rng)[:, 0], 4.0)
+        method.l2 = 0.0
+    if isinstance(method.sampler, Langevin) or method.sampler.target_accept is not None:
+        yield from _divergence_fact(method, truth, rng)
+    langevin = harness.config(f"method={name}", "sampler=langevin")
+    exact: CD = harness.build_node(langevin, "method", CD, shape=(2,), data=rows).double()
+    yield from _langevin_facts(exact, rows, rng)
+
+
+def _fresh_terms(method: CD, energy: Quadratic, rng: torch.Generator) -> Tensor:
+    """Loss and gradient of N_CALLS calls, each on new rows of N(m, V) and new chains [N_CALLS, 1 + parameters]."""
+    found = []
+    for _ in range(N_CALLS):
+        z = torch.randn(N_ROWS, 2, generator=rng, dtype=torch.float64)
+        rows = z @ torch.tensor(MAP, dtype=z.dtype) + torch.tensor(MEAN, dtype=z.dtype)
+        found.append(_terms(method, energy, rows, rng))
+    return torch.stack(found)
+
+
+def _terms(method: CD, energy: Quadratic, rows: Tensor, rng: torch.Generator) -> Tensor:
+    """Loss, gradient in the mean and gradient in the precision [7], with chains that start anew."""
+    method.prepare(rows, rng)
+    loss = method.loss(energy, rows, rng).loss
+    grads = torch.autograd.grad(loss, (energy.mean, energy.raw_precision))
+    return torch.cat([loss.detach()[None], *(grad.flatten() for grad in grads)])
+
+
+def _divergence_fact(method: CD, truth: Quadratic, rng: torch.Generator) -> Iterator[Fact]:
+    """At the truth the chains have the model's distribution, and KL(chain ‖ model) − log Z is −log Z."""
+    before = method.kl
+    method.kl = 1.0
+    try:
+        found = _fresh_terms(method, truth, rng)[:, 0].mean()
+    finally:
+        method.kl = before
+    log_z = truth.log_z()
+    assert log_z is not None
+    yield Fact("divergence of the chains", abs(float(found + log_z.detach())), KL_BOUND, "nats")
+
+
+def _langevin_facts(method: CD, rows: Tensor, rng: torch.Generator) -> Iterator[Fact]:
+    """Unadjusted Langevin chains on a Gaussian: x' − μ = (I − εP)(x − μ) + √(2ε) z, so that all moments are known."""
+    method.sampler = replace(method.sampler, step_size=0.05)
+    energy = gaussian_energy(rows, scale=2.0, shift=0.5)
+    precision, eye = energy.precision.detach(), torch.eye(2, dtype=rows.dtype)
+    start = torch.cov(rows.T, correction=0), rows.mean(0) - energy.mean.detach()
+    v, d = start
+    move = eye - method.sampler.step_size * precision
+    for _ in range(method.k):
+        v, d = move @ v @ move.T + 2 * method.sampler.step_size * eye, move @ d
+    gap = start[0] + torch.outer(start[1], start[1]) - v - torch.outer(d, d)
+    expected = torch.cat(
+        [0.5 * (precision @ gap).trace()[None], -precision @ (start[1] - d), 0.5 * gap.flatten()]
+    )  # fmt: skip
+    found = torch.stack([_terms(method, energy, rows, rng) for _ in range(N_CALLS)])
+    yield mean_fact("Langevin chains", found, expected)
+
+
+class _WithoutLogZ(nn.Module):
+    """An energy whose log Z is not known."""
+
+    def __init__(self, energy: Energy) -> None:
+        super().__init__()
+        self.energy = energy
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Evaluate f(x) [B]."""
+        value: Tensor = self.energy(x)
+        return value
+
+    def log_z(self) -> None:
+        """None: the grid is used."""
+
+
+def _likelihood(harness: Harness, name: str, method: Method, rows: Tensor) -> Iterator[Fact]:
+    assert isinstance(method, MLE)
+    rng = harness.rng(f"methods/{name}/known")
+    energy = gaussian_energy(rows, scale=1.5, shift=0.4)
+    law = MultivariateNormal(energy.mean.detach(), precision_matrix=energy.precision.detach())
+    expected = -law.log_prob(rows).mean()
+    yield Fact("closed form", relative_error(method.loss(energy, rows, rng).loss, expected), RELATIVE, "relative")
+    unknown: Any = _WithoutLogZ(energy)
+    yield Fact("grid", relative_error(method.loss(unknown, rows, rng).loss, expected), GRID_BOUND, "relative")
+
+
+KNOWN: dict[type[Method], Callable[[Harness, str, Any, Tensor], Iterator[Fact]]] = {
+    SM: _score_matching,
+    SSM: _score_matching,
+    DSM: _denoising,
+    NCE: _noise_contrastive,
+    FCE: _flow_contrastive,
+    CD: _contrastive_divergence,
+    MLE: _likelihood,
+}
+"""Class of a method → the facts about its known values."""

@@ -1,0 +1,65 @@
+"""Numbers that float32 merges: refused in every kind of file, whole numbers also beyond float64."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from ebm_cli.datasets.io.contents import ColumnWords, InvalidFile
+from ebm_cli.datasets.io.mapped import MappedRows
+from ebm_cli.datasets.io.precision import counting_columns, require_finite, require_float32_precision
+from tests.datasets.support import assert_refused, read_text
+
+N = 400
+X = np.random.default_rng(0).normal(size=N)
+
+
+@pytest.mark.parametrize(
+    "numbers",
+    [
+        17 * 10**17 + np.arange(N) % 4,
+        10**15 + np.arange(N),
+        (10**15 + np.arange(N)).astype(np.float64),
+        2**63 + np.arange(N).astype(np.uint64),
+        -(2**63) + np.arange(N),
+        1e9 + np.arange(N),
+        52.52 + 1e-7 * X,
+        1e-50 * X,
+    ],
+)
+def test_numbers_that_float32_merges_are_refused(numbers: np.ndarray, tmp_path: Path):
+    message = r"holds numbers from \S+ to \S+ in column 0.*, which float32 rounds too coarsely: .*dataset.drop="
+    with pytest.raises(InvalidFile, match=f"^{message}0$"):
+        require_float32_precision(MappedRows(numbers[:, None]))
+    assert_refused(tmp_path, "x.npy", numbers[:, None], message)
+    with pytest.raises(ValueError, match=message):
+        read_text(
+            tmp_path, "id,x\n" + "".join(f"{a!r},{x!r}\n" for a, x in zip(numbers.tolist(), X.tolist(), strict=True))
+        )
+
+
+@pytest.mark.parametrize(
+    "numbers",
+    [np.full(N, 1e15), np.full(N, 17 * 10**17), 0.1 + 1e-16 * X, 1e-19 * X, 1e9 + 1e8 * X, 2**62 * (np.arange(N) % 2)],
+)
+def test_control_constants_and_wide_columns_are_read(numbers: np.ndarray):
+    require_float32_precision(MappedRows(numbers[:, None]))
+
+
+def test_first_coarse_column_is_named_by_its_place_in_the_file():
+    rows = MappedRows(1e9 * np.ones((40, 3)) + np.arange(40)[:, None] * np.array([1.0, 1e6, 1.0]), [1, 2])
+    with pytest.raises(InvalidFile, match=r"from 1000000000 to 1000000039 in column 2 \(c\).*dataset.drop=c$"):
+        require_float32_precision(rows, ColumnWords(["a", "b", "c"], [1, 2]), chunk_numbers=9)
+
+
+def test_non_finite_number_is_found_behind_the_first_chunk():
+    rows = np.zeros((50, 3))
+    rows[7, 2] = np.nan
+    with pytest.raises(InvalidFile, match=r"^holds nan in row 7, column 2$"):
+        require_finite(MappedRows(rows), chunk_numbers=9)
+    require_finite(MappedRows(rows), missing=True)
+
+
+def test_columns_that_count_are_found():
+    rows = np.stack([np.arange(50), 1.0 + np.arange(50), 2.0 * np.arange(50), 5 + np.arange(50)], axis=1)
+    assert counting_columns(MappedRows(rows), chunk_numbers=9) == [0, 1]
