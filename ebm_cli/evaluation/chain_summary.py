@@ -68,7 +68,7 @@ def chain_results(
     n_rows: int = 1,
     used: Tensor | None = None,
 ) -> Results:
-    """What there is to report of chains: acceptance or bias, step size, chains that never moved, R̂ and ESS.
+    """Results of chains: acceptance or bias, step size, chains that never moved, R̂ and ESS.
 
     Args:
         kernel: of the chains, after adaptation.

@@ -71,7 +71,7 @@ def test_a_single_draw_is_compared_with_the_start() -> None:
 
 @pytest.mark.parametrize(("thin", "n_still"), [(10, 0), (20, 1)])
 def test_a_chain_that_moved_in_burn_in_alone_counts_after_many_steps(thin: int, n_still: int) -> None:
-    """Of few transitions a good chain, too, may make none."""
+    """In few transitions a good chain, too, may never move."""
     draws, start = stuck(normal(5, 6, 2, seed=0), 1), normal(6, 2, seed=1)
     found = worst_diagnostics(draws, start, thin).values
     assert found["sampler/never_moved"] == n_still

@@ -46,7 +46,7 @@ def test_virial_counts_the_temperature() -> None:
 
 @pytest.mark.parametrize("shape", [(8, 50, 3), (30, 4, 3)])
 def test_standard_error_is_the_spread_of_the_virial(shape: tuple[int, int, int]) -> None:
-    """Of many chains by their means, of few by the autocorrelation of their draws."""
+    """It is by the means of many chains, of few by the autocorrelation of their draws."""
     rng = seeded()
     found = [virial(harmonic, torch.randn(*shape, generator=rng, dtype=torch.float64)).values for _ in range(200)]
     values, errors = (torch.tensor([float(f[f"sampler/virial{end}"] or 0) for f in found]) for end in ("", "_se"))
