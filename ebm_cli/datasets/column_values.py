@@ -8,9 +8,10 @@ from numpy.typing import NDArray
 Array = NDArray[np.float64]
 Numbers = NDArray[np.float32] | NDArray[np.float64]
 
-RESOLUTION = 0.02
-"""Width, in standard deviations of the column, from which a repeated value is one: floats of a file with many digits
-coincide by chance, but at distances that a density does not resolve."""
+FINE, COARSE = 0.02, 0.1
+"""Width, in standard deviations of the column, from which a repeated value counts: for score matching, which follows
+the finest structure, and for other methods. Numbers with many digits coincide by chance, but at distances that no
+density resolves."""
 TIED_SHARE = 0.1
 """Share of rows with a repeated value from which a column counts as tied."""
 ATOM_SHARE, ATOM_ROWS = 0.01, 5
@@ -84,7 +85,7 @@ class Ties(NamedTuple):
         kind: two values, whole numbers, steps (rounded numbers), or one value of a continuous column.
         share: of the rows with a repeated value, or with `value`.
         n_values: different values.
-        step: median distance between neighbours, data units.
+        step: median distance between neighbours, data units; for a single value a fifth of the standard deviation.
         value: the most frequent one.
     """
 
@@ -115,18 +116,20 @@ def widths(column: Values) -> Array:
     return found
 
 
-def ties(column: Values, scale: float) -> Ties | None:
+def ties(column: Values, scale: float, resolution: float = FINE) -> Ties | None:
     """Repeated values that a density cannot have; None if there are none that matter.
 
     Args:
         column: of at least two values.
         scale: standard deviation in data units, > 0.
+        resolution: `FINE` or `COARSE`. With the second, a single value counts from `TIED_SHARE` of the rows, and whole
+            or rounded numbers count if most rows repeat one and their step is as large, too.
     """
     values, counts = column
-    atom_rows = max(ATOM_ROWS, ATOM_SHARE * column.n)
+    atom_rows = max(ATOM_ROWS, (ATOM_SHARE if resolution < COARSE else TIED_SHARE) * column.n)
     if len(values) > 2 and counts.max() < atom_rows and counts[counts > 1].sum() < TIED_SHARE * column.n:
         return None
-    is_repeated = (counts > 1) & (widths(column) > RESOLUTION * scale)
+    is_repeated = (counts > 1) & (widths(column) > resolution * scale)
     tied = float(counts[is_repeated].sum() / column.n)
     top = int(counts.argmax())
     step = float(np.median(np.diff(values)))
@@ -137,8 +140,8 @@ def ties(column: Values, scale: float) -> Ties | None:
         return Ties("two", 1.0, 2, step, float(values[top]))
     # A few atoms in a continuous column: what is left of it does not repeat, and has more values than there are atoms.
     if is_atom.any() and others_tied < TIED_SHARE and (~is_atom).sum() > 2 * is_atom.sum():
-        return Ties("atom", float(counts[top] / column.n), len(values), step, float(values[top]))
-    if tied < TIED_SHARE:
+        return Ties("atom", float(counts[top] / column.n), len(values), 0.2 * scale, float(values[top]))
+    if tied < TIED_SHARE or (resolution >= COARSE and (tied < 0.5 or step < resolution * scale)):
         return None
     return Ties("whole" if column.is_whole else "rounded", tied, len(values), step, float(values[top]))
 

@@ -84,7 +84,7 @@ def whole_columns(rows: Rows) -> Tensor:
 
 
 def half_steps(rows: Rows) -> Tensor:
-    """Half of the step of each column with ties, 0 for other columns: float64 [*shape], data units.
+    """Half of the step of each column with ties (`column_values.ties`), 0 for others: float64 [*shape], data units.
 
     Raises:
         ValueError: no column has ties.
@@ -94,7 +94,7 @@ def half_steps(rows: Rows) -> Tensor:
     for j, column in enumerate(x.T):
         values = Values.of(column)
         tied = ties(values, values.std) if len(values.values) > 1 else None
-        steps[j] = tied.step / 2 if tied is not None and tied.kind != "atom" else 0.0
+        steps[j] = tied.step / 2 if tied is not None else 0.0
     if not bool(steps.any()):
         raise ValueError("dequantise must be false: no column holds whole or rounded numbers that repeat")
     return steps.view(rows.shape[1:])

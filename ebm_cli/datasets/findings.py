@@ -8,24 +8,28 @@ from ebm_cli.datasets.io.contents import column_label
 NAMED = 4
 """Columns that a sentence names at most."""
 
-Kind = Literal["ties", "constant", "collinear", "outliers", "heavy_tail", "missing", "copies", "few_rows"]
+Kind = Literal[
+    "ties", "constant", "collinear", "outliers", "heavy_tail", "missing", "copies", "coincidences", "few_rows"
+]
 
 
 class Finding(NamedTuple):
-    """One thing about the data that breaks a method, or spoils its results.
+    """One thing about the data that breaks a method, or spoils its results: `fact: harm; cure`.
 
     Attributes:
         kind: of finding.
         columns: indices of the columns; empty for the rows as a whole.
-        number: that shows it; its meaning is in the text.
-        text: the sentence, with columns and number.
-        cure: in the imperative, with the keys to set.
+        number: that shows it; its meaning is in the fact.
+        fact: clause with columns and number.
+        harm: clause on what follows from it; empty if that is plain.
+        cure: clause in the imperative, with the keys to set.
     """
 
     kind: Kind
     columns: tuple[int, ...]
     number: float
-    text: str
+    fact: str
+    harm: str
     cure: str
 
     @property
@@ -33,8 +37,13 @@ class Finding(NamedTuple):
         """True if a result of the run means something else because of it."""
         return self.kind not in ("constant", "heavy_tail")
 
+    @property
+    def breaks_score_matching(self) -> bool:
+        """True if the Fisher divergence has no lower bound because of it."""
+        return self.kind in ("ties", "constant", "collinear", "copies", "missing", "few_rows")
+
     def __str__(self) -> str:
-        return f"{self.text}; {self.cure}"
+        return f"{self.fact}{': ' * bool(self.harm)}{self.harm}; {self.cure}"
 
 
 class Run(NamedTuple):

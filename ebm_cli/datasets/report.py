@@ -14,7 +14,7 @@ from torch import Tensor
 
 from ebm_cli.datasets.base import Dataset
 from ebm_cli.datasets.collinear import EXACTLY, collinear
-from ebm_cli.datasets.column_values import Extremes, Ties, Values, extremes, missing_code, ties
+from ebm_cli.datasets.column_values import COARSE, FINE, Extremes, Ties, Values, extremes, missing_code, ties
 from ebm_cli.datasets.copies import Duplicates
 from ebm_cli.datasets.findings import Finding, Labels, Run, listed, to_be, without
 from ebm_cli.datasets.finite import Finite
@@ -24,6 +24,8 @@ MAX_NUMBERS = 2_000_000
 """Rows, and numbers, that are examined at most: an even selection of more."""
 MAX_CORRELATED = 20_000
 """Rows of correlations, at most."""
+ROWS_PER_COLUMN = 10
+"""Rows for each column under which a score cannot be learned: a network places a minimum at every row."""
 WEIGHTS_PER_NUMBER = 50
 """Weights of the network for each number of the training rows, from which the rows are far too few."""
 
@@ -86,7 +88,7 @@ def _constant(columns: Sequence[Values], is_constant: Sequence[bool], label: Lab
         return
     value = float(columns[found[0]].values[0])
     text = f"{label.many(found)} {to_be(found)} constant" + (f" ({value:.6g})" if len(found) == 1 else "")
-    yield Finding("constant", found, value, text, without(found, label, run))
+    yield Finding("constant", found, value, text, "", without(found, label, run))
 
 
 def _missing_and_extreme(columns: Sequence[Values], label: Labels, run: Run) -> Iterable[Finding]:
@@ -98,8 +100,9 @@ def _missing_and_extreme(columns: Sequence[Values], label: Labels, run: Run) -> 
                 "missing",
                 (j,),
                 code,
-                f"{label.one(j)}: {code:.8g} in {share:.2%} of the rows seems to stand for a missing value",
-                "leave out these rows, or fill them in; the program takes it for a number",
+                f"{label.one(j)}: {code:.8g}, in {_percent(share)} of the rows, seems to stand for a missing value",
+                "it is taken for a number",
+                "leave out these rows, or fill them in",
             )
             continue
         far = extremes(column)
@@ -112,15 +115,16 @@ def _extreme(j: int, far: Extremes, n: int, label: Labels, run: Run) -> Finding:
     others = f"the others {'within' if abs(far.median) <= far.others else f'{far.median:.4g} ±'} {far.others:.3g}"
     if far.kind == "outliers":
         count = "one value is" if far.rows == 1 else f"{far.rows} values are far off, up to"
-        text = f"{label.one(j)}: {count} {far.farthest:.6g}, {others}; the scale is {far.ratio:.3g} times too large"
+        text = f"{label.one(j)}: {count} {far.farthest:.6g}, {others}"
+        harm = f"the column's scale is {far.ratio:.3g} times that of its quartiles"
         options = " or ".join(filter(None, ["leave out the rows that hold an error", f"set {robust}" * bool(robust)]))
-        return Finding("outliers", (j,), far.farthest, text, options)
+        return Finding("outliers", (j,), far.farthest, text, harm, options)
     text = (
-        f"{label.one(j)} has a heavy tail: up to {far.farthest:.4g}, with {far.rows / n:.1%} of the rows more than 10 "
-        f"robust standard deviations from the median"
+        f"{label.one(j)} has a heavy tail: up to {far.farthest:.4g}, with {_percent(far.rows / n)} of the rows more "
+        "than 10 robust standard deviations from the median"
     )
     cure = " or ".join(filter(None, ["train on its logarithm or another transform", f"set {robust}" * bool(robust)]))
-    return Finding("heavy_tail", (j,), far.farthest, text, cure)
+    return Finding("heavy_tail", (j,), far.farthest, text, "", cure)
 
 
 def _ties(
@@ -133,21 +137,25 @@ def _ties(
 ) -> Iterable[Finding]:
     """One finding for all columns with repeated values, those of one kind together."""
     found: dict[str, dict[int, Ties]] = {}
+    resolution = FINE if run.matches_scores else COARSE
     for j, column in enumerate(columns):
-        tied = None if is_constant[j] or column.is_distinct else ties(column, min(scales[j], column.std))
+        tied = None if is_constant[j] or column.is_distinct else ties(column, min(scales[j], column.std), resolution)
         if tied is not None and not (tied.kind == "atom" and j in odd):
             found.setdefault(tied.kind, {})[j] = tied
     if not found:
         return
     parts = []
     for kind, group in found.items():
+        most = _percent(max(tied.share for tied in group.values()))
         first, has = next(iter(group.values())), "has" if len(group) == 1 else "have"
         alone = len(group) == 1
         words = {
             "two": "only two values",
             "whole": f"{first.n_values} different whole numbers" if alone else "whole numbers",
-            "rounded": f"rounded numbers (steps of {max(tied.step for tied in group.values()):.2g})",
-            "atom": f"the value {first.value:.6g} in {first.share:.2%} of the rows" if alone else "one frequent value",
+            "rounded": f"rounded numbers (steps of {_span([tied.step for tied in group.values()])})",
+            "atom": f"the value {first.value:.6g} in {most} of the rows"
+            if alone
+            else f"a value in up to {most} of the rows",
         }
         parts.append(f"{label.many([*group])} {has} {words[kind]}")
     if run.matches_scores:
@@ -155,24 +163,30 @@ def _ties(
     else:
         harm = "a density can become arbitrarily high on repeated values, so that its NLL says little"
     indices = tuple(j for group in found.values() for j in group)
-    yield Finding("ties", indices, float(len(indices)), f"{listed(parts)}: {harm}", _smoothing(found, scales, run))
+    yield Finding(
+        "ties", indices, float(len(indices)), listed(parts), harm, _smoothing(found, scales, label.is_image, run)
+    )
 
 
-def _smoothing(found: Mapping[str, Mapping[int, Ties]], scales: Sequence[float], run: Run) -> str:
+def _smoothing(found: Mapping[str, Mapping[int, Ties]], scales: Sequence[float], is_image: bool, run: Run) -> str:
     """Noise that removes ties: uniform for whole numbers; normal where others are tied or the density must not jump."""
-    tied = {j: (kind, one) for kind, group in found.items() for j, one in group.items()}
-    has_atoms, on_lattice = "atom" in found, [one.step for kind, one in tied.values() if kind != "atom"]
+    steps = [one.step for group in found.values() for one in group.values()]
+    is_uniform = (is_image or not run.matches_scores) and set(found) <= {"two", "whole"}
     cures = []
-    if on_lattice:
-        is_uniform = not run.matches_scores and set(found) <= {"two", "whole"}
-        if "dataset.dequantise" in run.keys:
-            cures.append(f"set dataset.dequantise={'true' if is_uniform else 'gaussian'}")
-        noise = max(on_lattice) / 2
-        if not has_atoms and noise < min(scales):
-            cures.append(f"dataset.noise_std={noise:.1g}" if cures else f"set dataset.noise_std={noise:.1g}")
-    if has_atoms:
-        cures.append("train on the rows without the frequent value")
-    return " or ".join(cures) or "add noise to these columns"
+    if "dataset.dequantise" in run.keys:
+        cures.append(f"dataset.dequantise={'true' if is_uniform else 'gaussian'}")
+    if max(steps) / 2 < min(scales):
+        cures.append(f"dataset.noise_std={max(steps) / 2:.1g}")
+    return f"set {' or '.join(cures)}" if cures else "add noise to these columns"
+
+
+def _span(steps: Sequence[float]) -> str:
+    low, high = f"{min(steps):.2g}", f"{max(steps):.2g}"
+    return low if low == high else f"{low} to {high}"
+
+
+def _percent(share: float) -> str:
+    return f"{100 * share:.3g} %"
 
 
 def _collinear(
@@ -192,7 +206,8 @@ def _collinear(
         text += "" if exact else f" (what they leave of it is {sd:.1g} of its standard deviation)"
         whiten = "set method.whiten=true" if run.can_whiten else ""
         cure = " or ".join(filter(None, [whiten, without((j,), label, run)]))
-        yield Finding("collinear", (j, *of), sd, text, cure)
+        harm = f"the objective of {run.method} has {'no' if exact else 'an extremely low'} lower bound on it"
+        yield Finding("collinear", (j, *of), sd, text, harm * run.matches_scores, cure)
 
 
 def _ordinary_rows(x: NDArray[np.float64], columns: Sequence[Values]) -> NDArray[np.float64]:
@@ -210,30 +225,27 @@ def _copies(duplicates: Duplicates | None, has_ties: bool, run: Run) -> Iterable
     if duplicates is None or duplicates.rows == duplicates.different:
         return
     rows, different, unseen, shared, are_copies = duplicates
-    text = f"{rows - different:,} of {rows:,} rows repeat another one ({different:,} are different)"
-    spoilt = f"{shared:,} of {unseen:,} validation and test rows are training rows, too"
+    fact = f"{rows - different:,} of {rows:,} rows repeat another one ({different:,} are different)"
+    spoilt = f"{shared:,} of {unseen:,} validation and test rows equal training rows"
     is_shared = shared >= max(2, 0.01 * unseen)
     if are_copies and is_shared:
-        harm = "results on them are partly memory, and eval/nn_ratio is too large or absent"
+        harm = f"{spoilt}, so that results on them are partly memory, and eval/nn_ratio is too large or absent"
         cure = f"{'set dataset.copies=together, or ' if 'dataset.copies' in run.keys else ''}leave out the copies"
-        yield Finding("copies", (), shared, f"{text}: {spoilt}; {harm}", cure)
+        yield Finding("copies", (), shared, fact, harm, cure)
     elif are_copies:
-        kept = f"{text}, and equal rows are in one part of the split"
-        yield Finding("copies", (), rows - different, kept, "leave out the copies, or set dataset.copies=apart")
+        kept = f"{fact}, and equal rows are in one part of the split"
+        yield Finding("copies", (), rows - different, kept, "", "leave out the copies, or set dataset.copies=apart")
     elif is_shared and has_ties:
-        harm = "eval/nn_ratio, which looks for copies, is too large or absent"
-        cure = "noise on these columns (above) makes it meaningful"
-        yield Finding("copies", (), shared, f"{text}, by coincidence of few values: {spoilt}; {harm}", cure)
+        harm = "eval/nn_ratio, which looks for copied rows, is too large or absent"
+        yield Finding("coincidences", (), shared, f"{spoilt}, as values repeat", harm, "noise mends this, too")
 
 
 def _few_rows(n: int, size: int, run: Run) -> Iterable[Finding]:
     ratio = run.n_weights / (n * size)
-    if ratio > WEIGHTS_PER_NUMBER:
-        text = f"{n:,} training rows of {size:,} numbers are few for a network of {run.n_weights:,} weights"
-        yield Finding(
-            "few_rows",
-            (),
-            ratio,
-            f"{text}, which can memorise them",
-            "set patience=5 eval_every=100 to stop in time, or make the network smaller (energy.width=32)",
-        )
+    is_few = run.matches_scores and n < ROWS_PER_COLUMN * size
+    if not is_few and ratio <= WEIGHTS_PER_NUMBER:
+        return
+    fact = f"{n:,} training rows of {size:,} numbers are few for a network of {run.n_weights:,} weights"
+    harm = "it can memorise them" + f"; the objective of {run.method} then falls without end" * run.matches_scores
+    cure = "set patience=5 eval_every=50 to stop in time, or make the network smaller (energy.width=32)"
+    yield Finding("few_rows", (), ratio, fact, harm, cure)

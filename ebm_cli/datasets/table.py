@@ -62,3 +62,4 @@ class Table(Finite):
             noise_std=noise_std,
             seed=seed,
         )
+        self.column_names = tuple(map(str, loaded.feature_names))

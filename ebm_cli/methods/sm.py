@@ -16,7 +16,8 @@ from torch import Tensor
 
 from ebm_cli.derivatives import exact_terms
 from ebm_cli.energies import Energy
-from ebm_cli.methods.base import Evaluations, LossOutput, Method, require_smooth
+from ebm_cli.methods.base import Evaluations, LossOutput, Method, Symptom, require_smooth
+from ebm_cli.methods.unbounded import UNBOUNDED
 from ebm_cli.methods.whitening import Whitening
 
 
@@ -45,6 +46,9 @@ class SM(Method):
 
     def n_directions(self, energy: Energy) -> int:
         return math.prod(energy.shape)
+
+    def symptoms(self) -> tuple[Symptom, ...]:
+        return (*super().symptoms(), UNBOUNDED)
 
     def loss(self, energy: Energy, x: Tensor, rng: torch.Generator) -> LossOutput:
         if self.whitening is not None:

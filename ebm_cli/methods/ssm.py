@@ -23,7 +23,8 @@ from torch import Tensor
 
 from ebm_cli.derivatives import sliced_terms
 from ebm_cli.energies import Energy
-from ebm_cli.methods.base import Evaluations, LossOutput, Method, require_smooth
+from ebm_cli.methods.base import Evaluations, LossOutput, Method, Symptom, require_smooth
+from ebm_cli.methods.unbounded import UNBOUNDED
 from ebm_cli.methods.whitening import Whitening
 
 Projection = Literal["orthogonal", "rademacher", "gaussian", "sphere"]
@@ -76,6 +77,9 @@ class SSM(Method):
 
     def n_directions(self, energy: Energy) -> int:
         return self.n_projections
+
+    def symptoms(self) -> tuple[Symptom, ...]:
+        return (*super().symptoms(), UNBOUNDED)
 
     def loss(self, energy: Energy, x: Tensor, rng: torch.Generator) -> LossOutput:
         if self.whitening is not None:

@@ -183,5 +183,5 @@ class Session:
 
 def _with_cures(error: Diverged, findings: Sequence[Finding]) -> Diverged:
     """The same divergence with what the report on the data found, in place of the usual remedy."""
-    causes = [str(finding) for finding in findings if finding.kind in ("ties", "constant", "collinear", "copies")]
+    causes = [f"{finding.fact}; {finding.cure}" for finding in findings if finding.breaks_score_matching]
     return Diverged(error.step, error.what, "; ".join(causes), error.is_of_data) if causes else error

@@ -76,11 +76,11 @@ def test_report_counts_copies_on_both_sides(tmp_path: Path) -> None:
     path, run = write(tmp_path, "x.npy", COPIED.numpy()), Run("nce", keys=frozenset({"dataset.copies"}))
     (together,) = report(File(path), run)
     assert (
-        together.text
+        together.fact
         == "1,990 of 2,000 rows repeat another one (10 are different), and equal rows are in one part of the split"
     )
     (apart,) = report(File(path, copies="apart"), run)
-    assert "600 of 600 validation and test rows are training rows, too" in apart.text
+    assert "600 of 600 validation and test rows equal training rows" in apart.harm
     assert "dataset.copies=together" in apart.cure
 
 
@@ -89,7 +89,7 @@ def test_coincidences_are_no_copies_in_the_report(tmp_path: Path) -> None:
     counted = data.duplicates()
     assert counted is not None
     assert counted == Duplicates(2000, len(np.unique(WHOLE.numpy(), axis=0)), 600, counted.unseen_copies, False)
-    assert "by coincidence of few values" in report(data, Run("nce"))[-1].text
+    assert "equal training rows, as values repeat" in report(data, Run("nce"))[-1].fact
     assert report(File(data_path(tmp_path), noise_std=1.0), Run("nce")) == ()
 
 

@@ -62,8 +62,8 @@ def test_sound_tables_have_no_findings() -> None:
 def test_ties_are_found_with_their_kind(values: Tensor, words: str) -> None:
     (finding,) = found(with_column(values))
     assert (finding.kind, finding.columns) == ("ties", (1,))
-    assert words in finding.text
-    assert "the objective of sm has no lower bound" in finding.text
+    assert words in finding.fact
+    assert "the objective of sm has no lower bound" in finding.harm
 
 
 def test_cure_of_ties_depends_on_the_objective() -> None:
@@ -76,7 +76,7 @@ def test_cure_of_ties_depends_on_the_objective() -> None:
 
 def test_columns_are_named_as_in_the_file() -> None:
     (finding,) = found(with_column(uniform() < 0.3), names=("age", "sex", "pay"))
-    assert finding.text.startswith("column 1 (sex) has only two values")
+    assert finding.fact.startswith("column 1 (sex) has only two values")
 
 
 def test_constant_column_is_dropped_by_its_name() -> None:
@@ -100,7 +100,7 @@ def test_constant_column_is_dropped_by_its_name() -> None:
 def test_copied_columns_are_collinear(values: Tensor, kind: str, words: str) -> None:
     (finding,) = found(with_column(values))
     assert finding.kind == kind
-    assert finding.text.startswith(words)
+    assert finding.fact.startswith(words)
     assert finding.cure == "set method.whiten=true or set dataset.drop=[1]"
 
 
@@ -108,7 +108,7 @@ def test_sum_of_columns_is_collinear() -> None:
     x = X.clone()
     x[:, 2] = x[:, 0] + x[:, 1]
     (finding,) = found(x, CLASSIFIER)
-    assert finding.text == "column 2 is a linear function of columns 0 and 1"
+    assert finding.fact == "column 2 is a linear function of columns 0 and 1"
     assert finding.cure == "set dataset.drop=[2]"
 
 
@@ -123,7 +123,7 @@ def test_outlier_that_sets_the_scale_is_named() -> None:
     x[:, 0] = x[:, 0].clamp(-4, 4)
     x[17, 0] = 1e6
     (finding,) = found(x)
-    assert finding.text.startswith("column 0: one value is 1e+06, the others within ")
+    assert finding.fact.startswith("column 0: one value is 1e+06, the others within ")
     assert "dataset.standardize=robust" in finding.cure
 
 
@@ -152,15 +152,21 @@ def test_whole_numbers_have_no_missing_code(values: Tensor) -> None:
 
 
 def test_few_rows_for_the_network_are_said() -> None:
-    (finding,) = found(X[:20], SCORES._replace(n_weights=17_000))
+    (finding,) = found(X[:20], CLASSIFIER._replace(n_weights=17_000))
     assert finding.kind == "few_rows"
-    assert "20 training rows of 3 numbers are few for a network of 17,000 weights" in finding.text
+    assert "20 training rows of 3 numbers are few for a network of 17,000 weights" in finding.fact
+
+
+def test_scores_need_ten_rows_for_each_column() -> None:
+    wine = Table("wine", dequantise="gaussian")
+    assert [finding.kind for finding in report(wine, SCORES)] == ["few_rows"]
+    assert report(wine, CLASSIFIER) == ()
 
 
 def test_images_have_one_line_for_all_pixels() -> None:
     raw = report(Digits(dequantise=False), SCORES)
     assert [finding.kind for finding in raw] == ["constant", "ties"]
-    assert raw[0].text == "4 pixels are constant"
+    assert raw[0].fact == "4 pixels are constant"
     assert report(Digits(), SCORES) == ()
 
 
