@@ -32,9 +32,21 @@ class NotTrustworthy(Exception):
 
     The message says what is wrong and what to do: chains that never moved, samples that are not finite; with
     `strict=true` also a model that is worse than the Gaussian fitted to its data.
+
+    Args:
+        message: for the user.
+        value: of the finished command, which a sweeper still gets.
     """
 
     exit_code = 4
+
+    def __init__(self, message: str, value: float | None = None) -> None:
+        super().__init__(message)
+        self.value = value
+
+    def __reduce__(self) -> tuple[type["NotTrustworthy"], tuple[str, float | None]]:
+        # A launcher sends it to another process.
+        return type(self), (str(self), self.value)
 
 
 def full_disk(error: BaseException | None) -> OSError | None:

@@ -11,6 +11,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from ebm_cli.cli.effective_config import effective_config
 from ebm_cli.cli.grid import compose_jobs, is_listed
+from ebm_cli.cli.job_log import logged_if_refused
 from ebm_cli.cli.output_dirs import (
     is_timestamped,
     job_dir,
@@ -74,7 +75,8 @@ class Validate(Callback):
         if isinstance(task_function, Task):
             self._failures = task_function.failures
         if config.hydra.mode is RunMode.MULTIRUN and not is_listed(config.hydra):
-            with reraise_past_hydra():
+            # Hydra has set up the job's log already.
+            with reraise_past_hydra(), logged_if_refused(self.verb, config.hydra.overrides.task):
                 self._validate(config)
 
     def on_multirun_end(self, config: DictConfig, **kwargs: Any) -> None:

@@ -16,7 +16,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from ebm_cli.cli.plugins import PACKAGES, explain_missing_plugin
 from ebm_cli.config.groups import group_options, verb_groups
-from ebm_cli.errors import UserError, did_you_mean, first_line, full_disk
+from ebm_cli.errors import NotTrustworthy, UserError, did_you_mean, first_line, full_disk
 from ebm_cli.quoting import shell_word
 from ebm_cli.quoting import typed as quoted
 
@@ -30,7 +30,7 @@ COMPOSERS = ("hydra", "omegaconf", "logging")
 
 def report(error: BaseException, line: str, show_traceback: bool) -> int:
     """Print a message, after the traceback if the user asked for it. Returns the exit code."""
-    if show_traceback:
+    if show_traceback and not isinstance(error, NotTrustworthy):
         traceback.print_exception(error)
     return print_error(line, getattr(error, "exit_code", 1))
 

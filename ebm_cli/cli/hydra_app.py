@@ -19,6 +19,7 @@ from ebm_cli.cli.resolvers import register_resolvers
 from ebm_cli.cli.sweep_failures import JobFailed, SweepFailed
 from ebm_cli.cli.task import Refused, Task
 from ebm_cli.config.groups import conf_dir, search_path
+from ebm_cli.errors import NotTrustworthy
 from ebm_cli.quoting import typed as quoted
 
 INTERRUPTED = 130
@@ -55,20 +56,35 @@ def run(verb: str, argv: Sequence[str]) -> int:
     return 0
 
 
-def _conclude_sweep(verb: str, failed: Sequence[JobFailed], folders: Sequence[Path], show_traceback: bool) -> int:
-    """Finalize a sweep with failed jobs, and list them. Returns the exit code of the jobs, 1 if theirs differ."""
+def _conclude_sweep(verb: str, jobs: Sequence[JobFailed], folders: Sequence[Path], show_traceback: bool) -> int:
+    """Finalize a sweep with jobs that failed or are not to be trusted, and list them.
+
+    Returns the exit code of the failed jobs, 1 if theirs differ; without any, that of the untrustworthy ones.
+    """
     try:
-        Task(verb).hook("finalize", failed[0].cfg, failed[0].sweep_dir)
+        Task(verb).hook("finalize", jobs[0].cfg, jobs[0].sweep_dir)
     except Exception as error:
         report(error, explain(error, verb, folders), show_traceback)
-    codes = {job.exit_code for job in failed}
+    failed = [job for job in jobs if job.exit_code != NotTrustworthy.exit_code]
+    doubtful = [job for job in jobs if job.exit_code == NotTrustworthy.exit_code]
+    codes = {job.exit_code for job in failed or doubtful}
     code = codes.pop() if len(codes) == 1 else 1
-    jobs = "1 job" if len(failed) == 1 else f"{len(failed)} jobs"
-    same = f"the same command with {quoted('hydra.sweep.dir', failed[0].sweep_dir)}"
-    print_error(f"{jobs} failed; rerun {same} to retry (finished jobs are skipped)", code)
-    for job in failed:
-        print_error(job.line, code)
+    if failed:
+        same = f"the same command with {quoted('hydra.sweep.dir', failed[0].sweep_dir)}"
+        print_error(f"{_counted(failed)} failed; rerun {same} to retry (finished jobs are skipped)", code)
+        for job in failed:
+            print_error(job.line, code)
+    if doubtful:
+        print_error(
+            f"{_counted(doubtful)} finished, and {'is' if len(doubtful) == 1 else 'are'} not to be trusted", code
+        )
+        for job in doubtful:
+            print_error(job.line, code)
     return code
+
+
+def _counted(jobs: Sequence[JobFailed]) -> str:
+    return "1 job" if len(jobs) == 1 else f"{len(jobs)} jobs"
 
 
 @contextmanager

@@ -24,8 +24,10 @@ from omegaconf import DictConfig
 from ebm_cli.cli.effective_config import effective_config
 from ebm_cli.cli.error_messages import explain, report
 from ebm_cli.cli.grid import is_grid
+from ebm_cli.cli.job_log import logged
 from ebm_cli.cli.sweep_failures import JobFailed, write_failure
 from ebm_cli.config.groups import search_path
+from ebm_cli.errors import NotTrustworthy
 from ebm_cli.system.library_warnings import flush_warnings
 from ebm_cli.system.screen import protect_screen
 
@@ -50,7 +52,7 @@ class Task:
     Args:
         verb: name of the verb.
         show_traceback: whether a failing job of a sweep prints its traceback.
-        failures: the jobs of a grid sweep that failed in this process.
+        failures: the jobs that failed in this process, or that finished and are not to be trusted.
     """
 
     verb: str
@@ -71,8 +73,8 @@ class Task:
     def __call__(self, cfg: DictConfig) -> Any:
         """Run the verb on its effective config.
 
-        Returns the function's result; None for a job of a grid sweep that failed, which is kept in `failures`, or in a
-        file if it ran in another process than the sweep.
+        Returns the function's result, also of a job that finished and is not to be trusted; None for a job of a grid
+        sweep that failed. Both are kept in `failures`, or in a file if they ran in another process than the sweep.
 
         Raises:
             Refused: the run failed.
@@ -82,14 +84,19 @@ class Task:
         hydra = HydraConfig.get()
         protect_screen()  # in a process of a launcher, too
         try:
-            module = self.module
-            flush_warnings()
-            run = Path(hydra.runtime.output_dir)
-            return getattr(module, self.verb)(effective_config(cfg, self.verb, hydra.overrides.task, run))
+            with logged(self.verb, hydra.overrides.task):
+                module = self.module
+                flush_warnings()
+                run = Path(hydra.runtime.output_dir)
+                return getattr(module, self.verb)(effective_config(cfg, self.verb, hydra.overrides.task, run))
         except Exception as error:
             if hydra.mode is not RunMode.MULTIRUN:
                 raise Refused from error
             failed = self._failed_job(error, cfg)
+            if isinstance(error, NotTrustworthy):
+                # A finished job: the sweeper gets its value, and the sweep ends with its exit code.
+                self._keep(failed)
+                return error.value
         if is_grid(hydra) and self._keep(failed):
             return None
         raise failed

@@ -3,27 +3,37 @@
 import logging
 import time
 from pathlib import Path
+from typing import Any
 
 from hydra.core.hydra_config import HydraConfig
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 from rich.console import Console
 
 from ebm_cli.acceleration.compile_mode import Work, apply_compile_mode
 from ebm_cli.config.trust import trust_of
+from ebm_cli.errors import NotTrustworthy
 from ebm_cli.evaluation import suite
+from ebm_cli.evaluation.chain_health import problems
+from ebm_cli.evaluation.narrowest import narrowest_width
+from ebm_cli.evaluation.overall import overall, untrusted, with_overall
 from ebm_cli.evaluation.protocol import Protocol
-from ebm_cli.evaluation.values import number
+from ebm_cli.evaluation.values import Values, number
 from ebm_cli.reporting.closing_panel import closing_panel
 from ebm_cli.reporting.console import duration, relative_path
 from ebm_cli.reporting.explanations import explain
 from ebm_cli.reporting.figures.canvas import save
 from ebm_cli.reporting.figures.overview import final_figure
+from ebm_cli.reporting.jsonl import read
 from ebm_cli.reporting.optional_pictures import optional
+from ebm_cli.reporting.stages import Stages
 from ebm_cli.runs.assemble import described_data, protocol_of
+from ebm_cli.runs.instantiate import Parts
 from ebm_cli.runs.model import Model, load
+from ebm_cli.runs.stored_config import run_dir
 from ebm_cli.system.device import device_of
 from ebm_cli.system.files import write_json
 from ebm_cli.system.threads import set_threads
+from ebm_cli.training.causes import Evidence, causes
 
 logger = logging.getLogger(__name__)
 
@@ -48,11 +58,18 @@ def evaluate(cfg: DictConfig) -> None:
     for sentence in described_data(parts.dataset, protocol):
         logger.info(sentence)
         console.print(sentence, highlight=False, markup=False)
-    evaluation = suite.evaluate(parts.energy, parts.method, parts.dataset, protocol)
-    found, results = evaluation.results, evaluation.results.values
+    with Stages("evaluation", console) as stages:
+        evaluation = suite.evaluate(parts.energy, parts.method, parts.dataset, protocol, stages.begin)
+    found = with_overall(evaluation.results)
+    results = found.values
     write_json(path / "results.json", results)
     files = {"results": relative_path(path / "results.json")}
-    notes = [*explain(results), *found.notes, *(f"{key}: {reason}" for key, reason in found.absent.items())]
+    notes = [
+        *explain(results),
+        *found.notes,
+        *_causes(cfg, model, parts, results),
+        *(f"{key}: {reason}" for key, reason in found.absent.items()),
+    ]
     if evaluation.samples is not None:
         picture = path / "evaluation.png"
         with optional(f"picture: {relative_path(picture)}", notes):
@@ -60,7 +77,23 @@ def evaluate(cfg: DictConfig) -> None:
             save(final_figure(parts.energy, parts.dataset, evaluation.samples, log_z, results), picture)
             files["picture"] = relative_path(picture)
     title = f"{relative_path(model.path)}, step {model.step:,}: measured in {duration(time.monotonic() - began)}"
-    closing_panel(title, results, files, notes=notes).show(console)
+    panel = closing_panel(
+        title, results, files, notes=notes, failures=problems(results, "eval."), overall=overall(found)
+    )
+    panel.log()
+    panel.show(console)
+    reason = untrusted(results, cfg.strict)
+    if reason is not None:
+        raise NotTrustworthy(reason)
+
+
+def _causes(cfg: DictConfig, model: Model, parts: Parts, results: Values) -> list[str]:
+    """Likely causes of the results, from the config of the run, and from its log where that is there."""
+    run = run_dir(cfg.checkpoint)
+    log = None if run is None else run / "metrics.jsonl"
+    history = read(log) if log is not None and log.is_file() else []
+    config: Any = OmegaConf.to_container(model.config, resolve=True)
+    return causes(Evidence(results, history, config, lambda: narrowest_width(parts.dataset.reference)))
 
 
 def _load_model(cfg: DictConfig) -> Model:

@@ -10,9 +10,12 @@ from omegaconf import DictConfig
 from rich.table import Table
 from rich.text import Text
 
-from ebm_cli.errors import UserError
+from ebm_cli.errors import NotTrustworthy, UserError
+from ebm_cli.evaluation.overall import overall, untrusted
 from ebm_cli.evaluation.result_registry import HEADLINES
+from ebm_cli.evaluation.results import Results
 from ebm_cli.evaluation.values import number
+from ebm_cli.reporting.closing_panel import OVERALL_STYLES
 from ebm_cli.reporting.console import make_console
 from ebm_cli.runs.record import Record, find
 
@@ -38,16 +41,30 @@ def _table(records: list[Record], now: float) -> Table:
     shown = Table(box=None, header_style="bold", pad_edge=False)
     for name, side in (("state", "left"), ("method", "left"), ("dataset", "left"), ("step", "right")):
         shown.add_column(name, justify="right" if side == "right" else "left", no_wrap=True)
+    shown.add_column("overall", no_wrap=True)
     shown.add_column("result", no_wrap=True)
     shown.add_column("age", justify="right", no_wrap=True)
     shown.add_column("path", overflow="fold")
     for record in records:
         state = Text(record.state, style=STYLES.get(record.state, "magenta"))
+        if untrusted(record.results, bool(record.config.get("strict"))):
+            state = Text(f"{record.state}, exit code {NotTrustworthy.exit_code}", style="red")
         path = Text(str(record.path) + (f"  ({record.problem})" if record.problem else ""))
         chosen = [record.hydra_choices.get(group, "?") for group in ("method", "dataset")]
         step = "/".join("?" if n is None else str(n) for n in (record.step, record.steps))
-        shown.add_row(state, *chosen, step, _main_result(record), format_age(now - record.started), path)
+        shown.add_row(
+            state, *chosen, step, _overall(record), _main_result(record), format_age(now - record.started), path
+        )
     return shown
+
+
+def _overall(record: Record) -> Text:
+    """Overall word of a run with results; an older run, which lacks it, is assessed by its other results."""
+    word = record.results.get("eval/overall")
+    if word is None:
+        found = overall(Results(dict(record.results)))
+        word = "" if found is None else found.word
+    return Text(str(word), style=OVERALL_STYLES.get(str(word), ""))
 
 
 def format_age(seconds: float) -> str:

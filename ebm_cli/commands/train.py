@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+from typing import Any
 
 from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
@@ -9,6 +10,8 @@ from omegaconf import DictConfig
 
 from ebm_cli.claims.judge import build_claims, judge_runs
 from ebm_cli.config.trust import trust_of
+from ebm_cli.errors import NotTrustworthy
+from ebm_cli.evaluation.overall import untrusted
 from ebm_cli.runs.assemble import assemble, protocol_of
 from ebm_cli.runs.record import jobs_of
 from ebm_cli.runs.reserve import is_finished, reserve, take_reserved
@@ -34,7 +37,11 @@ def validate(cfg: DictConfig) -> None:
 
 
 def train(cfg: DictConfig) -> float | None:
-    """Train one model and judge what its experiment claims; returns its monitored value, for a sweeper to minimise."""
+    """Train one model and judge what its experiment claims; returns its monitored value, for a sweeper to minimise.
+
+    Raises:
+        NotTrustworthy: the run finished, and its results are not to be trusted.
+    """
     job = HydraConfig.get()
     path = Path(job.runtime.output_dir)
     choices = {
@@ -46,14 +53,23 @@ def train(cfg: DictConfig) -> float | None:
         status = read_status(path)
         if status is not None and is_finished(cfg, status):
             print(f"{path}: finished at step {status['step']}, nothing to do")
-            value = monitored_value(cfg.monitor, json.loads((path / "results.json").read_text(encoding="utf-8")))
+            value = monitored_value(cfg.monitor, _results(path))
         else:
             value = run_training(cfg, directory, signals, choices)
     if job.mode is not RunMode.MULTIRUN:
         judge_runs(build_claims(cfg.claims, trust_of(cfg)), path, [path])
+    reason = untrusted(_results(path), cfg.strict)
+    if reason is not None:
+        raise NotTrustworthy(reason, value)
     return value
 
 
 def finalize(cfg: DictConfig, sweep_dir: Path) -> None:
     """Judge what an experiment claims, on all jobs of its sweep."""
     judge_runs(build_claims(cfg.claims, trust_of(cfg)), sweep_dir, jobs_of(sweep_dir))
+
+
+def _results(run: Path) -> dict[str, Any]:
+    """The results of a finished run."""
+    results: dict[str, Any] = json.loads((run / "results.json").read_text(encoding="utf-8"))
+    return results

@@ -75,6 +75,7 @@ class TrainKeys:
     metrics: list[Metric]
     claims: dict[str, Any] | None
     guard: Literal["stop", "rollback", "ignore"]
+    strict: bool
     device: Literal["auto", "cpu", "cuda", "mps"]
     threads: int | Literal["auto"]
     dtype: Literal["float32", "float64"]
@@ -162,6 +163,7 @@ class EvaluateKeys:
     trust: list[str]
     metrics: list[Metric]
     seed: int | None
+    strict: bool
     device: Literal["auto", "cpu", "cuda", "mps"]
     threads: int | Literal["auto"]
     dtype: Literal["auto", "float32", "float64"]
@@ -220,6 +222,6 @@ SCHEMAS: dict[str, type] = {
 
 CHANGEABLE_ON_RESUME = frozenset(
     {"checkpoint", "trust", "resume", "steps", "max_seconds", "device", "eval", "monitor", "metrics"}
-    | {"log_every", "eval_every", "checkpoint_every", "keep", "patience"}
+    | {"log_every", "eval_every", "checkpoint_every", "keep", "patience", "strict"}
 )
 """Keys that may be set beside `checkpoint=RUN` to resume a run: none of them changes what was trained so far."""

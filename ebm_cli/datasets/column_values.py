@@ -151,7 +151,7 @@ def missing_code(column: Values) -> float | None:
 
     A code of `MISSING_CODES` counts if it repeats, is the smallest or largest value, and lies as far from the others
     as they spread, or is the only negative number and stands apart. 0 counts if it repeats, and all other
-    values are positive and farther from 0 than their quartiles from each other.
+    values are positive and farther from 0 than their quartiles from each other, or than a fifth of their median.
     """
     values, counts = column
     if len(values) < 6:
@@ -159,14 +159,15 @@ def missing_code(column: Values) -> float | None:
     for end, near in ((0, 1), (-1, -2)):
         code, others = float(values[end]), column.without(np.arange(len(values)) != end % len(values))
         gap, spread = abs(code - float(values[near])), float(others.values[-1] - others.values[0])
-        lower, upper = others.quantiles(0.25, 0.75)
+        lower, middle, upper = others.quantiles(0.25, 0.5, 0.75)
         if code in MISSING_CODES and counts[end] > 1:
             is_only_negative = code < 0 <= float(values[near]) and (not others.is_whole or gap > 5)
             if gap >= spread or (is_only_negative and gap > 0.5 * (upper - lower)) or (
                 is_only_negative and not others.is_whole and code == -1
             ):  # fmt: skip
                 return code
-        if code == 0 and counts[end] > 1 and gap >= max(upper - lower, 1e-3 * spread) and len(others.values) >= 10:
+        is_only_zero = code == 0 and end == 0 and counts[end] > 1 and len(others.values) >= 10
+        if is_only_zero and (gap >= upper - lower or gap > 0.2 * middle):
             return code
     return None
 

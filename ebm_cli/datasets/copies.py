@@ -11,6 +11,7 @@ none of them makes up more than a tenth of all, and in at least one column the d
 steps of no lattice (`is_continuous`): two numbers drawn from a density never coincide.
 """
 
+import math
 from typing import Literal, NamedTuple
 
 import numpy as np
@@ -24,7 +25,7 @@ from ebm_cli.datasets.split import Split
 Copies = Literal["auto", "together", "apart"]
 """Equal rows in the split: in one part if they are copies, always in one part, or each row on its own."""
 LARGEST_TABLE = 2**24
-"""Rows of a table in which equal rows are looked for; of a larger one every row is split on its own."""
+"""Numbers of a table in which equal rows are looked for; of a larger one every row is split on its own."""
 MIN_GROUPS = 10
 """Different rows that are needed for three parts of about the requested sizes."""
 LATTICE_SHARE = 0.2
@@ -73,7 +74,7 @@ def copies_of(rows: Rows, copies: Copies) -> Tensor | None:
     """
     if copies not in ("auto", "together", "apart"):
         raise ValueError(f"copies must be auto, together or apart, got {copies}")
-    if copies == "apart" or len(rows) > LARGEST_TABLE:
+    if copies == "apart" or math.prod(rows.shape) > LARGEST_TABLE:
         return None
     groups = equal_rows(rows)
     sizes = torch.bincount(groups)
@@ -87,8 +88,8 @@ def copies_of(rows: Rows, copies: Copies) -> Tensor | None:
 
 
 def count_duplicates(rows: Rows, parts: Split) -> Duplicates | None:
-    """Count equal rows, and those on both sides of the split; None for more than `LARGEST_TABLE` rows."""
-    if len(rows) > LARGEST_TABLE:
+    """Count equal rows, and those on both sides of the split; None for more than `LARGEST_TABLE` numbers."""
+    if math.prod(rows.shape) > LARGEST_TABLE:
         return None
     groups = equal_rows(rows)
     n_groups = int(groups.max()) + 1

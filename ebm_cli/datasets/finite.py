@@ -112,6 +112,11 @@ class Finite(Dataset, ABC):
         u: Tensor = self.standardizer(self._fixed_rows("train", N_REFERENCE))
         return u
 
+    @property
+    def n_train(self) -> int:
+        """Training rows."""
+        return len(self._parts["train"])
+
     def training_rows(self, n: int) -> Tensor:
         """The first n training rows [n, *shape], data units, with fixed noise."""
         return self._fixed_rows("train", n)

@@ -14,7 +14,17 @@ from torch import Tensor
 
 from ebm_cli.datasets.base import Dataset
 from ebm_cli.datasets.collinear import EXACTLY, collinear
-from ebm_cli.datasets.column_values import COARSE, FINE, Extremes, Ties, Values, extremes, missing_code, ties
+from ebm_cli.datasets.column_values import (
+    COARSE,
+    FINE,
+    MISSING_CODES,
+    Extremes,
+    Ties,
+    Values,
+    extremes,
+    missing_code,
+    ties,
+)
 from ebm_cli.datasets.copies import Duplicates
 from ebm_cli.datasets.findings import Finding, Labels, Run, listed, to_be, without
 from ebm_cli.datasets.finite import Finite
@@ -24,6 +34,10 @@ MAX_NUMBERS = 2_000_000
 """Rows, and numbers, that are examined at most: an even selection of more."""
 MAX_CORRELATED = 20_000
 """Rows of correlations, at most."""
+CONSTANT_SHARE = 0.99
+"""Share of the rows with one value from which a column is nearly constant."""
+SHOWN = 2
+"""Findings of one kind that have a sentence of their own."""
 ROWS_PER_COLUMN = 10
 """Rows for each column under which a score cannot be learned: a network places a minimum at every row."""
 WEIGHTS_PER_NUMBER = 50
@@ -34,12 +48,19 @@ def report(dataset: Dataset, run: Run) -> tuple[Finding, ...]:
     """Examine the rows of a data set; nothing is found, or looked for, where their density is known."""
     if not isinstance(dataset, Finite):
         return ()
-    train, scale = dataset.training_rows(MAX_ROWS), dataset.standardizer.scale
-    return examine(train, scale, run, dataset.column_names, dataset.duplicates())
+    scale = dataset.standardizer.scale
+    # The rows are shuffled: the first ones are a random sample.
+    train = dataset.training_rows(min(MAX_ROWS, max(1000, MAX_NUMBERS // scale.numel())))
+    return examine(train, scale, run, dataset.column_names, dataset.duplicates(), dataset.n_train)
 
 
 def examine(
-    train: Tensor, scale: Tensor, run: Run, names: Sequence[str] | None = None, duplicates: Duplicates | None = None
+    train: Tensor,
+    scale: Tensor,
+    run: Run,
+    names: Sequence[str] | None = None,
+    duplicates: Duplicates | None = None,
+    n_train: int | None = None,
 ) -> tuple[Finding, ...]:
     """Examine a table.
 
@@ -50,6 +71,7 @@ def examine(
         run: what is done with the rows.
         names: of the columns; None if they have none.
         duplicates: equal rows of all parts; None if they were not counted.
+        n_train: training rows, if `train` is a sample of them.
 
     Cost: a sort of each column and the correlations; 0.2 s for 100,000 rows of 20 columns, of more a sample.
     """
@@ -59,17 +81,19 @@ def examine(
     # Copies repeat every value: only what the different rows repeat is a tie.
     for_ties = [Values.of(column) for column in np.unique(x, axis=0).T] if are_copies else columns
     label = Labels(names, "pixel" if train.ndim > 2 else "column")
-    is_constant = [len(column.values) == 1 for column in columns]
+    # A pixel is often white in nearly all images, which is no fault of theirs.
+    least = 1.0 if label.is_image else CONSTANT_SHARE
+    is_constant = [column.counts.max() >= least * column.n for column in columns]
     found = [*_constant(columns, is_constant, label, run)]
     scales = scale.detach().cpu().double().flatten().tolist()
     if not label.is_image:
-        found += _missing_and_extreme(columns, label, run)
+        found += _shortened(_missing_and_extreme(columns, is_constant, label, run), label)
     odd = {j for finding in found if finding.kind != "constant" for j in finding.columns}
     found += _ties(for_ties, scales, is_constant, odd, label, run)
     if not label.is_image:
-        found += _collinear(x, columns, is_constant, label, run)
+        found += _shortened(_collinear(x, columns, is_constant, label, run), label)
     found += _copies(duplicates, any(finding.kind == "ties" for finding in found), run)
-    return (*found, *_few_rows(len(train), x.shape[1], run))
+    return (*found, *_few_rows(n_train or len(train), x.shape[1], run))
 
 
 def _selection(train: Tensor) -> NDArray[np.float32]:
@@ -83,16 +107,39 @@ def _selection(train: Tensor) -> NDArray[np.float32]:
 
 
 def _constant(columns: Sequence[Values], is_constant: Sequence[bool], label: Labels, run: Run) -> Iterable[Finding]:
-    found = tuple(j for j, constant in enumerate(is_constant) if constant)
-    if not found:
-        return
-    value = float(columns[found[0]].values[0])
-    text = f"{label.many(found)} {to_be(found)} constant" + (f" ({value:.6g})" if len(found) == 1 else "")
-    yield Finding("constant", found, value, text, "", without(found, label, run))
+    harm = f"the objective of {run.method} has no lower bound on a value that repeats" * run.matches_scores
+    for nearly in (False, True):
+        found = tuple(j for j, column in enumerate(columns) if is_constant[j] and (len(column.values) > 1) == nearly)
+        if not found:
+            continue
+        column = columns[found[0]]
+        value, share = float(column.values[column.counts.argmax()]), float(column.counts.max() / column.n)
+        fact = f"{label.many(found)} {to_be(found)} {'nearly ' * nearly}constant"
+        detail = f"{value:.6g}" + f" in {_percent(share)} of the rows" * nearly
+        fact += f" ({detail})" * (len(found) == 1)
+        yield Finding("constant", found, value, fact, harm, without(found, label, run))
 
 
-def _missing_and_extreme(columns: Sequence[Values], label: Labels, run: Run) -> Iterable[Finding]:
+def _shortened(findings: Iterable[Finding], label: Labels) -> Iterable[Finding]:
+    """The findings of each kind; from the one after `SHOWN`, they are one that names the other columns."""
+    by_kind: dict[str, list[Finding]] = {}
+    for finding in findings:
+        by_kind.setdefault(finding.kind, []).append(finding)
+    for group in by_kind.values():
+        shown, rest = (group, []) if len(group) <= SHOWN + 1 else (group[:SHOWN], group[SHOWN:])
+        yield from shown
+        if rest:
+            columns = tuple(finding.columns[0] for finding in rest)
+            fact = f"the same ({rest[0].kind.replace('_', ' ')}) in {label.many(columns)}"
+            yield rest[0]._replace(columns=columns, fact=fact, harm="", cure="as above")
+
+
+def _missing_and_extreme(
+    columns: Sequence[Values], is_constant: Sequence[bool], label: Labels, run: Run
+) -> Iterable[Finding]:
     for j, column in enumerate(columns):
+        if is_constant[j]:
+            continue
         code = missing_code(column)
         if code is not None:
             share = float(column.counts[column.values == code][0] / column.n)
@@ -117,6 +164,8 @@ def _extreme(j: int, far: Extremes, n: int, label: Labels, run: Run) -> Finding:
         count = "one value is" if far.rows == 1 else f"{far.rows} values are far off, up to"
         text = f"{label.one(j)}: {count} {far.farthest:.6g}, {others}"
         harm = f"the column's scale is {far.ratio:.3g} times that of its quartiles"
+        if far.farthest in MISSING_CODES:
+            harm += f", and {far.farthest:.8g} often stands for a missing value"
         options = " or ".join(filter(None, ["leave out the rows that hold an error", f"set {robust}" * bool(robust)]))
         return Finding("outliers", (j,), far.farthest, text, harm, options)
     text = (
@@ -176,7 +225,7 @@ def _smoothing(found: Mapping[str, Mapping[int, Ties]], scales: Sequence[float],
     if "dataset.dequantise" in run.keys:
         cures.append(f"dataset.dequantise={'true' if is_uniform else 'gaussian'}")
     if max(steps) / 2 < min(scales):
-        cures.append(f"dataset.noise_std={max(steps) / 2:.1g}")
+        cures.append(f"dataset.noise_std={max(steps) / 2:.2g}")
     return f"set {' or '.join(cures)}" if cures else "add noise to these columns"
 
 

@@ -7,26 +7,40 @@ ends with exit code 4 (`errors.NotTrustworthy`). The cure is in the sentence.
 from ebm_cli.evaluation.values import Values, number
 
 
-def problems(values: Values) -> list[str]:
+def problems(values: Values, prefix: str = "") -> list[str]:
     """Sentences on what makes the chains of these results untrustworthy, each with its cure; none where nothing does.
 
     Args:
-        values: results with `sampler/never_moved`, `sampler/non_finite` and `sampler/n_chains`.
+        values: results with `sampler/never_moved`, `sampler/non_finite`, `sampler/n_chains` and `sampler/step_size`.
+        prefix: of the keys of the sampler in the command, `eval.` for an evaluation.
     """
     found = []
     still, n_chains = number(values, "sampler/never_moved"), number(values, "sampler/n_chains")
     if still:
-        of_all = "" if n_chains is None else f" of {n_chains:.0f}"
-        step = number(values, "sampler/step_size")
-        cure = "lower sampler.step_size" + ("" if step is None else f" (it was {step:.3g})")
-        found.append(
-            f"{still:.0f}{of_all} chains never moved: every proposal was refused, so their draws are their starting "
-            f"points. {cure[0].upper()}{cure[1:]}, or adapt it in a longer burn-in (adapt=true burn_in=1000)."
-        )
-    broken = number(values, "sampler/non_finite")
+        found.append(_still(still, n_chains or still, number(values, "sampler/step_size"), prefix))
+    broken, n_draws = number(values, "sampler/non_finite"), number(values, "sampler/n_draws")
     if broken:
+        of_all = "" if n_draws is None else f" of {n_draws:.0f}"
         found.append(
-            f"{broken:.0f} draws are not finite: the chains diverged. Lower sampler.step_size, or choose a sampler "
-            "with a Metropolis test (sampler=mala)."
+            f"{broken:.0f}{of_all} draws are not finite: the chains diverged. Lower {prefix}sampler.step_size, or "
+            f"choose a sampler with a Metropolis test ({prefix}sampler=mala)."
         )
     return found
+
+
+def _still(still: float, n_chains: float, step: float | None, prefix: str) -> str:
+    """The sentence on chains that never moved: most of them, where the step size is wrong, or a few that are alone."""
+    adapted = f"{prefix}burn_in=1000" if prefix else "adapt=true burn_in=1000"
+    shorter = "" if step is None else f"={step / 10:.2g}"
+    if 2 * still > n_chains:
+        length = "" if step is None else f", {step:.3g},"
+        return (
+            f"{still:.0f} of {n_chains:.0f} chains never moved: every proposal was refused, so their draws are their "
+            f"starting points. The step size{length} is too long: take {prefix}sampler.step_size{shorter} or less, or "
+            f"let a burn-in adapt it ({adapted})."
+        )
+    return (
+        f"{still:.0f} of {n_chains:.0f} chains never moved: the step size that suits the others is refused where they "
+        "stand (or the energy is not finite there). R-hat and ESS leave them out, the samples do not. Take "
+        f"{prefix}sampler.step_size{shorter}, a longer {prefix}burn_in, or {prefix}sampler=hmc."
+    )

@@ -74,15 +74,20 @@ class Clusters:
 def find_clusters(x: Array, rng: np.random.Generator) -> Clusters:
     """The well-separated groups of the rows x [N, D]; one group where there is no gap.
 
-    Columns with ties are spread by a uniform number of one gap first: a lattice has no modes.
+    Columns with ties are spread by a uniform number of one gap first: a lattice has no modes. Of equal rows one counts.
 
     Args:
-        x: rows [N, D], N ≥ MIN_ROWS, in random order, standardised units; the first MAX_ROWS are used.
+        x: rows [N, D] in random order, standardised units; the first MAX_ROWS are used.
         rng: source of the uniform numbers.
+
+    Raises:
+        ValueError: fewer than MIN_ROWS different rows.
 
     Cost: N² D for the distances; 1 s for 3,000 rows in three or more dimensions.
     """
-    x = _spread_ties(x[:MAX_ROWS], rng)
+    x = np.unique(_spread_ties(x[:MAX_ROWS], rng), axis=0)
+    if len(x) < MIN_ROWS:
+        raise ValueError(f"{len(x)} different training rows are too few to find modes: {MIN_ROWS} are needed")
     origin = x.mean(0)
     directions = _view(x - origin)
     views = [(x - origin) @ directions[:, :q] for q in range(1, directions.shape[1] + 1)]
@@ -130,7 +135,7 @@ def _split(z: Array) -> NDArray[np.int64]:
     from scipy.spatial import KDTree
 
     n, q = z.shape
-    k = max(8, int(math.sqrt(n) / 2))
+    k = max(10, int(math.sqrt(n) / 3.5))
     radius = np.maximum(KDTree(z).query(z, k + 1)[0][:, k], np.finfo(float).tiny)
     threshold = max(1.3, 2.2 * q / math.sqrt(k)) / q
     group = np.arange(n)

@@ -9,8 +9,8 @@ data (`expectation`):
     Fisher         = ½ E_p‖∇log p − ∇log p_θ‖²      (Hyvärinen 2005, eq. 2: needs no log Z)
     mode TV        = ½ Σ_k |p(mode k) − p_θ(mode k)|
 
-The standard error of a mean over rows includes that of log Z. Where the density of the data is unknown, the model is
-compared with the Gaussian fitted to the training rows, row by row:
+The standard error of a mean over rows includes that of log Z. The model is compared with the Gaussian fitted to the
+training rows, row by row:
 
     NLL − NLL_Gauss = E_p[log q_Gauss − log p_θ]    with the standard error of the paired differences
 
@@ -130,9 +130,8 @@ class Divergences:
         if mean.log_p is not None:
             put("eval/kl", mean.log_p - log_q)
             values["eval/log_density_mse"] = mean((mean.log_p - log_q).square())
-        else:
-            with torch.no_grad():
-                put("eval/nll_vs_gaussian", in_chunks(self.data.fitted_gaussian.log_prob, mean.u) - log_q)
+        with torch.no_grad():
+            put("eval/nll_vs_gaussian", in_chunks(self.data.fitted_gaussian.log_prob, mean.u) - log_q)
         return values
 
     @cached_property

@@ -21,7 +21,7 @@ from torch import Tensor
 
 from ebm_cli.datasets import Dataset
 from ebm_cli.evaluation.annealing import RELIABLE
-from ebm_cli.evaluation.clusters import MIN_ROWS, Clusters, find_clusters
+from ebm_cli.evaluation.clusters import Clusters, find_clusters
 from ebm_cli.evaluation.context import Context
 from ebm_cli.evaluation.divergences import NOTEWORTHY, UNLABELLED, total_variation
 from ebm_cli.evaluation.not_integrable import NotIntegrable
@@ -47,10 +47,11 @@ def results(context: Context) -> Results:
     if len(context.dataset.shape) > 1:
         return Results(absent={KEY: "images have no clusters of pixels: metrics=[features] compares their classes"})
     rows = context.dataset.reference.flatten(1).double().cpu()
-    if len(rows) < MIN_ROWS:
-        return Results(absent={KEY: f"{len(rows)} training rows are too few to find modes: {MIN_ROWS} are needed"})
     order = torch.randperm(len(rows), generator=torch.Generator().manual_seed(context.protocol.seed))
-    clusters = find_clusters(rows[order].numpy(), np.random.default_rng(context.protocol.seed))
+    try:
+        clusters = find_clusters(rows[order].numpy(), np.random.default_rng(context.protocol.seed))
+    except ValueError as reason:
+        return Results(absent={KEY: str(reason)})
     if clusters.count == 1:
         return Results(absent={KEY: "the training rows have one mode: no group of them is apart from the others"})
     held_out = context.rows.flatten(1)

@@ -36,6 +36,13 @@ GROUPS: tuple[tuple[str, Callable[[Context], Results]], ...] = (
     ("ood", ood.results),
 )
 """Name of a metric group → its function, in the order of the keys in results.json."""
+STAGES: dict[Callable[[Context], Results], str] = {
+    density.results: "log Z and divergences",
+    density.annealing_results: "log Z by annealing",
+    samples.results: "samples and their distances",
+    ood.results: "foreign rows",
+}
+"""Names of stages that are not those of their metric groups."""
 
 
 @dataclass(frozen=True)
@@ -46,7 +53,13 @@ class Evaluation:
     samples: Tensor | None
 
 
-def evaluate(energy: Energy, method: Method, dataset: Dataset, protocol: Protocol) -> Evaluation:
+def evaluate(
+    energy: Energy,
+    method: Method,
+    dataset: Dataset,
+    protocol: Protocol,
+    announce: Callable[[str, int, int], None] = lambda stage, number, total: None,
+) -> Evaluation:
     """Measure every result that the protocol asks for.
 
     Args:
@@ -54,15 +67,19 @@ def evaluate(energy: Energy, method: Method, dataset: Dataset, protocol: Protoco
         method: for what it trained besides the energy.
         dataset: the data.
         protocol: which metric groups, and with which sizes.
+        announce: is told which stage begins: its name, its number from 1, and how many there are.
 
     Raises:
         UserError: results of an added metric group that cannot be stored.
     """
     context, found = Context(energy, method, dataset, protocol), Results()
-    for name, results in GROUPS:
-        if context.is_asked(name):
-            found |= results(context)
-    for group in protocol.added:
+    asked = [(STAGES.get(results, name), results) for name, results in GROUPS if context.is_asked(name)]
+    n_stages = len(asked) + len(protocol.added)
+    for number, (stage, results) in enumerate(asked, start=1):
+        announce(stage, number, n_stages)
+        found |= results(context)
+    for number, group in enumerate(protocol.added, start=len(asked) + 1):
+        announce(type(group).__name__, number, n_stages)
         found |= measure(group, context, found.values)
     if not found.values and not found.absent and protocol.names and not context.is_real:
         reason = "features and ood are for data whose density is unknown; metrics=[density] computes divergences"

@@ -49,6 +49,7 @@ class Symptom:
         over: a second metric, by which the first is divided; None to take it as it is.
         least: with `over`: absolute value of the first metric under which the symptom does not show, ≥ 0.
         is_of_data: True if its cause is in the data, so that no repetition with smaller steps avoids it.
+        names_step_size: whether it is the step size of the chains that is too large, which no learning rate cures.
     """
 
     metric: str
@@ -60,6 +61,7 @@ class Symptom:
     over: str | None = None
     least: float = 0.0
     is_of_data: bool = False
+    names_step_size: bool = False
 
     @property
     def metrics(self) -> tuple[str, ...]:
@@ -149,6 +151,13 @@ class Method(nn.Module, ABC):
         None if the method runs no chain.
         """
         return None
+
+    def shorten_steps(self, factor: float) -> bool:
+        """Multiply the step size of chains without an acceptance test by `factor` > 0, in the state that is saved.
+
+        False, and nothing is changed, if the method runs no such chain.
+        """
+        return False
 
     def persistent_chains(self) -> Tensor | None:
         """Positions of the chains that continue from step to step [N, *shape]; None if there are none."""

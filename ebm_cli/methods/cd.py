@@ -31,6 +31,7 @@ SYMPTOMS = (
         0.5,
         "most chains have diverged, their coordinates are not finite",
         "lower sampler.step_size, or choose sampler=mala, which rejects such steps",
+        names_step_size=True,
     ),
     Symptom(
         "energy_gap",
@@ -174,6 +175,12 @@ class CD(Method):
 
     def negatives(self, energy: Energy, x: Tensor, rng: torch.Generator) -> Tensor:
         return self._chains(energy, x, rng).end
+
+    def shorten_steps(self, factor: float) -> bool:
+        if self.backoff.target is not None:
+            return False
+        self.backoff.factor *= factor
+        return True
 
     def persistent_chains(self) -> Tensor | None:
         return self.buffer if self.start == "persistent" else None

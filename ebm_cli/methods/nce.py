@@ -74,6 +74,10 @@ class NCE(Method):
     def learned_log_z(self) -> Tensor:
         return self.log_z
 
+    def densities(self) -> dict[str, Density]:
+        # One without parameters is compared as the Gaussian fitted to the data, or is far from them on purpose.
+        return {"noise": self.noise} if any(True for _ in self.noise.parameters()) else {}
+
     def proposal(self) -> Density:
         return self.noise
 

@@ -29,7 +29,7 @@ class StepBackoff:
     It is kept on the host, so that reading it does not wait for the device.
 
     Args:
-        target: acceptance rate δ in (0, 1); None, for a kernel without a correction, leaves the factor at 1.
+        target: acceptance rate δ in (0, 1); None, for a kernel without a correction, leaves the factor as it is.
 
     Attributes:
         factor: c in (0, 1].

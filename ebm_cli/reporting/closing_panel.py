@@ -1,5 +1,6 @@
 """The panel that ends a command: its results; below it the files that it wrote, and the next commands."""
 
+import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -7,9 +8,23 @@ from rich.console import Console, Group, RenderableType
 from rich.panel import Panel
 from rich.text import Text
 
+from ebm_cli.evaluation.overall import Overall
 from ebm_cli.evaluation.values import Values
 from ebm_cli.reporting.commands import print_commands
 from ebm_cli.reporting.results_table import results_table
+
+logger = logging.getLogger(__name__)
+
+OVERALL_STYLES = {
+    "right": "bold green",
+    "close": "green",
+    "fair": "yellow",
+    "poor": "bold yellow",
+    "broken": "bold red",
+}
+"""The colours of an overall word."""
+FRAMES = {"poor": "yellow", "broken": "red"}
+"""The colours of the frame, where they are not that of a success."""
 
 
 @dataclass(frozen=True)
@@ -20,11 +35,13 @@ class ClosingPanel:
         panel: results and notes.
         places: name of an output → its path.
         commands: to run next, as `shell_command` quotes them.
+        sentences: what the run is worth and the notes, for a log.
     """
 
     panel: Panel
     places: Mapping[str, str]
     commands: Sequence[str]
+    sentences: Sequence[str]
 
     def show(self, console: Console) -> None:
         """Print all of it."""
@@ -33,6 +50,11 @@ class ClosingPanel:
         for name, path in self.places.items():
             console.print(Text.assemble((f"  {name:<{width}}  ", "cyan"), path), soft_wrap=True)
         print_commands(console, self.commands)
+
+    def log(self) -> None:
+        """Write the sentences to the log of the command."""
+        for sentence in self.sentences:
+            logger.info(sentence)
 
 
 def closing_panel(
@@ -43,8 +65,9 @@ def closing_panel(
     notes: Sequence[str] = (),
     success: bool = True,
     failures: Sequence[str] = (),
+    overall: Overall | None = None,
 ) -> ClosingPanel:
-    """Build the panel: results by group, paths, the next commands.
+    """Build the panel: what the run is worth, results by group, paths, the next commands.
 
     Args:
         title: the command and its outcome.
@@ -54,9 +77,20 @@ def closing_panel(
         notes: why a result is missing, or why the run stopped.
         success: the frame is green, otherwise red.
         failures: why the results are not to be trusted: in red, above everything else; the frame is red, too.
+        overall: its sentence stands on top, in the colour of its word, which the frame has too if it is bad.
     """
     red = [Text(failure, style="bold red") for failure in failures]
-    parts: list[RenderableType] = [*red, results_table(values), *(Text(note, style="yellow") for note in notes)]
-    colour = "green" if success and not failures else "red"
-    panel = Panel(Group(*parts), title=Text(title), title_align="left", border_style=colour, expand=False)
-    return ClosingPanel(panel, places, commands)
+    top = [] if overall is None else [overall_line(overall)]
+    yellow = [Text(note, style="yellow") for note in notes]
+    parts: list[RenderableType] = [*top, *red, results_table(values), *yellow]
+    frame = "green" if success and not failures else "red"
+    if overall is not None and frame == "green":
+        frame = FRAMES.get(overall.word, frame)
+    panel = Panel(Group(*parts), title=Text(title), title_align="left", border_style=frame, expand=False)
+    sentences = [*([] if overall is None else [overall.sentence]), *failures, *notes]
+    return ClosingPanel(panel, places, commands, sentences)
+
+
+def overall_line(overall: Overall) -> Text:
+    """The sentence that says what a run is worth, in the colour of its word."""
+    return Text(overall.sentence[:1].upper() + overall.sentence[1:], style=OVERALL_STYLES[overall.word])

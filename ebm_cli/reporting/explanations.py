@@ -3,13 +3,15 @@
 import math
 from collections.abc import Iterator
 
+from ebm_cli.evaluation.overall import worse_than
 from ebm_cli.evaluation.result_registry import verdict
 from ebm_cli.evaluation.values import Values, number
 
 
 def explain(values: Values) -> list[str]:
     """The sentences for these results; none where every result speaks for itself."""
-    return [*_log_z_gap(values), *_mode_weights(values), *_temperature(values), *_mixing(values), *_bias(values)]
+    rules = (_log_z_gap, _worse_than_own_density, _mode_weights, _temperature, _mixing, _bias)
+    return [sentence for rule in rules for sentence in rule(values)]
 
 
 def _log_z_gap(values: Values) -> Iterator[str]:
@@ -18,6 +20,16 @@ def _log_z_gap(values: Values) -> Iterator[str]:
         yield (
             f"The trained log Z is {abs(gap):.3g} nats {'above' if gap > 0 else 'below'} the integral: exp(-f)/Z with "
             f"the trained Z integrates to {math.exp(-gap):.4g}. The densities here use the integral only."
+        )
+
+
+def _worse_than_own_density(values: Values) -> Iterator[str]:
+    """The energy against a density that the method trained beside it, on the same rows."""
+    for name, nats in worse_than(values):
+        yield (
+            f"The energy is worse than its own {name}, whose NLL is {nats:.3g} nats lower: it has learned less than "
+            f"what it is trained against. Train longer, or with a smaller optimizer.lr; until then the {name} is the "
+            "better model."
         )
 
 

@@ -138,8 +138,16 @@ def first_non_finite(state: Any, path: str = "") -> str | None:
     return next((name for name in names if name is not None), None)
 
 
-def prune(folder: Path, keep: int) -> None:
-    """Remove all but the newest `keep` of the numbered checkpoints; best.pt and last.pt stay."""
-    numbered = sorted(folder.glob("step-*.pt"))
-    for old in numbered[: max(0, len(numbered) - keep)]:
-        old.unlink(missing_ok=True)
+def numbered(folder: Path) -> list[tuple[int, Path]]:
+    """Step and path of the numbered checkpoints, in the order of their steps."""
+    return sorted((int(path.stem.removeprefix("step-")), path) for path in folder.glob("step-*.pt"))
+
+
+def prune(folder: Path, keep: int, newest: int | None = None) -> None:
+    """Remove all but the newest `keep` of the numbered checkpoints up to step `newest`; best.pt and last.pt stay."""
+    found = numbered(folder)
+    kept = [path for step, path in found if newest is None or step <= newest]
+    kept = kept[max(0, len(kept) - keep) :]
+    for _, path in found:
+        if path not in kept:
+            path.unlink(missing_ok=True)

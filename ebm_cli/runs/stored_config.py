@@ -58,6 +58,7 @@ ADDED_KEYS: tuple[AddedKey, ...] = (
     AddedKey("decimal", "point", "f1ab3ba", _FILE),
     AddedKey("thousands", "none", "f1ab3ba", _FILE),
     AddedKey("header", "text", "f1ab3ba", _FILE),
+    AddedKey("strict", False, after="9fa8354"),
     AddedKey("jitter", 0.0, after="9fa8354", target="ebm_cli.samplers.hmc.HMC"),
 )
 """Every key that training configs have got since commit 1b2473a, in the order in which they were added."""

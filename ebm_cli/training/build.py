@@ -29,6 +29,7 @@ from ebm_cli.system.torch_internals import skip_dynamo_import
 from ebm_cli.training.checkpointer import Checkpointer
 from ebm_cli.training.history import History, Rollbacks
 from ebm_cli.training.monitor import Monitor
+from ebm_cli.training.rollback import KEPT
 from ebm_cli.training.run_log import RunLog
 from ebm_cli.training.session import LoopKeys, Session
 from ebm_cli.training.snapshots import Snapshots
@@ -99,7 +100,8 @@ def make_session(cfg: DictConfig, directory: RunDirectory, state: dict[str, Any]
     monitor = Monitor(parts, protocol, cfg.monitor)
     snapshots = Snapshots(parts, protocol.kernel, cfg.seed)
     history = History(monitor.key, Rollbacks(None if state is None else state.get("rollbacks")))
-    checkpointer = Checkpointer(directory.path, config, trainer, history, parts.dataset, cfg.keep)
+    keep = max(cfg.keep, KEPT) if cfg.guard == "rollback" else cfg.keep
+    checkpointer = Checkpointer(directory.path, config, trainer, history, parts.dataset, keep)
     if state is None:
         parts.method.prepare(parts.dataset.reference, trainer.rng)
     else:

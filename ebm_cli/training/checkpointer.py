@@ -5,15 +5,19 @@ checkpoints/last.pt            another name of the newest of these
 checkpoints/best.pt            lowest monitored value (`monitor`), of all evaluations during training
 """
 
+import logging
 from pathlib import Path
 from typing import Any
 
 from ebm_cli.datasets import Dataset
+from ebm_cli.evaluation.values import format_value
 from ebm_cli.runs import checkpoint as checkpoints
 from ebm_cli.system.versions import versions
 from ebm_cli.training.guard import Diverged
 from ebm_cli.training.history import History
 from ebm_cli.training.trainer import Trainer
+
+logger = logging.getLogger(__name__)
 
 
 class Checkpointer:
@@ -42,7 +46,10 @@ class Checkpointer:
         """
         file = self._write(f"step-{self._trainer.step:08d}.pt")
         checkpoints.link(file, file.with_name("last.pt"))
-        checkpoints.prune(self.folder, self._keep)
+        # Numbered checkpoints of later steps are those that a rollback went behind.
+        newest = self._trainer.step if self._history.rollbacks.history else None
+        checkpoints.prune(self.folder, self._keep, newest)
+        logger.info(f"checkpoint of step {self._trainer.step}")
 
     def save_if_best(self, value: float | None) -> None:
         """Write best.pt if the monitored value is the lowest of the run so far (`monitor` chooses what is monitored).
@@ -56,6 +63,7 @@ class Checkpointer:
         if value is not None and value < self._history.best:
             self._history.best = value
             self._write("best.pt")
+            logger.info(f"best so far: {self._history.monitored} {format_value(value)} at step {self._trainer.step}")
 
     def use_last_as_best(self) -> None:
         """Make last.pt the best checkpoint, for a run without a monitored value."""
@@ -64,6 +72,20 @@ class Checkpointer:
     def load_last(self) -> dict[str, Any]:
         """State in last.pt."""
         return checkpoints.read(self.folder / "last.pt")
+
+    def load_numbered(self, newest: int, n_rollbacks: int) -> dict[str, Any] | None:
+        """State of the newest numbered checkpoint up to a step; None if there is none.
+
+        Args:
+            newest: the step.
+            n_rollbacks: rollbacks that its run had made, at most: a kill may have left one with more.
+        """
+        for step, path in sorted(checkpoints.numbered(self.folder), reverse=True):
+            if step <= newest:
+                state = checkpoints.read(path)
+                if len(state.get("rollbacks", [])) <= n_rollbacks:
+                    return state
+        return None
 
     def restore(self, state: dict[str, Any]) -> None:
         """Continue from a checkpoint's state."""

@@ -1,18 +1,27 @@
 """The end of a training run: final evaluation, results.json, status, then figures and the closing panel."""
 
+import logging
 import math
 import time
 
 from ebm_cli.evaluation import suite
+from ebm_cli.evaluation.narrowest import narrowest_width
+from ebm_cli.evaluation.overall import with_overall
 from ebm_cli.evaluation.results import Results
 from ebm_cli.evaluation.values import Values
+from ebm_cli.reporting.console import duration
+from ebm_cli.reporting.jsonl import read
+from ebm_cli.reporting.stages import Stages
 from ebm_cli.system.files import write_json
 from ebm_cli.system.memory import peak_memory_mb
 from ebm_cli.training import final_figures
+from ebm_cli.training.causes import Evidence, causes
 from ebm_cli.training.monitor import monitored_value
 from ebm_cli.training.session import Session
 from ebm_cli.training.summary import Ending, closing_summary
 from ebm_cli.training.trainer import Trainer
+
+logger = logging.getLogger(__name__)
 
 
 def finish(session: Session, seconds: float) -> float | None:
@@ -26,18 +35,21 @@ def finish(session: Session, seconds: float) -> float | None:
         The monitored value; None if there is none.
     """
     began = time.monotonic()
-    trainer, monitor, history, log, run = (
-        session.trainer, session.monitor, session.history, session.log, session.directory.path
+    parts, trainer, monitor, history, log, run = (
+        session.parts, session.trainer, session.monitor, session.history, session.log, session.directory.path
     )  # fmt: skip
     has_patience = session.keys.patience is not None
     monitored, value = _evaluate_last_step(session)
-    session.parts.energy.eval()
+    parts.energy.eval()
     evaluated_step = trainer.step
     if has_patience and math.isfinite(history.best):
         value, evaluated_step = history.best, session.checkpointer.load_best_weights()
+    logger.info(f"trained to step {trainer.step} in {duration(seconds)}")
     with trainer.ema.applied():
-        found = suite.evaluate(session.parts.energy, session.parts.method, session.parts.dataset, session.protocol)
-        results = found.results.values | _costs(trainer, seconds) | {"cost/eval_seconds": time.monotonic() - began}
+        with Stages("evaluation", log.console) as stages:
+            found = suite.evaluate(parts.energy, parts.method, parts.dataset, session.protocol, stages.begin)
+        measured = with_overall(found.results)
+        results = measured.values | _costs(trainer, seconds) | {"cost/eval_seconds": time.monotonic() - began}
     numbers: Values = {name: number for name, number in results.items() if not isinstance(number, str)}
     if monitor.uses_validation_rows:
         # The value that chose the weights, beside the results on the test rows.
@@ -56,12 +68,14 @@ def finish(session: Session, seconds: float) -> float | None:
     failures: list[str] = []
     with trainer.ema.applied():
         figures = final_figures.draw(
-            session.parts, session.snapshots, log.board, found.samples, results, run, trainer.step, failures
+            parts, session.snapshots, log.board, found.samples, results, run, trainer.step, failures
         )
     log.close(failures)
     about_data = [f"Data: {finding}" for finding in session.findings if finding.bears_on_results]
-    measured = found.results | Results(notes=(*about_data, *failures))
-    closing_summary(run, ending, measured, results, figures, history).show(log.console)
+    measured |= Results(notes=(*_causes(session, results), *about_data, *failures))
+    summary = closing_summary(run, ending, measured, results, figures, history)
+    summary.log()
+    summary.show(log.console)
     return monitored_value(session.keys.monitor, results)
 
 
@@ -73,6 +87,13 @@ def _evaluate_last_step(session: Session) -> tuple[Values, float | None]:
         return {}, stopping.last
     results = session.evaluate_monitor()
     return results, session.update_best(results)
+
+
+def _causes(session: Session, results: Values) -> list[str]:
+    """Likely causes of the results, from what the run has logged."""
+    history = read(session.directory.path / "metrics.jsonl")
+    rows = session.parts.dataset.reference
+    return causes(Evidence(results, history, session.checkpointer.config, lambda: narrowest_width(rows)))
 
 
 def _costs(trainer: Trainer, seconds: float) -> dict[str, float]:

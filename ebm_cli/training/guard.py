@@ -15,13 +15,23 @@ REMEDY = "lower optimizer.lr or sampler.step_size, or clip_grad_norm"
 
 
 class Diverged(Exception):
-    """Training diverged: the step where it began, the symptom, and the usual remedy. Exit code 3."""
+    """Training diverged: the step where it began, the symptom, and the usual remedy. Exit code 3.
+
+    Args:
+        step: from 1.
+        what: the symptom.
+        remedy: in the imperative.
+        names_step_size: whether the symptom is that of chains whose step is too large.
+    """
 
     exit_code = 3
 
-    def __init__(self, step: int, what: str, remedy: str = REMEDY, is_of_data: bool = False) -> None:
+    def __init__(
+        self, step: int, what: str, remedy: str = REMEDY, is_of_data: bool = False, names_step_size: bool = False
+    ) -> None:
         super().__init__(f"diverged at step {step}: {what}; {remedy}")
-        self.step, self.what, self.is_of_data = step, what, is_of_data
+        self.step, self.what = step, what
+        self.is_of_data, self.names_step_size = is_of_data, names_step_size
 
 
 class Guard:
@@ -112,5 +122,5 @@ class Guard:
         for step, shown in enumerate(symptom.detect(*values.unbind(1)).tolist(), start=self._first):
             since = self._since[index] = (self._since[index] or step) if shown else None
             if since is not None and step - since + 1 >= symptom.steps:
-                return Diverged(since, symptom.meaning, symptom.cure, symptom.is_of_data)
+                return Diverged(since, symptom.meaning, symptom.cure, symptom.is_of_data, symptom.names_step_size)
         return None

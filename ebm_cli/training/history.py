@@ -13,6 +13,8 @@ MAX_ROLLBACKS = 5
 """Rollbacks before the run ends as diverged."""
 RATE_FACTOR = 0.25
 """Factor on the learning rates at each rollback; five of them make a thousandth."""
+STEP_FACTOR = 0.25
+"""Factor on the step size of unadjusted chains at a rollback that lowers it."""
 
 
 @dataclass
@@ -54,23 +56,49 @@ class Rollbacks:
         """Rollbacks that the run may still make."""
         return MAX_ROLLBACKS - len(self.history)
 
-    def record(self, error: Diverged, state: dict[str, Any]) -> float:
+    def since(self, state: Mapping[str, Any]) -> list[dict[str, Any]]:
+        """The rollbacks after a checkpoint's `state` was written."""
+        return self.history[len(state.get("rollbacks", [])) :]
+
+    def failures_from(self, step: int) -> int:
+        """The tries from the checkpoint of a step, all of which have failed."""
+        return sum(entry["to"] == step for entry in self.history)
+
+    def step_factor(self, state: Mapping[str, Any], lowers: bool) -> float:
+        """The factor on the chains' step size stored in a checkpoint's `state`, if the next rollback `lowers` it."""
+        before = sum(bool(entry.get("shortened")) for entry in self.since(state))
+        return float(STEP_FACTOR ** (before + lowers))
+
+    def record(
+        self, error: Diverged, state: Mapping[str, Any], is_shortened: bool = False, lowers_rates: bool = True
+    ) -> float:
         """Record a rollback to a checkpoint's `state`.
 
+        Args:
+            error: the divergence.
+            state: of the checkpoint.
+            is_shortened: whether it lowers the step size of the chains.
+            lowers_rates: whether it lowers the learning rates.
+
         Returns:
-            The factor on the learning rates stored there: RATE_FACTOR for each rollback since it was written.
+            The factor on the learning rates stored there: RATE_FACTOR for each rollback since it was written that
+            lowers them.
         """
-        before = len(state.get("rollbacks", []))
-        self.history.append({"step": error.step, "to": int(state["step"]), "reason": str(error)})
-        return float(RATE_FACTOR ** (len(self.history) - before))
+        entry: dict[str, Any] = {"step": error.step, "to": int(state["step"]), "reason": str(error)}
+        if is_shortened:
+            # Absent in an entry that lowers the rates alone, as in those of earlier versions.
+            entry |= {"shortened": True, "lowers_rates": lowers_rates}
+        self.history.append(entry)
+        lowered = sum(bool(entry.get("lowers_rates", True)) for entry in self.since(state))
+        return float(RATE_FACTOR**lowered)
 
     def describe(self) -> str:
         """Sentence about the last rollback, for the user."""
         last = self.history[-1]
-        to = (
-            f"back to step {last['to']}, learning rates times {RATE_FACTOR}, try {len(self.history)} of {MAX_ROLLBACKS}"
-        )
-        return f"{last['reason']}: {to}"
+        lowered = [f"learning rates times {RATE_FACTOR}"] if last.get("lowers_rates", True) else []
+        lowered += [f"step size of the chains times {STEP_FACTOR}"] if last.get("shortened") else []
+        attempt = f"try {len(self.history)} of {MAX_ROLLBACKS}"
+        return f"{last['reason']}: back to step {last['to']}, {', '.join(lowered)}, {attempt}"
 
 
 @dataclass

@@ -1,17 +1,29 @@
-"""The return of a diverged run to its last checkpoint, with lower learning rates (`guard=rollback`).
+"""The return of a diverged run to a checkpoint, with smaller steps (`guard=rollback`).
 
-`history.Rollbacks` counts the returns; `guard` detects divergence.
+A try starts at the last checkpoint, with learning rates times `RATE_FACTOR` and other random numbers. If the symptom is
+that of unadjusted chains whose step is too large, which no learning rate cures, that step is lowered instead. Behind a
+checkpoint from which `FAILURES` tries have failed, the next try starts at an earlier one, and lowers both.
+
+`history.Rollbacks` records the returns; `guard` detects divergence. Nothing is written here: a run that is killed
+before its next checkpoint repeats the returns, with the same numbers.
 """
+
+from typing import Any
 
 from ebm_cli.rng import generator
 from ebm_cli.training.checkpointer import Checkpointer
 from ebm_cli.training.guard import Diverged
-from ebm_cli.training.history import History
+from ebm_cli.training.history import History, Rollbacks
 from ebm_cli.training.trainer import Trainer
+
+FAILURES = 2
+"""Tries from one checkpoint before the run goes further back."""
+KEPT = 3
+"""Numbered checkpoints that a run with rollbacks keeps at least."""
 
 
 def roll_back(error: Diverged, trainer: Trainer, history: History, checkpointer: Checkpointer, seed: int) -> None:
-    """Return to the last checkpoint, with lower learning rates and other random numbers.
+    """Return to a checkpoint, with smaller steps and other random numbers.
 
     Args:
         error: the divergence.
@@ -19,9 +31,27 @@ def roll_back(error: Diverged, trainer: Trainer, history: History, checkpointer:
         checkpointer: reads it.
         seed: of the run; every rollback has its own random numbers.
     """
-    spent, state = history.clock.read(), checkpointer.load_last()
-    factor = history.rollbacks.record(error, state)
+    spent, rollbacks = history.clock.read(), history.rollbacks
+    state, goes_further = _start(rollbacks, checkpointer)
     checkpointer.restore(state)
     history.clock.before = spent
-    name = f"method/after {len(history.rollbacks.history)} rollbacks"
+    is_shortened = trainer.method.shorten_steps(rollbacks.step_factor(state, error.names_step_size or goes_further))
+    is_shortened = is_shortened and (error.names_step_size or goes_further)
+    factor = rollbacks.record(error, state, is_shortened, lowers_rates=goes_further or not is_shortened)
+    name = f"method/after {len(rollbacks.history)} rollbacks"
     trainer.slow_down(factor, generator(seed, name, trainer.rng.device))
+
+
+def _start(rollbacks: Rollbacks, checkpointer: Checkpointer) -> tuple[dict[str, Any], bool]:
+    """State of the checkpoint that the next try starts from, and whether it lies behind one with `FAILURES` tries."""
+    last = checkpointer.load_last()
+    n_before, tries = len(last.get("rollbacks", [])), rollbacks.since(last)
+    newest = int(tries[-1]["to"]) if tries else int(last["step"])
+    state = checkpointer.load_numbered(newest, n_before) or last
+    goes_further = rollbacks.failures_from(int(state["step"])) >= FAILURES
+    while rollbacks.failures_from(int(state["step"])) >= FAILURES:
+        earlier = checkpointer.load_numbered(int(state["step"]) - 1, n_before)
+        if earlier is None:
+            break
+        state = earlier
+    return state, goes_further

@@ -49,6 +49,8 @@ def run_training(
     try:
         directory.begin(cfg.steps, config_hash(cfg))
         session = make_session(_with_resolved_auto(cfg, state), directory, state)
+        if file is not None:
+            logger.info(f"resumed from {file.name} at step {session.trainer.step}")
         with session.log.open():
             for sentence in described_data(session.parts.dataset, session.protocol):
                 session.log.note(sentence)
@@ -70,17 +72,25 @@ def run_training(
         reason = f"{type(error).__name__}: {error}" if full is None else f"no room to write in it ({full.strerror})"
         directory.finish("failed", session.trainer.step if session else None, reason)
         if full is not None:
-            # Not logged: the log needs room, too.
             raise NoRoom(
                 f"{path}: {reason}; free some space and rerun the command: it resumes from the last checkpoint"
             ) from error
-        logger.exception("failed")
         raise
 
 
 def _describe(session: Session, choices: Mapping[str, str]) -> None:
     """Log the settings of a new run, what its data would break, and whether its objective holds for them."""
     session.log.describe(session.checkpointer.config, choices)
+    parts, keys = session.parts, session.keys
+    size = sum(parameter.numel() for parameter in parts.energy.parameters())
+    chosen = ", ".join(
+        f"{group} {option}" for group, option in choices.items() if group in ("method", "dataset", "energy")
+    )
+    shape = " x ".join(map(str, parts.dataset.shape))
+    logger.info(
+        f"{chosen}; rows of shape {shape}, {size:,} parameters, {keys.steps:,} steps of "
+        f"{session.trainer.batches.batch_size} rows, seed {keys.seed}, device {session.checkpointer.config['device']}"
+    )
     for finding in session.findings:
         session.log.remark(f"data: {finding}")
     warning = boundary_warning(session.parts)

@@ -5,6 +5,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from ebm_cli.evaluation.chain_health import problems
+from ebm_cli.evaluation.overall import overall
 from ebm_cli.evaluation.results import Results
 from ebm_cli.evaluation.values import Values
 from ebm_cli.reporting.closing_panel import ClosingPanel, closing_panel
@@ -65,7 +67,10 @@ def closing_summary(
         shell_command("sample", {"checkpoint": path, **which}),
         shell_line("tensorboard", "--logdir", path),
     ]
-    return closing_panel(_title(run, ending), results, {"run": path, **figures}, commands, notes)
+    found = overall(Results(dict(results), measured.absent))
+    places = {"run": path, **figures}
+    title, failures = _title(run, ending), problems(results, "eval.")
+    return closing_panel(title, results, places, commands, notes, failures=failures, overall=found)
 
 
 def _title(run: Path, ending: Ending) -> str:

@@ -15,6 +15,7 @@ from omegaconf import OmegaConf
 
 from ebm_cli.cli.sweep_failures import JobFailed, clear_failures, read_failures, write_failure
 from ebm_cli.cli.task import Task
+from ebm_cli.errors import NotTrustworthy
 from ebm_cli.runs.status import read_status
 from ebm_cli.training.session import Session
 from tests.support import FAST, Ebm, StandIn, no_pictures
@@ -224,3 +225,37 @@ def test_task_raises_failures_that_it_cannot_keep(
         with pytest.raises(JobFailed, match="ZeroDivisionError"):
             task(OmegaConf.create({}))
         assert task.failures == []
+
+
+def test_job_that_is_not_to_be_trusted_is_a_finished_job(ebm: Ebm, stand_in: StandIn) -> None:
+    """The sweep continues, the sweeper gets the value, and the exit code says 4."""
+
+    def task(cfg: Any) -> float:
+        if cfg.seed == 2:
+            raise NotTrustworthy("3 chains never moved", 0.5)
+        return float(cfg.seed)
+
+    returned.clear()
+    seen = stand_in("train", task)
+    ran = ebm("train", "-m", "seed=1,2,3", f"+hydra.callbacks.returned._target_={__name__}.Returned")
+    assert [cfg.seed for cfg in seen] == [1, 2, 3]
+    assert returned == [1.0, 0.5, 3.0]
+    assert ran.code == 4
+    line = "ebm: job 1 (seed=2): 3 chains never moved"
+    assert ran.err.splitlines()[-3:] == [line, "ebm: 1 job finished, and is not to be trusted", line]
+
+
+def test_failed_job_outweighs_one_that_is_not_to_be_trusted(ebm: Ebm, stand_in: StandIn) -> None:
+    def task(cfg: Any) -> None:
+        raise NotTrustworthy("nothing moved") if cfg.seed == 1 else Diverges("diverged")
+
+    stand_in("train", task)
+    ran = ebm("train", "-m", "seed=1,2")
+    assert ran.code == 3
+    assert "1 job failed; rerun" in ran.err
+    assert "1 job finished, and is not to be trusted" in ran.err
+
+
+def test_untrusted_results_can_be_pickled_with_their_value() -> None:
+    error = pickle.loads(pickle.dumps(NotTrustworthy("why", 0.5)))
+    assert (str(error), error.value, error.exit_code) == ("why", 0.5, 4)

@@ -44,13 +44,19 @@ def test_runs_lists_states_results_and_ages(ebm: Ebm, tmp_path: Path) -> None:
     ran = ebm("runs", "root=o")
     assert (ran.code, ran.err) == (0, "")
     rows = {line.split("o/")[1].split()[0]: line.split() for line in ran.out.splitlines() if "o/" in line}
-    assert rows["a"] == ["finished", "nce", "moons", "10/10", "eval/kl", "0.01235", "2h", "o/a"]
+    assert rows["a"] == ["finished", "nce", "moons", "10/10", "fair", "eval/kl", "0.01235", "2h", "o/a"]
     assert rows["b"] == ["running", "cd", "moons", "5/10", "2m", "o/b"]
     assert [rows[name][0] for name in "cd"] == ["lost", "running"]
     assert [rows[name][0] for name in "ef"] == ["broken", "broken"]
     assert rows["f"][-4:] == ["(results.json", "cannot", "be", "read)"]
     assert rows["g"][:6] == ["diverged", "nce", "moons", "3/9", "eval/nll", "1.5"]
     assert sorted(path.name for path in tmp_path.iterdir()) == ["o"]
+
+
+def test_runs_marks_results_that_are_not_to_be_trusted(ebm: Ebm, tmp_path: Path) -> None:
+    still = {"eval/overall": "broken", "sampler/never_moved": 9, "sampler/n_chains": 10}
+    write_run(tmp_path / "o/a", {"state": "finished", "step": 1, "steps": 1}, still)
+    assert "finished, exit code 4  " in ebm("runs", "root=o").out
 
 
 def test_runs_says_that_there_are_none(ebm: Ebm, tmp_path: Path) -> None:

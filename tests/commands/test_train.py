@@ -25,6 +25,7 @@ DISTANCES = ("mmd", "energy_distance", "sliced_wasserstein", "c2st")
 KEYS = {
     *("kl", "nll", "entropy", "log_density_mse", "fisher", "log_z", "log_z_method", "border_mass", "mode_tv"),
     *("log_z_learned", "log_z_gap", "fisher_flat", "log_z_ais", "log_z_ais_se", "objective", "ksd", "ksd_p"),
+    *("overall", "nll_vs_gaussian"),
     *(f"{name}{part}" for name in DISTANCES for part in ("", "_null", "_p")),
 }
 CHAINS = ("acceptance", "step_size", "rhat", "ess_bulk", "ess_tail", "ess_per_grad", "ess_per_second")

@@ -80,8 +80,22 @@ def test_columns_are_named_as_in_the_file() -> None:
 
 
 def test_constant_column_is_dropped_by_its_name() -> None:
-    (finding,) = found(with_column(torch.full((N,), 3.0)), names=("age", "sex", "pay"))
+    (finding,) = found(with_column(torch.full((N,), 3.0)), CLASSIFIER, names=("age", "sex", "pay"))
     assert str(finding) == "column 1 (sex) is constant (3); set dataset.drop=[sex]"
+
+
+def test_nearly_constant_column_is_no_column_of_two_values() -> None:
+    (finding,) = found(with_column(torch.arange(N) % 500 == 3))
+    assert finding.fact == "column 1 is nearly constant (0 in 99.8 % of the rows)"
+    assert finding.harm == "the objective of sm has no lower bound on a value that repeats"
+
+
+def test_many_findings_of_one_kind_are_one_line() -> None:
+    x = X.repeat(1, 3) + 0.5 * normal(N, 9, seed=5).float()
+    x[7, :6] = 1e6
+    findings = found(x)
+    assert [finding.columns for finding in findings] == [(0,), (1,), (2, 3, 4, 5)]
+    assert findings[2].fact == "the same (outliers) in columns 2, 3, 4 and 5"
 
 
 @pytest.mark.parametrize(

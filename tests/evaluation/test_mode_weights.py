@@ -16,17 +16,11 @@ from tests.support import normal
 N = 500
 
 
-class Table(Rows):
-    @property
-    def reference(self) -> Tensor:
-        return self.standardizer.standardise(self.rows)
-
-
 def data(dim: int, left: int = 450) -> Rows:
     """N rows in two modes at −5 and 5 of the first column, sd 1; `left` of them in the left one."""
     x = normal(N, dim, seed=0)
     x[:, 0] += torch.where(torch.arange(N) < left, -5.0, 5.0)
-    return Table(x[torch.randperm(N, generator=torch.Generator().manual_seed(0))].float())
+    return Rows(x[torch.randperm(N, generator=torch.Generator().manual_seed(0))].float())
 
 
 def context(rows: Rows, weight: float, **changes: int) -> Context:
@@ -89,7 +83,7 @@ def test_one_mode_has_a_reason() -> None:
 
 def test_few_rows_and_images_have_a_reason() -> None:
     few = results(context(Rows(normal(40, 2, seed=0).float()), 0.5))
-    assert "40 training rows are too few" in few.absent["eval/mode_tv"]
+    assert "40 different training rows are too few" in few.absent["eval/mode_tv"]
     images = Rows(normal(60, 1, 2, 2, seed=0).float())
     found = results(small_context(FunctionEnergy(4), images, "density"))
     assert "classes" in found.absent["eval/mode_tv"]

@@ -22,6 +22,13 @@ def test_kl_within_two_standard_errors_is_noise() -> None:
     assert verdict_on("kl", kl=0.3, kl_se=0.1).word == "far"
 
 
+@pytest.mark.parametrize(("kl", "error", "word"), [(-0.5, 0.1, "impossible"), (-0.5, None, "impossible")])
+def test_kl_below_zero_is_impossible(kl: float, error: float | None, word: str) -> None:
+    assert verdict_on("kl", kl=kl, kl_se=error)[1:] == (word, False)
+    assert verdict_on("kl", kl=-0.25, kl_se=0.1).word == "close"
+    assert verdict_on("kl", kl=-1e-6).word == "close"
+
+
 def test_nll_has_the_entropy_as_reference() -> None:
     assert verdict_on("nll", nll=2.9, entropy=2.83, nll_se=0.1) == Verdict("entropy 2.830")
     assert verdict_on("nll", nll=2.9, nll_se=0.1) == Verdict("± 0.1")
@@ -30,6 +37,11 @@ def test_nll_has_the_entropy_as_reference() -> None:
 @pytest.mark.parametrize(("value", "word"), [(-0.5, "better"), (0.5, "worse"), (0.1, "equal")])
 def test_nll_vs_gaussian_is_graded_by_its_error(value: float, word: str) -> None:
     assert verdict_on("nll_vs_gaussian", nll_vs_gaussian=value, nll_vs_gaussian_se=0.1).word == word
+
+
+@pytest.mark.parametrize(("value", "word"), [(-0.02, "better"), (0.009, "equal"), (0.02, "worse")])
+def test_nll_vs_gaussian_is_equal_below_a_hundredth(value: float, word: str) -> None:
+    assert verdict_on("nll_vs_gaussian", nll_vs_gaussian=value).word == word
 
 
 @pytest.mark.parametrize(("value", "word"), [(0.02, "close"), (0.19, "fair"), (0.21, "far")])
@@ -47,6 +59,11 @@ def test_fisher_is_graded_by_its_ratio_to_a_flat_energy(value: float, word: str)
 def test_log_z_by_annealing_is_graded_by_its_error(error: float, word: str) -> None:
     found = verdict_on("log_z", log_z=1.0, log_z_method="ais", log_z_se=error, log_z_ess=123.4)
     assert found == Verdict(f"ais ± {error:.4f}, ESS 123", word, word == "precise")
+
+
+def test_log_z_of_few_weights_is_rough() -> None:
+    """The standard error of two weights means nothing, however small it is."""
+    assert verdict_on("log_z", log_z=1.0, log_z_method="ais", log_z_se=0.01, log_z_ess=2.0).word == "rough"
 
 
 def test_log_z_by_a_grid_names_the_mass_outside() -> None:
@@ -78,6 +95,13 @@ def test_mode_tv_is_right_up_to_two_nulls(value: float, null: float | None, good
     assert verdict_on("mode_tv", mode_tv=value, mode_tv_null=null).good is good
 
 
+@pytest.mark.parametrize(("error", "good"), [(0.001, False), (0.02, True)])
+def test_mode_tv_is_right_up_to_two_standard_errors(error: float, good: bool) -> None:
+    assert verdict_on("mode_tv", mode_tv=0.05, mode_tv_se=error) == Verdict(
+        f"0 ± {error}", "right" if good else "wrong", good
+    )
+
+
 @pytest.mark.parametrize(("p", "word"), [(0.4, "within noise"), (0.01, "differs"), (0.001, "differs")])
 def test_distance_is_graded_by_its_p_value(p: float, word: str) -> None:
     found = verdict_on("mmd", mmd=0.02, mmd_null=0.001, mmd_p=p)
@@ -102,9 +126,35 @@ def test_coverage_is_reached_by_nine_of_ten_classes(value: float, good: bool) ->
     assert verdict_on("coverage", coverage=value, coverage_null=1.0).good is good
 
 
+def test_coverage_of_the_data_themselves_is_enough() -> None:
+    """Two samples of the data miss classes, too, where rows are few."""
+    assert verdict_on("coverage", coverage=0.8, coverage_null=0.8).good is True
+    assert verdict_on("coverage", coverage=0.7, coverage_null=0.8).good is False
+
+
 @pytest.mark.parametrize(("value", "word"), [(0.2, "copies"), (0.75, "new"), (1.3, "new"), (2.0, "off the data")])
 def test_nn_ratio_separates_copies_from_new_samples(value: float, word: str) -> None:
     assert verdict_on("nn_ratio", nn_ratio=value, nn_ratio_se=0.03) == Verdict("1 ± 0.03", word, word == "new")
+
+
+@pytest.mark.parametrize("value", [0.6, 1.6])
+def test_nn_ratio_within_two_errors_of_one_is_new(value: float) -> None:
+    assert verdict_on("nn_ratio", nn_ratio=value, nn_ratio_se=0.31).word == "new"
+    assert verdict_on("nn_ratio", nn_ratio=value, nn_ratio_se=0.1).word != "new"
+
+
+@pytest.mark.parametrize(
+    ("value", "error", "word"),
+    [
+        (0.4994, 0.0053, "no better than guessing"),
+        (0.5105, 0.0053, "no better than guessing"),
+        (0.4885, 0.0053, "reversed"),
+        (0.5115, 0.0053, "in part"),
+        (0.5, None, "no better than guessing"),
+    ],
+)
+def test_auroc_near_a_half_is_guessing(value: float, error: float | None, word: str) -> None:
+    assert verdict_on("ood_auroc", ood_auroc=value, ood_auroc_se=error)[1:] == (word, False)
 
 
 @pytest.mark.parametrize("kind", ["", "_uniform", "_shuffled", "_other"])
@@ -123,6 +173,11 @@ def test_classifier_accuracy_names_guessing() -> None:
 def test_chain_temperature_is_compared_with_one(value: float, word: str) -> None:
     found = verdict_on("chain_temperature", chain_temperature=value, chain_temperature_se=0.001)
     assert found == Verdict("1 ± 0.001", word, word == "right")
+
+
+def test_uncertain_chain_temperature_is_within_noise() -> None:
+    """A temperature of 1.5 ± 0.3 is not known to be right, and not known to be wrong."""
+    assert verdict_on("chain_temperature", chain_temperature=1.5, chain_temperature_se=0.3).word == "within noise"
 
 
 @pytest.mark.parametrize(
@@ -170,7 +225,13 @@ def test_acceptance_is_graded_by_the_range_of_its_sampler() -> None:
     ]
 
 
-def test_chains_that_never_moved_and_draws_that_are_not_finite_are_bad() -> None:
+def test_ess_of_chains_that_have_not_mixed_is_not_enough() -> None:
+    assert verdict("sampler/ess_bulk", {"sampler/ess_bulk": 1361.0, "sampler/rhat": 1.1}).word == "not mixed"
+    assert verdict("sampler/ess_bulk", {"sampler/ess_bulk": 1361.0, "sampler/rhat": 1.09}).word == "enough"
+    assert verdict("sampler/ess_bulk", {"sampler/ess_bulk": 300.0, "sampler/rhat": 2.0}).word == "too few"
+
+
+def test_stuck_chains_and_non_finite_draws_are_bad() -> None:
     values = {"sampler/never_moved": 3, "sampler/n_chains": 10, "sampler/non_finite": 7, "sampler/n_draws": 100}
     assert verdict("sampler/never_moved", values) == Verdict("of 10 chains", "stuck", False)
     assert verdict("sampler/non_finite", values) == Verdict("of 100 draws", "diverged", False)

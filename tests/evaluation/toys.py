@@ -74,7 +74,7 @@ class Rows(Dataset):
 
     @property
     def reference(self) -> Tensor:
-        return self.rows
+        return self.standardizer.standardise(self.rows)
 
     def held_out(self, n: int) -> Tensor:
         return self.rows[:n]

@@ -23,6 +23,14 @@ def test_explain_names_wrong_mode_weights_and_a_right_score() -> None:
     assert explain({**results, "eval/mode_tv": 0.01}) == []
 
 
+def test_explain_says_that_an_energy_is_worse_than_its_own_flow() -> None:
+    (sentence,) = explain({"eval/nll": 2.5, "eval/nll_se": 0.01, "eval/flow_nll": 2.2, "eval/flow_kl": 0.01})
+    assert sentence.startswith("The energy is worse than its own flow, whose NLL is 0.3 nats lower")
+    assert explain({"eval/nll": 2.5, "eval/nll_se": 0.2, "eval/flow_nll": 2.2}) == []
+    assert explain({"eval/nll": 2.5, "eval/flow_nll": 2.499}) == []
+    assert explain({"eval/nll": 2.5, "eval/flow_nll": 3.0, "eval/kl": 0.1}) == []
+
+
 def test_explain_names_a_wrong_temperature() -> None:
     (sentence,) = explain({"eval/chain_temperature": 1.5, "eval/chain_temperature_se": 0.001})
     assert "T = 1.5" in sentence

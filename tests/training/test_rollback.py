@@ -1,7 +1,9 @@
 """`guard=rollback`: a diverged run returns to its last checkpoint with lower learning rates."""
 
 import json
+import shutil
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -10,6 +12,8 @@ from ebm_cli.reporting.jsonl import read
 from ebm_cli.runs import checkpoint as checkpoints
 from ebm_cli.training.guard import Diverged
 from ebm_cli.training.history import MAX_ROLLBACKS, RATE_FACTOR, Rollbacks
+from ebm_cli.training.session import Session
+from ebm_cli.training.trainer import Trainer
 from tests.support import TINY, Ebm, last, no_pictures, status_of
 
 SHORT = [*TINY, "metrics=[score]", "steps=60", "log_every=10", "checkpoint_every=10", "eval_every=null"]
@@ -41,12 +45,91 @@ def test_diverged_run_returns_with_lower_rates_and_finishes(ebm: Ebm, tmp_path: 
     assert json.loads((tmp_path / "run" / "results.json").read_text())
 
 
+UNADJUSTED = ["method=cd", "sampler=langevin", "energy.base=2.0", "method.k=100"]
+"""Chains of an energy with curvature 2, which diverge with a step above 1."""
+
+
+def test_step_of_unadjusted_chains_is_lowered(ebm: Ebm, tmp_path: Path) -> None:
+    """Chains that diverge at once need another step; the learning rate stays."""
+    words = [*UNADJUSTED, "sampler.step_size=3.0", "guard=rollback", "hydra.run.dir=run"]
+    ran = ebm("train", *SHORT, *words)
+    assert (ran.code, ran.err) == (0, "")
+    history = status_of(tmp_path / "run")["rollbacks"]
+    assert [(back["shortened"], back["lowers_rates"]) for back in history] == [(True, False)] * len(history)
+    state = last(tmp_path / "run")
+    assert state["method"]["_extra_state"]["shortened"] == 0.25 ** len(history)
+    [group] = state["optimizers"]["energy"]["param_groups"]
+    assert group["lr"] == state["config"]["optimizer"]["lr"]
+    assert "step size of the chains times 0.25, try 1 of 5" in " ".join(ran.out.split())
+
+
 def test_run_that_diverges_again_is_given_up(ebm: Ebm, tmp_path: Path) -> None:
-    words = ["method=cd", "sampler=langevin", "sampler.step_size=3.0", "energy.base=2.0", "method.k=100"]
-    ran = ebm("train", *SHORT, *words, "guard=rollback", "hydra.run.dir=run")
+    ran = ebm("train", *SHORT, *UNADJUSTED, "sampler.step_size=1e9", "guard=rollback", "hydra.run.dir=run")
     status = status_of(tmp_path / "run")
     assert (ran.code, status["state"], len(status["rollbacks"])) == (3, "diverged", MAX_ROLLBACKS)
     assert "most chains have diverged" in ran.err
+
+
+DOOMED = [*SHORT, "method=cd", "sampler=langevin", "method.k=2", "guard=rollback"]
+
+
+def diverge_at_30(monkeypatch: pytest.MonkeyPatch, n_times: int) -> None:
+    """Have a run diverge at step 30 on its first `n_times` ways there."""
+    log = Session._log
+
+    def log_or_diverge(session: Session, out: Any) -> None:
+        if session.trainer.step == 30 and len(session.history.rollbacks.history) < n_times:
+            raise Diverged(30, "of a test")
+        log(session, out)
+
+    monkeypatch.setattr(Session, "_log", log_or_diverge)
+
+
+def test_two_failures_at_one_place_lead_further_back(ebm: Ebm, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The third try starts a checkpoint earlier, and lowers both the learning rates and the step of the chains."""
+    diverge_at_30(monkeypatch, 3)
+    ran = ebm("train", *DOOMED, "hydra.run.dir=run")
+    assert (ran.code, ran.err) == (0, "")
+    history = status_of(tmp_path / "run")["rollbacks"]
+    assert [back["to"] for back in history] == [20, 20, 10]
+    assert [back.get("shortened", False) for back in history] == [False, False, True]
+    state = last(tmp_path / "run")
+    assert state["optimizers"]["energy"]["param_groups"][0]["lr"] == pytest.approx(
+        state["config"]["optimizer"]["lr"] * RATE_FACTOR**3
+    )
+    assert state["method"]["_extra_state"]["shortened"] == 0.25
+
+
+def test_four_failures_lead_back_twice(ebm: Ebm, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    diverge_at_30(monkeypatch, MAX_ROLLBACKS)
+    assert ebm("train", *DOOMED, "hydra.run.dir=run").code == 0
+    assert [back["to"] for back in status_of(tmp_path / "run")["rollbacks"]] == [20, 20, 10, 10, 0]
+    assert ebm("train", *DOOMED, "checkpoint_every=null", "hydra.run.dir=again").code == 0
+    assert [back["to"] for back in status_of(tmp_path / "again")["rollbacks"]] == [0] * MAX_ROLLBACKS
+
+
+@pytest.mark.parametrize("step", [15, 25])
+def test_run_killed_after_it_went_further_back_ends_alike(
+    ebm: Ebm, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, step: int
+) -> None:
+    """A copy of its directory at this step, as a kill leaves it, ends with the same weights as the whole run."""
+    diverge_at_30(monkeypatch, 3)
+    advance = Trainer.advance
+
+    def copy_and_advance(trainer: Trainer) -> Any:
+        third = len(status_of(tmp_path / "whole").get("rollbacks", [])) == 3
+        if trainer.step == step and third and not (tmp_path / "killed").exists():
+            shutil.copytree(tmp_path / "whole", tmp_path / "killed")
+        return advance(trainer)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Trainer, "advance", copy_and_advance)
+        assert ebm("train", *DOOMED, "hydra.run.dir=whole").code == 0
+    assert ebm("train", *DOOMED, "hydra.run.dir=killed").code == 0
+    one, two = (last(tmp_path / name) for name in ("whole", "killed"))
+    assert all(torch.equal(one["energy"][key], two["energy"][key]) for key in one["energy"])
+    assert one["rollbacks"] == two["rollbacks"]
+    assert len(one["rollbacks"]) == 3
 
 
 def test_ignored_divergence_is_not_rolled_back(ebm: Ebm, tmp_path: Path) -> None:

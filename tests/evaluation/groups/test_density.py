@@ -11,9 +11,10 @@ from ebm_cli.densities import Density
 from ebm_cli.densities import Gaussian as FittedGaussian
 from ebm_cli.energies.quadratic import Quadratic
 from ebm_cli.methods.sm import SM
-from tests.evaluation.toys import FunctionEnergy, skewed_gaussian, small_evaluation
+from tests.evaluation.toys import FunctionEnergy, Rows, skewed_gaussian, small_evaluation
+from tests.support import normal
 
-DIVERGENCES = ["eval/entropy", "eval/nll", "eval/kl", "eval/log_density_mse"]
+DIVERGENCES = ["eval/entropy", "eval/nll", "eval/kl", "eval/log_density_mse", "eval/nll_vs_gaussian"]
 
 
 class WithFlow(SM):  # type: ignore[misc]
@@ -106,3 +107,15 @@ def test_a_mode_with_a_wrong_mass_is_noted() -> None:
     narrow = FunctionEnergy(2, lambda u: 2 * (u - torch.tensor([4.0, 0.0])).square().sum(1))
     [note] = small_evaluation(narrow, data, "density").results.notes
     assert note == "mode 0 has 0.000 of the model's probability, and 0.500 of the data's"
+
+
+def test_real_data_have_mode_weights_after_their_likelihood() -> None:
+    x = normal(200, 2, seed=0).float()
+    x[::4, 0] += 8.0
+    found = small_evaluation(FunctionEnergy(2), Rows(x), "density", n_samples=200).results
+    keys = list(found.values)
+    assert keys[keys.index("eval/nll_vs_gaussian_se") + 1 :][:3] == [
+        "eval/mode_tv",
+        "eval/mode_tv_null",
+        "eval/mode_tv_se",
+    ]

@@ -12,7 +12,7 @@ from tests.support import TINY, Ebm, no_pictures
 
 KEYS = {f"eval/{name}{part}" for name in ("feature_distance", "class_tv") for part in ("", "_null", "_p")}
 KEYS |= {f"eval/{name}{part}" for name in ("coverage", "classifier_accuracy") for part in ("", "_null")}
-KEYS |= {"eval/nn_ratio", "eval/nn_ratio_se"}
+KEYS |= {"eval/nn_ratio", "eval/nn_ratio_se", "eval/overall"}
 WORDS = (*TINY, "method=dsm", "steps=2", "eval.n_chains=20", "metrics=[features]", "hydra.run.dir=run")
 
 
@@ -49,7 +49,7 @@ def test_synthetic_data_are_measured_by_their_density_alone(ebm: Ebm, monkeypatc
     both = ebm("train", *WORDS, "metrics=[density,features,ood]")
     assert both.code == 0
     assert "density is unknown" not in both.out
-    assert not results_of(Path("run")) & KEYS
+    assert results_of(Path("run")) & KEYS == {"eval/overall"}
     alone = ebm("train", *WORDS, "metrics=[features,ood]", "hydra.run.dir=alone")
     assert results_of(Path("alone")) == set()
     assert "eval: features and ood are for data whose density is unknown" in alone.out

@@ -1,0 +1,262 @@
+"""One word for what a run is worth, and the sentence that gives the reasons: `eval/overall`.
+
+| word | meaning |
+|---|---|
+| right | KL ≤ 0.003 nats or within its noise, or samples that no test tells from held-out rows |
+| close | small differences: KL ≤ 0.01 nats, or distances of the samples within a few of their nulls |
+| fair | better than the Gaussian fitted to the training rows, and different from the data |
+| poor | worse than that Gaussian on held-out rows by more than the noise of the comparison |
+| broken | no model of the data: far below the Gaussian, no finite integral, or chains that cannot be trusted |
+
+The first of these that was measured is the *basis*:
+
+1. KL, where the density of the data is known. Within its noise it is right, or fair if that noise
+   is large. Above `FAIR` it is fair if it is below half of the fitted Gaussian's, else poor.
+2. The NLL against the fitted Gaussian, with the distances between samples and held-out rows.
+3. These distances alone.
+4. The Fisher divergence alone, in units of a flat energy's: never right, as it is blind to the weights of modes.
+
+Then other results can only lower the word: chains that never moved or draws that are not finite (broken), probability
+outside the data's box, modes with wrong weights, a model worse than the Gaussian, and any main result with a bad
+verdict, with which a run is never right. Without a basis there is no word.
+"""
+
+from collections.abc import Iterator
+from typing import NamedTuple
+
+from ebm_cli.evaluation.chain_health import problems
+from ebm_cli.evaluation.result_registry import OOD, QUALITIES, P, verdict
+from ebm_cli.evaluation.results import Results
+from ebm_cli.evaluation.values import Values, format_value, number
+from ebm_cli.evaluation.verdicts import CLOSE, FAIR, NULLS
+
+WORDS = ("right", "close", "fair", "poor", "broken")
+"""From best to worst."""
+RIGHT = 0.003
+"""KL, nats, up to which a model is right: hundreds of rows would be needed to tell it from the data."""
+NOT_A_MODEL = 10.0
+"""Nats by which a broken model is worse than the Gaussian: it gives the rows e⁻¹⁰ of its density."""
+ERROR = 0.1
+"""Standard error of the comparison with the Gaussian, nats, above which the rows are too few to call a model right."""
+OUTSIDE = (1e-3, 0.1, 0.5)
+"""Shares of the probability outside the data's box above which a model is at best close, fair, broken."""
+MODES_POOR = 0.3
+"""Mode TV above which a model is poor."""
+ACCURACIES = (0.6, 0.75)
+"""Accuracies of the classifier test up to which samples that differ are close, fair."""
+MANY_NULLS = 10
+"""Nulls up to which a distance that differs is fair."""
+STILL = 0.1
+"""Share of chains that never moved above which the samples are worthless."""
+NOT_INTEGRABLE = ("not integrable", "the energy is", "not resolved")
+"""Texts by which a missing log Z says that the energy has no density."""
+
+
+class Finding(NamedTuple):
+    """A word that a result allows at best, and the reason, a clause without a full stop."""
+
+    word: str
+    why: str
+
+
+class Overall(NamedTuple):
+    """Assessment of a run.
+
+    Attributes:
+        word: of `WORDS`.
+        reasons: clauses, the basis first.
+    """
+
+    word: str
+    reasons: tuple[str, ...]
+
+    @property
+    def sentence(self) -> str:
+        """ "close: KL 0.004 nats; 4 % of the probability is in the wrong modes"."""
+        return f"{self.word}: {'; '.join(self.reasons)}"
+
+
+def overall(results: Results) -> Overall | None:
+    """Assess a run by its results alone; None where they give no basis."""
+    chains, basis = list(_chains(results.values)), _basis(results)
+    if basis is None:
+        broken = tuple(finding.why for finding in chains if finding.word == "broken")
+        return Overall("broken", broken) if broken else None
+    caps = [*chains, *_caps(results.values, basis)]
+    worst = max((finding.word for finding in (basis, *caps)), key=WORDS.index)
+    # What lowers the word comes first: it is the reason for it. Smaller faults say nothing beside a poor model.
+    lowering = [cap.why for cap in caps if cap.word == worst and worst != basis.word]
+    if worst in ("poor", "broken"):
+        return Overall(worst, tuple(lowering) or (basis.why,))
+    others = [cap.why for cap in caps if cap.why not in lowering]
+    return Overall(worst, (*lowering, basis.why, *others))
+
+
+def with_overall(results: Results) -> Results:
+    """The results with `eval/overall` first; absent, with the reason, where it has no basis."""
+    found = overall(results)
+    if found is None:
+        reason = "no basis: metrics needs density, samples or score"
+        return Results(results.values, {**results.absent, "eval/overall": reason}, results.notes)
+    return Results({"eval/overall": found.word, **results.values}, results.absent, results.notes)
+
+
+def _basis(results: Results) -> Finding | None:
+    values = results.values
+    reason = results.absent.get("eval/log_z", "")
+    if any(text in reason for text in NOT_INTEGRABLE):
+        return Finding("broken", f"the energy has no finite integral ({reason})")
+    return _by_kl(values) or _by_likelihood(values) or _by_samples(values) or _by_score(values)
+
+
+def _by_kl(values: Values) -> Finding | None:
+    kl, error = number(values, "eval/kl"), number(values, "eval/kl_se")
+    if kl is None:
+        return None
+    shown = f"KL {format_value(kl)}{'' if error is None else f' ± {error:.2g}'} nats"
+    if verdict("eval/kl", values).word == "impossible":
+        return Finding("fair", f"{shown} is below 0, so log Z is wrong")
+    is_noise = error is not None and abs(kl) <= 2 * error
+    if is_noise and error is not None:
+        if 2 * error <= CLOSE:
+            return Finding("right", f"{shown}, within its noise")
+        return Finding("fair", f"{shown}, too uncertain to say more")
+    if kl <= FAIR:
+        return Finding("right" if kl <= RIGHT else "close" if kl <= CLOSE else "fair", shown)
+    if kl > NOT_A_MODEL:
+        return Finding("broken", shown)
+    excess = number(values, "eval/nll_vs_gaussian")
+    if excess is None:
+        return Finding("poor", shown)
+    of_gaussian = kl - excess
+    word = "fair" if kl <= of_gaussian / 2 else "poor"
+    return Finding(word, f"{shown}, the fitted Gaussian has {format_value(of_gaussian)}")
+
+
+def _by_likelihood(values: Values) -> Finding | None:
+    excess, error = number(values, "eval/nll_vs_gaussian"), number(values, "eval/nll_vs_gaussian_se") or 0.0
+    if excess is None:
+        return None
+    words = {
+        "better": f"{format_value(-excess)} ± {error:.2g} nats a row better than the fitted Gaussian",
+        "worse": "less likely than under the fitted Gaussian",
+    }
+    of_gaussian = words.get(verdict("eval/nll_vs_gaussian", values).word, "as good as the fitted Gaussian")
+    samples = _by_samples(values)
+    if samples is None:
+        return Finding("fair", f"{of_gaussian} (metrics=[density,samples] would compare samples, too)")
+    if samples.word == "right" and error > ERROR:
+        return Finding("close", f"{of_gaussian}, {samples.why}, and the held-out rows are too few to see more")
+    # Held-out rows that are more likely than under the Gaussian: the model is not poor, whatever its samples are.
+    word = min(samples.word, "fair", key=WORDS.index)
+    return Finding(word, f"{samples.why}; {of_gaussian}")
+
+
+def _by_samples(values: Values) -> Finding | None:
+    """By the distances between samples and held-out rows, each with its null and its p-value."""
+    tested = [r for r in QUALITIES if P in r.companions and number(values, f"{r.key}{P}") is not None]
+    tested = [result for result in tested if result.key in values]
+    if not tested:
+        return None
+    differing = [result for result in tested if verdict(result.key, values).good is False]
+    if not differing:
+        return Finding("right", "no test tells its samples from held-out rows")
+    names = ", ".join(f"{result.label} (p {number(values, f'{result.key}{P}'):.2g})" for result in differing)
+    word = max((_size(result.key, values) for result in differing), key=WORDS.index)
+    return Finding(word, f"samples differ from held-out rows in {names}")
+
+
+def _size(key: str, values: Values) -> str:
+    """The word for a distance that differs significantly, by its size."""
+    value, null = number(values, key), number(values, f"{key}_null")
+    assert value is not None
+    if key == "eval/c2st":
+        bounds: tuple[float, float] = ACCURACIES
+    elif null:
+        value, bounds = value / null, (NULLS, MANY_NULLS)
+    else:
+        return "close"
+    return "close" if value <= bounds[0] else "fair" if value <= bounds[1] else "poor"
+
+
+def _by_score(values: Values) -> Finding | None:
+    fisher, flat = number(values, "eval/fisher"), number(values, "eval/fisher_flat")
+    if fisher is None or not flat:
+        return None
+    ratio = fisher / flat
+    word = "close" if ratio <= CLOSE else "fair" if ratio <= FAIR else "poor" if ratio <= 1 else "broken"
+    return Finding(word, f"the error of its score is {ratio:.2g} of a flat energy's (blind to the weights of modes)")
+
+
+def _chains(values: Values) -> Iterator[Finding]:
+    """Draws that are no samples: `chain_health`."""
+    non_finite = number(values, "sampler/non_finite")
+    if non_finite:
+        yield Finding("broken", f"{non_finite:.0f} draws of its chains are not finite")
+    still, n_chains = number(values, "sampler/never_moved"), number(values, "sampler/n_chains")
+    if still:
+        of_all = "" if n_chains is None else f" of {n_chains:.0f}"
+        most = n_chains is None or still > STILL * n_chains
+        yield Finding("broken" if most else "close", f"{still:.0f}{of_all} chains never moved")
+
+
+def _caps(values: Values, basis: Finding) -> Iterator[Finding]:
+    excess = number(values, "eval/nll_vs_gaussian")
+    if excess is not None and verdict("eval/nll_vs_gaussian", values).word == "worse":
+        error = number(values, "eval/nll_vs_gaussian_se")
+        by = f"{format_value(excess)}{'' if error is None else f' ± {format_value(error)}'} nats a row"
+        word = "broken" if excess > NOT_A_MODEL else "poor"
+        yield Finding(word, f"worse than the fitted Gaussian on held-out rows, by {by}")
+    outside = number(values, "eval/border_mass")
+    if outside is not None and outside > OUTSIDE[0]:
+        word = "close" if outside <= OUTSIDE[1] else "fair" if outside <= OUTSIDE[2] else "broken"
+        yield Finding(word, f"{outside:.1%} of its probability lies outside the data's box")
+    worse = worse_than(values)
+    if worse:
+        yield Finding("close", f"worse than its own {' and '.join(name for name, _ in worse)}")
+    share = number(values, "eval/mode_tv")
+    if share is not None and verdict("eval/mode_tv", values).good is False:
+        by_kl = number(values, "eval/kl") is not None
+        word = "poor" if share > MODES_POOR else "close" if by_kl else "fair"
+        yield Finding(word, f"{share:.1%} of the probability is in the wrong modes")
+    named = {"eval/kl", "eval/nll_vs_gaussian", "eval/mode_tv"}
+    others = [result for result in QUALITIES if result.key not in named and _is_of_the_model(result.key)]
+    bad = [r for r in others if verdict(r.key, values).good is False and r.label not in basis.why]
+    if bad and basis.word in ("right", "close"):
+        described = (f"{result.label} ({verdict(result.key, values).word})" for result in bad[:4])
+        yield Finding("close", f"{', '.join(described)}")
+
+
+def worse_than(values: Values) -> list[tuple[str, float]]:
+    """The densities that the method trained beside the energy and that describe the same rows better than it.
+
+    Returns:
+        Name of the density, and by how many nats the energy's NLL is above its own; beyond the noise of the NLL.
+    """
+    nll, error = number(values, "eval/nll"), number(values, "eval/nll_se") or 0.0
+    names = [key[len("eval/") : -len("_nll")] for key in values if key.startswith("eval/") and key.endswith("_nll")]
+    found = {name: number(values, f"eval/{name}_nll") for name in names}
+    excess = {name: nll - own for name, own in found.items() if nll is not None and own is not None}
+    return [(name, nats) for name, nats in excess.items() if nats > max(CLOSE, 2 * error)]
+
+
+def _is_of_the_model(key: str) -> bool:
+    """False for the detection of foreign rows, which is another task, and for a flow's own results."""
+    section = next(result.section for result in QUALITIES if result.key == key)
+    return section != OOD and not key.startswith("eval/flow")
+
+
+def untrusted(values: Values, strict: bool = False) -> str | None:
+    """Why a finished command is not to be trusted, for exit code 4; None if it is.
+
+    Args:
+        values: in results.json.
+        strict: whether an overall poor or broken is a reason, too.
+    """
+    found = problems(values)
+    if found:
+        return " ".join(found)
+    word = values.get("eval/overall")
+    if strict and word in ("poor", "broken"):
+        return f"eval/overall is {word}, and strict=true"
+    return None
