@@ -70,6 +70,7 @@ WITHOUT_TORCH = (
         "reporting/__init__",
         "reporting/commands",
         "reporting/console",
+        "reporting/narrow",
         "reporting/results_table",
         "reporting/explanations",
     ),

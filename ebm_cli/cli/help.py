@@ -1,6 +1,9 @@
 """Help pages, made of the descriptions and comments in the config tree."""
 
+import sys
+import textwrap
 from collections.abc import Sequence
+from shutil import get_terminal_size
 
 from ebm_cli.config.groups import (
     chosen_groups,
@@ -73,3 +76,21 @@ def _columns(rows: Sequence[tuple[str, str]]) -> list[str]:
     """Two columns, the second one aligned; an entry of the first that is too wide shifts only its own line."""
     width = min(max((len(left) for left, _ in rows), default=0), 30)
     return [f"  {left:<{width}}  {right}".rstrip() for left, right in rows]
+
+
+def show(page: str) -> None:
+    """Print a page, on a terminal with its lines wrapped between words."""
+    print(wrap_page(page, get_terminal_size().columns) if sys.stdout.isatty() else page)
+
+
+def wrap_page(page: str, width: int) -> str:
+    """A page with no line longer than `width` characters, except those of one longer word."""
+    return "\n".join(line for long in page.split("\n") for line in _wrap_line(long, width))
+
+
+def _wrap_line(line: str, width: int) -> list[str]:
+    if len(line) <= width:
+        return [line]
+    indent = len(line) - len(line.lstrip())
+    after = " " * min(indent + 4, max(width - 12, 0))
+    return textwrap.wrap(line, width, subsequent_indent=after, break_long_words=False, break_on_hyphens=False)

@@ -12,7 +12,7 @@ from importlib.metadata import version
 from platform import python_version
 
 from ebm_cli import __version__
-from ebm_cli.cli.help import verb_page, verbs, verbs_page
+from ebm_cli.cli.help import show, verb_page, verbs, verbs_page
 from ebm_cli.errors import did_you_mean
 from ebm_cli.quoting import shell_word
 from ebm_cli.system.library_warnings import log_warnings
@@ -53,7 +53,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     words = list(sys.argv[1:] if argv is None else argv)
     first = words[0] if words else "--help"
     if first in ("--help", "-h"):
-        print(verbs_page())
+        show(verbs_page())
         return 0
     if first == "--version":
         print(_versions())
@@ -69,7 +69,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(_versions())
         return 0
     if "--help" in rest or "-h" in rest:
-        print(verb_page(first, rest))
+        show(verb_page(first, rest))
         return 0
     from ebm_cli.cli.hydra_app import run
 

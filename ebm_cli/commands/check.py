@@ -16,6 +16,7 @@ from rich.text import Text
 
 from ebm_cli.errors import UserError, did_you_mean
 from ebm_cli.reporting.console import make_console
+from ebm_cli.reporting.narrow import Fitting
 from ebm_cli.selftest import SUBJECTS, Harness, Row, examine
 from ebm_cli.selftest.device import is_available
 from ebm_cli.system.device import device_of
@@ -80,7 +81,7 @@ def _table(subject: str, rows: Sequence[Row]) -> Group:
         shown.add_row(Text(row.outcome, style=STYLES[row.outcome]), option, row.what, *numbers, row.unit)
         before = row.name
     notes = [Text(f"{_name(row)}: {row.reason}", style="yellow") for row in rows if row.reason]
-    return Group(title, shown, *notes)
+    return Group(title, Fitting(shown), *notes)
 
 
 def _name(row: Row) -> str:

@@ -20,7 +20,8 @@ from ebm_cli.comparison.groups import Comparison, exclusion_reason
 from ebm_cli.comparison.groups import compare as compare_records
 from ebm_cli.comparison.settings import settings_of
 from ebm_cli.errors import UserError, did_you_mean
-from ebm_cli.reporting.console import make_console, relative_path
+from ebm_cli.reporting.console import WIDTH_OF_A_PIPE, make_console, relative_path
+from ebm_cli.reporting.narrow import Fitting
 from ebm_cli.runs.record import Record, find
 from ebm_cli.system.files import write_text
 
@@ -114,12 +115,13 @@ def _require_keys(by: Sequence[str], records: Iterable[Record]) -> None:
 
 def _print(comparison: Comparison, console: Console) -> None:
     """Print tables, notices, excluded runs and conclusions."""
+    is_a_pipe = console.width >= WIDTH_OF_A_PIPE
     for table, left_out in tables.console_tables(comparison, console.width):
-        console.print(table)
+        console.print(Fitting(table))
         if left_out:
             console.print(Text(f"not shown: {', '.join(column.label for column in left_out)}", style="dim"))
     for warning in warnings(comparison):
-        console.print(Text(warning, style="yellow"), soft_wrap=True)
+        console.print(Text(warning, style="yellow"), soft_wrap=is_a_pipe)
     if comparison.excluded:
         console.print(Text(f"\nexcluded: {len(comparison.excluded)}", style="yellow"))
         for record, reason in comparison.excluded:
@@ -127,7 +129,7 @@ def _print(comparison: Comparison, console: Console) -> None:
             console.print(line, soft_wrap=True)
     console.print()
     for sentence in filter(None, (*map(conclusion, comparison.sections), overall(comparison))):
-        console.print(Text(sentence, style="bold"), soft_wrap=True)
+        console.print(Text(sentence, style="bold"), soft_wrap=is_a_pipe)
     console.print()
 
 

@@ -1,6 +1,7 @@
 """`ebm evaluate`: measure a trained model, rebuilt from its checkpoint alone, against the data."""
 
 import logging
+import math
 import time
 from pathlib import Path
 from typing import Any
@@ -60,7 +61,8 @@ def evaluate(cfg: DictConfig) -> None:
         console.print(sentence, highlight=False, markup=False)
     with Stages("evaluation", console) as stages:
         evaluation = suite.evaluate(parts.energy, parts.method, parts.dataset, protocol, stages.begin)
-    found = with_overall(evaluation.results)
+    assessment = overall(evaluation.results, math.prod(parts.dataset.shape))
+    found = with_overall(evaluation.results, assessment)
     results = found.values
     write_json(path / "results.json", results)
     files = {"results": relative_path(path / "results.json")}
@@ -77,9 +79,7 @@ def evaluate(cfg: DictConfig) -> None:
             save(final_figure(parts.energy, parts.dataset, evaluation.samples, log_z, results), picture)
             files["picture"] = relative_path(picture)
     title = f"{relative_path(model.path)}, step {model.step:,}: measured in {duration(time.monotonic() - began)}"
-    panel = closing_panel(
-        title, results, files, notes=notes, failures=problems(results, "eval."), overall=overall(found)
-    )
+    panel = closing_panel(title, results, files, notes=notes, failures=problems(results), overall=assessment)
     panel.log()
     panel.show(console)
     reason = untrusted(results, cfg.strict)

@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from omegaconf import DictConfig
+from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
@@ -17,6 +18,7 @@ from ebm_cli.evaluation.results import Results
 from ebm_cli.evaluation.values import number
 from ebm_cli.reporting.closing_panel import OVERALL_STYLES
 from ebm_cli.reporting.console import make_console
+from ebm_cli.reporting.narrow import pack, table_width, text_of
 from ebm_cli.runs.record import Record, find
 
 STYLES = {"running": "cyan", "finished": "green", "interrupted": "yellow", "diverged": "red", "failed": "red"}
@@ -33,7 +35,20 @@ def runs(cfg: DictConfig) -> None:
     if not records:
         print(f"no runs under {', '.join(map(str, roots))}")
         return
-    make_console().print(_table(records, now=datetime.now(UTC).timestamp()))
+    _print(make_console(), _table(records, now=datetime.now(UTC).timestamp()))
+
+
+def _print(console: Console, table: Table) -> None:
+    """Print the table; where it does not fit, the runs one after the other, each path in a line that nothing breaks."""
+    if table_width(console, table) <= console.width:
+        console.print(table)
+        return
+    *columns, paths = table.columns
+    table.columns = columns
+    for row, path in zip(zip(*(column.cells for column in columns), strict=True), paths.cells, strict=True):
+        for line in pack([text_of(cell) for cell in row], console.width):
+            console.print(line)
+        console.print(Text.assemble("  ", text_of(path)), soft_wrap=True)
 
 
 def _table(records: list[Record], now: float) -> Table:

@@ -94,7 +94,7 @@ def sample(cfg: DictConfig) -> None:
         "cost/seconds": time.monotonic() - began,
         "cost/peak_memory_mb": peak_memory_mb(flat.device),
     }
-    measured = Results({"sampler/init": starts.init}, notes=starts.notes) | measured | Results(costs)
+    measured = Results({"sampler/init": starts.init}, notes=(*target.notes, *starts.notes)) | measured | Results(costs)
     table = _coordinates(model, target, x)
     write_json(path / "results.json", {**measured.values, **({"sampler/coordinates": table} if table else {})})
     files = {"samples": relative_path(file.path), "results": relative_path(path / "results.json")}

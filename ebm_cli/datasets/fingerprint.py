@@ -21,8 +21,8 @@ SAMPLE = 2**25
 """Numbers that are hashed of more than that."""
 BLOCKS = 1024
 """Blocks of rows with a hash of their own, at most: they tell where two files differ first."""
-COLUMNS = 256
-"""Columns up to which each has a hash of its own."""
+COLUMNS, COLUMN_NUMBERS = 256, 2**24
+"""Columns, and numbers in all, up to which each column has a hash of its own."""
 NAMED = 8
 """Columns that a message names, at most."""
 
@@ -31,12 +31,12 @@ class Fingerprint(NamedTuple):
     """The fingerprint of rows; `_asdict()` is its plain form in a checkpoint.
 
     Attributes:
-        digest: hash of the numbers that are hashed, in the order of the rows.
+        digest: hash of the hashes of all blocks.
         rows: number of rows.
         shape: of one row.
         names: one a column; None if the file has none.
         labels: hash of the classes of the rows; None without classes.
-        columns: hash of each column; empty beyond `COLUMNS` columns.
+        columns: hash of each column; empty for more than `COLUMNS` columns or `COLUMN_NUMBERS` numbers.
         blocks: hash of each block of rows.
         block_rows: rows from the beginning of a block to that of the next.
         is_sample: whether only some rows of each block are hashed.
@@ -63,17 +63,17 @@ def fingerprint(
     n, row_numbers = len(rows), max(1, math.prod(rows.shape[1:]))
     block_rows, is_sample = -(-n // BLOCKS), n * row_numbers > whole
     hashed_rows = max(1, SAMPLE // (BLOCKS * row_numbers)) if is_sample else block_rows
-    total = hashlib.blake2b(digest_size=16)
-    columns = [hashlib.blake2b(digest_size=4) for _ in range(row_numbers if row_numbers <= COLUMNS else 0)]
-    blocks = []
+    has_columns = row_numbers <= COLUMNS and n * row_numbers <= COLUMN_NUMBERS
+    columns = [hashlib.blake2b(digest_size=4) for _ in range(row_numbers if has_columns else 0)]
+    blocks, total = [], hashlib.blake2b(digest_size=16)
     for start in range(0, n, block_rows):
-        block = hashlib.blake2b(digest_size=4)
+        block = hashlib.blake2b(digest_size=16)
         for x in _pieces(rows, start, min(start + min(hashed_rows, block_rows), n), row_numbers):
-            for each in (total, block):
-                each.update(x.numpy().data)
+            block.update(x.numpy().data)
             for j, column in enumerate(columns):
                 column.update(x[:, j].contiguous().numpy().data)
-        blocks.append(block.hexdigest())
+        total.update(block.digest())
+        blocks.append(block.hexdigest()[:8])
     return Fingerprint(
         total.hexdigest(),
         n,

@@ -136,9 +136,8 @@ def _place(dataset: Dataset, clusters: Clusters, k: int) -> str:
 
 
 def _round(x: float, unit: float) -> str:
-    """x to about a tenth of a unit; to three digits where that is very long."""
+    """x to about a tenth of a unit; in powers of ten where that takes many digits."""
     decimals = 1 - math.floor(math.log10(unit) + 0.2) if unit > 0 else 1
-    if not -5 <= decimals <= 4:
-        return f"{x:.3g}"
     # Without the sign of a rounded zero.
-    return f"{round(x, max(0, decimals)) + 0.0:.{max(0, decimals)}f}"
+    rounded = round(x, decimals) + 0.0
+    return f"{rounded:.{max(0, decimals)}f}" if -5 <= decimals <= 4 else f"{rounded:.4g}"

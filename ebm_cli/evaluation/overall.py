@@ -35,7 +35,8 @@ WORDS = ("right", "close", "fair", "poor", "broken")
 RIGHT = 0.003
 """KL, nats, up to which a model is right: hundreds of rows would be needed to tell it from the data."""
 NOT_A_MODEL = 10.0
-"""Nats by which a broken model is worse than the Gaussian: it gives the rows e⁻¹⁰ of its density."""
+"""Nats by which a broken model is worse than the Gaussian: it gives the rows e⁻¹⁰ of its density. In more than ten
+dimensions, one nat a coordinate: the Gaussian fitted to images is very narrow in pixels that hardly vary."""
 ERROR = 0.1
 """Standard error of the comparison with the Gaussian, nats, above which the rows are too few to call a model right."""
 OUTSIDE = (1e-3, 0.1, 0.5)
@@ -76,13 +77,19 @@ class Overall(NamedTuple):
         return f"{self.word}: {'; '.join(self.reasons)}"
 
 
-def overall(results: Results) -> Overall | None:
-    """Assess a run by its results alone; None where they give no basis."""
-    chains, basis = list(_chains(results.values)), _basis(results)
+def overall(results: Results, n_dims: int = 1) -> Overall | None:
+    """Assess a run by its results alone; None where they give no basis.
+
+    Args:
+        results: of its evaluation.
+        n_dims: coordinates of a point.
+    """
+    not_a_model = max(NOT_A_MODEL, float(n_dims))
+    chains, basis = list(_chains(results.values)), _basis(results, not_a_model)
     if basis is None:
         broken = tuple(finding.why for finding in chains if finding.word == "broken")
         return Overall("broken", broken) if broken else None
-    caps = [*chains, *_caps(results.values, basis)]
+    caps = [*chains, *_caps(results.values, basis, not_a_model)]
     worst = max((finding.word for finding in (basis, *caps)), key=WORDS.index)
     # What lowers the word comes first: it is the reason for it. Smaller faults say nothing beside a poor model.
     lowering = [cap.why for cap in caps if cap.word == worst and worst != basis.word]
@@ -92,24 +99,23 @@ def overall(results: Results) -> Overall | None:
     return Overall(worst, (*lowering, basis.why, *others))
 
 
-def with_overall(results: Results) -> Results:
+def with_overall(results: Results, found: Overall | None) -> Results:
     """The results with `eval/overall` first; absent, with the reason, where it has no basis."""
-    found = overall(results)
     if found is None:
         reason = "no basis: metrics needs density, samples or score"
         return Results(results.values, {**results.absent, "eval/overall": reason}, results.notes)
     return Results({"eval/overall": found.word, **results.values}, results.absent, results.notes)
 
 
-def _basis(results: Results) -> Finding | None:
+def _basis(results: Results, not_a_model: float) -> Finding | None:
     values = results.values
     reason = results.absent.get("eval/log_z", "")
     if any(text in reason for text in NOT_INTEGRABLE):
         return Finding("broken", f"the energy has no finite integral ({reason})")
-    return _by_kl(values) or _by_likelihood(values) or _by_samples(values) or _by_score(values)
+    return _by_kl(values, not_a_model) or _by_likelihood(values) or _by_samples(values) or _by_score(values)
 
 
-def _by_kl(values: Values) -> Finding | None:
+def _by_kl(values: Values, not_a_model: float) -> Finding | None:
     kl, error = number(values, "eval/kl"), number(values, "eval/kl_se")
     if kl is None:
         return None
@@ -123,7 +129,7 @@ def _by_kl(values: Values) -> Finding | None:
         return Finding("fair", f"{shown}, too uncertain to say more")
     if kl <= FAIR:
         return Finding("right" if kl <= RIGHT else "close" if kl <= CLOSE else "fair", shown)
-    if kl > NOT_A_MODEL:
+    if kl > not_a_model:
         return Finding("broken", shown)
     excess = number(values, "eval/nll_vs_gaussian")
     if excess is None:
@@ -200,12 +206,12 @@ def _chains(values: Values) -> Iterator[Finding]:
         yield Finding("broken" if most else "close", f"{still:.0f}{of_all} chains never moved")
 
 
-def _caps(values: Values, basis: Finding) -> Iterator[Finding]:
+def _caps(values: Values, basis: Finding, not_a_model: float) -> Iterator[Finding]:
     excess = number(values, "eval/nll_vs_gaussian")
     if excess is not None and verdict("eval/nll_vs_gaussian", values).word == "worse":
         error = number(values, "eval/nll_vs_gaussian_se")
         by = f"{format_value(excess)}{'' if error is None else f' ± {format_value(error)}'} nats a row"
-        word = "broken" if excess > NOT_A_MODEL else "poor"
+        word = "broken" if excess > not_a_model else "poor"
         yield Finding(word, f"worse than the fitted Gaussian on held-out rows, by {by}")
     outside = number(values, "eval/border_mass")
     if outside is not None and outside > OUTSIDE[0]:

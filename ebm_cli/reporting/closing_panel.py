@@ -13,6 +13,8 @@ from ebm_cli.evaluation.values import Values
 from ebm_cli.reporting.commands import print_commands
 from ebm_cli.reporting.results_table import results_table
 
+FRAME = 6
+"""Characters of a frame beside its title."""
 logger = logging.getLogger(__name__)
 
 OVERALL_STYLES = {
@@ -32,20 +34,27 @@ class ClosingPanel:
     """A panel, and what the reader copies from the screen: that stands below it, where no frame breaks a line.
 
     Attributes:
-        panel: results and notes.
+        title: of the panel; inside it where the frame is too narrow.
+        body: results and notes.
+        colour: of the frame.
         places: name of an output → its path.
         commands: to run next, as `shell_command` quotes them.
         sentences: what the run is worth and the notes, for a log.
     """
 
-    panel: Panel
+    title: str
+    body: Sequence[RenderableType]
+    colour: str
     places: Mapping[str, str]
     commands: Sequence[str]
     sentences: Sequence[str]
 
     def show(self, console: Console) -> None:
         """Print all of it."""
-        console.print(self.panel)
+        is_narrow = len(self.title) + FRAME > console.width
+        inside = [Text(self.title, style="bold"), *self.body] if is_narrow else self.body
+        title = None if is_narrow else Text(self.title)
+        console.print(Panel(Group(*inside), title=title, title_align="left", border_style=self.colour, expand=False))
         width = max((len(name) for name in self.places), default=0)
         for name, path in self.places.items():
             console.print(Text.assemble((f"  {name:<{width}}  ", "cyan"), path), soft_wrap=True)
@@ -86,9 +95,8 @@ def closing_panel(
     frame = "green" if success and not failures else "red"
     if overall is not None and frame == "green":
         frame = FRAMES.get(overall.word, frame)
-    panel = Panel(Group(*parts), title=Text(title), title_align="left", border_style=frame, expand=False)
     sentences = [*([] if overall is None else [overall.sentence]), *failures, *notes]
-    return ClosingPanel(panel, places, commands, sentences)
+    return ClosingPanel(title, parts, frame, places, commands, sentences)
 
 
 def overall_line(overall: Overall) -> Text:

@@ -75,20 +75,32 @@ class Progress:
         if self._is_live:
             if now - self._drawn_at >= REFRESH or step >= self._steps:
                 self._drawn_at = now
-                self._bar.update(self._task, completed=step, shown=self._describe(step, metrics), refresh=True)
+                self._bar.update(self._task, completed=step, shown=self._fitting(step, metrics), refresh=True)
         elif step >= self._next_line or step >= self._steps:
             self._next_line = (step // self._every + 1) * self._every
-            line = f"step {step:>{len(str(self._steps))}}/{self._steps}  {self._describe(step, metrics)}"
+            line = f"step {step:>{len(str(self._steps))}}/{self._steps}  {'  '.join(self._parts(step, metrics))}"
             self._console.print(Text(line), soft_wrap=True)
 
     def message(self, text: str) -> None:
         """Print a line above the bar."""
-        self._console.print(Text(text), soft_wrap=True)
+        self._console.print(Text(text), soft_wrap=not self._is_live)
 
-    def _describe(self, step: int, metrics: Values) -> str:
+    def _fitting(self, step: int, metrics: Values) -> str:
+        """The first parts that fit beside the step and a bar of ten characters, each whole."""
+        room = self._console.width - len(f"step {step:,}/{self._steps:,}") - 13
+        shown = ""
+        for part in self._parts(step, metrics):
+            longer = f"{shown}  {part}" if shown else part
+            if len(longer) > room:
+                break
+            shown = longer
+        return shown
+
+    def _parts(self, step: int, metrics: Values) -> list[str]:
+        """Metrics, speed and time left, in the order of their importance."""
         (then, before), (now, _) = self._times[0], self._times[-1]
         speed = (step - before) / (now - then) if now > then else 0.0
         parts = [f"{name} {format_value(value)}" for name, value in metrics.items()]
         if speed > 0:
             parts += [f"{format_value(speed)} steps/s", f"{duration((self._steps - step) / speed)} left"]
-        return "  ".join(parts)
+        return parts

@@ -6,6 +6,7 @@ from rich.text import Text
 
 from ebm_cli.evaluation.result_registry import companions, describe, verdict
 from ebm_cli.evaluation.values import Value, Values, format_value
+from ebm_cli.reporting.narrow import Fitting
 
 _TITLES = {"eval": "evaluation", "sampler": "sampler", "cost": "cost", "train": "training"}
 
@@ -19,7 +20,7 @@ def group_results(values: Values) -> dict[str, dict[str, Value]]:
     return {name: grouped[name] for name in order}
 
 
-def results_table(values: Values, title: str | None = None) -> Table:
+def results_table(values: Values, title: str | None = None) -> Fitting:
     """Key, value, unit, reference and verdict of every result, one section a group.
 
     A companion of another result (its null, its standard error) is shown in that one's reference, not in its own row.
@@ -40,4 +41,4 @@ def results_table(values: Values, title: str | None = None) -> Table:
                 word = Text(found.word, style={True: "green", False: "yellow", None: ""}[found.good])
                 label = f" {key.partition('/')[2] or key}"
                 table.add_row(label, format_value(value), describe(key).unit, found.reference, word)
-    return table
+    return Fitting(table)

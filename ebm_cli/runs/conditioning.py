@@ -9,11 +9,12 @@ start at it sample:
 """
 
 from dataclasses import dataclass
+from pathlib import Path
 
 import torch
 from torch import Tensor
 
-from ebm_cli.datasets.io.conditioning_files import read_mask, read_rows
+from ebm_cli.datasets.io.conditioning_files import ARRAYS, read_mask, read_matched, read_rows
 from ebm_cli.errors import UserError
 from ebm_cli.rng import generator
 from ebm_cli.runs.model import Model
@@ -42,12 +43,14 @@ class ChainTarget:
         starts: z [n_chains, *Z].
         conditional: map from z to points; None if z is the point.
         given: rows that condition the samples, row c mod R those of chain c; None for the unconditional distribution.
+        notes: sentences about the file of given rows.
     """
 
     energy: EnergyFn
     starts: Tensor
     conditional: Conditional | None = None
     given: GivenRows | None = None
+    notes: tuple[str, ...] = ()
 
     @property
     def n_rows(self) -> int:
@@ -99,7 +102,7 @@ def make_chain_target(
             "init=data: an energy without a run has no data; set init=noise, or init=FILE for rows of yours"
         )
     like = model.standardizer.like
-    rows = model.dataset.held_out(n_chains) if init == "data" else read_rows(init, model.energy.shape)
+    rows, notes = (model.dataset.held_out(n_chains), ()) if init == "data" else _given_rows(model, init)
     rows = rows.to(like)
     keep = None if mask is None else read_mask(mask, model.energy.shape).to(like.device)
     if keep is not None:
@@ -115,11 +118,20 @@ def make_chain_target(
     u = torch.where(u.isnan(), noise, u)
     if keep is not None:
         conditional = Conditional(model.energy, u, keep[index])
-        return ChainTarget(conditional, conditional.coordinates(u), conditional, GivenRows(rows, keep))
+        return ChainTarget(conditional, conditional.coordinates(u), conditional, GivenRows(rows, keep), notes)
     if noise_std is not None:
         std = noise_std / model.standardizer.scale
-        return ChainTarget(posterior(model.energy, u, std), u, given=GivenRows(rows, None))
-    return ChainTarget(model.energy, u)
+        return ChainTarget(posterior(model.energy, u, std), u, given=GivenRows(rows, None), notes=notes)
+    return ChainTarget(model.energy, u, notes=notes)
+
+
+def _given_rows(model: Model, file: str) -> tuple[Tensor, tuple[str, ...]]:
+    """The rows of a file [N, *shape], data units, in the columns of the run; and a note about columns left out."""
+    path, shape = Path(file).expanduser(), tuple(model.energy.shape)
+    if path.suffix.lower() in ARRAYS or not path.is_file():
+        return read_rows(file, shape), ()
+    rows, note = read_matched("init", file, shape, model.column_names)
+    return rows, () if note is None else (note,)
 
 
 def require_stable_step(kernel: Kernel, model: Model, noise_std: float | None) -> None:

@@ -6,7 +6,7 @@ import time
 
 from ebm_cli.evaluation import suite
 from ebm_cli.evaluation.narrowest import narrowest_width
-from ebm_cli.evaluation.overall import with_overall
+from ebm_cli.evaluation.overall import overall, with_overall
 from ebm_cli.evaluation.results import Results
 from ebm_cli.evaluation.values import Values
 from ebm_cli.reporting.console import duration
@@ -48,7 +48,8 @@ def finish(session: Session, seconds: float) -> float | None:
     with trainer.ema.applied():
         with Stages("evaluation", log.console) as stages:
             found = suite.evaluate(parts.energy, parts.method, parts.dataset, session.protocol, stages.begin)
-        measured = with_overall(found.results)
+        assessment = overall(found.results, math.prod(parts.dataset.shape))
+        measured = with_overall(found.results, assessment)
         results = measured.values | _costs(trainer, seconds) | {"cost/eval_seconds": time.monotonic() - began}
     numbers: Values = {name: number for name, number in results.items() if not isinstance(number, str)}
     if monitor.uses_validation_rows:
@@ -73,7 +74,7 @@ def finish(session: Session, seconds: float) -> float | None:
     log.close(failures)
     about_data = [f"Data: {finding}" for finding in session.findings if finding.bears_on_results]
     measured |= Results(notes=(*_causes(session, results), *about_data, *failures))
-    summary = closing_summary(run, ending, measured, results, figures, history)
+    summary = closing_summary(run, ending, measured, results, figures, history, assessment)
     summary.log()
     summary.show(log.console)
     return monitored_value(session.keys.monitor, results)

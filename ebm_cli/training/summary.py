@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ebm_cli.evaluation.chain_health import problems
-from ebm_cli.evaluation.overall import overall
+from ebm_cli.evaluation.overall import Overall
 from ebm_cli.evaluation.results import Results
 from ebm_cli.evaluation.values import Values
 from ebm_cli.reporting.closing_panel import ClosingPanel, closing_panel
@@ -35,7 +35,13 @@ class Ending:
 
 
 def closing_summary(
-    run: Path, ending: Ending, measured: Results, results: Values, figures: Mapping[str, str], history: History
+    run: Path,
+    ending: Ending,
+    measured: Results,
+    results: Values,
+    figures: Mapping[str, str],
+    history: History,
+    assessment: Overall | None = None,
 ) -> ClosingPanel:
     """Summarise a finished run.
 
@@ -46,6 +52,7 @@ def closing_summary(
         results: in results.json.
         figures: what a figure shows → its path.
         history: of the run.
+        assessment: what it is worth.
     """
     notes = [*explain(results), *measured.notes, *(f"{key}: {why}" for key, why in measured.absent.items())]
     which: dict[str, str] = {}
@@ -67,10 +74,9 @@ def closing_summary(
         shell_command("sample", {"checkpoint": path, **which}),
         shell_line("tensorboard", "--logdir", path),
     ]
-    found = overall(Results(dict(results), measured.absent))
     places = {"run": path, **figures}
-    title, failures = _title(run, ending), problems(results, "eval.")
-    return closing_panel(title, results, places, commands, notes, failures=failures, overall=found)
+    title, failures = _title(run, ending), problems(results)
+    return closing_panel(title, results, places, commands, notes, failures=failures, overall=assessment)
 
 
 def _title(run: Path, ending: Ending) -> str:

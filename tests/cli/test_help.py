@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from ebm_cli.cli.help import verbs
+from ebm_cli.cli.help import verb_page, verbs, wrap_page
 from ebm_cli.config.groups import group_options, search_path
 from tests.cli import help_pages
 from tests.support import REPO, Ebm
@@ -61,3 +61,11 @@ def test_help_honours_config_dir(ebm: Ebm, tmp_path: Path) -> None:
     assert "* bowl" in out
     assert "A bowl of my own" in out
     assert "energy.rim=2" in out
+
+
+@pytest.mark.parametrize("width", [20, 40, 60, 80, 200])
+def test_help_is_wrapped_between_words(width: int) -> None:
+    whole = verb_page("train")
+    page = wrap_page(whole, width)
+    assert page.split() == whole.split()
+    assert all(len(line) <= width or len(line.split()) == 1 for line in page.splitlines())

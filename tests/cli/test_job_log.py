@@ -1,12 +1,14 @@
 """The log of a command: its start, its events and its end, whatever that is."""
 
 import json
+import logging
 import signal
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from ebm_cli.cli.job_log import logged_if_refused
 from ebm_cli.errors import NotTrustworthy, UserError
 from ebm_cli.runs.signals import Interrupted
 from tests.support import FAST, Ebm, StandIn, at_step, no_pictures
@@ -93,6 +95,18 @@ def test_jobs_of_a_sweep_have_their_own_logs(ebm: Ebm, stand_in: StandIn, tmp_pa
     assert failed[0].startswith("started: ebm train seed=1 ")
     assert "ZeroDivisionError" in failed[-1]
     assert finished[-1] == "ended after 0 s: exit code 0"
+
+
+def test_job_that_is_refused_at_its_start_is_in_its_log(caplog: pytest.LogCaptureFixture) -> None:
+    """A sweeper that chooses one job after the other has each validated as it starts, behind the set-up of its log."""
+    with caplog.at_level(logging.INFO), pytest.raises(UserError), logged_if_refused("train", ["steps=0"]):
+        raise UserError("steps must be >= 1, got 0")
+    started, ended = caplog.messages
+    assert started.startswith("started: ebm train steps=0 (in ")
+    assert ended == "ended after 0 s: failed: steps must be >= 1, got 0 (exit code 1)"
+    with logged_if_refused("train", ["steps=1"]):
+        pass
+    assert len(caplog.messages) == 2
 
 
 def test_verbs_without_a_directory_log_nothing(ebm: Ebm, stand_in: StandIn) -> None:

@@ -12,6 +12,8 @@ from typing import Any
 import pytest
 
 from ebm_cli.commands import runs
+from ebm_cli.runs.record import find
+from tests.reporting.support import output_of, terminal
 from tests.support import Ebm
 
 
@@ -68,3 +70,17 @@ def test_runs_says_that_there_are_none(ebm: Ebm, tmp_path: Path) -> None:
 @pytest.mark.parametrize(("seconds", "text"), [(-3, "0s"), (59, "59s"), (60, "1m"), (7199, "1h"), (200_000, "2d")])
 def test_format_age_uses_the_largest_unit(seconds: float, text: str) -> None:
     assert runs.format_age(seconds) == text
+
+
+@pytest.mark.parametrize("width", [20, 40, 60, 80, 200])
+def test_a_narrow_screen_shows_every_number_and_path_whole(tmp_path: Path, width: int) -> None:
+    path = tmp_path / "a" / ("folder" * 20)
+    write_run(
+        path, {"state": "finished", "step": 8000, "steps": 8000, "started": time.time() - 7300}, {"eval/kl": 0.012345}
+    )
+    screen = terminal(width)
+    runs._print(screen, runs._table(find(tmp_path), time.time()))
+    words = output_of(screen).split()
+    assert {"8000/8000", "0.01235", "2h", str(path)} <= set(words)
+    others = [line for line in output_of(screen).splitlines() if str(path) not in line]
+    assert max(map(len, others), default=0) <= width

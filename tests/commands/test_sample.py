@@ -427,7 +427,7 @@ def refused(ebm: Ebm, tmp_path: Path, *words: str) -> str:
         (["checkpoint=run", "adapt=true"], "adapt=true: Langevin accepts every step"),
         (
             ["checkpoint=run", "init=here.npy"],
-            "init=here.npy: must be annealed, noise, data, or an .npy or .npz file that exists",
+            "init=here.npy: must be annealed, noise, data, or a file of rows that exists",
         ),
         (["checkpoint=run", "init=text.pt"], "init=text.pt: cannot be read"),
         (

@@ -11,6 +11,7 @@ from rich.console import Console
 
 from ebm_cli.comparison.columns import COSTS, QUALITIES
 from ebm_cli.comparison.tables import console_tables, escape_tex, to_csv, to_tex
+from ebm_cli.reporting.narrow import Fitting
 from tests.comparison.support import HOSTILE, Runs
 
 
@@ -81,3 +82,16 @@ def test_narrow_console_table_keeps_the_headline_costs(runs: Runs) -> None:
     heads = [str(column.header) for column in table.columns]
     assert {"KL", "seconds", "∇f"} <= set(heads)
     assert "memory" not in heads
+
+
+@pytest.mark.parametrize("width", [20, 40])
+def test_a_table_that_fits_nowhere_is_stacked(runs: Runs, width: int) -> None:
+    for method in ("nce", "a_method_with_a_long_name"):
+        for value in (0.123456, 0.234567):
+            runs.write(method, results={"eval/kl": value})
+    [(table, _)] = console_tables(runs.compare(), width)
+    out = io.StringIO()
+    Console(file=out, width=width).print(Fitting(table))
+    assert "…" not in out.getvalue()
+    assert out.getvalue().count("0.179 ± 0.079") == 2
+    assert max(map(len, out.getvalue().splitlines())) <= width

@@ -20,7 +20,7 @@ def test_many_chains_that_never_moved_have_too_long_a_step() -> None:
 def test_few_chains_that_never_moved_are_alone() -> None:
     (sentence,) = problems({"sampler/never_moved": 3, **STILL})
     assert sentence.startswith("3 of 100 chains never moved: the step size that suits the others is refused")
-    assert "Take sampler.step_size=5, a longer burn_in, or sampler=hmc." in sentence
+    assert "Take sampler.step_size=5, a longer burn-in, or sampler=hmc." in sentence
 
 
 def test_draws_that_are_not_finite_have_a_cure() -> None:
@@ -29,7 +29,9 @@ def test_draws_that_are_not_finite_have_a_cure() -> None:
     assert "(sampler=mala)" in sentence
 
 
-def test_keys_of_an_evaluation_have_its_prefix() -> None:
-    found = problems({"sampler/never_moved": 97, "sampler/non_finite": 7, **STILL}, "eval.")
-    assert "take eval.sampler.step_size=5 or less, or let a burn-in adapt it (eval.burn_in=1000)" in found[0]
-    assert "Lower eval.sampler.step_size, or choose a sampler with a Metropolis test (eval.sampler=mala)" in found[1]
+def test_problems_of_an_evaluation_name_its_own_keys() -> None:
+    still, broken = problems({"eval/kl": 0.1, "sampler/never_moved": 97, "sampler/non_finite": 7, **STILL})
+    assert "take eval.sampler.step_size=5 or less, or let a burn-in adapt it (eval.burn_in=1000)" in still
+    assert (
+        "Lower eval.sampler.step_size, or choose a sampler with a Metropolis test (sampler@eval.sampler=mala)" in broken
+    )

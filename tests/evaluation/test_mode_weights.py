@@ -9,7 +9,7 @@ from torch import Tensor
 
 from ebm_cli.evaluation.clusters import Clusters, find_clusters
 from ebm_cli.evaluation.context import Context
-from ebm_cli.evaluation.mode_weights import Shares, compare_shares, results
+from ebm_cli.evaluation.mode_weights import Shares, _round, compare_shares, results
 from tests.evaluation.toys import Bumps, FunctionEnergy, Rows, small_context
 from tests.support import normal
 
@@ -114,3 +114,20 @@ def test_error_and_null_are_those_of_simulated_shares() -> None:
     far = compare_shares(rows, clusters, truth, Shares(torch.from_numpy(wrong), 300)).values["eval/mode_tv_se"]
     spread = float((0.5 * np.abs(counts[0] - model).sum(1)).std())
     assert far == pytest.approx(spread, rel=0.05)
+
+
+@pytest.mark.parametrize(
+    ("x", "unit", "text"),
+    [
+        (-5.013, 3.0, "-5.0"),
+        (-0.04, 1.0, "0.0"),
+        (0.123456, 0.03, "0.123"),
+        (2_496_808.0, 2.6e5, "2500000"),
+        (-4.932e-19, 3e-19, "-4.9e-19"),
+        (7.2e-22, 1e-19, "0"),
+        (1.23456e10, 1e8, "1.235e+10"),
+        (3.0, 0.0, "3.0"),
+    ],
+)
+def test_places_are_rounded_to_a_tenth_of_the_spread(x: float, unit: float, text: str) -> None:
+    assert _round(x, unit) == text

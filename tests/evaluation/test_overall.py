@@ -67,6 +67,13 @@ def test_model_far_below_the_gaussian_is_broken() -> None:
     assert word(**TESTS, nll_vs_gaussian=40.0, nll_vs_gaussian_se=2.0) == "broken"
 
 
+@pytest.mark.parametrize(("n_dims", "expected"), [(1, "broken"), (39, "broken"), (41, "poor"), (784, "poor")])
+def test_broken_is_a_nat_a_coordinate_in_many_dimensions(n_dims: int, expected: str) -> None:
+    found = overall(named({"nll_vs_gaussian": 40.0, "nll_vs_gaussian_se": 2.0}), n_dims)
+    assert found is not None
+    assert found.word == expected
+
+
 def test_unknown_density_needs_samples_to_be_right() -> None:
     assert word(**BETTER, **TESTS) == "right"
     assert word(**BETTER) == "fair"
@@ -161,13 +168,15 @@ def test_missing_log_z_alone_is_no_fault() -> None:
 
 def test_overall_is_absent_without_a_basis() -> None:
     results = named({"ood_auroc": 0.9, "sampler/rhat": 1.0})
-    assert overall(results) is None
-    assert "eval/overall" not in with_overall(results).values
-    assert "metrics needs density, samples or score" in with_overall(results).absent["eval/overall"]
+    found = overall(results)
+    assert found is None
+    assert "eval/overall" not in with_overall(results, found).values
+    assert "metrics needs density, samples or score" in with_overall(results, found).absent["eval/overall"]
 
 
 def test_overall_is_the_first_result() -> None:
-    assert next(iter(with_overall(named({"kl": 0.001})).values.items())) == ("eval/overall", "right")
+    results = named({"kl": 0.001})
+    assert next(iter(with_overall(results, overall(results)).values.items())) == ("eval/overall", "right")
 
 
 @pytest.mark.parametrize("word_of_run", WORDS)

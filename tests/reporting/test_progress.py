@@ -61,3 +61,16 @@ def test_message_keeps_its_brackets() -> None:
 def test_progress_rejects_numbers_below_one(steps: int, every: int, name: str) -> None:
     with pytest.raises(ValueError, match=f"^{name} must be >= 1, got 0"):
         Progress(steps, every=every)
+
+
+@pytest.mark.parametrize("width", [20, 40, 60, 200])
+def test_a_narrow_bar_shows_whole_numbers(clock: list[float], width: int) -> None:
+    screen = terminal(width, live=True)
+    with Progress(8000, console=screen) as progress:
+        clock[0] += 1.0
+        progress.update(1234, {"loss": 0.123456, "eval/kl": 0.00123456})
+    text = output_of(screen)
+    assert "1,234/8,000" in text
+    assert "…" not in text
+    assert ("loss 0.1235" in text) == (width >= 40)
+    assert ("eval/kl 0.001235" in text) == (width >= 60)

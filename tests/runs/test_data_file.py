@@ -14,7 +14,16 @@ from ebm_cli.runs import checkpoint as checkpoints
 from tests.support import TINY, Ebm, differences, last, no_pictures, normal, status_of, trained
 
 TABLE = normal(60, 2).numpy()
-WORDS = ["train", *TINY, "method=dsm", "metrics=[score]", "dataset=file", "dataset.path=my.csv", "steps=3"]
+WORDS = [
+    "train",
+    *TINY,
+    "method=dsm",
+    "metrics=[score]",
+    "dataset=file",
+    "dataset.path=my.csv",
+    "steps=3",
+    "schedule=constant",
+]
 WORDS += ["hydra.run.dir=run"]
 EVALUATE = ["evaluate", "checkpoint=run", "metrics=[score]", "eval.n_samples=10", "eval.n_chains=10"]
 SAMPLE = ["sample", "checkpoint=run", "n_samples=20", "n_chains=10", "burn_in=2", "thin=2"]
@@ -71,10 +80,8 @@ def test_run_with_a_relative_stored_path_continues(run: Path, ebm: Ebm, tmp_path
 @pytest.mark.parametrize(
     ("table", "names", "what"),
     [
-        (TABLE[:59], "a,b", "rows 60 → 59"),
-        (TABLE, "a,c", "column b renamed c"),
+        (TABLE[:59], "a,c", "column b renamed c; rows 60 → 59"),
         (TABLE[:, :1], "a", "columns 2 → 1"),
-        (TABLE + np.eye(60, 2), "a,b", "values differ, first in row 0, counted from 0"),
     ],
 )
 def test_changed_file_is_refused(
@@ -113,7 +120,7 @@ def test_moved_file_is_given_anew(run: Path, ebm: Ebm, tmp_path: Path) -> None:
         ran = ebm(*words, "dataset.path='moved=here.csv'")
         assert (ran.code, ran.err) == (0, "")
     assert last(run)["config"]["dataset"]["path"] == str(tmp_path / "moved=here.csv")
-    assert differences(trained(run)["dataset"], trained(tmp_path / "whole")["dataset"]) == []
+    assert differences(trained(run), trained(tmp_path / "whole")) == [".dataset.description"]
     assert ebm(*EVALUATE).code == 0
 
 

@@ -1,16 +1,67 @@
 """Files that `ebm sample` reads: the rows that chains start from, and masks for inpainting."""
 
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from ebm_cli.datasets.io import row_files
 from ebm_cli.datasets.io.arrays import load_array
-from ebm_cli.datasets.io.contents import InvalidFile
+from ebm_cli.datasets.io.contents import FileRows, InvalidFile, Reading
+from ebm_cli.datasets.matching import match_columns
 from ebm_cli.errors import UserError
+
+ARRAYS = (".npy", ".npz")
+"""Suffixes of files that `read_rows` reads; tables, such as .csv, are read by `read_matched`."""
+
+
+class MatchedRows(NamedTuple):
+    """Rows [N, *shape] of a second file in the columns of the run, float64, and a sentence about columns left out."""
+
+    rows: Tensor
+    note: str | None = None
+
+
+def read_matched(key: str, file: str, shape: tuple[int, ...], names: Sequence[str] | None) -> MatchedRows:
+    """Read the rows of any file that a data set may be read from, in the columns that a run was trained on.
+
+    Args:
+        key: of the command line that names the file, for messages.
+        file: with a missing number where a coordinate is not known.
+        shape: of one row of the run.
+        names: of the run's columns; None without names. They are found by name, whatever their order; other columns,
+            also of text, are left out. A file without names is read by position.
+
+    Raises:
+        UserError: no such file, one that holds anything else, or columns that do not match (with both lists).
+    """
+    try:
+        try:
+            found = row_files.read_rows(file, missing=True)
+            matched = match_columns(names, shape, found.column_names, found.rows.shape[1:])
+            return MatchedRows(matched(found.rows[:]).double(), matched.sentence(f"{key}={file}"))
+        except ValueError:
+            if names is None:
+                raise
+            # A column that is not the run's may hold what is no number.
+            only = _only_columns(file, names)
+            if only is None:
+                raise
+            return MatchedRows(only.rows[:].double(), f"{key}={file}: only the columns of the run are read")
+    except ValueError as reason:
+        raise UserError(f"{key}={file}: {str(reason).removeprefix(f'path {file} ')}") from None
+
+
+def _only_columns(file: str, names: Sequence[str]) -> FileRows | None:
+    """The rows of these columns of a table; None if they cannot be read."""
+    try:
+        return row_files.read_rows(file, Reading(columns=tuple(names)), missing=True)
+    except ValueError:
+        return None
 
 
 def read_rows(file: str, shape: tuple[int, ...]) -> Tensor:
@@ -19,7 +70,7 @@ def read_rows(file: str, shape: tuple[int, ...]) -> Tensor:
     Raises:
         UserError: no such file, or one that holds anything else.
     """
-    rows = _read_array(f"init={file}", file, "x", "annealed, noise, data, or an .npy or .npz file that exists")
+    rows = _read_array(f"init={file}", file, "x", "annealed, noise, data, or a file of rows that exists")
     if rows.shape[1:] != tuple(shape) or len(rows) == 0:
         raise UserError(f"init={file}: must have rows of shape {tuple(shape)}, got an array of shape {rows.shape}")
     if rows.dtype.kind not in "buif":

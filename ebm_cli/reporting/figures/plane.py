@@ -155,7 +155,7 @@ def draw_energy(frame: Frame, surface: Surface, values: Values, ax: "Axes") -> N
     # Deep enough to show the barriers, not so deep that the far walls take all the colours.
     step = max(float(np.round(np.quantile(above.compressed(), 0.7) / LEVELS)), 1.0)
     levels = step * np.arange(LEVELS + 1)
-    title = f"energy, 0 to {levels[-1]:.6g} nats"
+    title = f"energy, 0 to {levels[-1]:{'.0f' if levels[-1] < 1e6 else '.3g'}} nats"
     frame.put(ax, title_with_result(title, values, "eval/log_z"))
     x, y = surface.window.x.ticks(MESH), surface.window.y.ticks(MESH)
     ax.contourf(x, y, above, levels=levels, cmap=ENERGY_COLOURS, extend="max")

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from ebm_cli.datasets.io.conditioning_files import read_mask, read_rows
+from ebm_cli.datasets.io.conditioning_files import read_mask, read_matched, read_rows
 from ebm_cli.errors import UserError
 from tests.datasets.support import write
 
@@ -58,8 +58,47 @@ def test_read_mask_refuses_anything_else(content: object, message: str, tmp_path
 
 def test_readers_refuse_a_missing_file() -> None:
     with pytest.raises(
-        UserError, match=r"^init=none\.npy: must be annealed, noise, data, or an \.npy or \.npz file that exists$"
+        UserError, match=r"^init=none\.npy: must be annealed, noise, data, or a file of rows that exists$"
     ):
         read_rows("none.npy", (2,))
     with pytest.raises(UserError, match=r"^mask=none\.npy: must be an \.npy or \.npz file that exists$"):
         read_mask("none.npy", (2,))
+
+
+def table(path: Path, text: str) -> str:
+    path.write_text(text)
+    return str(path)
+
+
+@pytest.mark.parametrize(
+    ("text", "note"),
+    [
+        ("a,b\n1,2\n3,4.5\n,6\n", None),
+        ("b,a\n2,1\n4.5,3\n6,\n", None),
+        ("1,2\n3,4.5\n,6\n", None),
+        ("b,c,a\n2,0.5,1\n4.5,0.5,3\n6,0.5,\n", "column c left out, which the run was not trained on"),
+        ("b,city,a\n2,Rome,1\n4.5,Oslo,3\n6,Oslo,\n", "only the columns of the run are read"),
+    ],
+    ids=["in order", "swapped", "without names", "beside numbers", "beside text"],
+)
+def test_read_matched_finds_the_columns_of_the_run(text: str, note: str | None, tmp_path: Path) -> None:
+    file = table(tmp_path / "x.csv", text)
+    rows, found = read_matched("init", file, (2,), ("a", "b"))
+    torch.testing.assert_close(
+        rows, torch.tensor([[1.0, 2.0], [3.0, 4.5], [np.nan, 6.0]], dtype=torch.float64), equal_nan=True
+    )
+    assert found == (None if note is None else f"init={file}: {note}")
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("a,c\n1,2\n3,4\n", "has no column b: its columns are a, c, the run was trained on a, b"),
+        ("1.5,2,3\n3,4.5,5\n", r"has 3 columns, the run was trained on 2 columns \(a, b\)"),
+        ("a,b\n1,x\n3,y\n", "holds text"),
+    ],
+)
+def test_read_matched_refuses_other_columns(text: str, message: str, tmp_path: Path) -> None:
+    file = table(tmp_path / "x.csv", text)
+    with pytest.raises(UserError, match=f"^data={file}: {message}"):
+        read_matched("data", file, (2,), ("a", "b"))
