@@ -29,7 +29,7 @@ def problems(values: Values) -> list[str]:
 
 
 def _keys(values: Values) -> tuple[str, str, str]:
-    """Of `ebm sample` or of an evaluation: the sampler's node, the word that chooses it, words that let it adapt."""
+    """The sampler's node, the word that chooses it and those that let it adapt, in `ebm sample` or an evaluation."""
     if any(key.startswith("eval/") for key in values):
         return "eval.sampler", "sampler@eval.sampler", "eval.burn_in=1000"
     return "sampler", "sampler", "adapt=true burn_in=1000"
