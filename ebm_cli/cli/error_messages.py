@@ -15,7 +15,7 @@ from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 
 from ebm_cli.cli.plugins import PACKAGES, explain_missing_plugin
-from ebm_cli.config.groups import group_options, verb_groups
+from ebm_cli.config.groups import find_file, group_options, verb_groups
 from ebm_cli.errors import NotTrustworthy, UserError, did_you_mean, first_line, full_disk
 from ebm_cli.quoting import shell_word
 from ebm_cli.quoting import typed as quoted
@@ -122,8 +122,16 @@ def _explain_missing_option(error: MissingConfigException, folders: Sequence[Pat
         group, option = "/".join(parts[:n]), "/".join(parts[n:])
         known = group_options(group, folders)
         if known:
-            return f"{group}={option}: no such option{did_you_mean(option, known)} ({', '.join(known)})"
+            near = did_you_mean(option, known) or _density_of(group, option, folders)
+            return f"{group}={option}: no such option{near} ({', '.join(known)})"
     return None
+
+
+def _density_of(group: str, option: str, folders: Sequence[Path]) -> str:
+    """The words for the density of a data set, where an energy was meant; empty for any other option."""
+    file = find_file(f"dataset/{option}", folders) if group == "energy" else None
+    target = re.search(r"^density:\n +_target_: *(\S+)", file.read_text(encoding="utf-8"), re.M) if file else None
+    return f"; it is a data set, whose density is energy._target_={target[1]}" if target else ""
 
 
 def _explain_composition(error: BaseException, verb: str, folders: Sequence[Path]) -> str:

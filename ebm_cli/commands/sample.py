@@ -25,8 +25,9 @@ from ebm_cli.errors import NotTrustworthy, UserError
 from ebm_cli.evaluation import chain_summary
 from ebm_cli.evaluation.chain_health import problems
 from ebm_cli.evaluation.chain_summary import chain_results
+from ebm_cli.evaluation.result_registry import verdict
 from ebm_cli.evaluation.results import Results
-from ebm_cli.evaluation.values import Value
+from ebm_cli.evaluation.values import Value, Values, format_value
 from ebm_cli.reporting.closing_panel import closing_panel
 from ebm_cli.reporting.console import relative_path
 from ebm_cli.reporting.coordinate_table import coordinate_table
@@ -71,7 +72,8 @@ def sample(cfg: DictConfig) -> None:
     """Run the chains; write samples.npz, results.json and samples.png.
 
     Raises:
-        NotTrustworthy: some samples are not finite; after everything is written and printed.
+        NotTrustworthy: chains never moved, samples are not finite, or with `strict` chains have not mixed; after
+            everything is written and printed.
     """
     path = Path(HydraConfig.get().runtime.output_dir)
     console = Console()
@@ -109,9 +111,22 @@ def sample(cfg: DictConfig) -> None:
     title = f"{len(flat):,} samples by {type(kernel).__name__} from {_n_chains(cfg):,} chains ({_source(cfg, model)})"
     if table:
         console.print(coordinate_table(table, console.width))
-    closing_panel(title, measured.values, files, notes=notes, failures=failures).show(console)
-    if failures:
-        raise NotTrustworthy(" ".join(failures))
+    panel = closing_panel(title, measured.values, files, notes=notes, failures=failures)
+    panel.log()
+    panel.show(console)
+    reasons = [*failures, *(_unmixed(measured.values) if cfg.strict else [])]
+    if reasons:
+        raise NotTrustworthy(" ".join(reasons))
+
+
+def _unmixed(values: Values) -> list[str]:
+    """Sentences on diagnostics of the chains that are not good enough, for `strict=true`."""
+    found = {key: verdict(key, values) for key in ("sampler/rhat", "sampler/ess_bulk", "sampler/ess_tail")}
+    return [
+        f"{key} is {format_value(values[key])}, {v.word} ({v.reference}), and strict=true."
+        for key, v in found.items()
+        if v.good is False
+    ]
 
 
 def _coordinates(model: Model, target: ChainTarget, x: Tensor) -> list[dict[str, Any]]:

@@ -217,6 +217,11 @@ RESULTS = (
     Result(CHAINS, "sampler/ess_per_grad", "ESS/∇f", "", "high", "bulk effective sample size per evaluation of ∇ₓf"),
     Result(CHAINS, "sampler/ess_per_second", "ESS/s", "1/s", "high", "bulk effective sample size per second"),
 
+    # Rows of a file, of `ebm density`.
+    Result(OOD, "density/rows", "rows", "rows", "none", "rows of the file that have a score"),
+    Result(OOD, "density/held_out", "held-out rows", "rows", "none", "held-out rows that p-values are computed from"),
+    Result(OOD, "density/strange", "strange rows", "rows", "none", "rows whose p-value is at most 0.01"),
+
     # Costs.
     _cost("cost/steps", "steps", "", "none", "training steps"),
     _cost("cost/seconds", "seconds", "s", "low", "wall-clock time of training or sampling",

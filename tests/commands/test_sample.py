@@ -104,6 +104,15 @@ def test_samples_are_summarised_by_coordinate(ebm: Ebm, tmp_path: Path) -> None:
 
 
 @pytest.mark.usefixtures("run", "_no_picture")
+def test_strict_ends_with_exit_code_4_if_chains_have_not_mixed(ebm: Ebm) -> None:
+    words = ["checkpoint=run", "init=noise", "sampler.step_size=1e-6", *FEW]
+    assert ebm("sample", *words).code == 0
+    ran = ebm("sample", *words, "strict=true")
+    assert (ran.code, len(ran.err.splitlines())) == (4, 1)
+    assert "not mixed (< 1.01), and strict=true." in ran.err
+
+
+@pytest.mark.usefixtures("run", "_no_picture")
 def test_n_chains_defaults_to_at_most_a_thousand(ebm: Ebm, tmp_path: Path) -> None:
     """One chain for each sample, up to a thousand."""
     ran = ebm("sample", "checkpoint=run", "n_samples=30", "burn_in=1", "thin=1", "hydra.run.dir=few")
@@ -587,10 +596,14 @@ def test_class_of_the_user_is_sampled_without_a_checkpoint(ebm: Ebm, tmp_path: P
     ("words", "line"),
     [
         ([], "checkpoint is required, or energy=OPTION for an energy without training"),
+        (
+            ["energy=banana"],
+            "it is a data set, whose density is energy._target_=ebm_cli.datasets.Banana",
+        ),
         (["energy=quadratic", "checkpoint=run"], "energy and checkpoint exclude each other"),
         (["checkpoint=run", "shape=[2]"], "shape=[2]: a run has its own"),
         (["energy=quadratic"], "shape is required: Quadratic is defined for points of any shape; add shape=[2], say"),
-        (["energy=quadratic", "shape=[0]"], "shape must be a list of whole numbers >= 1, got [0]"),
+        (["energy=quadratic", "shape=[0]"], "shape must be whole numbers >= 1, such as [2], got [0]"),
         (["energy=tilted", "shape=[2]"], "is fitted to the rows of a data set"),
         (["energy=mixture", "init=data"], "init=data: an energy without a run has no data"),
         (["energy=mixture", "compose.kind=mixture"], "compose: needs checkpoint=[A,B], two or more"),

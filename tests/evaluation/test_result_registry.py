@@ -53,6 +53,8 @@ def test_every_written_key_is_registered_and_no_other(
     for kernel in ("mala", "langevin"):
         words = ("checkpoint=runs/0", f"sampler={kernel}", "n_samples=40", "n_chains=10", "burn_in=4")
         assert ebm("sample", *words).code == 0
+    np.save(tmp_path / "rows.npy", np.zeros((3, 2)))
+    assert ebm("density", "checkpoint=runs/0", "data=rows.npy", "n_temperatures=4").code == 0
     keys = written_keys(tmp_path)
     assert {key for key in keys if registered(key) is None} == set()
     known = {f"{result.key}{suffix}" for result in RESULTS for suffix in ("", *result.companions)}
