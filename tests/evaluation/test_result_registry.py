@@ -19,7 +19,7 @@ from tests.support import REPO, Ebm, no_pictures, normal
 KEY = re.compile(r"(eval|val|cost|sampler|train)/\w*[a-z0-9]")
 PACKAGE = REPO / "ebm_cli"
 
-EVALUATION = ("eval.n_samples=60", "eval.n_chains=15", "eval.burn_in=4", "eval.n_temperatures=10", "steps=2")
+EVALUATION = ("eval.n_samples=60", "eval.n_chains=15", "eval.burn_in=60", "eval.n_temperatures=10", "steps=2")
 RUNS = (
     "method=nce dataset=moons",
     "method=fce dataset=moons method.turn_every=1 method.threshold=0.501",
