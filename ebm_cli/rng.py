@@ -6,7 +6,8 @@ evaluation do not disturb each other: changing `eval_every` changes no weight.
     initialisation        weights of a new run                        runs/instantiate
     data, method          batches; noise, chains and projections      training/build
     views                 snapshots during training                   training/snapshots
-    evaluation/NAME       one stream for each use in an evaluation    evaluation/context, training/monitor
+    evaluation/NAME       one stream for each use in an evaluation    evaluation/context, training/monitor,
+                          and of annealed starts of `ebm sample`      runs/annealed_starts
     starts, chains        chains of `ebm sample`                      runs/conditioning, commands/sample
     pictures              chains of `ebm compare`                     comparison/pictures
     split, train, noise/… rows of a data set (prefix "")             datasets/

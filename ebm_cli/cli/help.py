@@ -1,5 +1,6 @@
 """Help pages, made of the descriptions and comments in the config tree."""
 
+import re
 import sys
 import textwrap
 from collections.abc import Sequence
@@ -92,5 +93,6 @@ def _wrap_line(line: str, width: int) -> list[str]:
     if len(line) <= width:
         return [line]
     indent = len(line) - len(line.lstrip())
+    line = line[:indent] + re.sub(" {2,}", "  ", line[indent:])
     after = " " * min(indent + 4, max(width - 12, 0))
     return textwrap.wrap(line, width, subsequent_indent=after, break_long_words=False, break_on_hyphens=False)

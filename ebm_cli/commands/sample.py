@@ -24,9 +24,10 @@ from ebm_cli.config.trust import trust_of
 from ebm_cli.errors import NotTrustworthy, UserError
 from ebm_cli.evaluation import chain_summary
 from ebm_cli.evaluation.chain_health import problems
-from ebm_cli.evaluation.chain_summary import acceptance, worst_diagnostics
+from ebm_cli.evaluation.chain_summary import chain_results
+from ebm_cli.evaluation.result_registry import verdict
 from ebm_cli.evaluation.results import Results
-from ebm_cli.evaluation.values import Value
+from ebm_cli.evaluation.values import Value, Values, format_value
 from ebm_cli.reporting.closing_panel import closing_panel
 from ebm_cli.reporting.console import relative_path
 from ebm_cli.reporting.coordinate_table import coordinate_table
@@ -43,7 +44,7 @@ from ebm_cli.runs.conditioning import ChainTarget, make_chain_target, require_st
 from ebm_cli.runs.energy_alone import require_energy
 from ebm_cli.runs.model import Model
 from ebm_cli.runs.sampled_model import model_to_sample
-from ebm_cli.samplers import Kernel, Schedule, adapt, geometric, run, trace
+from ebm_cli.samplers import Kernel, Schedule, adapt, free_stuck, geometric, run, trace
 from ebm_cli.system.files import write_json
 from ebm_cli.system.memory import peak_memory_mb
 from ebm_cli.system.threads import set_threads
@@ -71,7 +72,8 @@ def sample(cfg: DictConfig) -> None:
     """Run the chains; write samples.npz, results.json and samples.png.
 
     Raises:
-        NotTrustworthy: some samples are not finite; after everything is written and printed.
+        NotTrustworthy: chains never moved, samples are not finite, or with `strict` chains have not mixed; after
+            everything is written and printed.
     """
     path = Path(HydraConfig.get().runtime.output_dir)
     console = Console()
@@ -109,9 +111,22 @@ def sample(cfg: DictConfig) -> None:
     title = f"{len(flat):,} samples by {type(kernel).__name__} from {_n_chains(cfg):,} chains ({_source(cfg, model)})"
     if table:
         console.print(coordinate_table(table, console.width))
-    closing_panel(title, measured.values, files, notes=notes, failures=failures).show(console)
-    if failures:
-        raise NotTrustworthy(" ".join(failures))
+    panel = closing_panel(title, measured.values, files, notes=notes, failures=failures)
+    panel.log()
+    panel.show(console)
+    reasons = [*failures, *(_unmixed(measured.values) if cfg.strict else [])]
+    if reasons:
+        raise NotTrustworthy(" ".join(reasons))
+
+
+def _unmixed(values: Values) -> list[str]:
+    """Sentences on diagnostics of the chains that are not good enough, for `strict=true`."""
+    found = {key: verdict(key, values) for key in ("sampler/rhat", "sampler/ess_bulk", "sampler/ess_tail")}
+    return [
+        f"{key} is {format_value(values[key])}, {v.word} ({v.reference}), and strict=true."
+        for key, v in found.items()
+        if v.good is False
+    ]
 
 
 def _coordinates(model: Model, target: ChainTarget, x: Tensor) -> list[dict[str, Any]]:
@@ -140,7 +155,7 @@ def _starts(cfg: DictConfig, model: Model, target: ChainTarget) -> Starts:
 
 def _run_chains(cfg: DictConfig, kernel: Kernel, target: ChainTarget, console: Console) -> tuple[Tensor, Results]:
     """Burn in, then keep every thin-th position [n_samples / n_chains, n_chains, *Z]; positions and diagnostics."""
-    x = target.starts
+    x = starts = target.starts
     rng = generator(cfg.seed, "chains", x.device)
     n_kept = cfg.n_samples // _n_chains(cfg)
     total = cfg.burn_in + n_kept * cfg.thin
@@ -155,6 +170,9 @@ def _run_chains(cfg: DictConfig, kernel: Kernel, target: ChainTarget, console: C
                 state, _ = run(kernel, target.energy, x, min(PIECE, cfg.burn_in - done), rng, piece)
                 x = state.x
                 progress.update(done, {})
+            freed = free_stuck(kernel, target.energy, x, target.starts, cfg.burn_in, rng)
+            # Those have left their start on a detour only.
+            x, starts = freed, torch.where(freed == x, starts, freed)
         draws, info = trace(
             kernel,
             target.energy,
@@ -166,8 +184,7 @@ def _run_chains(cfg: DictConfig, kernel: Kernel, target: ChainTarget, console: C
         )
     used = None if target.conditional is None else target.conditional.free
     # A chain that left its start during burn-in has moved.
-    found = worst_diagnostics(draws, target.starts, target.n_rows, used)
-    return draws, acceptance(kernel, info, x[0].numel()) | found
+    return draws, chain_results(kernel, target.energy, info, draws, starts, cfg.thin, target.n_rows, used)
 
 
 def _annealing(cfg: DictConfig, kernel: Kernel) -> Schedule | None:

@@ -13,17 +13,27 @@ from ebm_cli.config.trust import trust_of
 from ebm_cli.errors import NotTrustworthy
 from ebm_cli.evaluation.overall import untrusted
 from ebm_cli.runs.assemble import assemble, protocol_of
+from ebm_cli.runs.checkpoint import FOLDER
 from ebm_cli.runs.record import jobs_of
-from ebm_cli.runs.reserve import is_finished, reserve, take_reserved
+from ebm_cli.runs.reserve import is_finished, take_reserved
+from ebm_cli.runs.reserve import reserve as reserve_directory
 from ebm_cli.runs.signals import Signals
 from ebm_cli.runs.status import read_status
 from ebm_cli.system.device import set_deterministic
 from ebm_cli.system.threads import set_threads
 from ebm_cli.training.build import make_trainer
+from ebm_cli.training.init_from import require_source, start_from
 from ebm_cli.training.monitor import monitored_value
 from ebm_cli.training.run import run_training
 
 __all__ = ["finalize", "reserve", "train", "validate"]
+
+
+def reserve(cfg: DictConfig, path: Path, *, lock: bool) -> None:
+    """Reserve the run's directory; a run that begins in it needs the run that it starts from."""
+    if cfg.checkpoint is None and not (path / FOLDER / "last.pt").is_file():
+        require_source(cfg)
+    reserve_directory(cfg, path, lock=lock)
 
 
 def validate(cfg: DictConfig) -> None:
@@ -32,6 +42,9 @@ def validate(cfg: DictConfig) -> None:
     set_threads(cfg.threads)
     build_claims(cfg.claims, trust_of(cfg))
     parts = assemble(cfg, trust_of(cfg))
+    # Whether the run is resumed, for which its source may be gone, is known when its directory is (`reserve`).
+    if cfg.checkpoint is None and cfg.init_from is not None and Path(cfg.init_from).exists():
+        start_from(cfg, parts)
     make_trainer(cfg, parts, trust_of(cfg))
     protocol_of(cfg, cfg.seed, cfg.batch_size, trust_of(cfg)).validate(parts.dataset)
 

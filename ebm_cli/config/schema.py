@@ -58,6 +58,8 @@ class TrainKeys:
     """Keys of `ebm train`."""
 
     checkpoint: str | None
+    init_from: str | None
+    init_weights: Literal["ema", "raw"]
     resume: Literal["auto", "never"]
     trust: list[str]
     seed: int
@@ -120,7 +122,7 @@ class SampleKeys:
     """Keys of `ebm sample`."""
 
     checkpoint: str | list[str] | None
-    shape: list[int] | None
+    shape: list[int] | int | None
     compose: ComposeKeys
     dataset: DataKeys
     which: Literal["best", "last"]
@@ -135,6 +137,7 @@ class SampleKeys:
     noise_std: float | None
     anneal: float
     adapt: bool
+    strict: bool
     seed: int
     device: Literal["auto", "cpu", "cuda", "mps"]
     threads: int | Literal["auto"]
@@ -144,8 +147,9 @@ class SampleKeys:
     def __post_init__(self) -> None:
         _require_at_least(0, seed=self.seed, burn_in=self.burn_in)
         _require_at_least(1, n_samples=self.n_samples, n_chains=self.n_chains, thin=self.thin, anneal=self.anneal)
-        if self.shape is not None and (not self.shape or min(self.shape) < 1):
-            raise ValueError(f"shape must be a list of whole numbers >= 1, got {self.shape}")
+        sides = [self.shape] if isinstance(self.shape, int) else self.shape
+        if sides is not None and (not sides or min(sides) < 1):
+            raise ValueError(f"shape must be whole numbers >= 1, such as [2], got {self.shape}")
         require_positive(noise_std=self.noise_std)
         if self.anneal == float("inf"):
             raise ValueError("anneal must be finite, got inf")
@@ -173,6 +177,32 @@ class EvaluateKeys:
     def __post_init__(self) -> None:
         _require_at_least(0, seed=self.seed)
         _require_metrics(self.metrics)
+        _require_threads(self.threads)
+
+
+@dataclass(frozen=True)
+class DensityKeys:
+    """Keys of `ebm density`."""
+
+    checkpoint: str
+    data: str
+    dataset: DataKeys
+    which: Literal["best", "last"]
+    weights: Literal["ema", "raw"]
+    trust: list[str]
+    n_held_out: int
+    n_chains: int
+    n_temperatures: int
+    seed: int
+    device: Literal["auto", "cpu", "cuda", "mps"]
+    threads: int | Literal["auto"]
+    dtype: Literal["auto", "float32", "float64"]
+
+    def __post_init__(self) -> None:
+        _require_at_least(0, seed=self.seed)
+        _require_at_least(1, n_held_out=self.n_held_out)
+        _require_at_least(2, n_temperatures=self.n_temperatures)
+        _require_at_least(10, n_chains=self.n_chains)
         _require_threads(self.threads)
 
 
@@ -215,6 +245,7 @@ SCHEMAS: dict[str, type] = {
     "train": TrainKeys,
     "sample": SampleKeys,
     "evaluate": EvaluateKeys,
+    "density": DensityKeys,
     "compare": CompareKeys,
     "runs": RunsKeys,
     "check": CheckKeys,

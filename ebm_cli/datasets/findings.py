@@ -8,9 +8,8 @@ from ebm_cli.datasets.io.contents import column_label
 NAMED = 4
 """Columns that a sentence names at most."""
 
-Kind = Literal[
-    "ties", "constant", "collinear", "outliers", "heavy_tail", "missing", "copies", "coincidences", "few_rows"
-]
+ColumnKind = Literal["ties", "constant", "collinear", "outliers", "heavy_tail", "missing"]
+RowKind = Literal["left_out", "copies", "coincidences", "few_rows"]
 
 
 class Finding(NamedTuple):
@@ -25,7 +24,7 @@ class Finding(NamedTuple):
         cure: clause in the imperative, with the keys to set.
     """
 
-    kind: Kind
+    kind: ColumnKind | RowKind
     columns: tuple[int, ...]
     number: float
     fact: str

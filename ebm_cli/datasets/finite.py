@@ -14,8 +14,9 @@ the evaluation of generative models", section 3.1. The density of x + u jumps, w
 `dequantise="gaussian"` adds a normal number instead, of half a step of the column, and to rounded columns, too.
 """
 
+import math
 from abc import ABC, abstractmethod
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import torch
 from torch import Tensor
@@ -24,15 +25,25 @@ from ebm_cli.datasets.base import BLOCK, N_REFERENCE, Dataset, Labelled, Part, r
 from ebm_cli.datasets.batches import Batches, EpochBatches
 from ebm_cli.datasets.columns import column_moments, half_steps, robust_moments, whole_columns
 from ebm_cli.datasets.copies import Duplicates, count_duplicates
-from ebm_cli.datasets.io.mapped import Rows
+from ebm_cli.datasets.io.mapped import Rows, chunks
 from ebm_cli.datasets.split import Split
 from ebm_cli.datasets.standardizer import Standardizer
 from ebm_cli.rng import generator
 
+FAR_OUT = 100.0
+"""Robust standard deviations from the median beyond which `standardize=robust` leaves a row out: 23 times as far as the
+farthest of 100,000 normal numbers."""
 Standardize = bool | Literal["robust"]
 """Units of training: each column's mean and standard deviation, the data's own, or median and quartiles."""
 Dequantise = bool | Literal["gaussian"]
 """Noise on columns of repeated values: uniform on whole numbers, none, or normal on rounded numbers, too."""
+
+
+class LeftOut(NamedTuple):
+    """Rows in no part: their number, and the columns in which they are too far from the median."""
+
+    rows: int
+    columns: tuple[int, ...]
 
 
 class Finite(Dataset, ABC):
@@ -47,7 +58,9 @@ class Finite(Dataset, ABC):
         pixel_range: for images, the lowest and the highest value of a pixel, a and b: one map takes [a, b], or
             [a, b + 1) if they are dequantised, to [−1, 1]; dequantised numbers must then be whole. None for a table,
             in which each column gets zero mean and unit scale over the training rows, noise included.
-        standardize: change the units so; otherwise the identity. "robust" takes a table's median and quartiles.
+        standardize: change the units so; otherwise the identity. "robust" takes a table's median and quartiles, and
+            leaves out the rows with a number more than `FAR_OUT` such scales from the median: they would decide every
+            loss. They are in no part, and `left_out` counts them.
         dequantise: add u ~ U[0, 1) to every column that holds only whole numbers; "gaussian" adds N(0, (s/2)²) to every
             column of a table with ties, s its step (`column_values.ties`).
         noise_std: standard deviation of Gaussian noise on every row, data units, ≥ 0.
@@ -89,6 +102,7 @@ class Finite(Dataset, ABC):
         self._labels = labels
         # Not part of the state: it follows from the constructor's arguments, but moves with the rest.
         self.register_buffer("_is_whole", None, persistent=False)
+        self.left_out = LeftOut(0, ())
         self.register_buffer("_blur", None, persistent=False)
         if dequantise == "gaussian":
             self.register_buffer("_blur", (half_steps(rows).square() + noise_std**2).sqrt().to(dtype), persistent=False)
@@ -99,6 +113,8 @@ class Finite(Dataset, ABC):
             self.standardizer = Standardizer.identity(self.shape)
         elif pixel_range is None:
             self.standardizer = self._fit_standardizer(is_robust=standardize == "robust").to(dtype)
+            if standardize == "robust":
+                self._leave_out_far_rows()
         else:
             self.standardizer = Standardizer.for_pixels(self.shape, pixel_range[0], pixel_range[1] + bool(dequantise))
 
@@ -173,6 +189,23 @@ class Finite(Dataset, ABC):
             blur = std * torch.randn(size, generator=rng, device=rng.device)
             noise = blur if noise is None else noise + blur
         return noise
+
+    def _leave_out_far_rows(self) -> None:
+        """Remove the rows from all parts that lie more than `FAR_OUT` scales from the centre in a column."""
+        is_far, columns = [], torch.zeros(math.prod(self.shape), dtype=torch.bool)
+        for x in chunks(self._rows, torch.arange(len(self._rows))):
+            far = (self.standardizer.standardise(x).abs() > FAR_OUT).flatten(1).cpu()
+            is_far.append(far.any(1))
+            columns |= far.any(0)
+        near = ~torch.cat(is_far)
+        kept = {name: index[near[index]] for name, index in self._parts.items()}
+        n_far = sum(len(self._parts[name]) - len(index) for name, index in kept.items())
+        if len(kept["train"]) < 2 or min(map(len, kept.values())) < 1:
+            raise ValueError(
+                f"standardize must be true or false: robust leaves out {n_far:,} of {len(near):,} rows, more than "
+                f"{FAR_OUT:.0f} robust standard deviations from the median of a column"
+            )
+        self._parts, self.left_out = kept, LeftOut(n_far, tuple(columns.nonzero().flatten().tolist()))
 
     def _fit_standardizer(self, is_robust: bool) -> Standardizer:
         """Zero mean and unit scale per column over the training rows with their noise, whose moments are known."""

@@ -23,11 +23,13 @@ from ebm_cli.datasets.column_values import (
     Values,
     extremes,
     missing_code,
+    robust_scale,
     ties,
 )
 from ebm_cli.datasets.copies import Duplicates
 from ebm_cli.datasets.findings import Finding, Labels, Run, listed, to_be, without
-from ebm_cli.datasets.finite import Finite
+from ebm_cli.datasets.finite import FAR_OUT, Finite
+from ebm_cli.datasets.row_findings import copies, few_rows, left_out
 
 MAX_ROWS = 100_000
 MAX_NUMBERS = 2_000_000
@@ -38,10 +40,6 @@ CONSTANT_SHARE = 0.99
 """Share of the rows with one value from which a column is nearly constant."""
 SHOWN = 2
 """Findings of one kind that have a sentence of their own."""
-ROWS_PER_COLUMN = 10
-"""Rows for each column under which a score cannot be learned: a network places a minimum at every row."""
-WEIGHTS_PER_NUMBER = 50
-"""Weights of the network for each number of the training rows, from which the rows are far too few."""
 
 
 def report(dataset: Dataset, run: Run) -> tuple[Finding, ...]:
@@ -51,7 +49,8 @@ def report(dataset: Dataset, run: Run) -> tuple[Finding, ...]:
     scale = dataset.standardizer.scale
     # The rows are shuffled: the first ones are a random sample.
     train = dataset.training_rows(min(MAX_ROWS, max(1000, MAX_NUMBERS // scale.numel())))
-    return examine(train, scale, run, dataset.column_names, dataset.duplicates(), dataset.n_train)
+    found = examine(train, scale, run, dataset.column_names, dataset.duplicates(), dataset.n_train)
+    return (*left_out(dataset.left_out, Labels(dataset.column_names, "column")), *found)
 
 
 def examine(
@@ -92,8 +91,8 @@ def examine(
     found += _ties(for_ties, scales, is_constant, odd, label, run)
     if not label.is_image:
         found += _shortened(_collinear(x, columns, is_constant, label, run), label)
-    found += _copies(duplicates, any(finding.kind == "ties" for finding in found), run)
-    return (*found, *_few_rows(n_train or len(train), x.shape[1], run))
+    found += copies(duplicates, any(finding.kind == "ties" for finding in found), run)
+    return (*found, *few_rows(n_train or len(train), x.shape[1], run))
 
 
 def _selection(train: Tensor) -> NDArray[np.float32]:
@@ -149,12 +148,19 @@ def _missing_and_extreme(
                 code,
                 f"{label.one(j)}: {code:.8g}, in {_percent(share)} of the rows, seems to stand for a missing value",
                 "it is taken for a number",
-                "leave out these rows, or fill them in",
+                f"leave out these rows{_robust_leaves_out(column, code, run)}, or fill them in",
             )
             continue
         far = extremes(column)
         if far is not None:
             yield _extreme(j, far, column.n, label, run)
+
+
+def _robust_leaves_out(column: Values, code: float, run: Run) -> str:
+    """A remark on rows with a code that lies so far off that the robust scale excludes them."""
+    scale = robust_scale(column)
+    is_far = scale is not None and abs(code - scale[0]) > FAR_OUT * scale[1]
+    return " (dataset.standardize=robust does)" if is_far and "dataset.standardize" in run.keys else ""
 
 
 def _extreme(j: int, far: Extremes, n: int, label: Labels, run: Run) -> Finding:
@@ -166,7 +172,8 @@ def _extreme(j: int, far: Extremes, n: int, label: Labels, run: Run) -> Finding:
         harm = f"the column's scale is {far.ratio:.3g} times that of its quartiles"
         if far.farthest in MISSING_CODES:
             harm += f", and {far.farthest:.8g} often stands for a missing value"
-        options = " or ".join(filter(None, ["leave out the rows that hold an error", f"set {robust}" * bool(robust)]))
+        rows = "row" if far.rows == 1 else "rows"
+        options = f"leave out the {rows}" + f", or set {robust}, which does" * bool(robust)
         return Finding("outliers", (j,), far.farthest, text, harm, options)
     text = (
         f"{label.one(j)} has a heavy tail: up to {far.farthest:.4g}, with {_percent(far.rows / n)} of the rows more "
@@ -268,33 +275,3 @@ def _ordinary_rows(x: NDArray[np.float64], columns: Sequence[Values]) -> NDArray
             keep &= np.abs(x[:, j] - median) <= 10 * (upper - lower)
     left = x[keep]
     return left if len(left) > len(x) / 2 and bool((left.std(0) > 0).all()) else x
-
-
-def _copies(duplicates: Duplicates | None, has_ties: bool, run: Run) -> Iterable[Finding]:
-    if duplicates is None or duplicates.rows == duplicates.different:
-        return
-    rows, different, unseen, shared, are_copies = duplicates
-    fact = f"{rows - different:,} of {rows:,} rows repeat another one ({different:,} are different)"
-    spoilt = f"{shared:,} of {unseen:,} validation and test rows equal training rows"
-    is_shared = shared >= max(2, 0.01 * unseen)
-    if are_copies and is_shared:
-        harm = f"{spoilt}, so that results on them are partly memory, and eval/nn_ratio is too large or absent"
-        cure = f"{'set dataset.copies=together, or ' if 'dataset.copies' in run.keys else ''}leave out the copies"
-        yield Finding("copies", (), shared, fact, harm, cure)
-    elif are_copies:
-        kept = f"{fact}, and equal rows are in one part of the split"
-        yield Finding("copies", (), rows - different, kept, "", "leave out the copies, or set dataset.copies=apart")
-    elif is_shared and has_ties:
-        harm = "eval/nn_ratio, which looks for copied rows, is too large or absent"
-        yield Finding("coincidences", (), shared, f"{spoilt}, as values repeat", harm, "noise mends this, too")
-
-
-def _few_rows(n: int, size: int, run: Run) -> Iterable[Finding]:
-    ratio = run.n_weights / (n * size)
-    is_few = run.matches_scores and n < ROWS_PER_COLUMN * size
-    if not is_few and ratio <= WEIGHTS_PER_NUMBER:
-        return
-    fact = f"{n:,} training rows of {size:,} numbers are few for a network of {run.n_weights:,} weights"
-    harm = "it can memorise them" + f"; the objective of {run.method} then falls without end" * run.matches_scores
-    cure = "set patience=5 eval_every=50 to stop in time, or make the network smaller (energy.width=32)"
-    yield Finding("few_rows", (), ratio, fact, harm, cure)

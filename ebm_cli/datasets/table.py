@@ -24,8 +24,8 @@ class Table(Finite):
         test_fraction: share of the rows that is held out, in (0, 1); at least one row.
         n_train: rows of the training set, ≥ 2; None takes all that are left.
         standardize: zero mean and unit scale per column, fitted on the training rows; "robust": zero median and unit
-            (q₇₅ − q₂₅)/1.349, which a few values of any size do not move (`columns.robust_moments`); false: the
-            identity.
+            (q₇₅ − q₂₅)/1.349, which a few values of any size do not move (`columns.robust_moments`), and
+            without the rows that lie more than 100 of these from the median; false: the identity.
         dequantise: uniform noise of one unit on the columns of whole numbers, or "gaussian" (see `File`).
         noise_std: standard deviation of Gaussian noise on every row, data units, ≥ 0; fresh whenever a row is served.
         seed: of the split and of the noise on validation and test rows, ≥ 0.

@@ -10,7 +10,7 @@ from ebm_cli.densities import Density, Gaussian
 from ebm_cli.energies import Energy
 from ebm_cli.evaluation.annealing import Annealed, anneal, resample
 from ebm_cli.evaluation.divergences import DivergenceResult, Divergences
-from ebm_cli.evaluation.log_z import by_annealing
+from ebm_cli.evaluation.log_z import Normalisation, by_annealing
 from ebm_cli.evaluation.model_samples import Drawn, draw
 from ebm_cli.evaluation.not_integrable import NotIntegrable
 from ebm_cli.evaluation.protocol import Protocol
@@ -63,12 +63,17 @@ class Context:
         return self.dataset.standardised_rows("test", self.protocol.n_samples)
 
     @cached_property
-    def divergence_result(self) -> DivergenceResult:
-        """The divergences of the energy, with log Z by annealing where there is no exact one and `density` is asked."""
+    def normalisation(self) -> Normalisation:
+        """log Z of the energy, by annealing where there is no exact one and `density` is asked."""
         normalisation = self.divergences.normalise(self.energy)
         if normalisation.log_z is None and not self.divergences.data.is_on_grid and self.is_asked("density"):
             normalisation = by_annealing(lambda: self.annealed)
-        return self.divergences(self.energy, normalisation)
+        return normalisation
+
+    @cached_property
+    def divergence_result(self) -> DivergenceResult:
+        """The divergences of the energy with this log Z."""
+        return self.divergences(self.energy, self.normalisation)
 
     @cached_property
     def annealing_base(self) -> Density:

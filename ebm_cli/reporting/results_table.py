@@ -8,7 +8,13 @@ from ebm_cli.evaluation.result_registry import companions, describe, verdict
 from ebm_cli.evaluation.values import Value, Values, format_value
 from ebm_cli.reporting.narrow import Fitting
 
-_TITLES = {"eval": "evaluation", "sampler": "sampler", "cost": "cost", "train": "training"}
+_TITLES = {
+    "eval": "evaluation",
+    "density": "rows",
+    "sampler": "sampler",
+    "cost": "cost",
+    "train": "training",
+}
 
 
 def group_results(values: Values) -> dict[str, dict[str, Value]]:

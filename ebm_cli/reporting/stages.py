@@ -10,6 +10,8 @@ logger = logging.getLogger(__name__)
 
 REFRESHES = 2
 """Drawings of the bar a second: it is drawn by a thread beside the work."""
+WIDE, BESIDE_NAME = 100, 16
+"""Width from which a bar has room; characters of the numbers beside the name of a stage."""
 
 
 class Stages:
@@ -22,21 +24,22 @@ class Stages:
 
     def __init__(self, name: str, console: Console) -> None:
         self._name, self._is_live = name, console.is_terminal
-        self._bar = Progress(
-            TextColumn("{task.description}"),
-            BarColumn(),
-            TextColumn("{task.completed}/{task.total}"),
-            TimeElapsedColumn(),
-            console=console,
-            transient=True,
-            refresh_per_second=REFRESHES,
-        )
-        self._task = self._bar.add_task(name, total=None)
+        self._room = console.width - BESIDE_NAME
+        numbers = [TextColumn("{task.fields[count]}"), TimeElapsedColumn()]
+        columns = [TextColumn("{task.description}"), *([BarColumn()] if console.width >= WIDE else []), *numbers]
+        self._bar = Progress(*columns, console=console, transient=True, refresh_per_second=REFRESHES)
+        self._task = self._bar.add_task(name[: self._room], total=None, count="")
 
     def begin(self, stage: str, number: int, total: int) -> None:
         """Show that a stage begins, the `number`th (from 1) of `total`."""
         logger.info(f"{self._name}: {stage} ({number} of {total})")
-        self._bar.update(self._task, description=f"{self._name}: {stage}", completed=number - 1, total=total)
+        shown = f"{self._name}: {stage}"
+        # The name gives way on a narrow terminal: the numbers beside it stay whole.
+        shown = (
+            shown if len(shown) <= self._room else f"{stage[: self._room - 1]}…" if len(stage) > self._room else stage
+        )
+        count = f"{number - 1}/{total}"
+        self._bar.update(self._task, description=shown, completed=number - 1, total=total, count=count)
 
     def __enter__(self) -> "Stages":
         if self._is_live:

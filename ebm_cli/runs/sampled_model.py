@@ -24,13 +24,13 @@ def model_to_sample(cfg: DictConfig) -> Model:
     if node is not None and cfg.dataset.path is not None:
         raise UserError("dataset.path: an energy without a run has no data set; for starts, set init=FILE")
     if node is None and cfg.shape is not None:
-        raise UserError(f"shape={list(cfg.shape)}: a run has its own; it is for energy=OPTION without checkpoint")
+        raise UserError(f"shape={cfg.shape}: a run has its own; it is for energy=OPTION without checkpoint")
     is_list = cfg.checkpoint is not None and not isinstance(cfg.checkpoint, str)
     if not is_list and (cfg.compose.kind != "product" or cfg.compose.weights is not None):
         raise UserError(f"compose: needs checkpoint=[A,B], two or more, got checkpoint={cfg.checkpoint}")
     read = partial(load, which=cfg.which, weights=cfg.weights, trust=list(cfg.trust), device=device)
     if node is not None:
-        model = energy_alone(node, cfg.shape, cfg.seed, device)
+        model = energy_alone(node, [cfg.shape] if isinstance(cfg.shape, int) else cfg.shape, cfg.seed, device)
     elif is_list:
         model = compose(list(cfg.checkpoint), read, cfg.compose.kind, cfg.compose.weights)
     else:

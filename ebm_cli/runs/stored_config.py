@@ -60,6 +60,8 @@ ADDED_KEYS: tuple[AddedKey, ...] = (
     AddedKey("header", "text", "f1ab3ba", _FILE),
     AddedKey("strict", False, after="9fa8354"),
     AddedKey("jitter", 0.0, after="9fa8354", target="ebm_cli.samplers.hmc.HMC"),
+    AddedKey("init_from", None, after="08d8297"),
+    AddedKey("init_weights", "ema", after="08d8297"),
 )
 """Every key that training configs have got since commit 1b2473a, in the order in which they were added."""
 

@@ -14,6 +14,7 @@ from ebm_cli.selftest.derivatives import derivative_checks
 from ebm_cli.selftest.device import device_checks
 from ebm_cli.selftest.harness import Check, Fact, Harness, Row, Skip, Unavailable, failures, measure_check
 from ebm_cli.selftest.methods import method_checks
+from ebm_cli.selftest.optimizers import optimizer_checks
 from ebm_cli.selftest.samplers import sampler_checks
 
 __all__ = ["SUBJECTS", "Check", "Fact", "Harness", "Row", "Skip", "Unavailable", "examine", "failures"]
@@ -25,6 +26,7 @@ SUBJECTS: dict[str, Callable[[Harness], Iterator[Check]]] = {
     "datasets": dataset_checks,
     "samplers": sampler_checks,
     "methods": method_checks,
+    "optimizers": optimizer_checks,
 }
 """The subjects of the self-test, each after those that it depends on."""
 

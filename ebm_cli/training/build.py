@@ -28,6 +28,7 @@ from ebm_cli.system.threads import set_threads
 from ebm_cli.system.torch_internals import skip_dynamo_import
 from ebm_cli.training.checkpointer import Checkpointer
 from ebm_cli.training.history import History, Rollbacks
+from ebm_cli.training.init_from import start_from
 from ebm_cli.training.monitor import Monitor
 from ebm_cli.training.rollback import KEPT
 from ebm_cli.training.run_log import RunLog
@@ -90,6 +91,7 @@ def make_session(cfg: DictConfig, directory: RunDirectory, state: dict[str, Any]
     set_deterministic(cfg.deterministic)
     set_threads(cfg.threads)
     parts = assemble(cfg, trust)
+    remarks = start_from(cfg, parts) if state is None else []
     threads = set_threads(cfg.threads, parts.energy)
     trainer = make_trainer(cfg, parts, trust)
     protocol = protocol_of(cfg, cfg.seed, cfg.batch_size, trust)
@@ -110,7 +112,8 @@ def make_session(cfg: DictConfig, directory: RunDirectory, state: dict[str, Any]
     write_text(directory.path / "config.yaml", OmegaConf.to_yaml(OmegaConf.create(config)))
     keys = LoopKeys.of(cfg)
     findings = report(parts.dataset, _described(cfg, parts))
-    return Session(keys, parts, trainer, protocol, monitor, snapshots, history, checkpointer, log, directory, findings)
+    found = (findings, remarks)
+    return Session(keys, parts, trainer, protocol, monitor, snapshots, history, checkpointer, log, directory, *found)
 
 
 def _described(cfg: DictConfig, parts: Parts) -> Run:

@@ -91,6 +91,8 @@ def _describe(session: Session, choices: Mapping[str, str]) -> None:
         f"{chosen}; rows of shape {shape}, {size:,} parameters, {keys.steps:,} steps of "
         f"{session.trainer.batches.batch_size} rows, seed {keys.seed}, device {session.checkpointer.config['device']}"
     )
+    for remark in session.remarks:
+        session.log.remark(remark)
     for finding in session.findings:
         session.log.remark(f"data: {finding}")
     warning = boundary_warning(session.parts)

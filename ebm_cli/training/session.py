@@ -62,6 +62,7 @@ class Session:
         log: open while the session runs.
         directory: locked, with its status.
         findings: of the report on the data.
+        remarks: sentences on how a new run begins.
     """
 
     def __init__(
@@ -77,12 +78,13 @@ class Session:
         log: RunLog,
         directory: RunDirectory,
         findings: Sequence[Finding] = (),
+        remarks: Sequence[str] = (),
     ) -> None:
         self.keys, self.parts, self.trainer, self.protocol = keys, parts, trainer, protocol
         self.monitor, self.snapshots = monitor, snapshots
         self.history, self.checkpointer = history, checkpointer
         self.log, self.directory = log, directory
-        self.findings = tuple(findings)
+        self.findings, self.remarks = tuple(findings), tuple(remarks)
 
     def train(self, signals: Signals) -> float:
         """Train to the end, and write the last checkpoint; returns seconds of training.

@@ -81,7 +81,8 @@ def test_sample_writes_samples_picture_and_diagnostics(ebm: Ebm, run: Path) -> N
     assert set(results) == {
         "sampler/init", "sampler/step_size", "sampler/rhat", "sampler/ess_bulk", "sampler/ess_tail",
         "sampler/never_moved", "sampler/n_chains", "sampler/non_finite", "sampler/n_draws",
-        "sampler/coordinates", "cost/seconds", "cost/peak_memory_mb",
+        "sampler/virial", "sampler/virial_se", "sampler/virial_exact", "sampler/coordinates",
+        "cost/seconds", "cost/peak_memory_mb",
     }  # fmt: skip
     assert results["sampler/step_size"] == 0.02
     assert "40 samples by Langevin from 8 chains" in ran.out
@@ -100,6 +101,15 @@ def test_samples_are_summarised_by_coordinate(ebm: Ebm, tmp_path: Path) -> None:
         assert row["q5"] <= row["q50"] <= row["q95"]
         assert set(row) == {"name", "mean", "sd", "q5", "q50", "q95", "mcse_mean", "rhat", "ess_bulk", "ess_tail"}
         assert format_value(row["mean"]) in ran.out
+
+
+@pytest.mark.usefixtures("run", "_no_picture")
+def test_strict_ends_with_exit_code_4_if_chains_have_not_mixed(ebm: Ebm) -> None:
+    words = ["checkpoint=run", "init=noise", "sampler.step_size=1e-6", *FEW]
+    assert ebm("sample", *words).code == 0
+    ran = ebm("sample", *words, "strict=true")
+    assert (ran.code, len(ran.err.splitlines())) == (4, 1)
+    assert "not mixed (< 1.01), and strict=true." in ran.err
 
 
 @pytest.mark.usefixtures("run", "_no_picture")
@@ -290,7 +300,7 @@ def test_samples_that_are_not_finite_are_in_no_whole_file(ebm: Ebm, tmp_path: Pa
     words = ["checkpoint=gaussian.pt", "sampler=langevin", "sampler.step_size=1e15", "n_samples=24", "n_chains=8"]
     ran = ebm("sample", *words, "burn_in=0", "thin=1", "hydra.run.dir=out")
     assert ran.code == 4
-    assert "8 draws are not finite: the chains diverged. Lower sampler.step_size" in ran.err
+    assert "8 of 24 draws are not finite: the chains diverged. Lower sampler.step_size" in ran.err
     assert "16 of 24 samples or their energies are not finite: samples.partial.npz, in place of" in ran.err
     assert "holds the other 8, which are no sample of the model" in ran.err
     assert len(ran.err.splitlines()) == 1
@@ -586,10 +596,14 @@ def test_class_of_the_user_is_sampled_without_a_checkpoint(ebm: Ebm, tmp_path: P
     ("words", "line"),
     [
         ([], "checkpoint is required, or energy=OPTION for an energy without training"),
+        (
+            ["energy=banana"],
+            "it is a data set, whose density is energy._target_=ebm_cli.datasets.Banana",
+        ),
         (["energy=quadratic", "checkpoint=run"], "energy and checkpoint exclude each other"),
         (["checkpoint=run", "shape=[2]"], "shape=[2]: a run has its own"),
         (["energy=quadratic"], "shape is required: Quadratic is defined for points of any shape; add shape=[2], say"),
-        (["energy=quadratic", "shape=[0]"], "shape must be a list of whole numbers >= 1, got [0]"),
+        (["energy=quadratic", "shape=[0]"], "shape must be whole numbers >= 1, such as [2], got [0]"),
         (["energy=tilted", "shape=[2]"], "is fitted to the rows of a data set"),
         (["energy=mixture", "init=data"], "init=data: an energy without a run has no data"),
         (["energy=mixture", "compose.kind=mixture"], "compose: needs checkpoint=[A,B], two or more"),

@@ -142,6 +142,19 @@ def test_robust_scale_is_not_moved_by_outliers(tmp_path: Path):
     assert File(write(tmp_path, "x.npy", x)).standardizer.scale[0] > 1e4
 
 
+def test_robust_scale_leaves_far_rows_out_of_all_parts(tmp_path: Path):
+    x = normal(1000, 2).float().numpy()
+    x[::50, 0] = 1e6
+    path = write(tmp_path, "x.npy", x)
+    plain, data = File(path), File(path, standardize="robust")
+    assert data.left_out == (20, (0,))
+    for part in (data.training_rows, data.validation, data.held_out):
+        assert part(1000)[:, 0].abs().max() < 10
+    kept = plain.held_out(1000)
+    assert torch.equal(data.held_out(1000), kept[kept[:, 0] < 10])
+    assert File(write(tmp_path, "y.npy", ROWS), standardize="robust").left_out == (0, ())
+
+
 def test_robust_scale_contains_the_noise(tmp_path: Path):
     x = normal(4000, 1).float().numpy()
     data = File(write(tmp_path, "x.npy", x), standardize="robust", noise_std=1.0)

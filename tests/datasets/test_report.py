@@ -1,13 +1,16 @@
 """The report on a table: each fault is found with its column, number and cure, and sound tables have none."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
 from torch import Tensor
 
-from ebm_cli.datasets import Digits, Moons, Synthetic, Table
+from ebm_cli.datasets import Digits, File, Moons, Synthetic, Table
 from ebm_cli.datasets.findings import Finding, Run
 from ebm_cli.datasets.report import examine, report
+from tests.datasets.support import write
 from tests.support import normal
 
 KEYS = ("dequantise", "noise_std", "drop", "standardize", "copies")
@@ -138,7 +141,14 @@ def test_outlier_that_sets_the_scale_is_named() -> None:
     x[17, 0] = 1e6
     (finding,) = found(x)
     assert finding.fact.startswith("column 0: one value is 1e+06, the others within ")
-    assert "dataset.standardize=robust" in finding.cure
+    assert finding.cure == "leave out the row, or set dataset.standardize=robust, which does"
+
+
+def test_rows_that_robust_leaves_out_are_counted(tmp_path: Path) -> None:
+    x = X.numpy().copy()
+    x[::100, 0] = 1e6
+    (finding,) = report(File(write(tmp_path, "x.npy", x), standardize="robust"), CLASSIFIER)
+    assert finding.fact == "10 rows lie more than 100 robust standard deviations from the median of column 0"
 
 
 def test_heavy_tail_is_no_outlier() -> None:

@@ -14,15 +14,22 @@ from ebm_cli.energies import ICA, Mixture, Quadratic, Sum
 from ebm_cli.energies.base import NetworkEnergy
 from ebm_cli.methods import CD, DSM, FCE, MLE, NCE, LossOutput, Method, fce, nce, sm, ssm
 from ebm_cli.methods import cd as cd_module
+from ebm_cli.optim.flat import Flat
 from ebm_cli.samplers import hmc, langevin, mala, metropolis, underdamped
 from ebm_cli.selftest import Harness, Row
 from ebm_cli.selftest.derivatives import derivative_checks
 from ebm_cli.selftest.harness import measure_check
 from ebm_cli.selftest.methods import method_checks
+from ebm_cli.selftest.optimizers import optimizer_checks
 from ebm_cli.selftest.samplers import sampler_checks
 from tests.support import REPO
 
-CHECKS = {"method": method_checks, "energy": derivative_checks, "sampler": sampler_checks}
+CHECKS = {
+    "method": method_checks,
+    "energy": derivative_checks,
+    "sampler": sampler_checks,
+    "optimizer": optimizer_checks,
+}
 
 
 @cache
@@ -147,11 +154,21 @@ MISTAKES: dict[str, tuple[str, str, Callable[[pytest.MonkeyPatch], None]]] = {
             m, NetworkEnergy, "forward", lambda f, self, x: f(self, x) + 0.5 * self.base * x.square().sum(1)
         ),
     ),
+    "adam, sign": ("optimizer", "adam", lambda m: patched(m, Flat, "backward", lambda f, self, loss: f(self, -loss))),
     "sum, sign": ("energy", "sum of two", lambda m: patched(m, Sum, "_combine", lambda f, *a: (-f(*a)[0], f(*a)[1]))),
 }
 
 
-QUICK = ("trace of sm, sign", "dsm, factor", "nce, classes", "nce, nu", "mle, factor", "base of mlp", "sum, sign")
+QUICK = (
+    "trace of sm, sign",
+    "dsm, factor",
+    "nce, classes",
+    "nce, nu",
+    "mle, factor",
+    "base of mlp",
+    "sum, sign",
+    "adam, sign",
+)
 """Mistakes whose check takes a fraction of a second."""
 
 

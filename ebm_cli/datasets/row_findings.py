@@ -1,0 +1,55 @@
+"""Findings about the rows of a table: rows that are left out, equal ones, too few."""
+
+from collections.abc import Iterable
+
+from ebm_cli.datasets.copies import Duplicates
+from ebm_cli.datasets.findings import Finding, Labels, Run
+from ebm_cli.datasets.finite import FAR_OUT, LeftOut
+
+ROWS_PER_COLUMN = 10
+"""Rows for each column under which a score cannot be learned: a network places a minimum at every row."""
+WEIGHTS_PER_NUMBER = 50
+"""Weights of the network for each number of the training rows, from which the rows are far too few."""
+
+
+def left_out(found: LeftOut, label: Labels) -> Iterable[Finding]:
+    """Rows that the robust scale excludes."""
+    if found.rows:
+        rows = "1 row lies" if found.rows == 1 else f"{found.rows:,} rows lie"
+        where = label.many(found.columns)
+        fact = f"{rows} more than {FAR_OUT:.0f} robust standard deviations from the median of {where}"
+        cure = "look at them, or set dataset.standardize=true to keep them"
+        harm = "left out of all parts by dataset.standardize=robust"
+        yield Finding("left_out", found.columns, found.rows, fact, harm, cure)
+
+
+def copies(duplicates: Duplicates | None, has_ties: bool, run: Run) -> Iterable[Finding]:
+    """Copied rows, and equal rows on both sides of the split."""
+    if duplicates is None or duplicates.rows == duplicates.different:
+        return
+    rows, different, unseen, shared, are_copies = duplicates
+    fact = f"{rows - different:,} of {rows:,} rows repeat another one ({different:,} are different)"
+    spoilt = f"{shared:,} of {unseen:,} validation and test rows equal training rows"
+    is_shared = shared >= max(2, 0.01 * unseen)
+    if are_copies and is_shared:
+        harm = f"{spoilt}, so that results on them are partly memory, and eval/nn_ratio is too large or absent"
+        cure = f"{'set dataset.copies=together, or ' if 'dataset.copies' in run.keys else ''}leave out the copies"
+        yield Finding("copies", (), shared, fact, harm, cure)
+    elif are_copies:
+        kept = f"{fact}, and equal rows are in one part of the split"
+        yield Finding("copies", (), rows - different, kept, "", "leave out the copies, or set dataset.copies=apart")
+    elif is_shared and has_ties:
+        harm = "eval/nn_ratio, which looks for copied rows, is too large or absent"
+        yield Finding("coincidences", (), shared, f"{spoilt}, as values repeat", harm, "noise mends this, too")
+
+
+def few_rows(n: int, size: int, run: Run) -> Iterable[Finding]:
+    """Too few training rows n, of `size` numbers, for the network."""
+    ratio = run.n_weights / (n * size)
+    is_few = run.matches_scores and n < ROWS_PER_COLUMN * size
+    if not is_few and ratio <= WEIGHTS_PER_NUMBER:
+        return
+    fact = f"{n:,} training rows of {size:,} numbers are few for a network of {run.n_weights:,} weights"
+    harm = "it can memorise them" + f"; the objective of {run.method} then falls without end" * run.matches_scores
+    cure = "set patience=5 eval_every=50 to stop in time, or make the network smaller (energy.width=32)"
+    yield Finding("few_rows", (), ratio, fact, harm, cure)

@@ -1,0 +1,65 @@
+"""Rows of a file for the model of a run: read as `dataset=file` reads them, and matched with the run's columns."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from ebm_cli.datasets.io.mapped import Rows
+from ebm_cli.datasets.io.row_files import read_rows
+from ebm_cli.datasets.matching import Matched, match_columns
+from ebm_cli.errors import UserError
+from ebm_cli.runs.model import Model
+
+BLOCK = 65_536
+"""Rows that are read at once."""
+
+
+@dataclass(frozen=True)
+class GivenRows:
+    """Rows of a file.
+
+    Attributes:
+        rows: all of them, in memory or mapped.
+        matched: their columns in the run's order.
+        shape: of one point of the run.
+        names: of the run's columns; None if they have none.
+        notes: columns that are left out.
+    """
+
+    rows: Rows
+    matched: Matched
+    shape: tuple[int, ...]
+    names: tuple[str, ...] | None
+    notes: tuple[str, ...]
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def at(self, index: Tensor | slice) -> Tensor:
+        """The rows of an index [n, *shape], data units."""
+        return self.matched(self.rows[index]).reshape(-1, *self.shape)
+
+    def batches(self) -> Iterator[Tensor]:
+        """Yield all rows in pieces [≤ BLOCK, *shape], data units, as float32; a mapped file is read piece by piece."""
+        for start in range(0, len(self), BLOCK):
+            yield self.at(slice(start, start + BLOCK)).to(torch.float32)
+
+
+def read_given_rows(path: str, model: Model) -> GivenRows:
+    """Read the rows of a file for a run's model; a missing number is NaN.
+
+    Raises:
+        UserError: a file that cannot be read, or whose columns are not the run's.
+    """
+    try:
+        read = read_rows(path, missing=True)
+        shape, names, own = tuple(model.energy.shape), model.column_names, tuple(read.rows.shape[1:])
+        # An image may be given as a row of its pixels.
+        is_flat = len(shape) > 1 and own == (model.standardizer.mean.numel(),)
+        matched = match_columns(names, own if is_flat else shape, read.column_names, own)
+    except ValueError as reason:
+        raise UserError(f"data={path}: {str(reason).removeprefix(f'path {path} ').removeprefix('path ')}") from reason
+    sentence = matched.sentence(f"data={path}")
+    return GivenRows(read.rows, matched, shape, names, () if sentence is None else (sentence,))
