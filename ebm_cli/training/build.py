@@ -121,7 +121,7 @@ def _described(cfg: DictConfig, parts: Parts) -> Run:
     return Run(
         method=type(parts.method).__name__.lower(),
         matches_scores=parts.method.needs_continuous_density,
-        keys=frozenset(f"dataset.{key}" for key in cfg.dataset),
+        keys=frozenset(f"{group}.{key}" for group in ("dataset", "method") for key in cfg[group]),
         can_whiten="whiten" in cfg.method and not cfg.method.whiten,
         n_weights=sum(p.numel() for p in parts.energy.parameters() if p.requires_grad),
     )
