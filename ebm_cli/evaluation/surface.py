@@ -25,6 +25,8 @@ SMALLEST_WIDTH = 1e-6
 """Width over the value itself below which numbers of a float32 column are one value up to rounding."""
 
 
+REACH = 10
+"""Distance from the middle of some values to the end of their view, at most, in half-widths of their middle 90 %."""
 MARGIN = 1.15
 """Width of a view over that of the values in it."""
 SAME_UNIT = 4.0
@@ -41,12 +43,17 @@ class Interval(NamedTuple):
     def around(values: NDArray[Any]) -> "Interval":
         """Find the interval of all but the outermost 0.2 % of finite values [N], with a margin.
 
-        Around a single value it is as wide as a fifth of it, around 0 or without a finite value [−1, 1].
+        It reaches at most `REACH` times as far as the middle 90 %, so that a single value does not hide the others.
+        Around one value it is as wide as a fifth of it, around 0 or without a finite value [−1, 1].
         """
         finite = values[np.isfinite(values)]
         if not len(finite):
             return Interval(0.0, 1.0)
-        for low, high in (np.quantile(finite, [0.001, 0.999]), (finite.min(), finite.max())):
+        lowest, bottom, top, highest = np.quantile(finite, [0.001, 0.05, 0.95, 0.999])
+        reach = REACH * (top / 2 - bottom / 2)
+        if reach > 0:
+            lowest, highest = max(lowest, bottom - reach), min(highest, top + reach)
+        for low, high in ((lowest, highest), (finite.min(), finite.max())):
             # The halves are added: a sum or difference of two large numbers may overflow.
             centre, half = float(low / 2 + high / 2), float(high / 2 - low / 2)
             if half > SMALLEST_WIDTH * abs(centre):

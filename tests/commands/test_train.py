@@ -16,6 +16,7 @@ from tensorboard.plugins.hparams import metadata
 
 import ebm_cli
 from ebm_cli.cli.main import main
+from ebm_cli.evaluation.overall import WORDS
 from ebm_cli.reporting.jsonl import read
 from ebm_cli.runs import checkpoint as checkpoints
 from tests.support import FAST, TINY, Ebm, at_step, differences, last, no_pictures, state_of, status_of, trained
@@ -29,6 +30,7 @@ KEYS = {
     *(f"{name}{part}" for name in DISTANCES for part in ("", "_null", "_p")),
 }
 CHAINS = ("acceptance", "step_size", "rhat", "ess_bulk", "ess_tail", "ess_per_grad", "ess_per_second")
+CHAINS += ("acceptance_low", "acceptance_high", "never_moved", "non_finite", "n_chains", "n_draws")
 COST = ("energy_evals", "grad_evals", "laplacian_evals", "seconds", "eval_seconds", "peak_memory_mb")
 RESULT_KEYS = {f"eval/{key}" for key in KEYS} | {f"sampler/{key}" for key in CHAINS} | {f"cost/{key}" for key in COST}
 """Keys of results.json for nce on a two-dimensional set."""
@@ -76,7 +78,8 @@ def test_results_of_a_run(run: Path) -> None:
     results = json.loads((run / "results.json").read_text())
     assert set(results) == RESULT_KEYS
     assert results.pop("eval/log_z_method") == "grid"
-    assert all(isinstance(value, float) and math.isfinite(value) for value in results.values())
+    assert results.pop("eval/overall") in WORDS
+    assert all(isinstance(value, int | float) and math.isfinite(value) for value in results.values())
     assert results["eval/kl"] == pytest.approx(results["eval/nll"] - results["eval/entropy"], abs=1e-6)
     assert results["eval/log_z_gap"] == pytest.approx(results["eval/log_z_learned"] - results["eval/log_z"], abs=1e-9)
     assert results["cost/energy_evals"] == 2.0

@@ -60,6 +60,12 @@ def test_interval_around_any_values_has_a_width(values: list[float], ends: tuple
     assert Interval.around(np.array(values)).ends == pytest.approx(ends, rel=1e-2)
 
 
+def test_interval_shows_all_values_but_an_outlier() -> None:
+    low, high = Interval.around(np.array([*np.linspace(-1, 1, 80), 1e9])).ends
+    assert -2 < low < -1
+    assert 1 < high < 12
+
+
 def test_density_of_the_true_energy_is_that_of_the_data() -> None:
     data = Synthetic(GaussianRing())
 
