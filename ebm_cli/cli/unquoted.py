@@ -13,10 +13,17 @@ from hydra.core.override_parser.types import Override
 from hydra.errors import HydraException
 
 from ebm_cli.errors import UserError
-from ebm_cli.quoting import override
+from ebm_cli.quoting import Typed, override
 
-PLACES = {"runs": "root", "compare": "runs", "sample": "checkpoint", "evaluate": "checkpoint", "check": "only"}
-"""Verb → the key whose value may be typed alone: `ebm runs DIR`."""
+PLACES = {
+    "runs": ("root",),
+    "compare": ("runs",),
+    "sample": ("checkpoint",),
+    "evaluate": ("checkpoint",),
+    "density": ("checkpoint", "data"),
+    "check": ("only",),
+}
+"""Verb → the keys whose values may be typed alone: `ebm runs DIR`, `ebm density RUN FILE`."""
 
 _KEY = re.compile(r"\+{0,2}[A-Za-z_][\w./@-]*")
 _STRUCTURE = frozenset("'\"[](){},")
@@ -41,14 +48,19 @@ def quote_overrides(words: Sequence[str], verb: str, is_sweep: bool) -> list[str
 def _with_keys(words: list[str], verb: str) -> list[str]:
     """`DIR` as `root=DIR`, several as a list."""
     bare = [word for word in words if _has_no_key(word)]
-    key = PLACES.get(verb)
-    if not bare or key is None:
+    keys = PLACES.get(verb, ())
+    if not bare or not keys:
         return words
-    twice = next((word for word in words if word.startswith(f"{key}=")), None)
-    if twice is not None:
-        raise UserError(f"{bare[0]}: a word without a key is {key}=…, and {twice} was typed, too")
-    value = [str(Path(word).expanduser()) for word in bare]
-    return [override(key, value[0] if len(value) == 1 else value), *(word for word in words if word not in bare)]
+    # Several values of one key are a list.
+    values: list[Typed] = [str(Path(word).expanduser()) for word in bare]
+    given = {keys[0]: values} if len(keys) == 1 and len(values) > 1 else dict(zip(keys, values, strict=False))
+    for key, word in zip(given, bare, strict=False):
+        twice = next((other for other in words if other.startswith(f"{key}=")), None)
+        if twice is not None:
+            raise UserError(f"{word}: a word without a key is {key}=…, and {twice} was typed, too")
+    if len(keys) > 1 and len(bare) > len(keys):
+        raise UserError(f"{bare[len(keys)]}: a word without a key; ebm {verb} takes {' and '.join(keys)} so")
+    return [*(override(key, value) for key, value in given.items()), *(word for word in words if word not in bare)]
 
 
 def _has_no_key(word: str) -> bool:

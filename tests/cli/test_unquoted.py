@@ -4,7 +4,9 @@ from pathlib import Path
 
 import pytest
 
-from ebm_cli.cli.unquoted import quote_overrides
+from ebm_cli.cli.help import verbs
+from ebm_cli.cli.unquoted import PLACES, quote_overrides
+from ebm_cli.config.groups import search_path, verb_keys
 from ebm_cli.errors import UserError
 from tests.support import Ebm, StandIn
 
@@ -49,6 +51,8 @@ def test_values_of_a_sweep_are_not_one_path() -> None:
         ("runs", ["r"], ["root=r"]),
         ("runs", ["r", "r/lr=0.1"], ["root=[r,'r/lr=0.1']"]),
         ("sample", ["r/lr=0.1", "seed=3"], ["checkpoint='r/lr=0.1'", "seed=3"]),
+        ("density", ["r", "rows.csv", "seed=3"], ["checkpoint=r", "data=rows.csv", "seed=3"]),
+        ("density", ["r", "data=rows.csv"], ["checkpoint=r", "data=rows.csv"]),
         ("check", ["samplers"], ["only=samplers"]),
         ("train", ["r"], ["r"]),
         ("runs", ["hydra/launcher=x"], ["hydra/launcher=x"]),
@@ -67,3 +71,9 @@ def test_runs_of_a_folder_are_those_under_it(ebm: Ebm, stand_in: StandIn) -> Non
     seen = stand_in("runs")
     assert ebm("runs", "r").code == ebm("runs", "root=r").code == 0
     assert seen[0] == seen[1]
+
+
+def test_verbs_with_places_exist() -> None:
+    assert set(PLACES) <= set(verbs())
+    for verb, keys in PLACES.items():
+        assert set(keys) <= {key.name for key in verb_keys(verb, (), search_path())}
