@@ -6,11 +6,13 @@ without a traceback.
 
 import difflib
 import errno
+import re
 from collections.abc import Iterable
 from math import inf
 
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 """Error numbers of a full disk, an exhausted quota, and a file above the size limit."""
+_NO_MEMORY = re.compile(r"allocate memory|out of memory|Storage size calculation overflowed", re.IGNORECASE)
 LONGEST_LINE = 200
 """Characters of another library's message that are shown."""
 
@@ -56,6 +58,23 @@ def full_disk(error: BaseException | None) -> OSError | None:
             return error
         error = error.__cause__ or error.__context__
     return None
+
+
+def memory_asked_for(error: BaseException) -> str | None:
+    """The memory that an error could not get, as a text ("4.0 TB"), "more memory" if it does not say; None for others.
+
+    torch and numpy name a number of bytes in sentences of their own.
+    """
+    text = str(error)
+    if not isinstance(error, MemoryError) and not _NO_MEMORY.search(text):
+        return None
+    found = re.search(r"allocate ([\d.]+) ?([KMGTPE]i?B|bytes)", text)
+    if found is None:
+        return "more memory"
+    n, power = float(found[1]), 0
+    while found[2] == "bytes" and n >= 1000:
+        n, power = n / 1000, power + 1
+    return f"{n:.3g} {found[2] if not power else 'kMGTPE'[power - 1] + 'B'}"
 
 
 def require_positive(**values: float | None) -> None:

@@ -4,7 +4,14 @@ import math
 
 import pytest
 
-from ebm_cli.errors import LONGEST_LINE, describe, did_you_mean, first_line, require_positive
+from ebm_cli.errors import (
+    LONGEST_LINE,
+    describe,
+    did_you_mean,
+    first_line,
+    memory_asked_for,
+    require_positive,
+)
 
 
 def test_require_positive_accepts_positive_numbers_and_none() -> None:
@@ -40,3 +47,13 @@ def test_first_line_skips_empty_lines_and_is_short() -> None:
 def test_describe_names_the_type_once() -> None:
     assert describe(RuntimeError("size mismatch")) == "RuntimeError: size mismatch"
     assert describe(RuntimeError()) == "RuntimeError"
+
+
+def test_memory_is_read_from_the_sentences_of_libraries() -> None:
+    torch_says = "[enforce fail] DefaultCPUAllocator: can't allocate memory: you tried to allocate 8000000000 bytes."
+    cuda_says = "CUDA out of memory. Tried to allocate 20.00 GiB. GPU 0 has a total capacity of 79.11 GiB"
+    assert memory_asked_for(RuntimeError(torch_says)) == "8 GB"
+    assert memory_asked_for(RuntimeError(cuda_says)) == "20 GiB"
+    assert memory_asked_for(MemoryError("Unable to allocate 728. TiB for an array with shape (9, 9)")) == "728 TiB"
+    assert memory_asked_for(MemoryError()) == "more memory"
+    assert memory_asked_for(ValueError("n must be >= 1")) is None

@@ -16,7 +16,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from ebm_cli.cli.plugins import PACKAGES, explain_missing_plugin
 from ebm_cli.config.groups import find_file, group_options, verb_groups
-from ebm_cli.errors import NotTrustworthy, UserError, did_you_mean, first_line, full_disk
+from ebm_cli.errors import NotTrustworthy, UserError, did_you_mean, first_line, full_disk, memory_asked_for
 from ebm_cli.quoting import shell_word
 from ebm_cli.quoting import typed as quoted
 
@@ -71,8 +71,11 @@ def explain(error: BaseException, verb: str, folders: Sequence[Path], typed: Seq
         return f"{error.object!r}: a name with bytes that are no text here; PYTHONUTF8=1 reads names as UTF-8"
     if isinstance(error, OSError) and error.filename and error.strerror:
         return f"{error.filename}: {error.strerror[0].lower()}{error.strerror[1:]}"
-    if isinstance(error, MemoryError) or "allocate memory" in str(error):
-        return f"not enough memory: {first_line(error)}"
+    if memory := memory_asked_for(error):
+        return (
+            f"not enough memory: {memory} is needed at once; choose a smaller network, batch_size or n_chains, or "
+            "fewer columns or pixels of the data"
+        )
     return _explain_unexpected(error, typed)
 
 

@@ -24,7 +24,7 @@ from ebm_cli.config.trust import trust_of
 from ebm_cli.errors import NotTrustworthy, UserError
 from ebm_cli.evaluation import chain_summary
 from ebm_cli.evaluation.chain_health import problems
-from ebm_cli.evaluation.chain_summary import acceptance, worst_diagnostics
+from ebm_cli.evaluation.chain_summary import chain_results
 from ebm_cli.evaluation.result_registry import verdict
 from ebm_cli.evaluation.results import Results
 from ebm_cli.evaluation.values import Value, Values, format_value
@@ -44,7 +44,7 @@ from ebm_cli.runs.conditioning import ChainTarget, make_chain_target, require_st
 from ebm_cli.runs.energy_alone import require_energy
 from ebm_cli.runs.model import Model
 from ebm_cli.runs.sampled_model import model_to_sample
-from ebm_cli.samplers import Kernel, Schedule, adapt, geometric, run, trace
+from ebm_cli.samplers import Kernel, Schedule, adapt, free_stuck, geometric, run, trace
 from ebm_cli.system.files import write_json
 from ebm_cli.system.memory import peak_memory_mb
 from ebm_cli.system.threads import set_threads
@@ -155,7 +155,7 @@ def _starts(cfg: DictConfig, model: Model, target: ChainTarget) -> Starts:
 
 def _run_chains(cfg: DictConfig, kernel: Kernel, target: ChainTarget, console: Console) -> tuple[Tensor, Results]:
     """Burn in, then keep every thin-th position [n_samples / n_chains, n_chains, *Z]; positions and diagnostics."""
-    x = target.starts
+    x = starts = target.starts
     rng = generator(cfg.seed, "chains", x.device)
     n_kept = cfg.n_samples // _n_chains(cfg)
     total = cfg.burn_in + n_kept * cfg.thin
@@ -170,6 +170,9 @@ def _run_chains(cfg: DictConfig, kernel: Kernel, target: ChainTarget, console: C
                 state, _ = run(kernel, target.energy, x, min(PIECE, cfg.burn_in - done), rng, piece)
                 x = state.x
                 progress.update(done, {})
+            freed = free_stuck(kernel, target.energy, x, target.starts, cfg.burn_in, rng)
+            # Those have left their start on a detour only.
+            x, starts = freed, torch.where(freed == x, starts, freed)
         draws, info = trace(
             kernel,
             target.energy,
@@ -181,8 +184,7 @@ def _run_chains(cfg: DictConfig, kernel: Kernel, target: ChainTarget, console: C
         )
     used = None if target.conditional is None else target.conditional.free
     # A chain that left its start during burn-in has moved.
-    found = worst_diagnostics(draws, target.starts, target.n_rows, used)
-    return draws, acceptance(kernel, info, x[0].numel()) | found
+    return draws, chain_results(kernel, target.energy, info, draws, starts, cfg.thin, target.n_rows, used)
 
 
 def _annealing(cfg: DictConfig, kernel: Kernel) -> Schedule | None:

@@ -15,7 +15,7 @@ from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
 
 from ebm_cli.config.trust import Trust, import_class
 from ebm_cli.config.type_checks import convert, parameters, to_plain
-from ebm_cli.errors import UserError, describe, did_you_mean, first_line
+from ebm_cli.errors import UserError, describe, did_you_mean, first_line, memory_asked_for
 
 _REFERENCE = re.compile(r"\$\{([A-Za-z_][\w.]*)\}")
 
@@ -113,8 +113,14 @@ def construct(cls: type, arguments: Mapping[str, Any], path: str) -> Any:
     except UserError:
         raise
     except Exception as error:
+        memory = memory_asked_for(error)
+        if memory is not None:
+            raise UserError(
+                f"{path}: {cls.__name__} needs {memory} at once, more than this machine has; "
+                "choose a smaller one, or fewer columns or pixels of the data"
+            ) from error
         if not isinstance(error, ValueError | OSError):
-            # The constructor did not refuse a value, it failed: for instance, no memory for a width of 10¹².
+            # The constructor did not refuse a value, it failed.
             raise UserError(f"{path}: {cls.__name__} cannot be built from its keys ({describe(error)})") from error
         message = _with_own_place(str(error), cls, path)
         first = re.match(r"\w+", message)

@@ -11,26 +11,44 @@ def problems(values: Values) -> list[str]:
     """Sentences on what makes the chains of these results untrustworthy, each with its cure; none where nothing does.
 
     Args:
-        values: results with `sampler/never_moved`, `sampler/non_finite` and `sampler/n_chains`.
+        values: results with `sampler/never_moved`, `sampler/non_finite`, `sampler/n_chains` and `sampler/step_size`.
     """
     found = []
-    # The keys of `ebm sample`, and those of an evaluation.
-    group, option, burn_in = "sampler", "sampler=mala", "adapt=true burn_in=1000"
-    if any(key.startswith("eval/") for key in values):
-        group, option, burn_in = "eval.sampler", "sampler@eval.sampler=mala", "eval.burn_in=1000"
     still, n_chains = number(values, "sampler/never_moved"), number(values, "sampler/n_chains")
     if still:
-        of_all = "" if n_chains is None else f" of {n_chains:.0f}"
-        step = number(values, "sampler/step_size")
-        was = "" if step is None else f" (it was {step:.3g})"
-        found.append(
-            f"{still:.0f}{of_all} chains never moved: every proposal was refused, so their draws are their starting "
-            f"points. Lower {group}.step_size{was}, or adapt it in a longer burn-in ({burn_in})."
-        )
-    broken = number(values, "sampler/non_finite")
+        found.append(_still(values, still, n_chains or still))
+    broken, n_draws = number(values, "sampler/non_finite"), number(values, "sampler/n_draws")
     if broken:
+        group, option, _ = _keys(values)
+        of_all = "" if n_draws is None else f" of {n_draws:.0f}"
         found.append(
-            f"{broken:.0f} draws are not finite: the chains diverged. Lower {group}.step_size, or choose a sampler "
-            f"with a Metropolis test ({option})."
+            f"{broken:.0f}{of_all} draws are not finite: the chains diverged. Lower {group}.step_size, or choose a "
+            f"sampler with a Metropolis test ({option}=mala)."
         )
     return found
+
+
+def _keys(values: Values) -> tuple[str, str, str]:
+    """The sampler's node, the word that chooses it and those that let it adapt, in `ebm sample` or an evaluation."""
+    if any(key.startswith("eval/") for key in values):
+        return "eval.sampler", "sampler@eval.sampler", "eval.burn_in=1000"
+    return "sampler", "sampler", "adapt=true burn_in=1000"
+
+
+def _still(values: Values, still: float, n_chains: float) -> str:
+    """The sentence on chains that never moved: most of them, where the step size is wrong, or a few that are alone."""
+    group, option, adapted = _keys(values)
+    step = number(values, "sampler/step_size")
+    shorter = "" if step is None else f"={step / 10:.2g}"
+    if 2 * still > n_chains:
+        length = "" if step is None else f", {step:.3g},"
+        return (
+            f"{still:.0f} of {n_chains:.0f} chains never moved: every proposal was refused, so their draws are their "
+            f"starting points. The step size{length} is too long: take {group}.step_size{shorter} or less, or let a "
+            f"burn-in adapt it ({adapted})."
+        )
+    return (
+        f"{still:.0f} of {n_chains:.0f} chains never moved: the step size that suits the others is refused where they "
+        "stand (or the energy is not finite there). R-hat and ESS leave them out, the samples do not. Take "
+        f"{group}.step_size{shorter}, a longer burn-in, or {option}=hmc."
+    )

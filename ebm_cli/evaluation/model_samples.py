@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from ebm_cli.evaluation.chain_summary import acceptance, worst_diagnostics
+from ebm_cli.evaluation.chain_summary import chain_results
 from ebm_cli.evaluation.results import Results
 from ebm_cli.samplers import EnergyFn, Kernel, trace, warm_up
 
@@ -46,7 +46,7 @@ def draw(energy: EnergyFn, kernel: Kernel, starts: Tensor, n_samples: int, burn_
     kernel, state = warm_up(kernel, energy, starts, burn_in, rng)
     draws, info = trace(kernel, energy, state.x, n_stored * THIN, THIN, rng)
     seconds = time.monotonic() - began
-    results = acceptance(kernel, info, starts[0].numel()) | worst_diagnostics(draws, state.x)
+    results = chain_results(kernel, energy, info, draws, state.x, THIN)
     ess, gradients = results.values.get("sampler/ess_bulk"), len(starts) * kernel.evaluations(n_stored * THIN).grad
     if isinstance(ess, float):
         costs = {"sampler/ess_per_grad": gradients, "sampler/ess_per_second": seconds}

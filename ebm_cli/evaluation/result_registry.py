@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import Literal
 
+from ebm_cli.evaluation import chain_verdicts as chain_rules
 from ebm_cli.evaluation import verdicts as rules
 from ebm_cli.evaluation.values import Values, number
 from ebm_cli.evaluation.verdicts import Rule, Verdict
@@ -177,32 +178,39 @@ RESULTS = (
                          ("other", "rows of another data set"))),
     Result(CHAINS, "eval/chain_temperature", "temperature", "", "none",
            "temperature T at which the ends of the method's own chains sample exp(−f/T)",
-           rules.CHAIN_TEMPERATURE, (SE,)),
+           chain_rules.CHAIN_TEMPERATURE, (SE,)),
 
     # Chains, of an evaluation and of `ebm sample`.
     Result(CHAINS, "sampler/init", "start", "", "none",
            "where the chains of `ebm sample` started: annealed, noise, data, or a file"),
     Result(CHAINS, "sampler/acceptance", "acceptance", "", "none",
-           "mean acceptance rate, of a sampler with a Metropolis test", rules.ACCEPTANCE),
+           "mean acceptance rate, of a sampler with a Metropolis test", chain_rules.ACCEPTANCE),
     Result(CHAINS, "sampler/acceptance_low", "lowest good acceptance", "", "none",
            "acceptance rate from which the sampler is efficient", shown_with="sampler/acceptance"),
     Result(CHAINS, "sampler/acceptance_high", "highest good acceptance", "", "none",
            "acceptance rate up to which the sampler is efficient", shown_with="sampler/acceptance"),
+    Result(CHAINS, "sampler/virial", "virial", "nats", "none",
+           "bias of a sampler without a Metropolis test: E[(x − c)·∇f] − D T over its draws, c their mean",
+           chain_rules.VIRIAL, (SE,), signed=True),
+    Result(CHAINS, "sampler/virial_exact", "exact virial", "nats", "none", "D T, what E[(x − c)·∇f] is without a bias",
+           shown_with="sampler/virial"),
     Result(CHAINS, "sampler/never_moved", "never moved", "chains", "low",
-           "number of chains that never left their start", rules.NEVER_MOVED),
+           "number of chains that never left their start", chain_rules.NEVER_MOVED),
     Result(CHAINS, "sampler/n_chains", "chains", "", "none", "number of chains", shown_with="sampler/never_moved"),
     Result(CHAINS, "sampler/non_finite", "not finite", "draws", "low",
-           "number of draws with a coordinate that is not finite", rules.NON_FINITE),
+           "number of draws with a coordinate that is not finite", chain_rules.NON_FINITE),
     Result(CHAINS, "sampler/n_draws", "draws", "", "none", "number of draws of all chains",
            shown_with="sampler/non_finite"),
     Result(CHAINS, "sampler/step_size", "step size", "", "none", "step size of the kernel, after adaptation"),
     Result(CHAINS, "sampler/rhat", "R-hat", "", "low",
            "split rank-normalised R̂ of the worst coordinate, of the chains that moved",
-           rules.RHAT),
+           chain_rules.RHAT),
     Result(CHAINS, "sampler/ess_bulk", "ESS", "", "high",
-           "bulk effective sample size of the worst coordinate, at most the number of different draws", rules.ESS),
+           "bulk effective sample size of the worst coordinate, at most the number of different draws",
+           chain_rules.ESS),
     Result(CHAINS, "sampler/ess_tail", "tail ESS", "", "high",
-           "tail effective sample size of the worst coordinate, at most the number of different draws", rules.ESS),
+           "tail effective sample size of the worst coordinate, at most the number of different draws",
+           chain_rules.ESS),
     Result(CHAINS, "sampler/coordinates", "coordinates", "", "none",
            "of `ebm sample`, a list with one object a coordinate: name, mean, sd, quantiles q5, q50 and q95, "
            "mcse_mean (the Monte Carlo standard error of the mean), rhat, ess_bulk, ess_tail; data units"),

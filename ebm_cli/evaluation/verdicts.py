@@ -14,8 +14,6 @@ CLOSE, FAIR = 0.01, 0.1
 """Nats: about 1/KL rows are needed to tell a model from its data."""
 P_DIFFERS = 0.01
 """A p-value up to this means that samples differ: of the five distances, a correct model should pass all."""
-MIXED, ENOUGH = 1.01, 400
-"""R̂ and effective sample size that Vehtari et al. (2021) ask for."""
 LOG_Z_AGREES = 0.02
 """Nats: a log Z agrees with the independent one within this, or within two or three standard errors."""
 LOG_Z_PRECISE = 0.1
@@ -36,8 +34,6 @@ APART = 0.95
 """AUROC from which the energy separates foreign rows from held-out ones."""
 GUESSING = 0.5
 """AUROC of a coin."""
-ACCEPTED = (0.4, 0.9)
-"""Acceptance rates of an efficient chain, where the results do not give those of its sampler."""
 
 
 class Verdict(NamedTuple):
@@ -66,13 +62,14 @@ def _grade(value: float) -> tuple[str, bool]:
     return ("close", True) if value <= CLOSE else ("fair", True) if value <= FAIR else ("far", False)
 
 
-def _plus_minus(centre: str, error: float | None) -> str:
+def plus_minus(centre: str, error: float | None) -> str:
+    """Text of a value with its standard error, where it has one."""
     return centre if error is None else f"{centre} ± {error:.2g}"
 
 
 def _kl(key: str, value: float, values: Values) -> Verdict:
     error = number(values, f"{key}_se")
-    reference = _plus_minus("0", error)
+    reference = plus_minus("0", error)
     if error is not None and abs(value) <= 2 * error:
         return Verdict(reference, "within noise", True)
     if value < -max(CLOSE, 3 * (error or 0.0)):
@@ -93,7 +90,7 @@ def _nll_vs_gaussian(key: str, value: float, values: Values) -> Verdict:
     # Below CLOSE both describe the rows equally well, however precise the comparison is.
     noise = max(CLOSE, 2 * (error or 0.0))
     word, good = ("better", True) if value < -noise else ("worse", False) if value > noise else ("equal", True)
-    return Verdict(_plus_minus("0", error), word, good)
+    return Verdict(plus_minus("0", error), word, good)
 
 
 def _log_density_mse(key: str, value: float, values: Values) -> Verdict:
@@ -146,7 +143,7 @@ def _log_z_gap(key: str, value: float, values: Values) -> Verdict:
 
 def _mode_tv(key: str, value: float, values: Values) -> Verdict:
     null, error = number(values, f"{key}_null"), number(values, f"{key}_se")
-    reference = _plus_minus("0" if null is None else f"data: {null:.2g}", error)
+    reference = plus_minus("0" if null is None else f"data: {null:.2g}", error)
     right = value <= MODES_RIGHT + 2 * max(null or 0.0, error or 0.0)
     return Verdict(reference, "right" if right else "wrong", right)
 
@@ -178,7 +175,7 @@ def _coverage(key: str, value: float, values: Values) -> Verdict:
 
 def _nn_ratio(key: str, value: float, values: Values) -> Verdict:
     error = number(values, f"{key}_se") or 0.0
-    reference = _plus_minus("1", number(values, f"{key}_se"))
+    reference = plus_minus("1", number(values, f"{key}_se"))
     if abs(value - 1) <= 2 * error:
         return Verdict(reference, "new", True)
     if value < COPIES:
@@ -194,51 +191,12 @@ def _classifier_accuracy(key: str, value: float, values: Values) -> Verdict:
 
 def _auroc(key: str, value: float, values: Values) -> Verdict:
     error = number(values, f"{key}_se")
-    reference = _plus_minus("1", error)
+    reference = plus_minus("1", error)
     if value >= APART:
         return Verdict(reference, "told apart", True)
     if abs(value - GUESSING) <= 2 * (error or 0.0):
         return Verdict(reference, "no better than guessing", False)
     return Verdict(reference, "in part" if value > GUESSING else "reversed", False)
-
-
-def _chain_temperature(key: str, value: float, values: Values) -> Verdict:
-    error = number(values, f"{key}_se") or 0.0
-    reference = _plus_minus("1", error)
-    if abs(value - 1) <= 0.02:
-        return Verdict(reference, "right", True)
-    if abs(value - 1) <= 3 * error:
-        return Verdict(reference, "within noise", True)
-    return Verdict(reference, "too hot" if value > 1 else "too cold", False)
-
-
-def _rhat(key: str, value: float, values: Values) -> Verdict:
-    return Verdict(f"< {MIXED}", "mixed" if value < MIXED else "not mixed", value < MIXED)
-
-
-def _ess(key: str, value: float, values: Values) -> Verdict:
-    return Verdict(f"> {ENOUGH}", "enough" if value > ENOUGH else "too few", value > ENOUGH)
-
-
-def _acceptance(key: str, value: float, values: Values) -> Verdict:
-    low, high = (number(values, f"{key}_{end}") or bound for end, bound in zip(("low", "high"), ACCEPTED, strict=True))
-    reference = f"{low:.2g} to {high:.2g}"
-    if value < low:
-        return Verdict(reference, "too low", False)
-    # Slow, but as exact as any other.
-    return Verdict(reference, "fine", True) if value <= high else Verdict(reference, "too high")
-
-
-def _never_moved(key: str, value: float, values: Values) -> Verdict:
-    n_chains = number(values, "sampler/n_chains")
-    reference = "" if n_chains is None else f"of {n_chains:.0f} chains"
-    return Verdict(reference, "none stuck", True) if value == 0 else Verdict(reference, "stuck", False)
-
-
-def _non_finite(key: str, value: float, values: Values) -> Verdict:
-    n_draws = number(values, "sampler/n_draws")
-    reference = "" if n_draws is None else f"of {n_draws:.0f} draws"
-    return Verdict(reference, "all finite", True) if value == 0 else Verdict(reference, "diverged", False)
 
 
 _KL_GRADES = f"close ≤ {CLOSE} < fair ≤ {FAIR} < far"
@@ -278,17 +236,3 @@ AUROC = Rule(
     "1 ± its standard error",
     f"told apart ≥ {APART} > in part > no better than guessing ({GUESSING}, two standard errors) > reversed",
 )
-CHAIN_TEMPERATURE = Rule(
-    _chain_temperature,
-    "1 ± its standard error",
-    "right within 0.02, within noise (three standard errors), too hot, too cold",
-)
-RHAT = Rule(_rhat, f"{MIXED} (Vehtari et al. 2021)", f"mixed < {MIXED} ≤ not mixed")
-ESS = Rule(_ess, f"{ENOUGH} (Vehtari et al. 2021)", f"too few ≤ {ENOUGH} < enough")
-ACCEPTANCE = Rule(
-    _acceptance,
-    "the range of the sampler: mala 0.4 to 0.8, hmc 0.6 to 0.9, metropolis 0.15 to 0.5 (0.2 to 0.7 in one dimension)",
-    "too low, fine, too high",
-)
-NEVER_MOVED = Rule(_never_moved, "the number of chains", "none stuck at 0, stuck")
-NON_FINITE = Rule(_non_finite, "the number of draws", "all finite at 0, diverged")

@@ -7,8 +7,8 @@ from rich import box
 from rich.table import Table
 from rich.text import Text
 
+from ebm_cli.evaluation.chain_verdicts import ENOUGH, MIXED
 from ebm_cli.evaluation.values import format_value
-from ebm_cli.evaluation.verdicts import ENOUGH, MIXED
 
 MOST = 10
 """Coordinates in a table."""

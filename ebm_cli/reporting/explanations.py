@@ -10,7 +10,7 @@ from ebm_cli.evaluation.values import Values, number
 
 def explain(values: Values) -> list[str]:
     """The sentences for these results; none where every result speaks for itself."""
-    rules = (_log_z_gap, _worse_than_own_density, _mode_weights, _temperature, _mixing)
+    rules = (_log_z_gap, _worse_than_own_density, _mode_weights, _temperature, _mixing, _bias)
     return [sentence for rule in rules for sentence in rule(values)]
 
 
@@ -64,4 +64,15 @@ def _mixing(values: Values) -> Iterator[str]:
         yield (
             "The chains have not mixed (R-hat): each stays near its start. Mode weights of the samples are those of "
             f"{start}, not of the chains."
+        )
+
+
+def _bias(values: Values) -> Iterator[str]:
+    if verdict("sampler/virial", values).good is False:
+        value, exact = number(values, "sampler/virial"), number(values, "sampler/virial_exact")
+        assert value is not None
+        assert exact is not None
+        yield (
+            f"The step of the unadjusted chain biases its samples: E[(x - c) grad f] is {exact + value:.4g} where an "
+            f"exact chain has D T = {exact:.4g}. Lower sampler.step_size, or take sampler=mala."
         )

@@ -12,6 +12,7 @@ from ebm_cli.samplers.mala import MALA
 from ebm_cli.samplers.metropolis import Metropolis
 from ebm_cli.samplers.schedules import Schedule, geometric
 from ebm_cli.samplers.starts import replace_diverged, wide_starts
+from ebm_cli.samplers.stuck import free_stuck, is_stuck
 from ebm_cli.samplers.underdamped import Underdamped
 
 __all__ = [
@@ -28,7 +29,9 @@ __all__ = [
     "State",
     "Underdamped",
     "adapt",
+    "free_stuck",
     "geometric",
+    "is_stuck",
     "posterior",
     "replace_diverged",
     "run",

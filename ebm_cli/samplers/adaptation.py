@@ -16,6 +16,9 @@ are two rounds: half of the steps with the authors' γ, and then as many from th
 
 Source: Hoffman & Gelman (2014), JMLR 15, section 3.2, eq. (6), with their γ = 0.05, t0 = 10, κ = 0.75 in the first
 round.
+
+A common step size leaves chains stuck that start where the energy is much steeper than elsewhere; after each round they
+take shorter steps for a while (`stuck`).
 """
 
 from dataclasses import replace
@@ -29,6 +32,7 @@ from ebm_cli.derivatives import EnergyFn, prepare
 from ebm_cli.samplers.base import Kernel, State
 from ebm_cli.samplers.loops import run
 from ebm_cli.samplers.schedules import Schedule
+from ebm_cli.samplers.stuck import free_stuck
 
 K = TypeVar("K", bound=Kernel)
 
@@ -81,8 +85,12 @@ def adapt(
     state = kernel.init(energy, x.detach(), rng)
     half = n_steps // 2
     mu = log(10 * kernel.step_size)
+    start = state.x
     kernel, state = _average(kernel, energy, state, half, rng, delta, mu, COARSE_GAIN, schedule)
-    return _average(kernel, energy, state, n_steps - half, rng, delta, log(kernel.step_size), FINE_GAIN)
+    state = _freed(kernel, energy, state, start, half, rng)
+    start = state.x
+    kernel, state = _average(kernel, energy, state, n_steps - half, rng, delta, log(kernel.step_size), FINE_GAIN)
+    return kernel, _freed(kernel, energy, state, start, n_steps - half, rng)
 
 
 def warm_up(kernel: K, energy: EnergyFn, x: Tensor, n_steps: int, rng: torch.Generator) -> tuple[K, State]:
@@ -101,6 +109,12 @@ def warm_up(kernel: K, energy: EnergyFn, x: Tensor, n_steps: int, rng: torch.Gen
     if kernel.target_accept is None or n_steps == 0:
         return kernel, run(kernel, energy, x, n_steps, rng)[0]
     return adapt(kernel, energy, x, n_steps, rng)
+
+
+def _freed(kernel: Kernel, energy: EnergyFn, state: State, start: Tensor, n_steps: int, rng: torch.Generator) -> State:
+    """The state after a detour of the chains that are stuck alone."""
+    x = free_stuck(kernel, energy, state.x, start, n_steps, rng)
+    return state if x is state.x else kernel.init(energy, x, rng)
 
 
 def _average(

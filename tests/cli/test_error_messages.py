@@ -107,7 +107,12 @@ def test_traceback_is_shown_on_request(
         (Diverges("step 3: the loss is not finite"), 3, "ebm: step 3: the loss is not finite"),
         (KeyboardInterrupt(), 130, "ebm: interrupted"),
         (ZeroDivisionError("x"), 1, "ebm: ZeroDivisionError: x (test_error_messages.py:"),
-        (MemoryError("x"), 1, "ebm: not enough memory: x"),
+        (MemoryError("x"), 1, "ebm: not enough memory: more memory is needed at once; choose a smaller network"),
+        (
+            RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 4000000000000 bytes."),
+            1,
+            "ebm: not enough memory: 4 TB is needed at once; choose a smaller network, batch_size or n_chains",
+        ),
     ],
 )
 def test_error_decides_the_exit_code(ebm: Ebm, stand_in: StandIn, error: BaseException, code: int, line: str) -> None:

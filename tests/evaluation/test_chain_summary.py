@@ -6,9 +6,9 @@ import pytest
 import torch
 from torch import Tensor
 
-from ebm_cli.evaluation.chain_health import problems
 from ebm_cli.evaluation.chain_summary import (
     acceptance,
+    chain_results,
     coordinate_names,
     coordinate_table,
     n_different,
@@ -17,12 +17,12 @@ from ebm_cli.evaluation.chain_summary import (
 )
 from ebm_cli.evaluation.mcmc_diagnostics import ess_bulk, ess_tail, rhat
 from ebm_cli.evaluation.monte_carlo_error import mcse_mean
-from ebm_cli.samplers import Info
+from ebm_cli.samplers import Info, trace
 from ebm_cli.samplers.hmc import HMC
 from ebm_cli.samplers.langevin import Langevin
 from ebm_cli.samplers.mala import MALA
 from ebm_cli.samplers.metropolis import Metropolis
-from tests.support import normal
+from tests.support import harmonic, normal, seeded
 
 ESTIMATES = ("sampler/rhat", "sampler/ess_bulk", "sampler/ess_tail")
 
@@ -66,6 +66,16 @@ def test_a_single_draw_is_compared_with_the_start() -> None:
     draws[0, 1, 0] += 1e-6
     assert never_moved(draws, start).tolist() == [True, False, True]
     assert worst_diagnostics(draws, start).values["sampler/never_moved"] == 2
+
+
+@pytest.mark.parametrize(("thin", "n_still"), [(10, 0), (20, 1)])
+def test_a_chain_that_moved_in_burn_in_alone_is_stuck(thin: int, n_still: int) -> None:
+    """In few transitions a good chain, too, may never move."""
+    draws, start = stuck(normal(5, 6, 2, seed=0), 1), normal(6, 2, seed=1)
+    found = worst_diagnostics(draws, start, thin).values
+    assert found["sampler/never_moved"] == n_still
+    moving = worst_diagnostics(draws[:, [0, 2, 3, 4, 5]])
+    assert all(found[key] == moving.values[key] for key in ESTIMATES)
 
 
 def test_a_chain_that_moved_and_came_back_has_moved() -> None:
@@ -172,17 +182,20 @@ def test_coordinates_without_names_have_indices() -> None:
     assert coordinate_names((1, 2, 2)) == ["x[0,0,0]", "x[0,0,1]", "x[0,1,0]", "x[0,1,1]"]
 
 
-def test_problems_name_what_happened_and_its_cure() -> None:
-    assert problems({"sampler/never_moved": 0, "sampler/non_finite": 0}) == []
-    values = {"sampler/never_moved": 3, "sampler/n_chains": 10, "sampler/step_size": 50.0, "sampler/non_finite": 7}
-    still, broken = problems(values)
-    assert still.startswith("3 of 10 chains never moved: ")
-    assert "Lower sampler.step_size (it was 50)" in still
-    assert broken.startswith("7 draws are not finite: ")
+def test_results_of_chains_have_their_acceptance_or_their_bias() -> None:
+    start = normal(40, 2)
+    for kernel, mine, other in ((MALA(0.5), "acceptance", "virial"), (Langevin(0.1), "virial", "acceptance")):
+        draws, info = trace(kernel, harmonic, start, 40, 4, seeded())
+        found = chain_results(kernel, harmonic, info, draws, start, 4)
+        assert {f"sampler/{name}" for name in (mine, "step_size", "never_moved", "rhat")} <= found.values.keys()
+        assert f"sampler/{other}" not in {*found.values, *found.absent}
 
 
-def test_problems_of_an_evaluation_name_its_own_keys() -> None:
-    values = {"eval/kl": 0.1, "sampler/never_moved": 3, "sampler/n_chains": 10, "sampler/non_finite": 7}
-    still, broken = problems(values)
-    assert "Lower eval.sampler.step_size, or adapt it in a longer burn-in (eval.burn_in=1000)" in still
-    assert "(sampler@eval.sampler=mala)" in broken
+def test_chains_whose_step_is_far_too_long_never_move() -> None:
+    start = normal(30, 2).float()
+    draws, info = trace(MALA(50.0), harmonic, start, 40, 4, seeded())
+    found = chain_results(MALA(50.0), harmonic, info, draws, start, 4)
+    n_still = int((draws == start).flatten(2).all(2).all(0).sum())
+    assert n_still > 20
+    assert found.values["sampler/never_moved"] == n_still
+    assert float(found.values.get("sampler/ess_bulk") or 0) <= 10 * (30 - n_still)

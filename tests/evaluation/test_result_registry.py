@@ -19,7 +19,7 @@ from tests.support import REPO, Ebm, no_pictures, normal
 KEY = re.compile(r"(eval|val|cost|sampler|train)/\w*[a-z0-9]")
 PACKAGE = REPO / "ebm_cli"
 
-EVALUATION = ("eval.n_samples=60", "eval.n_chains=15", "eval.burn_in=4", "eval.n_temperatures=10", "steps=2")
+EVALUATION = ("eval.n_samples=60", "eval.n_chains=15", "eval.burn_in=60", "eval.n_temperatures=10", "steps=2")
 RUNS = (
     "method=nce dataset=moons",
     "method=fce dataset=moons method.turn_every=1 method.threshold=0.501",
@@ -50,7 +50,9 @@ def test_every_written_key_is_registered_and_no_other(
         ran = ebm("train", *run.split(), *EVALUATION, "batch_size=16", "log_every=1", f"hydra.run.dir=runs/{i}")
         assert ran.code == 0, ran.err
     assert ebm("evaluate", "checkpoint=runs/0", *EVALUATION[:-1]).code == 0
-    assert ebm("sample", "checkpoint=runs/0", "n_samples=40", "n_chains=10", "burn_in=4").code == 0
+    for kernel in ("mala", "langevin"):
+        words = ("checkpoint=runs/0", f"sampler={kernel}", "n_samples=40", "n_chains=10", "burn_in=4")
+        assert ebm("sample", *words).code == 0
     np.save(tmp_path / "rows.npy", np.zeros((3, 2)))
     assert ebm("density", "checkpoint=runs/0", "data=rows.npy", "n_temperatures=4").code == 0
     keys = written_keys(tmp_path)

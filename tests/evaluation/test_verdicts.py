@@ -200,3 +200,40 @@ def test_verdict_is_empty_without_a_rule_or_a_number() -> None:
     assert verdict_on("unregistered", unregistered=1.0) == Verdict()
     assert verdict_on("kl", kl=None) == Verdict()
     assert verdict_on("kl") == Verdict()
+
+
+@pytest.mark.parametrize(
+    ("value", "error", "expected"),
+    [
+        (0.29, 0.1, Verdict("0 ± 0.1, D T = 10", "within noise", True)),
+        (-0.2, 0.01, Verdict("0 ± 0.01, D T = 10", "small", True)),
+        (0.31, 0.1, Verdict("0 ± 0.1, D T = 10", "biased", False)),
+    ],
+)
+def test_virial_is_graded_by_its_noise_and_by_its_share(value: float, error: float, expected: Verdict) -> None:
+    values = {"sampler/virial": value, "sampler/virial_se": error, "sampler/virial_exact": 10}
+    assert verdict("sampler/virial", values) == expected
+
+
+def test_acceptance_is_graded_by_the_range_of_its_sampler() -> None:
+    values = {"sampler/acceptance_low": 0.15, "sampler/acceptance_high": 0.5}
+    found = [verdict("sampler/acceptance", {**values, "sampler/acceptance": rate}) for rate in (0.1, 0.3, 0.6)]
+    assert found == [
+        Verdict("0.15 to 0.5", "too low", False),
+        Verdict("0.15 to 0.5", "fine", True),
+        Verdict("0.15 to 0.5", "too high"),
+    ]
+
+
+def test_ess_of_chains_that_have_not_mixed_is_not_enough() -> None:
+    assert verdict("sampler/ess_bulk", {"sampler/ess_bulk": 1361.0, "sampler/rhat": 1.1}).word == "not mixed"
+    assert verdict("sampler/ess_bulk", {"sampler/ess_bulk": 1361.0, "sampler/rhat": 1.09}).word == "enough"
+    assert verdict("sampler/ess_bulk", {"sampler/ess_bulk": 300.0, "sampler/rhat": 2.0}).word == "too few"
+
+
+def test_stuck_chains_and_non_finite_draws_are_bad() -> None:
+    values = {"sampler/never_moved": 3, "sampler/n_chains": 10, "sampler/non_finite": 7, "sampler/n_draws": 100}
+    assert verdict("sampler/never_moved", values) == Verdict("of 10 chains", "stuck", False)
+    assert verdict("sampler/non_finite", values) == Verdict("of 100 draws", "diverged", False)
+    none = {"sampler/never_moved": 0, "sampler/non_finite": 0}
+    assert [verdict(key, none).word for key in none] == ["none stuck", "all finite"]

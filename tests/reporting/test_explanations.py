@@ -41,3 +41,10 @@ def test_explain_names_chains_that_have_not_mixed() -> None:
     (sentence,) = explain({"sampler/rhat": 1.2})
     assert "have not mixed" in sentence
     assert explain({"sampler/rhat": 1.001}) == []
+
+
+def test_explain_names_the_bias_of_an_unadjusted_chain() -> None:
+    results: dict[str, Value] = {"sampler/virial": 1.2, "sampler/virial_se": 0.01, "sampler/virial_exact": 2}
+    (sentence,) = explain(results)
+    assert "is 3.2 where an exact chain has D T = 2. Lower sampler.step_size" in sentence
+    assert explain({**results, "sampler/virial": 0.02}) == []

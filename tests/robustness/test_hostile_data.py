@@ -192,14 +192,14 @@ def test_million_columns_are_refused(tmp_path: Path) -> None:
 def test_control_long_tables_of_allowed_lines_are_read(tmp_path: Path) -> None:
     """A table longer than the longest line, and lines just below that limit."""
     cell = b"0." + b"5" * (LONGEST_LINE // 4 - 4)
-    for text in (b"0.25,0.5\r\n" * (LONGEST_LINE // 8), b"1,2\n" + (b",".join([cell] * 2) + b"\n") * 6):
+    for text in (b"0.25,0.5\r\n" * (LONGEST_LINE // 8), b"1.5,2.5\n" + (b",".join([cell] * 2) + b"\n") * 6):
         (tmp_path / "x.csv").write_bytes(text)
         assert File(str(tmp_path / "x.csv")).shape == (2,)
 
 
 def test_message_about_a_long_cell_is_cut(tmp_path: Path) -> None:
     (tmp_path / "x.csv").write_text("1,2\n" + "x" * 50_000 + ",2\n")
-    refuse(tmp_path / "x.csv", r"holds text 'x{80}' in line 2, column 0$")
+    refuse(tmp_path / "x.csv", r"holds text 'x{80}' in line 2, column 0: ")
 
 
 # --- not a file of numbers --------------------------------------------------------------------------------------------

@@ -28,9 +28,11 @@ def read_array(file: Path, keys: Reading) -> Contents:
     if names is None or (keys.label not in names and keys.array is None and len(names) == 1):
         return Contents(load_array(file))
     others = [name for name in names if name != keys.label]
+    if not others:
+        raise InvalidFile(f"must hold one array, got {len(names)}")
     name = keys.array if keys.array is not None else others[0] if len(others) == 1 else None
     if name is None:
-        first = typed(f"{GROUP}.array", others[0] if others else None)
+        first = typed(f"{GROUP}.array", others[0])
         raise InvalidFile(f"must hold one array, got {len(names)}: {listed(names)}; {first} chooses one")
     label = load_array(file, str(keys.label)) if keys.label in names else None
     return Contents(load_array(file, name), label, f"read from its array {name}")
@@ -40,7 +42,7 @@ def _member_names(file: Path) -> list[str] | None:
     """Names of the arrays in a .npz; None for a file that is none."""
     try:
         with zipfile.ZipFile(file) as archive:
-            return [name.removesuffix(".npy") for name in archive.namelist() if name.endswith(".npy")]
+            return [name.removesuffix(".npy") for name in archive.namelist()]
     except (zipfile.BadZipFile, OSError, ValueError, NotImplementedError, RuntimeError):
         return None
 

@@ -10,6 +10,7 @@ import re
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
+from itertools import chain
 from typing import NamedTuple, Never
 
 from ebm_cli.datasets.io.contents import GROUP, InvalidFile, Reading, counted, listed
@@ -72,6 +73,11 @@ class _Candidate(NamedTuple):
         """Share of the lines that have the usual width."""
         return sum(len(record.cells) == self.width for record in self.records[1:]) / max(1, len(self.records) - 1)
 
+    @property
+    def begins_with_numbers(self) -> bool:
+        """True if every cell of the first line is a number in the first format."""
+        return all(map(self.formats[0].is_number, self.records[0].cells))
+
     def values(self, style: NumberFormat) -> list[list[str]]:
         """The cells of the rows, numbers as Python writes them."""
         return [
@@ -84,11 +90,19 @@ def split_lines(lines: Iterator[str], delimiter: str, skip_comments: bool = True
     """Yield the records of a text that are not blank and no comments; blanks around a cell are cut."""
     if delimiter == " ":
         lines = (line.strip().replace("\t", " ") + "\n" for line in lines)
-    reader = csv.reader(lines, delimiter=delimiter, skipinitialspace=True)
-    for cells in reader:
+    n_read = 0
+    for line in lines:
+        if '"' in line and not line.lstrip().startswith("#"):
+            # Only a line with quotes needs a parser, which may take further lines; its cells have a limited length.
+            reader = csv.reader(chain([line], lines), delimiter=delimiter, skipinitialspace=True)
+            cells = next(reader)
+            n_read += reader.line_num
+        else:
+            cells = line.split() if delimiter == " " else line.split(delimiter)
+            n_read += 1
         stripped = [cell.strip() for cell in cells]
         if any(stripped) and not (skip_comments and stripped[0].startswith("#") and stripped[0] not in MISSING):
-            yield Record(reader.line_num, stripped)
+            yield Record(n_read, stripped)
 
 
 def find_layout(text: TextFile, keys: Reading) -> Layout:
@@ -123,14 +137,14 @@ def _choose(lines: list[str], is_whole: bool, keys: Reading) -> tuple[_Candidate
     if decimal not in (None, ".", ","):
         raise ValueError(f"decimal must be point or comma, got {keys.decimal!r}")
     formats = candidates(decimal, thousands)
-    tried = [delimiter] if delimiter else [d for d in DELIMITERS if d != decimal]
+    tried = [delimiter] if delimiter else [d for d in DELIMITERS if d != decimal or any('"' in line for line in lines)]
     found = [c for d in tried if (c := _read_as(lines, is_whole, d, formats)) is not None]
     if not found:
         raise InvalidFile("is empty: it has no row of numbers")
-    found = [c for c in found if c.fit > 0.5] or found
+    found = [c for c in found if c.fit >= 0.5] or found
     if _is_names(found[0]):
         # As many names as columns settle it; several, better than one; and R leaves out the name of its row names.
-        numeric = [c for c in found if c.n_numeric_columns] or found
+        numeric = [c for c in found if c.n_numeric_columns and not _has_comma_in_its_name(c)] or found
         named = [c for c in numeric if len(c.records[0].cells) == c.width]
         shorter = [c for c in numeric if len(c.records[0].cells) == c.width - 1]
         found = [c for c in named if c.width > 1] or named or shorter or numeric
@@ -138,6 +152,8 @@ def _choose(lines: list[str], is_whole: bool, keys: Reading) -> tuple[_Candidate
     if not clean:
         best = max(found, key=lambda c: (c.n_numeric_columns, c.fit, -c.n_text, c.width))
         return best, _only_format(best, keys)
+    # A first line of numbers is a row, which must be one, too.
+    clean = [c for c in clean if c.begins_with_numbers] or clean
     best = clean[0]
     style = _only_format(best, keys)
     for other in clean[1:]:
@@ -156,7 +172,8 @@ def _read_as(lines: list[str], is_whole: bool, delimiter: str, formats: Sequence
     if not records:
         return None
     rows = records[1:] or records
-    width = Counter(len(record.cells) for record in rows).most_common(1)[0][0]
+    widths = Counter(len(record.cells) for record in rows)
+    width = max(widths, key=lambda n: (widths[n], n == len(records[0].cells)))
     rows = [record for record in rows if len(record.cells) == width]
     used, _ = best_formats((cell for record in rows for cell in record.cells), formats)
     columns = [[record.cells[j] for record in rows if record.cells[j] not in MISSING] for j in range(width)]
@@ -169,6 +186,11 @@ def _is_names(candidate: _Candidate) -> bool:
     """True if no cell of the first line is a number, in any format."""
     cells = candidate.records[0].cells
     return not any(style.is_number(cell) for cell in cells for style in candidates(None, None))
+
+
+def _has_comma_in_its_name(candidate: _Candidate) -> bool:
+    """True for one column of decimal commas below a name with a comma: rather several names, above other columns."""
+    return candidate.width == 1 and candidate.formats[0].decimal == "," and "," in candidate.records[0].cells[0]
 
 
 def _only_format(candidate: _Candidate, keys: Reading) -> NumberFormat:

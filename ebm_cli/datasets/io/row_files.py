@@ -73,8 +73,8 @@ def read_rows(path: str | None, keys: Reading | None = None, *, missing: bool = 
         hint = HINTS.get(suffix, "")
         raise ValueError(f"path must name a {SUFFIXES} file, got {path}{f'; {hint}' if hint else ''}")
     if not file.is_file():
-        kind = "a folder" if file.is_dir() else "not a file"
-        raise ValueError(f"path {path} is {kind}: looked for {file.absolute()}{_near(file)}")
+        near = ", which is a folder" if file.is_dir() else _near(file)
+        raise ValueError(f"path {path} is not a file: looked for {file.absolute()}{near}")
     about = file.stat()
     try:
         return _read(file.absolute(), about.st_mtime_ns, about.st_size, keys or Reading(), missing)

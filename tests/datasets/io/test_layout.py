@@ -66,7 +66,10 @@ QUOTED = 'a,b\n"1,234",2\n"1,500",3\n"14,200",2\n"3,300",1\n'
         (GERMAN, r"'1.234' is 1.234, or '1.234' is 1234. dataset.decimal=point chooses .*dataset.thousands=point"),
         (QUOTED, r"'1,234' is 1.234, or '1,234' is 1234. dataset.decimal=comma chooses .*dataset.thousands=comma"),
         (GERMAN.replace(".", ",").replace(";", "\t"), r"'1,234' is 1.234, or '1,234' is 1234. dataset.decimal=comma"),
-        ("1 234\n5 678\n9 012\n3 456\n", r"2 columns \(1 \| 234\), or 1 column \(1234\). .*dataset.thousands=blank"),
+        (
+            "1 234\n5 678\n9 012\n3 456\n",
+            r"1 column \(1234\), or 2 columns \(1 \| 234\). dataset.thousands=blank",
+        ),
     ],
 )
 def test_ambiguous_table_is_refused_with_both_readings(content: str, message: str, tmp_path: Path):

@@ -72,7 +72,7 @@ def test_folder_and_a_misspelt_file_are_named(tmp_path: Path):
     write(tmp_path, "rows.npy", ROWS)
     from ebm_cli.datasets.io.row_files import read_rows
 
-    with pytest.raises(ValueError, match=r"^path \S+x.csv is a folder"):
+    with pytest.raises(ValueError, match=r"^path \S+x.csv is not a file: looked for \S+x.csv, which is a folder$"):
         read_rows(str(tmp_path / "x.csv"))
     with pytest.raises(ValueError, match=r"^path \S+ is not a file: looked for \S+; did you mean rows.npy\?$"):
         read_rows(str(tmp_path / "row.npy"))

@@ -1,0 +1,88 @@
+"""Verdicts on chains: whether they mixed, moved, are many enough, and how far an unadjusted step biases them."""
+
+from ebm_cli.evaluation.values import Values, number
+from ebm_cli.evaluation.verdicts import Rule, Verdict, plus_minus
+
+MIXED, ENOUGH = 1.01, 400
+"""R̂ and effective sample size that Vehtari et al. (2021) ask for."""
+UNMIXED = 1.1
+"""R̂ from which an effective sample size means nothing, however large."""
+UNBIASED = 0.02
+"""Virial, in units of D T, up to which the bias of an unadjusted chain is small: 1 % of the energy's spread."""
+ACCEPTED = (0.4, 0.9)
+"""Acceptance rates of an efficient chain, where the results do not give those of its sampler."""
+
+
+def _chain_temperature(key: str, value: float, values: Values) -> Verdict:
+    error = number(values, f"{key}_se") or 0.0
+    reference = plus_minus("1", error)
+    if abs(value - 1) <= 0.02:
+        return Verdict(reference, "right", True)
+    if abs(value - 1) <= 3 * error:
+        return Verdict(reference, "within noise", True)
+    return Verdict(reference, "too hot" if value > 1 else "too cold", False)
+
+
+def _rhat(key: str, value: float, values: Values) -> Verdict:
+    return Verdict(f"< {MIXED}", "mixed" if value < MIXED else "not mixed", value < MIXED)
+
+
+def _ess(key: str, value: float, values: Values) -> Verdict:
+    rhat = number(values, "sampler/rhat")
+    if value > ENOUGH and rhat is not None and rhat >= UNMIXED:
+        # Chains that stand apart count as independent draws, of which each is its start.
+        return Verdict(f"> {ENOUGH}", "not mixed", False)
+    return Verdict(f"> {ENOUGH}", "enough" if value > ENOUGH else "too few", value > ENOUGH)
+
+
+def _acceptance(key: str, value: float, values: Values) -> Verdict:
+    low, high = (number(values, f"{key}_{end}") or bound for end, bound in zip(("low", "high"), ACCEPTED, strict=True))
+    reference = f"{low:.2g} to {high:.2g}"
+    if value < low:
+        return Verdict(reference, "too low", False)
+    # Slow, but as exact as any other.
+    return Verdict(reference, "fine", True) if value <= high else Verdict(reference, "too high")
+
+
+def _virial(key: str, value: float, values: Values) -> Verdict:
+    error, exact = number(values, f"{key}_se"), number(values, f"{key}_exact")
+    reference = plus_minus("0", error)
+    if exact is not None:
+        reference += f", D T = {exact:.4g}"
+    if error is not None and abs(value) <= 3 * error:
+        return Verdict(reference, "within noise", True)
+    if exact is None:
+        return Verdict(reference)
+    small = abs(value) <= UNBIASED * exact
+    return Verdict(reference, "small" if small else "biased", small)
+
+
+def _never_moved(key: str, value: float, values: Values) -> Verdict:
+    n_chains = number(values, "sampler/n_chains")
+    reference = "" if n_chains is None else f"of {n_chains:.0f} chains"
+    return Verdict(reference, "none stuck", True) if value == 0 else Verdict(reference, "stuck", False)
+
+
+def _non_finite(key: str, value: float, values: Values) -> Verdict:
+    n_draws = number(values, "sampler/n_draws")
+    reference = "" if n_draws is None else f"of {n_draws:.0f} draws"
+    return Verdict(reference, "all finite", True) if value == 0 else Verdict(reference, "diverged", False)
+
+
+CHAIN_TEMPERATURE = Rule(
+    _chain_temperature,
+    "1 ± its standard error",
+    "right within 0.02, within noise (three standard errors), too hot, too cold",
+)
+RHAT = Rule(_rhat, f"{MIXED} (Vehtari et al. 2021)", f"mixed < {MIXED} ≤ not mixed")
+ESS = Rule(_ess, f"{ENOUGH} (Vehtari et al. 2021)", f"too few ≤ {ENOUGH} < enough; not mixed where R̂ ≥ {UNMIXED}")
+ACCEPTANCE = Rule(
+    _acceptance,
+    "the range of the sampler: mala 0.4 to 0.8, hmc 0.6 to 0.9, metropolis 0.15 to 0.5 (0.2 to 0.7 in one dimension)",
+    "too low, fine, too high",
+)
+VIRIAL = Rule(
+    _virial, "0 ± its standard error, and D T", f"within noise (three standard errors), small ≤ {UNBIASED} D T < biased"
+)
+NEVER_MOVED = Rule(_never_moved, "the number of chains", "none stuck at 0, stuck")
+NON_FINITE = Rule(_non_finite, "the number of draws", "all finite at 0, diverged")
