@@ -51,7 +51,7 @@ class Run(NamedTuple):
     Attributes:
         method: its name.
         matches_scores: True if the objective has no lower bound on repeated values and collinear columns.
-        keys: dotted names of the keys that the run has, such as `dataset.drop`.
+        keys: dotted names of the keys of its data set and method, such as `dataset.drop`.
         can_whiten: True if `method.whiten` is there and off.
         n_weights: trained parameters of the energy.
     """

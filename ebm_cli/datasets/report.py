@@ -216,6 +216,8 @@ def _ties(
         parts.append(f"{label.many([*group])} {has} {words[kind]}")
     if run.matches_scores:
         harm = f"the objective of {run.method} has no lower bound on repeated values"
+    elif "method.sigma" in run.keys:
+        harm = "the model learns a peak at each of them, as wide as method.sigma"
     else:
         harm = "a density can become arbitrarily high on repeated values, so that its NLL says little"
     indices = tuple(j for group in found.values() for j in group)

@@ -31,7 +31,7 @@ from ebm_cli.training.history import History, Rollbacks
 from ebm_cli.training.init_from import start_from
 from ebm_cli.training.monitor import Monitor
 from ebm_cli.training.rollback import KEPT
-from ebm_cli.training.run_log import RunLog
+from ebm_cli.training.run_log import Opening, RunLog
 from ebm_cli.training.session import LoopKeys, Session
 from ebm_cli.training.snapshots import Snapshots
 from ebm_cli.training.trainer import Trainer
@@ -108,12 +108,12 @@ def make_session(cfg: DictConfig, directory: RunDirectory, state: dict[str, Any]
         parts.method.prepare(parts.dataset.reference, trainer.rng)
     else:
         checkpointer.restore(state)
-    log = RunLog(directory.path, console, cfg.steps, trainer.step, {"train/loss": "loss", monitor.key: monitor.name})
+    opening = Opening(report(parts.dataset, _described(cfg, parts)), tuple(remarks))
+    bar = {"train/loss": "loss", monitor.key: monitor.name}
+    log = RunLog(directory.path, console, cfg.steps, trainer.step, bar, opening)
     write_text(directory.path / "config.yaml", OmegaConf.to_yaml(OmegaConf.create(config)))
     keys = LoopKeys.of(cfg)
-    findings = report(parts.dataset, _described(cfg, parts))
-    found = (findings, remarks)
-    return Session(keys, parts, trainer, protocol, monitor, snapshots, history, checkpointer, log, directory, *found)
+    return Session(keys, parts, trainer, protocol, monitor, snapshots, history, checkpointer, log, directory)
 
 
 def _described(cfg: DictConfig, parts: Parts) -> Run:
@@ -121,7 +121,7 @@ def _described(cfg: DictConfig, parts: Parts) -> Run:
     return Run(
         method=type(parts.method).__name__.lower(),
         matches_scores=parts.method.needs_continuous_density,
-        keys=frozenset(f"dataset.{key}" for key in cfg.dataset),
+        keys=frozenset(f"{group}.{key}" for group in ("dataset", "method") for key in cfg[group]),
         can_whiten="whiten" in cfg.method and not cfg.method.whiten,
         n_weights=sum(p.numel() for p in parts.energy.parameters() if p.requires_grad),
     )

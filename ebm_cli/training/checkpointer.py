@@ -123,12 +123,11 @@ class Checkpointer:
         state = self._trainer.state_dict()
         dataset = {
             "shape": list(self._dataset.shape),
-            "description": self._dataset.description,
-            "column_names": self._dataset.column_names and list(self._dataset.column_names),
             "standardizer": self._dataset.standardizer.state_dict(),
             "batches": state.pop("batches"),
         }
         if self._dataset.fingerprint is not None:
-            dataset["fingerprint"] = self._dataset.fingerprint._asdict()
+            # The names of the columns are in it.
+            dataset |= {"fingerprint": self._dataset.fingerprint._asdict(), "description": self._dataset.description}
         history = self._history.state_dict()
         return {**state, "config": self.config, "dataset": dataset, **history, "versions": versions()}

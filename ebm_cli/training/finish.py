@@ -72,7 +72,7 @@ def finish(session: Session, seconds: float) -> float | None:
             parts, session.snapshots, log.board, found.samples, results, run, trainer.step, failures
         )
     log.close(failures)
-    about_data = [f"Data: {finding}" for finding in session.findings if finding.bears_on_results]
+    about_data = [f"Data: {finding}" for finding in log.opening.findings if finding.bears_on_results]
     measured |= Results(notes=(*_causes(session, results), *about_data, *failures))
     summary = closing_summary(run, ending, measured, results, figures, history, assessment)
     summary.log()

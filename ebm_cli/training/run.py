@@ -91,9 +91,9 @@ def _describe(session: Session, choices: Mapping[str, str]) -> None:
         f"{chosen}; rows of shape {shape}, {size:,} parameters, {keys.steps:,} steps of "
         f"{session.trainer.batches.batch_size} rows, seed {keys.seed}, device {session.checkpointer.config['device']}"
     )
-    for remark in session.remarks:
+    for remark in session.log.opening.remarks:
         session.log.remark(remark)
-    for finding in session.findings:
+    for finding in session.log.opening.findings:
         session.log.remark(f"data: {finding}")
     warning = boundary_warning(session.parts)
     if warning is not None:

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 from omegaconf import OmegaConf
 from rich.console import Console
 
+from ebm_cli.datasets.findings import Finding
 from ebm_cli.evaluation.values import Values
 from ebm_cli.reporting.jsonl import JsonLines, cut_back
 from ebm_cli.reporting.optional_pictures import optional
@@ -25,6 +26,18 @@ class _Files(NamedTuple):
     board: TensorBoard
 
 
+class Opening(NamedTuple):
+    """Sentences that open the log of a new run.
+
+    Attributes:
+        findings: of the report on the data.
+        remarks: on weights that the run starts from.
+    """
+
+    findings: tuple[Finding, ...] = ()
+    remarks: tuple[str, ...] = ()
+
+
 class RunLog:
     """Log of one run.
 
@@ -34,9 +47,19 @@ class RunLog:
         steps: last step of the run.
         start: step that this process starts from; what an earlier one wrote after it is dropped.
         bar: keys of the values that the progress bar shows → their names there, in their order.
+        opening: of a new run.
     """
 
-    def __init__(self, run: Path, console: Console, steps: int, start: int, bar: Mapping[str, str]) -> None:
+    def __init__(
+        self,
+        run: Path,
+        console: Console,
+        steps: int,
+        start: int,
+        bar: Mapping[str, str],
+        opening: Opening | None = None,
+    ) -> None:
+        self.opening = opening or Opening()
         self.console = console
         self.progress = Progress(steps, start, console=console)
         self._run, self._start, self._bar = run, start, dict(bar)

@@ -61,8 +61,6 @@ class Session:
         history, checkpointer: what a checkpoint holds, and the checkpoints.
         log: open while the session runs.
         directory: locked, with its status.
-        findings: of the report on the data.
-        remarks: sentences on how a new run begins.
     """
 
     def __init__(
@@ -77,14 +75,11 @@ class Session:
         checkpointer: Checkpointer,
         log: RunLog,
         directory: RunDirectory,
-        findings: Sequence[Finding] = (),
-        remarks: Sequence[str] = (),
     ) -> None:
         self.keys, self.parts, self.trainer, self.protocol = keys, parts, trainer, protocol
         self.monitor, self.snapshots = monitor, snapshots
         self.history, self.checkpointer = history, checkpointer
         self.log, self.directory = log, directory
-        self.findings, self.remarks = tuple(findings), tuple(remarks)
 
     def train(self, signals: Signals) -> float:
         """Train to the end, and write the last checkpoint; returns seconds of training.
@@ -123,7 +118,7 @@ class Session:
                 return seconds
             except Diverged as error:
                 if error.is_of_data:
-                    raise _with_cures(error, self.findings) from None
+                    raise _with_cures(error, self.log.opening.findings) from None
                 if not can_roll_back or not self.history.rollbacks.attempts_left:
                     raise
                 roll_back(error, self.trainer, self.history, self.checkpointer, self.keys.seed)

@@ -258,6 +258,7 @@ def unequal(original: Path, tmp_path: Path) -> Path:
     np.save(tmp_path / "rows.npy", rows)
     state = last(original)
     state["config"]["dataset"] |= {"path": str(tmp_path / "rows.npy"), "standardize": False}
+    del state["dataset"]["fingerprint"]
     modes = {"_target_": "ebm_cli.energies.Mixture", "means": [[-5.0, 0.0], [5.0, 0.0]], "std": 1.0}
     state["config"]["energy"] = modes | {"weights": [0.5, 0.5]}
     state["energy"] = {"logits": torch.tensor([0.983, 0.017]).log()}
@@ -438,7 +439,7 @@ def refused(ebm: Ebm, tmp_path: Path, *words: str) -> str:
             ["checkpoint=run", "init=here.npy"],
             "init=here.npy: must be annealed, noise, data, or a file of rows that exists",
         ),
-        (["checkpoint=run", "init=text.pt"], "init=text.pt: cannot be read"),
+        (["checkpoint=run", "init=text.pt"], "init=text.pt: is damaged"),
         (
             ["checkpoint=run", "init=wide.npy"],
             "init=wide.npy: must have rows of shape (2,), got an array of shape (4, 3)",

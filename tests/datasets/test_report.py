@@ -75,6 +75,7 @@ def test_cure_of_ties_depends_on_the_objective() -> None:
     assert found(whole)[0].cure == "set dataset.dequantise=gaussian or dataset.noise_std=0.5"
     assert found(whole, CLASSIFIER)[0].cure == "set dataset.dequantise=true or dataset.noise_std=0.5"
     assert found(whole, Run("sm", True))[0].cure == "set dataset.noise_std=0.5"
+    assert "as wide as method.sigma" in found(whole, Run("dsm", keys=frozenset({"method.sigma"})))[0].harm
 
 
 def test_columns_are_named_as_in_the_file() -> None:
