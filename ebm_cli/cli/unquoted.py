@@ -77,10 +77,18 @@ def _quote(word: str, is_sweep: bool) -> str:
         return word
     read = _parse(word)
     if read is None and _is_one_path(value, is_sweep):
-        return override(key, str(Path(value).expanduser()) if value.startswith("~") else value)
+        return override(key, _expanded(value))
+    items = value[1:-1].split(",") if value.startswith("[") and value.endswith("]") else []
+    if read is None and items and not any(_STRUCTURE & set(item) for item in items):
+        return override(key, [_expanded(item.strip()) for item in items])
     if read is not None and read.is_sweep_override() and not is_sweep and Path(value).exists():
         return override(key, value)
     return word
+
+
+def _expanded(value: str) -> str:
+    """A path with the home folder in place of ~."""
+    return str(Path(value).expanduser()) if value.startswith("~") else value
 
 
 def _is_one_path(value: str, is_sweep: bool) -> bool:

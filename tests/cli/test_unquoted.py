@@ -30,6 +30,8 @@ def _folders(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         ("checkpoint=a,b", "checkpoint='a,b'"),
         ("checkpoint=c,d", "checkpoint=c,d"),
         ("checkpoint=[a", "checkpoint=[a"),
+        ("checkpoint=[r/lr=0.1, ~/b]", "checkpoint=['r/lr=0.1',/home/me/b]"),
+        ("checkpoint=[r/lr=0.1,[b]]", "checkpoint=[r/lr=0.1,[b]]"),
         ("checkpoint=their (1)", "checkpoint=their (1)"),
         ("steps=3", "steps=3"),
         ("steps=", "steps="),
