@@ -248,8 +248,8 @@ def worse_than(values: Values) -> list[tuple[str, float]]:
 
 def _is_of_the_model(key: str) -> bool:
     """False for the detection of foreign rows, which is another task, and for a flow's own results."""
-    section = next(result.section for result in QUALITIES if result.key == key)
-    return section != OOD and not key.startswith("eval/flow")
+    found = next(result for result in QUALITIES if result.key == key)
+    return found.section != OOD and not found.name.startswith("flow")
 
 
 def untrusted(values: Values, strict: bool = False) -> str | None:

@@ -70,7 +70,7 @@ def _resembles_names(cells: Sequence[str], columns: Sequence[Sequence[str]], sty
         return "whole numbers above decimals"
     below = [[float(style.plain(cell)) for cell in column if _is_finite(cell)] for column in columns]
     outside = all(
-        len(column) > 2 and not 2 * min(column) - max(column) <= value <= 2 * max(column) - min(column)
+        len(set(column)) > 2 and not 2 * min(column) - max(column) <= value <= 2 * max(column) - min(column)
         for value, column in zip(values, below, strict=True)
     )
     if len(values) > 1 and outside and all(a < b for a, b in pairwise(values)):
