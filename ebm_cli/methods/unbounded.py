@@ -10,8 +10,9 @@ minimum there: its curvature T grows without bound while its gradient, 0 in the 
 of S, and T²/S, at most I for a density, is arbitrarily large.
 
 T/S is at most 1.7 after a hundred steps on moons, eight_gaussians, checkerboard, twentyfive_gaussians and funnel (sm
-or ssm at their defaults), 1.4 on dequantised digits, 1.2 on wine in whitened coordinates; on whole numbers, two values, copied or collinear columns it exceeds 4
-within a hundred steps and grows to between 10 and 1000 (docs/development/experiments/0028-unbounded-scores.md).
+or ssm at their defaults), 1.4 on dequantised digits, 1.2 on wine in whitened coordinates; on whole numbers, two
+values, copied or collinear columns it exceeds 4 within a hundred steps and grows to between 10 and 1000
+(docs/development/experiments/0028-unbounded-scores.md).
 """
 
 from ebm_cli.methods.base import Symptom
