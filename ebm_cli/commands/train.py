@@ -93,7 +93,7 @@ def finalize(cfg: DictConfig, sweep_dir: Path) -> None:
 
 
 def _worth(results: dict[str, Any]) -> str:
-    """What a finished run is worth, a sentence to append; empty for a run of a version that did not assess it."""
+    """Sentence on the worth of a finished run, to append; empty for a run of a version that did not assess it."""
     word = results.get("eval/overall")
     if word is None:
         return ""

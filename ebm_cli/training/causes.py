@@ -97,8 +97,8 @@ class Evidence:
 
 
 def causes(evidence: Evidence) -> list[str]:
-    """What the data mean for the results, first, since no other cure helps before theirs; then, unless these are right
-    or close, their likely causes, each with its cure.
+    """Findings about the data first, since no other cure helps before theirs; then, unless the results are right or
+    close, their likely causes, each with its cure.
     """
     data = [f"Data: {finding}" for finding in evidence.data if finding.bears_on_results]
     if evidence.results.get("eval/overall") in ("right", "close"):

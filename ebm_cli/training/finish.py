@@ -90,7 +90,7 @@ def _evaluate_last_step(session: Session) -> tuple[Values, float | None]:
 
 
 def _causes(session: Session, results: Values) -> list[str]:
-    """What the data mean for the results, and likely causes of these, from what the run has logged."""
+    """Findings about the data, and likely causes of the results, from what the run has logged."""
     history = read(session.directory.path / "metrics.jsonl")
     rows = session.parts.dataset.reference
     findings, config = session.log.opening.findings, session.checkpointer.config
