@@ -38,7 +38,8 @@ def copies(duplicates: Duplicates | None, has_ties: bool, run: Run) -> Iterable[
         yield Finding("copies", (), shared, fact, harm, cure)
     elif are_copies:
         kept = f"{fact}, and equal rows are in one part of the split"
-        yield Finding("copies", (), rows - different, kept, "", "leave out the copies, or set dataset.copies=apart")
+        harm = f"there are no more than {different:,} rows to learn from"
+        yield Finding("copies", (), rows - different, kept, harm, "leave out the copies, or set dataset.copies=apart")
     elif is_shared and has_ties:
         harm = "eval/nn_ratio, which looks for copied rows, is too large or absent"
         yield Finding("coincidences", (), shared, f"{spoilt}, as values repeat", harm, "noise mends this, too")

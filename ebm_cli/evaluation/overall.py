@@ -25,6 +25,7 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 from ebm_cli.evaluation.chain_health import problems
+from ebm_cli.evaluation.chain_verdicts import n_stuck
 from ebm_cli.evaluation.result_registry import OOD, QUALITIES, P, verdict
 from ebm_cli.evaluation.results import Results
 from ebm_cli.evaluation.values import Values, format_value, number
@@ -203,7 +204,7 @@ def _chains(values: Values) -> Iterator[Finding]:
     non_finite = number(values, "sampler/non_finite")
     if non_finite:
         yield Finding("broken", f"{non_finite:.0f} draws of its chains are not finite")
-    still, n_chains = number(values, "sampler/never_moved"), number(values, "sampler/n_chains")
+    still, n_chains = n_stuck(values), number(values, "sampler/n_chains")
     if still:
         of_all = "" if n_chains is None else f" of {n_chains:.0f}"
         most = n_chains is None or still > STILL * n_chains

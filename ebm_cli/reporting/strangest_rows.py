@@ -46,8 +46,7 @@ def summary(scores: RowScores, held_out: Tensor | None) -> Results:
         values["density/strange"] = n_strange
         expected = STRANGE * (n - n_missing)
         notes.append(
-            f"{_rows(n_strange)} p <= {STRANGE}; about {format_value(expected)} would, if all were drawn like the "
-            "held-out rows."
+            f"{_rows(n_strange)} p <= {STRANGE}; about {expected:,.3g} would, if all were drawn like the held-out rows."
         )
     return Results(values, notes=tuple(notes))
 
@@ -82,7 +81,7 @@ def strangest_table(
         columns[head if head not in columns else f"{head} ({j})"], n_shown = cells, j + 1
     hidden = flat.shape[1] - n_shown
     caption = f"{hidden:,} more columns" if hidden else None
-    title = f"the {len(rows)} strangest rows, highest energy first"
+    title = "the only row" if len(rows) == 1 else f"the {len(rows)} strangest rows, highest energy first"
     table = Table(title=title, caption=caption, title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False)
     table.padding = (0, GAP - 1, 0, 0)
     for head in columns:

@@ -21,7 +21,7 @@ def test_summary_counts_strange_rows_and_says_what_is_expected() -> None:
     assert found.values == {"density/rows": 2, "density/held_out": 200, "density/strange": 1}
     assert found.notes == (
         "1 row has a missing number and no score: row 2.",
-        "1 row has p <= 0.01; about 0.02000 would, if all were drawn like the held-out rows.",
+        "1 row has p <= 0.01; about 0.02 would, if all were drawn like the held-out rows.",
     )
     few = summary(SCORES, torch.zeros(20).double())
     assert "density/strange" not in few.values
