@@ -77,7 +77,7 @@ def test_installed_command_reads_its_own_configs(installed: Path, tmp_path: Path
 
 
 def test_installed_command_trains_from_any_folder(installed: Path, tmp_path: Path) -> None:
-    words = ("train", "steps=20", "energy.width=8", "eval.n_samples=200", "eval.burn_in=10", "hydra.run.dir=run")
+    words = ("train", "steps=20", "energy.width=8", "metrics=[density]", "eval.n_samples=200", "hydra.run.dir=run")
     ran = run_command(str(installed / "ebm"), *words, cwd=tmp_path)
     assert ran.returncode == 0, ran.stderr
     for name in ("config.yaml", "results.json", "status.json", "metrics.jsonl", "checkpoints/last.pt"):

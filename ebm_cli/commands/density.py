@@ -17,6 +17,7 @@ from ebm_cli.evaluation.results import Results
 from ebm_cli.evaluation.row_scores import score_rows
 from ebm_cli.reporting.closing_panel import closing_panel
 from ebm_cli.reporting.console import relative_path
+from ebm_cli.reporting.explanations import absences
 from ebm_cli.reporting.row_score_files import write_scores
 from ebm_cli.reporting.strangest_rows import STRANGEST, strangest_table, summary
 from ebm_cli.runs.given_rows import read_given_rows
@@ -48,9 +49,8 @@ def density(cfg: DictConfig) -> None:
     files["results"] = relative_path(path / "results.json")
     rows = scores.strangest(STRANGEST)
     console.print(strangest_table(scores, rows, given.at(torch.tensor(rows)), given.names, console.width))
-    absent = [f"{key}: {reason}" for key, reason in found.absent.items()]
-    title = f"{len(given):,} rows of {cfg.data} (step {model.step:,} of the run)"
-    panel = closing_panel(title, found.values, files, notes=[*found.notes, *absent])
+    title = f"{len(given):,} row{'s' * (len(given) != 1)} of {cfg.data} (step {model.step:,} of the run)"
+    panel = closing_panel(title, found.values, files, notes=[*found.notes, *absences(found.absent)])
     panel.log()
     panel.show(console)
 

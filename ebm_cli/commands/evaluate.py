@@ -21,7 +21,7 @@ from ebm_cli.evaluation.protocol import Protocol
 from ebm_cli.evaluation.values import Values, number
 from ebm_cli.reporting.closing_panel import closing_panel
 from ebm_cli.reporting.console import duration, relative_path
-from ebm_cli.reporting.explanations import explain
+from ebm_cli.reporting.explanations import absences, explain
 from ebm_cli.reporting.figures.canvas import save
 from ebm_cli.reporting.figures.overview import final_figure
 from ebm_cli.reporting.jsonl import read
@@ -70,7 +70,7 @@ def evaluate(cfg: DictConfig) -> None:
         *explain(results),
         *found.notes,
         *_causes(cfg, model, parts, results),
-        *(f"{key}: {reason}" for key, reason in found.absent.items()),
+        *absences(found.absent),
     ]
     if evaluation.samples is not None:
         picture = path / "evaluation.png"

@@ -31,7 +31,7 @@ from ebm_cli.evaluation.values import Value, Values, format_value
 from ebm_cli.reporting.closing_panel import closing_panel
 from ebm_cli.reporting.console import relative_path
 from ebm_cli.reporting.coordinate_table import coordinate_table
-from ebm_cli.reporting.explanations import explain
+from ebm_cli.reporting.explanations import absences, explain
 from ebm_cli.reporting.figures.canvas import save
 from ebm_cli.reporting.figures.completions import GIVEN, completions_figure
 from ebm_cli.reporting.figures.overview import samples_figure
@@ -65,7 +65,11 @@ def validate(cfg: DictConfig) -> None:
     _target(cfg, model)
     _annealing(cfg, _kernel(cfg, model))
     if cfg.n_samples % _n_chains(cfg):
-        raise UserError(f"n_samples must be a multiple of n_chains = {_n_chains(cfg)}, got {cfg.n_samples}")
+        n_chains = _n_chains(cfg)
+        whole = -(-cfg.n_samples // n_chains) * n_chains
+        raise UserError(
+            f"n_samples must be a multiple of n_chains = {n_chains}, got {cfg.n_samples}; set n_samples={whole}"
+        )
 
 
 def sample(cfg: DictConfig) -> None:
@@ -100,7 +104,7 @@ def sample(cfg: DictConfig) -> None:
     table = _coordinates(model, target, x)
     write_json(path / "results.json", {**measured.values, **({"sampler/coordinates": table} if table else {})})
     files = {"samples": relative_path(file.path), "results": relative_path(path / "results.json")}
-    notes = [*explain(measured.values), *measured.notes, *(f"{key}: {why}" for key, why in measured.absent.items())]
+    notes = [*explain(measured.values), *measured.notes, *absences(measured.absent)]
     failures = [*problems(measured.values), *file.failures]
     if file.is_whole:
         picture = path / "samples.png"
@@ -108,7 +112,9 @@ def sample(cfg: DictConfig) -> None:
             data = _held_out_rows(cfg, model, target, len(flat), notes)
             save(_picture(target, x, data, model.column_names), picture)
             files["picture"] = relative_path(picture)
-    title = f"{len(flat):,} samples by {type(kernel).__name__} from {_n_chains(cfg):,} chains ({_source(cfg, model)})"
+    chains = f"{_n_chains(cfg):,} chain{'s' * (_n_chains(cfg) != 1)}"
+    samples = f"{len(flat):,} sample{'s' * (len(flat) != 1)}"
+    title = f"{samples} by {type(kernel).__name__} from {chains} ({_source(cfg, model)})"
     if table:
         console.print(coordinate_table(table, console.width))
     panel = closing_panel(title, measured.values, files, notes=notes, failures=failures)
@@ -184,7 +190,8 @@ def _run_chains(cfg: DictConfig, kernel: Kernel, target: ChainTarget, console: C
         )
     used = None if target.conditional is None else target.conditional.free
     # A chain that left its start during burn-in has moved.
-    return draws, chain_results(kernel, target.energy, info, draws, starts, cfg.thin, target.n_rows, used)
+    measured = chain_results(kernel, target.energy, info, draws, starts, cfg.thin, target.n_rows, used, cfg.burn_in)
+    return draws, measured
 
 
 def _annealing(cfg: DictConfig, kernel: Kernel) -> Schedule | None:

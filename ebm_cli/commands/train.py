@@ -11,11 +11,13 @@ from omegaconf import DictConfig
 from ebm_cli.claims.judge import build_claims, judge_runs
 from ebm_cli.config.trust import trust_of
 from ebm_cli.errors import NotTrustworthy
-from ebm_cli.evaluation.overall import untrusted
+from ebm_cli.evaluation.overall import overall, untrusted
+from ebm_cli.evaluation.results import Results
+from ebm_cli.reporting.closing_panel import as_sentence
 from ebm_cli.runs.assemble import assemble, protocol_of
 from ebm_cli.runs.checkpoint import FOLDER
 from ebm_cli.runs.record import jobs_of
-from ebm_cli.runs.reserve import is_finished, take_reserved
+from ebm_cli.runs.reserve import AlreadyFinished, is_finished, take_reserved
 from ebm_cli.runs.reserve import reserve as reserve_directory
 from ebm_cli.runs.signals import Signals
 from ebm_cli.runs.status import read_status
@@ -33,7 +35,14 @@ def reserve(cfg: DictConfig, path: Path, *, lock: bool) -> None:
     """Reserve the run's directory; a run that begins in it needs the run that it starts from."""
     if cfg.checkpoint is None and not (path / FOLDER / "last.pt").is_file():
         require_source(cfg)
-    reserve_directory(cfg, path, lock=lock)
+    try:
+        reserve_directory(cfg, path, lock=lock)
+    except AlreadyFinished as finished:
+        results = _results(path)
+        reason = untrusted(results, cfg.strict)
+        if reason is not None:
+            raise NotTrustworthy(f"{finished}. {reason}") from None
+        raise AlreadyFinished(f"{finished}{_worth(results)}") from None
 
 
 def validate(cfg: DictConfig) -> None:
@@ -65,8 +74,9 @@ def train(cfg: DictConfig) -> float | None:
         reserve(cfg, path, lock=False)
         status = read_status(path)
         if status is not None and is_finished(cfg, status):
-            print(f"{path}: finished at step {status['step']}, nothing to do")
-            value = monitored_value(cfg.monitor, _results(path))
+            results = _results(path)
+            print(f"{path}: finished at step {status['step']}, nothing to do{_worth(results)}")
+            value = monitored_value(cfg.monitor, results)
         else:
             value = run_training(cfg, directory, signals, choices)
     if job.mode is not RunMode.MULTIRUN:
@@ -80,6 +90,16 @@ def train(cfg: DictConfig) -> float | None:
 def finalize(cfg: DictConfig, sweep_dir: Path) -> None:
     """Judge what an experiment claims, on all jobs of its sweep."""
     judge_runs(build_claims(cfg.claims, trust_of(cfg)), sweep_dir, jobs_of(sweep_dir))
+
+
+def _worth(results: dict[str, Any]) -> str:
+    """Sentence on the worth of a finished run, to append; empty for a run of a version that did not assess it."""
+    word = results.get("eval/overall")
+    if word is None:
+        return ""
+    found = overall(Results(results))
+    # Of images, "broken" has another bound, which depends on their size: then the word alone is known here.
+    return f". {as_sentence(found.sentence if found is not None and found.word == word else word)}"
 
 
 def _results(run: Path) -> dict[str, Any]:

@@ -5,7 +5,7 @@ from typing import Literal, final
 from ebm_cli.datasets.columns import whole_columns
 from ebm_cli.datasets.copies import Copies, copies_of
 from ebm_cli.datasets.finite import Dequantise, Finite, Standardize
-from ebm_cli.datasets.io.contents import Column, Reading
+from ebm_cli.datasets.io.contents import Column, Reading, as_tuple
 from ebm_cli.datasets.io.row_files import read_rows
 from ebm_cli.datasets.split import split
 
@@ -75,7 +75,7 @@ class File(Finite):
         copies: Copies = "auto",
         seed: int = 0,
     ) -> None:
-        keys = Reading(array, _as_tuple(columns), _as_tuple(drop), label, delimiter, decimal, thousands, header)
+        keys = Reading(array, as_tuple(columns), as_tuple(drop), label, delimiter, decimal, thousands, header)
         read = read_rows(path, keys)
         n_rows = len(read.rows)
         if n_rows < 4:
@@ -95,7 +95,3 @@ class File(Finite):
         )
         self.column_names, self.class_names, self.description = read.column_names, read.class_names, read.description
         self.fingerprint = read.fingerprint
-
-
-def _as_tuple(columns: Column | list[Column] | None) -> tuple[Column, ...] | None:
-    return None if columns is None else (columns,) if isinstance(columns, str | int) else tuple(columns)

@@ -4,6 +4,7 @@
 ends with exit code 4 (`errors.NotTrustworthy`). The cure is in the sentence.
 """
 
+from ebm_cli.evaluation.chain_verdicts import n_stuck
 from ebm_cli.evaluation.values import Values, number
 
 
@@ -12,14 +13,16 @@ def problems(values: Values) -> list[str]:
 
     Args:
         values: results with `sampler/never_moved`, `sampler/non_finite`, `sampler/n_chains` and `sampler/step_size`.
+            One chain of a thousand is a problem, too, unless so few transitions leave some at rest by chance: a step
+            that is refused for ever at one point hides a part of the distribution, however small.
     """
     found = []
-    still, n_chains = number(values, "sampler/never_moved"), number(values, "sampler/n_chains")
+    still, n_chains = n_stuck(values), number(values, "sampler/n_chains")
     if still:
         found.append(_still(values, still, n_chains or still))
     broken, n_draws = number(values, "sampler/non_finite"), number(values, "sampler/n_draws")
     if broken:
-        group, option, _ = _keys(values)
+        group, option, _ = sampler_keys(values)
         of_all = "" if n_draws is None else f" of {n_draws:.0f}"
         found.append(
             f"{broken:.0f}{of_all} draws are not finite: the chains diverged. Lower {group}.step_size, or choose a "
@@ -28,7 +31,7 @@ def problems(values: Values) -> list[str]:
     return found
 
 
-def _keys(values: Values) -> tuple[str, str, str]:
+def sampler_keys(values: Values) -> tuple[str, str, str]:
     """The sampler's node, the word that chooses it and those that let it adapt, in `ebm sample` or an evaluation."""
     if any(key.startswith("eval/") for key in values):
         return "eval.sampler", "sampler@eval.sampler", "eval.burn_in=1000"
@@ -37,7 +40,7 @@ def _keys(values: Values) -> tuple[str, str, str]:
 
 def _still(values: Values, still: float, n_chains: float) -> str:
     """The sentence on chains that never moved: most of them, where the step size is wrong, or a few that are alone."""
-    group, option, adapted = _keys(values)
+    group, option, adapted = sampler_keys(values)
     step = number(values, "sampler/step_size")
     shorter = "" if step is None else f"={step / 10:.2g}"
     if 2 * still > n_chains:
@@ -45,7 +48,7 @@ def _still(values: Values, still: float, n_chains: float) -> str:
         return (
             f"{still:.0f} of {n_chains:.0f} chains never moved: every proposal was refused, so their draws are their "
             f"starting points. The step size{length} is too long: take {group}.step_size{shorter} or less, or let a "
-            f"burn-in adapt it ({adapted})."
+            f"burn-in adapt it ({adapted}); or the energy is not finite there."
         )
     return (
         f"{still:.0f} of {n_chains:.0f} chains never moved: the step size that suits the others is refused where they "

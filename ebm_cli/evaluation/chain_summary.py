@@ -67,6 +67,7 @@ def chain_results(
     thin: int,
     n_rows: int = 1,
     used: Tensor | None = None,
+    burn_in: int = 0,
 ) -> Results:
     """Results of chains: acceptance or bias, step size, chains that never moved, R̂ and ESS.
 
@@ -78,12 +79,14 @@ def chain_results(
         starts: where the chains stood before [n_chains, *D], at the first draw or at the start of burn-in.
         thin: transitions from one draw to the next.
         n_rows, used: as in `worst_diagnostics`.
+        burn_in: transitions from `starts` to where the draws begin.
 
     Cost: some 4096 gradients for a kernel without a Metropolis test, whose bias is measured.
     """
     found = acceptance(kernel, info, draws[0, 0].numel())
     if kernel.target_accept is None:
         found |= virial(energy, draws, kernel.temperature)
+    found |= Results({"sampler/n_steps": burn_in + thin * len(draws)})
     return found | worst_diagnostics(draws, starts, thin, n_rows, used)
 
 

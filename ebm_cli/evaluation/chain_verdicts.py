@@ -51,16 +51,36 @@ def _virial(key: str, value: float, values: Values) -> Verdict:
         reference += f", D T = {exact:.4g}"
     if error is not None and abs(value) <= 3 * error:
         return Verdict(reference, "within noise", True)
-    if exact is None:
-        return Verdict(reference)
+    if exact is None or error is None:
+        return Verdict(reference)  # a few draws say nothing about a bias
     small = abs(value) <= UNBIASED * exact
     return Verdict(reference, "small" if small else "biased", small)
 
 
+def chance_of_rest(values: Values) -> float:
+    """Number of chains that a Metropolis test leaves where they start by chance: n (1 − a)ᵗ, at an acceptance of a.
+
+    Zero where the number t of transitions is not known, and where a is below its range: then the step size is at fault.
+    """
+    keys = ("n_chains", "n_steps", "acceptance", "acceptance_low")
+    n_chains, n_steps, rate, low = (number(values, f"sampler/{key}") for key in keys)
+    if n_chains is None or n_steps is None or rate is None or low is None or rate < low:
+        return 0.0
+    return float(n_chains * (1 - min(1.0, rate)) ** n_steps)
+
+
+def n_stuck(values: Values) -> float:
+    """Number of the chains that never moved if it is more than chance, by three standard deviations; 0 otherwise."""
+    still, expected = number(values, "sampler/never_moved") or 0.0, chance_of_rest(values)
+    return still if still > expected + 3 * expected**0.5 else 0.0
+
+
 def _never_moved(key: str, value: float, values: Values) -> Verdict:
     n_chains = number(values, "sampler/n_chains")
-    reference = "" if n_chains is None else f"of {n_chains:.0f} chains"
-    return Verdict(reference, "none stuck", True) if value == 0 else Verdict(reference, "stuck", False)
+    reference = "" if n_chains is None else f"of {n_chains:.0f} chain{'s' * (n_chains != 1)}"
+    if n_stuck(values):
+        return Verdict(reference, "stuck", False)
+    return Verdict(reference, "by chance" if value else "none stuck", True)
 
 
 def _non_finite(key: str, value: float, values: Values) -> Verdict:
@@ -84,5 +104,9 @@ ACCEPTANCE = Rule(
 VIRIAL = Rule(
     _virial, "0 ± its standard error, and D T", f"within noise (three standard errors), small ≤ {UNBIASED} D T < biased"
 )
-NEVER_MOVED = Rule(_never_moved, "the number of chains", "none stuck at 0, stuck")
+NEVER_MOVED = Rule(
+    _never_moved,
+    "the number of chains",
+    "none stuck at 0; by chance, within three standard deviations of what so few transitions leave; stuck",
+)
 NON_FINITE = Rule(_non_finite, "the number of draws", "all finite at 0, diverged")

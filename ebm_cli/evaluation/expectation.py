@@ -52,8 +52,9 @@ class Expectation:
         return float(self.weight @ values)
 
     def standard_error(self, values: Tensor) -> float | None:
-        """Standard error of the mean of values [N]; None for a quadrature, which has none."""
-        return float(values.std()) / math.sqrt(len(values)) if self.is_sampled else None
+        """Standard error of the mean of values [N]; None for a quadrature or one row, which have none."""
+        n = len(values)
+        return float(values.std()) / math.sqrt(n) if self.is_sampled and n > 1 else None
 
 
 class DataDistribution:

@@ -24,6 +24,8 @@ from ebm_cli.datasets.base import Dataset
 
 QUERIES = 500
 """Samples, and held-out rows, at most."""
+MIN_QUERIES = 10
+"""Rows below which a median says nothing."""
 RESAMPLES = 200
 """Bootstrap samples behind the standard error."""
 
@@ -61,11 +63,14 @@ def copying(
         chunk: training rows that are held at once.
 
     Raises:
-        ValueError: an endless stream of training rows, or held-out rows half of which are training rows.
+        ValueError: an endless stream of training rows, fewer than MIN_QUERIES of both, or held-out rows half of which
+            are training rows.
 
     Cost: distances from 2 min(N, M, QUERIES) rows to all training rows; 4 s for 700,000 rows of 10 columns.
     """
     n = min(len(samples), len(held_out), QUERIES)
+    if n < MIN_QUERIES:
+        raise ValueError(f"{n} rows a side are too few for a median distance: {MIN_QUERIES} are needed")
     queries = torch.cat((samples.detach()[:n], held_out[:n].to(samples))).flatten(1)
     centre = queries[n:].mean(0)
     queries = queries - centre

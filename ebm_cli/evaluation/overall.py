@@ -25,6 +25,7 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 from ebm_cli.evaluation.chain_health import problems
+from ebm_cli.evaluation.chain_verdicts import n_stuck
 from ebm_cli.evaluation.result_registry import OOD, QUALITIES, P, verdict
 from ebm_cli.evaluation.results import Results
 from ebm_cli.evaluation.values import Values, format_value, number
@@ -51,6 +52,9 @@ STILL = 0.1
 """Share of chains that never moved above which the samples are worthless."""
 NOT_INTEGRABLE = ("not integrable", "the energy is", "not resolved")
 """Texts by which a missing log Z says that the energy has no density."""
+
+FROM_ROWS = ("eval/nll_vs_gaussian", "eval/mmd")
+"""Results whose absence, by too few held-out rows, leaves an overall word without a basis."""
 
 
 class Finding(NamedTuple):
@@ -102,7 +106,8 @@ def overall(results: Results, n_dims: int = 1) -> Overall | None:
 def with_overall(results: Results, found: Overall | None) -> Results:
     """The results with `eval/overall` first; absent, with the reason, where it has no basis."""
     if found is None:
-        reason = "no basis: metrics needs density, samples or score"
+        few = next((reason for key, reason in results.absent.items() if key in FROM_ROWS and "too few" in reason), None)
+        reason = f"no basis: {few or 'metrics needs density, samples or score'}"
         return Results(results.values, {**results.absent, "eval/overall": reason}, results.notes)
     return Results({"eval/overall": found.word, **results.values}, results.absent, results.notes)
 
@@ -199,7 +204,7 @@ def _chains(values: Values) -> Iterator[Finding]:
     non_finite = number(values, "sampler/non_finite")
     if non_finite:
         yield Finding("broken", f"{non_finite:.0f} draws of its chains are not finite")
-    still, n_chains = number(values, "sampler/never_moved"), number(values, "sampler/n_chains")
+    still, n_chains = n_stuck(values), number(values, "sampler/n_chains")
     if still:
         of_all = "" if n_chains is None else f" of {n_chains:.0f}"
         most = n_chains is None or still > STILL * n_chains

@@ -197,6 +197,8 @@ RESULTS = (
     Result(CHAINS, "sampler/never_moved", "never moved", "chains", "low",
            "number of chains that never left their start", chain_rules.NEVER_MOVED),
     Result(CHAINS, "sampler/n_chains", "chains", "", "none", "number of chains", shown_with="sampler/never_moved"),
+    Result(CHAINS, "sampler/n_steps", "transitions", "", "none", "transitions of a chain up to its last draw, from the "
+           "point that it is compared with to see whether it moved", shown_with="sampler/never_moved"),
     Result(CHAINS, "sampler/non_finite", "not finite", "draws", "low",
            "number of draws with a coordinate that is not finite", chain_rules.NON_FINITE),
     Result(CHAINS, "sampler/n_draws", "draws", "", "none", "number of draws of all chains",
@@ -240,7 +242,8 @@ RESULTS = (
     _log("train/lr_NAME", "learning rate", "", meaning="learning rate of the player NAME"),
     _log("train/energy_gap", "energy gap", "nats", meaning="mean energy of the batch − that of the chains' ends",
          signed=True),
-    _log("train/acceptance", "acceptance", "", meaning="mean acceptance rate of the method's chains"),
+    _log("train/acceptance", "acceptance", "",
+         meaning="mean acceptance rate of the method's chains, if they have a Metropolis test"),
     _log("train/step_size", "step size", "", meaning="step size of the method's chains"),
     _log("train/chain_length", "chain length", "steps", meaning="mean length of the chains since their start"),
     _log("train/dead_chains", "dead chains", "", meaning="share of the chains that diverged"),

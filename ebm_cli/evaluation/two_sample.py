@@ -83,7 +83,10 @@ def compare(x: Tensor, data: Tensor, rng: torch.Generator, max_rows: int = MAX_R
         raise ValueError(f"x must have the data's {data.shape[1]} coordinates, got {x.shape[1]}")
     n = min(len(x), len(data) // 2, max_rows)
     if n < MIN_ROWS:
-        raise ValueError(f"x must have {MIN_ROWS} rows and data {2 * MIN_ROWS} or more, got {len(x)} and {len(data)}")
+        raise ValueError(
+            f"{len(x)} samples and {len(data)} held-out rows are too few to compare: "
+            f"{MIN_ROWS} and {2 * MIN_ROWS} are needed"
+        )
     x, data = shuffle_rows(x, rng), shuffle_rows(data, rng)
     twice = data[: 2 * n]
     together = torch.cat((x[:n], twice[:n]))

@@ -198,11 +198,12 @@ class CD(Method):
         loss = plus.mean() - minus.mean()
         metrics = {
             "energy_gap": loss.detach(),
-            "acceptance": acceptance,
             "step_size": torch.tensor(kernel.step_size),
             "chain_length": chains.age.mean(),
             "dead_chains": 1 - chains.finite.float().mean(),
         }
+        if kernel.target_accept is not None:
+            metrics["acceptance"] = acceptance
         if self._clamp is not None:
             metrics["at_clamp"] = (chains.end.abs() >= self._clamp).float().mean()
         if self.l2:

@@ -1,6 +1,7 @@
 """The panel that ends a command: its results; below it the files that it wrote, and the next commands."""
 
 import logging
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -15,6 +16,8 @@ from ebm_cli.reporting.results_table import results_table
 
 FRAME = 6
 """Characters of a frame beside its title."""
+_WORD = re.compile(r"[a-z]+[,:;]?")
+"""A word in lower case, which is not the name of a key (eval/kl), a file (best.pt) or a quantity (log_z)."""
 logger = logging.getLogger(__name__)
 
 OVERALL_STYLES = {
@@ -88,6 +91,7 @@ def closing_panel(
         failures: why the results are not to be trusted: in red, above everything else; the frame is red, too.
         overall: its sentence stands on top, in the colour of its word, which the frame has too if it is bad.
     """
+    failures, notes = [as_sentence(text) for text in failures], [as_sentence(text) for text in notes]
     red = [Text(failure, style="bold red") for failure in failures]
     top = [] if overall is None else [overall_line(overall)]
     yellow = [Text(note, style="yellow") for note in notes]
@@ -95,10 +99,19 @@ def closing_panel(
     frame = "green" if success and not failures else "red"
     if overall is not None and frame == "green":
         frame = FRAMES.get(overall.word, frame)
-    sentences = [*([] if overall is None else [overall.sentence]), *failures, *notes]
+    sentences = [*([] if overall is None else [as_sentence(overall.sentence)]), *failures, *notes]
     return ClosingPanel(title, parts, frame, places, commands, sentences)
 
 
 def overall_line(overall: Overall) -> Text:
     """The sentence that says what a run is worth, in the colour of its word."""
-    return Text(overall.sentence[:1].upper() + overall.sentence[1:], style=OVERALL_STYLES[overall.word])
+    return Text(as_sentence(overall.sentence), style=OVERALL_STYLES[overall.word])
+
+
+def as_sentence(text: str) -> str:
+    """Text with a capital at its beginning and a full stop at its end; names of keys, files and methods stay."""
+    text = text.strip()
+    first = text.split(maxsplit=1)[0] if text else ""
+    if _WORD.fullmatch(first):
+        text = first.capitalize() + text[len(first) :]
+    return text if text.endswith((".", "!", "?")) or not text else f"{text}."

@@ -1,17 +1,30 @@
 """Sentences on results that a table cannot explain: a trained log Z that is off, wrong mode weights, stuck chains."""
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
+from ebm_cli.evaluation.chain_health import sampler_keys
+from ebm_cli.evaluation.chain_verdicts import MIXED, UNMIXED, n_stuck
 from ebm_cli.evaluation.overall import worse_than
 from ebm_cli.evaluation.result_registry import verdict
 from ebm_cli.evaluation.values import Values, number
 
+APART = 1.5
+"""R̂ from which most of the spread is between chains: each has seen its own region."""
+
 
 def explain(values: Values) -> list[str]:
     """The sentences for these results; none where every result speaks for itself."""
-    rules = (_log_z_gap, _worse_than_own_density, _mode_weights, _temperature, _mixing, _bias)
+    rules = (_log_z_gap, _worse_than_own_density, _mode_weights, _temperature, _mixing, _acceptance, _bias)
     return [sentence for rule in rules for sentence in rule(values)]
+
+
+def absences(absent: Mapping[str, str]) -> list[str]:
+    """Why results are missing, one sentence a reason: `a, b: reason`."""
+    keys: dict[str, list[str]] = {}
+    for key, reason in absent.items():
+        keys.setdefault(reason, []).append(key)
+    return [f"{', '.join(names)}: {reason}" for reason, names in keys.items()]
 
 
 def _log_z_gap(values: Values) -> Iterator[str]:
@@ -55,15 +68,43 @@ def _temperature(values: Values) -> Iterator[str]:
 
 
 def _mixing(values: Values) -> Iterator[str]:
-    if verdict("sampler/rhat", values).good is False:
-        # An evaluation's chains start at annealed points; `ebm sample` says where its own start.
-        init = values.get("sampler/init", "annealed")
-        start = {"annealed": "the annealed start", "noise": "the noise that they start from"}.get(
-            str(init), "their start"
-        )
+    """By degree: R̂² is about 1 + the variance between chains over that within them, 2 % at 1.01 and 20 % at 1.1."""
+    rhat = number(values, "sampler/rhat")
+    if rhat is None or verdict("sampler/rhat", values).good is not False:
+        return
+    # An evaluation's chains start at annealed points; `ebm sample` says where its own start.
+    init = values.get("sampler/init", "annealed")
+    start = {"annealed": "the annealed start", "noise": "the noise that they start from"}.get(str(init), "their start")
+    if rhat < UNMIXED:
         yield (
-            "The chains have not mixed (R-hat): each stays near its start. Mode weights of the samples are those of "
-            f"{start}, not of the chains."
+            f"The chains have nearly mixed (R-hat {rhat:.4g}, below {MIXED} is asked for): longer ones would make the "
+            "samples' means and quantiles more certain."
+        )
+    elif rhat < APART:
+        yield (
+            f"The chains mix slowly (R-hat {rhat:.4g}): what they have seen differs from chain to chain. Longer ones "
+            f"are needed before the weights of modes are those of the model, and not of {start}."
+        )
+    else:
+        yield (
+            f"The chains have not mixed (R-hat {rhat:.4g}): most stay near where they begin. Mode weights of the "
+            f"samples are those of {start}, not of the chains."
+        )
+
+
+def _acceptance(values: Values) -> Iterator[str]:
+    """The cure for a step size that makes chains slow: said where they have not mixed, or hardly move."""
+    rate, step = number(values, "sampler/acceptance"), number(values, "sampler/step_size")
+    found, unmixed = verdict("sampler/acceptance", values), verdict("sampler/rhat", values).good is False
+    if rate is None or step is None or not (unmixed or found.good is False) or n_stuck(values):
+        return
+    group, _, adapted = sampler_keys(values)
+    is_low = found.good is False
+    if is_low or found.word == "too high":
+        size, change = ("long", "lower") if is_low else ("short", "raise")
+        yield (
+            f"The steps of the chains are {size} (acceptance {rate:.3g}; {found.reference} is efficient): {change} "
+            f"{group}.step_size (now {step:.3g}), or let a burn-in adapt it ({adapted})."
         )
 
 

@@ -35,16 +35,18 @@ def summary(scores: RowScores, held_out: Tensor | None) -> Results:
     values["density/held_out"] = len(held_out)
     if smallest > STRANGE:
         n_smallest = int((scores.p_value <= smallest * 1.0001).sum())
+        above = f"an energy above all {len(held_out)} held-out rows"
         notes.append(
-            f"{_rows(n_smallest)} an energy above all {len(held_out)} held-out rows, whose number allows no p-value "
-            f"below {smallest:.2g}: more held-out rows (dataset.test_fraction) would tell them apart."
+            f"{_rows(n_smallest)} {above}, whose number allows no p-value below {smallest:.2g}: more held-out rows "
+            "(dataset.test_fraction) would tell them apart."
+            if n_smallest
+            else f"No row has {above}."
         )
     else:
         values["density/strange"] = n_strange
         expected = STRANGE * (n - n_missing)
         notes.append(
-            f"{_rows(n_strange)} p <= {STRANGE}; about {format_value(expected)} would, if all were drawn like the "
-            "held-out rows."
+            f"{_rows(n_strange)} p <= {STRANGE}; about {expected:,.3g} would, if all were drawn like the held-out rows."
         )
     return Results(values, notes=tuple(notes))
 
@@ -79,7 +81,7 @@ def strangest_table(
         columns[head if head not in columns else f"{head} ({j})"], n_shown = cells, j + 1
     hidden = flat.shape[1] - n_shown
     caption = f"{hidden:,} more columns" if hidden else None
-    title = f"the {len(rows)} strangest rows, highest energy first"
+    title = "the only row" if len(rows) == 1 else f"the {len(rows)} strangest rows, highest energy first"
     table = Table(title=title, caption=caption, title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False)
     table.padding = (0, GAP - 1, 0, 0)
     for head in columns:

@@ -130,7 +130,7 @@ def _given_rows(model: Model, file: str) -> tuple[Tensor, tuple[str, ...]]:
     path, shape = Path(file).expanduser(), tuple(model.energy.shape)
     if path.suffix.lower() in ARRAYS or not path.is_file():
         return read_rows(file, shape), ()
-    rows, note = read_matched("init", file, shape, model.column_names)
+    rows, note = read_matched("init", file, shape, model.column_names, model.reading)
     return rows, () if note is None else (note,)
 
 

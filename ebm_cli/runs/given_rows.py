@@ -6,10 +6,10 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from ebm_cli.datasets.io.contents import FileRows
 from ebm_cli.datasets.io.mapped import Rows
-from ebm_cli.datasets.io.row_files import read_rows
+from ebm_cli.datasets.io.second_files import read_second, refusal
 from ebm_cli.datasets.matching import Matched, match_columns
-from ebm_cli.errors import UserError
 from ebm_cli.runs.model import Model
 
 BLOCK = 65_536
@@ -53,13 +53,18 @@ def read_given_rows(path: str, model: Model) -> GivenRows:
     Raises:
         UserError: a file that cannot be read, or whose columns are not the run's.
     """
-    try:
-        read = read_rows(path, missing=True)
-        shape, names, own = tuple(model.energy.shape), model.column_names, tuple(read.rows.shape[1:])
+    shape, names = tuple(model.energy.shape), model.column_names
+
+    def match(read: FileRows) -> Matched:
+        own = tuple(read.rows.shape[1:])
         # An image may be given as a row of its pixels.
         is_flat = len(shape) > 1 and own == (model.standardizer.mean.numel(),)
-        matched = match_columns(names, own if is_flat else shape, read.column_names, own)
+        return match_columns(names, own if is_flat else shape, read.column_names, own)
+
+    try:
+        found = read_second(path, names, model.reading, match)
     except ValueError as reason:
-        raise UserError(f"data={path}: {str(reason).removeprefix(f'path {path} ').removeprefix('path ')}") from reason
-    sentence = matched.sentence(f"data={path}")
-    return GivenRows(read.rows, matched, shape, names, () if sentence is None else (sentence,))
+        raise refusal("data", path, reason) from reason
+    what = f"data={path}"
+    sentence = found.matched.sentence(what) if found.note is None else f"{what}: {found.note}"
+    return GivenRows(found.read.rows, found.matched, shape, names, () if sentence is None else (sentence,))

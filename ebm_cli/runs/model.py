@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from ebm_cli.config.build import build
 from ebm_cli.config.trust import require_trusted
 from ebm_cli.datasets import Dataset, Standardizer
+from ebm_cli.datasets.io.contents import Reading, reading
 from ebm_cli.energies import Energy, Rescaled, Sum
 from ebm_cli.errors import UserError, first_line
 from ebm_cli.methods import Method
@@ -89,6 +90,14 @@ class Model:
             return self.dataset.column_names if self.has_data else None
         except UserError:
             return None
+
+    @property
+    def reading(self) -> Reading | None:
+        """The keys by which the run read its own file; None for other data."""
+        if self.data_file is None:
+            return None
+        keys = OmegaConf.to_container(self.config.dataset, resolve=True)
+        return reading({str(key): value for key, value in keys.items()}) if isinstance(keys, dict) else None
 
     def to_dtype(self, dtype: str) -> "Model":
         """Convert energy and standardizer in place to a dtype by its name; "auto" keeps that of the run."""

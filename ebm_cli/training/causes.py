@@ -6,6 +6,7 @@ fair, poor or broken: an unusual number in a run that is right needs no cure.
 
 | cause | shown by | cure |
 |---|---|---|
+| the data: copies, outliers, few rows | the report on the data | its own |
 | noise far from the data | accuracy of nce's classifier near 1 | another noise |
 | a flow that cannot follow | accuracy of fce's classifier near 1 | its learning rate |
 | blur wider than the data's structure | dsm's sigma and the narrowest mode | method.sigma, method=sm |
@@ -21,6 +22,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from ebm_cli.datasets.findings import Finding
 from ebm_cli.evaluation.result_registry import MONITORED, verdict
 from ebm_cli.evaluation.values import Values, format_value, number
 
@@ -40,6 +42,8 @@ ADAM_RATE = 0.03
 """Learning rate of Adam, ten times the default, above which it is suspected."""
 FEW_STEPS = 1000
 """Steps below which a network has hardly moved from its initial weights."""
+NOT_FOR_LONGER = ("copies", "few_rows", "outliers", "missing")
+"""Findings about the data with which longer training would not help, or make the result worse."""
 STILL_FALLING = 0.1
 """Share of all the improvement that came in the last interval between two evaluations."""
 RISEN = 0.1
@@ -56,12 +60,14 @@ class Evidence:
         config: resolved, plain.
         narrowest: width of the narrowest mode of the training rows, standardised units; None if it is not known. Only
             called if a rule needs it.
+        data: findings of the report on the data.
     """
 
     results: Values
     history: Sequence[Values]
     config: Mapping[str, Any]
     narrowest: Callable[[], float | None] = lambda: None
+    data: Sequence[Finding] = ()
 
     def get(self, key: str) -> Any:
         """Value of a dotted key of the config; None if it is not there."""
@@ -91,10 +97,13 @@ class Evidence:
 
 
 def causes(evidence: Evidence) -> list[str]:
-    """The likely causes of results that are not right or close, each with its cure."""
+    """Findings about the data first, since no other cure helps before theirs; then, unless the results are right or
+    close, their likely causes, each with its cure.
+    """
+    data = [f"Data: {finding}" for finding in evidence.data if finding.bears_on_results]
     if evidence.results.get("eval/overall") in ("right", "close"):
-        return []
-    return [sentence for rule in RULES for sentence in rule(evidence)]
+        return data
+    return [*data, *(sentence for rule in RULES for sentence in rule(evidence))]
 
 
 def _separated_noise(run: Evidence) -> Iterator[str]:
@@ -200,7 +209,7 @@ def _steps(run: Evidence) -> Iterator[str]:
     elif values and values[-1] < values[-2] and values[-2] - values[-1] > STILL_FALLING * (values[0] - values[-1]):
         fell = f"from {format_value(values[-2])} to {format_value(values[-1])}"
         yield f"The monitored value was still falling at the end ({fell}): train longer, steps={2 * reached}."
-    elif reached < FEW_STEPS:
+    elif reached < FEW_STEPS and not any(finding.kind in NOT_FOR_LONGER for finding in run.data):
         yield f"{reached:,} steps are few: train longer, for instance steps={max(5000, 5 * reached)}."
 
 

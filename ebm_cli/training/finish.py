@@ -72,8 +72,7 @@ def finish(session: Session, seconds: float) -> float | None:
             parts, session.snapshots, log.board, found.samples, results, run, trainer.step, failures
         )
     log.close(failures)
-    about_data = [f"Data: {finding}" for finding in log.opening.findings if finding.bears_on_results]
-    measured |= Results(notes=(*_causes(session, results), *about_data, *failures))
+    measured |= Results(notes=(*_causes(session, results), *failures))
     summary = closing_summary(run, ending, measured, results, figures, history, assessment)
     summary.log()
     summary.show(log.console)
@@ -91,10 +90,11 @@ def _evaluate_last_step(session: Session) -> tuple[Values, float | None]:
 
 
 def _causes(session: Session, results: Values) -> list[str]:
-    """Likely causes of the results, from what the run has logged."""
+    """Findings about the data, and likely causes of the results, from what the run has logged."""
     history = read(session.directory.path / "metrics.jsonl")
     rows = session.parts.dataset.reference
-    return causes(Evidence(results, history, session.checkpointer.config, lambda: narrowest_width(rows)))
+    findings, config = session.log.opening.findings, session.checkpointer.config
+    return causes(Evidence(results, history, config, lambda: narrowest_width(rows), findings))
 
 
 def _costs(trainer: Trainer, seconds: float) -> dict[str, float]:

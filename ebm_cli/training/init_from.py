@@ -5,7 +5,8 @@ method with the same parameters (the log Z of nce, the flow of fce). Optimizer, 
 Weights act on standardised units: on other data, whose units differ, they are the same function of those.
 """
 
-from collections.abc import Mapping
+import math
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -58,6 +59,12 @@ def start_from(cfg: DictConfig, parts: Parts) -> list[str]:
     misfit = _misfit(parts.energy.state_dict(), state["energy"])
     if misfit is not None:
         why = f" ({'; '.join(differing)})" if differing else ""
+        there, here = state["dataset"]["standardizer"]["mean"].shape, parts.dataset.standardizer.mean.shape
+        if there != here and not differing:
+            raise UserError(
+                f"init_from={path}: its rows have {_numbers(there)}, those of this run {_numbers(here)}, and a network "
+                f"fits one width only ({misfit}); choose the data or the columns to match"
+            )
         raise UserError(f"init_from={path}: its network is another one: {misfit}{why}; choose the same energy")
     averages = state["ema"]["mean"] if cfg.init_weights == "ema" else {}
     _copy(parts.energy, "energy", state["energy"], averages)
@@ -80,6 +87,10 @@ def _locate(path: str) -> Path:
         return checkpoints.locate(path)
     except UserError as reason:
         raise UserError(f"init_from={str(reason).removeprefix('checkpoint=')}") from reason
+
+
+def _numbers(shape: Sequence[int]) -> str:
+    return f"{math.prod(shape):,} number{'s' * (math.prod(shape) != 1)}"
 
 
 def _misfit(own: Mapping[str, Tensor], stored: Mapping[str, Any]) -> str | None:

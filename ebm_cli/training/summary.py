@@ -12,7 +12,7 @@ from ebm_cli.evaluation.values import Values
 from ebm_cli.reporting.closing_panel import ClosingPanel, closing_panel
 from ebm_cli.reporting.commands import shell_command, shell_line
 from ebm_cli.reporting.console import relative_path
-from ebm_cli.reporting.explanations import explain
+from ebm_cli.reporting.explanations import absences, explain
 from ebm_cli.runs import record
 from ebm_cli.training.history import History
 
@@ -54,7 +54,7 @@ def closing_summary(
         history: of the run.
         assessment: what it is worth.
     """
-    notes = [*explain(results), *measured.notes, *(f"{key}: {why}" for key, why in measured.absent.items())]
+    notes = [*explain(results), *measured.notes, *absences(measured.absent)]
     which: dict[str, str] = {}
     if history.rollbacks.history:
         notes.append(f"guard=rollback: {history.rollbacks.describe()}")

@@ -13,6 +13,7 @@ from ebm_cli.selftest import SUBJECTS, Harness, Row
 from tests.support import Ebm
 
 
+@pytest.mark.slow
 def test_check_passes_and_leaves_no_file(ebm: Ebm, tmp_path: Path) -> None:
     ran = ebm("check")
     assert (ran.code, ran.err) == (0, "")

@@ -80,7 +80,7 @@ def test_sample_writes_samples_picture_and_diagnostics(ebm: Ebm, run: Path) -> N
     assert torch.allclose(again, torch.from_numpy(energy), atol=1e-5)
     assert set(results) == {
         "sampler/init", "sampler/step_size", "sampler/rhat", "sampler/ess_bulk", "sampler/ess_tail",
-        "sampler/never_moved", "sampler/n_chains", "sampler/non_finite", "sampler/n_draws",
+        "sampler/never_moved", "sampler/n_chains", "sampler/non_finite", "sampler/n_draws", "sampler/n_steps",
         "sampler/virial", "sampler/virial_se", "sampler/virial_exact", "sampler/coordinates",
         "cost/seconds", "cost/peak_memory_mb",
     }  # fmt: skip
@@ -433,7 +433,10 @@ def refused(ebm: Ebm, tmp_path: Path, *words: str) -> str:
         (["checkpoint=nowhere"], "checkpoint=nowhere: no such file or directory"),
         (["checkpoint=empty"], "checkpoint=empty: no checkpoints/last.pt in it; it has no checkpoints; is it a run"),
         (["checkpoint=text.pt"], "checkpoint=text.pt: not a checkpoint, or a truncated one"),
-        (["checkpoint=run", "n_samples=41", "n_chains=8"], "n_samples must be a multiple of n_chains = 8, got 41"),
+        (
+            ["checkpoint=run", "n_samples=41", "n_chains=8"],
+            "n_samples must be a multiple of n_chains = 8, got 41; set n_samples=48",
+        ),
         (["checkpoint=run", "adapt=true"], "adapt=true: Langevin accepts every step"),
         (
             ["checkpoint=run", "init=here.npy"],

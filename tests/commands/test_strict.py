@@ -34,4 +34,7 @@ def test_strict_training_fails_when_all_is_written(ebm: Ebm, tmp_path: Path) -> 
     assert state_of(tmp_path / "run") == ("finished", 40, 40)
     assert "Broken: " in ran.out
     # strict is no part of the run: the same command without it finds it finished.
-    assert ebm("train", *UNTRAINED, "hydra.run.dir=run").code == 0
+    again = ebm("train", *UNTRAINED, "hydra.run.dir=run")
+    assert again.code == 0
+    assert "finished at step 40, nothing to do. Broken: " in again.err
+    assert ebm("train", *UNTRAINED, "strict=true", "hydra.run.dir=run").code == 4

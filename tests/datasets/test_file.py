@@ -151,7 +151,7 @@ def test_run_says_what_it_read(ebm: Ebm, tmp_path: Path, monkeypatch: pytest.Mon
         assert "eval.ood: 50 rows × 2 columns (a, b) from größe 1.csv; semicolons between columns" in text
     stored = trained(tmp_path / "run")["dataset"]
     assert stored["description"] == f"{said}decimal commas"
-    assert stored["column_names"] == ["a", "b"]
+    assert list(stored["fingerprint"]["names"]) == ["a", "b"]
     again = ebm("evaluate", "checkpoint=run", "metrics=[score]", "hydra.run.dir=again")
     assert (again.code, "data: 50 rows × 2 columns (a, b)" in again.out) == (0, True)
 

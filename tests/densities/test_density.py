@@ -28,7 +28,13 @@ DENSITIES: dict[str, Callable[[], Density]] = {
 }
 
 
-@pytest.fixture(params=DENSITIES, ids=str)
+SLOW = "zuko_nsf"
+"""Its grids take seven seconds each; `zuko_maf` and `zuko_realnvp` take the same way."""
+
+
+@pytest.fixture(
+    params=[pytest.param(name, marks=[pytest.mark.slow] if name == SLOW else []) for name in DENSITIES], ids=str
+)
 def density(request: pytest.FixtureRequest) -> Density:
     return DENSITIES[request.param]()
 

@@ -1,6 +1,7 @@
 """Sentences on chains that are not to be trusted: what happened, the number, and the cure with its keys."""
 
 from ebm_cli.evaluation.chain_health import problems
+from ebm_cli.evaluation.result_registry import verdict
 
 STILL = {"sampler/n_chains": 100, "sampler/step_size": 50.0}
 
@@ -21,6 +22,17 @@ def test_few_chains_that_never_moved_are_alone() -> None:
     (sentence,) = problems({"sampler/never_moved": 3, **STILL})
     assert sentence.startswith("3 of 100 chains never moved: the step size that suits the others is refused")
     assert "Take sampler.step_size=5, a longer burn-in, or sampler=hmc." in sentence
+
+
+def test_few_transitions_leave_some_chains_at_rest_by_chance() -> None:
+    # 1000 · 0.4⁵ = 10.2 of them are expected; 10.2 + 3 √10.2 = 19.8.
+    few = {"sampler/n_chains": 1000, "sampler/n_steps": 5, "sampler/acceptance": 0.6, "sampler/acceptance_low": 0.4}
+    assert problems({"sampler/never_moved": 19, **few}) == []
+    assert verdict("sampler/never_moved", {"sampler/never_moved": 19, **few}) == ("of 1000 chains", "by chance", True)
+    assert len(problems({"sampler/never_moved": 20, **few})) == 1
+    # After 500 transitions one of a thousand is no chance, nor are 19 whose step is too long for any of them.
+    assert problems({"sampler/never_moved": 1, **few, "sampler/n_steps": 500})[0].startswith("1 of 1000 chains never")
+    assert len(problems({"sampler/never_moved": 19, **few, "sampler/acceptance": 0.3})) == 1
 
 
 def test_draws_that_are_not_finite_have_a_cure() -> None:

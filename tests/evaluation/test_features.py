@@ -71,18 +71,18 @@ def test_class_tv_is_that_of_the_shares() -> None:
 
 def test_a_missed_class_is_named_with_both_shares() -> None:
     data = torch.tensor([0] * 10 + [1] * 4 + [2] * 6)
-    assert features._missed_classes(torch.tensor([0] * 30 + [1] * 8 + [2] * 2), data) == (
+    assert features._missed_classes(torch.tensor([0] * 30 + [1] * 8 + [2] * 2), data, None) == (
         "class 2 has 5.0% of the samples and 30.0% of the data",
     )
-    assert features._missed_classes(torch.tensor([0] * 30), data) == (
-        "class 1 has 0.0% of the samples and 20.0% of the data, class 2 has 0.0% of the samples and 30.0% of the data",
+    assert features._missed_classes(torch.tensor([0] * 30), data, ("a", "b", "c")) == (
+        "class b has 0.0% of the samples and 20.0% of the data, class c has 0.0% of the samples and 30.0% of the data",
     )
-    assert features._missed_classes(data[::2], data) == ()
+    assert features._missed_classes(data[::2], data, None) == ()
     # One of ten is exactly a fifth of a half.
     halves = torch.tensor([0, 1] * 5)
     assert COVERED == 0.2
-    assert features._missed_classes(torch.tensor([0] * 9 + [1]), halves) == ()
-    assert features._missed_classes(torch.tensor([0] * 10 + [1]), halves) != ()
+    assert features._missed_classes(torch.tensor([0] * 9 + [1]), halves, None) == ()
+    assert features._missed_classes(torch.tensor([0] * 10 + [1]), halves, None) != ()
 
 
 def test_a_class_is_covered_from_a_fifth_of_its_share() -> None:

@@ -73,7 +73,7 @@ def test_train_measures_an_added_group(ebm: Ebm) -> None:
     assert "eval/ksd" in results
     assert list(results).index("eval/below") > list(results).index("eval/ksd_p")
     assert "eval/undefined" not in results
-    assert "calibrated at 1000000.0" in ran.out
+    assert "Calibrated at 1000000.0." in ran.out
     assert "eval/undefined: its value is nan" in ran.out
     stored = yaml.safe_load(Path("run/config.yaml").read_text())["metrics"]
     assert stored == ["score", {"_target_": "my_metrics.Calibration", "level": 1e6}]

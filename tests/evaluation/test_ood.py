@@ -186,7 +186,7 @@ def test_one_column_is_not_shuffled(tmp_path: Path) -> None:
     data = File(str(tmp_path / "x.csv"))
     held_out = data.standardizer(data.held_out(100))
     assert set(detection(lambda u: u[:, 0], held_out, data, None, seeded())) == {"uniform"}
-    (tmp_path / "xy.csv").write_text("".join(f"{i * i % 101},{i}\n" for i in range(100)))
+    (tmp_path / "xy.csv").write_text("".join(f"{i * i % 101},{i + 0.5}\n" for i in range(100)))
     data = File(str(tmp_path / "xy.csv"))
     held_out = data.standardizer(data.held_out(100))
     assert set(detection(lambda u: u[:, 0], held_out, data, None, seeded())) == {"uniform", "shuffled"}

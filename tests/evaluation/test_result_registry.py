@@ -24,6 +24,7 @@ RUNS = (
     "method=nce dataset=moons",
     "method=fce dataset=moons method.turn_every=1 method.threshold=0.501",
     "method=cd method.k=2 method.kl=1 dataset=moons sampler=langevin sampler.clamp_sample=3",
+    "method=cd method.k=2 dataset=moons sampler=mala metrics=[score]",
     "method=sm dataset=gaussian dataset.density.dim=3 energy=quadratic",
     "method=mle dataset=gaussian energy=quadratic",
     "method=nce dataset=mixture dataset.density.means=[[-2,0,0],[2,0,0]] energy.width=8",

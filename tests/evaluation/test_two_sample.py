@@ -230,7 +230,7 @@ def test_rows_that_cannot_be_compared_are_refused() -> None:
         compare(data, broken, seeded())
     with pytest.raises(ValueError, match=r"^x must have the data's 2 coordinates, got 3"):
         compare(normal(100, 3, seed=0), data, seeded())
-    with pytest.raises(ValueError, match=r"^x must have 10 rows and data 20 or more, got 100 and 19"):
+    with pytest.raises(ValueError, match=r"^100 samples and 19 held-out rows are too few to compare: 10 and 20 are"):
         compare(data, data[:19], seeded())
     with pytest.raises(ValueError, match=r"^data must have at least two different rows"):
         compare(data, torch.ones(100, 2), seeded())

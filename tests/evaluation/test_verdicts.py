@@ -213,6 +213,9 @@ def test_verdict_is_empty_without_a_rule_or_a_number() -> None:
 def test_virial_is_graded_by_its_noise_and_by_its_share(value: float, error: float, expected: Verdict) -> None:
     values = {"sampler/virial": value, "sampler/virial_se": error, "sampler/virial_exact": 10}
     assert verdict("sampler/virial", values) == expected
+    # A few draws, which have no standard error, show no bias.
+    del values["sampler/virial_se"]
+    assert verdict("sampler/virial", values) == Verdict("0, D T = 10")
 
 
 def test_acceptance_is_graded_by_the_range_of_its_sampler() -> None:

@@ -146,3 +146,10 @@ def test_cd_keeps_a_step_size_that_fits(kernel: MALA | Langevin) -> None:
     for i in range(50):
         method.loss(energy, x, seeded(i))
     assert method.kernel is kernel
+
+
+def test_chains_without_a_metropolis_test_log_no_acceptance() -> None:
+    x = correlated()[:64]
+    for sampler, logged in ((Langevin(0.01), False), (MALA(0.1), True)):
+        metrics = cd(x, sampler, 2).loss(Quadratic((3,)).double(), x, seeded()).metrics
+        assert ("acceptance" in metrics, "step_size" in metrics) == (logged, True)

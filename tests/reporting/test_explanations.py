@@ -1,7 +1,9 @@
 """Sentences on results that a table cannot explain."""
 
+import pytest
+
 from ebm_cli.evaluation.values import Value
-from ebm_cli.reporting.explanations import explain
+from ebm_cli.reporting.explanations import absences, explain
 
 
 def test_explain_says_what_the_trained_density_integrates_to() -> None:
@@ -38,9 +40,36 @@ def test_explain_names_a_wrong_temperature() -> None:
 
 
 def test_explain_names_chains_that_have_not_mixed() -> None:
-    (sentence,) = explain({"sampler/rhat": 1.2})
-    assert "have not mixed" in sentence
+    for rhat, degree in ((1.02, "have nearly mixed"), (1.2, "mix slowly"), (2.4, "have not mixed")):
+        (sentence,) = explain({"sampler/rhat": rhat, "sampler/init": "noise"})
+        assert sentence.startswith(f"The chains {degree} (R-hat {rhat}")
+        assert ("the noise that they start from" in sentence) == (rhat > 1.1)
     assert explain({"sampler/rhat": 1.001}) == []
+
+
+def test_results_missing_for_one_reason_share_a_sentence() -> None:
+    assert absences({"a/x": "no rows", "a/y": "no log Z", "a/z": "no rows"}) == ["a/x, a/z: no rows", "a/y: no log Z"]
+
+
+@pytest.mark.parametrize(
+    ("rate", "rhat", "cure"),
+    [
+        (
+            0.996,
+            1.3,
+            "steps of the chains are short (acceptance 0.996; 0.4 to 0.8 is efficient): raise sampler.step_size",
+        ),
+        (0.1, 1.001, "steps of the chains are long (acceptance 0.1; 0.4 to 0.8 is efficient): lower sampler.step_size"),
+        (0.996, 1.001, None),
+        (0.6, 1.3, None),
+    ],
+)
+def test_acceptance_outside_its_range_has_a_cure(rate: float, rhat: float, cure: str | None) -> None:
+    good: dict[str, Value] = {"sampler/acceptance_low": 0.4, "sampler/acceptance_high": 0.8, "sampler/step_size": 0.05}
+    found = [
+        text for text in explain({"sampler/acceptance": rate, "sampler/rhat": rhat, **good}) if "step_size" in text
+    ]
+    assert [f"The {cure} (now 0.05), or let a burn-in adapt it (adapt=true burn_in=1000)."] * bool(cure) == found
 
 
 def test_explain_names_the_bias_of_an_unadjusted_chain() -> None:

@@ -21,13 +21,15 @@ def test_summary_counts_strange_rows_and_says_what_is_expected() -> None:
     assert found.values == {"density/rows": 2, "density/held_out": 200, "density/strange": 1}
     assert found.notes == (
         "1 row has a missing number and no score: row 2.",
-        "1 row has p <= 0.01; about 0.02000 would, if all were drawn like the held-out rows.",
+        "1 row has p <= 0.01; about 0.02 would, if all were drawn like the held-out rows.",
     )
     few = summary(SCORES, torch.zeros(20).double())
     assert "density/strange" not in few.values
     assert few.notes[1].startswith(
         "1 row has an energy above all 20 held-out rows, whose number allows no p-value below"
     )
+    none = summary(RowScores(torch.ones(2).double(), None, None, torch.ones(2).double()), torch.ones(20).double())
+    assert none.notes[-1] == "No row has an energy above all 20 held-out rows."
     alone = summary(RowScores(torch.ones(2).double(), None, None, None), None)
     unknown = "log p is unknown: energy only. log Z is not known, but the order by energy is that by log p."
     assert alone.notes == (unknown,)

@@ -70,7 +70,7 @@ ADDED_RESULTS = {"eval/overall", "eval/nll_vs_gaussian"}
 
 def results_of(run: Path) -> dict[str, Any]:
     found = json.loads((run / "results.json").read_text())
-    assert found.keys() >= ADDED_RESULTS
+    assert "eval/overall" in found
     old = {key: value for key, value in found.items() if key not in ADDED_RESULTS}
     return {key: value for key, value in old.items() if not key.startswith("cost/") and "second" not in key}
 

@@ -72,6 +72,7 @@ def run(code: str) -> dict[str, Any]:
     return found
 
 
+@pytest.mark.slow
 def test_training_is_the_same_without_private_names() -> None:
     private, public = run(TRAIN), run(PUBLIC_ONLY + TRAIN)
     assert (len(public["missing"]), private["missing"]) == (8, MISSING)

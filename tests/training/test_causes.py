@@ -4,6 +4,7 @@ from typing import Any
 
 import pytest
 
+from ebm_cli.datasets.findings import Finding, RowKind
 from ebm_cli.evaluation.values import Value
 from ebm_cli.training.causes import Evidence, causes
 
@@ -146,3 +147,14 @@ def test_monitored_value_that_rose_needs_patience() -> None:
     text = found(config(node("SM")), log("val/nll", 3.0, 1.0, 1.5, 2.0))
     assert "rose from 1.000 to 2.000" in text
     assert "patience=3" in text
+
+
+@pytest.mark.parametrize(("kind", "longer"), [("copies", False), ("few_rows", False), ("left_out", True)])
+def test_data_come_first_and_longer_training_cures_no_copies(kind: RowKind, longer: bool) -> None:
+    finding = Finding(kind, (), 190, "190 of 200 rows repeat another one", "ten are to learn from", "leave them out")
+    run = Evidence(POOR, log("train/loss", 1.0, steps=600), config(node("SM")), data=[finding])
+    first, *others = causes(run)
+    assert first == "Data: 190 of 200 rows repeat another one: ten are to learn from; leave them out"
+    assert ["600 steps are few" in text for text in others] == [True] * longer
+    # A good run has no cause to look for, and its data are still what its results rest on.
+    assert causes(Evidence({"eval/overall": "right"}, [], config(node("SM")), data=[finding])) == [first]

@@ -178,10 +178,10 @@ def test_stopped_run_continues_with_more_patience(ebm: Ebm, stopped: Path, tmp_p
     run, step = Path(shutil.copytree(stopped, tmp_path / "run")), status_of(stopped)["step"]
     for words in ([], ["steps=500"], ["patience=2"]):
         ran = ebm("train", "checkpoint=run", *words)
-        assert (ran.code, ran.err) == (
-            0,
+        assert ran.code == 0
+        assert ran.err.startswith(
             f"ebm: {run}: finished at step {step}, nothing to do; stopped early after 3 evaluations without "
-            "improvement: to continue, set patience=null or > 3\n",
+            "improvement: to continue, set patience=null or > 3. "
         )
     ran = ebm("train", "checkpoint=run", "patience=5")
     assert ran.code == 0
@@ -189,7 +189,7 @@ def test_stopped_run_continues_with_more_patience(ebm: Ebm, stopped: Path, tmp_p
     assert status_of(run)["step"] == step + 20
     panel = " ".join(ran.out.replace("│", " ").split())
     assert "nce on wine: " in panel
-    assert f"early stopping: val/objective has not improved for 5 evaluations, since step {step - 30}" in panel
+    assert f"Early stopping: val/objective has not improved for 5 evaluations, since step {step - 30}" in panel
     assert f"These are the results of best.pt, of step {step - 30}; last.pt is of step {step + 20}." in panel
     assert "ebm sample checkpoint=run which=best" in panel
     assert ebm("train", "checkpoint=run", "patience=null", f"steps={step + 40}").code == 0

@@ -56,13 +56,21 @@ def test_other_method_takes_the_energy_only(run: Path) -> None:
     [
         ({"energy__width": 4}, r"network.0.weight is \[8, 3\] there and \[4, 3\] here \(energy.width is 8 there and 4"),
         ({"energy__depth": 3}, r"network\.\d.weight is|it has no network\.\d"),
-        ({"dataset__density__dim": 2}, r"network.0.weight is \[8, 3\] there and \[8, 2\] here; choose the same energy"),
     ],
 )
 def test_another_network_is_refused_by_its_first_difference(run: Path, keys: dict[str, Any], message: str) -> None:
     with pytest.raises(UserError, match=rf"^init_from={run}: its network is another one: .*({message})") as refused:
         started(run, **keys)
     assert "\n" not in str(refused.value)
+
+
+def test_rows_of_another_width_are_named_not_the_network(run: Path) -> None:
+    with pytest.raises(UserError) as refused:
+        started(run, dataset__density__dim=2)
+    assert str(refused.value) == (
+        f"init_from={run}: its rows have 3 numbers, those of this run 2 numbers, and a network fits one width only "
+        "(network.0.weight is [8, 3] there and [8, 2] here); choose the data or the columns to match"
+    )
 
 
 def test_same_shapes_of_another_function_are_named(run: Path) -> None:

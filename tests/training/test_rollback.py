@@ -100,6 +100,7 @@ def test_two_failures_at_one_place_lead_further_back(ebm: Ebm, tmp_path: Path, m
     assert state["method"]["_extra_state"]["shortened"] == 0.25
 
 
+@pytest.mark.slow
 def test_four_failures_lead_back_twice(ebm: Ebm, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     diverge_at_30(monkeypatch, MAX_ROLLBACKS)
     assert ebm("train", *DOOMED, "hydra.run.dir=run").code == 0
@@ -108,6 +109,7 @@ def test_four_failures_lead_back_twice(ebm: Ebm, tmp_path: Path, monkeypatch: py
     assert [back["to"] for back in status_of(tmp_path / "again")["rollbacks"]] == [0] * MAX_ROLLBACKS
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("step", [15, 25])
 def test_run_killed_after_it_went_further_back_ends_alike(
     ebm: Ebm, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, step: int

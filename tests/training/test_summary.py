@@ -46,7 +46,7 @@ def test_summary_names_files_and_next_commands() -> None:
 
 def test_summary_says_whose_results_they_are() -> None:
     text = summary(finished(), Ending(1000, 400, 1.0, "early stopping: no improvement"))
-    assert "early stopping: no improvement" in text
+    assert "Early stopping: no improvement." in text
     assert "These are the results of best.pt, of step 400; last.pt is of step 1,000." in text
     assert "ebm sample checkpoint=run which=best" in text
 
@@ -59,7 +59,7 @@ def test_summary_says_that_nothing_was_monitored() -> None:
 def test_summary_holds_notes_and_missing_results() -> None:
     measured = Results(absent={"eval/mmd": "some chains diverged"}, notes=("chains start at noise",))
     text = summary(finished(), Ending(5, 5, 1.0, None), measured)
-    assert "chains start at noise" in text
+    assert "Chains start at noise." in text
     assert "eval/mmd: some chains diverged" in text
 
 

@@ -9,10 +9,10 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from ebm_cli.datasets.io import row_files
 from ebm_cli.datasets.io.arrays import load_array
 from ebm_cli.datasets.io.contents import FileRows, InvalidFile, Reading
-from ebm_cli.datasets.matching import match_columns
+from ebm_cli.datasets.io.second_files import read_second, refusal
+from ebm_cli.datasets.matching import Matched, match_columns
 from ebm_cli.errors import UserError
 
 ARRAYS = (".npy", ".npz")
@@ -26,7 +26,9 @@ class MatchedRows(NamedTuple):
     note: str | None = None
 
 
-def read_matched(key: str, file: str, shape: tuple[int, ...], names: Sequence[str] | None) -> MatchedRows:
+def read_matched(
+    key: str, file: str, shape: tuple[int, ...], names: Sequence[str] | None, keys: Reading | None = None
+) -> MatchedRows:
     """Read the rows of any file that a data set may be read from, in the columns that a run was trained on.
 
     Args:
@@ -35,33 +37,22 @@ def read_matched(key: str, file: str, shape: tuple[int, ...], names: Sequence[st
         shape: of one row of the run.
         names: of the run's columns; None without names. They are found by name, whatever their order; other columns,
             also of text, are left out. A file without names is read by position.
+        keys: by which the run read its own file (`second_files`).
 
     Raises:
         UserError: no such file, one that holds anything else, or columns that do not match (with both lists).
     """
+
+    def match(read: FileRows) -> Matched:
+        return match_columns(names, shape, read.column_names, read.rows.shape[1:])
+
     try:
-        try:
-            found = row_files.read_rows(file, missing=True)
-            matched = match_columns(names, shape, found.column_names, found.rows.shape[1:])
-            return MatchedRows(matched(found.rows[:]).double(), matched.sentence(f"{key}={file}"))
-        except ValueError:
-            if names is None:
-                raise
-            # A column that is not the run's may hold what is no number.
-            only = _only_columns(file, names)
-            if only is None:
-                raise
-            return MatchedRows(only.rows[:].double(), f"{key}={file}: only the columns of the run are read")
+        found = read_second(file, names, keys, match)
     except ValueError as reason:
-        raise UserError(f"{key}={file}: {str(reason).removeprefix(f'path {file} ')}") from None
-
-
-def _only_columns(file: str, names: Sequence[str]) -> FileRows | None:
-    """The rows of these columns of a table; None if they cannot be read."""
-    try:
-        return row_files.read_rows(file, Reading(columns=tuple(names)), missing=True)
-    except ValueError:
-        return None
+        raise refusal(key, file, reason) from None
+    what = f"{key}={file}"
+    note = found.matched.sentence(what) if found.note is None else f"{what}: {found.note}"
+    return MatchedRows(found.matched(found.read.rows[:]).double(), note)
 
 
 def read_rows(file: str, shape: tuple[int, ...]) -> Tensor:

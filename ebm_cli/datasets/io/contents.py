@@ -1,7 +1,7 @@
 """Rows of a user's file: the keys that say how it is read, what its reader returns, and the error of an unfit file."""
 
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, fields, replace
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
@@ -49,6 +49,17 @@ class Reading:
     def keeps_index(self) -> bool:
         """True if the user has said that every column, or which columns, are data."""
         return self.columns is not None or self.drop == ()
+
+
+def reading(keys: Mapping[str, Any]) -> Reading:
+    """The reading keys among the keys of a data set; those that are not given stand for detection."""
+    found: dict[str, Any] = {field.name: keys.get(field.name) for field in fields(Reading)}
+    return replace(Reading(**found), columns=as_tuple(found["columns"]), drop=as_tuple(found["drop"]))
+
+
+def as_tuple(columns: Column | Sequence[Column] | None) -> tuple[Column, ...] | None:
+    """One column, or several, as a tuple."""
+    return None if columns is None else (columns,) if isinstance(columns, str | int) else tuple(columns)
 
 
 class Contents(NamedTuple):

@@ -1,7 +1,7 @@
 """The first line of a table: names of its columns, or its first row.
 
-A line of numbers may be a header too: 0, 1, …, D − 1 as pandas writes it for an array, or years above what was measured
-in them. Such a line is refused until `header` says what it is.
+A line of numbers may be a header too: 0, 1, …, D − 1 as pandas writes it for an array, 1, 2, …, D, or years above what
+was measured in them. Such a line is refused until `header` says what it is.
 """
 
 from collections.abc import Sequence
@@ -65,6 +65,9 @@ def _resembles_names(cells: Sequence[str], columns: Sequence[Sequence[str]], sty
     distinct = len(set(values)) == len(values)
     if len(values) > 1 and values == list(range(len(values))):
         return f"0 to {len(values) - 1}, as pandas names the columns of an array"
+    has_decimals = any(not c.lstrip("+-").isdecimal() for column in columns for c in column)
+    if len(values) > 2 and values == list(range(1, len(values) + 1)) and has_decimals:
+        return f"1 to {len(values)} above decimals, as columns are counted"
     with_decimals = [bool(column) and not any(c.lstrip("+-").isdecimal() for c in column) for column in columns]
     if all(whole) and all(with_decimals) and distinct:
         return "whole numbers above decimals"

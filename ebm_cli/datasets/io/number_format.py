@@ -27,7 +27,9 @@ class NumberFormat(NamedTuple):
 
     def __str__(self) -> str:
         words = [] if self.decimal == "." else ["decimal commas"]
-        words += [f"a {word_of(self.thousands)} between thousands"] if self.thousands else []
+        if self.thousands:
+            word = word_of(self.thousands)
+            words.append(f"{'an' if word == 'apostrophe' else 'a'} {word} between thousands")
         return " and ".join(words)
 
     def is_number(self, cell: str) -> bool:

@@ -5,6 +5,7 @@ from dataclasses import replace
 
 from torch import Tensor
 
+from ebm_cli.datasets.io.contents import counted
 from ebm_cli.densities import Density
 from ebm_cli.evaluation import mode_weights
 from ebm_cli.evaluation.annealing import anneal_back, bracket
@@ -15,7 +16,10 @@ from ebm_cli.evaluation.log_z import known
 from ebm_cli.evaluation.not_integrable import NotIntegrable
 from ebm_cli.evaluation.objective import objective
 from ebm_cli.evaluation.results import Results
+from ebm_cli.evaluation.two_sample import MIN_ROWS
 from ebm_cli.evaluation.values import Value
+
+COMPARISON = "eval/nll_vs_gaussian"
 
 
 def results(context: Context) -> Results:
@@ -23,7 +27,7 @@ def results(context: Context) -> Results:
     found, method = context.divergence_result.results, context.method
     if not context.is_asked("score"):
         found = replace(found, values={key: value for key, value in found.values.items() if not is_score(key)})
-    found |= mode_weights.results(context)
+    found = _without_few_rows(found, context) | mode_weights.results(context)
     learned = method.learned_log_z()
     if learned is not None:
         found = with_learned_log_z(found, float(learned.detach()))
@@ -35,6 +39,16 @@ def results(context: Context) -> Results:
     if method.has_comparable_loss:
         found |= Results({"eval/objective": objective(context.energy, method, context.rows, context.rng("objective"))})
     return found
+
+
+def _without_few_rows(found: Results, context: Context) -> Results:
+    """The results without the comparison with the Gaussian where few rows of real data are held out."""
+    n, uncertain = len(context.rows), (COMPARISON, f"{COMPARISON}_se")
+    if not context.is_real or n >= MIN_ROWS or COMPARISON not in found.values:
+        return found
+    values = {key: value for key, value in found.values.items() if key not in uncertain}
+    few = f"{counted(n, 'held-out row')} {'is' if n == 1 else 'are'} too few to compare two models by"
+    return Results(values, found.absent | {COMPARISON: f"{few}: {MIN_ROWS} are needed"}, found.notes)
 
 
 def annealing_results(context: Context) -> Results:

@@ -9,6 +9,7 @@ from ebm_cli.evaluation.context import Context
 from ebm_cli.evaluation.objective import SECOND_ORDER_ROWS
 from ebm_cli.evaluation.results import Results
 from ebm_cli.evaluation.stein import ksd
+from ebm_cli.evaluation.two_sample import MIN_ROWS
 
 
 def results(context: Context) -> Results:
@@ -16,8 +17,14 @@ def results(context: Context) -> Results:
     found = context.divergence_result.results
     fisher = {key: value for key, value in found.values.items() if is_score(key)}
     rows = context.rows
+    if len(rows) < MIN_ROWS:
+        few = f"too few held-out rows: {len(rows)}, and {MIN_ROWS} are needed"
+        return replace(found, values=fisher, absent=found.absent | {"eval/ksd": few})
     score = -torch.cat([value_and_grad(context.energy, part)[1] for part in torch.split(rows, SECOND_ORDER_ROWS)])
-    value, p = ksd(rows, score, context.rng("stein"))
+    try:
+        value, p = ksd(rows, score, context.rng("stein"))
+    except ValueError as reason:
+        return replace(found, values=fisher, absent=found.absent | {"eval/ksd": str(reason)})
     return replace(found, values={**fisher, "eval/ksd": value, "eval/ksd_p": p})
 
 

@@ -16,6 +16,7 @@ BELOW = "5.2,6.1\n7.3,8.4\n9.9,10.2\n6.1,9.3\n"
         ("0;1;2\n3;1;2\n4;1;1\n5;3;1\n7;0;1\n", "0, 1, 2 (0 to 2, as"),
         ("2019,2020\n" + BELOW, "2019, 2020 (whole numbers above decimals)"),
         ("2019;2020;2021\n5;6;1\n7;8;4\n9;9;2\n1;9;3\n", "2019, 2020, 2021 (rising, and far from the numbers below)"),
+        ("1,2,3\n5.5,6,1\n7.25,8,2\n9,10,1\n6,9,4\n", "1, 2, 3 (1 to 3 above decimals, as columns are counted)"),
         ("400.5,401.0\n" + BELOW, "400.5, 401.0 (rising, and far"),
         ("0\n5.2\n7.3\n1.5\n2.5\n", "0 (whole numbers above decimals)"),
         ("id,2020\n" + BELOW, "id, 2020 (text above numbers)"),

@@ -55,4 +55,4 @@ def test_chains_that_diverged_have_a_reason() -> None:
 def test_too_few_rows_have_a_reason() -> None:
     data = Rows(normal(12, 2, seed=0).float())
     found = small_evaluation(Quadratic((2,)), data, "samples", init="noise").results
-    assert found.absent == {"eval/mmd": "x must have 10 rows and data 20 or more, got 20 and 12"}
+    assert found.absent == {"eval/mmd": "20 samples and 12 held-out rows are too few to compare: 10 and 20 are needed"}

@@ -29,3 +29,9 @@ def test_ksd_sees_a_wrong_scale() -> None:
     right, wrong = (small_evaluation(Quadratic((3,), precision=k), data, "score", n_samples=500) for k in (1.0, 3.0))
     assert right.results.values["eval/ksd_p"] > 0.01
     assert wrong.results.values["eval/ksd_p"] == 1 / 501
+
+
+def test_equal_rows_have_no_stein_discrepancy() -> None:
+    found = small_evaluation(Quadratic((2,)), Rows(normal(1, 2, seed=0).float().expand(20, 2)), "score").results
+    assert "eval/ksd" not in found.values
+    assert found.absent["eval/ksd"].startswith("data must have at least two different rows")
