@@ -7,7 +7,7 @@ are raised: `main` and `flags` for verbs and flags, `overrides` for options, `co
 import re
 import sys
 import traceback
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 
 from hydra.errors import HydraException, MissingConfigException, OverrideParseException
@@ -135,7 +135,7 @@ def _explain_missing_option(error: MissingConfigException, folders: Sequence[Pat
     return None
 
 
-def _own_name(option: str, known: Sequence[str]) -> str:
+def _own_name(option: str, known: Collection[str]) -> str:
     """Our name of an option that the literature also calls otherwise."""
     name = OTHER_NAMES.get(option.lower())
     return f"; it is called {name} here" if name in known else ""
