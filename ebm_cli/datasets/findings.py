@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Sequence
 from typing import Literal, NamedTuple
 
-from ebm_cli.datasets.io.contents import column_label
+from ebm_cli.datasets.io.contents import column_label, key
 
 NAMED = 4
 """Columns that a sentence names at most."""
@@ -88,9 +88,8 @@ class Labels(NamedTuple):
         return f"column{'s' * (len(columns) > 1)} {listed(short)}"
 
     def words(self, columns: Iterable[int]) -> str:
-        """The columns as an override names them: `dataset.drop=[a,b]`."""
-        listed = ",".join(self.names[j] if self.names else str(j) for j in columns)
-        return f"dataset.drop=[{listed}]"
+        """The columns as an override that is typed: `dataset.drop=a`, `'dataset.drop=[a,b]'`."""
+        return key("drop", *columns, names=self.names)
 
 
 def without(columns: Sequence[int], label: Labels, run: Run) -> str:

@@ -29,6 +29,7 @@ from ebm_cli.datasets.column_values import (
 from ebm_cli.datasets.copies import Duplicates
 from ebm_cli.datasets.findings import Finding, Labels, Run, listed, to_be, without
 from ebm_cli.datasets.finite import FAR_OUT, Finite
+from ebm_cli.datasets.held_out_findings import far_held_out
 from ebm_cli.datasets.row_findings import copies, few_rows, left_out
 
 MAX_ROWS = 100_000
@@ -48,9 +49,17 @@ def report(dataset: Dataset, run: Run) -> tuple[Finding, ...]:
         return ()
     scale = dataset.standardizer.scale
     # The rows are shuffled: the first ones are a random sample.
-    train = dataset.training_rows(min(MAX_ROWS, max(1000, MAX_NUMBERS // scale.numel())))
+    n, label = min(MAX_ROWS, max(1000, MAX_NUMBERS // scale.numel())), Labels(dataset.column_names, "column")
+    train = dataset.training_rows(n)
     found = examine(train, scale, run, dataset.column_names, dataset.duplicates(), dataset.n_train)
-    return (*left_out(dataset.left_out, Labels(dataset.column_names, "column")), *found)
+    if train.ndim == 2:
+        unseen = torch.cat((dataset.validation(n), dataset.held_out(n)))
+        seen = {
+            j for finding in found if finding.kind in ("outliers", "heavy_tail", "missing") for j in finding.columns
+        }
+        far = (one for one in far_held_out(train, unseen, label, run) if one.columns[0] not in seen)
+        found = (*_shortened(far, label), *found)
+    return (*left_out(dataset.left_out, label), *found)
 
 
 def examine(

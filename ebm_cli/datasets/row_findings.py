@@ -5,6 +5,7 @@ from collections.abc import Iterable
 from ebm_cli.datasets.copies import Duplicates
 from ebm_cli.datasets.findings import Finding, Labels, Run
 from ebm_cli.datasets.finite import FAR_OUT, LeftOut
+from ebm_cli.datasets.io.contents import counted
 
 ROWS_PER_COLUMN = 10
 """Rows for each column under which a score cannot be learned: a network places a minimum at every row."""
@@ -50,7 +51,7 @@ def few_rows(n: int, size: int, run: Run) -> Iterable[Finding]:
     is_few = run.matches_scores and n < ROWS_PER_COLUMN * size
     if not is_few and ratio <= WEIGHTS_PER_NUMBER:
         return
-    fact = f"{n:,} training rows of {size:,} numbers are few for a network of {run.n_weights:,} weights"
+    fact = f"{n:,} training rows of {counted(size, 'number')} are few for a network of {run.n_weights:,} weights"
     harm = "it can memorise them" + f"; the objective of {run.method} then falls without end" * run.matches_scores
     cure = "set patience=5 eval_every=50 to stop in time, or make the network smaller (energy.width=32)"
     yield Finding("few_rows", (), ratio, fact, harm, cure)

@@ -35,9 +35,12 @@ def summary(scores: RowScores, held_out: Tensor | None) -> Results:
     values["density/held_out"] = len(held_out)
     if smallest > STRANGE:
         n_smallest = int((scores.p_value <= smallest * 1.0001).sum())
+        above = f"an energy above all {len(held_out)} held-out rows"
         notes.append(
-            f"{_rows(n_smallest)} an energy above all {len(held_out)} held-out rows, whose number allows no p-value "
-            f"below {smallest:.2g}: more held-out rows (dataset.test_fraction) would tell them apart."
+            f"{_rows(n_smallest)} {above}, whose number allows no p-value below {smallest:.2g}: more held-out rows "
+            "(dataset.test_fraction) would tell them apart."
+            if n_smallest
+            else f"No row has {above}."
         )
     else:
         values["density/strange"] = n_strange

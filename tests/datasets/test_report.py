@@ -85,7 +85,7 @@ def test_columns_are_named_as_in_the_file() -> None:
 
 def test_constant_column_is_dropped_by_its_name() -> None:
     (finding,) = found(with_column(torch.full((N,), 3.0)), CLASSIFIER, names=("age", "sex", "pay"))
-    assert str(finding) == "column 1 (sex) is constant (3); set dataset.drop=[sex]"
+    assert str(finding) == "column 1 (sex) is constant (3); set dataset.drop=sex"
 
 
 def test_nearly_constant_column_is_no_column_of_two_values() -> None:
@@ -119,7 +119,7 @@ def test_copied_columns_are_collinear(values: Tensor, kind: str, words: str) -> 
     (finding,) = found(with_column(values))
     assert finding.kind == kind
     assert finding.fact.startswith(words)
-    assert finding.cure == "set method.whiten=true or set dataset.drop=[1]"
+    assert finding.cure == "set method.whiten=true or set dataset.drop=1"
 
 
 def test_sum_of_columns_is_collinear() -> None:
@@ -127,7 +127,7 @@ def test_sum_of_columns_is_collinear() -> None:
     x[:, 2] = x[:, 0] + x[:, 1]
     (finding,) = found(x, CLASSIFIER)
     assert finding.fact == "column 2 is a linear function of columns 0 and 1"
-    assert finding.cure == "set dataset.drop=[2]"
+    assert finding.cure == "set dataset.drop=2"
 
 
 def test_outliers_in_one_row_make_no_columns_collinear() -> None:
@@ -204,3 +204,18 @@ def test_noise_cures_the_ties_of_iris() -> None:
     assert [finding.kind for finding in report(Table("iris"), SCORES)] == ["ties"]
     assert report(Table("iris", dequantise="gaussian"), SCORES) == ()
     assert report(Table("iris", noise_std=0.05), SCORES) == ()
+
+
+def test_far_value_of_a_held_out_row_is_named(tmp_path: Path) -> None:
+    held_out = File(write(tmp_path, "x.npy", X.numpy()), standardize=False).held_out(1)[0]
+    row = int((X - held_out).abs().sum(1).argmin())
+    x = X.clone()
+    x[row, 1] = 1e6
+    (finding,) = report(File(write(tmp_path, "y.npy", x.numpy())), SCORES)
+    assert (finding.kind, finding.columns, finding.number) == ("outliers", (1,), 1e6)
+    assert str(finding).startswith("column 1: one held-out value is 1e+06, the training rows within 3")
+    assert finding.cure == "leave out the row, or set dataset.standardize=robust, which does"
+
+
+def test_control_ordinary_held_out_rows_are_not_named(tmp_path: Path) -> None:
+    assert report(File(write(tmp_path, "x.npy", X.numpy())), SCORES) == ()

@@ -28,6 +28,8 @@ def test_summary_counts_strange_rows_and_says_what_is_expected() -> None:
     assert few.notes[1].startswith(
         "1 row has an energy above all 20 held-out rows, whose number allows no p-value below"
     )
+    none = summary(RowScores(torch.ones(2).double(), None, None, torch.ones(2).double()), torch.ones(20).double())
+    assert none.notes[-1] == "No row has an energy above all 20 held-out rows."
     alone = summary(RowScores(torch.ones(2).double(), None, None, None), None)
     unknown = "log p is unknown: energy only. log Z is not known, but the order by energy is that by log p."
     assert alone.notes == (unknown,)

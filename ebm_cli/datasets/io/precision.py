@@ -1,5 +1,6 @@
 """Numbers that float32 cannot hold: not finite, too large, or so close together that it takes them for one another."""
 
+import math
 from collections.abc import Callable, Iterator
 from typing import Any, Never
 
@@ -34,18 +35,22 @@ def require_finite(
     Raises:
         InvalidFile: the message names the first number that is not.
     """
-    n_wrong, first = 0, ""
+    n_wrong, first, cure = 0, "", ""
     for chunk in slices(rows, chunk_numbers):
         x = rows[chunk]
         wrong = (torch.isinf(x) if missing else ~torch.isfinite(x)).nonzero()
         if len(wrong) and not n_wrong:
             i, place = chunk.start + int(wrong[0, 0]), [int(k) for k in wrong[0, 1:]]
             where = words.label(place[0]) if len(place) == 1 else f"place {place}"
-            first = f"{rows.value(i, *place)} in {row_label(i)}, {where}"
+            value = rows.value(i, *place)
+            first = f"{value} in {row_label(i)}, {where}"
+            if math.isfinite(value):
+                drop = f", or leave the column out with {words.drop(place[0])}" if len(place) == 1 else ""
+                cure = f", beyond float32 (3.4e38): divide them by a power of ten{drop}"
         n_wrong += len(wrong)
     if n_wrong:
         more = f" (and {n_wrong - 1:,} more like it)" if n_wrong > 1 else ""
-        raise InvalidFile(f"holds {first}{more}")
+        raise InvalidFile(f"holds {first}{more}{cure}")
 
 
 def require_float32_precision(

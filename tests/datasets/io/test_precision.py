@@ -63,3 +63,10 @@ def test_non_finite_number_is_found_behind_the_first_chunk():
 def test_columns_that_count_are_found():
     rows = np.stack([np.arange(50), 1.0 + np.arange(50), 2.0 * np.arange(50), 5 + np.arange(50)], axis=1)
     assert counting_columns(MappedRows(rows), chunk_numbers=9) == [0, 1]
+
+
+@pytest.mark.parametrize("scale", [1e39, -1e200])
+def test_numbers_beyond_float32_are_refused_with_the_cure(scale: float, tmp_path: Path):
+    assert_refused(
+        tmp_path, "x.npy", scale * (2 + np.arange(20.0)[:, None]), r"holds .*, beyond float32 .*: divide them by a .*"
+    )
