@@ -45,7 +45,9 @@ def command() -> int:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run the command. Returns the exit code: 0 done, 1 error, 2 wrong verb or flag, 3 diverged, 130/143 interrupted.
+    """Run the command. Returns the exit code.
+
+    0 done, 1 error, 2 wrong verb or flag, 3 diverged, 4 done and not to be trusted, 130/143 interrupted.
 
     Args:
         argv: the words behind `ebm`; those of this process by default.

@@ -1,4 +1,4 @@
-"""Tables on a narrow screen: what does not fit side by side is stacked, and every number stays whole."""
+"""Tables on a narrow screen: what does not fit side by side is wrapped or stacked, and every number stays whole."""
 
 import textwrap
 from collections.abc import Iterator, Sequence
@@ -17,20 +17,31 @@ class Fitting:
 
     Args:
         table: the table; the heads of its columns stand before their entries in a row that is wrapped.
+        words: position of a column of words, the only one without no_wrap: where that is enough for the screen, its
+            entries are wrapped between words, and the table stays a table.
     """
 
-    def __init__(self, table: Table) -> None:
+    def __init__(self, table: Table, words: int | None = None) -> None:
         self.table = table
+        self.words = words
 
     def __rich_measure__(self, console: Console, options: ConsoleOptions) -> Measurement:
         width = min(table_width(console, self.table), options.max_width)
         return Measurement(width, width)
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
-        if table_width(console, self.table) <= options.max_width:
+        if table_width(console, self.table) - self._slack() <= options.max_width:
             yield self.table
         else:
             yield from stacked(self.table, options.max_width)
+
+    def _slack(self) -> int:
+        """Characters by which the column of words can shrink without a word that is cut."""
+        if self.words is None:
+            return 0
+        entries = [text_of(cell).plain for cell in self.table.columns[self.words].cells]
+        longest = max((len(word) for entry in entries for word in entry.split()), default=0)
+        return max(map(len, entries), default=0) - longest
 
 
 def table_width(console: Console, table: Table) -> int:

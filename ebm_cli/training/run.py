@@ -8,6 +8,8 @@ from typing import Any, cast
 from omegaconf import DictConfig, OmegaConf
 
 from ebm_cli.errors import NoRoom, full_disk
+from ebm_cli.reporting.commands import print_commands, shell_command
+from ebm_cli.reporting.console import relative_path
 from ebm_cli.runs import checkpoint as checkpoints
 from ebm_cli.runs.assemble import boundary_warning, described_data
 from ebm_cli.runs.data_file import require_same_file
@@ -64,6 +66,9 @@ def run_training(
         # A run that was interrupted while its figures were drawn is finished.
         if not directory.is_finished:
             directory.finish("interrupted", session.trainer.step if session else None, str(error))
+            if session is not None and _last_checkpoint(path).is_file():
+                command = shell_command("train", {"checkpoint": relative_path(path)})
+                print_commands(session.log.console, [command])
         raise
     except BaseException as error:
         if directory.is_finished:
@@ -104,8 +109,13 @@ def _resume_file(cfg: DictConfig, path: Path) -> Path | None:
     """Checkpoint file that the run continues from; None for a new run."""
     if cfg.checkpoint is not None:
         return checkpoints.locate(cfg.checkpoint)
-    last = path / checkpoints.FOLDER / "last.pt"
+    last = _last_checkpoint(path)
     return last if last.is_file() else None
+
+
+def _last_checkpoint(path: Path) -> Path:
+    """Checkpoint of a run directory from which the run continues."""
+    return path / checkpoints.FOLDER / "last.pt"
 
 
 def _with_resolved_auto(cfg: DictConfig, state: dict[str, Any] | None) -> DictConfig:

@@ -33,7 +33,7 @@ def test_log_of_a_run_says_how_it_ran(ebm: Ebm, tmp_path: Path, monkeypatch: pyt
     assert any(line.startswith("best so far: val/fisher ") for line in log)
     assert "evaluation: score (1 of 1)" in log
     word = json.loads((tmp_path / "run" / "results.json").read_text())["eval/overall"]
-    assert any(line.startswith(f"{word}: ") for line in log)
+    assert any(line.startswith(f"{word.capitalize()}: ") for line in log)
     assert log[-1].startswith("ended after ")
     assert log[-1].endswith("exit code 0")
 

@@ -1,5 +1,8 @@
 """The table of results: groups, units, references."""
 
+import pytest
+
+from ebm_cli.evaluation.result_registry import verdict
 from ebm_cli.evaluation.values import Value
 from ebm_cli.reporting.results_table import group_results, results_table
 from tests.reporting.support import output_of, terminal
@@ -27,3 +30,40 @@ def test_table_has_no_row_for_a_companion() -> None:
     screen.print(results_table({"eval/kl": 0.1, "eval/kl_se": 0.01}))
     assert "kl_se" not in output_of(screen)
     assert "0 ± 0.01" in output_of(screen)
+
+
+@pytest.mark.parametrize("width", [*range(36, 100, 4), 200])
+def test_no_word_of_a_verdict_is_cut_at_any_width(width: int) -> None:
+    values: dict[str, Value] = {
+        "eval/log_z": -0.087331,
+        "eval/log_z_method": "grid",
+        "eval/border_mass": 2.3e-14,
+        "eval/log_z_learned": 0.004117,
+        "eval/sliced_wasserstein": 0.2212,
+        "eval/sliced_wasserstein_null": 0.2734,
+        "eval/sliced_wasserstein_p": 0.913,
+        "eval/ood_auroc_shuffled": 0.5145,
+        "eval/ood_auroc_shuffled_se": 0.0235,
+    }
+    screen = terminal(width)
+    screen.print(results_table(values))
+    text = output_of(screen)
+    verdicts = [verdict(key, values).word for key in values]
+    assert "no better than guessing" in verdicts
+    assert {word for found in verdicts for word in found.split()} <= set(text.split())
+    assert "…" not in text
+    assert max(map(len, text.splitlines())) <= width
+
+
+def test_long_verdicts_are_wrapped_before_a_table_is_stacked() -> None:
+    values: dict[str, Value] = {"eval/kl": 0.001, "eval/ood_auroc_shuffled": 0.5}
+    wide, narrow = terminal(), terminal(56)
+    wide.print(results_table(values))
+    narrow.print(results_table(values))
+    assert "no better than guessing" in output_of(wide)
+    lines = output_of(narrow).splitlines()
+    row = next(i for i, line in enumerate(lines) if "ood_auroc_shuffled" in line)
+    column = lines[row].index("no better than")
+    assert lines[row + 1][column:].strip() == "guessing"
+    assert not lines[row + 1][:column].strip()
+    assert lines[row - 1].index("close") == column

@@ -157,6 +157,7 @@ def test_terminated_run_resumes_to_the_same_end(ebm: Ebm, tmp_path: Path, monkey
     assert state_of(half) == ("interrupted", 4, 8)
     assert last(half)["step"] == 4
     assert not (half / "results.json").exists()
+    assert ran.out.splitlines()[-1] == "  $ ebm train checkpoint=half"
     ran = ebm("train", "checkpoint=half")
     assert (ran.code, ran.err) == (0, "")
     assert state_of(half) == ("finished", 8, 8)
