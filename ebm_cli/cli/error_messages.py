@@ -7,7 +7,7 @@ are raised: `main` and `flags` for verbs and flags, `overrides` for options, `co
 import re
 import sys
 import traceback
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 
 from hydra.errors import HydraException, MissingConfigException, OverrideParseException
@@ -26,6 +26,11 @@ LONGEST = 2000
 """Characters of a message that are shown."""
 COMPOSERS = ("hydra", "omegaconf", "logging")
 """Packages that turn overrides into a config and set up logging."""
+OTHER_NAMES = {
+    "ula": "langevin", "sgld": "langevin", "baoab": "underdamped", "rwm": "metropolis", "hamiltonian": "hmc",
+    "score_matching": "sm", "sliced": "ssm", "denoising": "dsm",
+}  # fmt: skip
+"""Names of options in the literature → here, where no spelling is near."""
 
 
 def report(error: BaseException, line: str, show_traceback: bool) -> int:
@@ -125,9 +130,15 @@ def _explain_missing_option(error: MissingConfigException, folders: Sequence[Pat
         group, option = "/".join(parts[:n]), "/".join(parts[n:])
         known = group_options(group, folders)
         if known:
-            near = did_you_mean(option, known) or _density_of(group, option, folders)
+            near = _own_name(option, known) or did_you_mean(option, known) or _density_of(group, option, folders)
             return f"{group}={option}: no such option{near} ({', '.join(known)})"
     return None
+
+
+def _own_name(option: str, known: Collection[str]) -> str:
+    """Our name of an option that the literature also calls otherwise."""
+    name = OTHER_NAMES.get(option.lower())
+    return f"; it is called {name} here" if name in known else ""
 
 
 def _density_of(group: str, option: str, folders: Sequence[Path]) -> str:

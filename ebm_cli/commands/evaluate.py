@@ -12,6 +12,7 @@ from rich.console import Console
 
 from ebm_cli.acceleration.compile_mode import Work, apply_compile_mode
 from ebm_cli.config.trust import trust_of
+from ebm_cli.datasets.report import report
 from ebm_cli.errors import NotTrustworthy
 from ebm_cli.evaluation import suite
 from ebm_cli.evaluation.chain_health import problems
@@ -34,6 +35,7 @@ from ebm_cli.runs.stored_config import run_dir
 from ebm_cli.system.device import device_of
 from ebm_cli.system.files import write_json
 from ebm_cli.system.threads import set_threads
+from ebm_cli.training.build import described
 from ebm_cli.training.causes import Evidence, causes
 
 logger = logging.getLogger(__name__)
@@ -88,12 +90,13 @@ def evaluate(cfg: DictConfig) -> None:
 
 
 def _causes(cfg: DictConfig, model: Model, parts: Parts, results: Values) -> list[str]:
-    """Likely causes of the results, from the config of the run, and from its log where that is there."""
+    """Findings about the data, and likely causes of the results, from the run's config and, if it is there, its log."""
     run = run_dir(cfg.checkpoint)
     log = None if run is None else run / "metrics.jsonl"
     history = read(log) if log is not None and log.is_file() else []
     config: Any = OmegaConf.to_container(model.config, resolve=True)
-    return causes(Evidence(results, history, config, lambda: narrowest_width(parts.dataset.reference)))
+    findings = report(parts.dataset, described(model.config, parts))
+    return causes(Evidence(results, history, config, lambda: narrowest_width(parts.dataset.reference), findings))
 
 
 def _load_model(cfg: DictConfig) -> Model:

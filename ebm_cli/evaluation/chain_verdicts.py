@@ -85,7 +85,7 @@ def _never_moved(key: str, value: float, values: Values) -> Verdict:
 
 def _non_finite(key: str, value: float, values: Values) -> Verdict:
     n_draws = number(values, "sampler/n_draws")
-    reference = "" if n_draws is None else f"of {n_draws:.0f} draws"
+    reference = "" if n_draws is None else f"of {n_draws:.0f} draw{'s' * (n_draws != 1)}"
     return Verdict(reference, "all finite", True) if value == 0 else Verdict(reference, "diverged", False)
 
 

@@ -72,8 +72,8 @@ def _mixing(values: Values) -> Iterator[str]:
     rhat = number(values, "sampler/rhat")
     if rhat is None or verdict("sampler/rhat", values).good is not False:
         return
-    # An evaluation's chains start at annealed points; `ebm sample` says where its own start.
-    init = values.get("sampler/init", "annealed")
+    # `ebm sample` says where its chains start; those of an evaluation start at annealed points unless annealing fails.
+    init = values.get("sampler/init", "annealed" if "eval/log_z_ais" in values else "")
     start = {"annealed": "the annealed start", "noise": "the noise that they start from"}.get(str(init), "their start")
     if rhat < UNMIXED:
         yield (

@@ -108,7 +108,7 @@ def make_session(cfg: DictConfig, directory: RunDirectory, state: dict[str, Any]
         parts.method.prepare(parts.dataset.reference, trainer.rng)
     else:
         checkpointer.restore(state)
-    opening = Opening(report(parts.dataset, _described(cfg, parts)), tuple(remarks))
+    opening = Opening(report(parts.dataset, described(cfg, parts)), tuple(remarks))
     bar = {"train/loss": "loss", monitor.key: monitor.name}
     log = RunLog(directory.path, console, cfg.steps, trainer.step, bar, opening)
     write_text(directory.path / "config.yaml", OmegaConf.to_yaml(OmegaConf.create(config)))
@@ -116,7 +116,7 @@ def make_session(cfg: DictConfig, directory: RunDirectory, state: dict[str, Any]
     return Session(keys, parts, trainer, protocol, monitor, snapshots, history, checkpointer, log, directory)
 
 
-def _described(cfg: DictConfig, parts: Parts) -> Run:
+def described(cfg: DictConfig, parts: Parts) -> Run:
     """Describe what a run does with its rows, for the report on the data."""
     return Run(
         method=type(parts.method).__name__.lower(),

@@ -26,6 +26,7 @@ def fail_with(error: BaseException) -> Any:
     [
         ("method=ncee", "method=ncee: no such option; did you mean nce? (cd, "),
         ("dataset=mons", "dataset=mons: no such option; did you mean moons? (banana, "),
+        ("sampler=ULA", "sampler=ULA: no such option; it is called langevin here (hmc, "),
         ("eval.sampler=mla", "sampler=mla: no such option; did you mean mala? (hmc, "),
         ("method=null", "method=null: method takes the name of an option (cd, "),
         ("methd=nce", "methd: no such key; did you mean method?"),

@@ -205,3 +205,14 @@ def test_evaluate_leaves_the_run_unchanged(ebm: Ebm, planar: Path) -> None:
     assert ebm("evaluate", f"checkpoint={planar}", *BUDGET, "metrics=[density,samples]").code == 0
     assert torch.equal(torch.get_rng_state(), state)
     assert all(path.read_bytes() == content for path, content in before.items())
+
+
+def test_copied_rows_come_before_other_causes(ebm: Ebm, tmp_path: Path) -> None:
+    np.save(tmp_path / "copies.npy", np.tile(np.random.default_rng(0).normal(size=(10, 2)), (20, 1)))
+    words = ("dataset=file", "dataset.path=copies.npy", "method=cd", "method.k=2", "optimizer.lr=0.5", "steps=20")
+    trained = ebm("train", *TINY, *words, "metrics=[density]", "hydra.run.dir=run")
+    measured = ebm("evaluate", "checkpoint=run", "metrics=[density]")
+    for ran in (trained, measured):
+        panel = " ".join(ran.out.partition("╭")[2].replace("│", " ").split())
+        assert panel.index("Data: 190 of 200 rows repeat another one") < panel.index("optimizer.lr=0.5 is large")
+        assert "steps are few" not in panel

@@ -44,6 +44,11 @@ def test_explain_names_chains_that_have_not_mixed() -> None:
         (sentence,) = explain({"sampler/rhat": rhat, "sampler/init": "noise"})
         assert sentence.startswith(f"The chains {degree} (R-hat {rhat}")
         assert ("the noise that they start from" in sentence) == (rhat > 1.1)
+    (evaluated,) = explain({"sampler/rhat": 2.4, "eval/log_z_ais": 0.1})
+    assert "those of the annealed start, not" in evaluated
+    # Without a log Z by annealing the start is not known here.
+    (unknown,) = explain({"sampler/rhat": 2.4})
+    assert "those of their start, not" in unknown
     assert explain({"sampler/rhat": 1.001}) == []
 
 

@@ -16,6 +16,7 @@ from typing import NamedTuple, Never
 from ebm_cli.datasets.io.contents import GROUP, InvalidFile, Reading, counted, listed
 from ebm_cli.datasets.io.header import first_line_is_header, is_unit_line
 from ebm_cli.datasets.io.number_format import MISSING, NumberFormat, best_formats, candidates, mark_of, word_of
+from ebm_cli.datasets.io.row_names import are_row_names, refuse_thousands
 from ebm_cli.datasets.io.text_files import TextFile
 from ebm_cli.quoting import typed
 
@@ -251,7 +252,9 @@ def _describe_lines(chosen: _Candidate, style: NumberFormat, lines: list[str], k
         n_skipped = _line_before(lines, records[0], chosen.delimiter)
         return Layout(chosen.delimiter, style, n_skipped, comment, width, ends, left_out)
     names = list(cells)
-    if len(names) == width - 1 and _are_row_names([row[0] for row in below], style):
+    if len(names) == width - 1 and are_row_names([row[0] for row in below], style):
+        if keys.delimiter is None and chosen.delimiter == ",":
+            refuse_thousands(below)
         names = ["", *names]
         left_out[0] = "row names"
     if len(names) != width:
@@ -265,11 +268,6 @@ def _describe_lines(chosen: _Candidate, style: NumberFormat, lines: list[str], k
         n_skipped = records[1].line
         notes.append(f"line {records[1].line} ({listed(records[1].cells)}) was left out: units")
     return Layout(chosen.delimiter, style, n_skipped, names, width, ends, left_out, tuple(notes))
-
-
-def _are_row_names(cells: Sequence[str], style: NumberFormat) -> bool:
-    """True for different texts or whole numbers, as R writes them without a name above."""
-    return len(set(cells)) == len(cells) and all(cell.isdecimal() or not style.is_number(cell) for cell in cells)
 
 
 def _line_before(lines: list[str], first: Record, delimiter: str) -> int:

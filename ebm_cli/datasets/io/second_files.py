@@ -46,17 +46,23 @@ def read_second(
         match: finds the columns of the run, or raises ValueError.
 
     Raises:
-        ValueError: it cannot be read, or its columns are not the run's; the message is that of the first way.
+        ValueError: it cannot be read, or its columns are not the run's; the message is that of the first way
+            in which it can be read, or else of the first.
     """
-    first: ValueError | None = None
+    unread: list[ValueError] = []
+    unmatched: list[ValueError] = []
     for tried, note in _ways(file, names, keys or Reading()):
         try:
             read = row_files.read_rows(file, tried, missing=True)
+        except ValueError as reason:
+            unread.append(reason)
+            continue
+        try:
             return SecondFile(read, match(read), note)
         except ValueError as reason:
-            first = first or reason
-    assert first is not None
-    raise first
+            unmatched.append(reason)
+    # A file that can be read lacks columns, whatever else may be said of it.
+    raise [*unmatched, *unread][0]
 
 
 def refusal(key: str, file: str, reason: ValueError) -> UserError:
@@ -81,4 +87,8 @@ def _ways(file: str, names: Sequence[str] | None, keys: Reading) -> Iterator[tup
         # A column that is not the run's may hold what is no number.
         yield replace(style, columns=tuple(names)), "only the columns of the run are read"
     if keys != style:
-        yield (keys if is_text else replace(keys, delimiter=None, decimal=None, thousands=None, header=None)), None
+        own = keys if is_text else replace(keys, delimiter=None, decimal=None, thousands=None, header=None)
+        if own.label is not None and own.columns is None:
+            # Few rows may have too many classes for a label, which is not needed here.
+            yield replace(own, label=None, drop=(*(own.drop or ()), own.label)), None
+        yield own, None

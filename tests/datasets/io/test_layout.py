@@ -142,3 +142,14 @@ def test_numbers_are_read_exactly(tmp_path: Path):
     values = ["0.1", "1e-7", "123456.789", "3.14159265358979", "2.5e10", "-0.30000000000000004"]
     read = read_text(tmp_path, "x\n" + "\n".join(values))
     assert read.rows[:, 0].tolist() == pytest.approx([float(v) for v in values], rel=6e-8)
+
+
+def test_row_names_that_may_be_thousands_are_refused(tmp_path: Path):
+    text = "a,b\n1,200,3\n2,300,4\n3,400,5\n12,500,7\n"
+    with pytest.raises(
+        ValueError, match=r"1 may be the name of the row, or 1,200 one number\. dataset\.delimiter=comma "
+    ):
+        read_text(tmp_path, text)
+    assert read_text(tmp_path, text, delimiter="comma").column_names == ("a", "b")
+    control = read_text(tmp_path, "a,b\n1,20.5,3\n2,300,4\n3,4,5\n12,500,7\n")
+    assert (control.column_names, control.rows.shape) == (("a", "b"), (4, 2))

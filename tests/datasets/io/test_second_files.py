@@ -66,3 +66,8 @@ def test_what_stays_doubtful_says_what_to_do(tmp_path: Path) -> None:
         rows_of(NUMBERED, tmp_path, 2)
     with pytest.raises(UserError, match=r"can be read in two ways: '1\.250' is 1\.250, .* or as \.npy$"):
         rows_of("a;b\n1.250;3.500\n2.300;4.100\n3.400;5.200\n", tmp_path, 2, ("a", "b"))
+
+
+def test_a_missing_column_is_named_before_a_column_of_text(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"has no column a: its columns are q, b, the run was trained on a, b$"):
+        rows_of("q,b,kind\n1.5,2.5,x\n2.5,3.5,y\n4.5,0.5,x\n", tmp_path, 2, ("a", "b"), label="kind")
