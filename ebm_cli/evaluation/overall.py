@@ -11,7 +11,8 @@
 The first of these that was measured is the *basis*:
 
 1. KL, where the density of the data is known. Within its noise it is right, or fair if that noise
-   is large. Above `FAIR` it is fair if it is below half of the fitted Gaussian's, else poor.
+   is large. Above `FAIR` it is fair, and poor where it exceeds the
+   fitted Gaussian's by more than the noise of the comparison.
 2. The NLL against the fitted Gaussian, with the distances between samples and held-out rows.
 3. These distances alone.
 4. The Fisher divergence alone, in units of a flat energy's: never right, as it is blind to the weights of modes.
@@ -140,7 +141,8 @@ def _by_kl(values: Values, not_a_model: float) -> Finding | None:
     if excess is None:
         return Finding("poor", shown)
     of_gaussian = kl - excess
-    word = "fair" if kl <= of_gaussian / 2 else "poor"
+    noise = 2 * (number(values, "eval/nll_vs_gaussian_se") or 0.0)
+    word = "poor" if excess > noise else "fair"
     return Finding(word, f"{shown}, the fitted Gaussian has {format_value(of_gaussian)}")
 
 

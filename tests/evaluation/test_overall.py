@@ -41,9 +41,10 @@ def test_kl_within_its_noise_is_right_if_the_noise_is_small(kl: float, error: fl
     assert word(kl=kl, kl_se=error) == expected
 
 
-def test_large_kl_is_fair_below_half_of_the_gaussian() -> None:
-    assert word(kl=0.5, nll_vs_gaussian=-0.6) == "fair"
-    assert word(kl=0.5, nll_vs_gaussian=-0.4) == "poor"
+def test_large_kl_is_poor_if_the_gaussian_is_better() -> None:
+    assert word(kl=0.5, nll_vs_gaussian=-0.1) == "fair"
+    assert word(kl=0.5, nll_vs_gaussian=0.1) == "poor"
+    assert word(kl=0.5, nll_vs_gaussian=0.1, nll_vs_gaussian_se=0.06) == "fair"
 
 
 def test_negative_kl_is_never_right() -> None:
