@@ -20,6 +20,9 @@ _kept: list[logging.LogRecord] = []
 def log_warnings() -> None:
     """Send warnings to the log from now on, unless the user asked for them. Before torch is imported: its own, too."""
     os.environ.setdefault("TORCH_CPP_LOG_LEVEL", "ERROR")
+    if "TORCH_LOGS" not in os.environ:
+        # torch sets this level at the end of its import; an interrupt before that would print its statistics at exit.
+        logging.getLogger("torch").setLevel(logging.WARNING)
     if not sys.warnoptions:
         warnings.showwarning = _show
         logging.lastResort = logging.NullHandler()

@@ -44,6 +44,12 @@ def test_without_a_log_nothing_is_printed(tmp_path: Path, logger: str) -> None:
     assert run(tmp_path, script=script).stderr == ""
 
 
+def test_statistics_of_torch_are_off_the_screen() -> None:
+    script = SCRIPT.partition("torch =")[0] + "logging.basicConfig(level=logging.INFO)\n"
+    script += "logging.getLogger('torch._subclasses.fake_tensor').info('cache stats')\nlogging.info('ours')\n"
+    assert run(Path.cwd(), script=script).stderr == "INFO:root:ours\n"
+
+
 def test_warnings_are_shown_on_request(tmp_path: Path) -> None:
     assert "RuntimeWarning: before the log" in run(tmp_path, "-W", "default").stderr
     assert run(tmp_path, "-W", "error").returncode == 1
