@@ -33,7 +33,7 @@ class NotTrustworthy(Exception):
     """A command finished, and its outcome is not to be trusted; it is raised after everything is written and printed.
 
     The message says what is wrong and what to do: chains that never moved, samples that are not finite; with
-    `strict=true` also a model that is worse than the Gaussian fitted to its data.
+    `strict=true` also a run whose overall word is poor or broken.
 
     Args:
         message: for the user.

@@ -54,9 +54,6 @@ STILL = 0.1
 NOT_INTEGRABLE = ("not integrable", "the energy is", "not resolved")
 """Texts by which a missing log Z says that the energy has no density."""
 
-FROM_ROWS = ("eval/nll_vs_gaussian", "eval/mmd")
-"""Results whose absence, by too few held-out rows, leaves an overall word without a basis."""
-
 
 class Finding(NamedTuple):
     """A word that a result allows at best, and the reason, a clause without a full stop."""
@@ -107,7 +104,8 @@ def overall(results: Results, n_dims: int = 1) -> Overall | None:
 def with_overall(results: Results, found: Overall | None) -> Results:
     """The results with `eval/overall` first; absent, with the reason, where it has no basis."""
     if found is None:
-        few = next((reason for key, reason in results.absent.items() if key in FROM_ROWS and "too few" in reason), None)
+        of_rows = (results.absent.get(key, "") for key in ("eval/nll_vs_gaussian", "eval/mmd"))
+        few = next((reason for reason in of_rows if "too few" in reason), None)
         reason = f"no basis: {few or 'metrics needs density, samples or score'}"
         return Results(results.values, {**results.absent, "eval/overall": reason}, results.notes)
     return Results({"eval/overall": found.word, **results.values}, results.absent, results.notes)

@@ -83,5 +83,5 @@ def evaluate(
         found |= measure(group, context, found.values)
     if not found.values and not found.absent and protocol.names and not context.is_real:
         reason = "features and ood are for data whose density is unknown; metrics=[density] computes divergences"
-        found |= Results(absent={"eval": reason})
+        found |= Results(absent={"metrics": reason})
     return Evaluation(found.finite(), context.samples)

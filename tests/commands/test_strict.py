@@ -28,6 +28,7 @@ def test_broken_run_says_so_and_fails_if_strict(ebm: Ebm, tmp_path: Path) -> Non
     assert "broken" in ebm("runs", "root=run").out
 
 
+@pytest.mark.slow
 def test_strict_training_fails_when_all_is_written(ebm: Ebm, tmp_path: Path) -> None:
     ran = ebm("train", *UNTRAINED, "strict=true", "hydra.run.dir=run")
     assert (ran.code, ran.err) == (4, "ebm: eval/overall is broken, and strict=true\n")

@@ -16,6 +16,7 @@ from tests.support import TINY, Ebm, status_of
 WORDS = ["train", *TINY, "steps=2", "metrics=[samples]", "hydra.run.dir=run"]
 
 
+@pytest.mark.slow
 def test_every_verb_finishes_without_matplotlib(ebm: Ebm, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for name in [name for name in sys.modules if name.partition(".")[0] == "matplotlib"]:
         monkeypatch.delitem(sys.modules, name)

@@ -259,6 +259,7 @@ def test_words_found_by_random_search_end_in_one_line(folder: Path, word: str, l
     assert run_verb(folder, [word]).err.startswith(f"ebm: {line}")
 
 
+@pytest.mark.slow
 def test_network_of_endless_layers_is_refused(folder: Path) -> None:
     """Layers are counted as they are built."""
     words = ["method=fce", "noise=flow", "noise.n_couplings=2147483647"]

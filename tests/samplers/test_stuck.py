@@ -31,6 +31,7 @@ def share_and_moment(kernel: Kernel) -> tuple[float, float]:
     return float(still.double().mean()), float(draws[:, :, 0].mean())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kernel", [MALA(), HMC(n_leapfrog=5)], ids=name_of)
 def test_warm_up_frees_chains_in_the_neck_of_a_funnel(kernel: Kernel, monkeypatch: pytest.MonkeyPatch) -> None:
     share, mean = share_and_moment(kernel)

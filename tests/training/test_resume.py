@@ -213,6 +213,7 @@ def test_signal_outside_the_loop_ends_the_run_at_once(
     assert_each_step_once(tmp_path / "run")
 
 
+@pytest.mark.slow
 def test_interrupt_ends_a_sweep(ebm: Ebm, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     words = [*FAST, "steps=2", "seed=1,2,3", "hydra.sweep.dir=sweep", "-m"]
     calls: list[int] = []

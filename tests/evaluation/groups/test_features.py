@@ -52,7 +52,7 @@ def test_synthetic_data_are_measured_by_their_density_alone(ebm: Ebm, monkeypatc
     assert results_of(Path("run")) & KEYS == {"eval/overall"}
     alone = ebm("train", *WORDS, "metrics=[features,ood]", "hydra.run.dir=alone")
     assert results_of(Path("alone")) == set()
-    assert "eval: features and ood are for data whose density is unknown" in alone.out
+    assert "features and ood are for data whose density is unknown" in alone.out
 
 
 def test_chains_that_diverged_have_a_reason_for_each_result() -> None:

@@ -20,6 +20,7 @@ def results_of(folder: Path) -> dict[str, float]:
     return {key: value for key, value in found.items() if key.startswith("eval/")}
 
 
+@pytest.mark.slow
 def test_a_run_on_digits_reports_the_areas(ebm: Ebm, monkeypatch: pytest.MonkeyPatch) -> None:
     no_pictures(monkeypatch)
     ran = ebm("train", *WORDS, "dataset=digits")
