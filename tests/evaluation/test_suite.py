@@ -38,4 +38,4 @@ def test_the_order_of_the_words_does_not_matter() -> None:
 @pytest.mark.parametrize(("metrics", "has_reason"), [(("features", "ood"), True), (("features", "score"), False)])
 def test_groups_of_real_data_alone_give_a_reason(metrics: tuple[str, ...], has_reason: bool) -> None:
     absent = small_evaluation(Quadratic((2,)), Synthetic(Gaussian(2)), *metrics).results.absent
-    assert ("density is unknown" in absent.get("eval", "")) is has_reason
+    assert ("density is unknown" in absent.get("metrics", "")) is has_reason
