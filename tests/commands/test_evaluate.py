@@ -67,7 +67,7 @@ def results_of_training(run: Path) -> dict[str, Any]:
 
 
 @pytest.mark.usefixtures("_no_picture")
-@pytest.mark.parametrize("name", ["planar", "spatial"])
+@pytest.mark.parametrize("name", ["planar", pytest.param("spatial", marks=pytest.mark.slow)])
 def test_results_equal_those_of_the_end_of_training(ebm: Ebm, name: str, request: pytest.FixtureRequest) -> None:
     """Bit for bit: the same protocol, the same streams of random numbers, the same averaged weights."""
     run = request.getfixturevalue(name)

@@ -128,6 +128,7 @@ def without_difference() -> list[dict[str, Distance]]:
         return [compare(normal(30, 2, seed=2 * i), normal(60, 2, seed=2 * i + 1), seeded(i)) for i in range(250)]
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("no_trees")
 class TestNull:
     @pytest.mark.parametrize("name", DISTANCES)

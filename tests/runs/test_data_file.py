@@ -105,6 +105,7 @@ def test_changed_file_is_refused(
     assert ebm(*SAMPLE).code == 0
 
 
+@pytest.mark.slow
 def test_moved_file_is_given_anew(run: Path, ebm: Ebm, tmp_path: Path) -> None:
     """It is the same data, so that a continued run is bit for bit the one that would have been."""
     assert ebm(*WORDS[:-1], "hydra.run.dir=whole", "steps=5").code == 0

@@ -146,6 +146,7 @@ def test_typed_value_of_an_added_key_counts(ebm: Ebm, old: Path, added: list[Add
     assert (ran.code, "holds a run of another config" in ran.err) == (code, code == 1)
 
 
+@pytest.mark.slow
 def test_old_job_of_a_sweep_is_resumed(
     ebm: Ebm, tmp_path: Path, added: list[AddedKey], monkeypatch: pytest.MonkeyPatch
 ) -> None:
