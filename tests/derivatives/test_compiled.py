@@ -138,6 +138,7 @@ def test_inductor_equals_eager(name: str, dtype: torch.dtype, compute: Callable[
     assert largest_error(list(other.buffers()), list(energy.buffers())) < bound if list(energy.buffers()) else True
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not has_onednn_linear(), reason="a torch without oneDNN's linear layer")
 @pytest.mark.parametrize("backend", [QUICK, pytest.param("inductor", marks=pytest.mark.slow)])
 def test_products_by_onednn_are_compiled(backend: str, monkeypatch: pytest.MonkeyPatch) -> None:

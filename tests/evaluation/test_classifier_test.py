@@ -39,6 +39,7 @@ def test_accuracy_is_near_bayes_between_shifted_gaussians(distance: float) -> No
     assert bayes - 0.04 < accuracy < bayes + 5 * math.sqrt(0.25 / (2 * n))
 
 
+@pytest.mark.slow
 def test_accuracy_is_a_guess_without_a_difference() -> None:
     n = 60
     found = [classifier_test(normal(n, 3, seed=2 * i), normal(n, 3, seed=2 * i + 1)) for i in range(20)]

@@ -41,6 +41,7 @@ def written_keys(folder: Path) -> set[str]:
     return {key for text in texts for key in json.loads(text)} - {"step"}
 
 
+@pytest.mark.slow
 def test_every_written_key_is_registered_and_no_other(
     ebm: Ebm, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -134,6 +134,7 @@ def test_run_killed_after_it_went_further_back_ends_alike(
     assert len(one["rollbacks"]) == 3
 
 
+@pytest.mark.slow
 def test_ignored_divergence_is_not_rolled_back(ebm: Ebm, tmp_path: Path) -> None:
     words = [*DIVERGING, "guard=ignore", "hydra.run.dir=run"]
     assert ebm("train", *SHORT, *words).code == 0

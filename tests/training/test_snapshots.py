@@ -53,6 +53,7 @@ def test_run_on_images_writes_grids_of_them(run: Path) -> None:
     assert width / height > 2.5  # data, samples, samples above their neighbours
 
 
+@pytest.mark.slow
 def test_number_of_evaluations_changes_no_weight(run: Path, ebm: Ebm, tmp_path: Path) -> None:
     assert ebm("train", *DIGITS, "eval_every=null", "hydra.run.dir=unmonitored").code == 0
     assert differences(trained(run), trained(tmp_path / "unmonitored")) == []

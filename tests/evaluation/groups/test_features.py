@@ -21,6 +21,7 @@ def results_of(run: Path) -> set[str]:
     return {key for key in found if not key.startswith(("cost/", "val/"))}
 
 
+@pytest.mark.slow
 def test_a_run_on_digits_has_feature_results(ebm: Ebm, monkeypatch: pytest.MonkeyPatch) -> None:
     no_pictures(monkeypatch)
     ran = ebm("train", *WORDS, "dataset=digits")
