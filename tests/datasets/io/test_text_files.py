@@ -27,11 +27,11 @@ def zipped(*names: str) -> bytes:
 @pytest.mark.parametrize(
     ("name", "content"),
     [
-        ("x.csv.gz", gzip.compress(TEXT)),
+        ("x.csv.gz", gzip.compress(TEXT, mtime=0)),
         ("x.csv.bz2", bz2.compress(TEXT)),
         ("x.CSV.xz", lzma.compress(TEXT)),
         ("x.csv.zip", zipped("x.csv")),
-        ("x.csv", gzip.compress(TEXT)),
+        ("x.csv", gzip.compress(TEXT, mtime=0)),
         ("x.csv.gz", TEXT),
         ("x.txt", TEXT),
         ("x.dat", TEXT),
@@ -49,7 +49,7 @@ def test_text_is_unpacked_by_its_contents(name: str, content: bytes, tmp_path: P
     ("name", "content", "message"),
     [
         ("x.csv.gz", b"\x1f\x8bgarbage", "is damaged: it cannot be unpacked"),
-        ("x.csv.gz", gzip.compress(TEXT)[:-4], "is damaged: it cannot be unpacked"),
+        ("x.csv.gz", gzip.compress(TEXT, mtime=0)[:-4], "is damaged: it cannot be unpacked"),
         ("x.csv.zip", zipped("x.csv", "y.csv"), "must hold one file, got 2: unpack it"),
         ("x.csv", bytes(range(256)), "is not a text file: it holds the byte 0"),
         ("x.csv", b"PAR1" + bytes(9), "is not a text file: its first bytes are those of a .parquet table"),
