@@ -40,6 +40,8 @@ def require_own_place(path: Path, verb: str) -> None:
         UserError: it holds a file of one of our names, and is not the directory of an earlier command of this verb.
     """
     found = next((name for name in OURS if os.path.lexists(path / name)), None)
+    if found == ".hydra" and _writer(path) is None:
+        return  # a run that was killed while Hydra wrote it: nothing else is there
     if found is None:
         return
     writer = _writer(path)
