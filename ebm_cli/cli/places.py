@@ -12,8 +12,10 @@ from ebm_cli.errors import UserError, full_disk
 from ebm_cli.runs.status import read_status
 from ebm_cli.runs.stored_config import read_plain
 
+HYDRA, LAST_OF_HYDRA = ".hydra", "overrides.yaml"
+"""The folder that Hydra writes before anything else, and the last of its files: without it, the command was killed."""
 OURS = (
-    *("status.json", "results.json", "config.yaml", "metrics.jsonl", "checkpoints", "figures", ".hydra"),
+    *("status.json", "results.json", "config.yaml", "metrics.jsonl", "checkpoints", "figures", HYDRA),
     *("samples.npz", "samples.png", "evaluation.png", "density.csv", "density.npz", "claims.json"),
     *("compare.csv", "compare.tex", "compare.html"),
 )
@@ -39,15 +41,13 @@ def require_own_place(path: Path, verb: str) -> None:
     Raises:
         UserError: it holds a file of one of our names, and is not the directory of an earlier command of this verb.
     """
-    found = next((name for name in OURS if os.path.lexists(path / name)), None)
-    if found == ".hydra" and _writer(path) is None:
-        return  # a run that was killed while Hydra wrote it: nothing else is there
-    if found is None:
+    found = [name for name in OURS if os.path.lexists(path / name)]
+    if not found or (found == [HYDRA] and not (path / HYDRA / LAST_OF_HYDRA).exists()):
         return
     writer = _writer(path)
     if writer != verb:
         whose = f"which ebm {verb} did not write" if writer is None else f"of ebm {writer}"
-        raise UserError(f"{path}: holds {found}, {whose}; name another directory with hydra.run.dir=DIR")
+        raise UserError(f"{path}: holds {found[0]}, {whose}; name another directory with hydra.run.dir=DIR")
 
 
 def _writer(path: Path) -> str | None:
@@ -56,9 +56,7 @@ def _writer(path: Path) -> str | None:
     if status is not None and "state" in status and "step" in status:
         return "train"
     try:
-        return str(
-            read_plain((path / ".hydra" / "hydra.yaml").read_text(encoding="utf-8"))["hydra"]["job"]["config_name"]
-        )
+        return str(read_plain((path / HYDRA / "hydra.yaml").read_text(encoding="utf-8"))["hydra"]["job"]["config_name"])
     except (OSError, ValueError, RecursionError, TypeError, KeyError, yaml.YAMLError):
         return None
 

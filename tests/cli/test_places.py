@@ -50,6 +50,40 @@ def test_a_command_may_write_where_it_wrote_before(ebm: Ebm, stand_in: StandIn, 
     assert "again: holds results.json, of ebm sample;" in ebm("evaluate", "checkpoint=run", "hydra.run.dir=again").err
 
 
+@pytest.mark.parametrize("written", [(), ("config.yaml",), ("config.yaml", "hydra.yaml")])
+def test_a_command_killed_at_its_start_may_be_repeated(
+    ebm: Ebm, stand_in: StandIn, tmp_path: Path, written: tuple[str, ...]
+) -> None:
+    """Hydra writes its folder first, overrides.yaml last, and a kill may leave a part of it."""
+    stand_in("train")
+    assert ebm("train", "hydra.run.dir=killed").code == 0
+    folder = tmp_path / "killed" / ".hydra"
+    for name in {"config.yaml", "hydra.yaml", "overrides.yaml"} - {*written}:
+        (folder / name).unlink()
+    if "hydra.yaml" in written:
+        whole = (folder / "hydra.yaml").read_text()
+        (folder / "hydra.yaml").write_text(whole[: whole.index("config_name: train") + len("config_name: tra")])
+    assert ebm("train", "hydra.run.dir=killed").code == 0
+    assert {path.name for path in folder.iterdir()} == {"config.yaml", "hydra.yaml", "overrides.yaml"}
+
+
+def test_half_a_folder_of_hydra_beside_other_files_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "run" / ".hydra").mkdir()
+    require_own_place(tmp_path / "run", "sample")
+    (tmp_path / "run" / "samples.npz").write_bytes(b"")
+    with pytest.raises(UserError, match=r"run: holds \.hydra, which ebm sample did not write"):
+        require_own_place(tmp_path / "run", "sample")
+
+
+def test_the_folder_of_another_hydra_program_is_refused(tmp_path: Path) -> None:
+    folder = tmp_path / "run" / ".hydra"
+    folder.mkdir()
+    (folder / "overrides.yaml").write_text("[]")
+    (folder / "hydra.yaml").write_text("hydra: {job: {config_name: theirs}}")
+    with pytest.raises(UserError, match=r"run: holds \.hydra, of ebm theirs"):
+        require_own_place(tmp_path / "run", "train")
+
+
 def test_results_of_a_run_are_not_overwritten_by_others(tmp_path: Path) -> None:
     (tmp_path / "run" / "status.json").write_text(json.dumps({"state": "finished", "step": 3}))
     require_own_place(tmp_path / "run", "train")
