@@ -13,6 +13,8 @@ from math import inf
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 """Error numbers of a full disk, an exhausted quota, and a file above the size limit."""
 _NO_MEMORY = re.compile(r"allocate memory|out of memory|Storage size calculation overflowed", re.IGNORECASE)
+INTERRUPTED = 130
+"""Exit code of a command that was interrupted at the keyboard."""
 LONGEST_LINE = 200
 """Characters of another library's message that are shown."""
 

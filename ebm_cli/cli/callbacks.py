@@ -16,6 +16,7 @@ from ebm_cli.cli.output_dirs import (
     is_timestamped,
     job_dir,
     make_exclusive,
+    require_no_interpolation,
     require_no_outside_links,
     run_directory,
     validate_launch,
@@ -45,6 +46,7 @@ class Validate(Callback):
             cfg = self._validate(config)
             validate_launch(config)
             wanted = Path(config.hydra.run.dir).absolute()
+            require_no_interpolation(wanted)
             with explained_place(wanted):
                 require_no_outside_links(Path(config.hydra.run.dir))
                 if self._writes(config):
@@ -94,6 +96,7 @@ class Validate(Callback):
                 raise UserError("a sweep is judged as a whole: run experiments that make claims one at a time")
             HydraConfig.instance().set_config(job)
             cfg = self._validate(job)
+            require_no_interpolation(job_dir(job), "hydra.sweep.dir")
             with _explained_sweep(config):
                 require_no_outside_links(job_dir(job))
                 require_own_place(job_dir(job), self.verb)

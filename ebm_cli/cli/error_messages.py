@@ -15,7 +15,7 @@ from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 
 from ebm_cli.cli.plugins import PACKAGES, explain_missing_plugin
-from ebm_cli.config.groups import find_file, group_options, verb_groups
+from ebm_cli.config.groups import find_file, group_options, verb_groups, verb_keys
 from ebm_cli.errors import NotTrustworthy, UserError, did_you_mean, first_line, full_disk, memory_asked_for
 from ebm_cli.quoting import shell_word
 from ebm_cli.quoting import typed as quoted
@@ -68,7 +68,7 @@ def explain(error: BaseException, verb: str, folders: Sequence[Path], typed: Seq
     if isinstance(error, OverrideParseException):
         return _explain_unreadable(error.override)
     if isinstance(error, HydraException | OmegaConfBaseException):
-        return _with_typed(_explain_composition(error, verb, folders), typed)
+        return _with_typed(_explain_composition(error, verb, folders, typed), typed)
     full = full_disk(error)
     if full is not None:
         return f"no room to write{f' {full.filename}' if full.filename else ''} ({full.strerror})"
@@ -148,7 +148,7 @@ def _density_of(group: str, option: str, folders: Sequence[Path]) -> str:
     return f"; it is a data set, whose density is energy._target_={target[1]}" if target else ""
 
 
-def _explain_composition(error: BaseException, verb: str, folders: Sequence[Path]) -> str:
+def _explain_composition(error: BaseException, verb: str, folders: Sequence[Path], typed: Sequence[str]) -> str:
     message, cause = str(error), error.__cause__
     ambiguous = re.match(r"(?:Ambiguous value for argument|Sweep parameters) '([^']+)'", message)
     if ambiguous:
@@ -162,7 +162,7 @@ def _explain_composition(error: BaseException, verb: str, folders: Sequence[Path
         return "a grid sweeps over listed values only (key=a,b); hydra/sweeper=optuna takes intervals, too"
     unknown = re.match(r"Could not override '([^']+)'", message)
     if unknown:
-        return _explain_unknown_key(unknown[1], cause, verb, folders)
+        return _reference(unknown[1], verb, folders, typed) or _explain_unknown_key(unknown[1], cause, verb, folders)
     detail = f" ({first_line(cause)})" if cause is not None and str(cause) else ""
     return f"{first_line(error)}{detail}" if message.strip() else first_line(cause or error)
 
@@ -179,6 +179,14 @@ def _explain_unknown_key(key: str, cause: BaseException | None, verb: str, folde
     near = did_you_mean(name, known)
     listed = f"; there are {', '.join(known)}" if parent and not near else ""
     return f"{key}: no such key{f' in {parent}' if parent else ''}{near or listed or f'; see ebm {verb} --help'}"
+
+
+def _reference(key: str, verb: str, folders: Sequence[Path], typed: Sequence[str]) -> str | None:
+    """Name the key that is meant where the typed one is inside of `method.sampler: ${sampler}`; None for any other."""
+    parent, _, name = key.rpartition(".")
+    written = next((k.default for k in verb_keys(verb, typed, folders) if k.name == parent), "")
+    group = re.fullmatch(r"\$\{(\w+)\}", written)
+    return f"{key}: {parent} is the group {group[1]}; set {group[1]}.{name}" if group else None
 
 
 def _siblings(cause: BaseException | None) -> list[str]:

@@ -19,11 +19,8 @@ from ebm_cli.cli.resolvers import register_resolvers
 from ebm_cli.cli.sweep_failures import JobFailed, SweepFailed
 from ebm_cli.cli.task import Refused, Task
 from ebm_cli.config.groups import conf_dir, search_path
-from ebm_cli.errors import NotTrustworthy
+from ebm_cli.errors import INTERRUPTED, NotTrustworthy
 from ebm_cli.quoting import typed as quoted
-
-INTERRUPTED = 130
-"""Exit code of a run that was interrupted at the keyboard."""
 
 
 def run(verb: str, argv: Sequence[str]) -> int:

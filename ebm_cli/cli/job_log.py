@@ -11,7 +11,7 @@ from pathlib import Path
 
 from ebm_cli.cli.error_messages import explain
 from ebm_cli.config.groups import search_path
-from ebm_cli.errors import NoRoom, NotTrustworthy, UserError
+from ebm_cli.errors import INTERRUPTED, NoRoom, NotTrustworthy, UserError
 from ebm_cli.reporting.commands import shell_line
 from ebm_cli.reporting.console import duration
 
@@ -64,10 +64,8 @@ def _log_end(error: BaseException, verb: str, seconds: float) -> None:
     if isinstance(error, NotTrustworthy):
         _log(logging.WARNING, f"ended {after}: finished, not to be trusted: {error} (exit code {code})")
     elif isinstance(error, KeyboardInterrupt):
-        _log(
-            logging.ERROR,
-            f"ended {after}: {str(error) or 'interrupted'} (exit code {getattr(error, 'exit_code', 130)})",
-        )
+        code = getattr(error, "exit_code", INTERRUPTED)
+        _log(logging.ERROR, f"ended {after}: {str(error) or 'interrupted'} (exit code {code})")
     elif isinstance(error, Exception):
         is_expected = isinstance(error, UserError) or hasattr(error, "exit_code")
         what = "nothing to do" if code == 0 else "failed"

@@ -13,7 +13,7 @@ from platform import python_version
 
 from ebm_cli import __version__
 from ebm_cli.cli.help import show, verb_page, verbs, verbs_page
-from ebm_cli.errors import did_you_mean
+from ebm_cli.errors import INTERRUPTED, did_you_mean
 from ebm_cli.quoting import shell_word
 from ebm_cli.system.library_warnings import log_warnings
 from ebm_cli.system.screen import lost_output, protect_screen
@@ -34,7 +34,11 @@ def command() -> int:
     atexit.register(gc.freeze)
     protect_screen()
     log_warnings()
-    code = main()
+    try:
+        code = main()
+    except KeyboardInterrupt:  # while the verb is imported; `cli.hydra_app` handles one that runs
+        print("ebm: interrupted", file=sys.stderr)
+        code = INTERRUPTED
     sys.stdout.flush()
     lost = lost_output()
     if lost is None:

@@ -105,6 +105,22 @@ def require_no_outside_links(directory: Path) -> None:
             raise UserError(f"{path}: a link out of the run's directory; remove it to write there")
 
 
+def require_no_interpolation(directory: Path, key: str = "hydra.run.dir") -> None:
+    """Refuse a name that Hydra, which writes it into its own config, would read as the value of a key.
+
+    Args:
+        directory: absolute.
+        key: that names another one.
+
+    Raises:
+        UserError: the name contains `${`.
+    """
+    if "${" in str(directory):
+        raise UserError(
+            f"{directory}: Hydra cannot use a directory whose name contains ${{; name another one with {key}=DIR"
+        )
+
+
 def job_dir(config: DictConfig) -> Path:
     """Directory of a job of a sweep, absolute."""
     return Path(config.hydra.sweep.dir, str(config.hydra.sweep.subdir)).absolute()

@@ -20,13 +20,11 @@ def choose_stored_sampler(overrides: Sequence[Override]) -> list[str]:
     """
     typed = {override.key_or_group: override for override in overrides}
     checkpoint = typed.get("checkpoint")
-    if (
-        "sampler" not in typed
-        and checkpoint is None
-        and any(key.split(".")[0].lstrip("+") == "energy" for key in typed)
-    ):
-        return ["sampler=mala"]
-    if "sampler" in typed or checkpoint is None or checkpoint.is_sweep_override():
+    if "sampler" in typed:
+        return []
+    if checkpoint is None:
+        return ["sampler=mala"] if any(key.partition(".")[0] == "energy" for key in typed) else []
+    if checkpoint.is_sweep_override():
         return []
     value = checkpoint.value()
     path = str(value[0] if isinstance(value, list) and value else value)

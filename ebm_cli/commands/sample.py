@@ -101,7 +101,8 @@ def sample(cfg: DictConfig) -> None:
         "cost/peak_memory_mb": peak_memory_mb(flat.device),
     }
     measured = Results({"sampler/init": starts.init}, notes=(*target.notes, *starts.notes)) | measured | Results(costs)
-    table = _coordinates(model, target, x)
+    names = model.column_names  # of a run without a file, its data set is built for them
+    table = _coordinates(target, x, names)
     write_json(path / "results.json", {**measured.values, **({"sampler/coordinates": table} if table else {})})
     files = {"samples": relative_path(file.path), "results": relative_path(path / "results.json")}
     notes = [*explain(measured.values), *measured.notes, *absences(measured.absent)]
@@ -110,7 +111,7 @@ def sample(cfg: DictConfig) -> None:
         picture = path / "samples.png"
         with optional(f"picture: {relative_path(picture)}", notes):
             data = _held_out_rows(cfg, model, target, len(flat), notes)
-            save(_picture(target, x, data, model.column_names), picture)
+            save(_picture(target, x, data, names), picture)
             files["picture"] = relative_path(picture)
     chains = f"{_n_chains(cfg):,} chain{'s' * (_n_chains(cfg) != 1)}"
     samples = f"{len(flat):,} sample{'s' * (len(flat) != 1)}"
@@ -135,14 +136,14 @@ def _unmixed(values: Values) -> list[str]:
     ]
 
 
-def _coordinates(model: Model, target: ChainTarget, x: Tensor) -> list[dict[str, Any]]:
+def _coordinates(target: ChainTarget, x: Tensor, names: Sequence[str] | None) -> list[dict[str, Any]]:
     """A summary of each coordinate of samples [N, n_chains, *shape], data units.
 
-    None for samples that are not finite, or whose chains are conditional on different rows.
+    Empty for samples that are not finite, or whose chains are conditional on different rows.
     """
     if target.n_rows > 1 or not bool(x.isfinite().all()):
         return []
-    return chain_summary.coordinate_table(x, model.column_names)
+    return chain_summary.coordinate_table(x, names)
 
 
 def _starts(cfg: DictConfig, model: Model, target: ChainTarget) -> Starts:

@@ -1,7 +1,6 @@
 """Small pictures of trained models, drawn from their checkpoints: density and samples, beside the data's."""
 
 import math
-import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -13,11 +12,11 @@ from ebm_cli.comparison.groups import Section
 from ebm_cli.comparison.page import Panel
 from ebm_cli.config.build import build
 from ebm_cli.datasets import Dataset
-from ebm_cli.errors import UserError, describe
 from ebm_cli.evaluation.not_integrable import NotIntegrable
 from ebm_cli.evaluation.quadrature import integrate
 from ebm_cli.evaluation.quadrature_grid import COARSE_GRID, Grid
 from ebm_cli.reporting.figures.plane import plane_panels
+from ebm_cli.reporting.optional_pictures import optional
 from ebm_cli.rng import generator
 from ebm_cli.runs.model import Model, load
 from ebm_cli.runs.record import Record
@@ -50,17 +49,13 @@ def panels_of(section: Section, trust: Sequence[str] = ()) -> list[Panel]:
     for group in section.groups:
         record = group.median(section.ranking)
         has_data = not section.name or any(panel.label == "data" for panel in panels)
-        try:
+        notes: list[str] = []
+        with optional("the picture", notes):
             of_data, of_group = _panels_of_group(group.label, record, trust)
-        except UserError as error:
-            panels.append(Panel(group.label, {}, f"no picture: {error}"))
-            continue
-        except Exception as error:  # a stored config may name a user's code, and matplotlib may be missing
-            panels.append(Panel(group.label, {}, f"no picture: {describe(error)}"))
-            continue
-        if of_data is not None and not has_data:
-            panels.insert(0, of_data)
-        panels.append(of_group)
+            if of_data is not None and not has_data:
+                panels.insert(0, of_data)
+            panels.append(of_group)
+        panels += [Panel(group.label, {}, note) for note in notes]
     return panels
 
 
@@ -69,9 +64,7 @@ def _panels_of_group(label: str, record: Record, trust: Sequence[str]) -> tuple[
     model = load(record.path, trust=trust)
     if math.prod(model.energy.shape) != 2:
         return None, _final_picture(label, record)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        drawn = {what: bare_png(draw) for what, draw in _draws(model).items() if what in PANELS}
+    drawn = {what: bare_png(draw) for what, draw in _draws(model).items() if what in PANELS}
     of_data = {what: drawn[name] for what, name in OF_DATA.items() if name in drawn}
     images = {what: drawn[what] for what in OF_MODEL if what in drawn}
     note = "" if "density" in images else "no density: exp(−f) has no integral"

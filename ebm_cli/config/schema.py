@@ -32,6 +32,10 @@ def _require_threads(threads: int | str) -> None:
             raise ValueError(f"threads must be <= {most}, got {threads}")
 
 
+Device = Literal["auto", "cpu", "cuda", "mps"]
+Threads = int | Literal["auto"]
+Compile = Literal["auto", "always", "never", "native"]
+
 @dataclass(frozen=True)
 class EvalKeys:
     """Settings of the final evaluation, `eval.*`."""
@@ -78,11 +82,11 @@ class TrainKeys:
     claims: dict[str, Any] | None
     guard: Literal["stop", "rollback", "ignore"]
     strict: bool
-    device: Literal["auto", "cpu", "cuda", "mps"]
-    threads: int | Literal["auto"]
+    device: Device
+    threads: Threads
     dtype: Literal["float32", "float64"]
     precision: Literal["highest", "high", "medium"]
-    compile: Literal["auto", "always", "never", "native"]
+    compile: Compile
     deterministic: bool
     eval: EvalKeys
 
@@ -110,6 +114,22 @@ class DataKeys:
 
 
 @dataclass(frozen=True)
+class ModelKeys:
+    """Keys of every verb that loads the model of a run."""
+
+    dataset: DataKeys
+    which: Literal["best", "last"]
+    weights: Literal["ema", "raw"]
+    trust: list[str]
+    device: Device
+    threads: Threads
+    dtype: Literal["auto", "float32", "float64"]
+
+    def __post_init__(self) -> None:
+        _require_threads(self.threads)
+
+
+@dataclass(frozen=True)
 class ComposeKeys:
     """Composition of several checkpoints into one energy, `compose.*`."""
 
@@ -118,16 +138,12 @@ class ComposeKeys:
 
 
 @dataclass(frozen=True)
-class SampleKeys:
+class SampleKeys(ModelKeys):
     """Keys of `ebm sample`."""
 
     checkpoint: str | list[str] | None
     shape: list[int] | int | None
     compose: ComposeKeys
-    dataset: DataKeys
-    which: Literal["best", "last"]
-    weights: Literal["ema", "raw"]
-    trust: list[str]
     n_samples: int
     n_chains: int | None
     burn_in: int
@@ -139,10 +155,7 @@ class SampleKeys:
     adapt: bool
     strict: bool
     seed: int
-    device: Literal["auto", "cpu", "cuda", "mps"]
-    threads: int | Literal["auto"]
-    dtype: Literal["auto", "float32", "float64"]
-    compile: Literal["auto", "always", "never", "native"]
+    compile: Compile
 
     def __post_init__(self) -> None:
         _require_at_least(0, seed=self.seed, burn_in=self.burn_in)
@@ -153,57 +166,43 @@ class SampleKeys:
         require_positive(noise_std=self.noise_std)
         if self.anneal == float("inf"):
             raise ValueError("anneal must be finite, got inf")
-        _require_threads(self.threads)
+        super().__post_init__()
 
 
 @dataclass(frozen=True)
-class EvaluateKeys:
+class EvaluateKeys(ModelKeys):
     """Keys of `ebm evaluate`."""
 
     checkpoint: str
-    dataset: DataKeys
-    which: Literal["best", "last"]
-    weights: Literal["ema", "raw"]
-    trust: list[str]
     metrics: list[Metric]
     seed: int | None
     strict: bool
-    device: Literal["auto", "cpu", "cuda", "mps"]
-    threads: int | Literal["auto"]
-    dtype: Literal["auto", "float32", "float64"]
-    compile: Literal["auto", "always", "never", "native"]
+    compile: Compile
     eval: EvalKeys
 
     def __post_init__(self) -> None:
         _require_at_least(0, seed=self.seed)
         _require_metrics(self.metrics)
-        _require_threads(self.threads)
+        super().__post_init__()
 
 
 @dataclass(frozen=True)
-class DensityKeys:
+class DensityKeys(ModelKeys):
     """Keys of `ebm density`."""
 
     checkpoint: str
     data: str
-    dataset: DataKeys
-    which: Literal["best", "last"]
-    weights: Literal["ema", "raw"]
-    trust: list[str]
     n_held_out: int
     n_chains: int
     n_temperatures: int
     seed: int
-    device: Literal["auto", "cpu", "cuda", "mps"]
-    threads: int | Literal["auto"]
-    dtype: Literal["auto", "float32", "float64"]
 
     def __post_init__(self) -> None:
         _require_at_least(0, seed=self.seed)
         _require_at_least(1, n_held_out=self.n_held_out)
         _require_at_least(2, n_temperatures=self.n_temperatures)
         _require_at_least(10, n_chains=self.n_chains)
-        _require_threads(self.threads)
+        super().__post_init__()
 
 
 @dataclass(frozen=True)
@@ -219,7 +218,7 @@ class CheckKeys:
 
     only: str | list[str]
     seed: int
-    device: Literal["auto", "cpu", "cuda", "mps"]
+    device: Device
 
     def __post_init__(self) -> None:
         _require_at_least(0, seed=self.seed)

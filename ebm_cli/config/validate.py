@@ -7,9 +7,10 @@ from dataclasses import is_dataclass
 from pathlib import Path
 from typing import Any
 
-from omegaconf import DictConfig, ListConfig
+from omegaconf import DictConfig, ListConfig, OmegaConf
 
 from ebm_cli.config.build import build, construct, read_entries, read_node
+from ebm_cli.config.groups import conf_dir, file_keys
 from ebm_cli.config.schema import SCHEMAS
 from ebm_cli.config.trust import Trust, trust_of
 from ebm_cli.config.type_checks import annotations, convert, parameters, to_plain
@@ -25,12 +26,20 @@ def validate(cfg: DictConfig, verb: str) -> None:
     Raises:
         UserError: the first mistake, by its dotted name.
     """
+    _require_values(cfg, verb)
     schema = SCHEMAS[verb]
     _validate_keys(schema, cfg, "", trust_of(cfg) if "checkpoint" in parameters(schema) else None)
     checkpoint = to_plain(cfg.get("checkpoint"))
     for path in checkpoint if isinstance(checkpoint, list) else [] if checkpoint is None else [checkpoint]:
         if not Path(path).exists():
             raise UserError(f"checkpoint={path}: no such file or directory")
+
+
+def _require_values(cfg: DictConfig, verb: str) -> None:
+    """Require a value for every key of the verb that is not in a group; the message has the key's comment."""
+    for key in file_keys(conf_dir() / f"{verb}.yaml"):
+        if OmegaConf.is_missing(cfg, key.name):
+            raise UserError(f"{key.name} is required, type {key.name}=…: {key.meaning}")
 
 
 def _validate_keys(schema: type, cfg: DictConfig, path: str, trust: Trust) -> Any:

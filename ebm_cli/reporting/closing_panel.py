@@ -75,7 +75,6 @@ def closing_panel(
     places: Mapping[str, str],
     commands: Sequence[str] = (),
     notes: Sequence[str] = (),
-    success: bool = True,
     failures: Sequence[str] = (),
     overall: Overall | None = None,
 ) -> ClosingPanel:
@@ -87,7 +86,6 @@ def closing_panel(
         places: name of an output → its path.
         commands: shell commands to run next.
         notes: why a result is missing, or why the run stopped.
-        success: the frame is green, otherwise red.
         failures: why the results are not to be trusted: in red, above everything else; the frame is red, too.
         overall: its sentence stands on top, in the colour of its word, which the frame has too if it is bad.
     """
@@ -96,7 +94,7 @@ def closing_panel(
     top = [] if overall is None else [overall_line(overall)]
     yellow = [Text(note, style="yellow") for note in notes]
     parts: list[RenderableType] = [*top, *red, results_table(values), *yellow]
-    frame = "green" if success and not failures else "red"
+    frame = "red" if failures else "green"
     if overall is not None and frame == "green":
         frame = FRAMES.get(overall.word, frame)
     sentences = [*([] if overall is None else [as_sentence(overall.sentence)]), *failures, *notes]

@@ -8,7 +8,7 @@ import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from ebm_cli.errors import describe, first_line, full_disk
+from ebm_cli.errors import UserError, describe, first_line, full_disk
 
 logger = logging.getLogger(__name__)
 
@@ -27,12 +27,14 @@ def optional(what: str, notes: list[str]) -> Iterator[None]:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             yield
-    except Exception as error:  # matplotlib, the energy that is drawn and the disk may each raise anything
+    except Exception as error:  # matplotlib, a user's energy and the disk may each raise anything
         logger.debug("%s failed", what, exc_info=True)
         notes.append(f"{what} is missing, everything else is complete: {_reason(error)}")
 
 
 def _reason(error: Exception) -> str:
+    if isinstance(error, UserError):
+        return str(error)
     full = full_disk(error)
     if full is not None:
         return f"no room to write it ({full.strerror})"

@@ -2,7 +2,6 @@
 
 import time
 from collections import deque
-from types import TracebackType
 
 from rich.console import Console
 from rich.progress import BarColumn, TextColumn
@@ -11,6 +10,7 @@ from rich.text import Text
 
 from ebm_cli.evaluation.values import Values, format_value
 from ebm_cli.reporting.console import duration
+from ebm_cli.reporting.live_bar import LiveBar
 
 REFRESH = 0.1
 """Seconds between two drawings of the bar."""
@@ -18,7 +18,7 @@ WINDOW = 10.0
 """Seconds over which the speed is averaged."""
 
 
-class Progress:
+class Progress(LiveBar):
     """The step of a run, its loss and monitored result, its speed and the time left.
 
     A live bar on a terminal, drawn at most ten times a second; elsewhere one plain line every `every` steps.
@@ -43,8 +43,7 @@ class Progress:
         self._next_line = start + 1
         self._drawn_at = -1.0
         self._times: deque[tuple[float, int]] = deque([(time.monotonic(), start)])
-        self._is_live = self._console.is_terminal
-        self._bar = Bar(
+        bar = Bar(
             TextColumn("step {task.completed:,.0f}/{task.total:,.0f}"),
             BarColumn(bar_width=None),
             TextColumn("{task.fields[shown]}"),
@@ -53,18 +52,8 @@ class Progress:
             transient=True,
             expand=True,
         )
+        super().__init__(self._console, bar)
         self._task = self._bar.add_task("", total=steps, completed=start, shown="")
-
-    def __enter__(self) -> "Progress":
-        if self._is_live:
-            self._bar.start()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        if self._is_live:
-            self._bar.stop()
 
     def update(self, step: int, metrics: Values) -> None:
         """Show that `step` is done, with a few numbers by their names."""

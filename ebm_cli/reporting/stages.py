@@ -1,10 +1,11 @@
 """Stages of work that has no steps to count, such as an evaluation: which one is running, and for how long."""
 
 import logging
-from types import TracebackType
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+
+from ebm_cli.reporting.live_bar import LiveBar
 
 logger = logging.getLogger(__name__)
 
@@ -14,7 +15,7 @@ WIDE, BESIDE_NAME = 100, 16
 """Width from which a bar has room; characters of the numbers beside the name of a stage."""
 
 
-class Stages:
+class Stages(LiveBar):
     """A transient bar with the name of the running stage on a terminal, nothing elsewhere; a line each in the log.
 
     Args:
@@ -23,11 +24,11 @@ class Stages:
     """
 
     def __init__(self, name: str, console: Console) -> None:
-        self._name, self._is_live = name, console.is_terminal
-        self._room = console.width - BESIDE_NAME
+        self._name, self._room = name, console.width - BESIDE_NAME
         numbers = [TextColumn("{task.fields[count]}"), TimeElapsedColumn()]
         columns = [TextColumn("{task.description}"), *([BarColumn()] if console.width >= WIDE else []), *numbers]
-        self._bar = Progress(*columns, console=console, transient=True, refresh_per_second=REFRESHES)
+        bar = Progress(*columns, console=console, transient=True, refresh_per_second=REFRESHES)
+        super().__init__(console, bar)
         self._task = self._bar.add_task(name[: self._room], total=None, count="")
 
     def begin(self, stage: str, number: int, total: int) -> None:
@@ -40,14 +41,3 @@ class Stages:
         )
         count = f"{number - 1}/{total}"
         self._bar.update(self._task, description=shown, completed=number - 1, total=total, count=count)
-
-    def __enter__(self) -> "Stages":
-        if self._is_live:
-            self._bar.start()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        if self._is_live:
-            self._bar.stop()

@@ -45,19 +45,17 @@ class AddedKey(NamedTuple):
     target: str | None = None
 
 
-_FILE = "ebm_cli.datasets.File"
-
 # Text was read with a decimal point, names above numbers only, and every column trained on.
 ADDED_KEYS: tuple[AddedKey, ...] = (
-    AddedKey("copies", "apart", after="9fa8354", target=_FILE),
-    AddedKey("array", None, "f1ab3ba", _FILE),
-    AddedKey("columns", None, "f1ab3ba", _FILE),
-    AddedKey("drop", [], "f1ab3ba", _FILE),
-    AddedKey("label", None, "f1ab3ba", _FILE),
-    AddedKey("delimiter", None, "f1ab3ba", _FILE),
-    AddedKey("decimal", "point", "f1ab3ba", _FILE),
-    AddedKey("thousands", "none", "f1ab3ba", _FILE),
-    AddedKey("header", "text", "f1ab3ba", _FILE),
+    AddedKey("copies", "apart", after="9fa8354", target=FILE),
+    AddedKey("array", None, "f1ab3ba", FILE),
+    AddedKey("columns", None, "f1ab3ba", FILE),
+    AddedKey("drop", [], "f1ab3ba", FILE),
+    AddedKey("label", None, "f1ab3ba", FILE),
+    AddedKey("delimiter", None, "f1ab3ba", FILE),
+    AddedKey("decimal", "point", "f1ab3ba", FILE),
+    AddedKey("thousands", "none", "f1ab3ba", FILE),
+    AddedKey("header", "text", "f1ab3ba", FILE),
     AddedKey("strict", False, after="9fa8354"),
     AddedKey("jitter", 0.0, after="9fa8354", target="ebm_cli.samplers.hmc.HMC"),
     AddedKey("init_from", None, after="08d8297"),

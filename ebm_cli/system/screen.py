@@ -9,7 +9,10 @@ import os
 import select
 import sys
 import unicodedata
-from typing import TextIO, cast
+from typing import TYPE_CHECKING, TextIO, cast
+
+if TYPE_CHECKING:
+    from _typeshed import ReadableBuffer
 
 ERRORS = "ebm-screen"
 """Name of the error handler that writes characters which an encoding lacks in its own."""
@@ -27,7 +30,7 @@ class _Screen(io.FileIO):
 
     lost: OSError | None = None
 
-    def write(self, data: bytes) -> int:  # type: ignore[override]
+    def write(self, data: "ReadableBuffer", /) -> int:
         """Write; the number of bytes that were written or discarded."""
         while self.lost is None:
             try:
@@ -38,7 +41,7 @@ class _Screen(io.FileIO):
             if written is not None:
                 return written
             select.select([], [self], [])  # a terminal that does not block, and is behind
-        return len(data)
+        return memoryview(data).nbytes
 
 
 def protect_screen() -> None:

@@ -21,6 +21,7 @@ class Diverged(Exception):
         step: from 1.
         what: the symptom.
         remedy: in the imperative.
+        is_of_data: whether the data cause it, so that no smaller step helps.
         names_step_size: whether the symptom is that of chains whose step is too large.
     """
 

@@ -35,8 +35,8 @@ def roll_back(error: Diverged, trainer: Trainer, history: History, checkpointer:
     state, goes_further = _start(rollbacks, checkpointer)
     checkpointer.restore(state)
     history.clock.before = spent
-    is_shortened = trainer.method.shorten_steps(rollbacks.step_factor(state, error.names_step_size or goes_further))
-    is_shortened = is_shortened and (error.names_step_size or goes_further)
+    lowers_step = error.names_step_size or goes_further
+    is_shortened = trainer.method.shorten_steps(rollbacks.step_factor(state, lowers_step)) and lowers_step
     factor = rollbacks.record(error, state, is_shortened, lowers_rates=goes_further or not is_shortened)
     name = f"method/after {len(rollbacks.history)} rollbacks"
     trainer.slow_down(factor, generator(seed, name, trainer.rng.device))

@@ -89,6 +89,14 @@ def test_mistake_ends_in_one_line(ebm: Ebm, stand_in: StandIn, tmp_path: Path, w
     assert list(tmp_path.iterdir()) == []
 
 
+def test_key_behind_a_reference_is_named_by_its_group(ebm: Ebm, stand_in: StandIn) -> None:
+    """`method.sampler` is written ${sampler}: the key that is meant is `sampler.step_size`."""
+    stand_in("train")
+    ran = ebm("train", "method=cd", "method.sampler.step_size=0.1")
+    line = "method.sampler.step_size: method.sampler is the group sampler; set sampler.step_size"
+    assert (ran.code, ran.err) == (1, f"ebm: {line}\n")
+
+
 def test_traceback_is_shown_on_request(
     ebm: Ebm, stand_in: StandIn, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:

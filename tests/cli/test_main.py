@@ -1,9 +1,11 @@
 """The command: versions, wrong verbs, closed pipes, and the exit of its process."""
 
 import gc
+import os
 import subprocess
 import sys
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -39,6 +41,15 @@ def test_closed_pipe_is_no_error() -> None:
     assert ran.returncode == 0
     assert ran.stderr == ""
     assert ran.stdout.startswith("ebm train: ")
+
+
+def test_interrupt_during_an_import_is_one_line(tmp_path: Path) -> None:
+    """As by Ctrl-C in the first tenths of a second, before the verb runs."""
+    (tmp_path / "hydra.py").write_text("raise KeyboardInterrupt\n")
+    path = os.pathsep.join(filter(None, (str(tmp_path), os.environ.get("PYTHONPATH"))))
+    command, env = [sys.executable, "-m", "ebm_cli", "train"], {**os.environ, "PYTHONPATH": path}
+    ran = subprocess.run(command, env=env, capture_output=True, text=True, check=False)
+    assert (ran.returncode, ran.stdout, ran.stderr) == (130, "", "ebm: interrupted\n")
 
 
 @pytest.fixture

@@ -134,3 +134,14 @@ def test_directory_with_outside_links_is_refused(ebm: Ebm, stand_in: StandIn, tm
     ran = ebm("train", "hydra.run.dir=run")
     assert ran.err.startswith("ebm: run/outside: a link out of the run's directory")
     assert (ran.code, len(seen)) == (1, 1)
+
+
+@pytest.mark.parametrize("flags", [(), ("-m",)])
+def test_directory_that_hydra_reads_as_a_key_is_refused(
+    ebm: Ebm, stand_in: StandIn, tmp_path: Path, flags: tuple[str, ...]
+) -> None:
+    seen, key = stand_in("train"), "hydra.sweep.dir" if flags else "hydra.run.dir"
+    ran = ebm("train", *flags, rf"{key}='\${{a}}/b'")
+    assert ran.err.startswith(f"ebm: {tmp_path}/${{a}}/b")
+    assert ran.err.endswith(f"Hydra cannot use a directory whose name contains ${{; name another one with {key}=DIR\n")
+    assert (ran.code, seen, list(tmp_path.iterdir())) == (1, [], [])

@@ -68,7 +68,10 @@ def test_compare_takes_lists_of_runs_and_metrics(ebm: Ebm, runs: Runs, tmp_path:
         ),
         (["runs=runs/*", "metrics=[eval/lk]"], "metrics: no run has a number eval/lk; did you mean eval/kl?"),
         (["runs=bad"], "runs=bad: no finished run to compare (bad/a: lower optimizer.lr)"),
-        ([], "runs is required"),
+        (
+            [],
+            "runs is required, type runs=…: a glob, a folder or a run, or a list of them; every run inside is compared",
+        ),
     ],
 )
 def test_mistake_is_one_line_and_writes_nothing(

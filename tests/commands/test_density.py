@@ -107,7 +107,7 @@ def test_without_the_data_of_the_run_there_is_no_p_value(ebm: Ebm, made: Path) -
         (["data=none.csv"], "data=none.csv: is not a file"),
         (["data=wide.npy"], "data=wide.npy: has 2 columns, the run was trained on 3 columns (a, b, c)"),
         (["data=names.csv"], "data=names.csv: has no column c"),
-        ([], "data is required"),
+        ([], "data is required, type data=…: file of rows, as dataset=file reads it; columns are matched by name"),
         (["data=wide.npy", "n_held_out=0"], "n_held_out must be >= 1, got 0"),
     ],
 )

@@ -55,7 +55,7 @@ def _no_picture(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sample, "save", lambda figure, path: None)
 
 
-def drawn(folder: Path) -> tuple[Array, Array, dict[str, float]]:
+def drawn(folder: Path) -> tuple[Array, Array, dict[str, Any]]:
     """The samples x, their energy, and the results."""
     with np.load(folder / "samples.npz") as arrays:
         assert set(arrays) == {"x", "energy"}
@@ -93,7 +93,7 @@ def test_samples_are_summarised_by_coordinate(ebm: Ebm, tmp_path: Path) -> None:
     """Mean, sd and quantiles are those of the file; the table on the console has the same numbers."""
     ran = ebm("sample", "checkpoint=run", *FEW, "hydra.run.dir=out")
     x, _, results = drawn(tmp_path / "out")
-    rows: list[dict[str, Any]] = results["sampler/coordinates"]  # type: ignore[assignment]
+    rows: list[dict[str, Any]] = results["sampler/coordinates"]
     assert [row["name"] for row in rows] == ["x0", "x1"]
     for row, column in zip(rows, x.T.astype(np.float64), strict=True):
         assert row["mean"] == pytest.approx(column.mean())

@@ -29,4 +29,4 @@ def test_panels_are_drawn_copied_or_explained(ebm: Ebm, monkeypatch: pytest.Monk
     assert images[0]["src"] == charts.data_uri(png(7))
     sizes = [len(attrs["src"]) for attrs in images if attrs["alt"] in drawn]
     assert all(size > 5000 for size in sizes[1:])
-    assert re.search(r"no picture: checkpoint=\S+last.pt", Elements(text).words)
+    assert re.search(r"picture is missing, everything else is complete: checkpoint=\S+last.pt", Elements(text).words)

@@ -5,6 +5,7 @@ import warnings
 
 import pytest
 
+from ebm_cli.errors import UserError
 from ebm_cli.reporting.optional_pictures import optional
 
 
@@ -16,6 +17,7 @@ from ebm_cli.reporting.optional_pictures import optional
         (OSError(errno.ENOSPC, "No space left on device"), "no room to write it (No space left on device)"),
         (PermissionError(errno.EACCES, "Permission denied", "f.png"), "f.png cannot be written (Permission denied)"),
         (MemoryError(), "MemoryError"),
+        (UserError("checkpoint=x: damaged"), ": checkpoint=x: damaged"),
     ],
 )
 def test_error_in_a_picture_becomes_a_sentence(error: Exception, reason: str) -> None:
