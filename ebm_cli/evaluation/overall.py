@@ -27,7 +27,8 @@ from typing import NamedTuple
 
 from ebm_cli.evaluation.chain_health import problems
 from ebm_cli.evaluation.chain_verdicts import n_stuck
-from ebm_cli.evaluation.result_registry import OOD, QUALITIES, P, verdict
+from ebm_cli.evaluation.result_description import OOD, P
+from ebm_cli.evaluation.result_registry import QUALITIES, verdict
 from ebm_cli.evaluation.results import Results
 from ebm_cli.evaluation.values import Values, format_value, number
 from ebm_cli.evaluation.verdicts import CLOSE, FAIR, NULLS

@@ -2,7 +2,7 @@
 
 A distance means nothing without its noise floor: every rule has a reference (the truth, the null between two samples of
 the data, a threshold of the literature) and, where that allows one, a grade. A rule says its thresholds itself, for the
-reference page; `evaluation.results` assigns rules to results.
+reference page; `evaluation.result_registry` assigns rules to results.
 """
 
 from collections.abc import Callable
