@@ -47,17 +47,6 @@ def non_finite(draws: Tensor) -> Tensor:
     return ~draws.flatten(2).isfinite().all(2)
 
 
-def n_different(draws: Tensor) -> int:
-    """Number of different points among the draws [n_draws, n_chains, *D]."""
-    flat = draws.flatten(0, 1).flatten(1).contiguous()
-    n_words = flat.shape[1] * flat.element_size() // 4
-    generator = torch.Generator().manual_seed(0)
-    factors = torch.randint(1 << 62, (n_words,), generator=generator).mul_(2).add_(1).to(flat.device)
-    # Equal points have equal sums of their 32-bit words times random odd factors, modulo 2^64; −0.0 becomes 0.0.
-    parts = [(part + 0.0).view(torch.int32).long().mul(factors).sum(1) for part in flat.split(4096)]
-    return len(torch.cat(parts).unique())
-
-
 def chain_results(
     kernel: Kernel,
     energy: EnergyFn,
@@ -138,9 +127,10 @@ def _of_row(draws: Tensor, differ: Tensor, used: Tensor | None, row: int) -> tup
     if not bool(differ.any()):
         return (draws.new_empty(0, dtype=torch.float64),) * 3
     moving = draws if bool(differ.all()) else draws[:, differ]
-    found, limit = diagnose(moving), n_different(moving)
+    found = diagnose(moving)
     known = ~found.rhat.isnan() if used is None else ~found.rhat.isnan() & used[row]
-    bulk, tail = (torch.minimum(ess, found.n_distinct).clamp(max=limit) for ess in (found.ess_bulk, found.ess_tail))
+    # A coordinate has no more values than there are different draws.
+    bulk, tail = (torch.minimum(ess, found.n_distinct) for ess in (found.ess_bulk, found.ess_tail))
     return found.rhat[known], bulk[known], tail[known]
 
 
