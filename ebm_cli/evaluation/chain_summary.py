@@ -109,7 +109,7 @@ def worst_diagnostics(
     if n_broken:
         return _absent(counts, f"{n_broken} of {n_draws * n_chains} draws are not finite")
     if n_draws < MIN_DRAWS:
-        return _absent(counts, f"{n_draws} draws a chain are too few, {MIN_DRAWS} are needed")
+        return _absent(counts, f"too few draws a chain: {n_draws}, and {MIN_DRAWS} are needed")
     rows = [_of_row(draws[:, row::n_rows], differ[row::n_rows], used, row) for row in range(n_rows)]
     rhat, bulk, tail = (torch.cat(values) for values in zip(*rows, strict=True))
     if not rhat.numel():

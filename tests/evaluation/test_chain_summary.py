@@ -115,7 +115,7 @@ def test_each_row_has_its_own_distribution() -> None:
 
 def test_few_draws_have_a_reason() -> None:
     found = worst_diagnostics(normal(3, 4, 2, seed=0))
-    assert {found.absent[key] for key in ESTIMATES} == {"3 draws a chain are too few, 4 are needed"}
+    assert {found.absent[key] for key in ESTIMATES} == {"too few draws a chain: 3, and 4 are needed"}
 
 
 @pytest.mark.parametrize(
