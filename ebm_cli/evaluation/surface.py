@@ -23,8 +23,6 @@ ARROWS = 22
 """Points along a side of a score field."""
 SMALLEST_WIDTH = 1e-6
 """Width over the value itself below which numbers of a float32 column are one value up to rounding."""
-
-
 REACH = 10
 """Distance from the middle of some values to the end of their view, at most, in half-widths of their middle 90 %."""
 MARGIN = 1.15
