@@ -6,7 +6,7 @@
 | close | small differences: KL ≤ 0.01 nats, or distances of the samples within a few of their nulls |
 | fair | better than the Gaussian fitted to the training rows, and different from the data |
 | poor | worse than that Gaussian on held-out rows by more than the noise of the comparison |
-| broken | no model of the data: far below the Gaussian, no finite integral, or chains that cannot be trusted |
+| broken | no model of the data: far below the Gaussian, no log Z of its energy, or chains that cannot be trusted |
 
 The first of these that was measured is the *basis*:
 
@@ -52,7 +52,7 @@ MANY_NULLS = 10
 STILL = 0.1
 """Share of chains that never moved above which the samples are worthless."""
 NOT_INTEGRABLE = ("not integrable", "the energy is", "not resolved")
-"""Texts by which a missing log Z says that the energy has no density."""
+"""Texts by which a missing log Z says that the energy is at fault, and not what was measured."""
 
 
 class Finding(NamedTuple):
@@ -115,7 +115,7 @@ def _basis(results: Results, not_a_model: float) -> Finding | None:
     values = results.values
     reason = results.absent.get("eval/log_z", "")
     if any(text in reason for text in NOT_INTEGRABLE):
-        return Finding("broken", f"the energy has no finite integral ({reason})")
+        return Finding("broken", f"log Z of the energy was not found ({reason})")
     return _by_kl(values, not_a_model) or _by_likelihood(values) or _by_samples(values) or _by_score(values)
 
 
