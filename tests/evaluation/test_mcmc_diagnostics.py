@@ -149,6 +149,8 @@ def test_one_pass_gives_what_the_functions_give() -> None:
     assert torch.equal(found.ess_tail, ess_tail(draws))
     halves = torch.cat((draws[:20], draws[-20:]))
     assert found.n_distinct.tolist() == [len(halves[:, :, i].unique()) for i in range(3)]
+    assert torch.equal(found.bounded().ess_bulk, torch.minimum(found.ess_bulk, found.n_distinct))
+    assert float(found.bounded().ess_tail[2]) <= len(halves[:, :, 2].unique())
 
 
 def test_diagnostics_have_the_shape_of_a_point() -> None:
