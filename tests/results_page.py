@@ -5,7 +5,8 @@ python -m tests.results_page
 
 from collections.abc import Iterator
 
-from ebm_cli.evaluation.result_registry import NULL, RESULTS, SECTIONS, SUFFIXES, Result
+from ebm_cli.evaluation.result_description import NULL, SECTIONS, SUFFIXES, Result
+from ebm_cli.evaluation.result_registry import RESULTS
 from tests.support import REPO
 
 PAGE = REPO / "docs" / "reference" / "results.md"

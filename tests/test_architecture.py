@@ -65,7 +65,8 @@ WITHOUT_TORCH = (
         "runs/stored_config",
     ),
     *("runs/reserve", "system/__init__", "system/files", "system/versions"),
-    *("evaluation/__init__", "evaluation/values", "evaluation/verdicts", "evaluation/result_registry"),
+    *("evaluation/__init__", "evaluation/values", "evaluation/verdicts"),
+    *("evaluation/result_description", "evaluation/result_registry"),
     *(
         "reporting/__init__",
         "reporting/commands",

@@ -22,9 +22,9 @@ from ebm_cli.acceleration.compile_mode import Work, apply_compile_mode
 from ebm_cli.config.build import build
 from ebm_cli.config.trust import trust_of
 from ebm_cli.errors import NotTrustworthy, UserError
-from ebm_cli.evaluation import chain_summary
 from ebm_cli.evaluation.chain_health import problems
 from ebm_cli.evaluation.chain_summary import chain_results
+from ebm_cli.evaluation.coordinate_summary import summarise_coordinates
 from ebm_cli.evaluation.result_registry import verdict
 from ebm_cli.evaluation.results import Results
 from ebm_cli.evaluation.values import Value, Values, format_value
@@ -143,7 +143,7 @@ def _coordinates(target: ChainTarget, x: Tensor, names: Sequence[str] | None) ->
     """
     if target.n_rows > 1 or not bool(x.isfinite().all()):
         return []
-    return chain_summary.coordinate_table(x, names)
+    return summarise_coordinates(x, names)
 
 
 def _starts(cfg: DictConfig, model: Model, target: ChainTarget) -> Starts:

@@ -3,7 +3,8 @@
 from dataclasses import dataclass
 
 from ebm_cli.evaluation import result_registry
-from ebm_cli.evaluation.result_registry import NULL, Result, describe
+from ebm_cli.evaluation.result_description import NULL, Result
+from ebm_cli.evaluation.result_registry import describe
 from ebm_cli.evaluation.values import number
 from ebm_cli.runs.record import Record
 

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from ebm_cli.densities import Density
 from ebm_cli.energies.base import Energy
@@ -22,7 +22,6 @@ class Given(Energy):
     def __init__(self, function: Callable[[Tensor], Tensor], shape: tuple[int, ...]) -> None:
         super().__init__()
         self.shape = shape
-        self.module = function if isinstance(function, nn.Module) else None
         self.function = function
 
     def forward(self, x: Tensor) -> Tensor:

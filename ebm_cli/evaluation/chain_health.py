@@ -32,10 +32,13 @@ def problems(values: Values) -> list[str]:
 
 
 def sampler_keys(values: Values) -> tuple[str, str, str]:
-    """The sampler's node, the word that chooses it and those that let it adapt, in `ebm sample` or an evaluation."""
-    if any(key.startswith("eval/") for key in values):
-        return "eval.sampler", "sampler@eval.sampler", "eval.burn_in=1000"
-    return "sampler", "sampler", "adapt=true burn_in=1000"
+    """The sampler's node, the word that chooses it and those that let it adapt, in `ebm sample` or an evaluation.
+
+    The former says where its chains started. The latter may have no key of its own, as with metrics=[chains].
+    """
+    if "sampler/init" in values:
+        return "sampler", "sampler", "adapt=true burn_in=1000"
+    return "eval.sampler", "sampler@eval.sampler", "eval.burn_in=1000"
 
 
 def _still(values: Values, still: float, n_chains: float) -> str:

@@ -6,15 +6,10 @@ draws: the estimate itself has no such bound, since antithetic draws can be wort
 is reported as a number of draws must exist.
 """
 
-import math
-from collections.abc import Sequence
-from typing import Any
-
 import torch
 from torch import Tensor
 
-from ebm_cli.evaluation.mcmc_diagnostics import MIN_DRAWS, diagnose, quantile
-from ebm_cli.evaluation.monte_carlo_error import mcse_mean
+from ebm_cli.evaluation.mcmc_diagnostics import MIN_DRAWS, diagnose
 from ebm_cli.evaluation.results import Results
 from ebm_cli.evaluation.values import Value
 from ebm_cli.evaluation.virial import virial
@@ -22,8 +17,6 @@ from ebm_cli.samplers import EnergyFn, Info, Kernel
 
 MANY_STEPS = 80
 """Transitions without a move that are no chance: at an acceptance of 0.15 one chain in 400,000 has none."""
-QUANTILES = {"q5": 0.05, "q50": 0.5, "q95": 0.95}
-"""Columns of the table by coordinate → their probabilities."""
 
 
 def never_moved(draws: Tensor, starts: Tensor | None = None) -> Tensor:
@@ -45,17 +38,6 @@ def never_moved(draws: Tensor, starts: Tensor | None = None) -> Tensor:
 def non_finite(draws: Tensor) -> Tensor:
     """The draws with a coordinate that is not finite: [n_draws, n_chains, *D] → bool [n_draws, n_chains]."""
     return ~draws.flatten(2).isfinite().all(2)
-
-
-def n_different(draws: Tensor) -> int:
-    """Number of different points among the draws [n_draws, n_chains, *D]."""
-    flat = draws.flatten(0, 1).flatten(1).contiguous()
-    n_words = flat.shape[1] * flat.element_size() // 4
-    generator = torch.Generator().manual_seed(0)
-    factors = torch.randint(1 << 62, (n_words,), generator=generator).mul_(2).add_(1).to(flat.device)
-    # Equal points have equal sums of their 32-bit words times random odd factors, modulo 2^64; −0.0 becomes 0.0.
-    parts = [(part + 0.0).view(torch.int32).long().mul(factors).sum(1) for part in flat.split(4096)]
-    return len(torch.cat(parts).unique())
 
 
 def chain_results(
@@ -120,7 +102,7 @@ def worst_diagnostics(
     if n_broken:
         return _absent(counts, f"{n_broken} of {n_draws * n_chains} draws are not finite")
     if n_draws < MIN_DRAWS:
-        return _absent(counts, f"{n_draws} draws a chain are too few, {MIN_DRAWS} are needed")
+        return _absent(counts, f"too few draws a chain: {n_draws}, and {MIN_DRAWS} are needed")
     rows = [_of_row(draws[:, row::n_rows], differ[row::n_rows], used, row) for row in range(n_rows)]
     rhat, bulk, tail = (torch.cat(values) for values in zip(*rows, strict=True))
     if not rhat.numel():
@@ -138,10 +120,9 @@ def _of_row(draws: Tensor, differ: Tensor, used: Tensor | None, row: int) -> tup
     if not bool(differ.any()):
         return (draws.new_empty(0, dtype=torch.float64),) * 3
     moving = draws if bool(differ.all()) else draws[:, differ]
-    found, limit = diagnose(moving), n_different(moving)
+    found = diagnose(moving).bounded()
     known = ~found.rhat.isnan() if used is None else ~found.rhat.isnan() & used[row]
-    bulk, tail = (torch.minimum(ess, found.n_distinct).clamp(max=limit) for ess in (found.ess_bulk, found.ess_tail))
-    return found.rhat[known], bulk[known], tail[known]
+    return found.rhat[known], found.ess_bulk[known], found.ess_tail[known]
 
 
 def _absent(counts: dict[str, Value], reason: str) -> Results:
@@ -162,48 +143,3 @@ def acceptance(kernel: Kernel, info: Info, dimension: int) -> Results:
     low, high = kernel.good_accept(dimension)
     rates: dict[str, Value] = {"sampler/acceptance": float(info.accept.mean())}
     return Results(rates | {"sampler/acceptance_low": low, "sampler/acceptance_high": high} | values)
-
-
-def coordinate_table(draws: Tensor, names: Sequence[str] | None = None) -> list[dict[str, Any]]:
-    """A summary of each coordinate of the draws: one row a coordinate, in the draws' units.
-
-    Args:
-        draws: [n_draws, n_chains, *D].
-        names: of the coordinates, D of them; None is x0, x1, …, with an index a dimension for others than vectors.
-
-    Returns:
-        Rows with `name`, `mean`, `sd`, `q5`, `q50`, `q95`, `mcse_mean`, `rhat`, `ess_bulk`, `ess_tail`; None for a
-        number that does not exist. Chains whose draws are all one point are left out.
-    """
-    differ = ~never_moved(draws)
-    moving = draws[:, differ] if bool(differ.any()) and not bool(differ.all()) else draws
-    found = diagnose(moving)
-    columns = _moments(moving) | {"mcse_mean": mcse_mean(moving), "rhat": found.rhat}
-    columns |= {
-        name: torch.minimum(ess, found.n_distinct)
-        for name, ess in (("ess_bulk", found.ess_bulk), ("ess_tail", found.ess_tail))
-    }
-    lists = {name: values.flatten().tolist() for name, values in columns.items()}
-    labels = coordinate_names(draws.shape[2:]) if names is None else list(names)
-    return [
-        {"name": label} | {name: _number(values[i]) for name, values in lists.items()} for i, label in enumerate(labels)
-    ]
-
-
-def coordinate_names(shape: Sequence[int]) -> list[str]:
-    """Names of the coordinates of points of a shape: x0, x1, … of vectors, x[0,3,5] of others."""
-    if len(shape) <= 1:
-        return [f"x{i}" for i in range(shape[0] if shape else 1)]
-    return [f"x[{','.join(map(str, index))}]" for index in torch.cartesian_prod(*map(torch.arange, shape)).tolist()]
-
-
-def _moments(draws: Tensor) -> dict[str, Tensor]:
-    """Mean, standard deviation and quantiles of each coordinate [D]; of draws that are all finite."""
-    flat = draws.flatten(0, 1).flatten(1).double() if draws.ndim > 2 else draws.flatten()[:, None].double()
-    values = {"mean": flat.mean(0), "sd": flat.std(0)}
-    ordered = flat.T.sort(1).values
-    return values | {name: quantile(ordered, probability) for name, probability in QUANTILES.items()}
-
-
-def _number(value: float) -> float | None:
-    return value if math.isfinite(value) else None

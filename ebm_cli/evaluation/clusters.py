@@ -87,7 +87,7 @@ def find_clusters(x: Array, rng: np.random.Generator) -> Clusters:
     """
     x = np.unique(_spread_ties(x[:MAX_ROWS], rng), axis=0)
     if len(x) < MIN_ROWS:
-        raise ValueError(f"{len(x)} different training rows are too few to find modes: {MIN_ROWS} are needed")
+        raise ValueError(f"too few different training rows to find modes: {len(x)}, and {MIN_ROWS} are needed")
     origin = x.mean(0)
     directions = _view(x - origin)
     views = [(x - origin) @ directions[:, :q] for q in range(1, directions.shape[1] + 1)]

@@ -15,6 +15,7 @@ from ebm_cli.evaluation.model_samples import Drawn, draw
 from ebm_cli.evaluation.not_integrable import NotIntegrable
 from ebm_cli.evaluation.protocol import Protocol
 from ebm_cli.evaluation.results import Results
+from ebm_cli.evaluation.two_sample import MIN_ROWS
 from ebm_cli.methods import Method
 from ebm_cli.rng import generator
 from ebm_cli.samplers import wide_starts
@@ -61,6 +62,12 @@ class Context:
     def rows(self) -> Tensor:
         """Held-out rows [N, *D] in standardised units, where the energy computes."""
         return self.dataset.standardised_rows("test", self.protocol.n_samples)
+
+    @property
+    def few_rows(self) -> str | None:
+        """Why a comparison with so few held-out rows means nothing; None where there are enough."""
+        n = len(self.rows)
+        return None if n >= MIN_ROWS else f"too few held-out rows: {n}, and {MIN_ROWS} are needed"
 
     @cached_property
     def normalisation(self) -> Normalisation:

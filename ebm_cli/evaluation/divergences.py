@@ -130,9 +130,14 @@ class Divergences:
         if mean.log_p is not None:
             put("eval/kl", mean.log_p - log_q)
             values["eval/log_density_mse"] = mean((mean.log_p - log_q).square())
-        with torch.no_grad():
-            put("eval/nll_vs_gaussian", in_chunks(self.data.fitted_gaussian.log_prob, mean.u) - log_q)
+        put("eval/nll_vs_gaussian", self._gaussian_log_p - log_q)
         return values
+
+    @cached_property
+    def _gaussian_log_p(self) -> Tensor:
+        """Log-density of the fitted Gaussian at the points of the expectation [N]."""
+        with torch.no_grad():
+            return in_chunks(self.data.fitted_gaussian.log_prob, self.data.expectation.u)
 
     @cached_property
     def _data_modes(self) -> Tensor | None:

@@ -68,7 +68,7 @@ def class_results(samples: Tensor, dataset: Dataset, n_held_out: int, rng: torch
     unused, used, held_out = _labelled_parts(dataset, n_held_out)
     n = min(len(samples), len(held_out.x), len(unused.x), MAX_ROWS)
     if n < MIN_ROWS:
-        raise ValueError(f"{n} rows to compare are too few: {MIN_ROWS} are needed")
+        raise ValueError(f"too few rows to compare: {n}, and {MIN_ROWS} are needed")
     classifier = train_classifier(used.x, used.labels, rng)
     of_data = classifier.features(held_out.x)
     accuracy = float((classifier.classes(of_data) == held_out.labels).double().mean())

@@ -25,7 +25,7 @@ All functions take draws [n_draws, n_chains, *D] and return one number a coordin
 is no diagnostic: with fewer than 4 draws a chain, where a draw is not finite, and where a chain is constant (whether
 it is stuck or the coordinate has one value only, constant draws cannot tell). An ESS is larger than the number of draws
 where they are antithetic, at most S log10 S; what is reported of it is bounded by the number of different draws
-(`chain_summary`). Memory: a few copies of a block of coordinates.
+(`Diagnostics.bounded`). Memory: a few copies of a block of coordinates.
 """
 
 from collections.abc import Callable
@@ -57,6 +57,11 @@ class Diagnostics(NamedTuple):
     ess_bulk: Tensor
     ess_tail: Tensor
     n_distinct: Tensor
+
+    def bounded(self) -> "Diagnostics":
+        """The same with an ESS of at most the number of different values, which is at most that of different draws."""
+        bulk, tail = (torch.minimum(ess, self.n_distinct) for ess in (self.ess_bulk, self.ess_tail))
+        return self._replace(ess_bulk=bulk, ess_tail=tail)
 
 
 def diagnose(draws: Tensor, block: int = BLOCK_NUMBERS) -> Diagnostics:

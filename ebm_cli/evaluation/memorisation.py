@@ -70,7 +70,7 @@ def copying(
     """
     n = min(len(samples), len(held_out), QUERIES)
     if n < MIN_QUERIES:
-        raise ValueError(f"{n} rows a side are too few for a median distance: {MIN_QUERIES} are needed")
+        raise ValueError(f"too few rows a side for a median distance: {n}, and {MIN_QUERIES} are needed")
     queries = torch.cat((samples.detach()[:n], held_out[:n].to(samples))).flatten(1)
     centre = queries[n:].mean(0)
     queries = queries - centre

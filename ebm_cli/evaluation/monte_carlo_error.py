@@ -49,6 +49,7 @@ def mcse_quantile(draws: Tensor, probability: float, block: int = BLOCK_NUMBERS)
         ess, size = indicator_ess(x, ordered, probability), ordered.shape[1]
         low, high = (_beta_quantile(p, ess * probability + 1, ess * (1 - probability) + 1) for p in ONE_SIGMA)
         ends = (size * low - 1).clamp(min=0).floor(), (size * high - 1).clamp(max=size - 1).ceil()
+        # A rank is NaN only where draws are not finite, for which `blockwise` returns NaN whatever is found here.
         first, last = (ordered.gather(1, end.nan_to_num(0.0).long()[:, None])[:, 0] for end in ends)
         return ((last - first) / 2,)
 

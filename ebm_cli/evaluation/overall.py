@@ -6,13 +6,12 @@
 | close | small differences: KL ≤ 0.01 nats, or distances of the samples within a few of their nulls |
 | fair | better than the Gaussian fitted to the training rows, and different from the data |
 | poor | worse than that Gaussian on held-out rows by more than the noise of the comparison |
-| broken | no model of the data: far below the Gaussian, no finite integral, or chains that cannot be trusted |
+| broken | no model of the data: far below the Gaussian, no log Z of its energy, or chains that cannot be trusted |
 
 The first of these that was measured is the *basis*:
 
-1. KL, where the density of the data is known. Within its noise it is right, or fair if that noise
-   is large. Above `FAIR` it is fair, and poor where it exceeds the
-   fitted Gaussian's by more than the noise of the comparison.
+1. KL, where the density of the data is known. Within its noise it is right, or fair if that noise is large. Above
+   `FAIR` it is poor, or fair where it does not exceed the fitted Gaussian's by more than the noise of the comparison.
 2. The NLL against the fitted Gaussian, with the distances between samples and held-out rows.
 3. These distances alone.
 4. The Fisher divergence alone, in units of a flat energy's: never right, as it is blind to the weights of modes.
@@ -27,7 +26,8 @@ from typing import NamedTuple
 
 from ebm_cli.evaluation.chain_health import problems
 from ebm_cli.evaluation.chain_verdicts import n_stuck
-from ebm_cli.evaluation.result_registry import OOD, QUALITIES, P, verdict
+from ebm_cli.evaluation.result_description import OOD, P, Result
+from ebm_cli.evaluation.result_registry import QUALITIES, verdict
 from ebm_cli.evaluation.results import Results
 from ebm_cli.evaluation.values import Values, format_value, number
 from ebm_cli.evaluation.verdicts import CLOSE, FAIR, NULLS
@@ -52,7 +52,7 @@ MANY_NULLS = 10
 STILL = 0.1
 """Share of chains that never moved above which the samples are worthless."""
 NOT_INTEGRABLE = ("not integrable", "the energy is", "not resolved")
-"""Texts by which a missing log Z says that the energy has no density."""
+"""Texts by which a missing log Z says that the energy is at fault, and not what was measured."""
 
 
 class Finding(NamedTuple):
@@ -115,7 +115,7 @@ def _basis(results: Results, not_a_model: float) -> Finding | None:
     values = results.values
     reason = results.absent.get("eval/log_z", "")
     if any(text in reason for text in NOT_INTEGRABLE):
-        return Finding("broken", f"the energy has no finite integral ({reason})")
+        return Finding("broken", f"log Z of the energy was not found ({reason})")
     return _by_kl(values, not_a_model) or _by_likelihood(values) or _by_samples(values) or _by_score(values)
 
 
@@ -126,8 +126,7 @@ def _by_kl(values: Values, not_a_model: float) -> Finding | None:
     shown = f"KL {format_value(kl)}{'' if error is None else f' ± {error:.2g}'} nats"
     if verdict("eval/kl", values).word == "impossible":
         return Finding("fair", f"{shown} is below 0, so log Z is wrong")
-    is_noise = error is not None and abs(kl) <= 2 * error
-    if is_noise and error is not None:
+    if error is not None and abs(kl) <= 2 * error:
         if 2 * error <= CLOSE:
             return Finding("right", f"{shown}, within its noise")
         return Finding("fair", f"{shown}, too uncertain to say more")
@@ -138,10 +137,9 @@ def _by_kl(values: Values, not_a_model: float) -> Finding | None:
     excess = number(values, "eval/nll_vs_gaussian")
     if excess is None:
         return Finding("poor", shown)
-    of_gaussian = kl - excess
     noise = 2 * (number(values, "eval/nll_vs_gaussian_se") or 0.0)
     word = "poor" if excess > noise else "fair"
-    return Finding(word, f"{shown}, the fitted Gaussian has {format_value(of_gaussian)}")
+    return Finding(word, f"{shown}, the fitted Gaussian has {format_value(kl - excess)}")
 
 
 def _by_likelihood(values: Values) -> Finding | None:
@@ -165,8 +163,8 @@ def _by_likelihood(values: Values) -> Finding | None:
 
 def _by_samples(values: Values) -> Finding | None:
     """By the distances between samples and held-out rows, each with its null and its p-value."""
-    tested = [r for r in QUALITIES if P in r.companions and number(values, f"{r.key}{P}") is not None]
-    tested = [result for result in tested if result.key in values]
+    measured = [result for result in QUALITIES if P in result.companions and result.key in values]
+    tested = [result for result in measured if number(values, f"{result.key}{P}") is not None]
     if not tested:
         return None
     differing = [result for result in tested if verdict(result.key, values).good is False]
@@ -231,7 +229,7 @@ def _caps(values: Values, basis: Finding, not_a_model: float) -> Iterator[Findin
         word = "poor" if share > MODES_POOR else "close" if by_kl else "fair"
         yield Finding(word, f"{share:.1%} of the probability is in the wrong modes")
     named = {"eval/kl", "eval/nll_vs_gaussian", "eval/mode_tv"}
-    others = [result for result in QUALITIES if result.key not in named and _is_of_the_model(result.key)]
+    others = [result for result in QUALITIES if result.key not in named and _is_of_the_model(result)]
     bad = [r for r in others if verdict(r.key, values).good is False and r.label not in basis.why]
     if bad and basis.word in ("right", "close"):
         described = (f"{result.label} ({verdict(result.key, values).word})" for result in bad[:4])
@@ -251,10 +249,9 @@ def worse_than(values: Values) -> list[tuple[str, float]]:
     return [(name, nats) for name, nats in excess.items() if nats > max(CLOSE, 2 * error)]
 
 
-def _is_of_the_model(key: str) -> bool:
+def _is_of_the_model(result: Result) -> bool:
     """False for the detection of foreign rows, which is another task, and for a flow's own results."""
-    found = next(result for result in QUALITIES if result.key == key)
-    return found.section != OOD and not found.name.startswith("flow")
+    return result.section != OOD and not result.name.startswith("flow")
 
 
 def untrusted(values: Values, strict: bool = False) -> str | None:

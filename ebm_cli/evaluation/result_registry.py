@@ -4,87 +4,32 @@ A key is `GROUP/NAME`: `eval/` results of an evaluation, `val/` the same on vali
 chains, `cost/` time and work, `train/` the training log. Verdicts, units, the columns of `ebm compare`, the main result
 of `ebm runs` and docs/reference/results.md all come from `RESULTS`. A key that is not registered, such as one of a
 user's own metric, has its name as label and no verdict.
-
-Long because it is one table; the functions below it are short.
 """
 
 import re
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
-from typing import Literal
 
 from ebm_cli.evaluation import chain_verdicts as chain_rules
 from ebm_cli.evaluation import verdicts as rules
-from ebm_cli.evaluation.values import Values, number
-from ebm_cli.evaluation.verdicts import Rule, Verdict
-
-Better = Literal["low", "high", "half", "none"]
-"""The better values: low, high, those near 0.5, or none."""
-
-SE, NULL, P = "_se", "_null", "_p"
-SUFFIXES = {
-    SE: "standard error",
-    NULL: "the same between two samples of the data",
-    P: "p-value: probability of a value as large or larger if the samples had the data's distribution",
-}
-"""Ends of the keys of companions → meaning."""
-
-OVERALL, DENSITY, SCORE, SAMPLES, CHAINS, FEATURES, OOD, COST, TRAINING = SECTIONS = (
-    *("Overall", "Density", "Score", "Samples", "Chains", "Features of samples", "Out-of-distribution detection"),
-    *("Cost", "Training log"),
+from ebm_cli.evaluation.result_description import (
+    CHAINS,
+    COST,
+    DENSITY,
+    FEATURES,
+    NULL,
+    OOD,
+    OVERALL,
+    SAMPLES,
+    SCORE,
+    SE,
+    SUFFIXES,
+    TRAINING,
+    P,
+    Result,
 )
-"""Sections of the reference page."""
-
-
-@dataclass(frozen=True)
-class Result:
-    """The description of a result.
-
-    Attributes:
-        section: of the reference page.
-        key: of results.json; `NAME` in it stands for any name.
-        label: the head of its column in a comparison, and its name in titles of figures.
-        unit: empty for a pure number.
-        better: which values are better.
-        meaning: a noun phrase, with the formula.
-        verdict: the rule that grades it.
-        companions: suffixes of the keys that come with it, see `SUFFIXES`.
-        null: meaning of the companion `_null`, where it is not that of `SUFFIXES`.
-        reference: key of the value that the true density would get, where it is not that of the companion `_null`.
-        shown_with: key of the result in whose reference this one is shown; it has no row of its own in a table.
-        column: whether `ebm compare` shows it by default, as a quality or as a cost. The order of the registry is that
-            of the columns, and the first quality that every group has ranks the groups.
-        headline: shown where there is room for little: in `ebm runs`, and of the costs, in a narrow comparison.
-        monitored: `monitor=auto` may choose it: the first one in the order of the registry that a run can compute.
-        magnitude: comparisons average its size, since its sign only says on which side it errs.
-        signed: whether it can be negative, so that no logarithmic axis suits it.
-    """
-
-    section: str
-    key: str
-    label: str
-    unit: str
-    better: Better
-    meaning: str
-    verdict: Rule | None = None
-    companions: tuple[str, ...] = ()
-    null: str = ""
-    reference: str = ""
-    shown_with: str = ""
-    column: Literal["", "quality", "cost"] = ""
-    headline: bool = False
-    monitored: bool = False
-    magnitude: bool = False
-    signed: bool = False
-
-    @property
-    def name(self) -> str:
-        """The key without its group."""
-        return self.key.partition("/")[2] or self.key
-
-    def __str__(self) -> str:
-        return f"{self.meaning}, {self.unit}" if self.unit else self.meaning
-
+from ebm_cli.evaluation.values import Values, number
+from ebm_cli.evaluation.verdicts import Verdict
 
 _quality = partial(Result, column="quality")
 _cost = partial(Result, COST, column="cost")

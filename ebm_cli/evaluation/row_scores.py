@@ -47,10 +47,10 @@ def score_rows(energy: Tensor, normalisation: Normalisation, log_det: float, hel
         log_det: Σ_j log scale_j of the standardizer.
         held_out: energy of held-out rows [M]; None without any.
     """
-    known = normalisation.log_z is not None
-    log_p = -energy - normalisation.log_z - log_det if normalisation.log_z is not None else None
     p_value = None if held_out is None else p_values(energy, held_out)
-    return RowScores(energy, log_p, normalisation.se if known else None, p_value)
+    if normalisation.log_z is None:
+        return RowScores(energy, None, None, p_value)
+    return RowScores(energy, -energy - normalisation.log_z - log_det, normalisation.se, p_value)
 
 
 def p_values(energy: Tensor, held_out: Tensor) -> Tensor:

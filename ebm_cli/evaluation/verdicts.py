@@ -2,7 +2,7 @@
 
 A distance means nothing without its noise floor: every rule has a reference (the truth, the null between two samples of
 the data, a threshold of the literature) and, where that allows one, a grade. A rule says its thresholds itself, for the
-reference page; `evaluation.results` assigns rules to results.
+reference page; `evaluation.result_registry` assigns rules to results.
 """
 
 from collections.abc import Callable
@@ -115,7 +115,7 @@ def _log_z(key: str, value: float, values: Values) -> Verdict:
         word, good = ("precise", True) if is_precise else ("rough", False)
         return Verdict(f"{method} ± {format_value(error)}{sample_size}", word, good)
     outside = number(values, "eval/border_mass")
-    reference = f"{method}" if outside is None or method == "exact" else f"{method}, {outside:.0e} outside"
+    reference = f"{method}, {outside:.0e} outside" if outside and method != "exact" else f"{method}"
     return Verdict(reference, "exact", True)
 
 

@@ -51,8 +51,7 @@ def virial(energy: EnergyFn, draws: Tensor, temperature: float = 1.0) -> Results
     exact = temperature * draws[0, 0].numel()
     centre = draws.double().mean((0, 1))
     # One call a draw: the energy of a chain may be conditional on a row of its own.
-    gradients = (value_and_grad(energy, x)[1] for x in kept)
-    values = torch.stack([((x - centre) * grad).flatten(1).sum(1) for x, grad in zip(kept, gradients, strict=True)])
+    values = torch.stack([((x - centre) * value_and_grad(energy, x)[1]).flatten(1).sum(1) for x in kept])
     if not bool(values.isfinite().all()):
         return Results(absent={"sampler/virial": "draws or their gradients are not finite"})
     found: dict[str, Value] = {"sampler/virial": float(values.mean()) - exact, "sampler/virial_exact": exact}

@@ -23,7 +23,7 @@ COLUMNS = {
     "ess_bulk": "ESS",
     "ess_tail": "tail ESS",
 }
-"""Key of a row of `coordinate_table` → head of its column."""
+"""Key of a row of `summarise_coordinates` → head of its column."""
 IMPORTANT = ("mean", "sd", "rhat", "ess_bulk", "mcse_mean", "q5", "q95", "q50", "ess_tail")
 """The columns in the order in which they are given room: a narrow terminal shows the first ones, each number whole."""
 GAP, LONGEST_NAME = 3, 20
@@ -31,7 +31,7 @@ GAP, LONGEST_NAME = 3, 20
 
 
 def coordinate_table(rows: Sequence[Mapping[str, Any]], width: int, most: int = MOST) -> Table:
-    """Build the table of the rows of `evaluation.chain_summary.coordinate_table`.
+    """Build the table of the rows of `evaluation.coordinate_summary.summarise_coordinates`.
 
     Args:
         rows: one a coordinate.

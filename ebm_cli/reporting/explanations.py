@@ -110,10 +110,11 @@ def _acceptance(values: Values) -> Iterator[str]:
 
 def _bias(values: Values) -> Iterator[str]:
     if verdict("sampler/virial", values).good is False:
+        group, option, _ = sampler_keys(values)
         value, exact = number(values, "sampler/virial"), number(values, "sampler/virial_exact")
         assert value is not None
         assert exact is not None
         yield (
             f"The step of the unadjusted chain biases its samples: E[(x - c) grad f] is {exact + value:.4g} where an "
-            f"exact chain has D T = {exact:.4g}. Lower sampler.step_size, or take sampler=mala."
+            f"exact chain has D T = {exact:.4g}. Lower {group}.step_size, or take {option}=mala."
         )

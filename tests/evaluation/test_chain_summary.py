@@ -6,17 +6,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from ebm_cli.evaluation.chain_summary import (
-    acceptance,
-    chain_results,
-    coordinate_names,
-    coordinate_table,
-    n_different,
-    never_moved,
-    worst_diagnostics,
-)
+from ebm_cli.evaluation.chain_summary import acceptance, chain_results, never_moved, worst_diagnostics
 from ebm_cli.evaluation.mcmc_diagnostics import ess_bulk, ess_tail, rhat
-from ebm_cli.evaluation.monte_carlo_error import mcse_mean
 from ebm_cli.samplers import Info, trace
 from ebm_cli.samplers.hmc import HMC
 from ebm_cli.samplers.langevin import Langevin
@@ -98,20 +89,9 @@ def test_ess_is_at_most_the_number_of_different_draws() -> None:
     places = normal(25, 4, 2, seed=0)
     places[1::2] = -places[::2][:12]
     draws = places.repeat_interleave(2, dim=0)
-    assert n_different(draws) == 100
+    assert len(draws.flatten(0, 1).unique(dim=0)) == 100
     assert float(ess_bulk(draws).min()) > 150
     assert worst_diagnostics(draws).values["sampler/ess_bulk"] == 100
-
-
-def test_equal_points_are_one_different_draw() -> None:
-    draws = normal(30, 4, 3, seed=0).float()
-    assert n_different(draws) == 120
-    draws[1], draws[2, :2] = draws[0], draws[3, :2]
-    draws[5, 0] = 0.0
-    draws[6, 0] = -0.0
-    assert n_different(draws) == 113
-    swapped = torch.stack((draws[0], draws[0].flip(1)))
-    assert n_different(swapped) == 8
 
 
 def test_each_row_has_its_own_distribution() -> None:
@@ -127,7 +107,7 @@ def test_each_row_has_its_own_distribution() -> None:
 
 def test_few_draws_have_a_reason() -> None:
     found = worst_diagnostics(normal(3, 4, 2, seed=0))
-    assert {found.absent[key] for key in ESTIMATES} == {"3 draws a chain are too few, 4 are needed"}
+    assert {found.absent[key] for key in ESTIMATES} == {"too few draws a chain: 3, and 4 are needed"}
 
 
 @pytest.mark.parametrize(
@@ -146,40 +126,6 @@ def test_acceptance_comes_with_the_range_of_its_sampler(
 
 def test_a_sampler_without_a_test_has_no_acceptance() -> None:
     assert acceptance(Langevin(0.03), Info(torch.ones(4)), 2).values == {"sampler/step_size": 0.03}
-
-
-def test_table_has_a_row_for_each_coordinate() -> None:
-    draws = normal(200, 4, 2, seed=0) * torch.tensor((1.0, 3.0)) + torch.tensor((0.0, 10.0))
-    first, second = coordinate_table(draws, ["height", "weight"])
-    flat = draws.flatten(0, 1)[:, 1]
-    assert second["name"] == "weight"
-    assert second["mean"] == pytest.approx(float(flat.mean()))
-    assert second["sd"] == pytest.approx(float(flat.std()))
-    expected = torch.quantile(flat, torch.tensor((0.05, 0.5, 0.95), dtype=flat.dtype)).tolist()
-    assert [second[name] for name in ("q5", "q50", "q95")] == pytest.approx(expected)
-    assert second["mcse_mean"] == pytest.approx(float(mcse_mean(draws)[1]))
-    assert second["rhat"] == pytest.approx(float(rhat(draws)[1]))
-    assert second["ess_bulk"] == pytest.approx(min(800.0, float(ess_bulk(draws)[1])))
-    assert list(first) == list(second)
-
-
-def test_table_has_none_for_what_does_not_exist() -> None:
-    draws = normal(20, 4, 2, seed=0)
-    draws[:, :, 1] = 2.0
-    row = coordinate_table(draws)[1]
-    assert (row["mean"], row["sd"]) == (2.0, 0.0)
-    assert [row[name] for name in ("mcse_mean", "rhat", "ess_bulk", "ess_tail")] == [None] * 4
-
-
-def test_table_leaves_out_chains_that_never_moved() -> None:
-    draws = normal(50, 5, 2, seed=0)
-    draws[:, 3] = 1000.0
-    assert coordinate_table(draws) == coordinate_table(draws[:, [0, 1, 2, 4]])
-
-
-def test_coordinates_without_names_have_indices() -> None:
-    assert coordinate_names((3,)) == ["x0", "x1", "x2"]
-    assert coordinate_names((1, 2, 2)) == ["x[0,0,0]", "x[0,0,1]", "x[0,1,0]", "x[0,1,1]"]
 
 
 def test_results_of_chains_have_their_acceptance_or_their_bias() -> None:

@@ -137,5 +137,5 @@ def test_copies_of_rows_change_nothing() -> None:
 
 def test_few_different_rows_are_refused() -> None:
     rng = np.random.default_rng(0)
-    with pytest.raises(ValueError, match="1 different training rows are too few to find modes: 50 are needed"):
+    with pytest.raises(ValueError, match="too few different training rows to find modes: 1, and 50 are needed"):
         find_clusters(np.zeros((200, 2)), rng)

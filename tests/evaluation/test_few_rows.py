@@ -34,6 +34,7 @@ def test_every_group_ends_on_a_file_of_few_rows(n_rows: int, n_columns: int, tmp
     assert all(math.isfinite(x) for x in found.values.values() if isinstance(x, float))
     for key in ("nll_vs_gaussian", "ksd", "mmd", "feature_distance", "nn_ratio", "ood_auroc"):
         assert "too few" in found.absent[f"eval/{key}"] or found.absent[f"eval/{key}"].startswith(OTHERS)
+    assert len({found.absent[f"eval/{key}"] for key in ("nll_vs_gaussian", "ksd", "ood_auroc")}) == 1
     assert not any("nan" in reason for reason in found.absent.values())
     assert overall(found) is None
     assert "too few" in with_overall(found, None).absent["eval/overall"]

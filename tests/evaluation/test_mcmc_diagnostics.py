@@ -11,6 +11,7 @@ from torch import Tensor
 
 from ebm_cli.evaluation import mcmc_diagnostics
 from ebm_cli.evaluation.mcmc_diagnostics import diagnose, ess_bulk, ess_mean, ess_quantile, ess_sd, ess_tail, rhat
+from ebm_cli.evaluation.monte_carlo_error import mcse_mean, mcse_quantile, mcse_sd
 from tests.support import is_mean, normal
 
 
@@ -96,11 +97,13 @@ def test_ess_depends_on_ranks_alone() -> None:
     assert torch.equal(ess_tail(draws), ess_tail(draws.exp()))
 
 
-ALL = [rhat, ess_bulk, ess_tail, ess_mean, ess_sd, partial(ess_quantile, probability=0.3)]
+QUANTILE = [partial(function, probability=0.3) for function in (ess_quantile, mcse_quantile)]
+ALL = [rhat, ess_bulk, ess_tail, ess_mean, ess_sd, mcse_mean, mcse_sd, *QUANTILE]
 
 
 def name_of(diagnostic: Callable[..., Tensor]) -> str:
-    return getattr(diagnostic, "__name__", "ess_quantile")
+    function = diagnostic.func if isinstance(diagnostic, partial) else diagnostic
+    return function.__name__
 
 
 @pytest.mark.parametrize("diagnostic", ALL, ids=name_of)
@@ -146,6 +149,8 @@ def test_one_pass_gives_what_the_functions_give() -> None:
     assert torch.equal(found.ess_tail, ess_tail(draws))
     halves = torch.cat((draws[:20], draws[-20:]))
     assert found.n_distinct.tolist() == [len(halves[:, :, i].unique()) for i in range(3)]
+    assert torch.equal(found.bounded().ess_bulk, torch.minimum(found.ess_bulk, found.n_distinct))
+    assert float(found.bounded().ess_tail[2]) <= len(halves[:, :, 2].unique())
 
 
 def test_diagnostics_have_the_shape_of_a_point() -> None:

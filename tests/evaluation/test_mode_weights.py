@@ -83,7 +83,7 @@ def test_one_mode_has_a_reason() -> None:
 
 def test_few_rows_and_images_have_a_reason() -> None:
     few = results(context(Rows(normal(40, 2, seed=0).float()), 0.5))
-    assert "40 different training rows are too few" in few.absent["eval/mode_tv"]
+    assert "too few different training rows to find modes: 40, and" in few.absent["eval/mode_tv"]
     images = Rows(normal(60, 1, 2, 2, seed=0).float())
     found = results(small_context(FunctionEnergy(4), images, "density"))
     assert "classes" in found.absent["eval/mode_tv"]

@@ -69,6 +69,7 @@ def test_log_z_of_few_weights_is_rough() -> None:
 def test_log_z_by_a_grid_names_the_mass_outside() -> None:
     found = verdict_on("log_z", log_z=1.0, log_z_method="grid", border_mass=1e-9)
     assert found == Verdict("grid, 1e-09 outside", "exact", True)
+    assert verdict_on("log_z", log_z=1.0, log_z_method="grid", border_mass=0.0).reference == "grid"
     assert verdict_on("log_z", log_z=1.0, log_z_method="exact", border_mass=1e-9).reference == "exact"
 
 

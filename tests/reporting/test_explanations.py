@@ -71,6 +71,7 @@ def test_results_missing_for_one_reason_share_a_sentence() -> None:
 )
 def test_acceptance_outside_its_range_has_a_cure(rate: float, rhat: float, cure: str | None) -> None:
     good: dict[str, Value] = {"sampler/acceptance_low": 0.4, "sampler/acceptance_high": 0.8, "sampler/step_size": 0.05}
+    good["sampler/init"] = "noise"
     found = [
         text for text in explain({"sampler/acceptance": rate, "sampler/rhat": rhat, **good}) if "step_size" in text
     ]
@@ -80,5 +81,8 @@ def test_acceptance_outside_its_range_has_a_cure(rate: float, rhat: float, cure:
 def test_explain_names_the_bias_of_an_unadjusted_chain() -> None:
     results: dict[str, Value] = {"sampler/virial": 1.2, "sampler/virial_se": 0.01, "sampler/virial_exact": 2}
     (sentence,) = explain(results)
-    assert "is 3.2 where an exact chain has D T = 2. Lower sampler.step_size" in sentence
+    assert "is 3.2 where an exact chain has D T = 2. Lower eval.sampler.step_size" in sentence
+    assert sentence.endswith(", or take sampler@eval.sampler=mala.")
+    (sampled,) = explain({**results, "sampler/init": "noise"})
+    assert "Lower sampler.step_size, or take sampler=mala." in sampled
     assert explain({**results, "sampler/virial": 0.02}) == []

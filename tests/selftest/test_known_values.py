@@ -3,6 +3,7 @@
 import math
 from collections.abc import Callable, Sequence
 from functools import cache
+from typing import Any
 
 import pytest
 import torch
@@ -12,7 +13,7 @@ from omegaconf import DictConfig
 from ebm_cli import derivatives
 from ebm_cli.energies import ICA, Mixture, Quadratic, Sum
 from ebm_cli.energies.base import NetworkEnergy
-from ebm_cli.methods import CD, DSM, FCE, MLE, NCE, LossOutput, Method, fce, nce, sm, ssm
+from ebm_cli.methods import CD, DSM, FCE, MLE, NCE, SM, LossOutput, Method, fce, nce, sm, ssm
 from ebm_cli.methods import cd as cd_module
 from ebm_cli.optim.flat import Flat
 from ebm_cli.samplers import hmc, langevin, mala, metropolis, underdamped
@@ -38,11 +39,11 @@ def _config(words: tuple[str, ...]) -> DictConfig:
         return compose("train", list(words))
 
 
-def rows(group: str, name: str) -> list[Row]:
-    """The rows of one option."""
+def rows(group: str, name: str, *settings: str) -> list[Row]:
+    """The rows of one option, with these words beside it."""
 
     def composed(words: Sequence[str]) -> DictConfig:
-        return _config(tuple(words))
+        return _config((*words, *settings))
 
     harness = Harness(composed, [REPO / "conf"], 0, [torch.device("cpu")])
     checks = [check for check in CHECKS[group](harness) if check.name == name]
@@ -186,3 +187,29 @@ def test_control_the_sound_package_passes(group: str, name: str) -> None:
     found = rows(group, name)
     assert found
     assert {row.outcome for row in found} <= {"ok", "skipped"}
+
+
+@pytest.mark.parametrize(
+    ("name", "settings"),
+    [
+        ("sm", ["method.whiten=true"]),
+        ("ssm", ["method.whiten=true"]),
+        pytest.param("cd", ["method.l2=0.1", "method.kl=0.5"], marks=pytest.mark.slow),
+    ],
+)
+def test_control_other_settings_of_a_method_pass(name: str, settings: list[str]) -> None:
+    assert {row.outcome for row in rows("method", name, *settings)} == {"ok"}
+
+
+class Doubled(SM):  # type: ignore[misc]
+    """Twice score matching: another objective, of which no value is known."""
+
+    def loss(self, *args: Any) -> LossOutput:
+        out = super().loss(*args)
+        return LossOutput(2 * out.loss, out.metrics, out.player, out.evaluations)
+
+
+def test_objective_of_a_derived_class_is_not_known() -> None:
+    (row,) = rows("method", "sm", f"method._target_={__name__}.{Doubled.__name__}")
+    assert row.outcome == "skipped"
+    assert "no value of Doubled is known" in row.reason

@@ -5,7 +5,6 @@ from dataclasses import replace
 
 from torch import Tensor
 
-from ebm_cli.datasets.io.contents import counted
 from ebm_cli.densities import Density
 from ebm_cli.evaluation import mode_weights
 from ebm_cli.evaluation.annealing import anneal_back, bracket
@@ -16,7 +15,6 @@ from ebm_cli.evaluation.log_z import known
 from ebm_cli.evaluation.not_integrable import NotIntegrable
 from ebm_cli.evaluation.objective import objective
 from ebm_cli.evaluation.results import Results
-from ebm_cli.evaluation.two_sample import MIN_ROWS
 from ebm_cli.evaluation.values import Value
 
 COMPARISON = "eval/nll_vs_gaussian"
@@ -43,12 +41,10 @@ def results(context: Context) -> Results:
 
 def _without_few_rows(found: Results, context: Context) -> Results:
     """The results without the comparison with the Gaussian where few rows of real data are held out."""
-    n, uncertain = len(context.rows), (COMPARISON, f"{COMPARISON}_se")
-    if not context.is_real or n >= MIN_ROWS or COMPARISON not in found.values:
+    if not context.is_real or context.few_rows is None or COMPARISON not in found.values:
         return found
-    values = {key: value for key, value in found.values.items() if key not in uncertain}
-    few = f"{counted(n, 'held-out row')} {'is' if n == 1 else 'are'} too few to compare two models by"
-    return Results(values, found.absent | {COMPARISON: f"{few}: {MIN_ROWS} are needed"}, found.notes)
+    values = {key: value for key, value in found.values.items() if key not in (COMPARISON, f"{COMPARISON}_se")}
+    return Results(values, found.absent | {COMPARISON: context.few_rows}, found.notes)
 
 
 def annealing_results(context: Context) -> Results:

@@ -9,7 +9,6 @@ from ebm_cli.evaluation.context import Context
 from ebm_cli.evaluation.objective import SECOND_ORDER_ROWS
 from ebm_cli.evaluation.results import Results
 from ebm_cli.evaluation.stein import ksd
-from ebm_cli.evaluation.two_sample import MIN_ROWS
 
 
 def results(context: Context) -> Results:
@@ -17,9 +16,8 @@ def results(context: Context) -> Results:
     found = context.divergence_result.results
     fisher = {key: value for key, value in found.values.items() if is_score(key)}
     rows = context.rows
-    if len(rows) < MIN_ROWS:
-        few = f"too few held-out rows: {len(rows)}, and {MIN_ROWS} are needed"
-        return replace(found, values=fisher, absent=found.absent | {"eval/ksd": few})
+    if context.few_rows is not None:
+        return replace(found, values=fisher, absent=found.absent | {"eval/ksd": context.few_rows})
     score = -torch.cat([value_and_grad(context.energy, part)[1] for part in torch.split(rows, SECOND_ORDER_ROWS)])
     try:
         value, p = ksd(rows, score, context.rng("stein"))

@@ -10,8 +10,9 @@ from torch import Tensor
 
 from ebm_cli.datasets.base import Dataset
 from ebm_cli.derivatives import EnergyFn
-from ebm_cli.evaluation.surface import Interval, data_density_at, density_of, energy_at
+from ebm_cli.evaluation.surface import data_density_at, density_of, energy_at
 from ebm_cli.evaluation.values import Values
+from ebm_cli.evaluation.window import Interval
 from ebm_cli.reporting.figures.canvas import PANEL, blank, numpy_of
 from ebm_cli.reporting.figures.style import (
     DATA_COLOUR,

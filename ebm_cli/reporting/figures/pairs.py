@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ebm_cli.evaluation.surface import Interval
+from ebm_cli.evaluation.window import Interval
 from ebm_cli.reporting.figures.canvas import blank
 from ebm_cli.reporting.figures.line import draw_histograms
 from ebm_cli.reporting.figures.style import DATA_COLOUR, MODEL_COLOUR, plain_label, soften_axes

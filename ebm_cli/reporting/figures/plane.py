@@ -14,8 +14,9 @@ from torch import Tensor
 
 from ebm_cli.datasets.base import Dataset
 from ebm_cli.derivatives import EnergyFn
-from ebm_cli.evaluation.surface import ARROWS, MESH, Surface, Window
+from ebm_cli.evaluation.surface import ARROWS, MESH, Surface
 from ebm_cli.evaluation.values import Values
+from ebm_cli.evaluation.window import Window
 from ebm_cli.reporting.figures.canvas import numpy_of
 from ebm_cli.reporting.figures.style import (
     DATA_COLOUR,
