@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from ebm_cli.datasets.io.contents import GROUP, Contents, InvalidFile, Reading, listed, refuse_damage
-from ebm_cli.datasets.io.text_files import is_text, kind_of
+from ebm_cli.datasets.io.text_files import is_text, kind_of, kind_of_text
 from ebm_cli.errors import did_you_mean, first_line
 from ebm_cli.quoting import typed
 from ebm_cli.system.memory import format_bytes, max_array_bytes
@@ -83,9 +83,11 @@ def _reason(file: Path, error: Exception) -> str:
 def _fault(file: Path, error: Exception) -> str:
     """The fault of a file that is no array: of another kind, or what numpy says."""
     with file.open("rb") as opened:
-        start = opened.read(8)
+        start = opened.read(200)
     if not start:
         return "it is empty"
+    if (other := kind_of_text(start)) is not None:
+        return f"it is {other}"
     if is_text(file):
         return "it is a text file; rename it to .csv, .txt or .dat if it holds a table"
     kind = kind_of(start)

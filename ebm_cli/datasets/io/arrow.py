@@ -30,7 +30,7 @@ def read_arrow(file: Path, keys: Reading) -> ReadTable:
         opened.seek(0)
         with refuse_damage(lambda error: f"cannot be read as {file.suffix}: {_fault(file, start, error)}"):
             table = _read_parquet(opened) if start.startswith(b"PAR1") else _read_ipc(opened, start)
-            frame = table.to_pandas(ignore_metadata=True, date_as_object=False)
+            frame = _with_floats(table).to_pandas(ignore_metadata=True, date_as_object=False)
     names: list[str] = list(map(str, table.column_names))
     if not names:
         raise InvalidFile("is empty: it has no columns")
@@ -44,6 +44,15 @@ def _fault(file: Path, start: bytes, error: Exception) -> str:
     """The fault of a damaged file: its first bytes where they are of another kind, or what pyarrow says."""
     kind = kind_of(start)
     return f"its first bytes are those of {kind}" if kind and file.suffix.lower() not in kind else first_line(error)
+
+
+def _with_floats(table: Any) -> Any:
+    """The table with its exact decimals, which pandas has as objects, in float64."""
+    arrow: Any = importlib.import_module("pyarrow")
+    for i, field in enumerate(table.schema):
+        if arrow.types.is_decimal(field.type):
+            table = table.set_column(i, field.name, table.column(i).cast(arrow.float64()))
+    return table
 
 
 def _read_parquet(opened: Any) -> Any:
