@@ -15,10 +15,12 @@ class File(Finite):
     """The rows of a file, shuffled once and split into training, validation and held-out rows.
 
     Args:
-        path: N ≥ 4 rows of D columns of finite numbers, kept in float32: a table in text (.csv, .tsv, .txt, .dat, also
-            compressed, as .csv.gz), a .parquet or .feather (needs pyarrow), an .xlsx (needs openpyxl), a .npy, an .npz,
-            or a .pt of tensors. A list of N numbers is one column. Arrays [N, H, W], [N, H, W, C] and [N, C, H, W] are
-            images of at most 4 channels. A large .npy is not read but mapped: its rows are read when they are served.
+        path: of a file with N ≥ 4 rows and D columns of numbers, all of them finite; they are kept in float32. It is a
+            table in text (.csv, .tsv, .txt, .dat, also compressed, as .csv.gz), a .parquet or .feather (needs
+            pyarrow), an .xlsx (needs openpyxl), a .npy, an .npz, or a .pt of tensors. A list of N numbers is one
+            column. Arrays [N, H, W], [N, H, W, C] and [N, C, H, W] are images of at most 4 channels; where C may be the
+            second or the last axis, it is the last. A large .npy is not read but mapped: its rows are read when they
+            are served.
         array: the array of an .npz, the tensor of a .pt or the sheet of an .xlsx, by name; None for the only one.
         columns: names, or positions from 0, of the columns to train on; None for all that are not left out.
         drop: columns to leave out. A row index (a first column without a name) is left out unasked; an empty list

@@ -10,6 +10,7 @@ from typing import NamedTuple
 from torch import Tensor
 
 from ebm_cli.datasets.base import Dataset
+from ebm_cli.datasets.io.contents import counted, listed
 
 NAMED = 12
 """Names that a message lists, at most."""
@@ -34,8 +35,8 @@ class Matched(NamedTuple):
         """The sentence that says which columns are left out; None if none is."""
         if not self.dropped:
             return None
-        one = len(self.dropped) == 1
-        return f"{what}: column{'' if one else 's'} {_listed(self.dropped)} left out, which the run was not trained on"
+        dropped = f"column{'s' * (len(self.dropped) > 1)} {listed(self.dropped, NAMED)}"
+        return f"{what}: {dropped} left out, which the run was not trained on"
 
 
 def match_columns(
@@ -56,10 +57,10 @@ def match_columns(
         raise ValueError(f"has {_described(given, given_shape)}, the run was trained on {_described(run, run_shape)}")
     if list(run) == list(given):
         return Matched()
-    lists = f"its columns are {_listed(given)}, the run was trained on {_listed(run)}"
+    lists = f"its columns are {listed(given, NAMED)}, the run was trained on {listed(run, NAMED)}"
     missing = [name for name in run if name not in given]
     if missing:
-        raise ValueError(f"has no column {_listed(missing)}: {lists}")
+        raise ValueError(f"has no column {listed(missing, NAMED)}: {lists}")
     twice = next((name for name in given if list(given).count(name) > 1 or list(run).count(name) > 1), None)
     if twice is not None:
         raise ValueError(f"has several columns {twice}: {lists}")
@@ -75,10 +76,5 @@ def match_data_sets(run: Dataset, other: Dataset) -> Matched:
 def _described(names: Sequence[str] | None, shape: Sequence[int]) -> str:
     if len(shape) != 1:
         return f"rows of shape {list(shape)}"
-    columns = f"{shape[0]} column{'' if shape[0] == 1 else 's'}"
-    return columns if names is None else f"{columns} ({_listed(names)})"
-
-
-def _listed(names: Sequence[str]) -> str:
-    more = f" and {len(names) - NAMED} more" if len(names) > NAMED else ""
-    return ", ".join(names[:NAMED]) + more
+    columns = counted(shape[0], "column")
+    return columns if names is None else f"{columns} ({listed(names, NAMED)})"

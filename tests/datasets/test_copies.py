@@ -32,6 +32,8 @@ def test_equal_rows_have_one_number() -> None:
 def test_different_rows_have_different_numbers() -> None:
     assert len(equal_rows(normal(100_000, 2).float()).unique()) == 100_000
     assert len(equal_rows(torch.cartesian_prod(*torch.arange(40.0).expand(3, 40))).unique()) == 40**3
+    signs = 2 * (torch.arange(2**18)[:, None] >> torch.arange(18) & 1) - 1
+    assert len(equal_rows(signs.float()).unique()) == 2**18
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,7 @@ import numpy as np
 
 from ebm_cli.datasets.io.classes import read_classes
 from ebm_cli.datasets.io.column_choice import choose_columns
-from ebm_cli.datasets.io.contents import ColumnWords, Contents, FileRows, InvalidFile, Reading, ReadTable
+from ebm_cli.datasets.io.contents import ColumnWords, Contents, FileRows, InvalidFile, Reading, ReadTable, counted
 from ebm_cli.datasets.io.mapped import MappedRows
 from ebm_cli.datasets.io.precision import require_finite, require_float32_precision, slices
 from ebm_cli.datasets.io.table_rows import describe, require_no_count, table_rows
@@ -43,15 +43,17 @@ def array_rows(contents: Contents, keys: Reading, name: str, missing: bool = Fal
     if array.size == 0:
         raise InvalidFile(f"is empty: shape {list(array.shape)}")
     notes = [contents.source] if contents.source else []
+    label, pixel_range = contents.label, None
     if array.ndim > 2:
-        rows, pixel_range, words, label = _images(array, keys), None, ColumnWords(), contents.label
+        rows = _images(array, keys, label is not None)
         require_finite(rows, missing=missing)
         pixel_range = _pixel_range(rows)
+        notes += _channel_notes(array.shape)
     else:
         choice = choose_columns(array.shape[1], None, keys, {}, has_own_label=contents.label is not None)
         rows = MappedRows(array, None if choice.used == list(range(array.shape[1])) else choice.used)
-        words, pixel_range = ColumnWords(None, choice.used), None
-        label = contents.label if choice.label is None else np.asarray(array[:, choice.label])
+        words = ColumnWords(None, choice.used)
+        label = label if choice.label is None else np.asarray(array[:, choice.label])
         require_finite(rows, words, missing=missing)
         if not missing:
             require_float32_precision(rows, words)
@@ -86,11 +88,13 @@ def _one_a_row(label: np.ndarray[Any, Any], n_rows: int, keys: Reading) -> np.nd
     return flat.astype(flat.dtype.newbyteorder("="))
 
 
-def _images(array: np.ndarray[Any, Any], keys: Reading) -> MappedRows:
+def _images(array: np.ndarray[Any, Any], keys: Reading, has_label: bool) -> MappedRows:
     """Images with their channels first, [N, C, H, W]."""
     for key in ("columns", "drop"):
         if getattr(keys, key):
             raise ValueError(f"{key} must be null for images, which have no columns: shape {list(array.shape)}")
+    if keys.label is not None and not has_label:
+        raise ValueError(f"label={keys.label}: names no array of the file; images have no column of classes")
     if array.ndim == 3:
         return MappedRows(array[:, None])
     if array.ndim == 4 and array.shape[3] <= MAX_CHANNELS:
@@ -101,6 +105,16 @@ def _images(array: np.ndarray[Any, Any], keys: Reading) -> MappedRows:
         "must hold rows and columns, [N, D], or images, [N, H, W], [N, H, W, C] or [N, C, H, W] of at most "
         f"{MAX_CHANNELS} channels, got shape {list(array.shape)}"
     )
+
+
+def _channel_notes(shape: tuple[int, ...]) -> list[str]:
+    """A sentence on images whose second axis may hold their channels as well as the last, which is taken."""
+    if len(shape) != 4 or max(shape[1], shape[3]) > MAX_CHANNELS:
+        return []
+    return [
+        f"the last axis of {list(shape)} was taken for the {counted(shape[3], 'channel')}, as in [N, H, W, C]; if it is "
+        "[N, C, H, W], save np.moveaxis(x, 1, 3)"
+    ]
 
 
 def _pixel_range(rows: MappedRows) -> tuple[float, float]:

@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from ebm_cli.datasets.io.contents import GROUP, Contents, InvalidFile, Reading, listed
-from ebm_cli.datasets.io.text_files import is_text, kind_of
+from ebm_cli.datasets.io.contents import GROUP, Contents, InvalidFile, Reading, listed, refuse_damage
+from ebm_cli.datasets.io.text_files import is_text, kind_of, kind_of_text
 from ebm_cli.errors import did_you_mean, first_line
 from ebm_cli.quoting import typed
 from ebm_cli.system.memory import format_bytes, max_array_bytes
@@ -61,7 +61,7 @@ def load_array(file: Path, name: str | None = None, mapped_from: int = MAPPED_FR
     Raises:
         InvalidFile: anything else, Python objects, or an array that unpacks to more than memory has room for.
     """
-    try:
+    with refuse_damage(lambda error: _reason(file, error)):
         with file.open("rb") as opened:
             is_zip = opened.read(4) in ZIP_MAGIC
             opened.seek(0)
@@ -71,20 +71,23 @@ def load_array(file: Path, name: str | None = None, mapped_from: int = MAPPED_FR
         # Mapping notices that a file is shorter than its header says before memory is asked for.
         mapped: np.ndarray[Any, Any] = np.load(file, mmap_mode="r", allow_pickle=False)
         return mapped if file.stat().st_size >= mapped_from else np.array(mapped)
-    except InvalidFile:
-        raise
-    except Exception as error:  # a damaged file can raise any exception
-        if "Object arrays" in str(error) or "Python objects" in str(error):
-            raise InvalidFile("holds Python objects, not numbers (dtype object)") from None
-        raise InvalidFile(f"cannot be read as {file.suffix or 'an array'}: {_reason(file, error)}") from None
 
 
 def _reason(file: Path, error: Exception) -> str:
     """The reason for which numpy cannot read a file, in words of ours where it is no file of numpy."""
+    if "Object arrays" in str(error) or "Python objects" in str(error):
+        return "holds Python objects, not numbers (dtype object)"
+    return f"cannot be read as {file.suffix or 'an array'}: {_fault(file, error)}"
+
+
+def _fault(file: Path, error: Exception) -> str:
+    """The fault of a file that is no array: of another kind, or what numpy says."""
     with file.open("rb") as opened:
-        start = opened.read(8)
+        start = opened.read(200)
     if not start:
         return "it is empty"
+    if (other := kind_of_text(start)) is not None:
+        return f"it is {other}"
     if is_text(file):
         return "it is a text file; rename it to .csv, .txt or .dat if it holds a table"
     kind = kind_of(start)

@@ -6,7 +6,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from ebm_cli.datasets.io.contents import InvalidFile, Reading, ReadTable
+from ebm_cli.datasets.io.contents import InvalidFile, Reading, ReadTable, refuse_damage
 from ebm_cli.datasets.io.text_files import kind_of
 from ebm_cli.errors import first_line
 from ebm_cli.system.memory import format_bytes, max_array_bytes
@@ -25,20 +25,12 @@ def read_arrow(file: Path, keys: Reading) -> ReadTable:
         importlib.import_module("pyarrow")
     except ImportError:
         raise InvalidFile("needs pyarrow, which is not installed: pip install 'ebm-cli[parquet]'") from None
-    try:
-        with file.open("rb") as opened:
-            start = opened.read(8)
-            opened.seek(0)
+    with file.open("rb") as opened:
+        start = opened.read(8)
+        opened.seek(0)
+        with refuse_damage(lambda error: f"cannot be read as {file.suffix}: {_fault(file, start, error)}"):
             table = _read_parquet(opened) if start.startswith(b"PAR1") else _read_ipc(opened, start)
-        frame = table.to_pandas(ignore_metadata=True, date_as_object=False)
-    except InvalidFile:
-        raise
-    except Exception as error:  # pyarrow's own errors have no common base class
-        kind = kind_of(start)
-        found = (
-            f"its first bytes are those of {kind}" if kind and file.suffix.lower() not in kind else first_line(error)
-        )
-        raise InvalidFile(f"cannot be read as {file.suffix}: {found}") from None
+            frame = _with_floats(table).to_pandas(ignore_metadata=True, date_as_object=False)
     names: list[str] = list(map(str, table.column_names))
     if not names:
         raise InvalidFile("is empty: it has no columns")
@@ -46,6 +38,21 @@ def read_arrow(file: Path, keys: Reading) -> ReadTable:
     left_out = {j: "pandas' index" for j, name in enumerate(names) if name in index}
     shown = ["" if name.startswith(NAMELESS_INDEX) else name for name in names]
     return ReadTable([frame.iloc[:, j] for j in range(len(names))], shown, left_out=left_out)
+
+
+def _fault(file: Path, start: bytes, error: Exception) -> str:
+    """The fault of a damaged file: its first bytes where they are of another kind, or what pyarrow says."""
+    kind = kind_of(start)
+    return f"its first bytes are those of {kind}" if kind and file.suffix.lower() not in kind else first_line(error)
+
+
+def _with_floats(table: Any) -> Any:
+    """The table with its exact decimals, which pandas has as objects, in float64."""
+    arrow: Any = importlib.import_module("pyarrow")
+    for i, field in enumerate(table.schema):
+        if arrow.types.is_decimal(field.type):
+            table = table.set_column(i, field.name, table.column(i).cast(arrow.float64()))
+    return table
 
 
 def _read_parquet(opened: Any) -> Any:

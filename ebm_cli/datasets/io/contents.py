@@ -1,7 +1,9 @@
 """Rows of a user's file: the keys that say how it is read, what its reader returns, and the error of an unfit file."""
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, fields, replace
+from types import MappingProxyType
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
@@ -22,6 +24,22 @@ GROUP = "dataset"
 
 class InvalidFile(Exception):
     """A file that does not hold rows of numbers; the message continues a sentence that begins with the file's name."""
+
+
+@contextmanager
+def refuse_damage(reason: Callable[[Exception], str]) -> Iterator[None]:
+    """Raise an exception of a library that reads a file as InvalidFile, with this reason.
+
+    Every exception counts: a damaged file makes numpy, torch, pyarrow and openpyxl raise any built-in one and several
+    of their own. A file that may not be opened is not damaged. Only calls of the library belong into the block, so
+    that no fault of ours passes for one of the file.
+    """
+    try:
+        yield
+    except (InvalidFile, PermissionError):
+        raise
+    except Exception as error:
+        raise InvalidFile(reason(error)) from None
 
 
 @dataclass(frozen=True)
@@ -91,7 +109,7 @@ class ReadTable(NamedTuple):
     columns: Sequence[Any]
     names: Sequence[str] | None
     row_label: Callable[[int], str] = "row {}".format
-    left_out: dict[int, str] = {}  # noqa: RUF012 - never changed
+    left_out: Mapping[int, str] = MappingProxyType({})
     notes: tuple[str, ...] = ()
     style: NumberFormat = NumberFormat()
 

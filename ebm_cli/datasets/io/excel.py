@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from ebm_cli.datasets.io.arrays import require_room_to_unpack
-from ebm_cli.datasets.io.contents import GROUP, InvalidFile, Reading, ReadTable, listed
+from ebm_cli.datasets.io.contents import GROUP, InvalidFile, Reading, ReadTable, listed, refuse_damage
 from ebm_cli.datasets.io.header import first_line_is_header, is_unit_line
 from ebm_cli.datasets.io.number_format import NumberFormat
 from ebm_cli.errors import did_you_mean, first_line
@@ -24,7 +24,7 @@ def read_excel(file: Path, keys: Reading) -> ReadTable:
         openpyxl: Any = importlib.import_module("openpyxl")
     except ImportError:
         raise InvalidFile("needs openpyxl, which is not installed: pip install 'ebm-cli[xlsx]'") from None
-    try:
+    with refuse_damage(lambda error: f"cannot be read as {file.suffix}: {first_line(error)}"):
         with zipfile.ZipFile(file) as archive:
             require_room_to_unpack(archive.infolist())
         with warnings.catch_warnings():
@@ -34,10 +34,6 @@ def read_excel(file: Path, keys: Reading) -> ReadTable:
                 sheet.title: [list(row) for row in sheet.iter_rows(values_only=True)] for sheet in book.worksheets
             }
             book.close()
-    except InvalidFile:
-        raise
-    except Exception as error:  # a damaged file can raise any exception
-        raise InvalidFile(f"cannot be read as {file.suffix}: {first_line(error)}") from None
     filled = {title: rows for title, cells in sheets.items() if (rows := _filled(cells))}
     return _read_sheet(*_choose(filled, keys), keys, len(filled))
 

@@ -37,8 +37,9 @@ class NumberFormat(NamedTuple):
         return bool(_pattern(self).fullmatch(cell)) or bool(_SPECIAL.fullmatch(cell))
 
     def plain(self, cell: str) -> str:
-        """A number in this format as Python writes it."""
-        return (cell.replace(self.thousands, "") if self.thousands else cell).replace(self.decimal, ".")
+        """A number in this format as Python writes it; 1.5D+03 of Fortran is 1.5E+03."""
+        plain = (cell.replace(self.thousands, "") if self.thousands else cell).replace(self.decimal, ".")
+        return plain.replace("D", "E").replace("d", "e")
 
 
 @cache
@@ -48,8 +49,9 @@ def _pattern(style: NumberFormat) -> re.Pattern[str]:
         mark = re.escape(style.thousands) if style.thousands != " " else "[ \u00a0\u202f]"
         whole = rf"(?:[1-9]\d{{0,2}}(?:{mark}\d{{3}})+|\d+)"
     # A comma has a digit on both sides: in "1, 2" it is none of a number.
-    decimals = rf"(?:{whole}(?:,\d+)?)" if style.decimal == "," else rf"(?:{whole}(?:\.\d*)?|\.\d+)"
-    return re.compile(rf"[+-]?{decimals}(?:[eE][+-]?\d+)?", re.ASCII)
+    marked = rf"(?:{whole},\d+)" if style.decimal == "," else rf"(?:{whole}\.\d*|\.\d+)"
+    # Fortran writes a D before the exponent of double precision, and a decimal mark always: 1D5 may be a code.
+    return re.compile(rf"[+-]?(?:(?:{marked}|{whole})(?:[eE][+-]?\d+)?|{marked}[dD][+-]?\d+)", re.ASCII)
 
 
 def word_of(mark: str) -> str:

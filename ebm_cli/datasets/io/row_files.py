@@ -60,8 +60,8 @@ def read_rows(path: str | None, keys: Reading | None = None, *, missing: bool = 
         missing: whether a number may be missing, and is NaN then.
 
     Raises:
-        ValueError: no such file, a key that does not fit it, or one that does not hold finite numbers; the message
-            names row and column.
+        ValueError: there is no such file, a key does not fit it, or a number in it is not finite (the message names
+            its row and column).
     """
     if path is None:
         raise ValueError(f"path must name a {SUFFIXES} file")
@@ -102,6 +102,8 @@ def _near(file: Path) -> str:
 def _read(file: Path, modified: int, size: int, keys: Reading, missing: bool) -> FileRows:
     """The rows of a file with this time of modification and size; they are shared by all callers and read-only."""
     contents = READERS[suffix_of(file)](file, keys)
-    rows_of = table_rows if isinstance(contents, ReadTable) else array_rows
-    read: FileRows = rows_of(contents, keys, file.name, missing)  # type: ignore[arg-type]
+    if isinstance(contents, ReadTable):
+        read = table_rows(contents, keys, file.name, missing)
+    else:
+        read = array_rows(contents, keys, file.name, missing)
     return read._replace(fingerprint=fingerprint(read.rows, read.column_names, read.labels))

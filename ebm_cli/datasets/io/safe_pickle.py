@@ -76,5 +76,5 @@ def read_dict(data: bytes) -> dict[str, Any]:
         loaded = _InertUnpickler(io.BytesIO(data), encoding="bytes").load()
         entries = {key.decode("ascii") if isinstance(key, bytes) else key: value for key, value in loaded.items()}
         return {key: value.read() if isinstance(value, _Array) else value for key, value in entries.items()}
-    except Exception as error:  # a damaged pickle can raise any exception
+    except Exception as error:  # a damaged pickle can raise any exception, says the documentation of pickle
         raise ValueError(first_line(error)) from None

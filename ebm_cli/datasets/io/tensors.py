@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from ebm_cli.datasets.io.arrays import require_room_to_unpack
-from ebm_cli.datasets.io.contents import GROUP, Contents, InvalidFile, Reading, listed
+from ebm_cli.datasets.io.contents import GROUP, Contents, InvalidFile, Reading, listed, refuse_damage
 from ebm_cli.errors import did_you_mean
 from ebm_cli.quoting import typed
 from ebm_cli.system.memory import format_bytes, max_array_bytes
@@ -23,7 +23,8 @@ def read_tensor(file: Path, keys: Reading) -> Contents:
     Raises:
         InvalidFile: a damaged file, anything but one dense tensor of real numbers, or one too large for memory.
     """
-    try:
+    damaged = "is damaged, or holds more than the one tensor that torch.save(x, path) writes"
+    with refuse_damage(lambda _: damaged):
         if zipfile.is_zipfile(file):
             with zipfile.ZipFile(file) as archive:
                 # torch.save compresses nothing, so that the members are no larger than their file.
@@ -31,10 +32,6 @@ def read_tensor(file: Path, keys: Reading) -> Contents:
                 if archive.testzip() is not None:
                     raise InvalidFile("is damaged: its checksums do not match")
         loaded = torch.load(file, map_location="cpu", weights_only=True)
-    except InvalidFile:
-        raise
-    except Exception:  # a damaged file can raise any exception
-        raise InvalidFile("is damaged, or holds more than the one tensor that torch.save(x, path) writes") from None
     if isinstance(loaded, dict) and (tensors := {str(k): v for k, v in loaded.items() if isinstance(v, Tensor)}):
         return _read_member(tensors, keys)
     return Contents(_to_array(loaded))

@@ -77,18 +77,25 @@ def _parse(text: TextFile, layout: Layout) -> list[Any]:
     if len(frame) == 0:
         raise InvalidFile("is empty: it has no row of numbers")
     columns = [frame.iloc[:, j] for j in range(frame.shape[1])]
-    return [_ungrouped(c, layout.style) for c in columns] if layout.style.thousands else columns
+    return [_plain_numbers(column, layout.style) for column in columns]
 
 
-def _ungrouped(column: Any, style: NumberFormat) -> Any:
-    """A column of texts as numbers, if every cell is one in this format: pandas would also take 1.5 for 15."""
+def _plain_numbers(column: Any, style: NumberFormat) -> Any:
+    """A column of texts as numbers, if every cell is one that pandas reads wrongly or not at all.
+
+    Between thousands it would take 1.5 for 15; a D before an exponent, as Fortran writes it, it does not know.
+    """
     import pandas as pd
 
-    present = column.dropna().str.strip()
-    if not len(present) or not all(map(style.is_number, present)):
+    if column.dtype.kind in "biuf":
+        return column
+    present = column.dropna().astype(str).str.strip()
+    is_ours = bool(style.thousands) or bool(present.str.contains(r"\d\.?[dD][+-]?\d").any())
+    if not (is_ours and len(present) and all(map(style.is_number, present))):
         return column
     plain = present.map(style.plain).str.replace(r"[\u00a0\u202f]", "", regex=True)
-    return pd.to_numeric(plain).reindex(column.index)
+    truth = plain.str.lower().map({"true": "1", "false": "0"})
+    return pd.to_numeric(truth.fillna(plain)).reindex(column.index)
 
 
 def _rows(text: TextFile, lines: io.TextIOWrapper, layout: Layout) -> Iterator[tuple[int, list[str]]]:

@@ -10,6 +10,8 @@ _DATE = re.compile(r"\d{4}-\d\d?-\d\d?([ T].*)?|\d\d?[./]\d\d?[./]\d{2,4}([ ,].*
 _SIGNED = re.compile(r"[+-]?\s?[€$£¥%]?\s?[+-]?[\d.,' ]*\d[\d.,' ]*\s?([€$£¥%‰]|EUR|USD|GBP|CHF)?", re.ASCII)
 _COMPLEX = re.compile(r"\(?[+-]?[\d.]+(e[+-]?\d+)?[+-][\d.]+(e[+-]?\d+)?[ij]\)?", re.IGNORECASE)
 _YES_NO = frozenset(["yes", "no", "y", "n", "ja", "nein", "on", "off", "t", "f"])
+_ABSENT = frozenset(["n.d.", "n.a.", "nd", "na", "k.a.", "nil", "missing", "unknown", "not available"])
+"""Words, in small letters, that people write in place of a number that they do not have."""
 
 
 def is_numeric(column: Any) -> bool:
@@ -37,9 +39,7 @@ def raise_for_text(table: ReadTable, positions: Sequence[int], label: int | None
         raise InvalidFile(f"holds dates in {where}, such as {values.iloc[0]}: {_as_numbers(all_drop)}")
     is_number = values.map(table.style.is_number)
     if bool(is_number.all()):
-        raise InvalidFile(
-            f"holds whole numbers beyond 64 bits in {where}, such as {values.iloc[0]}: {_or_drop(all_drop)}"
-        )
+        _raise_for_numbers(values, where, all_drop)
     first = values[~is_number].iloc[0]
     if bool(values.map(lambda cell: bool(_DATE.fullmatch(cell))).all()):
         raise InvalidFile(f"holds dates in {where}, such as {first!r}: {_as_numbers(all_drop)}")
@@ -50,10 +50,11 @@ def raise_for_text(table: ReadTable, positions: Sequence[int], label: int | None
     if is_number.mean() >= 0.5 or bool(values[~is_number].map(lambda cell: bool(_SIGNED.fullmatch(cell))).all()):
         i, n = column.index.get_loc(values[~is_number].index[0]), int((~is_number).sum())
         more = f" (and {n - 1:,} more like it)" if n > 1 else ""
-        raise InvalidFile(
-            f"holds text {first[:80]!r} in {table.row_label(i)}, {where}{more}: write it as a plain number, or leave "
-            f"the column out with {all_drop}"
-        )
+        cure = ": write it as a plain number"
+        if _may_be_missing(first):
+            cure = ", which may stand for a missing value: fill it in, or remove the row"
+        said = f"holds text {first[:80]!r} in {table.row_label(i)}, {where}{more}{cure}"
+        raise InvalidFile(f"{said}, or leave the column out with {all_drop}")
     counts = values.value_counts()
     shown = listed(f"{value!r} ({n:,})" for value, n in counts.items())
     cures = []
@@ -62,6 +63,22 @@ def raise_for_text(table: ReadTable, positions: Sequence[int], label: int | None
     if {str(value).lower() for value in counts.index} <= _YES_NO:
         cures.append("1 and 0 in their place are numbers")
     raise InvalidFile(f"holds text in {where}: {shown}; {', '.join([*cures, f'{all_drop} leaves it out'])}")
+
+
+def _raise_for_numbers(values: Any, where: str, drop: str) -> Never:
+    """Refuse a column of numbers that are no numbers to their reader: of too many digits, or stored as text."""
+    large = values[values.str.fullmatch(r"[+-]?\d{19,}")]
+    if len(large):
+        raise InvalidFile(f"holds whole numbers beyond 64 bits in {where}, such as {large.iloc[0][:40]}: {_or_drop(drop)}")
+    raise InvalidFile(
+        f"holds numbers that are stored as text in {where}, such as {values.iloc[0]!r}: store them as numbers, or leave "
+        f"them out with {drop}"
+    )
+
+
+def _may_be_missing(cell: str) -> bool:
+    """True for a cell without letters and digits, an error of Excel, and usual words."""
+    return not any(map(str.isalnum, cell)) or cell.startswith("#") or cell.lower() in _ABSENT
 
 
 def _as_numbers(drop: str) -> str:

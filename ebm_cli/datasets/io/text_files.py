@@ -38,6 +38,15 @@ MAGIC = {
     b"%PDF": "a PDF",
 }
 """First bytes of a file → what it is."""
+TEXTS = {
+    b"<!doctypehtml": "a web page (HTML): download the file that the page shows, for instance by its link 'raw'",
+    b"<html": "a web page (HTML): download the file that the page shows, for instance by its link 'raw'",
+    b"<?xml": "XML: pandas.read_xml(…).to_csv(…) writes it as .csv",
+    b'[{"': "JSON: pandas.read_json(…).to_csv(…) writes it as .csv",
+    b'{"': "JSON: pandas.read_json(…).to_csv(…) writes it as .csv",
+    b"versionhttps://git-lfs": "a pointer of Git LFS to a file: git lfs pull fetches the file itself",
+}
+"""First characters of a text that is no table, in small letters and without blanks → what it is, and what to do."""
 CONTROL = frozenset(range(32)) - frozenset(b"\t\n\r\f\x1a")
 """Bytes that no text holds."""
 
@@ -73,6 +82,12 @@ class TextFile(NamedTuple):
 def kind_of(start: bytes) -> str | None:
     """The kind of a file by its first bytes; None if they are none of `MAGIC`."""
     return next((kind for magic, kind in MAGIC.items() if start.startswith(magic)), None)
+
+
+def kind_of_text(start: bytes) -> str | None:
+    """The kind of a text that is no table by its first bytes, and what to do; None if they are none of `TEXTS`."""
+    letters = b"".join(start[:200].removeprefix(codecs.BOM_UTF8).split()).lower()
+    return next((kind for begin, kind in TEXTS.items() if letters.startswith(begin)), None)
 
 
 def is_text(file: Path) -> bool:
@@ -179,3 +194,5 @@ def _require_text(piece: bytes, encoding: str) -> None:
         raise InvalidFile(f"is not a text file: its first bytes are those of {kind}")
     if not encoding.startswith("utf-16") and (found := CONTROL.intersection(piece)):
         raise InvalidFile(f"is not a text file: it holds the byte {min(found)}")
+    if (other := kind_of_text(piece)) is not None:
+        raise InvalidFile(f"is no table but {other}")

@@ -99,3 +99,24 @@ def test_images_of_shares_are_not_dequantised(tmp_path: Path):
     path = write(tmp_path, "x.npy", RNG.random((20, 8, 8)))
     with pytest.raises(ValueError, match=r"^dequantise must be false"):
         File(path, dequantise=True)
+
+
+@pytest.mark.parametrize("shape", [(20, 3, 8, 3), (20, 1, 9, 4), (20, 8, 6, 3), (20, 3, 8, 6)])
+def test_channels_that_may_be_either_axis_are_said(shape: tuple[int, ...], tmp_path: Path):
+    """The last axis is taken; with the channels moved there, as the sentence says, nothing is left to be said."""
+    x = RNG.integers(0, 256, shape, np.uint8)
+    read = read_rows(write(tmp_path, "x.npy", x))
+    said = f"the last axis of {list(shape)} was taken for the {shape[3]} channels"
+    assert (said in read.description) == (max(shape[1], shape[3]) <= 4)
+    if said in read.description:
+        assert torch.equal(read.rows[:], torch.from_numpy(np.moveaxis(x, 3, 1).astype(np.float32)))
+        moved = read_rows(write(tmp_path, "y.npy", np.moveaxis(x, 1, 3)))
+        assert "was taken for" not in moved.description
+        assert torch.equal(moved.rows[:], torch.from_numpy(x.astype(np.float32)))
+
+
+def test_label_that_images_lack_is_refused(tmp_path: Path):
+    images = RNG.integers(0, 256, (20, 8, 8), np.uint8)
+    for path in (write(tmp_path, "x.npy", images), write(tmp_path, "x.npz", {"x": images})):
+        with pytest.raises(ValueError, match=r"^label=y: names no array of the file; images have no column of classes$"):
+            read_rows(path, Reading(label="y"))

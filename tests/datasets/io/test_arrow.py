@@ -1,5 +1,6 @@
 """Parquet files, with pyarrow and without."""
 
+import decimal
 import sys
 from pathlib import Path
 from typing import Any
@@ -68,3 +69,15 @@ def test_index_of_pandas_is_left_out(name: str, tmp_path: Path):
         assert read.column_names == ("a", "b")
         assert read.description == f"50 rows × 2 columns (a, b) from {name}; {said}: pandas' index"
         assert read_rows(str(tmp_path / name), Reading(drop=())).rows.shape == (50, 3)
+
+
+def test_decimals_are_numbers_and_text_is_not(tmp_path: Path):
+    arrow = pytest.importorskip("pyarrow")
+    parquet = pytest.importorskip("pyarrow.parquet")
+    values = ["1.50", "2.25", "-0.75", "4.00"]
+    exact = arrow.array([decimal.Decimal(value) for value in values])
+    parquet.write_table(arrow.table({"a": exact, "b": values}), tmp_path / "x.parquet")
+    read = read_rows(str(tmp_path / "x.parquet"), Reading(columns=("a",)))
+    assert read.rows[:].tolist() == [[1.5], [2.25], [-0.75], [4.0]]
+    with pytest.raises(ValueError, match=r"holds numbers that are stored as text in column 1 \(b\), such as '1\.50'"):
+        read_rows(str(tmp_path / "x.parquet"))

@@ -1,12 +1,13 @@
 """Rows of a user's file: numbers of any kind are read, and anything else is named by its place."""
 
+import errno
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 
-from ebm_cli.datasets.io.row_files import read_rows
+from ebm_cli.datasets.io.row_files import READERS, read_rows
 from tests.datasets.support import ROWS, assert_refused, write
 
 
@@ -67,4 +68,23 @@ def test_read_rows_names_the_fault_and_its_place(name: str, content: object, mes
 )
 def test_read_rows_refuses_a_path_that_names_no_file(path: str | None, message: str):
     with pytest.raises(ValueError, match=f"^{message}"):
+        read_rows(path)
+
+
+@pytest.mark.parametrize("kind", sorted(READERS))
+def test_file_without_permission_is_not_called_damaged(
+    kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    """Whichever library opens it; the owner of a test may be allowed to read everything."""
+
+    def refuse(*_args: object, **_keys: object) -> None:
+        raise PermissionError(errno.EACCES, "Permission denied")
+
+    for suffixes, library in (((".parquet", ".feather", ".arrow"), "pyarrow"), ((".xlsx",), "openpyxl")):
+        if kind in suffixes:
+            pytest.importorskip(library)
+    path = write(tmp_path, f"x{kind}", b"1,2\n")
+    monkeypatch.setattr("builtins.open", refuse)
+    monkeypatch.setattr("io.open", refuse)
+    with pytest.raises(ValueError, match=r"^path \S+ must not be read: its permissions do not allow it$"):
         read_rows(path)

@@ -1,5 +1,6 @@
 """Columns of a table: chosen, left out with a word, or refused with the key that leaves them out."""
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -82,7 +83,12 @@ def test_label_is_numbered_in_its_order(tmp_path: Path):
         (["12 %", "13 %", "14 %", "15 %"], r"holds text '12 %' in line 2, column 1 \(b\) \(and 3 more like it\)"),
         (["€12", "€13", "€14", "€1.5"], r"holds text '€12' in line 2, column 1"),
         (["1+2j", "2-1j", "1+0j", "0-1j"], r"holds complex numbers in column 1 \(b\), such as '1\+2j'"),
-        (["1", "2", "n.d.", "3"], r"holds text 'n.d.' in line 4, column 1 \(b\): write it as a plain number"),
+        (["1D10", "2D20", "1D10", "2D20"], r"holds text in column 1 \(b\): '1D10' \(2\), '2D20' \(2\)"),
+        (["1", "2", "oops", "3"], r"holds text 'oops' in line 4, column 1 \(b\): write it as a plain number, or leave"),
+        *(
+            (["1", "2", cell, "3"], rf"holds text '{re.escape(cell)}' in line 4, .*, which may stand for a missing value: fill it")
+            for cell in ("?", "*", "--", "n.d.", "#DIV/0!", "Missing")
+        ),
         (["inf", "2", "-inf", "3"], r"holds inf in line 2, column 1 \(b\) \(and 1 more like it\)"),
         (
             ["1", "", "NA", "3"],

@@ -14,6 +14,7 @@ from ebm_cli.system import memory
 from tests.datasets.support import ROWS, read_text, write
 
 TEXT = b"a,b\n1.5,2\n2.5,3\n1,2\n-1.0,5\n"
+LFS = b"version https://git-lfs.github.com/spec/v1\noid sha256:4d7a\nsize 12345\n"
 
 
 def zipped(*names: str) -> bytes:
@@ -59,6 +60,12 @@ def test_text_is_unpacked_by_its_contents(name: str, content: bytes, tmp_path: P
         ("x.npy", b"", r"cannot be read as .npy: it is empty"),
         ("x.npy", b"\x89HDF\r\n\x1a\n", r"cannot be read as .npy: its first bytes are those of an HDF5 file"),
         ("x.parquet", TEXT, r"is not a table of Apache Arrow"),
+        ("x.csv", b"\n<!DOCTYPE html>\n<html><td>1,2</td>\n", r"is no table but a web page \(HTML\): download the file"),
+        ("x.csv.gz", gzip.compress(b"<HTML lang=de>", mtime=0), r"is no table but a web page \(HTML\)"),
+        ("x.csv", b"\xef\xbb\xbf<?xml version='1.0'?><a>1</a>", r"is no table but XML: pandas.read_xml"),
+        ("x.csv", b'[\n  {"a": 1.5, "b": 2}]', r"is no table but JSON: pandas.read_json"),
+        ("x.csv", LFS, r"is no table but a pointer of Git LFS to a file: git lfs pull fetches the file itself"),
+        ("x.npy", LFS, r"cannot be read as .npy: it is a pointer of Git LFS to a file: git lfs pull"),
     ],
 )
 def test_file_with_a_wrong_name_is_told_by_its_contents(name: str, content: bytes, message: str, tmp_path: Path):
