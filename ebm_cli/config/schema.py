@@ -36,6 +36,7 @@ Device = Literal["auto", "cpu", "cuda", "mps"]
 Threads = int | Literal["auto"]
 Compile = Literal["auto", "always", "never", "native"]
 
+
 @dataclass(frozen=True)
 class EvalKeys:
     """Settings of the final evaluation, `eval.*`."""

@@ -84,8 +84,8 @@ def compare(x: Tensor, data: Tensor, rng: torch.Generator, max_rows: int = MAX_R
     n = min(len(x), len(data) // 2, max_rows)
     if n < MIN_ROWS:
         raise ValueError(
-            f"{len(x)} sample{'s' * (len(x) != 1)} and {len(data)} held-out row{'s' * (len(data) != 1)} are too few to compare: "
-            f"{MIN_ROWS} and {2 * MIN_ROWS} are needed"
+            f"{len(x)} sample{'s' * (len(x) != 1)} and {len(data)} held-out row{'s' * (len(data) != 1)} are too few "
+            f"to compare: {MIN_ROWS} and {2 * MIN_ROWS} are needed"
         )
     x, data = shuffle_rows(x, rng), shuffle_rows(data, rng)
     twice = data[: 2 * n]

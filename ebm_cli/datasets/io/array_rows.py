@@ -112,8 +112,8 @@ def _channel_notes(shape: tuple[int, ...]) -> list[str]:
     if len(shape) != 4 or max(shape[1], shape[3]) > MAX_CHANNELS:
         return []
     return [
-        f"the last axis of {list(shape)} was taken for the {counted(shape[3], 'channel')}, as in [N, H, W, C]; if it is "
-        "[N, C, H, W], save np.moveaxis(x, 1, 3)"
+        f"the last axis of {list(shape)} was taken for the {counted(shape[3], 'channel')}, as in [N, H, W, C]; "
+        "if it is [N, C, H, W], save np.moveaxis(x, 1, 3)"
     ]
 
 

@@ -69,10 +69,12 @@ def _raise_for_numbers(values: Any, where: str, drop: str) -> Never:
     """Refuse a column of numbers that are no numbers to their reader: of too many digits, or stored as text."""
     large = values[values.str.fullmatch(r"[+-]?\d{19,}")]
     if len(large):
-        raise InvalidFile(f"holds whole numbers beyond 64 bits in {where}, such as {large.iloc[0][:40]}: {_or_drop(drop)}")
+        raise InvalidFile(
+            f"holds whole numbers beyond 64 bits in {where}, such as {large.iloc[0][:40]}: {_or_drop(drop)}"
+        )
     raise InvalidFile(
-        f"holds numbers that are stored as text in {where}, such as {values.iloc[0]!r}: store them as numbers, or leave "
-        f"them out with {drop}"
+        f"holds numbers that are stored as text in {where}, such as {values.iloc[0]!r}: store them as numbers, "
+        f"or leave them out with {drop}"
     )
 
 

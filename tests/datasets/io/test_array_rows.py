@@ -118,5 +118,7 @@ def test_channels_that_may_be_either_axis_are_said(shape: tuple[int, ...], tmp_p
 def test_label_that_images_lack_is_refused(tmp_path: Path):
     images = RNG.integers(0, 256, (20, 8, 8), np.uint8)
     for path in (write(tmp_path, "x.npy", images), write(tmp_path, "x.npz", {"x": images})):
-        with pytest.raises(ValueError, match=r"^label=y: names no array of the file; images have no column of classes$"):
+        with pytest.raises(
+            ValueError, match=r"^label=y: names no array of the file; images have no column of classes$"
+        ):
             read_rows(path, Reading(label="y"))

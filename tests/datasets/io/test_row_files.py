@@ -72,9 +72,7 @@ def test_read_rows_refuses_a_path_that_names_no_file(path: str | None, message: 
 
 
 @pytest.mark.parametrize("kind", sorted(READERS))
-def test_file_without_permission_is_not_called_damaged(
-    kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-):
+def test_file_without_permission_is_not_called_damaged(kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     """Whichever library opens it; the owner of a test may be allowed to read everything."""
 
     def refuse(*_args: object, **_keys: object) -> None:

@@ -86,7 +86,10 @@ def test_label_is_numbered_in_its_order(tmp_path: Path):
         (["1D10", "2D20", "1D10", "2D20"], r"holds text in column 1 \(b\): '1D10' \(2\), '2D20' \(2\)"),
         (["1", "2", "oops", "3"], r"holds text 'oops' in line 4, column 1 \(b\): write it as a plain number, or leave"),
         *(
-            (["1", "2", cell, "3"], rf"holds text '{re.escape(cell)}' in line 4, .*, which may stand for a missing value: fill it")
+            (
+                ["1", "2", cell, "3"],
+                rf"holds text '{re.escape(cell)}' in line 4, .*, which may stand for a missing value: fill it",
+            )
             for cell in ("?", "*", "--", "n.d.", "#DIV/0!", "Missing")
         ),
         (["inf", "2", "-inf", "3"], r"holds inf in line 2, column 1 \(b\) \(and 1 more like it\)"),

@@ -60,7 +60,11 @@ def test_text_is_unpacked_by_its_contents(name: str, content: bytes, tmp_path: P
         ("x.npy", b"", r"cannot be read as .npy: it is empty"),
         ("x.npy", b"\x89HDF\r\n\x1a\n", r"cannot be read as .npy: its first bytes are those of an HDF5 file"),
         ("x.parquet", TEXT, r"is not a table of Apache Arrow"),
-        ("x.csv", b"\n<!DOCTYPE html>\n<html><td>1,2</td>\n", r"is no table but a web page \(HTML\): download the file"),
+        (
+            "x.csv",
+            b"\n<!DOCTYPE html>\n<html><td>1,2</td>\n",
+            r"is no table but a web page \(HTML\): download the file",
+        ),
         ("x.csv.gz", gzip.compress(b"<HTML lang=de>", mtime=0), r"is no table but a web page \(HTML\)"),
         ("x.csv", b"\xef\xbb\xbf<?xml version='1.0'?><a>1</a>", r"is no table but XML: pandas.read_xml"),
         ("x.csv", b'[\n  {"a": 1.5, "b": 2}]', r"is no table but JSON: pandas.read_json"),
