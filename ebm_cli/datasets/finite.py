@@ -21,7 +21,15 @@ from typing import Literal, NamedTuple
 import torch
 from torch import Tensor
 
-from ebm_cli.datasets.base import BLOCK, N_REFERENCE, N_REFERENCE_OF_TABLE, Dataset, Labelled, Part, require_common_ranges
+from ebm_cli.datasets.base import (
+    BLOCK,
+    N_REFERENCE,
+    N_REFERENCE_OF_TABLE,
+    Dataset,
+    Labelled,
+    Part,
+    require_common_ranges,
+)
 from ebm_cli.datasets.batches import Batches, EpochBatches
 from ebm_cli.datasets.columns import column_moments, half_steps, robust_moments, whole_columns
 from ebm_cli.datasets.copies import Duplicates, count_duplicates
