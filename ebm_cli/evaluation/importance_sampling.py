@@ -36,7 +36,7 @@ BATCH = 2 * CHUNK_ROWS
 SHARE = 0.01
 """ESS, as a share of the draws, below which they are too far from the model."""
 ROWS_FACTOR = 10.0
-"""How much larger the mean weight of rows of the data may be than that of draws of the model."""
+"""Factor by which the mean weight of rows of the data may exceed that of draws of the model."""
 N_ROWS = 2000
 """Rows that are weighed, at most."""
 

@@ -15,7 +15,7 @@ from tests.evaluation.toys import Bumps, BumpsDensity, exact_log_z, normal_densi
 from tests.support import harmonic, seeded
 
 COVERED = 17
-"""Of 20 intervals of two standard errors, 19.1 cover on average, and fewer than 17 do in one of 60 sets of twenty."""
+"""Intervals of two standard errors that cover, of 20: 19.1 do on average, and fewer than 17 do in one of 60 sets of twenty."""
 
 
 def estimate(

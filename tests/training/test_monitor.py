@@ -125,7 +125,7 @@ def bent(energy_of: Callable[[Density], Energy], *words: str) -> tuple[Monitor, 
 
 
 def mean_nll(density: Density, dataset: Dataset) -> float:
-    """Of the validation rows, in data units."""
+    """Mean over the validation rows, in data units."""
     rows = dataset.standardised_rows("validation", 10_000)
     return float(dataset.standardizer.log_det) - float(density.log_prob(rows).double().mean())
 
