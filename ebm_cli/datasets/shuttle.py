@@ -66,3 +66,7 @@ class Shuttle(Finite):
         )
         self.column_names = read.column_names
         self.class_names = None if labels is None else CLASSES
+
+    @property
+    def is_table(self) -> bool:
+        return True
