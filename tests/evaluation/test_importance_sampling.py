@@ -15,7 +15,7 @@ from tests.evaluation.toys import Bumps, BumpsDensity, exact_log_z, normal_densi
 from tests.support import harmonic, seeded
 
 COVERED = 17
-"""Intervals of two standard errors that cover, of 20: 19.1 do on average, and fewer than 17 do in one of 60 sets of twenty."""
+"""Intervals that cover, of twenty of two standard errors: 19.1 on average, below 17 once in 60 such sets."""
 
 
 def estimate(
