@@ -35,7 +35,7 @@ def test_closed_form_is_what_autograd_finds(name: str, shared: bool) -> None:
     assert density.differentials(x).second is None
 
 
-def test_unit_directions_sum_to_the_laplacian_of_a_normal_density() -> None:
+def test_unit_directions_sum_to_the_laplacian() -> None:
     """∇² log N(x; 0, I) = −I: −D over the unit directions, and the gradient is −x."""
     for density in (FittedMixture(shape=(4,)), Reference(shape=(4,))):
         x = torch.randn(6, 4, generator=seeded())
@@ -46,7 +46,7 @@ def test_unit_directions_sum_to_the_laplacian_of_a_normal_density() -> None:
         torch.testing.assert_close(second, torch.full((6,), -4.0))
 
 
-def test_density_without_closed_form_is_differentiated_also_under_no_grad() -> None:
+def test_density_without_closed_form_is_differentiated() -> None:
     """A flow, against finite differences of its log-density."""
     flow, x, step = perturb(small_flow()), points(), 1e-4
     assert isinstance(flow, CouplingFlow)
