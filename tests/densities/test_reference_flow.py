@@ -29,7 +29,7 @@ def test_flow_from_the_gaussian_is_the_coloured_flow() -> None:
 
 
 def test_nearly_collinear_columns_are_no_obstacle() -> None:
-    """Of columns that differ by a thousandth, log q stays that of the reference, in single precision."""
+    """The columns differ by a thousandth: log q stays that of the reference, in single precision."""
     x = bent_data().float()
     data = torch.cat((x, x[:, :1] + 1e-3 * x[:, 1:]), 1)
     reference = Gaussian(data)
