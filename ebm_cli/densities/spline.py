@@ -17,8 +17,8 @@ SMALLEST = 1e-3
 """Smallest slope at a knot, and smallest bin in units of the mean bin: the map stays invertible in single precision."""
 
 GAIN = 10.0
-"""Factor on the parameters: a logarithm of a bin's size has to move by units where a network's weight moves by hundredths, and
-Adam moves all parameters alike."""
+"""Factor on the parameters: the logarithm of a bin's size has to move by units where the weight of a network moves by
+hundredths, and Adam moves all parameters alike."""
 
 
 class Bin(NamedTuple):
