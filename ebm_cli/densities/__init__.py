@@ -9,6 +9,7 @@ from ebm_cli.densities.gaussian import Gaussian
 from ebm_cli.densities.mixture import FittedMixture
 from ebm_cli.densities.mixture_by_bic import mixture_by_bic
 from ebm_cli.densities.reference import Reference
+from ebm_cli.densities.reference_flow import ReferenceFlow
 from ebm_cli.densities.uniform import Uniform
 from ebm_cli.densities.zuko import ZukoFlow
 
@@ -20,6 +21,7 @@ __all__ = [
     "FittedMixture",
     "Gaussian",
     "Reference",
+    "ReferenceFlow",
     "Uniform",
     "ZukoFlow",
     "mixture_by_bic",
