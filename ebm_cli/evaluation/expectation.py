@@ -114,7 +114,9 @@ class DataDistribution:
         if not self.dataset.is_table:
             return "a mixture of Gaussians is fitted to tables only"
         n = math.prod(self.dataset.shape)
-        return None if n <= MOST_COLUMNS else f"a mixture is fitted to at most {MOST_COLUMNS} columns, and there are {n}"
+        return (
+            None if n <= MOST_COLUMNS else f"a mixture is fitted to at most {MOST_COLUMNS} columns, and there are {n}"
+        )
 
     @cached_property
     def fitted_mixture(self) -> FittedMixture | None:

@@ -4,9 +4,8 @@
 |---|---|
 | right | KL ≤ 0.003 nats or within its noise, or samples that no test tells from held-out rows |
 | close | small differences: KL ≤ 0.01 nats, or distances of the samples within a few of their nulls |
-| fair | not worse than the simple densities fitted to the training rows, and different from the data |
-| poor | worse than the better of the Gaussian and, for tables, the mixture of Gaussians by BIC: on held-out rows, by more
-         than two standard errors of the paired comparison and more than 0.01 nats a dimension (`baselines`) |
+| fair | not worse than the simple densities of the training rows, but different from the data |
+| poor | worse than the better of them on held-out rows, beyond noise and 0.01 nats a dimension (`baselines`) |
 | broken | no model of the data: far below the Gaussian, no log Z of its energy, or chains that cannot be trusted |
 
 The first of these that was measured is the *basis*:
@@ -39,10 +38,10 @@ WORDS = ("right", "close", "fair", "poor", "broken")
 RIGHT = 0.003
 """KL, nats, up to which a model is right: hundreds of rows would be needed to tell it from the data."""
 NOT_A_MODEL = 10.0
-"""Nats by which a broken model is worse than the fitted Gaussian: it gives the rows e⁻¹⁰ of its density. In more than ten
+"""Nats by which a broken model is worse than the Gaussian: it gives the rows e⁻¹⁰ of its density. In more than ten
 dimensions, one nat a coordinate: the Gaussian fitted to images is very narrow in pixels that hardly vary."""
 ERROR = 0.1
-"""Standard error of the comparison with a simple density, nats, above which the rows are too few to call a model right."""
+"""Standard error of the comparison with a simple density, nats: above, the rows are too few to call a model right."""
 OUTSIDE = (1e-3, 0.1, 0.5)
 """Shares of the probability outside the data's box above which a model is at best close, fair, broken."""
 MODES_POOR = 0.3

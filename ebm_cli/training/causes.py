@@ -116,7 +116,7 @@ def _simple_density(run: Evidence) -> Iterator[str]:
     if run.class_of("energy") != "Tilted":
         yield f"{beaten}: choose energy=tilted, which starts at the best simple density and learns what it misses."
     elif run.get("patience") is None:
-        yield f"{beaten}, and the energy may have begun at it: patience=5 evaluates the best step, which may be the first."
+        yield f"{beaten}, and the energy began at its like: patience=5 evaluates the best step, which may be the first."
     else:
         yield f"{beaten}, and than the density that the energy bends: try energy.reference=mixture."
 

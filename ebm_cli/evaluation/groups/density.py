@@ -19,7 +19,6 @@ from ebm_cli.evaluation.results import Results
 from ebm_cli.evaluation.values import Value
 
 
-
 def results(context: Context) -> Results:
     """The divergences that need log Z, those of the method's own densities, and the objective on held-out rows."""
     found, method = context.divergence_result.results, context.method
