@@ -86,7 +86,7 @@ class Monitor:
         return float(value) if isinstance(value, float) else None
 
     def _choose(self, protocol: Protocol) -> str:
-        if self.parts.dataset.density is not None:
+        if self.divergences.data.is_known:
             return "kl" if "density" in protocol.metrics else "fisher"
         is_normalised = self.divergences.data.is_on_grid or self.parts.energy.log_z() is not None
         return "nll" if is_normalised or not self.parts.method.has_comparable_loss else "objective"
