@@ -17,6 +17,8 @@ from ebm_cli.densities.base import Density
 
 N_REFERENCE = 10_000
 """Rows of `Dataset.reference`, if the training set has as many."""
+N_REFERENCE_OF_TABLE = 50_000
+"""The same of a table, whose reference density has more to learn than two moments."""
 BLOCK = 4096
 """Rows of a fixed sequence are drawn in blocks of this many, so that fewer rows are the first of more."""
 
@@ -55,6 +57,11 @@ class Dataset(nn.Module, ABC):
     class_names: tuple[str, ...] | None = None
     description: str = ""
     fingerprint: Fingerprint | None = None
+
+    @property
+    def is_table(self) -> bool:
+        """True for rows of a table, of one axis, whose best simple estimator a model should start at."""
+        return False
 
     @property
     def has_jumps(self) -> bool:

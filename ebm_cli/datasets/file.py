@@ -97,3 +97,7 @@ class File(Finite):
         )
         self.column_names, self.class_names, self.description = read.column_names, read.class_names, read.description
         self.fingerprint = read.fingerprint
+
+    @property
+    def is_table(self) -> bool:
+        return len(self.shape) == 1

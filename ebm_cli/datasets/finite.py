@@ -21,7 +21,15 @@ from typing import Literal, NamedTuple
 import torch
 from torch import Tensor
 
-from ebm_cli.datasets.base import BLOCK, N_REFERENCE, Dataset, Labelled, Part, require_common_ranges
+from ebm_cli.datasets.base import (
+    BLOCK,
+    N_REFERENCE,
+    N_REFERENCE_OF_TABLE,
+    Dataset,
+    Labelled,
+    Part,
+    require_common_ranges,
+)
 from ebm_cli.datasets.batches import Batches, EpochBatches
 from ebm_cli.datasets.columns import column_moments, half_steps, robust_moments, whole_columns
 from ebm_cli.datasets.copies import Duplicates, count_duplicates
@@ -125,7 +133,8 @@ class Finite(Dataset, ABC):
 
     @property
     def reference(self) -> Tensor:
-        u: Tensor = self.standardizer(self._fixed_rows("train", N_REFERENCE))
+        n = N_REFERENCE_OF_TABLE if self.is_table else N_REFERENCE
+        u: Tensor = self.standardizer(self._fixed_rows("train", n))
         return u
 
     @property

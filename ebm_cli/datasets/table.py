@@ -63,3 +63,7 @@ class Table(Finite):
             seed=seed,
         )
         self.column_names = tuple(map(str, loaded.feature_names))
+
+    @property
+    def is_table(self) -> bool:
+        return len(self.shape) == 1

@@ -11,6 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from ebm_cli.densities.base import Density
 from ebm_cli.derivatives import Differentiable, Jet, Pullback, ValueAndPullback, VjpFn, sweep, vjp
 
 
@@ -30,6 +31,14 @@ class Energy(nn.Module, ABC):
     @classmethod
     def shape_of(cls, keys: Mapping[str, Any]) -> tuple[int, ...] | None:
         """The shape of a point that follows from the other keys of the constructor; None if none does."""
+        return None
+
+    @property
+    def reference(self) -> Density | None:
+        """A normalised density q with a bounded ratio exp(−f)/q; None where the energy is built on none.
+
+        Then Z = E_q[exp(−f)/q] is finite, and is estimated from draws of q with a finite variance.
+        """
         return None
 
     @abstractmethod
