@@ -69,11 +69,6 @@ class Dataset(nn.Module, ABC):
         return False
 
     @property
-    def hides_density(self) -> bool:
-        """True if the density is for the final evaluation alone: what chooses a checkpoint must not know it."""
-        return False
-
-    @property
     @abstractmethod
     def reference(self) -> Tensor:
         """Fixed training rows [N, *shape], standardised units: the rows that a noise distribution is fitted to."""

@@ -88,8 +88,8 @@ class DataDistribution:
 
     @property
     def is_known(self) -> bool:
-        """True if the density of the data is known here: some data hide it from the validation part."""
-        is_hidden = self.dataset.hides_density and self.part == "validation"
+        """True if the density of the data is known, to this part: what chooses a checkpoint of a table sees rows."""
+        is_hidden = self.dataset.is_table and self.part == "validation"
         return self.dataset.density is not None and not is_hidden
 
     @property

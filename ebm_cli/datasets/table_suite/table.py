@@ -90,11 +90,6 @@ class TableSuite(Finite):
     def is_table(self) -> bool:
         return True
 
-    @property
-    def hides_density(self) -> bool:
-        """True: what chooses a checkpoint or ends training must not know the density."""
-        return True
-
     def held_out(self, n: int) -> Tensor:
         """The first n fresh rows of the density [n, D], data units: of any number."""
         return self._fresh("held_out", n)

@@ -45,7 +45,7 @@ def test_smooth_density_of_the_plane_integrates_to_1(name: str):
     assert abs(mass_of_the_plane(MEMBERS[name].build()) - 1.0) < 1e-4
 
 
-def test_density_with_cusps_has_the_sum_of_laplace_over_a_lattice():
+def test_density_with_cusps_has_the_sum_of_laplaces():
     """Σ h exp(−|kh|/b)/(2b) = (h/2b) coth(h/2b), over a lattice of step h through all cusps."""
     t, h = torch.linspace(-18.0, 18.0, 721), 0.05
     found = float(MEMBERS["laplace_grid"].build().log_prob(torch.cartesian_prod(t, t)).exp().sum()) * h * h
