@@ -12,8 +12,8 @@ import torch
 from torch import Tensor
 
 from ebm_cli.datasets.gaussian import Gaussian
+from ebm_cli.datasets.table_suite.distributions import Gumbel, JohnsonSU, Laplace, Logistic, Normal, StudentT
 from ebm_cli.datasets.table_suite.exact import WeightedSum
-from ebm_cli.datasets.table_suite.laws import Gumbel, JohnsonSU, Laplace, Logistic, Normal, StudentT
 from ebm_cli.datasets.table_suite.regression import Conditional, Regression, product
 from ebm_cli.datasets.table_suite.shapes import DequantisedCounts, Shell, SpiralArm
 from ebm_cli.datasets.target import Target
@@ -83,8 +83,8 @@ def skewed_chain() -> Target:
         before = y[:, j - 2].tanh() if j > 1 else 0.0
         return (1.3 * y[:, j - 1]).sin() + 0.5 * before, -1.0 + 0.4 * y[:, j - 1].tanh()
 
-    laws = [JohnsonSU(-0.9, 1.4), Normal(), Gumbel(), Logistic(), Normal(), JohnsonSU(-0.7, 1.5)]
-    return Regression(laws, conditional, positive=(1, 4))
+    distributions = [JohnsonSU(-0.9, 1.4), Normal(), Gumbel(), Logistic(), Normal(), JohnsonSU(-0.7, 1.5)]
+    return Regression(distributions, conditional, positive=(1, 4))
 
 
 def clusters() -> Target:
@@ -137,8 +137,10 @@ def factors() -> Target:
         curved = math.sin(3.1 * j) * (a * b).tanh() + math.cos(4.3 * j) * 1.5 / (1.0 + c.square())
         return 0.7 * linear + curved, math.log(0.5 + 0.2 * math.sin(j))
 
-    laws = [Normal(), Logistic(), JohnsonSU(-0.6, 1.5)] + [Logistic() if j % 4 == 0 else Normal() for j in range(17)]
-    return Regression(laws, conditional)
+    distributions = [Normal(), Logistic(), JohnsonSU(-0.6, 1.5)] + [
+        Logistic() if j % 4 == 0 else Normal() for j in range(17)
+    ]
+    return Regression(distributions, conditional)
 
 
 MEMBERS: dict[str, Member] = {

@@ -7,8 +7,8 @@ import torch
 from torch import Tensor
 
 from ebm_cli.datasets.gaussian_sums import GaussianSum, gauss_legendre, log_sum_exp, table_in_chunks
+from ebm_cli.datasets.table_suite.distributions import JohnsonSU, Normal
 from ebm_cli.datasets.table_suite.exact import Exact
-from ebm_cli.datasets.table_suite.laws import JohnsonSU, Normal
 
 
 @final
@@ -91,12 +91,14 @@ class DequantisedCounts(Exact):
         k = torch.arange(81, dtype=torch.float64)
         pmf = (k + 1.0) * 0.72**k
         self.register_buffer("pmf", (pmf / pmf.sum()).to(torch.get_default_dtype()), persistent=False)
-        self.law = JohnsonSU(-0.8, 1.5)
+        self.distribution = JohnsonSU(-0.8, 1.5)
 
     def sample(self, n: int, rng: torch.Generator) -> Tensor:
         k = torch.multinomial(self.pmf, n, replacement=True, generator=rng).to(self.pmf)
         first = k + 0.5 * self.normal(n, rng)[:, 0]
-        return torch.stack([first, 0.6 * k.sqrt() + (0.2 + 0.04 * k) * self.law.sample(n, rng, self.origin)], dim=1)
+        return torch.stack(
+            [first, 0.6 * k.sqrt() + (0.2 + 0.04 * k) * self.distribution.sample(n, rng, self.origin)], dim=1
+        )
 
     def log_prob(self, x: Tensor) -> Tensor:
         k = torch.arange(len(self.pmf), dtype=x.dtype, device=x.device)
@@ -104,7 +106,7 @@ class DequantisedCounts(Exact):
 
         def table(c: Tensor) -> Tensor:
             first = Normal().log_prob(2.0 * (c[:, :1] - k)) + math.log(2.0)
-            second = self.law.log_prob((c[:, 1:] - 0.6 * k.sqrt()) / scale) - scale.log()
+            second = self.distribution.log_prob((c[:, 1:] - 0.6 * k.sqrt()) / scale) - scale.log()
             return log_sum_exp(self.pmf.to(x).log() + first + second)
 
         return table_in_chunks(table, x, 8 * len(k))

@@ -7,8 +7,8 @@ import torch
 from torch import Tensor
 
 from ebm_cli.datasets import Target
+from ebm_cli.datasets.table_suite.distributions import Gumbel, Logistic, Normal
 from ebm_cli.datasets.table_suite.exact import WeightedSum
-from ebm_cli.datasets.table_suite.laws import Gumbel, Logistic, Normal
 from ebm_cli.datasets.table_suite.members import MEMBERS, skewed_chain
 from ebm_cli.datasets.table_suite.regression import Regression, product
 from ebm_cli.datasets.table_suite.shapes import Shell
@@ -103,11 +103,16 @@ def test_steins_identity_detects_a_column_that_is_scaled():
 def test_log_density_of_a_regression_is_its_change_of_variables(name: str):
     density = MEMBERS[name].build()
     assert isinstance(density, Regression)
-    e = torch.stack([law.sample(3, seeded(5), density.origin) for law in density.laws], dim=1)
+    e = torch.stack(
+        [distribution.sample(3, seeded(5), density.origin) for distribution in density.distributions], dim=1
+    )
     x = density.from_noise(e)
     for row, noise, log_p in zip(x, e, density.log_prob(x), strict=True):
         jacobian = torch.autograd.functional.jacobian(lambda one: density.from_noise(one[None])[0], noise)
-        log_e = sum(float(law.log_prob(value)) for law, value in zip(density.laws, noise, strict=True))
+        log_e = sum(
+            float(distribution.log_prob(value))
+            for distribution, value in zip(density.distributions, noise, strict=True)
+        )
         assert abs(float(log_p) - (log_e - float(torch.linalg.slogdet(jacobian)[1]))) < 1e-8, row
 
 
