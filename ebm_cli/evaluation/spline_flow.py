@@ -7,7 +7,7 @@ from time import perf_counter
 import torch
 from torch import Tensor
 
-LEARNING_RATE, BATCH_SIZE = 2e-3, 512
+LEARNING_RATE, BATCH_SIZE = 2e-3, 256
 HALF_WAY = 0.5
 """Share of the time after which a flow that overfits may stop."""
 OVERFIT = 0.05
@@ -20,7 +20,7 @@ MOST_VALIDATION_ROWS = 5_000
 def fit_spline_flow(train: Tensor, validation: Tensor, seconds: float, seed: int = 0) -> torch.nn.Module:
     """Fit an autoregressive neural spline flow of zuko: three transforms, networks of 64-64, eight bins.
 
-    Adam with a learning rate that falls from 2e-3 to 0 over the time, on batches of 512; the weights of the lowest
+    Adam with a learning rate that falls from 2e-3 to 0 over the time, on batches of 256; the weights of the lowest
     validation loss of 50 are kept. It stops early, in the second half of the time, if it overfits by 0.05 nats.
 
     Source: Durkan, Bekasov, Murray & Papamakarios (2019), "Neural spline flows".
