@@ -2,18 +2,16 @@
 
 from typing import Any
 
-import torch
 from torch import nn
 
 
-def take_stored_shapes(module: nn.Module, state: dict[str, Any], prefix: str, *_: object) -> None:
-    """Before a state is loaded: give the module's buffers the shapes that the state stores.
+def take_any_shapes(module: nn.Module) -> None:
+    """Make `load_state_dict` accept buffers of any shape for this module, not those inside it."""
+    module.register_load_state_dict_pre_hook(_take_stored_shapes)
 
-    A hook for `register_load_state_dict_pre_hook`. It keeps dtype and device.
-    """
+
+def _take_stored_shapes(module: nn.Module, state: dict[str, Any], prefix: str, *_: object) -> None:
     for name, buffer in list(module.named_buffers(recurse=False)):
         stored = state.get(prefix + name)
         if stored is not None and stored.shape != buffer.shape:
-            module.register_buffer(
-                name, torch.empty_like(buffer, memory_format=torch.contiguous_format).new_empty(stored.shape)
-            )
+            module.register_buffer(name, buffer.new_empty(stored.shape))

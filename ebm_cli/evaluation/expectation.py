@@ -87,9 +87,15 @@ class DataDistribution:
         return math.prod(self.dataset.shape) <= 2
 
     @property
+    def is_known(self) -> bool:
+        """True if the density of the data is known, to this part: what chooses a checkpoint of a table sees rows."""
+        is_hidden = self.dataset.is_table and self.part == "validation"
+        return self.dataset.density is not None and not is_hidden
+
+    @property
     def is_exact(self) -> bool:
         """True if expectations are sums over the density of the data, so that no rows enter."""
-        return self.is_on_grid and self.dataset.density is not None
+        return self.is_on_grid and self.is_known
 
     @cached_property
     def rows(self) -> Tensor:
@@ -109,7 +115,8 @@ class DataDistribution:
     @cached_property
     def density(self) -> Density | None:
         """The density of the data, in data units, in float64 on the CPU; None where it is unknown."""
-        return None if self.dataset.density is None else reference_copy(self.dataset.density)
+        known = self.dataset.density if self.is_known else None
+        return None if known is None else reference_copy(known)
 
     @property
     def scale(self) -> Tensor:
