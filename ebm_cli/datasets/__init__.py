@@ -17,6 +17,7 @@ from ebm_cli.datasets.mnist import MNIST
 from ebm_cli.datasets.moons import Moons
 from ebm_cli.datasets.pinwheel import Pinwheel
 from ebm_cli.datasets.rings import Rings
+from ebm_cli.datasets.shuttle import Shuttle
 from ebm_cli.datasets.standardizer import Standardizer
 from ebm_cli.datasets.swiss_roll import SwissRoll
 from ebm_cli.datasets.synthetic import Synthetic
@@ -45,6 +46,7 @@ __all__ = [
     "Part",
     "Pinwheel",
     "Rings",
+    "Shuttle",
     "Standardizer",
     "SwissRoll",
     "Synthetic",

@@ -59,3 +59,7 @@ class Digits(Finite):
             noise_std=noise_std,
             seed=seed,
         )
+
+    @property
+    def is_table(self) -> bool:
+        return len(self.shape) == 1

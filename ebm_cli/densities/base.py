@@ -9,6 +9,8 @@ from abc import ABC, abstractmethod
 import torch
 from torch import Tensor, nn
 
+from ebm_cli.densities.differentials import Differentials, differentials_by_autograd
+
 
 class Density(nn.Module, ABC):
     """A normalised density on R^D, or on points of any `shape`.
@@ -31,3 +33,12 @@ class Density(nn.Module, ABC):
         """Draw n points with their log-density: ([n, *shape], [n]). A flow computes both in one pass."""
         x = self.sample(n, rng)
         return x, self.log_prob(x)
+
+    def differentials(self, x: Tensor, v: Tensor | None = None) -> Differentials:
+        """Compute (log p [B], ∇log p [B, *shape], Σ_k v_kᵀ ∇²log p v_k [B] or None), detached from any graph.
+
+        Args:
+            x: points [B, *shape].
+            v: directions [K, 1 or B, *shape]; None leaves the second derivatives out.
+        """
+        return differentials_by_autograd(self.log_prob, x, v)

@@ -4,6 +4,7 @@ import torch
 from torch import Tensor
 
 from ebm_cli.densities.base import Density
+from ebm_cli.densities.differentials import Differentials
 from ebm_cli.densities.moments import RIDGE, Moments
 
 
@@ -52,3 +53,11 @@ class Gaussian(Density):
         z = torch.randn(n, len(self.mean), generator=rng, dtype=self.mean.dtype, device=self.mean.device)
         x = torch.addmm(self.mean, z, self.factor.T).view(n, *self.shape)
         return x, torch.sub(self.log_norm, z.square().sum(1), alpha=0.5)
+
+    def differentials(self, x: Tensor, v: Tensor | None = None) -> Differentials:
+        """∇ log q = −WᵀW (x − m) and vᵀ ∇² log q v = −‖Wv‖², W = L⁻¹."""
+        with torch.no_grad():
+            z = (x.flatten(1) - self.mean) @ self.whiten.T
+            value = torch.sub(self.log_norm, z.square().sum(1), alpha=0.5)
+            bent = None if v is None else -(v.flatten(2) @ self.whiten.T).square().sum(2).sum(0).expand_as(value)
+            return Differentials(value, -(z @ self.whiten).view_as(x), bent)

@@ -65,6 +65,7 @@ class DataDistribution:
         n_rows: rows, for the box and where there is no quadrature.
         resolution: of the quadrature in one and two dimensions: `FINE_GRID`, or `COARSE_GRID` during training.
         part: the rows: "test" for the final evaluation, "validation" for the monitored metric.
+        by_rows: whether expectations are means over rows even where the density of the data allows a sum.
 
     Raises:
         ValueError: n_rows < 2.
@@ -76,10 +77,13 @@ class DataDistribution:
         n_rows: int = 10_000,
         resolution: Resolution = FINE_GRID,
         part: UnseenPart = "test",
+        *,
+        by_rows: bool = False,
     ) -> None:
         if n_rows < 2:
             raise ValueError(f"n_rows must be >= 2, got {n_rows}")
         self.dataset, self.n_rows, self.resolution, self.part = dataset, n_rows, resolution, part
+        self.by_rows = by_rows
 
     @property
     def is_on_grid(self) -> bool:
@@ -89,7 +93,7 @@ class DataDistribution:
     @property
     def is_exact(self) -> bool:
         """True if expectations are sums over the density of the data, so that no rows enter."""
-        return self.is_on_grid and self.dataset.density is not None
+        return self.is_on_grid and self.dataset.density is not None and not self.by_rows
 
     @cached_property
     def rows(self) -> Tensor:

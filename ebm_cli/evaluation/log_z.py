@@ -1,4 +1,6 @@
-"""log Z of an energy by the most accurate way available: closed form, quadrature in one and two dimensions, annealing.
+"""log Z of an energy by the most accurate way available.
+
+Closed form; quadrature in one and two dimensions; importance sampling from a density close to the model; annealing.
 
 The estimate never depends on training: a log Z that a method learned is only compared with it.
 """
@@ -10,6 +12,7 @@ from dataclasses import dataclass, field
 from ebm_cli.derivatives import EnergyFn
 from ebm_cli.energies.base import Energy
 from ebm_cli.evaluation.annealing import Annealed
+from ebm_cli.evaluation.importance_sampling import Importance
 from ebm_cli.evaluation.not_integrable import NotIntegrable
 from ebm_cli.evaluation.quadrature import Quadrature, integrate
 from ebm_cli.evaluation.quadrature_grid import Grid, Resolution
@@ -66,6 +69,17 @@ def by_quadrature(energy: EnergyFn, grid: Grid, resolution: Resolution, shape: t
         return Normalisation(exact.log_z, results=exact.results | second, quadrature=quadrature)
     found = Results({"eval/log_z": quadrature.log_z, "eval/log_z_method": "grid"}) | border
     return Normalisation(quadrature.log_z, results=found, quadrature=quadrature)
+
+
+def by_importance(found: Importance) -> Normalisation:
+    """log Z by importance sampling, whose conditions hold."""
+    values: dict[str, Value] = {
+        "eval/log_z": found.log_z,
+        "eval/log_z_se": found.log_z_se,
+        "eval/log_z_method": "importance",
+        "eval/log_z_ess": found.ess,
+    }
+    return Normalisation(found.log_z, found.log_z_se, Results(values))
 
 
 def by_annealing(anneal: Callable[[], Annealed]) -> Normalisation:

@@ -109,6 +109,8 @@ class Session:
         """Train to the end, with returns to the last checkpoint if `guard=rollback`; returns seconds of training."""
         can_roll_back = self.keys.guard == "rollback"
         self.history.clock.start()
+        if self.trainer.step == 0 and self.keys.eval_every and self.monitor.compares_start:
+            self._evaluate()
         if can_roll_back and self.trainer.step == 0:
             self._save()
         while True:

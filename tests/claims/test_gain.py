@@ -19,3 +19,20 @@ def test_gain_has_the_error_of_splits_that_share_rows() -> None:
     assert passed(Gain("eval/none", ratio=0.25), runs_of("nce", -0.1, -0.2)) == [False]
     with pytest.raises(ValueError, match=r"^ratio must be > 0"):
         Gain("eval/kl", ratio=0.0)
+
+
+def test_allowed_misses_pass_by_one_standard_error() -> None:
+    """Errors are 0.153: a mean of 0.1 misses 0 by less than one, a mean of 0.2 by more."""
+    runs = [*runs_of("nce", -0.1, 0.1, 0.3), *runs_of("cd", 0.0, 0.2, 0.4), *runs_of("sm", -0.1, -0.3, -0.5)]
+    where = {"method": ["nce", "cd", "sm"]}
+    assert passed(Gain("eval/kl", ratio=0.25, where=where), runs) == [False, False, True]
+    assert passed(Gain("eval/kl", ratio=0.25, where=where, misses=1), runs) == [True, False, True]
+    [nce, cd, sm] = Gain("eval/kl", ratio=0.25, where=where, misses=1).judge(runs)
+    assert nce.what.endswith("1 of 3 splits below 0; by at most one standard error, as 1 may")
+    assert not any("may" in verdict.what for verdict in (cd, sm))
+    two = {"method": ["nce", "pcd"]}
+    near = [*runs[:3], *runs_of("pcd", -0.1, 0.1, 0.3)]
+    assert passed(Gain("eval/kl", ratio=0.25, where=two, misses=1), near) == [False, False]
+    assert passed(Gain("eval/kl", ratio=0.25, where=two, misses=2), near) == [True, True]
+    with pytest.raises(ValueError, match=r"^misses must be >= 0"):
+        Gain("eval/kl", ratio=0.25, misses=-1)

@@ -17,6 +17,7 @@ from ebm_cli.config.schema import CHANGEABLE_ON_RESUME, SCHEMAS
 from ebm_cli.config.trust import import_class
 from ebm_cli.config.validate import validate
 from tests.image_files import put_image_sets
+from tests.river_package import put_river
 
 PROVIDED = {"shape", "data", "load_member", "steps", "params", "optimizer", "total_steps", "T_max", "max_lr"}
 """Constructor parameters that the run provides by name, so that no YAML gives them."""
@@ -44,6 +45,7 @@ def test_every_option_composes_and_is_valid(word: str, tmp_path: Path, monkeypat
     monkeypatch.chdir(tmp_path)
     Path("rows.csv").write_text("".join(f"{i / 2},{i * i % 7}\n" for i in range(20)))
     put_image_sets(Path("data"))
+    put_river(tmp_path / "package", monkeypatch)
     cfg = compose("train", [word, *([NEEDS[word]] if word in NEEDS else [])])
     group = word.partition("=")[0]
     assert group == "experiment" or isinstance(cfg[group]._target_, str)

@@ -12,6 +12,7 @@ def test_digits_are_images_or_points_of_the_same_numbers():
     image, flat = Digits(), Digits(image=False)
     assert image.shape == (1, 8, 8)
     assert flat.shape == (64,)
+    assert (image.is_table, flat.is_table) == (False, True)
     assert torch.equal(image.held_out(50).flatten(1), flat.held_out(50))
     assert torch.equal(image.reference.flatten(1), flat.reference)
     assert torch.equal(image.standardizer.log_det, flat.standardizer.log_det)

@@ -5,7 +5,7 @@ from collections.abc import Callable
 import pytest
 import torch
 
-from ebm_cli.densities import Coloured, CouplingFlow, Density, FittedMixture, Gaussian, Uniform, ZukoFlow
+from ebm_cli.densities import Coloured, CouplingFlow, Density, FittedMixture, Gaussian, ReferenceFlow, Uniform, ZukoFlow
 from tests.densities.support import bent_data, perturb, small_flow
 from tests.support import seeded
 
@@ -16,12 +16,19 @@ def zuko(kind: str) -> Density:
         return ZukoFlow((2,), kind, n_transforms=3, width=32).double()  # type: ignore[arg-type]
 
 
+def reference_flow() -> Density:
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        return ReferenceFlow(FittedMixture(bent_data(), n_components=3), bent_data(), 4, 16).double()
+
+
 DENSITIES: dict[str, Callable[[], Density]] = {
     "gaussian": lambda: Gaussian(bent_data()),
     "uniform": lambda: Uniform(bent_data()),
     "mixture": lambda: FittedMixture(bent_data(), n_components=3),
     "flow": lambda: perturb(small_flow()),
     "coloured": lambda: Coloured(perturb(small_flow()), bent_data()),
+    "reference_flow": lambda: perturb(reference_flow()),
     "zuko_realnvp": lambda: perturb(zuko("realnvp")),
     "zuko_nsf": lambda: perturb(zuko("nsf")),
     "zuko_maf": lambda: perturb(zuko("maf")),
@@ -87,8 +94,9 @@ def test_sample_never_draws_from_the_global_generator(density: Density) -> None:
         (lambda: Uniform(bent_data(), margin=-0.1), "margin"),
         (lambda: FittedMixture(bent_data(), n_components=0), "n_components"),
         (lambda: FittedMixture(bent_data(), ridge=0.0), "ridge"),
-        (lambda: CouplingFlow((1,)), "shape"),
         (lambda: CouplingFlow((2,), n_couplings=1), "n_couplings"),
+        (lambda: ReferenceFlow(Gaussian(bent_data()), bent_data(), n_couplings=1), "n_couplings"),
+        (lambda: ReferenceFlow(Gaussian(bent_data()), bent_data(), width=0), "width"),
         (lambda: CouplingFlow((2,), width=0), "width"),
         (lambda: ZukoFlow((1,)), "shape"),
         (lambda: ZukoFlow((2,), n_transforms=0), "n_transforms"),

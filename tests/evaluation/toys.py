@@ -11,6 +11,7 @@ from ebm_cli.datasets import Dataset, Gaussian
 from ebm_cli.datasets.base import Part
 from ebm_cli.datasets.batches import Batches
 from ebm_cli.datasets.standardizer import Standardizer
+from ebm_cli.densities import Density
 from ebm_cli.energies import Energy
 from ebm_cli.energies.quadratic import Quadratic
 from ebm_cli.evaluation.context import Context
@@ -62,6 +63,35 @@ class FunctionEnergy(Energy):
 
     def forward(self, x: Tensor) -> Tensor:
         return self.function(x)
+
+
+class Bent(Energy):
+    """f = −log q + g: a density q that a function g [B, *shape] → [B] bends; 0 by default."""
+
+    def __init__(self, density: Density, bend: Callable[[Tensor], Tensor] = lambda x: x.new_zeros(len(x))) -> None:
+        super().__init__()
+        self.shape, self.density, self.bend = density.shape, density, bend
+
+    @property
+    def reference(self) -> Density:
+        return self.density
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.bend(x) - self.density.log_prob(x)
+
+
+class BumpsDensity(Density):
+    """The normalised density of `Bumps`."""
+
+    def __init__(self, bumps: Bumps) -> None:
+        super().__init__()
+        self.bumps, self.shape = bumps, (bumps.means.shape[1],)
+
+    def sample(self, n: int, rng: torch.Generator) -> Tensor:
+        return self.bumps.sample(n, rng)
+
+    def log_prob(self, x: Tensor) -> Tensor:
+        return -self.bumps(x)
 
 
 class Rows(Dataset):

@@ -1,18 +1,25 @@
 """The monitored result: computed on validation rows, and never on the rows that evaluate the run."""
 
 import json
+from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 
-from ebm_cli.datasets import Table
+from ebm_cli.datasets import Dataset, Table
 from ebm_cli.datasets.finite import Finite
+from ebm_cli.densities import Density, Gaussian
+from ebm_cli.energies import Energy
+from ebm_cli.energies.tilted import Tilted
 from ebm_cli.evaluation.expectation import DataDistribution
 from ebm_cli.runs.assemble import assemble, protocol_of
+from ebm_cli.runs.instantiate import Parts
 from ebm_cli.training.build import make_trainer
 from ebm_cli.training.monitor import Monitor, monitored_value
+from tests.evaluation.toys import Bent, FunctionEnergy
 from tests.support import TINY, Ebm, composed, differences, last, no_pictures
 
 WINE = [*TINY, "dataset=wine", "metrics=[score]", "energy.width=32", "optimizer.lr=0.02", "schedule=constant"]
@@ -104,3 +111,74 @@ def test_test_rows_do_not_choose_the_best(ebm: Ebm, tmp_path: Path, monkeypatch:
         patched.setattr(Finite, "validation", others)
         assert ebm("train", *words, "hydra.run.dir=c").code == 0
     assert last(tmp_path / "c", "best.pt")["best"] != a["best"]
+
+
+# --- an energy with a reference ---------------------------------------------------------------------------------------
+
+
+def bent(energy_of: Callable[[Density], Energy], *words: str) -> tuple[Monitor, Parts]:
+    """The monitor of an energy that bends the Gaussian fitted to wine, and its parts."""
+    cfg = composed("dataset=wine", *words)
+    parts = assemble(cfg)
+    parts = replace(parts, energy=energy_of(Gaussian(parts.dataset.reference)))
+    return Monitor(parts, protocol_of(cfg, 0, 16, None), "auto"), parts
+
+
+def mean_nll(density: Density, dataset: Dataset) -> float:
+    """Mean over the validation rows, in data units."""
+    rows = dataset.standardised_rows("validation", 10_000)
+    return float(dataset.standardizer.log_det) - float(density.log_prob(rows).double().mean())
+
+
+@pytest.mark.parametrize("method", ["nce", "cd", "sm", "ssm"])
+def test_every_method_is_chosen_by_the_likelihood(method: str) -> None:
+    monitor, parts = bent(Bent, f"method={method}")
+    assert monitor.key == "val/nll"
+    assert monitor.compares_start
+    # The reference itself: every weight is 1, and log Z has no error.
+    found = monitor.evaluate()
+    assert parts.energy.reference is not None
+    assert found["val/nll"] == pytest.approx(mean_nll(parts.energy.reference, parts.dataset), abs=1e-4)
+
+
+def test_likelihood_of_another_density_than_the_reference() -> None:
+    narrow: list[Gaussian] = []
+
+    def energy(wide: Density) -> Energy:
+        narrow.append(Gaussian(assemble(composed("dataset=wine")).dataset.reference, widen=0.9))
+        return Bent(wide, lambda x: 2.0 + wide.log_prob(x) - narrow[0].log_prob(x))
+
+    monitor, parts = bent(energy)
+    found = monitor.evaluate()
+    assert abs(found["val/nll"] - mean_nll(narrow[0], parts.dataset)) < 4 * found["val/log_z_se"] < 0.1
+    assert monitor.evaluate() == found
+
+
+def test_an_energy_far_from_its_reference_is_annealed() -> None:
+    monitor, _ = bent(lambda q: Bent(q, lambda x: 20 * x.square().sum(1)))
+    assert "importance" not in str(monitor._sampled().results.values["eval/log_z_method"])
+    near, _ = bent(Bent)
+    assert near._sampled().results.values["eval/log_z_method"] == "importance"
+
+
+def test_an_energy_without_a_reference_has_no_start_to_compare() -> None:
+    monitor, _ = bent(lambda q: FunctionEnergy(q.shape[0]))
+    assert (monitor.key, monitor.compares_start) == ("val/objective", False)
+
+
+def test_training_that_only_harms_ends_at_the_reference(
+    ebm: Ebm, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """best.pt is the model before the first step."""
+    no_pictures(monkeypatch)
+    gaussian = Gaussian(Table("wine").reference)
+    monkeypatch.setattr(Tilted, "reference", property(lambda self: gaussian))
+    words = [*WINE, "metrics=[density]", "energy=tilted", "optimizer.lr=0.5", "method=nce", "steps=60", "patience=2"]
+    assert ebm("train", *words, "hydra.run.dir=a").code == 0
+    history = [json.loads(line) for line in (tmp_path / "a" / "metrics.jsonl").read_text().splitlines()]
+    values = {row["step"]: row["val/nll"] for row in history if "val/nll" in row}
+    assert min(values, key=lambda step: values[step]) == 0
+    assert len(values) >= 3
+    assert last(tmp_path / "a", "best.pt")["step"] == 0
+    results = json.loads((tmp_path / "a" / "results.json").read_text())
+    assert results["val/nll"] == values[0]

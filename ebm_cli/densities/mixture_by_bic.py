@@ -1,0 +1,103 @@
+"""The mixture of normal distributions whose number of components the data choose.
+
+K is the one of lowest BIC = −2 log L + (free parameters) log N, where
+
+    free parameters = K (D + D (D + 1)/2) + K − 1.
+
+Source: Schwarz (1978), "Estimating the dimension of a model".
+"""
+
+import warnings
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+
+from ebm_cli.densities.fitting_rows import FittingRows
+from ebm_cli.densities.memo import fitted_once
+from ebm_cli.densities.mixture import FittedMixture
+
+COMPONENTS = (1, 2, 3, 4, 5, 6, 8, 10, 12, 16, 20, 24, 32)
+"""Numbers of components that are tried, in this order, until two in a row are no better than the best so far."""
+MOST_ROWS_TO_CHOOSE, MOST_ROWS_TO_FIT = 10_000, 50_000
+MOST_COORDINATES = 64
+"""Above, one component is fitted: full covariances would take minutes."""
+RIDGE = 1e-6
+"""Added to the covariances' diagonals, squared units of each column's bulk."""
+
+
+class Components(NamedTuple):
+    """Weights [K], means [K, D], covariances [K, D, D] and the BIC of the fit, in units of `FittingRows`."""
+
+    weights: Tensor
+    means: Tensor
+    covariances: Tensor
+    bic: float
+
+
+@fitted_once
+def mixture_by_bic(rows: Tensor) -> FittedMixture:
+    """Fit a mixture of Gaussians, full covariances, to rows [N, *shape]; K by BIC.
+
+    K is chosen on 10,000 rows and refitted to 50,000 at most. Deterministic, and fitted once for the same rows.
+    Cost: seconds. Values that repeat are spread as `FittingRows` says.
+    """
+    prepared = FittingRows.of(rows)
+    best = min(gaussian_mixtures(some_rows(prepared.values, MOST_ROWS_TO_CHOOSE)), key=lambda fit: fit.bic)
+    if len(rows) > MOST_ROWS_TO_CHOOSE:
+        best = _fit(some_rows(prepared.values, MOST_ROWS_TO_FIT), len(best.weights), best) or best
+    mixture = FittedMixture(shape=tuple(rows.shape[1:]))
+    scale = prepared.scale
+    mixture.set_components(
+        best.weights, prepared.centre + scale * best.means, best.covariances * torch.outer(scale, scale), rows
+    )
+    return mixture
+
+
+def some_rows(rows: Tensor, n: int) -> Tensor:
+    """At most n rows, drawn without replacement, the same in every call."""
+    if len(rows) <= n:
+        return rows
+    return rows[torch.randperm(len(rows), generator=torch.Generator().manual_seed(0))[:n]]
+
+
+def gaussian_mixtures(rows: Tensor) -> list[Components]:
+    """Fit mixtures of growing K to rows [N, D] until BIC got worse twice; the first has one component."""
+    n, size = rows.shape
+    fits: list[Components] = []
+    worse = 0
+    for k in COMPONENTS:
+        fewer_rows_than_determine_it = k > 1 and n < 2 * k * (size + 1)
+        if worse == 2 or fewer_rows_than_determine_it or (k > 1 and size > MOST_COORDINATES):
+            break
+        fit = _fit(rows, k)
+        worse = 0 if not fits or (fit and fit.bic < min(f.bic for f in fits)) else worse + 1
+        fits += [fit] if fit else []
+    return fits
+
+
+def _fit(rows: Tensor, k: int, start: Components | None = None) -> Components | None:
+    """Fit K components; None if one of them rests on so few rows that they do not determine its covariance."""
+    from sklearn.exceptions import ConvergenceWarning
+    from sklearn.mixture import GaussianMixture
+
+    options = {} if start is None else _started_at(start)
+    model = GaussianMixture(k, reg_covar=RIDGE, random_state=0, **options)
+    with warnings.catch_warnings():
+        # A hundred steps that still gain a little are no fault here.
+        warnings.simplefilter("ignore", ConvergenceWarning)
+        model.fit(rows.numpy())
+    if k > 1 and model.weights_.min() * len(rows) < rows.shape[1] + 2:
+        return None
+    weights, means, covariances = map(torch.from_numpy, (model.weights_, model.means_, model.covariances_))
+    return Components(weights, means, covariances, model.bic(rows.numpy()))
+
+
+def _started_at(start: Components) -> dict[str, Any]:
+    """The options of scikit-learn's class that start it at a fit."""
+    precisions = torch.linalg.inv(start.covariances)
+    return {
+        "weights_init": (start.weights / start.weights.sum()).numpy(),
+        "means_init": start.means.numpy(),
+        "precisions_init": precisions.numpy(),
+    }

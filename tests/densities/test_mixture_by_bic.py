@@ -1,0 +1,87 @@
+"""The mixture whose number of components the data choose."""
+
+import copy
+
+import pytest
+import torch
+from torch import Tensor
+
+from ebm_cli.densities import FittedMixture, Gaussian, mixture_by_bic
+from tests.support import seeded
+
+
+def three_modes(n: int = 3000) -> Tensor:
+    """Rows [n, 2] of three Gaussians, sd 0.3, at (−1, 0), (1, 0), (0, 2), with weights 0.5, 0.3, 0.2."""
+    rng = seeded()
+    k = torch.multinomial(torch.tensor([0.5, 0.3, 0.2]), n, replacement=True, generator=rng)
+    means = torch.tensor([[-1.0, 0.0], [1.0, 0.0], [0.0, 2.0]], dtype=torch.float64)
+    return means[k] + 0.3 * torch.randn(n, 2, generator=rng, dtype=torch.float64)
+
+
+def test_bic_finds_the_number_of_components_and_their_weights() -> None:
+    mixture = mixture_by_bic(three_modes())
+    error = 5 * (0.25 / 3000) ** 0.5
+    torch.testing.assert_close(
+        mixture.weights.sort().values, torch.tensor([0.2, 0.3, 0.5]).double(), atol=error, rtol=0
+    )
+
+
+def test_bic_takes_one_component_for_normal_rows() -> None:
+    rows = torch.randn(2000, 3, generator=seeded(), dtype=torch.float64)
+    mixture = mixture_by_bic(rows)
+    assert len(mixture.weights) == 1
+    torch.testing.assert_close(mixture.log_prob(rows), Gaussian(rows).log_prob(rows), atol=1e-2, rtol=0)
+
+
+def test_units_of_the_columns_do_not_change_the_fit() -> None:
+    rows, units = three_modes(), torch.tensor([1e3, 1e-3]).double()
+    here, there = mixture_by_bic(rows), mixture_by_bic(rows * units)
+    torch.testing.assert_close(there.log_prob(rows * units) + units.log().sum(), here.log_prob(rows))
+
+
+def test_same_rows_are_fitted_once_and_each_caller_owns_its_copy() -> None:
+    rows = three_modes()
+    first, second = mixture_by_bic(rows), mixture_by_bic(rows.clone())
+    first.float()
+    first.means.zero_()
+    assert second.means.dtype == torch.float64
+    assert torch.equal(second.means, mixture_by_bic(rows).means)
+    rows += 1
+    torch.testing.assert_close(mixture_by_bic(rows).means, second.means + 1)
+
+
+def test_state_of_any_number_of_components_is_loaded_bit_for_bit() -> None:
+    rows = three_modes()
+    mixture = mixture_by_bic(rows)
+    empty = FittedMixture(shape=(2,)).double()
+    assert not torch.equal(empty.log_prob(rows), mixture.log_prob(rows))
+    empty.load_state_dict(mixture.state_dict())
+    assert torch.equal(empty.log_prob(rows), mixture.log_prob(rows))
+    assert torch.equal(copy.deepcopy(empty).sample(5, seeded()), mixture.sample(5, seeded()))
+    with pytest.raises(RuntimeError, match="Missing key"):
+        empty.load_state_dict({"means": mixture.means})
+
+
+def hard_rows() -> dict[str, Tensor]:
+    """Rows that make likelihoods unbounded, covariances singular or scales meaningless."""
+    z = torch.randn(400, 3, generator=seeded(), dtype=torch.float64)
+    return {
+        "repeated rows": z[:40].repeat(10, 1),
+        "a constant column": torch.cat((z, torch.ones(400, 1)), 1),
+        "one row repeated": torch.ones(400, 2, dtype=torch.float64),
+        "collinear columns": torch.cat((z, z[:, :1] + z[:, 1:2]), 1),
+        "Cauchy": z / z.roll(1, 1),
+        "whole numbers": z.mul(2).round(),
+        "ten rows": z[:10],
+        "fewer rows than columns": z[:2].repeat(1, 3),
+        "half zeros": z.clamp_min(0),
+    }
+
+
+@pytest.mark.parametrize("name", hard_rows())
+def test_hard_rows_give_finite_densities_that_are_not_singular(name: str) -> None:
+    rows = hard_rows()[name]
+    mixture = mixture_by_bic(rows)
+    assert mixture.log_prob(rows).isfinite().all()
+    assert mixture.log_prob(1e3 * rows + 1e3).isfinite().all()
+    assert mixture.factors.diagonal(dim1=1, dim2=2).min() > 1e-4 * rows.abs().median().clamp_min(1e-2)
