@@ -22,6 +22,7 @@ from ebm_cli.datasets.standardizer import Standardizer
 from ebm_cli.datasets.swiss_roll import SwissRoll
 from ebm_cli.datasets.synthetic import Synthetic
 from ebm_cli.datasets.table import Table
+from ebm_cli.datasets.table_suite.table import TableSuite
 from ebm_cli.datasets.target import Target
 from ebm_cli.datasets.two_spirals import TwoSpirals
 
@@ -51,6 +52,7 @@ __all__ = [
     "SwissRoll",
     "Synthetic",
     "Table",
+    "TableSuite",
     "Target",
     "TwoSpirals",
     "UnseenPart",

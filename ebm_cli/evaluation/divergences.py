@@ -62,7 +62,7 @@ class Divergences:
 
     Args:
         dataset: the data.
-        n_rows, resolution, part, by_rows: see `DataDistribution`.
+        n_rows, resolution, part: see `DataDistribution`.
     """
 
     def __init__(
@@ -71,10 +71,8 @@ class Divergences:
         n_rows: int = 10_000,
         resolution: Resolution = FINE_GRID,
         part: UnseenPart = "test",
-        *,
-        by_rows: bool = False,
     ) -> None:
-        self.data = DataDistribution(dataset, n_rows, resolution, part, by_rows=by_rows)
+        self.data = DataDistribution(dataset, n_rows, resolution, part)
 
     def __call__(
         self, energy: Callable[[Tensor], Tensor], normalisation: Normalisation | None = None

@@ -65,7 +65,6 @@ class DataDistribution:
         n_rows: rows, for the box and where there is no quadrature.
         resolution: of the quadrature in one and two dimensions: `FINE_GRID`, or `COARSE_GRID` during training.
         part: the rows: "test" for the final evaluation, "validation" for the monitored metric.
-        by_rows: whether expectations are means over rows even where the density of the data allows a sum.
 
     Raises:
         ValueError: n_rows < 2.
@@ -77,13 +76,10 @@ class DataDistribution:
         n_rows: int = 10_000,
         resolution: Resolution = FINE_GRID,
         part: UnseenPart = "test",
-        *,
-        by_rows: bool = False,
     ) -> None:
         if n_rows < 2:
             raise ValueError(f"n_rows must be >= 2, got {n_rows}")
         self.dataset, self.n_rows, self.resolution, self.part = dataset, n_rows, resolution, part
-        self.by_rows = by_rows
 
     @property
     def is_on_grid(self) -> bool:
@@ -91,9 +87,15 @@ class DataDistribution:
         return math.prod(self.dataset.shape) <= 2
 
     @property
+    def is_known(self) -> bool:
+        """True if the density of the data is known, to this part: what chooses a checkpoint of a table sees rows."""
+        is_hidden = self.dataset.is_table and self.part == "validation"
+        return self.dataset.density is not None and not is_hidden
+
+    @property
     def is_exact(self) -> bool:
         """True if expectations are sums over the density of the data, so that no rows enter."""
-        return self.is_on_grid and self.dataset.density is not None and not self.by_rows
+        return self.is_on_grid and self.is_known
 
     @cached_property
     def rows(self) -> Tensor:
@@ -113,7 +115,8 @@ class DataDistribution:
     @cached_property
     def density(self) -> Density | None:
         """The density of the data, in data units, in float64 on the CPU; None where it is unknown."""
-        return None if self.dataset.density is None else reference_copy(self.dataset.density)
+        known = self.dataset.density if self.is_known else None
+        return None if known is None else reference_copy(known)
 
     @property
     def scale(self) -> Tensor:

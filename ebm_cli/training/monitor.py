@@ -63,9 +63,7 @@ class Monitor:
 
     def __init__(self, parts: Parts, protocol: Protocol, monitor: str) -> None:
         self.parts, self.seed = parts, protocol.seed
-        self.divergences = Divergences(
-            parts.dataset, protocol.n_samples, COARSE_GRID, part="validation", by_rows=parts.dataset.is_table
-        )
+        self.divergences = Divergences(parts.dataset, protocol.n_samples, COARSE_GRID, part="validation")
         self.name = self._choose(protocol) if monitor == "auto" else monitor.rpartition("/")[2]
         self.key = f"{'val' if self.uses_validation_rows else 'eval'}/{self.name}"
 
@@ -105,7 +103,7 @@ class Monitor:
         return float(value) if isinstance(value, float) else None
 
     def _choose(self, protocol: Protocol) -> str:
-        if self.parts.dataset.density is not None:
+        if self.divergences.data.is_known:
             return "kl" if "density" in protocol.metrics else "fisher"
         is_normalised = self.divergences.data.is_on_grid or self.parts.energy.log_z() is not None
         has_log_z = is_normalised or self._reference is not None
