@@ -127,7 +127,9 @@ def pairings(verb: str, folders: Sequence[Path]) -> list[tuple[str, str]]:
     An energy that was not chosen has no value when Hydra resolves them; it is written `${oc.select:energy,default}`.
     """
     pairs = _defaults(find_file(verb, folders))
-    return [(name, option) for name, option in pairs if option is not None and _CHOICE.search(_FOR_TABLES.sub("", option))]
+    return [
+        (name, option) for name, option in pairs if option is not None and _CHOICE.search(_FOR_TABLES.sub("", option))
+    ]
 
 
 def paired_groups(verb: str, folders: Sequence[Path]) -> set[str]:
@@ -182,9 +184,7 @@ def chosen_groups(verb: str, words: Iterable[str], folders: Sequence[Path]) -> d
             if other in found and other not in typed:
                 found[other] = found[other]._replace(default=option)
     dataset = found["dataset"].default if "dataset" in found else None
-    return {
-        name: group._replace(default=for_tables(group.default, dataset, folders)) for name, group in found.items()
-    }
+    return {name: group._replace(default=for_tables(group.default, dataset, folders)) for name, group in found.items()}
 
 
 def verb_keys(verb: str, words: Iterable[str], folders: Sequence[Path]) -> list[Key]:

@@ -41,7 +41,12 @@ class BoundedInputs(nn.Module, Differentiable):
         if len(rows):
             fit = Moments.from_rows(bound * torch.tanh((rows - centre) / (bound * scale)))
         # 1/(b s) and b L⁻¹, which absorb the bound.
-        values = {"centre": centre, "scale": 1 / (bound * scale), "mean": fit.mean / bound, "whiten": bound * fit.whiten()}
+        values = {
+            "centre": centre,
+            "scale": 1 / (bound * scale),
+            "mean": fit.mean / bound,
+            "whiten": bound * fit.whiten(),
+        }
         for name, value in values.items():
             self.register_buffer(name, value.to(torch.get_default_dtype()))
 

@@ -1,20 +1,20 @@
 """The best simple density of the data, bent by a network."""
 
 import math
-from typing import Any, Literal
+from collections.abc import Iterable
+from typing import Any
 
+import torch
 from torch import Tensor, nn
 
 from ebm_cli.densities import Density, Reference
+from ebm_cli.densities.reference import Family
 from ebm_cli.derivatives import Differentiable, Jet, Pullback, sweep
 from ebm_cli.energies.activations import Activation
 from ebm_cli.energies.base import Energy
 from ebm_cli.energies.bounded_inputs import BoundedInputs
 from ebm_cli.energies.initialisation import require_size
 from ebm_cli.energies.mlp import MLP
-
-Family = Literal["auto", "gaussian", "mixture", "student", "flow"]
-Marginals = Literal["auto", "none", "sinh_arcsinh"]
 
 
 class Tilted(Energy, Differentiable):
@@ -30,7 +30,6 @@ class Tilted(Energy, Differentiable):
         data: rows [N, *shape] that q and u are fitted to, standardised units. Without them both are those of N(0, I),
             until a state is loaded.
         reference: family of q: auto takes the one that predicts rows best which it was not fitted to (`Reference`).
-        marginals: transform of each coordinate under q: auto, none, sinh_arcsinh.
         width: units of each hidden layer of g, ≥ 1.
         depth: hidden layers, ≥ 1.
         activation: of g; sm and ssm need a smooth one.
@@ -46,7 +45,6 @@ class Tilted(Energy, Differentiable):
         shape: tuple[int, ...],
         data: Tensor | None = None,
         reference: Family = "auto",
-        marginals: Marginals = "auto",
         width: int = 128,
         depth: int = 2,
         activation: Activation = "silu",
@@ -61,7 +59,7 @@ class Tilted(Energy, Differentiable):
         for parameter in last.parameters():
             nn.init.zeros_(parameter)
         self.inputs = None if bound is None else BoundedInputs(math.prod(shape), data, bound)
-        self.density = Reference(data, shape=shape, family=reference, marginals=marginals)
+        self.density = Reference(data, shape=shape, family=reference)
 
     @property
     def reference(self) -> Density | None:
@@ -70,6 +68,9 @@ class Tilted(Energy, Differentiable):
     def forward(self, x: Tensor) -> Tensor:
         tilt: Tensor = self.tilt(x.flatten(1) if self.inputs is None else self.inputs(x.flatten(1)))
         return tilt - self.density.log_prob(x)
+
+    def ruled_children(self) -> Iterable[nn.Module]:
+        return [child for child in (self.inputs, self.tilt) if child is not None]
 
     def sweep(self, jet: Jet) -> tuple[Jet, Pullback]:
         """Derivative rule: the rule of g and u, minus the derivatives of log q."""
@@ -105,9 +106,16 @@ class Tilted(Energy, Differentiable):
     def _load_from_state_dict(self, state: dict[str, Any], prefix: str, *args: Any) -> None:
         """Read states of 1b2473a and later, whose Gaussian was part of the energy itself."""
         if f"{prefix}whiten" in state:
-            names = {"mean": "mean", "whiten": "whiten", "log_norm": "log_norm"}
-            for old, new in names.items():
-                state[f"{prefix}density.{new}"] = state.pop(f"{prefix}{old}")
+            mean, whiten, log_norm = (state.pop(f"{prefix}{name}") for name in ("mean", "whiten", "log_norm"))
+            factor = torch.linalg.inv(whiten.double()).tril().to(whiten)
+            parts = {
+                "means": mean,
+                "factors": factor,
+                "whiten": whiten,
+                "log_norm": log_norm,
+                "weights": mean.new_ones(()),
+            }
+            state |= {f"{prefix}density.fitted.{name}": value.unsqueeze(0) for name, value in parts.items()}
         super()._load_from_state_dict(state, prefix, *args)
 
 

@@ -107,7 +107,9 @@ def test_table_is_told_by_its_class_or_by_what_it_is_made_from(tmp_path: Path) -
     (folder / "plain.yaml").write_text("_target_: ebm_cli.datasets.Moons\n")
     (folder / "empty.yaml").write_text("")
     (folder / "itself.yaml").write_text("defaults: [itself]\n")
-    found = [is_table(name, search_path(str(tmp_path))) for name in ("mine", "plain", "empty", "itself", "absent", None)]
+    found = [
+        is_table(name, search_path(str(tmp_path))) for name in ("mine", "plain", "empty", "itself", "absent", None)
+    ]
     assert found == [True, False, False, False, False, False]
 
 
