@@ -59,6 +59,7 @@ class Tilted(Energy, Differentiable):
         for parameter in last.parameters():
             nn.init.zeros_(parameter)
         self.inputs = None if bound is None else BoundedInputs(math.prod(shape), data, bound)
+        self.register_load_state_dict_pre_hook(_split_gaussian)  # type: ignore[no-untyped-call]
         self.density = Reference(data, shape=shape, family=reference)
 
     @property
@@ -103,20 +104,14 @@ class Tilted(Energy, Differentiable):
         assert value is not None
         return Jet(value, first, second), lambda g: back(through(g.unsqueeze(1)))
 
-    def _load_from_state_dict(self, state: dict[str, Any], prefix: str, *args: Any) -> None:
-        """Read states of 1b2473a and later, whose Gaussian was part of the energy itself."""
-        if f"{prefix}whiten" in state:
-            mean, whiten, log_norm = (state.pop(f"{prefix}{name}") for name in ("mean", "whiten", "log_norm"))
-            factor = torch.linalg.inv(whiten.double()).tril().to(whiten)
-            parts = {
-                "means": mean,
-                "factors": factor,
-                "whiten": whiten,
-                "log_norm": log_norm,
-                "weights": mean.new_ones(()),
-            }
-            state |= {f"{prefix}density.fitted.{name}": value.unsqueeze(0) for name, value in parts.items()}
-        super()._load_from_state_dict(state, prefix, *args)
+
+def _split_gaussian(module: nn.Module, state: dict[str, Any], prefix: str, *_: Any) -> None:
+    """Rename the Gaussian in states of 1b2473a and later, whose energy had its moments itself."""
+    if f"{prefix}whiten" in state:
+        mean, whiten, log_norm = (state.pop(f"{prefix}{name}") for name in ("mean", "whiten", "log_norm"))
+        factor = torch.linalg.inv(whiten.double()).tril().to(whiten)
+        parts = {"means": mean, "factors": factor, "whiten": whiten, "log_norm": log_norm, "weights": mean.new_ones(())}
+        state |= {f"{prefix}density.fitted.{name}": value.unsqueeze(0) for name, value in parts.items()}
 
 
 def _identity(g: Tensor) -> Tensor:
