@@ -63,7 +63,7 @@ def _measure(name: str, seed: int, n_rows: int | None, seconds: float, threads: 
     import torch
 
     from ebm_cli.datasets import TableSuite
-    from ebm_cli.evaluation.baselines import BEST, baseline_kls
+    from ebm_cli.evaluation.simple_estimators import BEST, baseline_kls
     from ebm_cli.system.threads import set_threads
 
     before = torch.get_num_threads()

@@ -10,6 +10,7 @@ from ebm_cli.densities.mixture import FittedMixture
 from ebm_cli.densities.mixture_by_bic import mixture_by_bic
 from ebm_cli.densities.reference import Reference
 from ebm_cli.densities.reference_flow import ReferenceFlow
+from ebm_cli.densities.student import StudentMixture
 from ebm_cli.densities.uniform import Uniform
 from ebm_cli.densities.zuko import ZukoFlow
 
@@ -22,6 +23,7 @@ __all__ = [
     "Gaussian",
     "Reference",
     "ReferenceFlow",
+    "StudentMixture",
     "Uniform",
     "ZukoFlow",
     "mixture_by_bic",

@@ -77,6 +77,12 @@ class EllipticalMixture(Density):
         for name, value in buffers.items():
             self.register_buffer(name, value.to(like))
 
+    def sample_normal(self, n: int, rng: torch.Generator) -> tuple[Tensor, Tensor]:
+        """Draw components k [n] and deviations L_k z, z ~ N(0, I), L_k L_kᵀ = S_k [n, D]."""
+        k = torch.multinomial(self.weights, n, replacement=True, generator=rng)
+        z = torch.randn(n, self.means.shape[1], 1, generator=rng, dtype=self.means.dtype, device=self.means.device)
+        return k, (self.factors[k] @ z).squeeze(-1)
+
     def log_prob(self, x: Tensor) -> Tensor:
         return (self.log_norm + self.profile(self._whitened(x.flatten(1)).square().sum(-1)).value).logsumexp(1)
 

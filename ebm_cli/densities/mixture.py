@@ -58,6 +58,5 @@ class FittedMixture(EllipticalMixture):
         return Profile(-0.5 * s, torch.full_like(s, -0.5), torch.zeros_like(s))
 
     def sample(self, n: int, rng: torch.Generator) -> Tensor:
-        k = torch.multinomial(self.weights, n, replacement=True, generator=rng)
-        z = torch.randn(n, self.means.shape[1], 1, generator=rng, dtype=self.means.dtype, device=self.means.device)
-        return (self.means[k] + (self.factors[k] @ z).squeeze(-1)).view(n, *self.shape)
+        k, deviation = self.sample_normal(n, rng)
+        return (self.means[k] + deviation).view(n, *self.shape)

@@ -34,7 +34,7 @@ def file(tmp_path: Path) -> str:
 
 
 def failed(file: str, *runs: Record) -> list[str]:
-    """What the verdicts say that fail, without the last, which counts."""
+    """Texts of the verdicts that fail, without the last, which counts."""
     return [verdict.what for verdict in TableRule(file).judge(runs)[:-1] if not verdict.passed]
 
 

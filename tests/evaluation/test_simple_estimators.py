@@ -5,7 +5,7 @@ import torch
 
 from ebm_cli.datasets import Gaussian, Synthetic, TableSuite
 from ebm_cli.energies.quadratic import Quadratic
-from ebm_cli.evaluation.baselines import Baselines, baseline_kls
+from ebm_cli.evaluation.simple_estimators import Baselines, baseline_kls
 from tests.evaluation.toys import Rows, small_evaluation
 
 
