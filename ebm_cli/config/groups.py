@@ -18,7 +18,7 @@ _GLOBAL = re.compile(r"^#\s*@package\s+_global_\s*$", re.MULTILINE)
 _CHOICE = re.compile(r"\$\{(?:oc\.select:)?(\w+)(?:,\w+)?\}")
 _FOR_TABLES = re.compile(r"\$\{ebm_table:\$\{dataset\},(\w+),(\w+)\}")
 """`${ebm_table:${dataset},A,B}`: A where the data set is a table, else B."""
-TABLES = frozenset(f"ebm_cli.datasets.{name}" for name in ("File", "Table", "TableSuite"))
+TABLES = frozenset(f"ebm_cli.datasets.{name}" for name in ("File", "Shuttle", "Table", "TableSuite"))
 """Classes whose rows are those of a table, which the defaults of energy and noise depend on."""
 
 
