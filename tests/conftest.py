@@ -17,6 +17,15 @@ def _one_thread() -> None:
     torch.set_num_threads(1)
 
 
+@pytest.fixture(autouse=True, scope="session")
+def _interpolations_resolve() -> None:
+    """Also where a test composes a config itself, as the command does it."""
+    from ebm_cli.cli.resolvers import register_resolvers
+    from ebm_cli.config.groups import search_path
+
+    register_resolvers(search_path())
+
+
 @pytest.fixture
 def ebm(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> Iterator[Ebm]:
     """Runs `ebm ...` in an empty current folder: its exit code and what it printed."""

@@ -10,7 +10,7 @@ import pytest
 COLUMNS = 9
 
 
-def shuttle_rows(n: int = 60, n_anomalies: int = 20, seed: int = 0) -> npt.NDArray[np.int64]:
+def shuttle_rows(n: int = 400, n_anomalies: int = 200, seed: int = 0) -> npt.NDArray[np.int64]:
     """Rows [n, 10] of whole numbers; those of the anomalies, whose last number is 1, have larger ones."""
     rng = np.random.default_rng(seed)
     anomaly = rng.permutation(np.arange(n) < n_anomalies).astype(np.int64)

@@ -6,5 +6,6 @@ from ebm_cli.claims.gain import Gain
 from ebm_cli.claims.noise_contrastive import NoiseContrastiveError
 from ebm_cli.claims.order import Order
 from ebm_cli.claims.power_law import PowerLaw
+from ebm_cli.claims.table_rule import TableRule
 
-__all__ = ["Bound", "Claim", "Gain", "NoiseContrastiveError", "Order", "PowerLaw", "Verdict"]
+__all__ = ["Bound", "Claim", "Gain", "NoiseContrastiveError", "Order", "PowerLaw", "TableRule", "Verdict"]

@@ -31,7 +31,7 @@ class Gain(Claim):
     Source: Nadeau & Bengio (2003), Machine Learning 52, section 3 (corrected resampled t-test).
 
     Args:
-        key: of results.json: a difference of which negative values are better, such as eval/nll_vs_gaussian.
+        key: of results.json: a difference of which negative values are better, such as eval/nll_vs_mixture.
         ratio: r > 0.
         where: selects the runs; None selects all.
         misses: ≥ 0: groups of runs whose mean may be up to one standard error above 0. If there are more of them, each

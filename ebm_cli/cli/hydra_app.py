@@ -32,10 +32,10 @@ def run(verb: str, argv: Sequence[str]) -> int:
     """
     if str(Path.cwd()) not in sys.path:
         sys.path.append(str(Path.cwd()))  # the user's own package, from any folder; last, so that it shadows nothing
-    register_resolvers()
     folders, show_traceback, typed = search_path(), os.environ.get(FULL_ERROR) == "1", argv
     try:
         argv, folders = prepare(verb, argv)
+        register_resolvers(folders)
         with _process_of_hydra(argv=[f"ebm {verb}", *argv]):
             app = hydra.main(version_base="1.3", config_path=str(conf_dir()), config_name=verb)
             app(Task(verb, show_traceback))()

@@ -15,7 +15,11 @@ import yaml
 _KEY = re.compile(r"(?P<indent> *)(?P<name>[\w.]+):(?P<value>.*)")
 _COMMENT = re.compile(r"(?:^|\s)#\s*(?P<text>.*)$")
 _GLOBAL = re.compile(r"^#\s*@package\s+_global_\s*$", re.MULTILINE)
-_CHOICE = re.compile(r"\$\{(\w+)\}")
+_CHOICE = re.compile(r"\$\{(?:oc\.select:)?(\w+)(?:,\w+)?\}")
+_FOR_TABLES = re.compile(r"\$\{ebm_table:\$\{dataset\},(\w+),(\w+)\}")
+"""`${ebm_table:${dataset},A,B}`: A where the data set is a table, else B."""
+TABLES = frozenset(f"ebm_cli.datasets.{name}" for name in ("File", "Shuttle", "Table", "TableSuite"))
+"""Classes whose rows are those of a table, which the defaults of energy and noise depend on."""
 
 
 class Key(NamedTuple):
@@ -78,6 +82,27 @@ def group_options(group: str, folders: Sequence[Path]) -> dict[str, str]:
     return dict(sorted(found.items()))
 
 
+def is_table(option: str | None, folders: Sequence[Path]) -> bool:
+    """True if an option of the group `dataset` has one of the classes `TABLES`, or is made from such an option."""
+    path = None if not option else find_file(f"dataset/{option}", folders)
+    if path is None:
+        return False
+    found = yaml.safe_load(path.read_text(encoding="utf-8"))
+    if not isinstance(found, dict):
+        return False
+    if "_target_" in found:
+        return found["_target_"] in TABLES
+    base = [entry for entry in found.get("defaults", []) if isinstance(entry, str) and entry != "_self_"]
+    return any(entry != option and is_table(entry, folders) for entry in base)
+
+
+def for_tables(option: str | None, dataset: str | None, folders: Sequence[Path]) -> str | None:
+    """An option with its `${ebm_table:…}` replaced by what holds for this data set."""
+    if option is None:
+        return None
+    return _FOR_TABLES.sub(lambda match: match[1] if is_table(dataset, folders) else match[2], option)
+
+
 def _defaults(path: Path | None) -> list[tuple[str, str | None]]:
     """The (name, option) pairs of a file's defaults list."""
     if path is None:
@@ -88,23 +113,29 @@ def _defaults(path: Path | None) -> list[tuple[str, str | None]]:
 
 
 def verb_groups(verb: str, folders: Sequence[Path]) -> list[Group]:
-    """Groups in the verb's defaults list, in its order."""
+    """Groups in the verb's defaults list, in its order, with the options that hold for no table."""
     return [
-        Group(name, name.partition("@")[0], option)
+        Group(name, name.partition("@")[0], for_tables(option, None, folders))
         for name, option in _defaults(find_file(verb, folders))
-        if "hydra" not in name and not _CHOICE.search(option or "")
+        if "hydra" not in name and not _CHOICE.search(for_tables(option, None, folders) or "")
     ]
 
 
 def pairings(verb: str, folders: Sequence[Path]) -> list[tuple[str, str]]:
-    """The (folder, option) entries that follow from other choices: the option is written `${energy}_${method}`."""
+    """The (folder, option) entries that follow from other choices: the option is written `${energy}_${method}`.
+
+    An energy that was not chosen has no value when Hydra resolves them; it is written `${oc.select:energy,default}`.
+    """
     pairs = _defaults(find_file(verb, folders))
-    return [(name, option) for name, option in pairs if option is not None and _CHOICE.search(option)]
+    return [
+        (name, option) for name, option in pairs if option is not None and _CHOICE.search(_FOR_TABLES.sub("", option))
+    ]
 
 
 def paired_groups(verb: str, folders: Sequence[Path]) -> set[str]:
     """Groups that a pairing names: the verb composes only if each of them has an option."""
-    return {group for _, option in pairings(verb, folders) for group in _CHOICE.findall(option)}
+    options = [_FOR_TABLES.sub("", option) for _, option in pairings(verb, folders)]
+    return {group for option in options for group in _CHOICE.findall(option)}
 
 
 def file_keys(path: Path, package: str = "") -> list[Key]:
@@ -141,15 +172,19 @@ def chosen_groups(verb: str, words: Iterable[str], folders: Sequence[Path]) -> d
     takes precedence.
     """
     typed = dict(word.split("=", 1) for word in words if "=" in word)
+    listed = dict(_defaults(find_file(verb, folders)))
+    # What was not chosen is kept as it is written, since it may depend on a data set that an option chooses.
     found = {
-        group.name: group._replace(default=typed.get(group.name, group.default)) for group in verb_groups(verb, folders)
+        group.name: group._replace(default=typed.get(group.name, listed[group.name]))
+        for group in verb_groups(verb, folders)
     }
     for group in list(found.values()):
         for name, option in _defaults(find_file(f"{group.folder}/{group.default}", folders)):
             other = name.removeprefix("override /")
             if other in found and other not in typed:
                 found[other] = found[other]._replace(default=option)
-    return found
+    dataset = found["dataset"].default if "dataset" in found else None
+    return {name: group._replace(default=for_tables(group.default, dataset, folders)) for name, group in found.items()}
 
 
 def verb_keys(verb: str, words: Iterable[str], folders: Sequence[Path]) -> list[Key]:
@@ -158,7 +193,8 @@ def verb_keys(verb: str, words: Iterable[str], folders: Sequence[Path]) -> list[
     chosen = chosen_groups(verb, words, folders)
     files += [(find_file(f"{group.folder}/{group.default}", folders), group.package) for group in chosen.values()]
     for folder, option in pairings(verb, folders):
-        name = _CHOICE.sub(lambda choice: str(chosen[choice[1]].default), option)
+        dataset = chosen["dataset"].default if "dataset" in chosen else None
+        name = _CHOICE.sub(lambda choice: str(chosen[choice[1]].default), str(for_tables(option, dataset, folders)))
         files.append((find_file(f"{folder}/{name}", folders), folder))
     found: dict[str, Key] = {}
     for path, package in files:

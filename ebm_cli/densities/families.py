@@ -1,19 +1,18 @@
 """The families of simple densities that are fitted to rows z [N, D], float64, of comparable scales."""
 
 import math
-import warnings
 from typing import Literal
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from ebm_cli.densities.elliptical import EllipticalMixture
 from ebm_cli.densities.mixture import FittedMixture
 from ebm_cli.densities.mixture_by_bic import (
     MOST_ROWS_TO_CHOOSE,
     MOST_ROWS_TO_FIT,
-    RIDGE,
     Components,
+    clusters,
     fit_components,
     gaussian_mixtures,
     some_rows,
@@ -23,9 +22,6 @@ from ebm_cli.densities.student import StudentMixture
 from ebm_cli.densities.student_em import FIRST_DOF, StudentFit, student_em
 
 Family = Literal["gaussian", "mixture", "student"]
-
-FARTHEST = 10.0
-"""Values beyond so many scales of the bulk are brought there before clusters are sought."""
 
 
 def fit_families(rows: Tensor, families: tuple[Family, ...]) -> dict[Family, EllipticalMixture]:
@@ -79,24 +75,6 @@ def student_by_bic(rows: Tensor, gaussians: list[Components]) -> StudentMixture:
             break
     assert best is not None
     return student_density(best)
-
-
-def clusters(rows: Tensor, k: int) -> Components:
-    """The moments of k clusters of rows [N, D], k-means, which outliers are drawn in for."""
-    from sklearn.cluster import KMeans
-    from sklearn.exceptions import ConvergenceWarning
-
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", ConvergenceWarning)
-        labels = KMeans(k, n_init=1, random_state=0).fit(rows.clamp(-FARTHEST, FARTHEST).numpy()).labels_
-    share = nn.functional.one_hot(torch.from_numpy(labels).long(), k).T.to(rows)
-    mass = share.sum(1).clamp_min(1)
-    means = share @ rows / mass.unsqueeze(1)
-    apart = (rows.clamp(-FARTHEST, FARTHEST) - means.unsqueeze(1)) * share.unsqueeze(2)
-    # The rows of all clusters steady a cluster of few.
-    pooled = torch.einsum("kni,knj->ij", apart, apart) / len(rows)
-    covariances = (apart.mT @ apart + pooled) / (mass + 1)[:, None, None] + RIDGE * torch.eye(rows.shape[1]).to(rows)
-    return Components(mass / mass.sum(), means, covariances, 0.0)
 
 
 def _as_student(start: Components) -> StudentFit:

@@ -63,7 +63,10 @@ def some_rows(rows: Tensor, n: int) -> Tensor:
 
 
 def gaussian_mixtures(rows: Tensor) -> list[Components]:
-    """Fit mixtures of growing K to rows [N, D] until BIC got worse twice; the first has one component."""
+    """Fit mixtures of growing K to rows [N, D] until BIC got worse twice; the first has one component.
+
+    EM starts at `clusters`.
+    """
     n, size = rows.shape
     fits: list[Components] = []
     worse = 0
@@ -71,21 +74,43 @@ def gaussian_mixtures(rows: Tensor) -> list[Components]:
         fewer_rows_than_determine_it = k > 1 and n < 2 * k * (size + 1)
         if worse == 2 or fewer_rows_than_determine_it or (k > 1 and size > MOST_COORDINATES):
             break
-        fit = fit_components(rows, k)
+        fit = fit_components(rows, k, clusters(rows, k))
         worse = 0 if not fits or (fit and fit.bic < min(f.bic for f in fits)) else worse + 1
         fits += [fit] if fit else []
     return fits
 
 
-def fit_components(rows: Tensor, k: int, start: Components | None = None) -> Components | None:
+def clusters(rows: Tensor, k: int) -> Components:
+    """Weights, means and covariances of k clusters of rows [N, D] in which far rows are near each other.
+
+    k-means of asinh(rows): distances grow with the logarithm of a number beyond the bulk. Of the rows themselves it
+    gives each of the farthest ones a cluster of its own, and all others one: EM stays there, many nats below a mixture
+    of a narrow and a wide component.
+    """
+    from sklearn.cluster import KMeans
+
+    if k == 1:
+        member = torch.ones(len(rows), 1, dtype=rows.dtype)
+    else:
+        labels = torch.from_numpy(KMeans(k, n_init=1, random_state=0).fit_predict(rows.asinh().numpy())).long()
+        member = torch.nn.functional.one_hot(labels, k).to(rows)
+    counts = member.sum(0).clamp_min(1)
+    means = member.T @ rows / counts[:, None]
+    ridge = RIDGE * torch.eye(rows.shape[1], dtype=rows.dtype)
+    covariances = [
+        (m * (rows - mean).T) @ (rows - mean) / n for m, mean, n in zip(member.T, means, counts, strict=True)
+    ]
+    return Components(counts / counts.sum(), means, torch.stack(covariances) + ridge, math.inf)
+
+
+def fit_components(rows: Tensor, k: int, start: Components) -> Components | None:
     """Fit K components; None if one of them rests on so few rows that they do not determine its covariance."""
     if k == 1:
         return _one_component(rows)
     from sklearn.exceptions import ConvergenceWarning
     from sklearn.mixture import GaussianMixture
 
-    options = {} if start is None else _started_at(start)
-    model = GaussianMixture(k, reg_covar=RIDGE, random_state=0, **options)
+    model = GaussianMixture(k, reg_covar=RIDGE, random_state=0, **_started_at(start))
     with warnings.catch_warnings():
         # A hundred steps that still gain a little are no fault here.
         warnings.simplefilter("ignore", ConvergenceWarning)

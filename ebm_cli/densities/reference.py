@@ -11,10 +11,12 @@ from ebm_cli.densities.differentials import Differentials
 from ebm_cli.densities.elliptical import EllipticalMixture
 from ebm_cli.densities.mixture import FittedMixture
 from ebm_cli.densities.moments import Moments
-from ebm_cli.densities.reference_fit import FAMILIES, fit_reference
+from ebm_cli.densities.reference_fit import FAMILIES, Marginals, fit_reference
 from ebm_cli.densities.sinh_arcsinh import SinhArcsinh, Transformed
 from ebm_cli.densities.state import before_loading
 from ebm_cli.densities.student import StudentMixture
+
+Family = Literal["auto", "gaussian", "mixture", "student"]
 
 WIDE_DOF = 4.0
 """Degrees of freedom of the wide part: its tails reach farther than those of most tables."""
@@ -46,8 +48,8 @@ class Reference(Density):
         self,
         data: Tensor | None = None,
         shape: tuple[int, ...] = (),
-        family: Literal["auto", "gaussian", "mixture", "student"] = "auto",
-        marginals: Literal["auto", "none", "sinh_arcsinh"] = "auto",
+        family: Family = "auto",
+        marginals: Marginals = "auto",
         wide: float = 0.0,
     ) -> None:
         super().__init__()

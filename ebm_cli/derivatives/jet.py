@@ -1,10 +1,10 @@
 """The quantities that pass through a network: a jet on the way forward, a cotangent on the way back."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any, ClassVar, NamedTuple
 
-from torch import Tensor
+from torch import Tensor, nn
 
 Pullback = Callable[[Tensor], Tensor]
 """∂f/∂(output) → ∂f/∂(input)."""
@@ -34,7 +34,7 @@ class Jet(NamedTuple):
 
 
 class Differentiable(ABC):
-    """A module with its own derivative rule; each of its children must have a rule too.
+    """A module with its own derivative rule; each child that it passes jets through must have a rule too.
 
     A subclass that overrides `sweep` without overriding `vjp` does not inherit the `vjp` of its base: that would
     belong to the base's `sweep`.
@@ -52,6 +52,11 @@ class Differentiable(ABC):
     @abstractmethod
     def sweep(self, jet: Jet) -> tuple[Jet, Pullback]:
         """The jet of the output, and the map from a cotangent of the output to the cotangent of the input."""
+
+    def ruled_children(self) -> Iterable[nn.Module]:
+        """The children that jets pass through: all, unless the module differentiates one of them itself."""
+        assert isinstance(self, nn.Module)
+        return self.children()
 
     def vjp(self) -> VjpFn:
         """The rule for jets without directions, with the weights as they are now.

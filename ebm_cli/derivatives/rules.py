@@ -155,11 +155,15 @@ def _supports_children(module: nn.Module) -> bool:
     return all(map(supports, module.children()))
 
 
+def _supports_ruled_children(module: Differentiable) -> bool:
+    return all(map(supports, module.ruled_children()))
+
+
 _ELEMENTWISE = _Rule(elementwise, has_closed_form, is_nonlinear=True, vjp=elementwise_vjp)
 _LINEAR = _Rule(linear.linear, vjp=linear.linear_vjp)
 _SEQUENTIAL = _Rule(_sequential, _supports_children, is_nonlinear=True, vjp=_sequential_vjp)
 _OWN = _Rule(
-    lambda module, jet: module.sweep(jet), _supports_children, is_nonlinear=True, vjp=lambda module: module.vjp()
+    lambda module, jet: module.sweep(jet), _supports_ruled_children, is_nonlinear=True, vjp=lambda module: module.vjp()
 )
 _RULES: dict[type, _Rule] = {
     **dict.fromkeys((nn.Linear, linear.Linear), _LINEAR),

@@ -10,7 +10,7 @@ data (`expectation`):
     mode TV        = ½ Σ_k |p(mode k) − p_θ(mode k)|
 
 The standard error of a mean over rows includes that of log Z. The model is compared with the Gaussian fitted to the
-training rows, row by row:
+training rows, and a table's model with the mixture of Gaussians, too, row by row:
 
     NLL − NLL_Gauss = E_p[log q_Gauss − log p_θ]    with the standard error of the paired differences
 
@@ -27,6 +27,7 @@ import torch
 from torch import Tensor
 
 from ebm_cli.datasets import Dataset, Target, UnseenPart
+from ebm_cli.evaluation.baselines import MIXTURE
 from ebm_cli.evaluation.batched import in_chunks, placement
 from ebm_cli.evaluation.expectation import DataDistribution, values_and_grads
 from ebm_cli.evaluation.log_z import Normalisation, by_quadrature, closed_form, unknown
@@ -131,6 +132,8 @@ class Divergences:
             put("eval/kl", mean.log_p - log_q)
             values["eval/log_density_mse"] = mean((mean.log_p - log_q).square())
         put("eval/nll_vs_gaussian", self._gaussian_log_p - log_q)
+        if self._mixture_log_p is not None:
+            put(MIXTURE, self._mixture_log_p - log_q)
         return values
 
     @cached_property
@@ -138,6 +141,15 @@ class Divergences:
         """Log-density of the fitted Gaussian at the points of the expectation [N]."""
         with torch.no_grad():
             return in_chunks(self.data.fitted_gaussian.log_prob, self.data.expectation.u)
+
+    @cached_property
+    def _mixture_log_p(self) -> Tensor | None:
+        """The same of the fitted mixture, where there is one."""
+        mixture = self.data.fitted_mixture
+        if mixture is None:
+            return None
+        with torch.no_grad():
+            return in_chunks(mixture.log_prob, self.data.expectation.u)
 
     @cached_property
     def _data_modes(self) -> Tensor | None:

@@ -19,6 +19,8 @@ from ebm_cli.datasets.base import Dataset, UnseenPart
 from ebm_cli.datasets.standardizer import Standardizer
 from ebm_cli.densities.base import Density
 from ebm_cli.densities.gaussian import Gaussian
+from ebm_cli.densities.mixture import FittedMixture
+from ebm_cli.densities.mixture_by_bic import mixture_by_bic
 from ebm_cli.derivatives import value_and_grad
 from ebm_cli.evaluation.batched import CHUNK_ROWS
 from ebm_cli.evaluation.quadrature import Quadrature, integrate
@@ -27,6 +29,7 @@ from ebm_cli.evaluation.quadrature_grid import FINE_GRID, Grid, Resolution
 M = TypeVar("M", bound=nn.Module)
 
 DROPPED = 1e-12  # probability that the nodes left out of an expectation hold together
+MOST_COLUMNS = 64  # of a table that a mixture of full covariances is fitted to
 UNNORMALISED = 1e-3  # how far from 1 the quadrature of the data's density may be
 
 
@@ -106,6 +109,26 @@ class DataDistribution:
     def fitted_gaussian(self) -> Gaussian:
         """The Gaussian fitted to the training rows: the baseline that a model has to beat."""
         return Gaussian(self.dataset.reference.to("cpu", torch.float64))
+
+    @property
+    def no_mixture(self) -> str | None:
+        """Why no mixture of Gaussians is fitted, in words; None where one is."""
+        if not self.dataset.is_table:
+            return "a mixture of Gaussians is fitted to tables only"
+        n = math.prod(self.dataset.shape)
+        return (
+            None if n <= MOST_COLUMNS else f"a mixture is fitted to at most {MOST_COLUMNS} columns, and there are {n}"
+        )
+
+    @cached_property
+    def fitted_mixture(self) -> FittedMixture | None:
+        """The mixture of Gaussians, K by BIC, fitted to the training rows of a table; a baseline, too.
+
+        Seconds; none while training is monitored.
+        """
+        if self.no_mixture is not None or self.part == "validation":
+            return None
+        return reference_copy(mixture_by_bic(self.dataset.reference))
 
     @cached_property
     def standardizer(self) -> Standardizer:

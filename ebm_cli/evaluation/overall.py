@@ -4,26 +4,27 @@
 |---|---|
 | right | KL ≤ 0.003 nats or within its noise, or samples that no test tells from held-out rows |
 | close | small differences: KL ≤ 0.01 nats, or distances of the samples within a few of their nulls |
-| fair | better than the Gaussian fitted to the training rows, and different from the data |
-| poor | worse than that Gaussian on held-out rows by more than the noise of the comparison |
+| fair | not worse than the simple densities of the training rows, but different from the data |
+| poor | worse than the better of them on held-out rows, beyond noise and 0.01 nats a dimension (`baselines`) |
 | broken | no model of the data: far below the Gaussian, no log Z of its energy, or chains that cannot be trusted |
 
 The first of these that was measured is the *basis*:
 
 1. KL, where the density of the data is known. Within its noise it is right, or fair if that noise is large. Above
-   `FAIR` it is poor, or fair where it does not exceed the fitted Gaussian's by more than the noise of the comparison.
-2. The NLL against the fitted Gaussian, with the distances between samples and held-out rows.
+   `FAIR` it is poor, or fair where it is not worse than the better simple density.
+2. The NLL against the better simple density, with the distances between samples and held-out rows.
 3. These distances alone.
 4. The Fisher divergence alone, in units of a flat energy's: never right, as it is blind to the weights of modes.
 
 Then other results can only lower the word: chains that never moved or draws that are not finite (broken), probability
-outside the data's box, modes with wrong weights, a model worse than the Gaussian, and any main result with a bad
+outside the data's box, modes with wrong weights, a model worse than a simple density, and any main result with a bad
 verdict, with which a run is never right. Without a basis there is no word.
 """
 
 from collections.abc import Iterator
 from typing import NamedTuple
 
+from ebm_cli.evaluation.baselines import NAMES, better_baseline
 from ebm_cli.evaluation.chain_health import problems
 from ebm_cli.evaluation.chain_verdicts import n_stuck
 from ebm_cli.evaluation.result_description import OOD, P, Result
@@ -40,7 +41,7 @@ NOT_A_MODEL = 10.0
 """Nats by which a broken model is worse than the Gaussian: it gives the rows e⁻¹⁰ of its density. In more than ten
 dimensions, one nat a coordinate: the Gaussian fitted to images is very narrow in pixels that hardly vary."""
 ERROR = 0.1
-"""Standard error of the comparison with the Gaussian, nats, above which the rows are too few to call a model right."""
+"""Standard error of the comparison with a simple density, nats: above, the rows are too few to call a model right."""
 OUTSIDE = (1e-3, 0.1, 0.5)
 """Shares of the probability outside the data's box above which a model is at best close, fair, broken."""
 MODES_POOR = 0.3
@@ -87,11 +88,11 @@ def overall(results: Results, n_dims: int = 1) -> Overall | None:
         n_dims: coordinates of a point.
     """
     not_a_model = max(NOT_A_MODEL, float(n_dims))
-    chains, basis = list(_chains(results.values)), _basis(results, not_a_model)
+    chains, basis = list(_chains(results.values)), _basis(results, n_dims, not_a_model)
     if basis is None:
         broken = tuple(finding.why for finding in chains if finding.word == "broken")
         return Overall("broken", broken) if broken else None
-    caps = [*chains, *_caps(results.values, basis, not_a_model)]
+    caps = [*chains, *_caps(results.values, basis, n_dims, not_a_model)]
     worst = max((finding.word for finding in (basis, *caps)), key=WORDS.index)
     # What lowers the word comes first: it is the reason for it. Smaller faults say nothing beside a poor model.
     lowering = [cap.why for cap in caps if cap.word == worst and worst != basis.word]
@@ -111,15 +112,15 @@ def with_overall(results: Results, found: Overall | None) -> Results:
     return Results({"eval/overall": found.word, **results.values}, results.absent, results.notes)
 
 
-def _basis(results: Results, not_a_model: float) -> Finding | None:
+def _basis(results: Results, n_dims: int, not_a_model: float) -> Finding | None:
     values = results.values
     reason = results.absent.get("eval/log_z", "")
     if any(text in reason for text in NOT_INTEGRABLE):
         return Finding("broken", f"log Z of the energy was not found ({reason})")
-    return _by_kl(values, not_a_model) or _by_likelihood(values) or _by_samples(values) or _by_score(values)
+    return _by_kl(values, n_dims, not_a_model) or _by_likelihood(values) or _by_samples(values) or _by_score(values)
 
 
-def _by_kl(values: Values, not_a_model: float) -> Finding | None:
+def _by_kl(values: Values, n_dims: int, not_a_model: float) -> Finding | None:
     kl, error = number(values, "eval/kl"), number(values, "eval/kl_se")
     if kl is None:
         return None
@@ -134,31 +135,25 @@ def _by_kl(values: Values, not_a_model: float) -> Finding | None:
         return Finding("right" if kl <= RIGHT else "close" if kl <= CLOSE else "fair", shown)
     if kl > not_a_model:
         return Finding("broken", shown)
-    excess = number(values, "eval/nll_vs_gaussian")
+    excess = better_baseline(values)
     if excess is None:
         return Finding("poor", shown)
-    noise = 2 * (number(values, "eval/nll_vs_gaussian_se") or 0.0)
-    word = "poor" if excess > noise else "fair"
-    return Finding(word, f"{shown}, the fitted Gaussian has {format_value(kl - excess)}")
+    word = "poor" if excess.is_beyond_noise(n_dims) else "fair"
+    return Finding(word, f"{shown}, {excess.name} has {format_value(kl - excess.nats)}")
 
 
 def _by_likelihood(values: Values) -> Finding | None:
-    excess, error = number(values, "eval/nll_vs_gaussian"), number(values, "eval/nll_vs_gaussian_se") or 0.0
+    excess, samples = better_baseline(values), _by_samples(values)
     if excess is None:
         return None
-    words = {
-        "better": f"{format_value(-excess)} ± {error:.2g} nats a row better than the fitted Gaussian",
-        "worse": "less likely than under the fitted Gaussian",
-    }
-    of_gaussian = words.get(verdict("eval/nll_vs_gaussian", values).word, "as good as the fitted Gaussian")
-    samples = _by_samples(values)
+    compared = excess.compared()
     if samples is None:
-        return Finding("fair", f"{of_gaussian} (metrics=[density,samples] would compare samples, too)")
-    if samples.word == "right" and error > ERROR:
-        return Finding("close", f"{of_gaussian}, {samples.why}, and the held-out rows are too few to see more")
-    # Held-out rows that are more likely than under the Gaussian: the model is not poor, whatever its samples are.
+        return Finding("fair", f"{compared} (metrics=[density,samples] would compare samples, too)")
+    if samples.word == "right" and excess.error > ERROR:
+        return Finding("close", f"{compared}, {samples.why}, and the held-out rows are too few to see more")
+    # Whether the model is poor is for the likelihood of held-out rows to say, whatever its samples are.
     word = min(samples.word, "fair", key=WORDS.index)
-    return Finding(word, f"{samples.why}; {of_gaussian}")
+    return Finding(word, f"{samples.why}; {compared}")
 
 
 def _by_samples(values: Values) -> Finding | None:
@@ -209,13 +204,13 @@ def _chains(values: Values) -> Iterator[Finding]:
         yield Finding("broken" if most else "close", f"{still:.0f}{of_all} chains never moved")
 
 
-def _caps(values: Values, basis: Finding, not_a_model: float) -> Iterator[Finding]:
-    excess = number(values, "eval/nll_vs_gaussian")
-    if excess is not None and verdict("eval/nll_vs_gaussian", values).word == "worse":
-        error = number(values, "eval/nll_vs_gaussian_se")
-        by = f"{format_value(excess)}{'' if error is None else f' ± {format_value(error)}'} nats a row"
-        word = "broken" if excess > not_a_model else "poor"
-        yield Finding(word, f"worse than the fitted Gaussian on held-out rows, by {by}")
+def _caps(values: Values, basis: Finding, n_dims: int, not_a_model: float) -> Iterator[Finding]:
+    excess = better_baseline(values)
+    if excess is not None and excess.is_beyond_noise():
+        # A model is broken by the standard of the Gaussian: the mixture of narrow clusters may be far better than it.
+        below_gaussian = number(values, "eval/nll_vs_gaussian") or 0.0
+        poor = "broken" if below_gaussian > not_a_model else "poor"
+        yield Finding(poor if excess.is_beyond_noise(n_dims) else "close", excess.worse())
     outside = number(values, "eval/border_mass")
     if outside is not None and outside > OUTSIDE[0]:
         word = "close" if outside <= OUTSIDE[1] else "fair" if outside <= OUTSIDE[2] else "broken"
@@ -228,7 +223,7 @@ def _caps(values: Values, basis: Finding, not_a_model: float) -> Iterator[Findin
         by_kl = number(values, "eval/kl") is not None
         word = "poor" if share > MODES_POOR else "close" if by_kl else "fair"
         yield Finding(word, f"{share:.1%} of the probability is in the wrong modes")
-    named = {"eval/kl", "eval/nll_vs_gaussian", "eval/mode_tv"}
+    named = {"eval/kl", "eval/mode_tv", *NAMES}
     others = [result for result in QUALITIES if result.key not in named and _is_of_the_model(result)]
     bad = [r for r in others if verdict(r.key, values).good is False and r.label not in basis.why]
     if bad and basis.word in ("right", "close"):

@@ -43,7 +43,10 @@ RESULTS = (
     _quality(DENSITY, "eval/nll", "NLL", "nats", "low", "negative log-likelihood of held-out rows", rules.NLL, (SE,),
              reference="eval/entropy", headline=True, monitored=True, signed=True),
     _quality(DENSITY, "eval/nll_vs_gaussian", "vs Gaussian", "nats", "low",
-             "NLL minus that of the Gaussian fitted to the training rows", rules.NLL_VS_GAUSSIAN, (SE,), signed=True),
+             "NLL minus that of the Gaussian fitted to the training rows", rules.NLL_VS_BASELINE, (SE,), signed=True),
+    _quality(DENSITY, "eval/nll_vs_mixture", "vs mixture", "nats", "low",
+             "NLL minus that of the mixture of Gaussians, K by BIC, fitted to the training rows of a table",
+             rules.NLL_VS_BASELINE, (SE,), signed=True),
     _quality(DENSITY, "eval/log_density_mse", "log-density MSE", "nats²", "low", "E_data (log p − log p_θ)²",
              rules.LOG_DENSITY_MSE),
     _quality(SCORE, "eval/fisher", "Fisher", "1/unit²", "low", "Fisher divergence ½ E_data ‖∇ log p − ∇ log p_θ‖²",
@@ -73,6 +76,21 @@ RESULTS = (
              rules.FEATURE_DISTANCE, (NULL, P)),
     _quality(FEATURES, "eval/class_tv", "class TV", "", "low",
              "total variation between the class shares of samples and of held-out rows", rules.DISTANCE, (NULL, P)),
+
+    # Of the metric groups `Masses` and `Baselines`, where the density of the data is known.
+    Result(DENSITY, "eval/mode_error", "mode error", "", "low",
+           "largest difference between the mass of a mode and its true mass"),
+    Result(DENSITY, "eval/tail_ratio", "tail ratio", "", "low",
+           "factor, ≥ 1, by which the mass beyond the true 0.1 % or 99.9 % quantile of the worst column is wrong"),
+    Result(DENSITY, "eval/outside", "outside", "", "none",
+           "mass of the model outside the box of the training rows"),
+    Result(DENSITY, "eval/outside_data", "true outside", "", "none",
+           "mass of the data outside the box of the training rows", shown_with="eval/outside"),
+    *(Result(DENSITY, f"eval/kl_{name}", f"KL of {name}", "nats", "none", f"KL(p_data‖q) of {what}", signed=True)
+      for name, what in (("mixture", "the mixture of Gaussians with its number of components by BIC"),
+                         ("kde", "a kernel density estimate with its bandwidth by validation"),
+                         ("flow", "a spline flow that is trained for a given time"),
+                         ("best_baseline", "the best of these three"))),
 
     # Other results of an evaluation.
     Result(OVERALL, "eval/overall", "overall", "", "none",

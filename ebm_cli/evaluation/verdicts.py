@@ -85,7 +85,7 @@ def _nll(key: str, value: float, values: Values) -> Verdict:
     return Verdict("" if error is None else f"± {error:.2g}")
 
 
-def _nll_vs_gaussian(key: str, value: float, values: Values) -> Verdict:
+def _nll_vs_baseline(key: str, value: float, values: Values) -> Verdict:
     error = number(values, f"{key}_se")
     # Below CLOSE both describe the rows equally well, however precise the comparison is.
     noise = max(CLOSE, 2 * (error or 0.0))
@@ -206,8 +206,8 @@ KL = Rule(
     f"within noise (two standard errors), {_KL_GRADES}; impossible < 0 by three standard errors",
 )
 NLL = Rule(_nll, "the entropy of the data, where it is known")
-NLL_VS_GAUSSIAN = Rule(
-    _nll_vs_gaussian, "0 ± its standard error", f"better, equal (two standard errors, or {CLOSE}), worse"
+NLL_VS_BASELINE = Rule(
+    _nll_vs_baseline, "0 ± its standard error", f"better, equal (two standard errors, or {CLOSE}), worse"
 )
 LOG_DENSITY_MSE = Rule(_log_density_mse, "0", f"of half the value, which is near KL: {_KL_GRADES}")
 FISHER = Rule(_fisher, "that of a flat energy", f"of the ratio: {_KL_GRADES}")

@@ -25,6 +25,8 @@ DATA_FILE = "dataset.path"
 FILE = "ebm_cli.datasets.File"
 """`_target_` of data from a user's file, whose `path` names it."""
 
+TILTED = "ebm_cli.energies.Tilted"
+
 KeyPath = tuple[str | int, ...]
 """Keys, and indices of lists, from the root of a config."""
 
@@ -60,6 +62,9 @@ ADDED_KEYS: tuple[AddedKey, ...] = (
     AddedKey("jitter", 0.0, after="9fa8354", target="ebm_cli.samplers.hmc.HMC"),
     AddedKey("init_from", None, after="08d8297"),
     AddedKey("init_weights", "ema", after="08d8297"),
+    # The fitted Gaussian with a correction that nothing bounds.
+    AddedKey("reference", "gaussian", after="7e16fc5", target=TILTED),
+    AddedKey("bound", None, after="7e16fc5", target=TILTED),
 )
 """Every key that training configs have got since commit 1b2473a, in the order in which they were added."""
 

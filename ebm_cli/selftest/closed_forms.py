@@ -3,7 +3,7 @@
 quadratic   f + log Z = −log N(x; μ, P⁻¹)
 mixture     f = −log Σ w_k N(x; m_k, s² I)
 ica         f + log Z = −Σ_i log logistic(w_iᵀx) − log |det W|
-tilted      f = −log N(x; m, S) before training, with the moments of the data
+tilted      f = −log N(x; m, S) before training on normal rows, with their moments
 networks    f − f without its base = ½ κ‖x‖²
 sum         of two Gaussians: a product Σ w_k f_k, or a mixture −log Σ w_k exp(−f_k), by value
 """
@@ -71,7 +71,7 @@ def _base_facts(energy: NetworkEnergy, x: Tensor) -> Iterator[Fact]:
 
 
 def tilted_facts(harness: Harness, name: str) -> Iterator[Fact]:
-    """A tilted Gaussian before training is the Gaussian fitted to its data."""
+    """A tilted density before training is its reference, which by likelihood is a Gaussian for Gaussian rows."""
     rng = harness.rng(f"derivatives/{name}/data")
     rows = torch.randn(200, 2, generator=rng, dtype=torch.float64) @ torch.tensor([[2.0, 0.7], [0.0, 0.5]]).double() + 3
     energy: Tilted = harness.build("energy", name, Tilted, shape=(2,), data=rows).double()

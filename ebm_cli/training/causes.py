@@ -7,6 +7,7 @@ fair, poor or broken: an unusual number in a run that is right needs no cure.
 | cause | shown by | cure |
 |---|---|---|
 | the data: copies, outliers, few rows | the report on the data | its own |
+| a simple density is better | NLL against the Gaussian and the mixture | energy=tilted, patience |
 | noise far from the data | accuracy of nce's classifier near 1 | another noise |
 | a flow that cannot follow | accuracy of fce's classifier near 1 | its learning rate |
 | blur wider than the data's structure | dsm's sigma and the narrowest mode | method.sigma, method=sm |
@@ -23,6 +24,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ebm_cli.datasets.findings import Finding
+from ebm_cli.evaluation.baselines import better_baseline
 from ebm_cli.evaluation.result_registry import MONITORED, verdict
 from ebm_cli.evaluation.values import Values, format_value, number
 
@@ -104,6 +106,19 @@ def causes(evidence: Evidence) -> list[str]:
     if evidence.results.get("eval/overall") in ("right", "close"):
         return data
     return [*data, *(sentence for rule in RULES for sentence in rule(evidence))]
+
+
+def _simple_density(run: Evidence) -> Iterator[str]:
+    excess = better_baseline(run.results)
+    if excess is None or not excess.is_table or not excess.is_beyond_noise():
+        return
+    beaten = f"{excess.name[0].upper()}{excess.name[1:]}, fitted in seconds, is better by {excess.size}"
+    if run.class_of("energy") != "Tilted":
+        yield f"{beaten}: choose energy=tilted, which starts at the best simple density and learns what it misses."
+    elif run.get("patience") is None:
+        yield f"{beaten}, and the energy began at its like: patience=5 evaluates the best step, which may be the first."
+    else:
+        yield f"{beaten}, and than the density that the energy bends: try energy.reference=mixture."
 
 
 def _separated_noise(run: Evidence) -> Iterator[str]:
@@ -226,6 +241,7 @@ def _overfitting(run: Evidence) -> Iterator[str]:
 
 
 RULES: tuple[Callable[[Evidence], Iterator[str]], ...] = (
+    _simple_density,
     _separated_noise,
     _blur,
     _chains,

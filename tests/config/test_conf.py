@@ -37,6 +37,7 @@ def _hydra() -> Iterator[None]:
 
 
 NEEDS = {"dataset=file": "dataset.path=rows.csv", "energy=sum": "energy.checkpoints=[a,b]"}
+NEEDS |= {"experiment=tables_diamonds": "dataset.path=rows.csv"}
 """Option → the override that it requires."""
 
 

@@ -13,6 +13,7 @@ from ebm_cli.config.groups import (
     file_keys,
     find_file,
     group_options,
+    is_table,
     paired_groups,
     search_path,
     verb_groups,
@@ -75,6 +76,7 @@ def test_verb_groups_follow_the_defaults_list() -> None:
     assert groups["sampler@eval.sampler"].package == "eval.sampler"
     assert groups["method"].package == "method"
     assert "pairing" not in groups
+    assert groups["energy"].default == "mlp"
     assert paired_groups("train", search_path()) == {"energy", "method"}
 
 
@@ -83,6 +85,32 @@ def test_chosen_groups_follow_options_and_overrides() -> None:
         return chosen_groups("train", words, search_path())["noise"].default
 
     assert (noise(), noise("method=fce"), noise("method=fce", "noise=uniform")) == ("gaussian", "flow", "uniform")
+
+
+def test_defaults_of_tables_are_their_own() -> None:
+    def chosen(group: str, *words: str) -> str | None:
+        return chosen_groups("train", words, search_path())[group].default
+
+    assert [chosen("energy", f"dataset={name}") for name in ("moons", "wine", "file", "digits", "none")] == [
+        *("mlp", "tilted", "tilted", "mlp", "mlp"),
+    ]
+    assert chosen("noise", "dataset=wine") == "reference"
+    assert chosen("noise", "dataset=wine", "method=fce") == "reference_flow"
+    assert chosen("noise", "dataset=wine", "method=fce", "noise=flow") == "flow"
+    assert chosen("energy", "experiment=tables") == "tilted"
+
+
+def test_table_is_told_by_its_class_or_by_what_it_is_made_from(tmp_path: Path) -> None:
+    folder = tmp_path / "dataset"
+    folder.mkdir()
+    (folder / "mine.yaml").write_text("defaults: [file, _self_]\npath: rows.csv\n")
+    (folder / "plain.yaml").write_text("_target_: ebm_cli.datasets.Moons\n")
+    (folder / "empty.yaml").write_text("")
+    (folder / "itself.yaml").write_text("defaults: [itself]\n")
+    found = [
+        is_table(name, search_path(str(tmp_path))) for name in ("mine", "plain", "empty", "itself", "absent", None)
+    ]
+    assert found == [True, False, False, False, False, False]
 
 
 def test_verb_keys_follow_the_chosen_options() -> None:

@@ -96,6 +96,8 @@ def test_sample_never_draws_from_the_global_generator(density: Density) -> None:
         (lambda: FittedMixture(bent_data(), ridge=0.0), "ridge"),
         (lambda: CouplingFlow((2,), n_couplings=1), "n_couplings"),
         (lambda: ReferenceFlow(Gaussian(bent_data()), bent_data(), n_couplings=1), "n_couplings"),
+        (lambda: ReferenceFlow(Gaussian(bent_data()), bent_data(), kept=1.0), "kept"),
+        (lambda: ReferenceFlow(Gaussian(bent_data()), bent_data(), kept=-0.1), "kept"),
         (lambda: ReferenceFlow(Gaussian(bent_data()), bent_data(), width=0), "width"),
         (lambda: CouplingFlow((2,), width=0), "width"),
         (lambda: ZukoFlow((1,)), "shape"),

@@ -1,6 +1,7 @@
 """The mixture whose number of components the data choose."""
 
 import copy
+import math
 
 import pytest
 import torch
@@ -32,6 +33,18 @@ def test_bic_takes_one_component_for_normal_rows() -> None:
     mixture = mixture_by_bic(rows)
     assert len(mixture.weights) == 1
     torch.testing.assert_close(mixture.log_prob(rows), Gaussian(rows).log_prob(rows), atol=1e-2, rtol=0)
+
+
+def test_few_rows_far_out_get_a_wide_component() -> None:
+    """0.99 N(0, I) + 0.01 N(0, 1000² I): E log p is −log 2π − 1 − 0.01 · 2 log 1000 − 0.056 (labels)."""
+    rng = seeded()
+    wide = torch.rand(5000, 1, generator=rng, dtype=torch.float64) < 0.01
+    rows = torch.randn(5000, 2, generator=rng, dtype=torch.float64) * torch.where(wide, 1000.0, 1.0)
+    found = mixture_by_bic(rows)
+    best = -(math.log(2 * math.pi) + 1) - 0.01 * 2 * math.log(1000) - 0.056
+    assert len(found.weights) == 2
+    assert abs(float(found.weights.min()) - 0.01) < 5 * math.sqrt(0.01 / 5000)
+    assert abs(float(found.log_prob(rows).mean()) - best) < 5 * 1.5 / math.sqrt(5000)
 
 
 def test_units_of_the_columns_do_not_change_the_fit() -> None:

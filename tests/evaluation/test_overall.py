@@ -64,6 +64,37 @@ def test_model_within_the_noise_of_the_gaussian_is_not_poor() -> None:
     assert word(kl=0.001, nll_vs_gaussian=0.001) == "right"
 
 
+def test_model_worse_than_the_better_simple_density_is_poor() -> None:
+    worse = {"nll_vs_mixture": 0.1, "nll_vs_mixture_se": 0.02}
+    assert word(**TESTS, **BETTER, **worse) == "poor"
+    assert word(kl=0.05, **BETTER, **worse) == "poor"
+    assert word(kl=0.5, **BETTER, **worse) == "poor"
+    assert word(**TESTS, nll_vs_gaussian=0.1, nll_vs_mixture=-0.1) == "poor"
+    assert word(**TESTS, **BETTER, nll_vs_mixture=0.03, nll_vs_mixture_se=0.02) == "right"
+    assert word(kl=0.5, **BETTER, nll_vs_mixture=-0.1) == "fair"
+
+
+@pytest.mark.parametrize(("n_dims", "expected"), [(2, "poor"), (9, "poor"), (11, "close")])
+def test_poor_is_a_hundredth_of_a_nat_a_dimension(n_dims: int, expected: str) -> None:
+    found = overall(named({**TESTS, **BETTER, "nll_vs_mixture": 0.1, "nll_vs_mixture_se": 0.01}), n_dims)
+    assert found is not None
+    assert found.word == expected
+
+
+def test_poor_table_is_told_what_to_try() -> None:
+    found = overall(named({**TESTS, **BETTER, "nll_vs_mixture": 0.3, "nll_vs_mixture_se": 0.02}))
+    assert found is not None
+    assert found.sentence == (
+        "poor: worse than a mixture of Gaussians on held-out rows, by 0.3000 ± 0.02000 nats a row (energy=tilted "
+        "starts at the best such density, and patience=5 evaluates the best step)"
+    )
+
+
+def test_narrow_clusters_do_not_make_a_model_broken() -> None:
+    """The mixture may be far better than a model that is better than the Gaussian."""
+    assert word(**TESTS, **BETTER, nll_vs_mixture=40.0, nll_vs_mixture_se=2.0) == "poor"
+
+
 def test_model_far_below_the_gaussian_is_broken() -> None:
     assert word(**TESTS, nll_vs_gaussian=40.0, nll_vs_gaussian_se=2.0) == "broken"
 

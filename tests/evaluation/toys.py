@@ -97,10 +97,14 @@ class BumpsDensity(Density):
 class Rows(Dataset):
     """Rows without a density: all of them are training rows and held-out rows."""
 
-    def __init__(self, rows: Tensor) -> None:
+    def __init__(self, rows: Tensor, is_table: bool = False) -> None:
         super().__init__()
-        self.shape, self.density, self.rows = tuple(rows.shape[1:]), None, rows
+        self.shape, self.density, self.rows, self._is_table = tuple(rows.shape[1:]), None, rows, is_table
         self.standardizer = Standardizer.fit(rows)
+
+    @property
+    def is_table(self) -> bool:
+        return self._is_table
 
     @property
     def reference(self) -> Tensor:

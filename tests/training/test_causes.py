@@ -53,6 +53,22 @@ def test_good_run_is_asked_for_no_cause(word: str) -> None:
 
 
 @pytest.mark.parametrize(
+    ("energy", "patience", "cure"),
+    [
+        ("MLP", None, "energy=tilted"),
+        ("Tilted", None, "patience=5"),
+        ("Tilted", 5, "energy.reference=mixture"),
+    ],
+)
+def test_mixture_that_is_better(energy: str, patience: int | None, cure: str) -> None:
+    cfg = config(node("NCE"), energy=node(energy), patience=patience)
+    text = found(cfg, nll_vs_gaussian=-0.5, nll_vs_mixture=0.2, nll_vs_mixture_se=0.01)
+    assert text.startswith("A mixture of Gaussians, fitted in seconds, is better by 0.2000 ± 0.01000 nats a row")
+    assert cure in text
+    assert found(cfg, nll_vs_gaussian=-0.5, nll_vs_mixture=-0.2) == ""
+
+
+@pytest.mark.parametrize(
     ("noise", "cure"),
     [
         ("Gaussian", "noise=mixture or noise=flow"),

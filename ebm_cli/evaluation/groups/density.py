@@ -8,6 +8,7 @@ from torch import Tensor
 from ebm_cli.densities import Density
 from ebm_cli.evaluation import mode_weights
 from ebm_cli.evaluation.annealing import anneal_back, bracket
+from ebm_cli.evaluation.baselines import MIXTURE, NAMES
 from ebm_cli.evaluation.context import Context
 from ebm_cli.evaluation.divergences import with_learned_log_z
 from ebm_cli.evaluation.groups.score import is_score
@@ -17,15 +18,13 @@ from ebm_cli.evaluation.objective import objective
 from ebm_cli.evaluation.results import Results
 from ebm_cli.evaluation.values import Value
 
-COMPARISON = "eval/nll_vs_gaussian"
-
 
 def results(context: Context) -> Results:
     """The divergences that need log Z, those of the method's own densities, and the objective on held-out rows."""
     found, method = context.divergence_result.results, context.method
     if not context.is_asked("score"):
         found = replace(found, values={key: value for key, value in found.values.items() if not is_score(key)})
-    found = _without_few_rows(found, context) | mode_weights.results(context)
+    found = _compared(found, context) | mode_weights.results(context)
     learned = method.learned_log_z()
     if learned is not None:
         found = with_learned_log_z(found, float(learned.detach()))
@@ -39,12 +38,16 @@ def results(context: Context) -> Results:
     return found
 
 
-def _without_few_rows(found: Results, context: Context) -> Results:
-    """The results without the comparison with the Gaussian where few rows of real data are held out."""
-    if not context.is_real or context.few_rows is None or COMPARISON not in found.values:
+def _compared(found: Results, context: Context) -> Results:
+    """The results with the comparisons with simple densities, each absent with its reason where it means nothing."""
+    if not context.is_real or not any(key in found.values for key in NAMES):
         return found
-    values = {key: value for key, value in found.values.items() if key not in (COMPARISON, f"{COMPARISON}_se")}
-    return Results(values, found.absent | {COMPARISON: context.few_rows}, found.notes)
+    no_mixture = context.divergences.data.no_mixture
+    if context.few_rows is None:
+        return found if no_mixture is None else replace(found, absent=found.absent | {MIXTURE: no_mixture})
+    dropped = {end for key in NAMES for end in (key, f"{key}_se")}
+    values = {key: value for key, value in found.values.items() if key not in dropped}
+    return Results(values, found.absent | dict.fromkeys(NAMES, context.few_rows), found.notes)
 
 
 def annealing_results(context: Context) -> Results:

@@ -6,12 +6,17 @@ import pytest
 import torch
 from torch import Tensor
 
-from ebm_cli.datasets import Gaussian, Mixture, Synthetic
+from ebm_cli.datasets import Gaussian, Mixture, Synthetic, Table
 from ebm_cli.densities import Density
 from ebm_cli.densities import Gaussian as FittedGaussian
+from ebm_cli.densities.mixture_by_bic import mixture_by_bic
 from ebm_cli.energies.quadratic import Quadratic
+from ebm_cli.evaluation.divergences import Divergences
+from ebm_cli.evaluation.expectation import DataDistribution
+from ebm_cli.evaluation.log_z import known
+from ebm_cli.evaluation.results import Results
 from ebm_cli.methods.sm import SM
-from tests.evaluation.toys import FunctionEnergy, Rows, skewed_gaussian, small_evaluation
+from tests.evaluation.toys import Bent, FunctionEnergy, Rows, skewed_gaussian, small_evaluation
 from tests.support import normal
 
 DIVERGENCES = ["eval/entropy", "eval/nll", "eval/kl", "eval/log_density_mse", "eval/nll_vs_gaussian"]
@@ -119,3 +124,27 @@ def test_real_data_have_mode_weights_after_their_likelihood() -> None:
         "eval/mode_tv_null",
         "eval/mode_tv_se",
     ]
+
+
+def test_table_is_compared_with_the_mixture_row_by_row() -> None:
+    """The mixture itself ties, whatever its unit; the Gaussian is worse by the difference of their likelihoods."""
+    data = Table("wine")
+    mixture, gaussian = mixture_by_bic(data.reference), FittedGaussian(data.reference)
+
+    def results_of(density: Density) -> Results:
+        return Divergences(data, 100)(Bent(density), known(0.0)).results
+
+    tie, other = results_of(mixture).values, results_of(gaussian).values
+    assert tie["eval/nll_vs_mixture"] == pytest.approx(0, abs=1e-4)
+    assert tie["eval/nll_vs_mixture_se"] == pytest.approx(0, abs=1e-4)
+    rows = data.standardised_rows("test", 100)
+    difference = (mixture.log_prob(rows) - gaussian.log_prob(rows)).double()
+    assert other["eval/nll_vs_mixture"] == pytest.approx(float(difference.mean()), abs=1e-4)
+    assert other["eval/nll_vs_mixture_se"] == pytest.approx(float(difference.std()) / math.sqrt(len(rows)), rel=1e-3)
+
+
+def test_absent_mixture_has_its_reason() -> None:
+    rows = small_evaluation(FunctionEnergy(2), Rows(normal(200, 2, seed=0).float()), "density", n_samples=200).results
+    assert rows.absent["eval/nll_vs_mixture"] == "a mixture of Gaussians is fitted to tables only"
+    wide = Rows(normal(200, 65, seed=0).float(), is_table=True)
+    assert DataDistribution(wide).no_mixture == "a mixture is fitted to at most 64 columns, and there are 65"
