@@ -55,7 +55,7 @@ def refit(density: EllipticalMixture, rows: Tensor) -> EllipticalMixture:
 def student_by_bic(rows: Tensor, gaussians: list[Components]) -> StudentMixture:
     """Fit mixtures of t distributions of growing K until BIC got worse twice.
 
-    Each starts at the mixture of Gaussians of its K and at the clusters of k-means, and goes on from the better one:
+    Each starts at the mixture of Gaussians of its K and at the clusters of k-means, and continues from the better one:
     Gaussians spend components on tails, and clusters do not see components that share a centre.
     """
     n, size = rows.shape
