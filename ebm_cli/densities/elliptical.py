@@ -75,7 +75,14 @@ class EllipticalMixture(Density):
             "log_norm": weights.double().log() + log_norm - factors.diagonal(dim1=1, dim2=2).log().sum(1),
         }
         for name, value in buffers.items():
-            self.register_buffer(name, value.to(like))
+            self.register_buffer(name, value.to(like, copy=True))
+
+    def rescale(self, centre: Tensor, scale: Tensor) -> None:
+        """Become the density of centre + scale · x, where x has this one: centre [D], scale [D], > 0."""
+        self.means = centre + scale * self.means
+        self.factors = scale.unsqueeze(1) * self.factors
+        self.whiten = self.whiten / scale
+        self.log_norm = self.log_norm - scale.log().sum()
 
     def sample_normal(self, n: int, rng: torch.Generator) -> tuple[Tensor, Tensor]:
         """Draw components k [n] and deviations L_k z, z ~ N(0, I), L_k L_kᵀ = S_k [n, D]."""

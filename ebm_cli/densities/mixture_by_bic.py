@@ -46,7 +46,7 @@ def mixture_by_bic(rows: Tensor) -> FittedMixture:
     prepared = FittingRows.of(rows)
     best = min(gaussian_mixtures(some_rows(prepared.values, MOST_ROWS_TO_CHOOSE)), key=lambda fit: fit.bic)
     if len(rows) > MOST_ROWS_TO_CHOOSE:
-        best = _fit(some_rows(prepared.values, MOST_ROWS_TO_FIT), len(best.weights), best) or best
+        best = fit_components(some_rows(prepared.values, MOST_ROWS_TO_FIT), len(best.weights), best) or best
     mixture = FittedMixture(shape=tuple(rows.shape[1:]))
     scale = prepared.scale
     mixture.set_components(
@@ -74,7 +74,7 @@ def gaussian_mixtures(rows: Tensor) -> list[Components]:
         fewer_rows_than_determine_it = k > 1 and n < 2 * k * (size + 1)
         if worse == 2 or fewer_rows_than_determine_it or (k > 1 and size > MOST_COORDINATES):
             break
-        fit = _fit(rows, k, clusters(rows, k))
+        fit = fit_components(rows, k, clusters(rows, k))
         worse = 0 if not fits or (fit and fit.bic < min(f.bic for f in fits)) else worse + 1
         fits += [fit] if fit else []
     return fits
@@ -103,8 +103,10 @@ def clusters(rows: Tensor, k: int) -> Components:
     return Components(counts / counts.sum(), means, torch.stack(covariances) + ridge, math.inf)
 
 
-def _fit(rows: Tensor, k: int, start: Components) -> Components | None:
+def fit_components(rows: Tensor, k: int, start: Components) -> Components | None:
     """Fit K components; None if one of them rests on so few rows that they do not determine its covariance."""
+    if k == 1:
+        return _one_component(rows)
     from sklearn.exceptions import ConvergenceWarning
     from sklearn.mixture import GaussianMixture
 
@@ -112,11 +114,29 @@ def _fit(rows: Tensor, k: int, start: Components) -> Components | None:
     with warnings.catch_warnings():
         # A hundred steps that still gain a little are no fault here.
         warnings.simplefilter("ignore", ConvergenceWarning)
-        model.fit(rows.numpy())
-    if k > 1 and model.weights_.min() * len(rows) < rows.shape[1] + 2:
+        try:
+            model.fit(rows.numpy())
+        except ValueError:
+            # A covariance that rounding made singular, of values that outliers put many orders of magnitude apart.
+            return None
+    if model.weights_.min() * len(rows) < rows.shape[1] + 2:
         return None
     weights, means, covariances = map(torch.from_numpy, (model.weights_, model.means_, model.covariances_))
     return Components(weights, means, covariances, model.bic(rows.numpy()))
+
+
+def _one_component(rows: Tensor) -> Components:
+    """The normal distribution of the rows' moments."""
+    n, size = rows.shape
+    mean = rows.mean(0)
+    covariance = (rows - mean).T @ (rows - mean) / n
+    # The ridge is relative too, where it would drown in the rounding of a large variance.
+    covariance = covariance + (RIDGE + 1e-10 * covariance.diagonal()).diag()
+    log_det = 2 * torch.linalg.cholesky(covariance).diagonal().log().sum()
+    inside = torch.linalg.solve(covariance, (rows - mean).T @ (rows - mean)).trace()
+    n_parameters = size + size * (size + 1) // 2
+    bic = n * (size * math.log(2 * math.pi) + log_det) + inside + n_parameters * math.log(n)
+    return Components(torch.ones(1, dtype=rows.dtype), mean.unsqueeze(0), covariance.unsqueeze(0), float(bic))
 
 
 def _started_at(start: Components) -> dict[str, Any]:

@@ -1,51 +1,120 @@
 """The best simple density of a table's rows, which an energy bends and whose samples are the noise."""
 
-from typing import Literal
+from typing import Any, Literal
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from ebm_cli.densities.base import Density
+from ebm_cli.densities.broadened import log_mixed, mixed_differentials
 from ebm_cli.densities.differentials import Differentials
+from ebm_cli.densities.elliptical import EllipticalMixture
 from ebm_cli.densities.mixture import FittedMixture
-from ebm_cli.densities.mixture_by_bic import mixture_by_bic
+from ebm_cli.densities.moments import Moments
+from ebm_cli.densities.reference_fit import FAMILIES, Marginals, fit_reference
+from ebm_cli.densities.sinh_arcsinh import SinhArcsinh, Transformed
+from ebm_cli.densities.state import before_loading
+from ebm_cli.densities.student import StudentMixture
 
-Family = Literal["auto", "gaussian", "mixture"]
+Family = Literal["auto", "gaussian", "mixture", "student"]
+
+WIDE_DOF = 4.0
+"""Degrees of freedom of the wide part: its tails reach farther than those of most tables."""
 
 
 class Reference(Density):
-    """q(x): the simple density that fits the rows best; it has nothing to train.
+    """q(x) = (1 − ε) q₀(x) + ε t₄(x; m, S): q₀ the simple density that predicts rows best, m and S the moments.
 
-    A state of any structure can be loaded.
+    q₀ is a Gaussian or a mixture of Gaussians or of Student's t distributions, of the rows as they are or with
+    transformed marginals; `reference_fit` says how it is chosen. Nothing of it is trained. It is fitted once for the
+    same rows, however many parts of a run ask for it, and a state of any structure can be loaded.
 
     Args:
         data: reference rows [N, *shape] in standardised units. None is N(0, I), until a state is loaded.
         shape: shape of one point; needed without data only.
-        family: mixture (of Gaussians, number of components by BIC); gaussian; auto chooses.
+        family: auto (the best on rows held out), gaussian, mixture (of Gaussians) or student (mixture of t).
+        marginals: auto (the best on rows held out), none, or sinh_arcsinh, a monotone map of each coordinate.
+        wide: ε, share of the wide part, in [0, 1).
 
-    Shapes: x [B, *shape].
+    Shapes: x [B, *shape].  Cost: K · D² operations a point.
+
+    Raises:
+        ValueError: a number out of its range.
     """
 
-    def __init__(self, data: Tensor | None = None, shape: tuple[int, ...] = (), family: Family = "auto") -> None:
+    structure: Tensor
+
+    def __init__(
+        self,
+        data: Tensor | None = None,
+        shape: tuple[int, ...] = (),
+        family: Family = "auto",
+        marginals: Marginals = "auto",
+        wide: float = 0.0,
+    ) -> None:
         super().__init__()
+        if not 0 <= wide < 1:
+            raise ValueError(f"wide must be >= 0 and < 1, got {wide}")
         self.shape = tuple(shape) if data is None else tuple(data.shape[1:])
+        self.wide = wide
         if data is None:
-            self.fitted = FittedMixture(shape=self.shape)
-        elif family == "gaussian":
-            self.fitted = FittedMixture(data, n_components=1, ridge=1e-4)
+            self.fitted: Density = FittedMixture(shape=self.shape)
         else:
-            self.fitted = mixture_by_bic(data)
+            self.fitted = fit_reference(data, FAMILIES if family == "auto" else (family,), marginals)
+        transformed = isinstance(self.fitted, Transformed)
+        heavy = isinstance(_elliptical(self.fitted), StudentMixture)
+        self.register_buffer("structure", torch.tensor([heavy, transformed]))
+        before_loading(self, _take_stored_structure)
+        self.broad = StudentMixture(self.shape) if wide else None
+        if self.broad is not None and data is not None:
+            mean, factor = Moments.from_rows(data)
+            one = torch.ones(1).to(mean)
+            self.broad.set_components(one, mean.unsqueeze(0), (factor @ factor.T).unsqueeze(0), WIDE_DOF * one, data)
 
     def describe(self) -> str:
-        """The density in words: "a mixture of 6 Gaussians"."""
-        n = len(self.fitted.weights)
-        return "a Gaussian" if n == 1 else f"a mixture of {n} Gaussians"
+        """The density in words: "a mixture of 6 Student's t distributions, with transformed marginals"."""
+        inner = _elliptical(self.fitted)
+        n = len(inner.weights)
+        heavy = isinstance(inner, StudentMixture) and not inner.dof.isinf().all()
+        one, many = (
+            ("a Student's t distribution", "Student's t distributions") if heavy else ("a Gaussian", "Gaussians")
+        )
+        words = one if n == 1 else f"a mixture of {n} {many}"
+        return f"{words}, with transformed marginals" if isinstance(self.fitted, Transformed) else words
 
     def sample(self, n: int, rng: torch.Generator) -> Tensor:
-        return self.fitted.sample(n, rng)
+        x = self.fitted.sample(n, rng)
+        if self.broad is None:
+            return x
+        broad = torch.rand(n, generator=rng, device=x.device) < self.wide
+        if broad.any():
+            x[broad] = self.broad.sample(int(broad.sum()), rng)
+        return x
 
     def log_prob(self, x: Tensor) -> Tensor:
-        return self.fitted.log_prob(x)
+        log_q = self.fitted.log_prob(x)
+        return log_q if self.broad is None else log_mixed(log_q, self.broad.log_prob(x), self.wide)
 
     def differentials(self, x: Tensor, v: Tensor | None = None) -> Differentials:
-        return self.fitted.differentials(x, v)
+        found = self.fitted.differentials(x, v)
+        if self.broad is None:
+            return found
+        return mixed_differentials(found, self.broad.differentials(x, v), self.wide, v)
+
+
+def _elliptical(density: Density) -> EllipticalMixture:
+    inner = density.density if isinstance(density, Transformed) else density
+    assert isinstance(inner, EllipticalMixture)
+    return inner
+
+
+def _take_stored_structure(module: nn.Module, state: dict[str, Any], prefix: str, *_: object) -> None:
+    """Before a state is loaded: become a density of the structure that it stores."""
+    stored = state.get(f"{prefix}structure")
+    if not isinstance(module, Reference) or stored is None:
+        return
+    heavy, transformed = stored.tolist()
+    like = _elliptical(module.fitted).means
+    density = StudentMixture(module.shape) if heavy else FittedMixture(shape=module.shape)
+    found = Transformed(density, SinhArcsinh(like.shape[1])) if transformed else density
+    module.fitted = found.to(like)

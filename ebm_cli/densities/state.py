@@ -1,5 +1,6 @@
 """Loading of fitted densities, whose buffers have as many components as the data asked for."""
 
+from collections.abc import Callable
 from typing import Any
 
 from torch import nn
@@ -7,7 +8,12 @@ from torch import nn
 
 def take_any_shapes(module: nn.Module) -> None:
     """Make `load_state_dict` accept buffers of any shape for this module, not those inside it."""
-    module.register_load_state_dict_pre_hook(_take_stored_shapes)
+    before_loading(module, _take_stored_shapes)
+
+
+def before_loading(module: nn.Module, hook: Callable[..., None]) -> None:
+    """Call `hook(module, state, prefix, …)` before a state is loaded into the module."""
+    module.register_load_state_dict_pre_hook(hook)
 
 
 def _take_stored_shapes(module: nn.Module, state: dict[str, Any], prefix: str, *_: object) -> None:

@@ -34,7 +34,7 @@ class StudentMixture(EllipticalMixture):
     def set_components(self, weights: Tensor, means: Tensor, scatters: Tensor, dof: Tensor, like: Tensor) -> None:
         """Take other components: [K], [K, D], [K, D, D] and degrees of freedom [K], stored like `like`."""
         self.keep(weights, means, scatters, log_t_at_mode(dof.double(), means.shape[1]), like)
-        self.register_buffer("dof", dof.to(like))
+        self.register_buffer("dof", dof.to(like, copy=True))
 
     def profile(self, s: Tensor) -> Profile:
         """h(s) = −½ (ν+D) log(1 + s/ν)."""

@@ -14,6 +14,8 @@ mixture modelling using the t distribution", eq. 19–25; the divisor Σ r u of 
 maximum: Kent, Tyler & Vardi (1994).
 """
 
+import math
+from functools import cache
 from typing import NamedTuple
 
 import torch
@@ -24,6 +26,8 @@ from ebm_cli.densities.student import log_t_at_mode
 FEWEST_DOF, MOST_DOF = 1.5, 200.0
 """Bounds of ν: below, a component's mean is of no use; above, it is normal."""
 FIRST_DOF = 10.0
+ROUNDING = 1e-10
+"""Part of each variance that is added to it: the rounding of a product of collinear columns of large values."""
 
 
 class StudentFit(NamedTuple):
@@ -71,7 +75,8 @@ def student_em(
         total = pull.sum(1).clamp_min(1e-12)[:, None, None]
         pulled = pull.unsqueeze(2) * y
         moved = pulled.sum(1) / total[:, :, 0]
-        scatters = pulled.mT @ y / total - moved.unsqueeze(2) * moved.unsqueeze(1) + eye
+        scatters = pulled.mT @ y / total - moved.unsqueeze(2) * moved.unsqueeze(1)
+        scatters = scatters + eye + torch.diag_embed(ROUNDING * scatters.diagonal(dim1=1, dim2=2))
         means = means + moved
         weights = mass / mass.sum()
         dof = _dof(dof, rows.shape[1], (share * (precision.log() - precision)).sum(1) / mass)
@@ -93,14 +98,20 @@ def _expectation(
 
 
 def _dof(before: Tensor, size: int, surplus: Tensor) -> Tensor:
-    """Solve the equation of ν between its bounds, by bisection of log ν: its left side falls in ν. [K] → [K]."""
+    """Solve the equation of ν between its bounds, in a table of log(ν/2) − ψ(ν/2), which falls in ν: [K] → [K]."""
     half = 0.5 * (before + size)
-    constant = 1 + surplus + half.digamma() - half.log()
-    low = torch.full_like(before, FEWEST_DOF).log()
-    high = torch.full_like(before, MOST_DOF).log()
-    for _ in range(40):
-        middle = 0.5 * (low + high)
-        at = 0.5 * middle.exp()
-        above = at.log() - at.digamma() + constant > 0
-        low, high = torch.where(above, middle, low), torch.where(above, high, middle)
-    return (0.5 * (low + high)).exp()
+    wanted = -(1 + surplus + half.digamma() - half.log())
+    log_dof, falling = _table()
+    # A table that rises is searched: the negative one.
+    after = torch.searchsorted(-falling, -wanted).clamp(1, len(falling) - 1)
+    low, high = falling[after], falling[after - 1]
+    part = ((high - wanted) / (high - low)).clamp(0, 1)
+    return torch.lerp(log_dof[after - 1], log_dof[after], part).exp()
+
+
+@cache
+def _table() -> tuple[Tensor, Tensor]:
+    """log ν between its bounds, and log(ν/2) − ψ(ν/2) there."""
+    log_dof = torch.linspace(math.log(FEWEST_DOF), math.log(MOST_DOF), 4096, dtype=torch.float64)
+    half = 0.5 * log_dof.exp()
+    return log_dof, half.log() - half.digamma()

@@ -112,6 +112,7 @@ def _split_gaussian(module: nn.Module, state: dict[str, Any], prefix: str, *_: A
         factor = torch.linalg.inv(whiten.double()).tril().to(whiten)
         parts = {"means": mean, "factors": factor, "whiten": whiten, "log_norm": log_norm, "weights": mean.new_ones(())}
         state |= {f"{prefix}density.fitted.{name}": value.unsqueeze(0) for name, value in parts.items()}
+        state[f"{prefix}density.structure"] = torch.tensor([False, False])
 
 
 def _identity(g: Tensor) -> Tensor:

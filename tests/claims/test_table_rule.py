@@ -5,9 +5,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hydra import compose, initialize_config_dir
 
 from ebm_cli.claims import TableRule
 from ebm_cli.claims.baseline_store import Baseline, BaselineStore
+from ebm_cli.claims.judge import build_claims
+from ebm_cli.config.groups import conf_dir
+from ebm_cli.datasets.table_suite.members import MEMBERS
 from ebm_cli.runs.record import Record
 from tests.claims.records import make_record
 
@@ -98,3 +102,13 @@ def test_store_measures_a_real_table(tmp_path: Path):
     best = BaselineStore(str(tmp_path / "baselines.json")).best("skewed_modes", 0, 200, 0.05, 1)
     assert best.name in ("mixture", "kde", "flow")
     assert -0.2 < best.kl < 1.0
+
+
+def test_experiment_sweeps_over_the_suite_that_the_rule_names():
+    with initialize_config_dir(str(conf_dir()), version_base="1.3"):
+        cfg = compose("train", ["experiment=table_suite", "dataset.seed=2"], return_hydra_config=True)
+    swept = cfg.hydra.sweeper.params
+    assert swept["dataset.name"].split(",") == list(MEMBERS)
+    assert (swept["dataset.seed"], swept.method) == ("0,1,2", "nce,cd,ssm,sm,fce")
+    assert (cfg.seed, cfg.threads) == (2, 1)
+    assert isinstance(build_claims(cfg.claims, None)["rule"], TableRule)

@@ -25,3 +25,19 @@ def perturb(flow: Density) -> Density:
         for p in flow.parameters():
             p.add_(0.1 * torch.randn(p.shape, generator=rng, dtype=p.dtype))
     return flow
+
+
+def hard_rows() -> dict[str, Tensor]:
+    """Rows that make likelihoods unbounded, covariances singular or scales meaningless."""
+    z = torch.randn(400, 3, generator=seeded(), dtype=torch.float64)
+    return {
+        "repeated rows": z[:40].repeat(10, 1),
+        "a constant column": torch.cat((z, torch.ones(400, 1)), 1),
+        "one row repeated": torch.ones(400, 2, dtype=torch.float64),
+        "collinear columns": torch.cat((z, z[:, :1] + z[:, 1:2]), 1),
+        "Cauchy": z / z.roll(1, 1),
+        "whole numbers": z.mul(2).round(),
+        "ten rows": z[:10],
+        "fewer rows than columns": z[:2].repeat(1, 3),
+        "half zeros": z.clamp_min(0),
+    }

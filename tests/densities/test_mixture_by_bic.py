@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from ebm_cli.densities import FittedMixture, Gaussian, mixture_by_bic
+from tests.densities.support import hard_rows
 from tests.support import seeded
 
 
@@ -73,22 +74,6 @@ def test_state_of_any_number_of_components_is_loaded_bit_for_bit() -> None:
     assert torch.equal(copy.deepcopy(empty).sample(5, seeded()), mixture.sample(5, seeded()))
     with pytest.raises(RuntimeError, match="Missing key"):
         empty.load_state_dict({"means": mixture.means})
-
-
-def hard_rows() -> dict[str, Tensor]:
-    """Rows that make likelihoods unbounded, covariances singular or scales meaningless."""
-    z = torch.randn(400, 3, generator=seeded(), dtype=torch.float64)
-    return {
-        "repeated rows": z[:40].repeat(10, 1),
-        "a constant column": torch.cat((z, torch.ones(400, 1)), 1),
-        "one row repeated": torch.ones(400, 2, dtype=torch.float64),
-        "collinear columns": torch.cat((z, z[:, :1] + z[:, 1:2]), 1),
-        "Cauchy": z / z.roll(1, 1),
-        "whole numbers": z.mul(2).round(),
-        "ten rows": z[:10],
-        "fewer rows than columns": z[:2].repeat(1, 3),
-        "half zeros": z.clamp_min(0),
-    }
 
 
 @pytest.mark.parametrize("name", hard_rows())

@@ -1,0 +1,155 @@
+"""The best simple density of the rows."""
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+
+from ebm_cli.densities import Density, FittedMixture, Reference
+from ebm_cli.densities.differentials import differentials_by_autograd
+from ebm_cli.densities.moments import Moments
+from ebm_cli.densities.reference_fit import fit_reference
+from ebm_cli.densities.student import StudentMixture
+from tests.densities.support import bent_data, hard_rows
+from tests.support import seeded
+
+
+def heavy_rows(n: int = 3000) -> Tensor:
+    """Rows [n, 2] of two t distributions, ν = 3, at (−4, 0) and (4, 0)."""
+    rng = seeded()
+    z = torch.randn(n, 2, generator=rng, dtype=torch.float64)
+    u = torch.randn(n, 3, generator=rng, dtype=torch.float64).square().mean(1, keepdim=True)
+    side = (torch.rand(n, generator=rng) < 0.3).double()
+    return z / u.sqrt() + torch.stack((8 * side - 4, 0 * side), 1)
+
+
+def skewed_rows(n: int = 3000) -> Tensor:
+    """Rows [n, 2], correlated, of skewed marginals with heavy tails."""
+    return ((normal_rows(n).asinh() + 0.7) / 0.7).sinh()
+
+
+def normal_rows(n: int = 3000) -> Tensor:
+    """Rows [n, 2] of a correlated normal distribution."""
+    z = torch.randn(n, 2, generator=seeded(1), dtype=torch.float64)
+    return torch.stack((z[:, 0], 0.8 * z[:, 0] + 0.6 * z[:, 1]), 1)
+
+
+@pytest.mark.parametrize(
+    ("make", "words"),
+    [
+        (heavy_rows, "a mixture of 2 Student's t distributions"),
+        (skewed_rows, "a Gaussian, with transformed marginals"),
+        (normal_rows, "a Gaussian"),
+    ],
+)
+def test_rows_choose_the_family_that_they_come_from(make: Callable[[], Tensor], words: str) -> None:
+    assert Reference(make()).describe() == words
+
+
+FORCED: dict[str, dict[str, Any]] = {
+    "mixture": {"family": "mixture", "marginals": "none"},
+    "student": {"family": "student", "marginals": "none"},
+    "transformed": {"family": "mixture", "marginals": "sinh_arcsinh"},
+    "wide": {"family": "student", "marginals": "sinh_arcsinh", "wide": 0.2},
+}
+
+
+@pytest.fixture(params=FORCED)
+def forced(request: pytest.FixtureRequest) -> tuple[Density, dict[str, Any]]:
+    return Reference(bent_data(), **FORCED[request.param]), FORCED[request.param]
+
+
+def test_density_integrates_to_1(forced: tuple[Density, dict[str, Any]]) -> None:
+    axis = torch.linspace(-6, 6, 601, dtype=torch.float64).sinh()
+    weights = torch.zeros_like(axis)
+    weights[1:] += axis.diff() / 2
+    weights[:-1] += axis.diff() / 2
+    mass = forced[0].log_prob(torch.cartesian_prod(axis, axis)).exp() @ torch.outer(weights, weights).flatten()
+    assert float(mass) == pytest.approx(1, abs=2e-3)
+
+
+def test_differentials_are_those_of_autograd(forced: tuple[Density, dict[str, Any]]) -> None:
+    density = forced[0]
+    x = 2 * torch.randn(40, 2, generator=seeded(), dtype=torch.float64)
+    for v in (torch.eye(2).double().unsqueeze(1), torch.randn(3, 40, 2, generator=seeded(1), dtype=torch.float64)):
+        expected = differentials_by_autograd(density.log_prob, x, v)
+        for found, by_autograd in zip(density.differentials(x, v), expected, strict=True):
+            torch.testing.assert_close(found, by_autograd)
+    assert density.differentials(x).second is None
+
+
+def test_samples_are_distributed_as_the_density(forced: tuple[Density, dict[str, Any]]) -> None:
+    """E_q[m(x)/q(x)] = 1 for a narrow m, within 5 standard errors; not for samples that are moved."""
+    density, narrow = forced[0], FittedMixture(shape=(2,)).double()
+    narrow.rescale(torch.tensor([0.2, 0.1]).double(), torch.tensor([0.3, 0.2]).double())
+    x = density.sample(20_000, seeded())
+    ratio, moved = ((narrow.log_prob(at) - density.log_prob(at)).exp() for at in (x, x + 0.1))
+    assert float(ratio.mean()) == pytest.approx(1, abs=5 * float(ratio.std()) / len(x) ** 0.5)
+    assert float(moved.mean()) != pytest.approx(1, abs=5 * float(moved.std()) / len(x) ** 0.5), "a control"
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_state_is_loaded_bit_for_bit_without_data(forced: tuple[Density, dict[str, Any]], dtype: torch.dtype) -> None:
+    density, keys = forced
+    density = density.to(dtype)
+    empty = Reference(shape=(2,), **keys).to(dtype)
+    empty.load_state_dict(density.state_dict(), strict=True)
+    x = bent_data(100).to(dtype)
+    assert torch.equal(empty.log_prob(x), density.log_prob(x))
+    assert torch.equal(empty.sample(50, seeded()), density.sample(50, seeded()))
+    assert empty.log_prob(x).dtype == dtype
+
+
+def test_same_rows_are_fitted_once_and_alike() -> None:
+    rows = heavy_rows(500)
+    first, again = fit_reference(rows), fit_reference.__wrapped__(rows)  # type: ignore[attr-defined]
+    assert torch.equal(first.log_prob(rows), again.log_prob(rows))
+    assert torch.equal(first.log_prob(rows), fit_reference(rows.clone()).log_prob(rows))
+
+
+def test_wide_part_is_a_t_distribution_of_the_moments() -> None:
+    rows = bent_data()
+    mixed, alone = Reference(rows, family="mixture", wide=0.25), Reference(rows, family="mixture")
+    mean, factor = Moments.from_rows(rows)
+    broad = StudentMixture((2,)).double()
+    one = torch.ones(1).double()
+    broad.set_components(one, mean.unsqueeze(0), (factor @ factor.T).unsqueeze(0), 4 * one, rows)
+    expected = 0.75 * alone.log_prob(rows).exp() + 0.25 * broad.log_prob(rows).exp()
+    torch.testing.assert_close(mixed.log_prob(rows).exp(), expected)
+
+
+QUICK = ("repeated rows", "one row repeated", "Cauchy", "ten rows", "fewer rows than columns")
+
+
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=[] if name in QUICK else [pytest.mark.slow]) for name in hard_rows()]
+)
+def test_hard_rows_give_a_finite_reference(name: str) -> None:
+    rows = hard_rows()[name]
+    for dtype in (torch.float64, torch.float32):
+        density = Reference(rows.to(dtype), wide=0.05)
+        x = density.sample(200, seeded())
+        for points in (rows.to(dtype), x, 1e3 * x + 1e3):
+            value, gradient, second = density.differentials(points, torch.ones(1, 1, rows.shape[1], dtype=dtype))
+            assert value.isfinite().all()
+            assert gradient.isfinite().all()
+            assert second is not None
+            assert second.isfinite().all()
+
+
+def test_points_of_two_axes_keep_their_shape() -> None:
+    rows = heavy_rows(400).view(400, 2, 1)
+    density = Reference(rows, wide=0.1)
+    x = density.sample(7, seeded())
+    log_q, gradient, second = density.differentials(x, torch.ones(1, 1, 2, 1, dtype=torch.float64))
+    assert x.shape == gradient.shape == (7, 2, 1)
+    assert second is not None
+    assert log_q.shape == second.shape == (7,)
+
+
+@pytest.mark.parametrize("wide", [-0.1, 1.0])
+def test_share_of_the_wide_part_is_refused_out_of_its_range(wide: float) -> None:
+    with pytest.raises(ValueError, match=r"^wide must"):
+        Reference(shape=(2,), wide=wide)
