@@ -67,7 +67,8 @@ def weights_of(model: Model, modes: Modes) -> tuple[Tensor, Tensor]:
         w = (-model.energy(x) - log_q).double().softmax(0)
         of_energy = w @ modes.of(model.standardizer.inverse(x).double())
         of_flow = modes.of(model.standardizer.inverse(flow.sample(50_000, seeded(2))).double()).mean(0)
-    assert float(1 / w.square().sum()) > 10_000
+    # The weights of the energy are then known within 0.01.
+    assert float(1 / w.square().sum()) > 2_500
     return of_energy, of_flow
 
 
