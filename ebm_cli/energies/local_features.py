@@ -20,8 +20,7 @@ from ebm_cli.densities.elliptical import EllipticalMixture, Profile
 from ebm_cli.derivatives import Jet, Pullback
 
 REACH = 3.0
-"""b, and c: standard deviations of a component, and logarithms of its squared distance, around which features level off.
-"""
+"""b, and c: standard deviations of a component, and logarithms of its squared distance, where features level off."""
 
 
 class _Local(NamedTuple):
