@@ -1,4 +1,4 @@
-"""Where a point lies within the components of a mixture: features in which every component has the same scale.
+"""The place of a point within the components of a mixture: features in which every component has the same scale.
 
 With y = T(x) the coordinates in which q is a mixture (T is the identity without transformed marginals), r_k the share
 of component k at x, z_k = W_k (y − m_k) and s_k = ‖z_k‖², the D + 1 features are
