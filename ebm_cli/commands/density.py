@@ -81,7 +81,7 @@ def _reference(cfg: DictConfig, model: Model) -> tuple[Normalisation, Tensor | N
         n_chains=cfg.n_chains,
         burn_in=0,
         n_temperatures=cfg.n_temperatures,
-        base="gaussian",
+        base="auto",
         init="annealed",
         batch_size=1,
         seed=cfg.seed,

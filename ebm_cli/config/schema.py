@@ -45,7 +45,7 @@ class EvalKeys:
     n_chains: int
     burn_in: int
     n_temperatures: int
-    base: Literal["gaussian", "method"]
+    base: Literal["auto", "gaussian", "method"]
     init: Literal["annealed", "noise"]
 
     def __post_init__(self) -> None:

@@ -1,5 +1,6 @@
 """The model that is evaluated, with everything that several metric groups need; each part is computed once."""
 
+import math
 from functools import cached_property
 
 import torch
@@ -9,19 +10,38 @@ from ebm_cli.datasets import Dataset
 from ebm_cli.densities import Density, Gaussian
 from ebm_cli.energies import Energy
 from ebm_cli.evaluation.annealing import Annealed, anneal, resample
+from ebm_cli.evaluation.annealing_schedule import FADE
 from ebm_cli.evaluation.divergences import DivergenceResult, Divergences
-from ebm_cli.evaluation.log_z import Normalisation, by_annealing
+from ebm_cli.evaluation.expectation import MOST_COLUMNS
+from ebm_cli.evaluation.importance_sampling import (
+    BATCH,
+    N_POINTS,
+    TARGET,
+    Draws,
+    Importance,
+    batches_for,
+    draws_of,
+    importance,
+    with_log_prob,
+)
+from ebm_cli.evaluation.log_z import Normalisation, by_annealing, by_importance
 from ebm_cli.evaluation.model_samples import Drawn, draw
 from ebm_cli.evaluation.not_integrable import NotIntegrable
+from ebm_cli.evaluation.proposals import defensive_mixture
 from ebm_cli.evaluation.protocol import Protocol
 from ebm_cli.evaluation.results import Results
 from ebm_cli.evaluation.two_sample import MIN_ROWS
 from ebm_cli.methods import Method
 from ebm_cli.rng import generator
-from ebm_cli.samplers import wide_starts
+from ebm_cli.samplers import warm_up, wide_starts
+from ebm_cli.samplers.mala import MALA
 
 N_START = 200
 """Temperatures of the annealing where log Z comes from elsewhere and chains only have to start in the right modes."""
+
+
+MOVES = 100
+"""Steps that spread points over the model before a density is fitted to them."""
 
 
 class Context:
@@ -39,6 +59,7 @@ class Context:
     def __init__(self, energy: Energy, method: Method, dataset: Dataset, protocol: Protocol) -> None:
         self.energy, self.method, self.dataset, self.protocol = energy, method, dataset, protocol
         self.divergences = Divergences(dataset, protocol.n_samples)
+        self._annealings: dict[int, Annealed | NotIntegrable] = {}
 
     def rng(self, name: str) -> torch.Generator:
         """A generator on the data's device for this name: each use has its own stream of random numbers."""
@@ -71,11 +92,53 @@ class Context:
 
     @cached_property
     def normalisation(self) -> Normalisation:
-        """log Z of the energy, by annealing where there is no exact one and `density` is asked."""
-        normalisation = self.divergences.normalise(self.energy)
-        if normalisation.log_z is None and not self.divergences.data.is_on_grid and self.is_asked("density"):
-            normalisation = by_annealing(lambda: self.annealed)
-        return normalisation
+        """log Z of the energy; by sampling where there is no exact one and `density` is asked."""
+        if self._has_log_z or not self.is_asked("density"):
+            return self.divergences.normalise(self.energy)
+        return by_importance(self.weighted) if self.weighted is not None else by_annealing(lambda: self.annealed)
+
+    @cached_property
+    def weighted(self) -> Importance | None:
+        """Weighted draws of a density close to the model, where the protocol leaves the choice open.
+
+        Of the energy's reference. Without one, if log Z is not known otherwise, of a mixture fitted to the training
+        rows. Points that a short annealing from the Gaussian has carried to the model must not have larger weights
+        either: a mode of the model that no row has would be lost. Where the weights are in doubt, of a mixture fitted
+        to these points and to the draws of largest weight, which a kernel has spread over the model: what few of the
+        first draws found is then drawn often. Source: Cappé et al. (2004), JCGS 13(4), for such a population.
+
+        None where there is no such density, or its weights are in doubt.
+        """
+        if self.protocol.base != "auto":
+            return None
+        rows, reference = self.dataset.reference[:N_POINTS], self.energy.reference
+        if reference is not None:
+            return self._weigh(reference, [rows]).trusted
+        if self._has_log_z or not self.is_asked("density") or len(rows.shape) > 2 or rows.shape[1] > MOST_COLUMNS:
+            return None
+        try:
+            annealed = resample(self._anneal(N_START), N_POINTS, self.rng("points"))
+        except NotIntegrable:
+            return None
+        found = self._weigh(defensive_mixture(self.dataset.reference), [rows, annealed])
+        if found.doubt is None or not found.ess:
+            return found.trusted
+        moved = torch.cat([annealed, found.resample(N_POINTS, self.rng("points/heavy"))])
+        moved = warm_up(MALA(), self.energy, moved, MOVES, self.rng("points/moved"))[1].x
+        return self._weigh(defensive_mixture(moved), [rows, moved]).trusted
+
+    def _weigh(self, density: Density, points: list[Tensor]) -> Importance:
+        def batch(i: int) -> Draws:
+            return draws_of(density, BATCH, self.rng(f"importance/{i}"))
+
+        known = [with_log_prob(density, x) for x in points]
+        n = 1 if self._has_log_z or not self.is_asked("density") else batches_for(self.energy)
+        return importance(self.energy, batch, known, target=TARGET, n_batches=n)
+
+    @property
+    def _has_log_z(self) -> bool:
+        """True if log Z is a closed form, or a sum over cells."""
+        return self.divergences.data.is_on_grid or self.energy.log_z() is not None
 
     @cached_property
     def divergence_result(self) -> DivergenceResult:
@@ -84,12 +147,14 @@ class Context:
 
     @cached_property
     def annealing_base(self) -> Density:
-        """The density that annealing starts from: the method's proposal if the protocol asks for it, else the Gaussian.
+        """The density that annealing starts from: what the protocol asks for, the method's proposal or the Gaussian.
 
-        The Gaussian is fitted to the training rows; a method without a proposal has it too.
+        Where it leaves the choice open, the energy's reference. What is not there is replaced by the Gaussian, which is
+        fitted to the training rows.
         """
-        proposal = self.method.proposal() if self.protocol.base == "method" else None
-        return Gaussian(self.dataset.reference) if proposal is None else proposal
+        base = self.protocol.base
+        found = self.method.proposal() if base == "method" else self.energy.reference if base == "auto" else None
+        return Gaussian(self.dataset.reference) if found is None else found
 
     @property
     def annealed(self) -> Annealed:
@@ -98,19 +163,24 @@ class Context:
         Raises:
             NotIntegrable: annealing gives no log Z; the message gives the reason.
         """
-        if isinstance(self._annealing, NotIntegrable):
-            raise self._annealing
-        return self._annealing
+        n, is_known = self.protocol.n_temperatures, self._has_log_z or self.weighted is not None
+        return self._anneal(min(n, N_START) if is_known else n)
 
-    @cached_property
-    def _annealing(self) -> Annealed | NotIntegrable:
-        p = self.protocol
-        has_log_z = self.divergences.data.is_on_grid or self.energy.log_z() is not None
-        n = min(p.n_temperatures, N_START) if has_log_z else p.n_temperatures
+    def _anneal(self, n_temperatures: int) -> Annealed:
+        """An annealing of this many temperatures; each runs once."""
+        if n_temperatures not in self._annealings:
+            self._annealings[n_temperatures] = self._annealing(n_temperatures)
+        found = self._annealings[n_temperatures]
+        if isinstance(found, NotIntegrable):
+            raise found
+        return found
+
+    def _annealing(self, n_temperatures: int) -> Annealed | NotIntegrable:
+        base, n, rng = self.annealing_base, self.protocol.n_chains, self.rng("annealing")
+        # A reference is close to the model, and has its modes: nothing is gained by spreading it out first.
+        fade = math.inf if base is self.energy.reference else FADE
         try:
-            return anneal(
-                self.energy, self.annealing_base, n_chains=p.n_chains, n_temperatures=n, rng=self.rng("annealing")
-            )
+            return anneal(self.energy, base, n_chains=n, n_temperatures=n_temperatures, fade=fade, rng=rng)
         except NotIntegrable as reason:
             return reason
 
@@ -123,10 +193,15 @@ class Context:
         return Drawn(found.draws, found.results | Results(notes=notes))
 
     def _starts(self) -> tuple[Tensor, tuple[str, ...]]:
-        """First points of the chains [n_chains, *shape], and notes: annealed points by their weights, or wide noise."""
+        """First points of the chains [n_chains, *shape], and notes.
+
+        Draws of the energy's reference by their weights, or annealed points by theirs, or wide noise.
+        """
         p, like = self.protocol, self.dataset.standardizer.like
         notes: tuple[str, ...] = ()
         if p.init == "annealed":
+            if self.energy.reference is not None and self.weighted is not None:
+                return self.weighted.resample(p.n_chains, self.rng("starts")), notes
             try:
                 return resample(self.annealed, p.n_chains, self.rng("starts")), notes
             except NotIntegrable as reason:

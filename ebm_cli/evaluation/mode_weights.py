@@ -2,13 +2,13 @@
 
 The groups k of `clusters` divide space: a point belongs to its nearest training row. The held-out rows give the shares
 p_k of the data; the shares q_k of the model are sums over the cells of its quadrature in one and two dimensions, and
-weighted means over the annealed points beyond, which are exact up to the noise of the weights. Then
+weighted means over the points that log Z was computed from beyond, which are exact up to the noise of the weights. Then
 
     mode TV = ½ Σ_k |q_k − p_k|
     se²     = ¼ [(1 − (Σ_k s_k p_k)²)/n + (1 − (Σ_k s_k q_k)²)/m],          s_k = sign(q_k − p_k)
     null    = ½ Σ_k √(2/π · p_k (1 − p_k) (1/n + 1/m))
 
-with n held-out rows and m effective annealed points (1/m = 0 for a sum over cells). The null is the mean of mode TV for
+with n held-out rows and m effective weighted points (1/m = 0 for a sum over cells). The null is the mean of mode TV for
 a model with the weights of the data: half the sum of the means of |normal numbers| with the variances of the shares.
 """
 
@@ -24,6 +24,7 @@ from ebm_cli.evaluation.annealing import RELIABLE
 from ebm_cli.evaluation.clusters import Clusters, find_clusters
 from ebm_cli.evaluation.context import Context
 from ebm_cli.evaluation.divergences import NOTEWORTHY, UNLABELLED, total_variation
+from ebm_cli.evaluation.importance_weights import effective_size
 from ebm_cli.evaluation.not_integrable import NotIntegrable
 from ebm_cli.evaluation.results import Results
 
@@ -90,6 +91,10 @@ def _model_shares(context: Context, clusters: Clusters) -> Shares:
         return Shares(_shares(clusters, *quadrature.heaviest(UNLABELLED)), math.inf)
     if context.divergences.data.is_on_grid:
         raise NotIntegrable("the model's density has no integral on a grid")
+    weighted = context.weighted
+    if weighted is not None:
+        points, weights = weighted.first.x.flatten(1), weighted.log_weights.softmax(0)
+        return Shares(_shares(clusters, points, weights), effective_size(weighted.log_weights))
     annealed = context.annealed
     if annealed.ess < RELIABLE:
         raise NotIntegrable(f"{annealed.ess:.1f} annealed chains carry the weight: too few to weigh modes")

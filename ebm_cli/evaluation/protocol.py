@@ -20,7 +20,8 @@ class Protocol:
         n_samples: held-out rows, and samples.
         n_chains, burn_in: of the chains.
         n_temperatures: of annealed importance sampling.
-        base: where annealing starts: "gaussian", or the "method"'s own proposal where it has one.
+        base: "auto" lets the evaluation choose the way to log Z: importance sampling, or annealing from the energy's
+            reference or the Gaussian. Annealing from "gaussian", or from the "method"'s own proposal where it has one.
         init: where chains start: "annealed" points, in which the modes have their masses, or wide "noise".
         batch_size: rows of the method's own short chains.
         seed: of everything that is random here.

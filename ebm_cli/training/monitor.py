@@ -20,7 +20,7 @@ from ebm_cli.densities import Density, Gaussian
 from ebm_cli.energies import evaluating
 from ebm_cli.evaluation.annealing import anneal
 from ebm_cli.evaluation.divergences import Divergences
-from ebm_cli.evaluation.importance_sampling import BATCH, N_ROWS, Draws, draws_of, importance
+from ebm_cli.evaluation.importance_sampling import BATCH, N_POINTS, Draws, draws_of, importance, with_log_prob
 from ebm_cli.evaluation.log_z import Normalisation, by_annealing, by_importance
 from ebm_cli.evaluation.objective import objective
 from ebm_cli.evaluation.protocol import Protocol
@@ -117,7 +117,7 @@ class Monitor:
         """log Z by importance sampling from the reference, where there is one that is near enough, or by annealing."""
         energy, reference = self.parts.energy, self._reference
         if reference is not None:
-            found = importance(energy, self._draws, self._weighed_rows, target=TARGET, n_batches=N_BATCHES)
+            found = importance(energy, self._draws, [self._points], target=TARGET, n_batches=N_BATCHES)
             if found.doubt is None:
                 return by_importance(found)
         base, rng = reference or Gaussian(self.parts.dataset.reference), self._rng("glance")
@@ -131,12 +131,10 @@ class Monitor:
         return cache(lambda i: draws_of(reference, BATCH, generator(seed, f"evaluation/draws/{i}", device)))
 
     @cached_property
-    def _weighed_rows(self) -> Draws:
+    def _points(self) -> Draws:
         """Validation rows with the reference's log-density."""
         assert self._reference is not None
-        rows = self.parts.dataset.standardised_rows("validation", N_ROWS)
-        with torch.no_grad():
-            return Draws(rows, self._reference.log_prob(rows))
+        return with_log_prob(self._reference, self.parts.dataset.standardised_rows("validation", N_POINTS))
 
     def _rows(self) -> torch.Tensor:
         rows = self.divergences.data.rows.to(self.parts.dataset.standardizer.like)

@@ -1,19 +1,22 @@
 """The context of an evaluation: what is computed once, where chains start, and its streams of random numbers."""
 
+import math
 from typing import Any
 
 import pytest
 import torch
 
 from ebm_cli.datasets import Dataset, Digits, Gaussian, Synthetic
+from ebm_cli.datasets.standardizer import Standardizer
 from ebm_cli.densities import Density
 from ebm_cli.densities import Gaussian as FittedGaussian
+from ebm_cli.energies import Energy
 from ebm_cli.energies.quadratic import Quadratic
 from ebm_cli.evaluation import context as context_module
 from ebm_cli.evaluation.context import N_START
 from ebm_cli.evaluation.not_integrable import NotIntegrable
 from ebm_cli.methods.sm import SM
-from tests.evaluation.toys import FunctionEnergy, small_context
+from tests.evaluation.toys import LOG_2PI, Bent, Bumps, BumpsDensity, FunctionEnergy, Rows, small_context
 from tests.support import seeded
 
 
@@ -51,7 +54,7 @@ def test_annealing_that_fails_runs_once(anneals: list[dict[str, Any]]) -> None:
             _ = context.annealed
     assert len(anneals) == 1
     starts, notes = context._starts()
-    assert notes == (f"chains start at noise, since annealing failed: {context._annealing}",)
+    assert notes == (f"chains start at noise, since annealing failed: {context._annealings[20]}",)
     assert starts.shape == (20, 2)
 
 
@@ -110,3 +113,93 @@ def test_each_name_has_its_own_stream_of_random_numbers() -> None:
     a, again, b = (torch.rand(3, generator=context.rng(name)) for name in ("a", "a", "b"))
     assert torch.equal(a, again)
     assert not torch.equal(a, b)
+
+
+# --- log Z where the protocol leaves the choice open ------------------------------------------------------------------
+
+
+def apart(dim: int, weights: tuple[float, float]) -> Bumps:
+    """Two modes of unit width, eight apart."""
+    means = torch.zeros(2, dim)
+    means[:, 0] = torch.tensor([-4.0, 4.0])
+    return Bumps(means, 1.0, torch.tensor(weights))
+
+
+def of_modes(energy: Energy, data: Bumps, seed: int = 0, **changes: Any) -> context_module.Context:
+    """The context of an energy on 2,000 rows of two modes, in their own units."""
+    rows = Rows(data.sample(2000, seeded(9)))
+    rows.standardizer = Standardizer(rows.shape)
+    sizes = {"base": "auto", "seed": seed, "n_chains": 100, "n_samples": 100, "n_temperatures": 100, **changes}
+    return small_context(energy, rows, "density", **sizes)
+
+
+@pytest.mark.parametrize("bent", [True, False])
+def test_log_z_of_two_modes_is_sampled_within_hundredths(bent: bool) -> None:
+    """By an energy with a reference, and by one without: modes of 0.8 and 0.2 whose data have 0.7 and 0.3."""
+    data, model = apart(3, (0.7, 0.3)), apart(3, (0.8, 0.2))
+    q = BumpsDensity(data)
+    context = of_modes(Bent(q, lambda x: model(x) + q.log_prob(x)) if bent else FunctionEnergy(3, model), data)
+    found = context.normalisation
+    assert found.log_z is not None
+    assert found.results.values["eval/log_z_method"] == "importance"
+    assert found.se <= 0.003
+    assert abs(found.log_z) < 4 * found.se
+
+
+def test_a_mode_of_the_model_that_no_row_has_is_not_lost() -> None:
+    """The data are of one mode; a proposal fitted to them alone would miss a third of Z."""
+    data = Bumps(torch.zeros(1, 4), 1.0)
+    model = Bumps(torch.tensor([[0.0] * 4, [6.0, 0, 0, 0]]), torch.tensor([1.0, 0.5]), torch.tensor([0.7, 0.3]))
+    context = of_modes(FunctionEnergy(4, model), data)
+    found = context.normalisation
+    assert found.log_z is not None
+    assert abs(found.log_z) < max(4 * found.se, 0.02)
+    # The control: without annealed points nothing shows that the mode is missing.
+    rows = context.dataset.reference
+    blind = context._weigh(FittedGaussian(rows), [rows])
+    assert blind.doubt is None
+    assert blind.log_z == pytest.approx(math.log(0.7), abs=0.05)
+
+
+def test_a_model_far_from_its_reference_is_annealed() -> None:
+    data, model = apart(3, (0.7, 0.3)), Bumps(torch.full((1, 3), 7.0), 0.3)
+    context = of_modes(Bent(BumpsDensity(data), lambda x: model(x) + BumpsDensity(data).log_prob(x)), data)
+    assert context.weighted is None
+    assert isinstance(context.annealing_base, BumpsDensity)
+    assert context.normalisation.results.values["eval/log_z_method"] == "ais"
+
+
+@pytest.mark.parametrize("base", ["gaussian", "method"])
+def test_annealing_that_is_asked_for_is_done(base: str) -> None:
+    data = apart(3, (0.7, 0.3))
+    context = of_modes(Bent(BumpsDensity(data)), data, base=base)
+    assert context.normalisation.results.values["eval/log_z_method"] == "ais"
+    assert isinstance(context.annealing_base, FittedGaussian)
+
+
+def test_chains_start_at_draws_of_the_reference_by_their_weights() -> None:
+    """With the weights of the model, not those of the reference."""
+    data, model = apart(2, (0.5, 0.5)), apart(2, (0.9, 0.1))
+    q = BumpsDensity(data)
+    context = of_modes(Bent(q, lambda x: model(x) + q.log_prob(x)), data, n_chains=1000)
+    starts, notes = context._starts()
+    assert notes == ()
+    assert float((starts[:, 0] > 0).float().mean()) == pytest.approx(0.1, abs=0.02)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("bent", [True, False])
+@pytest.mark.parametrize("dim", [3, 6])
+def test_error_of_log_z_covers_it(bent: bool, dim: int) -> None:
+    """Over 20 seeds, two standard errors cover at least 17 times."""
+    data, model = apart(dim, (0.85, 0.15)), apart(dim, (0.7, 0.3))
+    model.stds = torch.tensor([1.1, 0.9])
+    model.log_scale = model.weights.log() - dim * (0.5 * LOG_2PI + model.stds.log())
+    q = BumpsDensity(data)
+    covered = 0
+    for seed in range(20):
+        energy = Bent(q, lambda x: model(x) + q.log_prob(x)) if bent else FunctionEnergy(dim, model)
+        found = of_modes(energy, data, seed).normalisation
+        assert found.log_z is not None
+        covered += abs(found.log_z) <= 2 * found.se <= 0.02
+    assert covered >= 17

@@ -74,11 +74,18 @@ def test_log_z_by_a_grid_names_the_mass_outside() -> None:
 
 
 @pytest.mark.parametrize(
-    ("value", "error", "word"), [(1.01, 0.0, "agrees"), (1.05, 0.02, "agrees"), (1.05, 0.0, "off")]
+    ("value", "error", "word", "good"),
+    [
+        (1.01, 0.0, "agrees", True),
+        (1.035, 0.02, "agrees", True),
+        (1.05, 0.02, "off", False),
+        (1.05, 0.0, "off", False),
+        (0.951, 0.025, "rough", None),
+    ],
 )
-def test_log_z_ais_agrees_within_three_errors(value: float, error: float, word: str) -> None:
+def test_log_z_ais_agrees_within_two_small_errors(value: float, error: float, word: str, good: bool | None) -> None:
     found = verdict_on("log_z_ais", log_z=1.0, log_z_ais=value, log_z_ais_se=error, log_z_ais_upper=1.2)
-    assert found == Verdict(f"± {error:.2g}, below 1.200", word, word == "agrees")
+    assert found == Verdict(f"± {error:.2g}, below 1.200", word, good)
     assert verdict_on("log_z_ais", log_z_ais=value, log_z_ais_se=error).word == ""
 
 

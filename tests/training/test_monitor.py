@@ -13,7 +13,6 @@ from ebm_cli.datasets import Dataset, Table
 from ebm_cli.datasets.finite import Finite
 from ebm_cli.densities import Density, Gaussian
 from ebm_cli.energies import Energy
-from ebm_cli.energies.tilted import Tilted
 from ebm_cli.evaluation.expectation import DataDistribution
 from ebm_cli.runs.assemble import assemble, protocol_of
 from ebm_cli.runs.instantiate import Parts
@@ -22,7 +21,15 @@ from ebm_cli.training.monitor import Monitor, monitored_value
 from tests.evaluation.toys import Bent, FunctionEnergy
 from tests.support import TINY, Ebm, composed, differences, last, no_pictures
 
-WINE = [*TINY, "dataset=wine", "metrics=[score]", "energy.width=32", "optimizer.lr=0.02", "schedule=constant"]
+WINE = [
+    *TINY,
+    "dataset=wine",
+    "energy=mlp",
+    "metrics=[score]",
+    "energy.width=32",
+    "optimizer.lr=0.02",
+    "schedule=constant",
+]
 WINE += ["ema=0.5", "log_every=10", "eval_every=10", "checkpoint_every=25"]
 
 
@@ -32,8 +39,9 @@ WINE += ["ema=0.5", "log_every=10", "eval_every=10", "checkpoint_every=25"]
         (["dataset=moons"], "eval/kl"),
         (["dataset=gaussian", "dataset.density.dim=3", "metrics=[density]"], "val/kl"),
         (["dataset=gaussian", "dataset.density.dim=3", "metrics=[score]"], "val/fisher"),
-        (["dataset=wine"], "val/objective"),
-        (["dataset=wine", "method=cd"], "val/nll"),
+        (["dataset=wine", "energy=mlp"], "val/objective"),
+        (["dataset=wine", "energy=mlp", "method=cd"], "val/nll"),
+        (["dataset=wine"], "val/nll"),
         (["dataset=wine", "monitor=eval/nll"], "val/nll"),
         (["dataset=wine", "monitor=val/nll"], "val/nll"),
         (["dataset=moons", "monitor=eval/nll"], "eval/nll"),
@@ -171,14 +179,12 @@ def test_training_that_only_harms_ends_at_the_reference(
 ) -> None:
     """best.pt is the model before the first step."""
     no_pictures(monkeypatch)
-    gaussian = Gaussian(Table("wine").reference)
-    monkeypatch.setattr(Tilted, "reference", property(lambda self: gaussian))
-    words = [*WINE, "metrics=[density]", "energy=tilted", "optimizer.lr=0.5", "method=nce", "steps=60", "patience=2"]
+    words = [*WINE, "metrics=[density]", "energy=tilted", "optimizer.lr=0.5", "steps=60", "patience=2"]
     assert ebm("train", *words, "hydra.run.dir=a").code == 0
     history = [json.loads(line) for line in (tmp_path / "a" / "metrics.jsonl").read_text().splitlines()]
     values = {row["step"]: row["val/nll"] for row in history if "val/nll" in row}
     assert min(values, key=lambda step: values[step]) == 0
-    assert len(values) >= 3
+    assert history[-1]["step"] >= 20
     assert last(tmp_path / "a", "best.pt")["step"] == 0
     results = json.loads((tmp_path / "a" / "results.json").read_text())
     assert results["val/nll"] == values[0]
