@@ -91,11 +91,11 @@ class EllipticalMixture(Density):
         return k, (self.factors[k] @ z).squeeze(-1)
 
     def log_prob(self, x: Tensor) -> Tensor:
-        return (self.log_norm + self.profile(self._whitened(x.flatten(1)).square().sum(-1)).value).logsumexp(1)
+        return (self.log_norm + self.profile(self.whitened(x.flatten(1)).square().sum(-1)).value).logsumexp(1)
 
     def differentials(self, x: Tensor, v: Tensor | None = None) -> Differentials:
         with torch.no_grad():
-            z = self._whitened(x.flatten(1))
+            z = self.whitened(x.flatten(1))
             h = self.profile(z.square().sum(-1))
             log_terms = self.log_norm + h.value
             value = log_terms.logsumexp(1)
@@ -115,7 +115,7 @@ class EllipticalMixture(Density):
         second: Tensor = (share * bent).sum(-1).sum(0)
         return second
 
-    def _whitened(self, x: Tensor) -> Tensor:
+    def whitened(self, x: Tensor) -> Tensor:
         """z_k = W_k (x − m_k): flat points [B, D] → [B, K, D], in one product, taken from the mean of all."""
         centre = self.weights @ self.means
         offsets = torch.einsum("kij,kj->ki", self.whiten, self.means - centre)

@@ -23,6 +23,9 @@ from ebm_cli.densities.student_em import FIRST_DOF, StudentFit, student_em
 
 Family = Literal["gaussian", "mixture", "student"]
 
+MOST_CLUSTERS = 8
+"""Up to so many components two starts are tried: of more the second one takes long and gains little."""
+
 
 def fit_families(rows: Tensor, families: tuple[Family, ...]) -> dict[Family, EllipticalMixture]:
     """Fit each of these families to rows; the numbers of components are chosen by BIC on 10,000 rows at most."""
@@ -62,9 +65,9 @@ def student_by_bic(rows: Tensor, gaussians: list[Components]) -> StudentMixture:
     best, lowest, worse = None, math.inf, 0
     for gaussian in gaussians:
         k = len(gaussian.weights)
-        starts = [gaussian] if k == 1 else [gaussian, clusters(rows, k)]
+        starts = [gaussian, clusters(rows, k)] if 1 < k <= MOST_CLUSTERS else [gaussian]
         first = [student_em(rows, _as_student(start), 15, 1e-4) for start in starts]
-        fit = student_em(rows, max(first, key=lambda found: found.log_likelihoods[-1]), 60, 1e-4)
+        fit = student_em(rows, max(first, key=lambda found: found.log_likelihoods[-1]), 45, 1e-4)
         bic = -2 * n * fit.log_likelihoods[-1] + n_parameters(k, size, heavy=True) * math.log(n)
         determined = k == 1 or float(fit.weights.min()) * n >= size + 2
         if best is None or (determined and bic < lowest):

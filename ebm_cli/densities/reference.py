@@ -71,6 +71,16 @@ class Reference(Density):
             one = torch.ones(1).to(mean)
             self.broad.set_components(one, mean.unsqueeze(0), (factor @ factor.T).unsqueeze(0), WIDE_DOF * one, data)
 
+    @property
+    def mixture(self) -> EllipticalMixture:
+        """The mixture, of coordinates that `marginals` has transformed."""
+        return _elliptical(self.fitted)
+
+    @property
+    def marginals(self) -> SinhArcsinh | None:
+        """The transform of the coordinates; None for coordinates as they are."""
+        return self.fitted.marginals if isinstance(self.fitted, Transformed) else None
+
     def describe(self) -> str:
         """The density in words: "a mixture of 6 Student's t distributions, with transformed marginals"."""
         inner = _elliptical(self.fitted)

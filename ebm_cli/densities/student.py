@@ -23,7 +23,7 @@ class StudentMixture(EllipticalMixture):
     Shapes: x [B, *shape].  Cost: K · D² operations a point.
     """
 
-    dof: Tensor
+    inverse_dof: Tensor
 
     def __init__(self, shape: tuple[int, ...]) -> None:
         super().__init__(shape)
@@ -34,11 +34,17 @@ class StudentMixture(EllipticalMixture):
     def set_components(self, weights: Tensor, means: Tensor, scatters: Tensor, dof: Tensor, like: Tensor) -> None:
         """Take other components: [K], [K, D], [K, D, D] and degrees of freedom [K], stored like `like`."""
         self.keep(weights, means, scatters, log_t_at_mode(dof.double(), means.shape[1]), like)
-        self.register_buffer("dof", dof.to(like, copy=True))
+        # 1/ν is finite for a normal distribution, too: a checkpoint holds finite numbers only.
+        self.register_buffer("inverse_dof", (1 / dof).to(like))
+
+    @property
+    def dof(self) -> Tensor:
+        """Degrees of freedom ν [K]; ∞ is a normal distribution."""
+        return 1 / self.inverse_dof
 
     def profile(self, s: Tensor) -> Profile:
         """h(s) = −½ (ν+D) log(1 + s/ν)."""
-        rate, size = 1 / self.dof, self.means.shape[1]
+        rate, size = self.inverse_dof, self.means.shape[1]
         heavy = rate > 0
         some = torch.where(heavy, rate, 1)
         value = torch.where(heavy, -0.5 * (1 / some + size) * (some * s).log1p(), -0.5 * s)

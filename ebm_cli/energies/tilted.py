@@ -9,12 +9,13 @@ from torch import Tensor, nn
 
 from ebm_cli.densities import Density, Reference
 from ebm_cli.densities.reference import Family
+from ebm_cli.densities.reference_fit import Marginals
 from ebm_cli.derivatives import Differentiable, Jet, Pullback, sweep
 from ebm_cli.energies.activations import Activation
 from ebm_cli.energies.base import Energy
-from ebm_cli.energies.bounded_inputs import BoundedInputs
 from ebm_cli.energies.initialisation import require_size
 from ebm_cli.energies.mlp import MLP
+from ebm_cli.energies.reference_inputs import ReferenceInputs
 
 
 class Tilted(Energy, Differentiable):
@@ -22,14 +23,15 @@ class Tilted(Energy, Differentiable):
 
     q is the reference, fitted to the data and not trained; g is a perceptron whose last layer starts at 0. Training
     therefore starts at q, with log Z = 0, and learns only what q misses: mode weights and tails are those of q unless
-    the data say otherwise. u maps a point into a bounded set (`BoundedInputs`), so that g is bounded, exp(−f) decays
-    as q does, and Z = E_q[exp(−g)] is finite.
+    the data say otherwise. u has a point's own coordinates and its place within the components of q, all of them
+    bounded (`ReferenceInputs`): so is g, exp(−f) decays as q does, and Z = E_q[exp(−g)] is finite.
 
     Args:
         shape: shape of one point.
         data: rows [N, *shape] that q and u are fitted to, standardised units. Without them both are those of N(0, I),
             until a state is loaded.
         reference: family of q: auto takes the one that predicts rows best which it was not fitted to (`Reference`).
+        marginals: transform of each coordinate under q: auto, none, sinh_arcsinh.
         width: units of each hidden layer of g, ≥ 1.
         depth: hidden layers, ≥ 1.
         activation: of g; sm and ssm need a smooth one.
@@ -45,6 +47,7 @@ class Tilted(Energy, Differentiable):
         shape: tuple[int, ...],
         data: Tensor | None = None,
         reference: Family = "auto",
+        marginals: Marginals = "auto",
         width: int = 128,
         depth: int = 2,
         activation: Activation = "silu",
@@ -54,24 +57,25 @@ class Tilted(Energy, Differentiable):
         super().__init__()
         require_size(width, depth, input_scale)
         self.shape = shape
-        self.tilt = MLP(shape, width, depth, activation, base=0.0, input_scale=input_scale)
+        self.register_load_state_dict_pre_hook(_split_gaussian)  # type: ignore[no-untyped-call]
+        self.density = Reference(data, shape=shape, family=reference, marginals=marginals)
+        self.inputs = None if bound is None else ReferenceInputs(self.density, data, bound)
+        n_inputs = math.prod(shape) if self.inputs is None else self.inputs.n_outputs
+        self.tilt = MLP((n_inputs,), width, depth, activation, base=0.0, input_scale=input_scale)
         *_, last = self.tilt.network.children()
         for parameter in last.parameters():
             nn.init.zeros_(parameter)
-        self.inputs = None if bound is None else BoundedInputs(math.prod(shape), data, bound)
-        self.register_load_state_dict_pre_hook(_split_gaussian)  # type: ignore[no-untyped-call]
-        self.density = Reference(data, shape=shape, family=reference)
 
     @property
     def reference(self) -> Density | None:
         return None if self.inputs is None else self.density
 
     def forward(self, x: Tensor) -> Tensor:
-        tilt: Tensor = self.tilt(x.flatten(1) if self.inputs is None else self.inputs(x.flatten(1)))
+        tilt: Tensor = self.tilt(x.flatten(1) if self.inputs is None else self.inputs(self.density, x.flatten(1)))
         return tilt - self.density.log_prob(x)
 
     def ruled_children(self) -> Iterable[nn.Module]:
-        return [child for child in (self.inputs, self.tilt) if child is not None]
+        return [self.tilt]
 
     def sweep(self, jet: Jet) -> tuple[Jet, Pullback]:
         """Derivative rule: the rule of g and u, minus the derivatives of log q."""
@@ -97,7 +101,7 @@ class Tilted(Energy, Differentiable):
 
     def _tilt(self, jet: Jet) -> tuple[Jet, Pullback]:
         """The rules of u, and of g after it, for flat points: the jet [B], [K, B], [B], and its pullback."""
-        seen, back = (jet, _identity) if self.inputs is None else sweep(self.inputs, jet._replace(needs_first=True))
+        seen, back = (jet, _identity) if self.inputs is None else self.inputs.sweep(self.density, jet)
         # The network itself: the rule of an energy takes points without a second derivative.
         out, through = sweep(self.tilt.network, seen._replace(needs_first=jet.needs_first))
         value, first, second = (None if part is None else part.squeeze(-1) for part in out[:3])

@@ -64,6 +64,7 @@ ADDED_KEYS: tuple[AddedKey, ...] = (
     AddedKey("init_weights", "ema", after="08d8297"),
     # The fitted Gaussian with a correction that nothing bounds.
     AddedKey("reference", "gaussian", after="7e16fc5", target=TILTED),
+    AddedKey("marginals", "none", after="7e16fc5", target=TILTED),
     AddedKey("bound", None, after="7e16fc5", target=TILTED),
 )
 """Every key that training configs have got since commit 1b2473a, in the order in which they were added."""

@@ -109,3 +109,10 @@ def test_state_of_any_number_of_components_is_loaded() -> None:
     assert torch.equal(empty.sample(9, seeded()), mixture.sample(9, seeded()))
     x = torch.ones(1, 2, dtype=torch.float64)
     assert torch.equal(empty.log_prob(x), mixture.log_prob(x))
+
+
+def test_state_of_a_normal_component_is_finite() -> None:
+    """A checkpoint refuses infinite numbers, as a sign of divergence."""
+    mixture = StudentMixture((2,))
+    assert all(value.isfinite().all() for value in mixture.state_dict().values())
+    assert mixture.dof.isinf().all()

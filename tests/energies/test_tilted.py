@@ -8,7 +8,7 @@ from ebm_cli.densities import Gaussian
 from ebm_cli.densities.elliptical import EllipticalMixture
 from ebm_cli.derivatives import supports
 from ebm_cli.energies import Tilted
-from ebm_cli.energies.tilted import Family
+from ebm_cli.energies.tilted import Family, Marginals
 from ebm_cli.methods.whitening import Whitening
 from tests.support import assert_same_derivatives, autograd_only, seeded
 
@@ -26,7 +26,7 @@ def bent(energy: Tilted) -> Tilted:
     return energy
 
 
-@pytest.mark.parametrize("family", ["auto", "gaussian", "mixture"])
+@pytest.mark.parametrize("family", ["auto", "gaussian", "mixture", "student"])
 def test_tilted_starts_as_its_reference(family: Family) -> None:
     x = rows()
     energy = Tilted((3,), x, reference=family)
@@ -53,7 +53,7 @@ def test_correction_is_bounded() -> None:
     assert abs(further - near) > 1e4
 
 
-@pytest.mark.parametrize("family", ["gaussian", "mixture"])
+@pytest.mark.parametrize("family", ["gaussian", "mixture", "student"])
 def test_tilted_loads_everything_from_its_state(family: Family) -> None:
     x = rows()
     energy, loaded = bent(Tilted((3,), x, reference=family)), Tilted((3,), reference=family)
@@ -63,12 +63,12 @@ def test_tilted_loads_everything_from_its_state(family: Family) -> None:
 
 def test_tilted_loads_states_whose_gaussian_was_its_own() -> None:
     x = rows()
-    energy = bent(Tilted((3,), x, reference="gaussian", bound=None))
+    energy = bent(Tilted((3,), x, reference="gaussian", marginals="none", bound=None))
     fit = energy.density.fitted
     assert isinstance(fit, EllipticalMixture)
     old = {f"tilt.{name}": value for name, value in energy.tilt.state_dict().items()}
     old |= {"mean": fit.means[0], "whiten": fit.whiten[0], "log_norm": fit.log_norm[0]}
-    loaded = Tilted((3,), reference="gaussian", bound=None)
+    loaded = Tilted((3,), reference="gaussian", marginals="none", bound=None)
     loaded.load_state_dict(old)
     torch.testing.assert_close(loaded(x), energy(x))
     x0 = loaded.density.sample(20_000, seeded())
@@ -82,11 +82,12 @@ def test_tilted_is_finite_for_a_constant_column() -> None:
 
 
 @pytest.mark.parametrize("whitened", [False, True])
-@pytest.mark.parametrize("family", ["gaussian", "mixture"])
-def test_tilted_derivative_rules_equal_autograd(family: Family, whitened: bool) -> None:
+@pytest.mark.parametrize("marginals", ["none", "sinh_arcsinh"])
+@pytest.mark.parametrize("family", ["gaussian", "mixture", "student"])
+def test_tilted_derivative_rules_equal_autograd(family: Family, marginals: Marginals, whitened: bool) -> None:
     """Also in the whitened coordinates of score matching."""
     x = rows(60).double()
-    energy = bent(Tilted((3,), x, reference=family, width=8).double())
+    energy = bent(Tilted((3,), x, reference=family, marginals=marginals, width=8).double())
     seen = Whitening((3,), x).double().transform(energy, x)[0] if whitened else energy
     assert supports(seen)
     assert_same_derivatives(seen, autograd_only(seen), x[:7], torch.randn(3, 7, 3, generator=seeded()).double())

@@ -1,0 +1,69 @@
+"""Features in which every component of a mixture has the same scale."""
+
+import pytest
+import torch
+from torch import Tensor
+
+from ebm_cli.densities import Reference
+from ebm_cli.derivatives import Jet
+from ebm_cli.energies.local_features import REACH, local_features, sweep_local_features
+from tests.support import normal, seeded
+
+
+def rows(n: int = 600) -> Tensor:
+    """Two modes whose sizes differ by a factor of 10."""
+    x = torch.randn(n, 2, generator=seeded())
+    return torch.where(torch.arange(n).unsqueeze(1) % 3 == 0, 0.1 * x + 4, x).double()
+
+
+@pytest.mark.parametrize("marginals", ["none", "sinh_arcsinh"])
+def test_features_have_the_scale_of_each_component(marginals: str) -> None:
+    """In a component's own units, a point of any mode looks alike: T is smooth, so only about so with it."""
+    reference = Reference(rows(), family="mixture", marginals=marginals).double()  # type: ignore[arg-type]
+    features = local_features(reference, rows())
+    for mode in (rows()[:, 0] > 3, rows()[:, 0] < 3):
+        std = features[mode][:, :2].std(0)
+        assert (std > 0.7).all()
+        assert (std < 1.3).all()
+
+
+def test_features_of_a_gaussian_are_whitened_coordinates() -> None:
+    reference = Reference(rows(), family="gaussian", marginals="none").double()
+    x = rows(5)
+    z = reference.mixture.whitened(x)[:, 0]
+    expected = torch.cat(
+        (REACH * (z / REACH).tanh(), REACH * ((z.square().mean(1).log1p()) / REACH).tanh().unsqueeze(1)), 1
+    )
+    torch.testing.assert_close(local_features(reference, x), expected)
+
+
+def test_features_are_bounded() -> None:
+    features = local_features(Reference(rows()), 1e8 * normal(50, 2))
+    assert features.abs().max() <= REACH
+
+
+@pytest.mark.parametrize("family", ["gaussian", "mixture", "student"])
+@pytest.mark.parametrize("marginals", ["none", "sinh_arcsinh"])
+@pytest.mark.parametrize("bent", [False, True])
+def test_rule_of_the_features_equals_autograd(family: str, marginals: str, bent: bool) -> None:
+    """Also for points that are themselves curved along the directions."""
+    reference = Reference(rows(), family=family, marginals=marginals).double()  # type: ignore[arg-type]
+    x, v, c = rows(6), normal(2, 6, 2), normal(6, 2, seed=3)
+    given = c if bent else torch.zeros_like(c)
+    out, pullback = sweep_local_features(reference, Jet(x, v, given if bent else None))
+    assert out.first is not None
+    assert out.second is not None
+
+    def features(y: Tensor) -> Tensor:
+        return local_features(reference, y)
+
+    second = torch.func.jvp(features, (x,), (given,))[1]
+    for k in range(2):
+        along = (v[k],)
+        torch.testing.assert_close(out.first[k], torch.func.jvp(features, (x,), along)[1])
+        second = (
+            second + torch.func.jvp(lambda y, along=along: torch.func.jvp(features, (y,), along)[1], (x,), along)[1]
+        )
+    torch.testing.assert_close(out.second, second)
+    g = normal(6, 3, seed=4)
+    torch.testing.assert_close(pullback(g), torch.func.vjp(features, x)[1](g)[0])
