@@ -1,6 +1,6 @@
-"""Defaults that have changed: a command that is typed again for a run of earlier defaults is that run's.
+"""Defaults that have changed: a command that is rerun for a run of earlier defaults still describes that run.
 
-A run that stored the earlier default and whose command does not name the key goes on with what it stored.
+A run that stored the earlier default continues with it, unless its command names the key.
 """
 
 from collections.abc import Collection, Mapping
