@@ -21,6 +21,7 @@ from torch import Tensor
 from ebm_cli.acceleration.compile_mode import Work, apply_compile_mode
 from ebm_cli.config.build import build
 from ebm_cli.config.trust import trust_of
+from ebm_cli.densities import Density
 from ebm_cli.errors import NotTrustworthy, UserError
 from ebm_cli.evaluation.chain_health import problems
 from ebm_cli.evaluation.chain_summary import chain_results
@@ -45,6 +46,7 @@ from ebm_cli.runs.energy_alone import require_energy
 from ebm_cli.runs.model import Model
 from ebm_cli.runs.sampled_model import model_to_sample
 from ebm_cli.samplers import Kernel, Schedule, adapt, free_stuck, geometric, run, trace
+from ebm_cli.samplers.independence import trace_with_jumps
 from ebm_cli.system.files import write_json
 from ebm_cli.system.memory import peak_memory_mb
 from ebm_cli.system.threads import set_threads
@@ -88,7 +90,9 @@ def sample(cfg: DictConfig) -> None:
     apply_compile_mode(cfg.compile, target.energy, Work(n_steps, _n_chains(cfg), 0, (kernel,)), threads, console.print)
     began = time.monotonic()
     starts = _starts(cfg, model, target)
-    draws, measured = _run_chains(cfg, kernel, replace(target, starts=starts.x), console)
+    # Only starts in every mode say that a density is known which covers all of them.
+    density = model.energy.reference if starts.init == "annealed" and kernel.target_accept is not None else None
+    draws, measured = _run_chains(cfg, kernel, replace(target, starts=starts.x), console, density)
     points = target.points(draws)
     flat = points.flatten(0, 1)
     with torch.no_grad():
@@ -160,8 +164,13 @@ def _starts(cfg: DictConfig, model: Model, target: ChainTarget) -> Starts:
     return annealed_starts(model, target.starts, cfg.seed)
 
 
-def _run_chains(cfg: DictConfig, kernel: Kernel, target: ChainTarget, console: Console) -> tuple[Tensor, Results]:
-    """Burn in, then keep every thin-th position [n_samples / n_chains, n_chains, *Z]; positions and diagnostics."""
+def _run_chains(
+    cfg: DictConfig, kernel: Kernel, target: ChainTarget, console: Console, density: Density | None
+) -> tuple[Tensor, Results]:
+    """Burn in, then keep every thin-th position [n_samples / n_chains, n_chains, *Z]; positions and diagnostics.
+
+    Before each kept position chains jump by proposals from the density, if there is one.
+    """
     x = starts = target.starts
     rng = generator(cfg.seed, "chains", x.device)
     n_kept = cfg.n_samples // _n_chains(cfg)
@@ -180,19 +189,16 @@ def _run_chains(cfg: DictConfig, kernel: Kernel, target: ChainTarget, console: C
             freed = free_stuck(kernel, target.energy, x, target.starts, cfg.burn_in, rng)
             # Those have left their start on a detour only.
             x, starts = freed, torch.where(freed == x, starts, freed)
-        draws, info = trace(
-            kernel,
-            target.energy,
-            x,
-            n_kept * cfg.thin,
-            cfg.thin,
-            rng,
-            lambda n: progress.update(cfg.burn_in + n, {}),
-        )
+        steps, jumps = (n_kept * cfg.thin, cfg.thin, rng, lambda n: progress.update(cfg.burn_in + n, {})), Results()
+        if density is None:
+            draws, info = trace(kernel, target.energy, x, *steps)
+        else:
+            draws, info, accepted = trace_with_jumps(kernel, target.energy, density, x, *steps)
+            jumps = Results({"sampler/jumps": float(accepted.mean())})
     used = None if target.conditional is None else target.conditional.free
     # A chain that left its start during burn-in has moved.
     measured = chain_results(kernel, target.energy, info, draws, starts, cfg.thin, target.n_rows, used, cfg.burn_in)
-    return draws, measured
+    return draws, measured | jumps
 
 
 def _annealing(cfg: DictConfig, kernel: Kernel) -> Schedule | None:

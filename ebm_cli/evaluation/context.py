@@ -189,7 +189,8 @@ class Context:
         """Samples of the model by chains, with their diagnostics."""
         p = self.protocol
         starts, notes = self._starts()
-        found = draw(self.energy, p.kernel, starts, p.n_samples, p.burn_in, self.rng("chains"))
+        jumps = self.energy.reference if self._starts_at_reference else None
+        found = draw(self.energy, p.kernel, starts, p.n_samples, p.burn_in, self.rng("chains"), jumps)
         return Drawn(found.draws, found.results | Results(notes=notes))
 
     def _starts(self) -> tuple[Tensor, tuple[str, ...]]:
@@ -200,13 +201,19 @@ class Context:
         p, like = self.protocol, self.dataset.standardizer.like
         notes: tuple[str, ...] = ()
         if p.init == "annealed":
-            if self.energy.reference is not None and self.weighted is not None:
+            if self._starts_at_reference and self.weighted is not None:
                 return self.weighted.resample(p.n_chains, self.rng("starts")), notes
             try:
                 return resample(self.annealed, p.n_chains, self.rng("starts")), notes
             except NotIntegrable as reason:
                 notes = (f"chains start at noise, since annealing failed: {reason}",)
         return wide_starts(like, p.n_chains, self.rng("starts")), notes
+
+    @property
+    def _starts_at_reference(self) -> bool:
+        """True if chains start at weighted draws of the energy's reference, and jump by its proposals."""
+        is_bent = self.protocol.init == "annealed" and self.energy.reference is not None
+        return is_bent and self.weighted is not None
 
     @property
     def samples(self) -> Tensor | None:

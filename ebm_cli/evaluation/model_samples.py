@@ -2,7 +2,8 @@
 
 Chains that start at noise end in the nearest mode, in proportions that have nothing to do with the model. The chains of
 an evaluation start at points that annealing has carried to the model and that are resampled by their weights: each mode
-begins with its own mass, and the kernel, which leaves the model invariant, keeps it.
+begins with its own mass, and the kernel, which leaves the model invariant, keeps it. Where the energy bends a reference
+density, they start at its draws, resampled likewise, and jump between modes by proposals from it.
 """
 
 import math
@@ -12,9 +13,11 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from ebm_cli.densities import Density
 from ebm_cli.evaluation.chain_summary import chain_results
 from ebm_cli.evaluation.results import Results
 from ebm_cli.samplers import EnergyFn, Kernel, trace, warm_up
+from ebm_cli.samplers.independence import jump_cost, trace_with_jumps
 
 THIN = 10
 """Steps between two stored positions of a chain."""
@@ -28,7 +31,15 @@ class Drawn:
     results: Results
 
 
-def draw(energy: EnergyFn, kernel: Kernel, starts: Tensor, n_samples: int, burn_in: int, rng: torch.Generator) -> Drawn:
+def draw(
+    energy: EnergyFn,
+    kernel: Kernel,
+    starts: Tensor,
+    n_samples: int,
+    burn_in: int,
+    rng: torch.Generator,
+    reference: Density | None = None,
+) -> Drawn:
     """Run chains from `starts`, and store at least n_samples positions of all of them together.
 
     Args:
@@ -38,16 +49,26 @@ def draw(energy: EnergyFn, kernel: Kernel, starts: Tensor, n_samples: int, burn_
         n_samples: positions, over all chains, ≥ 1.
         burn_in: steps before the first stored position, ≥ 0.
         rng: source of every draw.
+        reference: density of the jumps between modes, one before each stored position; None for a kernel alone. A
+            kernel without an acceptance test makes none: its bias is measured.
 
-    Cost: burn_in + 10 n_samples/n_chains steps of n_chains chains.
+    Cost: burn_in + 10 n_samples/n_chains steps of n_chains chains, and two energies a jump.
     """
     began = time.monotonic()
     n_stored = math.ceil(n_samples / len(starts))
     kernel, state = warm_up(kernel, energy, starts, burn_in, rng)
-    draws, info = trace(kernel, energy, state.x, n_stored * THIN, THIN, rng)
+    n_steps, cost = n_stored * THIN, kernel.evaluations(n_stored * THIN)
+    found = Results()
+    if reference is None or kernel.target_accept is None:
+        draws, info = trace(kernel, energy, state.x, n_steps, THIN, rng)
+    else:
+        draws, info, jumps = trace_with_jumps(kernel, energy, reference, state.x, n_steps, THIN, rng)
+        cost = jump_cost(kernel, n_steps, THIN)
+        found = Results({"sampler/jumps": float(jumps.mean())})
     seconds = time.monotonic() - began
-    results = chain_results(kernel, energy, info, draws, state.x, THIN)
-    ess, gradients = results.values.get("sampler/ess_bulk"), len(starts) * kernel.evaluations(n_stored * THIN).grad
+    results = chain_results(kernel, energy, info, draws, state.x, THIN) | found
+    # An energy alone counts as much as one with its gradient where there is one: at most half too much.
+    ess, gradients = results.values.get("sampler/ess_bulk"), len(starts) * (cost.grad + cost.energy if cost.grad else 0)
     if isinstance(ess, float):
         costs = {"sampler/ess_per_grad": gradients, "sampler/ess_per_second": seconds}
         results |= Results({key: ess / cost for key, cost in costs.items() if cost > 0})

@@ -153,6 +153,8 @@ RESULTS = (
            "acceptance rate from which the sampler is efficient", shown_with="sampler/acceptance"),
     Result(CHAINS, "sampler/acceptance_high", "highest good acceptance", "", "none",
            "acceptance rate up to which the sampler is efficient", shown_with="sampler/acceptance"),
+    Result(CHAINS, "sampler/jumps", "jumps", "", "high",
+           "mean acceptance rate of the jumps between modes: proposals from the density that the energy bends"),
     Result(CHAINS, "sampler/virial", "virial", "nats", "none",
            "bias of a sampler without a Metropolis test: E[(x − c)·∇f] − D T over its draws, c their mean",
            chain_rules.VIRIAL, (SE,), signed=True),

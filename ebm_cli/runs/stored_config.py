@@ -16,6 +16,7 @@ from omegaconf import DictConfig, OmegaConf, open_dict
 from ebm_cli.config.schema import CHANGEABLE_ON_RESUME
 from ebm_cli.config.trust import require_trusted, trust_of
 from ebm_cli.errors import UserError, first_line
+from ebm_cli.runs.changed_defaults import keep_old_defaults
 
 CONFIG = "config.yaml"
 """Name of the file in a run directory."""
@@ -95,7 +96,7 @@ def fill(config: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def keep_old_values(cfg: DictConfig, run: Path, typed: Sequence[str]) -> DictConfig:
-    """Set every key that is newer than the run in `run` to the value that reproduces what that run did.
+    """Set every key that is newer than the run in `run`, or has another default now, to what that run did.
 
     Args:
         cfg: composed; changed in place.
@@ -111,6 +112,7 @@ def keep_old_values(cfg: DictConfig, run: Path, typed: Sequence[str]) -> DictCon
         if node is not None and ".".join(map(str, [*parents, name])) not in words:
             with open_dict(node):
                 node[name] = copy.deepcopy(value)
+    keep_old_defaults(cfg, tolerant_config(run), words)
     return cfg
 
 

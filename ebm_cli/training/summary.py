@@ -65,6 +65,10 @@ def closing_summary(
         notes.append(
             f"These are the results of best.pt, of step {ending.evaluated:,}; last.pt is of step {ending.steps:,}."
         )
+        if ending.evaluated == 0:
+            notes.append(
+                "Step 0 is the density that the energy bends: no later step predicts the validation rows better."
+            )
     if math.isinf(history.best):
         notes.append(
             f"best.pt is the last checkpoint: there is no {history.monitored}; monitor=NAME chooses another result"

@@ -34,7 +34,7 @@ def original(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("original")
     rows = np.random.default_rng(0).multivariate_normal(MEAN, COV, size=200)
     np.save(folder / "rows.npy", rows)
-    words = ["dataset=file", f"dataset.path={folder / 'rows.npy'}", "method=sm", "steps=6", "ema=0.9"]
+    words = ["dataset=file", f"dataset.path={folder / 'rows.npy'}", "energy=mlp", "method=sm", "steps=6", "ema=0.9"]
     words += ["sampler=langevin", "sampler.step_size=0.02", "optimizer.lr=0.05", "monitor=eval/nll", "eval_every=2"]
     with pytest.MonkeyPatch.context() as patched:
         patched.chdir(folder)
@@ -123,6 +123,23 @@ def test_n_chains_defaults_to_at_most_a_thousand(ebm: Ebm, tmp_path: Path) -> No
 
 
 @pytest.mark.usefixtures("_no_picture")
+def test_bent_density_gives_starts_without_the_data(ebm: Ebm, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Chains of a table's default energy start at its reference and jump by it; at noise they do neither."""
+    no_pictures(monkeypatch)
+    rows = np.random.default_rng(0).normal(size=(200, 2)) + 20 * (np.arange(200) % 2)[:, None]
+    np.save(tmp_path / "rows.npy", rows)
+    assert ebm("train", *TINY, "dataset=file", "dataset.path=rows.npy", "steps=3", "hydra.run.dir=run").code == 0
+    (tmp_path / "rows.npy").unlink()
+    words = ("checkpoint=run", "n_samples=200", "n_chains=100", "burn_in=5", "thin=2", "sampler.step_size=0.001")
+    assert ebm("sample", *words, "hydra.run.dir=a").code == 0
+    x, _, results = drawn(tmp_path / "a")
+    assert (results["sampler/init"], "sampler/jumps" in results) == ("annealed", True)
+    assert results["sampler/jumps"] > 0.9
+    assert 0.3 < float((x[:, 0] > 10).mean()) < 0.7
+    assert ebm("sample", *words, "init=noise", "hydra.run.dir=b").code == 0
+    assert "sampler/jumps" not in drawn(tmp_path / "b")[2]
+
+
 def test_sample_needs_only_the_checkpoint_file(ebm: Ebm, run: Path, tmp_path: Path, original: Path) -> None:
     """A checkpoint copied to another folder gives the same samples after the run and its data are deleted.
 

@@ -203,3 +203,21 @@ def test_error_of_log_z_covers_it(bent: bool, dim: int) -> None:
         assert found.log_z is not None
         covered += abs(found.log_z) <= 2 * found.se <= 0.02
     assert covered >= 17
+
+
+def test_chains_of_a_bent_reference_cross_between_modes() -> None:
+    """R̂ is near 1 with jumps; the control, chains that start in the modes and stay there, is far from it."""
+    data, model = apart(2, (0.5, 0.5)), apart(2, (0.8, 0.2))
+    q = BumpsDensity(data)
+    sizes = {"n_chains": 50, "n_samples": 2000, "burn_in": 100}
+    bent = of_modes(Bent(q, lambda x: model(x) + q.log_prob(x)), data, **sizes).drawn
+    rhat = bent.results.values["sampler/rhat"]
+    assert isinstance(rhat, float)
+    assert rhat < 1.05
+    assert bent.results.values["sampler/jumps"] == pytest.approx(0.7, abs=0.05)
+    assert float((bent.draws[..., 0] > 0).float().mean()) == pytest.approx(0.2, abs=0.03)
+    alone = of_modes(FunctionEnergy(2, model), data, **sizes).drawn
+    rhat = alone.results.values["sampler/rhat"]
+    assert isinstance(rhat, float)
+    assert rhat > 1.5
+    assert "sampler/jumps" not in alone.results.values
