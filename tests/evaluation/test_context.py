@@ -224,7 +224,7 @@ def test_chains_of_a_bent_reference_cross_between_modes() -> None:
 
 
 @pytest.mark.parametrize(("bent", "error"), [(True, 0.02), (False, 0.15)])
-def test_annealing_of_two_modes_in_the_plane_agrees_within_its_error(bent: bool, error: float) -> None:
+def test_annealing_of_two_modes_agrees_within_its_error(bent: bool, error: float) -> None:
     """From the reference, which has both modes, its error is a fraction of that from the Gaussian."""
     data, model = apart(2, (0.75, 0.25)), apart(2, (0.8, 0.2))
     q = BumpsDensity(data)
