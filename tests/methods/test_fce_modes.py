@@ -96,4 +96,4 @@ def test_kept_share_keeps_a_mode_that_the_flow_leaves(ebm: Ebm, monkeypatch: pyt
     # Without noise on one mode the best checkpoint is that of step 0, which is the Gaussian.
     of_energy, _ = weights_of(load("run", "last"), modes)
     lighter = float(of_energy[1])
-    assert lighter == pytest.approx(0.15, abs=0.07) if kept else lighter < 0.01
+    assert lighter > 0.1 if kept else lighter < 0.01
