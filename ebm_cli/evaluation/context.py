@@ -117,7 +117,7 @@ class Context:
         if self._has_log_z or not self.is_asked("density") or len(rows.shape) > 2 or rows.shape[1] > MOST_COLUMNS:
             return None
         try:
-            annealed = resample(self._anneal(N_START), N_POINTS, self.rng("points"))
+            annealed = resample(self._anneal(self._n_start), N_POINTS, self.rng("points"))
         except NotIntegrable:
             return None
         found = self._weigh(defensive_mixture(self.dataset.reference), [rows, annealed])
@@ -163,8 +163,12 @@ class Context:
         Raises:
             NotIntegrable: annealing gives no log Z; the message gives the reason.
         """
-        n, is_known = self.protocol.n_temperatures, self._has_log_z or self.weighted is not None
-        return self._anneal(min(n, N_START) if is_known else n)
+        is_known = self._has_log_z or self.weighted is not None
+        return self._anneal(self._n_start if is_known else self.protocol.n_temperatures)
+
+    @property
+    def _n_start(self) -> int:
+        return min(self.protocol.n_temperatures, N_START)
 
     def _anneal(self, n_temperatures: int) -> Annealed:
         """An annealing of this many temperatures; each runs once."""

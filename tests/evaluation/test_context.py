@@ -221,3 +221,13 @@ def test_chains_of_a_bent_reference_cross_between_modes() -> None:
     assert isinstance(rhat, float)
     assert rhat > 1.5
     assert "sampler/jumps" not in alone.results.values
+
+
+@pytest.mark.parametrize(("bent", "error"), [(True, 0.02), (False, 0.15)])
+def test_annealing_of_two_modes_agrees_within_its_error(bent: bool, error: float) -> None:
+    """From the reference, which has both modes, its error is a fraction of that from the Gaussian."""
+    data, model = apart(2, (0.75, 0.25)), apart(2, (0.8, 0.2))
+    q = BumpsDensity(data)
+    context = of_modes(Bent(q, lambda x: model(x) + q.log_prob(x)) if bent else FunctionEnergy(2, model), data)
+    assert context.annealed.log_z_se < error
+    assert abs(context.annealed.log_z) < 3 * context.annealed.log_z_se
