@@ -51,7 +51,7 @@ class Tilted(Energy, Differentiable):
         width: int = 128,
         depth: int = 2,
         activation: Activation = "silu",
-        input_scale: float = 1.0,
+        input_scale: float = 2.0,
         bound: float | None = 5.0,
     ) -> None:
         super().__init__()
