@@ -37,6 +37,8 @@ N_BATCHES = 4
 """Batches of draws of a reference, at most."""
 TARGET = 0.005
 """Standard error of log Z, nats, from which one batch is enough: that of the mean over the rows is as large."""
+NORMALISED = ("nll", "kl")
+"""Monitored results that log Z is part of."""
 N_OBJECTIVE = 500
 """Validation rows that the objective is averaged over: few rows are taken again and again, with new noise."""
 
@@ -98,9 +100,16 @@ class Monitor:
         return {key.replace("eval/", "val/"): value for key, value in numbers.items()}
 
     def value(self, results: Values) -> float | None:
-        """The monitored number; None if it could not be computed."""
+        """The number that weights are chosen by, lowest first; None if it could not be computed.
+
+        It is the monitored one, plus twice the standard error of log Z where that is estimated: weights whose log Z is
+        hardly known would else be chosen when chance makes it low.
+        """
         value = results.get(self.key)
-        return float(value) if isinstance(value, float) else None
+        if not isinstance(value, float):
+            return None
+        error = results.get(f"{self.key.partition('/')[0]}/log_z_se") if self.name in NORMALISED else None
+        return value + 2 * error if isinstance(error, float) else value
 
     def _choose(self, protocol: Protocol) -> str:
         if self.divergences.data.is_known:
