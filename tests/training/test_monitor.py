@@ -57,7 +57,18 @@ def test_monitored_result_depends_on_data_and_method(words: list[str], key: str)
     assert {name.partition("/")[0] for name in found} == {key.partition("/")[0]}
     value = monitor.value(found)
     assert value is not None
-    assert value == found[key]
+    assert value == found[key] + 2 * found.get("val/log_z_se", 0.0)
+
+
+def test_uncertain_log_z_counts_against_the_weights() -> None:
+    """Weights whose log Z came out low by chance are not chosen for it; a result without log Z has no such error."""
+    cfg = composed("dataset=wine")
+    parts, protocol = assemble(cfg), protocol_of(cfg, 0, 16, None)
+    monitor = Monitor(parts, protocol, "eval/nll")
+    sure, unsure = {"val/nll": 5.0, "val/log_z_se": 0.01}, {"val/nll": 3.9, "val/log_z_se": 2.4}
+    values = [monitor.value(found) for found in (sure, unsure)]
+    assert values == [pytest.approx(5.02), pytest.approx(8.7)]
+    assert Monitor(parts, protocol, "eval/fisher").value({"val/fisher": 1.0} | sure) == 1.0
 
 
 def test_evaluation_changes_no_state() -> None:
