@@ -39,6 +39,8 @@ TARGET = 0.005
 """Standard error of log Z, nats, from which one batch is enough: that of the mean over the rows is as large."""
 NORMALISED = ("nll", "kl")
 """Monitored results that log Z is part of."""
+MAX_ERROR = 0.05
+"""Standard error of log Z, nats, above which it chooses no weights of an energy with a reference."""
 N_OBJECTIVE = 500
 """Validation rows that the objective is averaged over: few rows are taken again and again, with new noise."""
 
@@ -100,16 +102,17 @@ class Monitor:
         return {key.replace("eval/", "val/"): value for key, value in numbers.items()}
 
     def value(self, results: Values) -> float | None:
-        """The number that weights are chosen by, lowest first; None if it could not be computed.
+        """The monitored number; None if it could not be computed.
 
-        It is the monitored one, plus twice the standard error of log Z where that is estimated: weights whose log Z is
-        hardly known would else be chosen when chance makes it low.
+        None, too, where an energy with a reference has left it so far that log Z is hardly known: chance would make the
+        number low.
         """
         value = results.get(self.key)
         if not isinstance(value, float):
             return None
-        error = results.get(f"{self.key.partition('/')[0]}/log_z_se") if self.name in NORMALISED else None
-        return value + 2 * error if isinstance(error, float) else value
+        error = results.get(f"{self.key.partition('/')[0]}/log_z_se")
+        is_known = not isinstance(error, float) or error <= MAX_ERROR
+        return value if is_known or not self.compares_start or self.name not in NORMALISED else None
 
     def _choose(self, protocol: Protocol) -> str:
         if self.divergences.data.is_known:
