@@ -9,6 +9,7 @@ Source: Schwarz (1978), "Estimating the dimension of a model".
 
 import math
 import warnings
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import torch
@@ -36,6 +37,10 @@ class Components(NamedTuple):
     bic: float
 
 
+FitAt = Callable[[Tensor, int, Components], Components | None]
+"""Fits K components to rows from a start."""
+
+
 @fitted_once
 def mixture_by_bic(rows: Tensor) -> FittedMixture:
     """Fit a mixture of Gaussians, full covariances, to rows [N, *shape]; K by BIC.
@@ -43,10 +48,13 @@ def mixture_by_bic(rows: Tensor) -> FittedMixture:
     K is chosen on 10,000 rows and refitted to 50,000 at most. Deterministic, and fitted once for the same rows.
     Cost: seconds. Values that repeat are spread as `FittingRows` says.
     """
+    from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]  # scikit-learn's own dependency
+
     prepared = FittingRows.of(rows)
-    best = min(gaussian_mixtures(some_rows(prepared.values, MOST_ROWS_TO_CHOOSE)), key=lambda fit: fit.bic)
-    if len(rows) > MOST_ROWS_TO_CHOOSE:
-        best = fit_components(some_rows(prepared.values, MOST_ROWS_TO_FIT), len(best.weights), best) or best
+    with threadpool_limits(1):
+        best = min(gaussian_mixtures(some_rows(prepared.values, MOST_ROWS_TO_CHOOSE)), key=lambda fit: fit.bic)
+        if len(rows) > MOST_ROWS_TO_CHOOSE:
+            best = fit_components(some_rows(prepared.values, MOST_ROWS_TO_FIT), len(best.weights), best) or best
     mixture = FittedMixture(shape=tuple(rows.shape[1:]))
     scale = prepared.scale
     mixture.set_components(
@@ -62,11 +70,12 @@ def some_rows(rows: Tensor, n: int) -> Tensor:
     return rows[torch.randperm(len(rows), generator=torch.Generator().manual_seed(0))[:n]]
 
 
-def gaussian_mixtures(rows: Tensor) -> list[Components]:
+def gaussian_mixtures(rows: Tensor, fit_at: FitAt | None = None) -> list[Components]:
     """Fit mixtures of growing K to rows [N, D] until BIC got worse twice; the first has one component.
 
-    EM starts at `clusters`.
+    Expectation maximisation starts at `clusters`; `fit_at` does it, or else `fit_components`.
     """
+    fit_at = fit_at or fit_components
     n, size = rows.shape
     fits: list[Components] = []
     worse = 0
@@ -74,7 +83,7 @@ def gaussian_mixtures(rows: Tensor) -> list[Components]:
         fewer_rows_than_determine_it = k > 1 and n < 2 * k * (size + 1)
         if worse == 2 or fewer_rows_than_determine_it or (k > 1 and size > MOST_COORDINATES):
             break
-        fit = fit_components(rows, k, clusters(rows, k))
+        fit = fit_at(rows, k, clusters(rows, k))
         worse = 0 if not fits or (fit and fit.bic < min(f.bic for f in fits)) else worse + 1
         fits += [fit] if fit else []
     return fits

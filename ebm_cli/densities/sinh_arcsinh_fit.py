@@ -1,6 +1,7 @@
 """Maximum likelihood of the sinh-arcsinh distribution, for all coordinates at once."""
 
 import math
+from collections.abc import Callable
 
 import torch
 from torch import Tensor
@@ -70,28 +71,36 @@ def _maximise(values: Tensor, shares: Tensor, n_steps: int) -> tuple[Tensor, Ten
     """
 
     def likelihood(raw: Tensor, column: Tensor) -> Tensor:
-        return (shares[:, 0] * _log_density(column, *_parameters(raw))).sum()
+        return (shares * _log_density(column.T, *_parameters(raw.T))).sum(0)
 
-    gradient = torch.func.vmap(torch.func.jacrev(likelihood))
-    curvature = torch.func.vmap(torch.func.jacrev(torch.func.jacrev(likelihood)))
-    at_all = torch.func.vmap(likelihood)
     columns = values.T.contiguous()
     raw = torch.zeros(len(columns), 4, dtype=values.dtype)
     damping = torch.ones(len(columns), dtype=values.dtype)
-    reached = at_all(raw, columns)
+    reached = likelihood(raw, columns)
     for _ in range(n_steps):
-        bent, axes = torch.linalg.eigh(curvature(raw, columns).nan_to_num(0.0, 0.0, 0.0))
-        slope = gradient(raw, columns).nan_to_num(0.0, 0.0, 0.0)
+        slope, curvature = _derivatives(likelihood, raw, columns)
+        bent, axes = torch.linalg.eigh(curvature)
         along = (axes.mT @ slope.unsqueeze(2)).squeeze(2) / (bent.abs() + damping.unsqueeze(1))
         step = (axes @ along.unsqueeze(2)).squeeze(2)
         # A step of a parameter's whole range tells nothing of the next.
         tried = raw + step / step.norm(dim=1, keepdim=True).clamp_min(1)
-        found = at_all(tried, columns)
+        found = likelihood(tried, columns)
         ahead = found > reached
         raw = torch.where(ahead.unsqueeze(1), tried, raw)
         reached = torch.where(ahead, found, reached)
         damping = torch.where(ahead, damping / 5, damping * 5).clamp(1e-8, 1e12)
     return _parameters(raw.T)
+
+
+def _derivatives(
+    likelihood: Callable[[Tensor, Tensor], Tensor], raw: Tensor, columns: Tensor
+) -> tuple[Tensor, Tensor]:
+    """Gradient [D, 4] and second derivatives [D, 4, 4] of each column's likelihood; 0 where they overflow."""
+    with torch.enable_grad():
+        at = raw.detach().requires_grad_()
+        (slope,) = torch.autograd.grad(likelihood(at, columns).sum(), at, create_graph=True)
+        rows = [torch.autograd.grad(part, at, retain_graph=True)[0] for part in slope.sum(0)]
+    return slope.detach().nan_to_num(0.0, 0.0, 0.0), torch.stack(rows, 1).nan_to_num(0.0, 0.0, 0.0)
 
 
 def _parameters(raw: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:

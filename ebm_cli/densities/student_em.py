@@ -28,6 +28,8 @@ FEWEST_DOF, MOST_DOF = 1.5, 200.0
 FIRST_DOF = 10.0
 ROUNDING = 1e-10
 """Part of each variance that is added to it: the rounding of a product of collinear columns of large values."""
+CHUNK = 100_000
+"""Numbers of a chunk of rows, all components together."""
 
 
 class StudentFit(NamedTuple):
@@ -50,7 +52,7 @@ def student_em(
     tolerance: float = 1e-5,
     ridge: float = 1e-6,
 ) -> StudentFit:
-    """Fit a mixture of t distributions to rows [N, D], float64.
+    """Fit a mixture of t distributions to rows [N, D], float64; of normal ones, if all ν are ∞ at the start.
 
     Args:
         rows: the rows, of comparable scales.
@@ -63,38 +65,65 @@ def student_em(
     """
     weights, means, scatters, dof, trace = start
     trace = list(trace)
-    eye = ridge * torch.eye(rows.shape[1], dtype=rows.dtype)
+    columns = rows.T.contiguous()
+    eye = ridge * torch.eye(len(columns), dtype=rows.dtype)
     for _ in range(n_steps):
-        y, s, log_likelihood, share = _expectation(rows, weights, means, scatters, dof)
-        trace.append(float(log_likelihood))
+        factors = torch.linalg.cholesky(scatters)
+        sums = _sums(columns, weights, means, factors, dof)
+        trace.append(float(sums.log_likelihood) / len(rows))
         if len(trace) > 1 and trace[-1] - trace[-2] < tolerance:
             break
-        mass = share.sum(1).clamp_min(1e-12)
-        precision = (dof + rows.shape[1]).unsqueeze(1) / (dof.unsqueeze(1) + s)
-        pull = share * precision
-        total = pull.sum(1).clamp_min(1e-12)[:, None, None]
-        pulled = pull.unsqueeze(2) * y
-        moved = pulled.sum(1) / total[:, :, 0]
-        scatters = pulled.mT @ y / total - moved.unsqueeze(2) * moved.unsqueeze(1)
+        mass, total = sums.share.clamp_min(1e-12), sums.pull.clamp_min(1e-12)
+        moved = sums.first / total.unsqueeze(1)
+        spread = sums.second / total[:, None, None] - moved.unsqueeze(2) * moved.unsqueeze(1)
+        scatters = factors @ spread @ factors.mT
         scatters = scatters + eye + torch.diag_embed(ROUNDING * scatters.diagonal(dim1=1, dim2=2))
-        means = means + moved
+        means = means + (factors @ moved.unsqueeze(2)).squeeze(2)
         weights = mass / mass.sum()
-        dof = _dof(dof, rows.shape[1], (share * (precision.log() - precision)).sum(1) / mass)
+        if not dof.isinf().all():
+            dof = _dof(dof, len(columns), sums.surplus / mass)
     return StudentFit(weights, means, scatters, dof, trace)
 
 
-def _expectation(
-    rows: Tensor, weights: Tensor, means: Tensor, scatters: Tensor, dof: Tensor
-) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """Deviations x − m_k [K, N, D], squared distances [K, N], mean log-likelihood, and shares [K, N]."""
-    size = rows.shape[1]
-    factors = torch.linalg.cholesky(scatters)
-    y = rows - means.unsqueeze(1)
-    s = torch.linalg.solve_triangular(factors, y.mT, upper=False).square().sum(1)
+class _Sums(NamedTuple):
+    """Sums over rows that a step is made of; z_k = L_k⁻¹ (x − m_k), L_k L_kᵀ = S_k.
+
+    Σ log q [], Σ r [K], Σ r u [K], Σ r u z [K, D], Σ r u z zᵀ [K, D, D], Σ r (log u − u) [K].
+    """
+
+    log_likelihood: Tensor
+    share: Tensor
+    pull: Tensor
+    first: Tensor
+    second: Tensor
+    surplus: Tensor
+
+
+def _sums(columns: Tensor, weights: Tensor, means: Tensor, factors: Tensor, dof: Tensor) -> _Sums:
+    """Add up over the rows, columns [D, N], in chunks that stay in a processor's cache."""
+    k, size = means.shape
+    eye = torch.eye(size, dtype=columns.dtype).expand_as(factors)
+    whiten = torch.linalg.solve_triangular(factors, eye, upper=False)
+    offsets = (whiten @ means.unsqueeze(2)).view(-1, 1)
     constant = weights.log() + log_t_at_mode(dof, size) - factors.diagonal(dim1=1, dim2=2).log().sum(1)
-    log_terms = constant.unsqueeze(1) - 0.5 * (dof + size).unsqueeze(1) * (s / dof.unsqueeze(1)).log1p()
-    log_q = log_terms.logsumexp(0)
-    return y, s, log_q.mean(), (log_terms - log_q).exp()
+    normal, rate = bool(dof.isinf().all()), (1 / dof).unsqueeze(1)
+    parts = []
+    for x in columns.split(max(CHUNK // (k * size), 64), 1):
+        z = torch.addmm(-offsets, whiten.flatten(0, 1), x).view(k, size, -1)
+        s = z.square().sum(1)
+        log_damped = (rate * s).log1p()
+        log_h = -0.5 * s if normal else -0.5 * (dof + size).unsqueeze(1) * log_damped
+        log_terms = constant.unsqueeze(1) + log_h
+        log_q = log_terms.logsumexp(0)
+        share = (log_terms - log_q).exp()
+        # u = (ν + D) / (ν + s) = (1 + D/ν) / (1 + s/ν).
+        log_precision = (rate * size).log1p() - log_damped
+        precision = log_precision.exp()
+        pull = share * precision
+        pulled = pull.unsqueeze(1) * z
+        surplus = (share * (log_precision - precision)).sum(1)
+        parts.append(_Sums(log_q.sum(), share.sum(1), pull.sum(1), pulled.sum(2), pulled @ z.mT, surplus))
+    return _Sums(*(torch.stack(part).sum(0) for part in zip(*parts, strict=True)))
 
 
 def _dof(before: Tensor, size: int, surplus: Tensor) -> Tensor:
