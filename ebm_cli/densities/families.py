@@ -59,11 +59,11 @@ def refit(density: EllipticalMixture, rows: Tensor) -> EllipticalMixture:
 
 
 def gaussian_em(rows: Tensor, k: int, start: Components) -> Components | None:
-    """Fit K Gaussians from a start, until a step gains 0.001 nats; None as `fit_components`, which takes longer."""
+    """Fit K Gaussians from a start, until a step gains 0.0003 nats; None as `fit_components`, which takes longer."""
     if k == 1:
         return fit_components(rows, k, start)
     try:
-        fit = student_em(rows, _as_student(start, math.inf), 100, 1e-3)
+        fit = student_em(rows, _as_student(start, math.inf), 100, 3e-4)
     except torch.linalg.LinAlgError:
         return None
     n, size = rows.shape
@@ -73,10 +73,11 @@ def gaussian_em(rows: Tensor, k: int, start: Components) -> Components | None:
     return Components(fit.weights, fit.means, fit.scatters, bic)
 
 
-def four_gaussians(rows: Tensor) -> float:
-    """Mean log-likelihood of rows under a mixture of four Gaussians, nats a row; nan if it cannot be fitted."""
+def quick_fit(rows: Tensor, k: int) -> float:
+    """Mean log-likelihood of rows under a mixture of k Gaussians, nats a row; nan if it cannot be fitted."""
     try:
-        return student_em(rows, _as_student(clusters(rows, min(4, len(rows))), math.inf), 30, 1e-3).log_likelihoods[-1]
+        start = _as_student(clusters(rows, min(k, len(rows))), math.inf)
+        return student_em(rows, start, 30, 1e-3).log_likelihoods[-1]
     except torch.linalg.LinAlgError:
         return math.nan
 
@@ -99,6 +100,8 @@ def student_by_bic(rows: Tensor, gaussians: list[Components]) -> StudentMixture:
         starts = [gaussian, clusters(rows, k)] if 1 < k <= MOST_CLUSTERS else [gaussian]
         tried = [student_em(rows, _as_student(start), 15, 1e-4) for start in starts]
         fit = max(tried, key=lambda found: found.log_likelihoods[-1])
+        if k <= MOST_CLUSTERS:
+            fit = student_em(rows, fit, 45, 1e-4)
         bic = _student_bic(fit, n)
         worse = 0 if not screened or bic < min(screened, key=lambda found: found[0])[0] else worse + 1
         screened.append((bic, fit))
