@@ -119,7 +119,7 @@ class ModelKeys:
     """Keys of every verb that loads the model of a run."""
 
     dataset: DataKeys
-    which: Literal["best", "last"]
+    which: Literal["auto", "best", "last"]
     weights: Literal["ema", "raw"]
     trust: list[str]
     device: Device
