@@ -28,7 +28,6 @@ from ebm_cli.training.run_log import RunLog
 from ebm_cli.training.snapshots import Snapshots
 from ebm_cli.training.trainer import Trainer
 
-
 EARLY = (8, 4, 2)
 """Parts of `eval_every` after which a model that may be worse than its start is evaluated, too."""
 
