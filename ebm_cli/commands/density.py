@@ -16,7 +16,7 @@ from ebm_cli.evaluation.protocol import Protocol
 from ebm_cli.evaluation.results import Results
 from ebm_cli.evaluation.row_scores import score_rows
 from ebm_cli.reporting.closing_panel import closing_panel
-from ebm_cli.reporting.console import relative_path
+from ebm_cli.reporting.console import announce, relative_path
 from ebm_cli.reporting.explanations import absences
 from ebm_cli.reporting.row_score_files import write_scores
 from ebm_cli.reporting.strangest_rows import STRANGEST, strangest_table, summary
@@ -38,6 +38,7 @@ def density(cfg: DictConfig) -> None:
     """Score the rows; write density.csv, density.npz and results.json, print the strangest rows."""
     path = Path(HydraConfig.get().runtime.output_dir)
     console, model = Console(), _load_model(cfg)
+    announce(model.remarks, console)
     set_threads(cfg.threads, model.energy)
     given = read_given_rows(cfg.data, model)
     normalisation, held_out, notes = _reference(cfg, model)

@@ -1,6 +1,5 @@
 """`ebm evaluate`: measure a trained model, rebuilt from its checkpoint alone, against the data."""
 
-import logging
 import math
 import time
 from pathlib import Path
@@ -21,7 +20,7 @@ from ebm_cli.evaluation.overall import overall, untrusted, with_overall
 from ebm_cli.evaluation.protocol import Protocol
 from ebm_cli.evaluation.values import Values, number
 from ebm_cli.reporting.closing_panel import closing_panel
-from ebm_cli.reporting.console import duration, relative_path
+from ebm_cli.reporting.console import announce, duration, relative_path
 from ebm_cli.reporting.explanations import absences, explain
 from ebm_cli.reporting.figures.canvas import save
 from ebm_cli.reporting.figures.overview import final_figure
@@ -37,8 +36,6 @@ from ebm_cli.system.files import write_json
 from ebm_cli.system.threads import set_threads
 from ebm_cli.training.build import described
 from ebm_cli.training.causes import Evidence, causes
-
-logger = logging.getLogger(__name__)
 
 
 def validate(cfg: DictConfig) -> None:
@@ -58,9 +55,7 @@ def evaluate(cfg: DictConfig) -> None:
     apply_compile_mode(
         cfg.compile, parts.energy, Work(0, cfg.eval.n_chains, 0, (protocol.kernel,)), threads, console.print
     )
-    for sentence in described_data(parts.dataset, protocol):
-        logger.info(sentence)
-        console.print(sentence, highlight=False, markup=False)
+    announce([*model.remarks, *described_data(parts.dataset, protocol)], console)
     with Stages("evaluation", console) as stages:
         evaluation = suite.evaluate(parts.energy, parts.method, parts.dataset, protocol, stages.begin)
     assessment = overall(evaluation.results, math.prod(parts.dataset.shape))

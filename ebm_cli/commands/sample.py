@@ -30,7 +30,7 @@ from ebm_cli.evaluation.result_registry import verdict
 from ebm_cli.evaluation.results import Results
 from ebm_cli.evaluation.values import Value, Values, format_value
 from ebm_cli.reporting.closing_panel import closing_panel
-from ebm_cli.reporting.console import relative_path
+from ebm_cli.reporting.console import announce, relative_path
 from ebm_cli.reporting.coordinate_table import coordinate_table
 from ebm_cli.reporting.explanations import absences, explain
 from ebm_cli.reporting.figures.canvas import save
@@ -84,6 +84,7 @@ def sample(cfg: DictConfig) -> None:
     path = Path(HydraConfig.get().runtime.output_dir)
     console = Console()
     model = model_to_sample(cfg)
+    announce(model.remarks, console)
     threads = set_threads(cfg.threads, model.energy)
     kernel, target = _kernel(cfg, model), _target(cfg, model)
     n_steps = cfg.burn_in + cfg.n_samples // _n_chains(cfg) * cfg.thin

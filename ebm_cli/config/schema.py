@@ -98,7 +98,8 @@ class TrainKeys:
         _require_at_least(1, patience=self.patience)
         if self.patience is not None and self.eval_every is None:
             raise ValueError(
-                f"patience={self.patience} counts evaluations: set eval_every to a number of steps, got null"
+                f"patience={self.patience} counts evaluations: set eval_every to a number of steps, or patience=null, "
+                "too"
             )
         require_positive(max_seconds=self.max_seconds, clip_grad_norm=self.clip_grad_norm)
         if not 0 <= self.ema < 1:
@@ -119,7 +120,7 @@ class ModelKeys:
     """Keys of every verb that loads the model of a run."""
 
     dataset: DataKeys
-    which: Literal["best", "last"]
+    which: Literal["auto", "best", "last"]
     weights: Literal["ema", "raw"]
     trust: list[str]
     device: Device

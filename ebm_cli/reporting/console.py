@@ -1,8 +1,12 @@
 """Console output: its width, paths and durations as text. Imports only rich's console, so that it loads fast."""
 
+import logging
+from collections.abc import Iterable
 from pathlib import Path
 
 from rich.console import Console
+
+logger = logging.getLogger(__name__)
 
 WIDTH_OF_A_PIPE = 240
 """Characters in a line where output goes to a pipe or a log, which has no width to fit into: nothing is cut."""
@@ -12,6 +16,13 @@ def make_console() -> Console:
     """A console as wide as the terminal, or `WIDTH_OF_A_PIPE` where output goes elsewhere."""
     console = Console()
     return console if console.is_terminal else Console(width=WIDTH_OF_A_PIPE)
+
+
+def announce(sentences: Iterable[str], console: Console) -> None:
+    """Write sentences to the terminal and to the log."""
+    for sentence in sentences:
+        logger.info(sentence)
+        console.print(sentence, highlight=False, markup=False)
 
 
 def relative_path(path: Path) -> str:

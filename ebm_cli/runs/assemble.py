@@ -15,7 +15,7 @@ from ebm_cli.evaluation.metric_group import MetricGroup
 from ebm_cli.evaluation.protocol import Protocol
 from ebm_cli.methods import Method
 from ebm_cli.runs.instantiate import Parts, seeded
-from ebm_cli.runs.model import load, load_member
+from ebm_cli.runs.model import load, load_member, noting
 from ebm_cli.samplers import Kernel
 from ebm_cli.system.device import device_of
 
@@ -29,9 +29,11 @@ def assemble(cfg: DictConfig, trust: Trust = None) -> Parts:
     device, dtype = device_of(cfg.device), getattr(torch, cfg.dtype)
     dataset = build(cfg.dataset, "dataset", Dataset, trust=trust).to(device, dtype)
     given: dict[str, Any] = {"shape": tuple(dataset.shape), "data": dataset.reference}
+    remarks: list[str] = []
     with seeded(cfg.seed, "initialisation"):
-        read = partial(load_member, partial(load, trust=tuple(cfg.trust)), dataset.standardizer, "energy.checkpoints")
-        context = given | {"load_member": read}
+        read = noting(partial(load, trust=tuple(cfg.trust)), remarks)
+        member = partial(load_member, read, dataset.standardizer, "energy.checkpoints")
+        context = given | {"load_member": member}
         energy = build(cfg.energy, "energy", Energy, trust=trust, **context).to(device, dtype)
         method = build(cfg.method, "method", Method, trust=trust, **given).to(device, dtype)
     if not method.players(energy)["energy"]:
@@ -43,7 +45,7 @@ def assemble(cfg: DictConfig, trust: Trust = None) -> Parts:
         method.validate(energy, cfg.batch_size)
     except ValueError as error:
         raise UserError(str(error)) from error
-    return Parts(dataset, energy, method)
+    return Parts(dataset, energy, method, tuple(f"energy.checkpoints: {remark}" for remark in remarks))
 
 
 def boundary_warning(parts: Parts) -> str | None:

@@ -16,7 +16,8 @@ from ebm_cli.runs.stored_config import fill
 from ebm_cli.system.files import replacing
 
 FORMAT = 1
-Which = Literal["best", "last"]
+Which = Literal["auto", "best", "last"]
+"""Checkpoint of a run directory; auto is the one that the run's own results are of (`locate`)."""
 FOLDER = "checkpoints"
 REQUIRED = {"config": dict, "step": int, "energy": dict, "ema": dict, "method": dict, "dataset": dict, "versions": dict}
 """Entries that every checkpoint has, and their types."""
@@ -51,8 +52,13 @@ def link(source: Path, target: Path) -> None:
             temporary.write_bytes(source.read_bytes())
 
 
-def locate(path: str | Path, which: Which = "last") -> Path:
+def locate(path: str | Path, which: Which = "auto") -> Path:
     """Checkpoint file of a path: the path itself, or best or last of a run directory.
+
+    Args:
+        path: run directory or checkpoint file.
+        which: auto is best.pt of a run that has patience, since its results are of best.pt (`training.finish`), or will
+            be; else last.pt. Whether it has is in the config in last.pt, which is that of its newest attempt.
 
     Raises:
         UserError: there is none.
@@ -63,12 +69,32 @@ def locate(path: str | Path, which: Which = "last") -> Path:
     if path.is_file():
         return path
     folder = path / FOLDER
+    if which == "auto":
+        which = "best" if _has_patience(folder) and (folder / "best.pt").is_file() else "last"
     file = folder / f"{which}.pt"
     if file.is_file():
         return file
     there = sorted(p.name for p in folder.glob("*.pt")) if folder.is_dir() else []
     have = f"it has {', '.join(there)}" if there else "it has no checkpoints; is it a run directory?"
     raise UserError(f"checkpoint={path}: no {FOLDER}/{which}.pt in it; {have}")
+
+
+def explain_auto(path: str | Path, which: Which, file: Path, step: int) -> str:
+    """Sentence that names a checkpoint that `which=auto` chose other than the last; empty for any other choice.
+
+    Args:
+        path, which: as given to `locate`.
+        file, step: what it found, and the step of its weights.
+    """
+    if which != "auto" or file == Path(path) or file.stem != "best":
+        return ""
+    return f"{path}: takes best.pt, of step {step:,}, since the run has patience"
+
+
+def _has_patience(folder: Path) -> bool:
+    """True if the config in the last checkpoint of a folder sets `patience`."""
+    last = folder / "last.pt"
+    return last.is_file() and read(last)["config"].get("patience") is not None
 
 
 def read(path: Path, device: str | torch.device = "cpu") -> dict[str, Any]:

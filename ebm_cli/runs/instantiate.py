@@ -20,11 +20,12 @@ MAX_TENSORS = 20_000
 
 @dataclass(frozen=True)
 class Parts:
-    """The parts of a run that its config describes, on their device."""
+    """The parts of a run that its config describes, on their device; and remarks on runs that were loaded for them."""
 
     dataset: Dataset
     energy: Energy
     method: Method
+    remarks: tuple[str, ...] = ()
 
 
 @contextmanager

@@ -39,6 +39,7 @@ class Model:
         trust: packages whose classes the config may name.
         trained: other results of training: the method's state, and the moving averages.
         data_file: fingerprint of the file that the run was trained on, in plain form; None for other data.
+        remarks: sentences that name the checkpoint of a run directory if `which=auto` took best.pt.
     """
 
     energy: Energy
@@ -50,6 +51,7 @@ class Model:
     trust: tuple[str, ...] = ()
     trained: Mapping[str, Any] = field(default_factory=dict, repr=False)
     data_file: Mapping[str, Any] | None = field(default=None, repr=False)
+    remarks: tuple[str, ...] = ()
 
     @property
     def has_data(self) -> bool:
@@ -130,7 +132,7 @@ class Model:
 
 def load(
     path: str | Path,
-    which: checkpoints.Which = "last",
+    which: checkpoints.Which = "auto",
     weights: str = "ema",
     trust: Sequence[str] = (),
     device: str = "cpu",
@@ -139,7 +141,8 @@ def load(
 
     Args:
         path: run directory or checkpoint file.
-        which: the best or the last checkpoint of a run directory.
+        which: the best or the last checkpoint of a run directory; auto is the best of a run that has patience, whose
+            own results are those of best.pt, else the last.
         weights: "ema" for the averaged weights, "raw" for the last ones.
         trust: packages, beside ours, whose classes the stored config may name.
         device: of the energy.
@@ -166,17 +169,19 @@ def load(
         if weights == "ema" and missing:
             raise KeyError(f"no average of {min(missing)}")
         _load(energy.to(dtype=getattr(torch, cfg.dtype)), "energy", state["energy"], averages)
-    target = device_of(device)
+    target, step = device_of(device), int(state["step"])
+    remark = checkpoints.explain_auto(path, which, file, step)
     return Model(
         energy.to(target).eval().requires_grad_(False),
         standardizer.to(target, getattr(torch, cfg.dtype)),
         cfg,
-        int(state["step"]),
+        step,
         dict(state["versions"]),
         file,
         tuple(trust),
         {"method": state["method"], "ema": averages},
         state["dataset"].get("fingerprint"),
+        (remark,) if remark else (),
     )
 
 
@@ -198,6 +203,8 @@ def compose(
     """
     if len(paths) < 2:
         raise UserError(f"checkpoint={list(paths)}: a composition needs two or more checkpoints")
+    remarks: list[str] = []
+    read = noting(read, remarks)
     first = read(paths[0])
     like = first.standardizer.like
     member = partial(load_member, read, first.standardizer, "checkpoint")
@@ -205,7 +212,18 @@ def compose(
         energy = Sum(tuple(like.shape), list(paths), member, kind, None if weights is None else list(weights))
     except ValueError as error:
         raise UserError(f"compose.{error}") from error
-    return replace(first, energy=energy.to(like.device, like.dtype).eval())
+    return replace(first, energy=energy.to(like.device, like.dtype).eval(), remarks=tuple(remarks))
+
+
+def noting(read: Callable[[str], Model], remarks: list[str]) -> Callable[[str], Model]:
+    """`read`, which also adds a model's remarks to a list that does not have them."""
+
+    def noted(path: str) -> Model:
+        model = read(path)
+        remarks.extend(remark for remark in model.remarks if remark not in remarks)
+        return model
+
+    return noted
 
 
 def load_member(read: Callable[[str], Model], into: Standardizer, key: str, path: str) -> Energy:

@@ -91,7 +91,8 @@ def make_session(cfg: DictConfig, directory: RunDirectory, state: dict[str, Any]
     set_deterministic(cfg.deterministic)
     set_threads(cfg.threads)
     parts = assemble(cfg, trust)
-    remarks = start_from(cfg, parts) if state is None else []
+    # A checkpoint that is continued holds all weights: no other run's matter.
+    remarks = [*parts.remarks, *start_from(cfg, parts)] if state is None else []
     threads = set_threads(cfg.threads, parts.energy)
     trainer = make_trainer(cfg, parts, trust)
     protocol = protocol_of(cfg, cfg.seed, cfg.batch_size, trust)

@@ -221,6 +221,8 @@ def _steps(run: Evidence) -> Iterator[str]:
     reached = max((int(row["step"] or 0) for row in run.history if "step" in row), default=0)
     if isinstance(steps, int) and 0 < reached < steps and run.get("max_seconds") is not None:
         yield f"max_seconds={run.get('max_seconds'):g} ended training at step {reached:,} of {steps:,}: raise it."
+    elif isinstance(steps, int) and reached < steps:
+        return  # early stopping, or a signal, ended it
     elif values and values[-1] < values[-2] and values[-2] - values[-1] > STILL_FALLING * (values[0] - values[-1]):
         fell = f"from {format_value(values[-2])} to {format_value(values[-1])}"
         yield f"The monitored value was still falling at the end ({fell}): train longer, steps={2 * reached}."
@@ -230,7 +232,8 @@ def _steps(run: Evidence) -> Iterator[str]:
 
 def _overfitting(run: Evidence) -> Iterator[str]:
     values = run.monitored
-    if not values:
+    # With patience the best weights are evaluated already.
+    if not values or run.get("patience") is not None:
         return
     best = min(values)
     if values[-1] - best > RISEN * (values[0] - best) and values.index(best) < len(values) - 1:

@@ -27,12 +27,18 @@ class EarlyStopping:
     seen: int = 0
     last: float | None = None
 
-    def update(self, step: int, value: float | None) -> None:
-        """Count an evaluation; one without a value counts as no improvement once there has been a value."""
+    def update(self, step: int, value: float | None, counts: bool = True) -> None:
+        """Take an evaluation; one without a value is no improvement once there has been a value.
+
+        Args:
+            step: of the evaluation.
+            value: the monitored value; None if there is none.
+            counts: whether it is one of the periodic evaluations that patience counts.
+        """
         self.seen, self.last = step, value
         if value is not None and value < self.best:
             self.best, self.since, self.waited = value, step, 0
-        elif math.isfinite(self.best):
+        elif counts and math.isfinite(self.best):
             self.waited += 1
 
     def should_stop(self, patience: int | None) -> bool:

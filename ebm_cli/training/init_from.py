@@ -49,7 +49,8 @@ def start_from(cfg: DictConfig, parts: Parts) -> list[str]:
     path = cfg.init_from
     if path is None:
         return []
-    state = checkpoints.read(_locate(path))
+    file = _locate(path)
+    state = checkpoints.read(file)
     stored, own = state["config"].get("energy") or {}, to_plain(cfg.energy)
     differing = [
         f"energy.{key} is {stored.get(key)} there and {own.get(key)} here"
@@ -69,7 +70,7 @@ def start_from(cfg: DictConfig, parts: Parts) -> list[str]:
     averages = state["ema"]["mean"] if cfg.init_weights == "ema" else {}
     _copy(parts.energy, "energy", state["energy"], averages)
     kind = "averaged" if cfg.init_weights == "ema" else "raw"
-    remarks = [f"init_from={path}: starts with the {kind} weights of step {state['step']:,}"]
+    remarks = [f"init_from={path}: starts with the {kind} weights of step {state['step']:,} ({file.name})"]
     if differing:
         remarks.append(f"init_from={path}: the same weights are another function here: {'; '.join(differing)}")
     same_method = (state["config"].get("method") or {}).get("_target_") == cfg.method.get("_target_")
@@ -82,7 +83,7 @@ def start_from(cfg: DictConfig, parts: Parts) -> list[str]:
 
 
 def _locate(path: str) -> Path:
-    """The checkpoint file of a run directory, its last one, or the file itself."""
+    """The checkpoint file of a run directory, as `which=auto` chooses it, or the file itself."""
     try:
         return checkpoints.locate(path)
     except UserError as reason:

@@ -108,7 +108,7 @@ def _describe(session: Session, choices: Mapping[str, str]) -> None:
 def _resume_file(cfg: DictConfig, path: Path) -> Path | None:
     """Checkpoint file that the run continues from; None for a new run."""
     if cfg.checkpoint is not None:
-        return checkpoints.locate(cfg.checkpoint)
+        return checkpoints.locate(cfg.checkpoint, "last")
     last = _last_checkpoint(path)
     return last if last.is_file() else None
 

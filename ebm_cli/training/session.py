@@ -28,6 +28,9 @@ from ebm_cli.training.run_log import RunLog
 from ebm_cli.training.snapshots import Snapshots
 from ebm_cli.training.trainer import Trainer
 
+EARLY = (8, 4, 2)
+"""Parts of `eval_every` after which a model that may be worse than its start is evaluated, too."""
+
 
 @dataclass(frozen=True)
 class LoopKeys:
@@ -132,6 +135,8 @@ class Session:
         steps, log_every, eval_every, checkpoint_every, patience = (
             keys.steps, keys.log_every, keys.eval_every, keys.checkpoint_every, keys.patience
         )  # fmt: skip
+        # A small table is learned and then memorised within a few epochs, which may be fewer steps than `eval_every`.
+        early = {(eval_every or 0) // part for part in EARLY} if self.monitor.compares_start else set()
         clock.start()
         deadline = math.inf if keys.max_seconds is None else clock.began + keys.max_seconds
         while trainer.step < steps and signals.received is None and time.monotonic() < deadline:
@@ -142,7 +147,7 @@ class Session:
             if step % log_every == 0 or step == steps:
                 trainer.guard.require_sound()
                 self._log(out)
-            if eval_every and step % eval_every == 0 and step < steps:
+            if eval_every and (step % eval_every == 0 or step in early) and step < steps:
                 self._evaluate()
             if checkpoint_every and step % checkpoint_every == 0 and step < steps:
                 self._save()
@@ -165,7 +170,7 @@ class Session:
         """Evaluate the averaged weights during training."""
         step, stopping = self.trainer.step, self.history.stopping
         numbers = self.evaluate_monitor()
-        stopping.update(step, self.update_best(numbers))
+        stopping.update(step, self.update_best(numbers), counts=step % (self.keys.eval_every or 1) == 0)
         is_last = stopping.should_stop(self.keys.patience)
         # Without rows the final evaluation, which then follows, has the same names.
         if self.monitor.uses_validation_rows or not is_last:

@@ -55,13 +55,11 @@ def closing_summary(
         assessment: what it is worth.
     """
     notes = [*explain(results), *measured.notes, *absences(measured.absent)]
-    which: dict[str, str] = {}
     if history.rollbacks.history:
         notes.append(f"guard=rollback: {history.rollbacks.describe()}")
     if ending.stopped is not None:
         notes.append(ending.stopped)
     if ending.evaluated != ending.steps:
-        which = {"which": "best"}
         notes.append(
             f"These are the results of best.pt, of step {ending.evaluated:,}; last.pt is of step {ending.steps:,}."
         )
@@ -75,7 +73,7 @@ def closing_summary(
         )
     path = relative_path(run)
     commands = [
-        shell_command("sample", {"checkpoint": path, **which}),
+        shell_command("sample", {"checkpoint": path}),
         shell_line("tensorboard", "--logdir", path),
     ]
     places = {"run": path, **figures}

@@ -113,6 +113,36 @@ def test_locate_finds_files_and_run_directories(file: Path, tmp_path: Path) -> N
         checkpoints.locate(file.parent)
 
 
+@pytest.mark.parametrize(
+    ("of_best", "of_last", "name"),
+    [
+        ({"patience": 5}, {"patience": 5}, "best.pt"),
+        ({"patience": None}, {"patience": None}, "last.pt"),
+        ({}, {}, "last.pt"),  # written by a version without patience
+        (None, {"patience": 5}, "last.pt"),
+        # Of a run that was continued with another patience, the newest checkpoint tells.
+        ({"patience": 5}, {"patience": None}, "last.pt"),
+        ({"patience": None}, {"patience": 5}, "best.pt"),
+    ],
+)
+def test_auto_is_the_checkpoint_that_results_are_of(
+    tmp_path: Path, of_best: dict[str, Any] | None, of_last: dict[str, Any], name: str
+) -> None:
+    folder = tmp_path / "checkpoints"
+    for file, config in (("best.pt", of_best), ("last.pt", of_last)):
+        if config is not None:
+            checkpoints.save(folder / file, STATE | {"config": config})
+    found = checkpoints.locate(tmp_path)
+    assert found == folder / name
+    sentence = f"{tmp_path}: takes best.pt, of step 1,000, since the run has patience" if name == "best.pt" else ""
+    assert checkpoints.explain_auto(tmp_path, "auto", found, 1000) == sentence
+    assert checkpoints.explain_auto(found, "auto", found, 1000) == ""
+    assert checkpoints.locate(tmp_path, "last") == folder / "last.pt"
+    if of_best is not None:
+        assert checkpoints.locate(tmp_path, "best") == folder / "best.pt"
+        assert checkpoints.explain_auto(tmp_path, "best", folder / "best.pt", 1000) == ""
+
+
 def test_prune_keeps_the_newest_and_the_named(tmp_path: Path) -> None:
     for step in (5, 10, 900, 1000):
         checkpoints.save(tmp_path / f"step-{step:08d}.pt", STATE)

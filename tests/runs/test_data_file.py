@@ -63,12 +63,13 @@ def test_stored_path_is_absolute(run: Path, ebm: Ebm, tmp_path: Path, monkeypatc
 
 def test_run_with_a_relative_stored_path_continues(run: Path, ebm: Ebm, tmp_path: Path) -> None:
     """As earlier versions stored it, with the hash of that config in status.json, and without a fingerprint."""
-    file = run / "checkpoints" / "last.pt"
-    state = torch.load(file, weights_only=True)
-    state["config"]["dataset"]["path"] = "my.csv"
-    del state["dataset"]["fingerprint"]
-    state.pop("format")
-    checkpoints.save(file, state)
+    for name in ("last.pt", "best.pt"):
+        file = run / "checkpoints" / name
+        state = torch.load(file, weights_only=True)
+        state["config"]["dataset"]["path"] = "my.csv"
+        del state["dataset"]["fingerprint"]
+        state.pop("format")
+        checkpoints.save(file, state)
     text = (run / "config.yaml").read_text().replace(str(tmp_path / "my.csv"), "my.csv")
     (run / "config.yaml").write_text(text)
     status = status_of(run) | {"config_hash": "that of the relative path", "state": "interrupted"}

@@ -152,6 +152,8 @@ def test_monitored_value_that_still_falls_needs_more_steps() -> None:
 
 def test_few_steps_are_too_few() -> None:
     assert "200 steps are few" in found(config(node("SM"), steps=200), log("train/loss", 1.0, steps=200))
+    # Training that ended before its last step, by early stopping, is not continued by more of them.
+    assert "steps are few" not in found(config(node("SM"), steps=900), log("train/loss", 1.0, steps=200))
 
 
 def test_run_that_max_seconds_ended_needs_more_time() -> None:
@@ -163,12 +165,15 @@ def test_monitored_value_that_rose_needs_patience() -> None:
     text = found(config(node("SM")), log("val/nll", 3.0, 1.0, 1.5, 2.0))
     assert "rose from 1.000 to 2.000" in text
     assert "patience=3" in text
+    rising = log("val/nll", 3.0, 1.0, 2.5)
+    assert "patience" in found(config(node("SM")), rising)
+    assert "patience" not in found(config(node("SM"), patience=5), rising)
 
 
 @pytest.mark.parametrize(("kind", "longer"), [("copies", False), ("few_rows", False), ("left_out", True)])
 def test_data_come_first_and_longer_training_cures_no_copies(kind: RowKind, longer: bool) -> None:
     finding = Finding(kind, (), 190, "190 of 200 rows repeat another one", "ten are to learn from", "leave them out")
-    run = Evidence(POOR, log("train/loss", 1.0, steps=600), config(node("SM")), data=[finding])
+    run = Evidence(POOR, log("train/loss", 1.0, steps=600), config(node("SM"), steps=600), data=[finding])
     first, *others = causes(run)
     assert first == "Data: 190 of 200 rows repeat another one: ten are to learn from; leave them out"
     assert ["600 steps are few" in text for text in others] == [True] * longer

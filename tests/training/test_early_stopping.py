@@ -7,15 +7,17 @@ import shutil
 import signal
 from pathlib import Path
 
+import numpy as np
 import pytest
 
+import ebm_cli
 from ebm_cli.reporting.jsonl import read
 from ebm_cli.training.early_stopping import EarlyStopping
 from tests.support import TINY, Ebm, at_step, differences, last, no_pictures, status_of, trained
 
 WINE = [*TINY, "dataset=wine", "metrics=[score]", "energy.width=32", "optimizer.lr=0.02", "schedule=constant"]
-WINE += ["ema=0.5", "log_every=10", "eval_every=10", "checkpoint_every=25", "steps=400"]
-"""125 rows and a network that can memorise them within 400 steps of milliseconds."""
+WINE += ["ema=0.5", "log_every=10", "eval_every=10", "checkpoint_every=25", "steps=400", "energy=mlp", "noise=gaussian"]
+"""125 rows and a network, without a reference, that can memorise them within 400 steps of milliseconds."""
 
 
 @pytest.fixture(autouse=True)
@@ -97,18 +99,50 @@ def test_best_is_chosen_on_validation_rows_and_evaluated(stopped: Path) -> None:
 def test_evaluate_repeats_the_results_of_the_best(ebm: Ebm, stopped: Path, tmp_path: Path) -> None:
     shutil.copytree(stopped, tmp_path / "run")
     numbers = {}
-    for which in ("best", "last"):
-        words = ["metrics=[score]", "eval.n_samples=20", f"which={which}", f"hydra.run.dir={which}"]
-        assert ebm("evaluate", "checkpoint=run", *words).code == 0
+    sentence = f"run: takes best.pt, of step {last(stopped, 'best.pt')['step']}, since the run has patience"
+    for which, chosen in (("auto", []), ("best", ["which=best"]), ("last", ["which=last"])):
+        words = ["metrics=[score]", "eval.n_samples=20", *chosen, f"hydra.run.dir={which}"]
+        ran = ebm("evaluate", "checkpoint=run", *words)
+        assert (ran.code, sentence in ran.out.splitlines()) == (0, which == "auto")
         numbers[which] = json.loads((tmp_path / which / "results.json").read_text())
+    assert numbers["auto"] == numbers["best"]
     results = json.loads((stopped / "results.json").read_text())
     assert {key: results[key] for key in numbers["best"]} == numbers["best"]
     assert {key: results[key] for key in numbers["last"]} != numbers["last"]
 
 
+def test_other_verbs_take_the_best_too_and_say_so(ebm: Ebm, stopped: Path, tmp_path: Path) -> None:
+    """Samples, compositions, scores of rows, and first weights; control: which=last."""
+    shutil.copytree(stopped, tmp_path / "run")
+    best, model = last(stopped, "best.pt")["step"], ebm_cli.load("run")
+    assert (model.step, ebm_cli.load("run", which="last").step) == (best, last(stopped)["step"])
+    assert model.remarks == (f"run: takes best.pt, of step {best}, since the run has patience",)
+    assert ebm_cli.load("run/checkpoints/last.pt").step == last(stopped)["step"]
+    rows = model.dataset.held_out(5)
+    np.save("rows.npy", rows.numpy())
+    chains = ["n_samples=4", "n_chains=4", "burn_in=2", "thin=1", "init=noise"]
+    few = ["n_chains=10", "n_temperatures=2", "data=rows.npy"]
+    for verb, words in (("sample", chains), ("density", few)):
+        ran = ebm(verb, "checkpoint=run", *words, f"hydra.run.dir={verb}")
+        assert (ran.code, ran.out.count(model.remarks[0])) == (0, 1), ran.err
+        ran = ebm(verb, "checkpoint=run", *words, "which=last")
+        assert (ran.code, "best.pt" in ran.out) == (0, False)
+    with np.load("density/density.npz") as scores:
+        assert np.allclose(scores["energy"], model.energy(model.standardizer(rows)).numpy(), atol=1e-5)
+    ran = ebm("sample", "checkpoint=[run,run]", *chains)
+    assert (ran.code, ran.out.count(model.remarks[0])) == (0, 1), ran.err
+    short = [*(word for word in WINE if word != "steps=400"), "steps=1"]
+    ran = ebm("train", *short, "init_from=run", "hydra.run.dir=new")
+    said = f"init_from=run: starts with the averaged weights of step {best} (best.pt)"
+    assert (ran.code, ran.out.count(said)) == (0, 1), ran.err
+    of_sum = ["energy=sum", "energy.checkpoints=[run,run]", "energy.train_weights=true", "hydra.run.dir=sum"]
+    ran = ebm("train", *(word for word in short if not word.startswith("energy")), *of_sum)
+    assert (ran.code, ran.out.count(f"energy.checkpoints: {model.remarks[0]}")) == (0, 1), ran.err
+
+
 def test_stopping_changes_nothing_before_it(ebm: Ebm, stopped: Path, tmp_path: Path) -> None:
     """Without patience the run continues to its end, past the same best."""
-    ran = ebm("train", *WINE, "hydra.run.dir=whole")
+    ran = ebm("train", *WINE, "patience=null", "hydra.run.dir=whole")
     assert ran.code == 0
     whole, step = tmp_path / "whole", status_of(stopped)["step"]
     assert (status_of(whole)["step"], status_of(whole)["reason"]) == (400, None)
@@ -191,7 +225,7 @@ def test_stopped_run_continues_with_more_patience(ebm: Ebm, stopped: Path, tmp_p
     assert "nce on wine: " in panel
     assert f"Early stopping: val/objective has not improved for 5 evaluations, since step {step - 30}" in panel
     assert f"These are the results of best.pt, of step {step - 30}; last.pt is of step {step + 20}." in panel
-    assert "ebm sample checkpoint=run which=best" in panel
+    assert "ebm sample checkpoint=run $" in panel
     assert ebm("train", "checkpoint=run", "patience=null", f"steps={step + 40}").code == 0
     assert (status_of(run)["step"], status_of(run)["reason"]) == (step + 40, None)
 

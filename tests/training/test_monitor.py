@@ -187,6 +187,20 @@ def test_an_energy_without_a_reference_has_no_start_to_compare() -> None:
     assert (monitor.key, monitor.compares_start) == ("val/objective", False)
 
 
+def test_early_weights_of_a_reference_are_evaluated_too(
+    ebm: Ebm, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    no_pictures(monkeypatch)
+    steps = {}
+    for energy in ("tilted", "mlp"):
+        words = [*TINY, "dataset=wine", f"energy={energy}", "metrics=[density]", "steps=90", "eval_every=40"]
+        assert ebm("train", *words, "method=nce", f"hydra.run.dir={energy}").code == 0
+        history = [json.loads(line) for line in (tmp_path / energy / "metrics.jsonl").read_text().splitlines()]
+        steps[energy] = sorted({row["step"] for row in history if any(key.startswith("val/") for key in row)})
+    assert steps["tilted"][:6] == [0, 5, 10, 20, 40, 80]
+    assert steps["mlp"][:2] == [40, 80]
+
+
 def test_training_that_only_harms_ends_at_the_reference(
     ebm: Ebm, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -48,7 +48,7 @@ def test_summary_says_whose_results_they_are() -> None:
     text = summary(finished(), Ending(1000, 400, 1.0, "early stopping: no improvement"))
     assert "Early stopping: no improvement." in text
     assert "These are the results of best.pt, of step 400; last.pt is of step 1,000." in text
-    assert "ebm sample checkpoint=run which=best" in text
+    assert "$ ebm sample checkpoint=run $ tensorboard" in text
 
 
 def test_summary_says_that_nothing_was_monitored() -> None:
