@@ -92,9 +92,7 @@ def _maximise(values: Tensor, shares: Tensor, n_steps: int) -> tuple[Tensor, Ten
     return _parameters(raw.T)
 
 
-def _derivatives(
-    likelihood: Callable[[Tensor, Tensor], Tensor], raw: Tensor, columns: Tensor
-) -> tuple[Tensor, Tensor]:
+def _derivatives(likelihood: Callable[[Tensor, Tensor], Tensor], raw: Tensor, columns: Tensor) -> tuple[Tensor, Tensor]:
     """Gradient [D, 4] and second derivatives [D, 4, 4] of each column's likelihood; 0 where they overflow."""
     with torch.enable_grad():
         at = raw.detach().requires_grad_()
