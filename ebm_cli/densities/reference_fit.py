@@ -107,7 +107,7 @@ def _candidates(z: Tensor, families: tuple[Family, ...], marginals: Marginals) -
 
 
 def _gain(z: Tensor, bent: SinhArcsinh) -> float:
-    """How much better Gaussians describe transformed rows, nats a column: one or four, whichever gain is nearer 0.
+    """The gain of Gaussians by the transform, nats a column: of one or four of them, whichever gain is nearer 0.
 
     It is 0 if they disagree, or if a fit fails.
     """
