@@ -25,7 +25,6 @@ Family = Literal["gaussian", "mixture", "student"]
 
 MOST_CLUSTERS = 8
 """Up to so many components two starts are tried: of more the second one takes long and gains little."""
-
 N_POLISHED = 2
 """Numbers of components that are compared after more steps."""
 
@@ -59,7 +58,7 @@ def refit(density: EllipticalMixture, rows: Tensor) -> EllipticalMixture:
 
 
 def gaussian_em(rows: Tensor, k: int, start: Components) -> Components | None:
-    """Fit K Gaussians from a start, until a step gains 0.0003 nats; None as `fit_components`, which takes longer."""
+    """Fit K Gaussians from a start as `fit_components` does, in less time; None where that is None."""
     if k == 1:
         return fit_components(rows, k, start)
     try:
@@ -83,14 +82,16 @@ def quick_fit(rows: Tensor, k: int) -> float:
 
 
 def student_by_bic(rows: Tensor, gaussians: list[Components]) -> StudentMixture:
-    """Fit mixtures of t distributions of growing K until BIC got worse twice, or K passed that of the best Gaussians.
+    """Fit mixtures of t distributions of growing K until BIC got worse twice.
+
+    More than eight components are tried up to the number of the best Gaussians only, which spend some on tails, and
+    with few steps: the best two take more.
 
     Each starts at the mixture of Gaussians of its K and at the clusters of k-means, and continues from the better one:
     Gaussians spend components on tails, and clusters do not see components that share a centre.
     """
     n, size = rows.shape
-    # Tails may call for one more component than Gaussians took, which spend some of theirs on tails.
-    most = 1 + len(min(gaussians, key=lambda fit: fit.bic).weights)
+    most = max(MOST_CLUSTERS, len(min(gaussians, key=lambda fit: fit.bic).weights))
     screened: list[tuple[float, StudentFit]] = []
     worse = 0
     for gaussian in gaussians:
@@ -106,7 +107,7 @@ def student_by_bic(rows: Tensor, gaussians: list[Components]) -> StudentMixture:
         worse = 0 if not screened or bic < min(screened, key=lambda found: found[0])[0] else worse + 1
         screened.append((bic, fit))
     nearly = sorted(screened, key=lambda found: found[0])[:N_POLISHED]
-    polished = [student_em(rows, fit, 45, 1e-4) for _, fit in nearly]
+    polished = [student_em(rows, fit, 45, 1e-4) if len(fit.weights) > MOST_CLUSTERS else fit for _, fit in nearly]
     determined = [fit for fit in polished if len(fit.weights) == 1 or float(fit.weights.min()) * n >= size + 2]
     return student_density(min(determined or polished, key=lambda fit: _student_bic(fit, n)))
 

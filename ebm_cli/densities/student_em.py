@@ -111,17 +111,20 @@ def _sums(columns: Tensor, weights: Tensor, means: Tensor, factors: Tensor, dof:
     for x in columns.split(max(CHUNK // (k * size), 64), 1):
         z = torch.addmm(-offsets, whiten.flatten(0, 1), x).view(k, size, -1)
         s = z.square().sum(1)
-        log_damped = (rate * s).log1p()
-        log_h = -0.5 * s if normal else -0.5 * (dof + size).unsqueeze(1) * log_damped
+        log_damped = None if normal else (rate * s).log1p()
+        log_h = -0.5 * s if log_damped is None else -0.5 * (dof + size).unsqueeze(1) * log_damped
         log_terms = constant.unsqueeze(1) + log_h
         log_q = log_terms.logsumexp(0)
         share = (log_terms - log_q).exp()
-        # u = (ν + D) / (ν + s) = (1 + D/ν) / (1 + s/ν).
-        log_precision = (rate * size).log1p() - log_damped
-        precision = log_precision.exp()
-        pull = share * precision
+        if log_damped is None:
+            pull, surplus = share, -share.sum(1)
+        else:
+            # u = (ν + D) / (ν + s) = (1 + D/ν) / (1 + s/ν).
+            log_precision = (rate * size).log1p() - log_damped
+            precision = log_precision.exp()
+            pull = share * precision
+            surplus = (share * (log_precision - precision)).sum(1)
         pulled = pull.unsqueeze(1) * z
-        surplus = (share * (log_precision - precision)).sum(1)
         parts.append(_Sums(log_q.sum(), share.sum(1), pull.sum(1), pulled.sum(2), pulled @ z.mT, surplus))
     return _Sums(*(torch.stack(part).sum(0) for part in zip(*parts, strict=True)))
 
