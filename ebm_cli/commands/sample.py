@@ -64,6 +64,7 @@ def validate(cfg: DictConfig) -> None:
     """Refuse an unusable checkpoint and numbers that do not fit together; writes nothing."""
     set_threads(cfg.threads)
     model = model_to_sample(cfg)
+    _settle_adapt(cfg, model)
     _target(cfg, model)
     _annealing(cfg, _kernel(cfg, model))
     if cfg.n_samples % _n_chains(cfg):
@@ -85,6 +86,7 @@ def sample(cfg: DictConfig) -> None:
     console = Console()
     model = model_to_sample(cfg)
     announce(model.remarks, console)
+    _settle_adapt(cfg, model)
     threads = set_threads(cfg.threads, model.energy)
     kernel, target = _kernel(cfg, model), _target(cfg, model)
     n_steps = cfg.burn_in + cfg.n_samples // _n_chains(cfg) * cfg.thin
@@ -226,6 +228,18 @@ def _shifted(schedule: Schedule, done: int, i: int) -> Mapping[str, float]:
 def _n_chains(cfg: DictConfig) -> int:
     """Chains that run in parallel: `n_chains`, by default `DEFAULT_CHAINS` or one for each sample if that is fewer."""
     return int(min(DEFAULT_CHAINS, cfg.n_samples) if cfg.n_chains is None else cfg.n_chains)
+
+
+def _settle_adapt(cfg: DictConfig, model: Model) -> None:
+    """Replace `adapt=auto` in the config by true or false.
+
+    The step size in a run's config is that of its training. An energy with a reference trains without chains by
+    default, and has structure at the scale of each component, which no step size fits that was not measured.
+    """
+    if cfg.adapt == "auto":
+        cfg.adapt = False
+        can_adapt = _kernel(cfg, model).target_accept is not None and cfg.burn_in > 0
+        cfg.adapt = can_adapt and model.energy.reference is not None
 
 
 def _kernel(cfg: DictConfig, model: Model) -> Kernel:

@@ -154,7 +154,7 @@ class SampleKeys(ModelKeys):
     mask: str | None
     noise_std: float | None
     anneal: float
-    adapt: bool
+    adapt: bool | Literal["auto"]
     strict: bool
     seed: int
     compile: Compile

@@ -634,3 +634,20 @@ def test_wrong_words_for_an_energy_are_refused(
     ebm: Ebm, run: Path, tmp_path: Path, words: list[str], line: str
 ) -> None:
     assert line in refused(ebm, tmp_path, *words)
+
+
+def test_step_size_of_an_energy_with_a_reference_is_adapted(ebm: Ebm, tmp_path: Path) -> None:
+    """Its run was trained without chains, so that the step size in its config fits nothing."""
+    words = [*TINY, "dataset=iris", "method=nce", "steps=20", "metrics=[density]", "sampler.step_size=3"]
+    assert ebm("train", *words, "hydra.run.dir=run").code == 0
+    for adapted, accepted in (("auto", True), ("false", False)):
+        ran = ebm(
+            "sample",
+            "checkpoint=run",
+            "n_samples=200",
+            "burn_in=300",
+            f"adapt={adapted}",
+            f"hydra.run.dir=with-{adapted}",
+        )
+        acceptance = json.loads((tmp_path / f"with-{adapted}" / "results.json").read_text())["sampler/acceptance"]
+        assert (acceptance > 0.3) == accepted, ran.out
