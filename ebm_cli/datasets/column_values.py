@@ -151,7 +151,8 @@ def missing_code(column: Values) -> float | None:
 
     A code of `MISSING_CODES` counts if it repeats, is the smallest or largest value, and lies as far from the others
     as they spread, or is the only negative number and stands apart. 0 counts if it repeats, and all other
-    values are positive and farther from 0 than their quartiles from each other, or than a fifth of their median.
+    values are positive and farther from 0 than their quartiles from each other, or than a fifth of their median, and
+    are no counts from 1.
     """
     values, counts = column
     if len(values) < 6:
@@ -167,7 +168,8 @@ def missing_code(column: Values) -> float | None:
             ):  # fmt: skip
                 return code
         is_only_zero = code == 0 and end == 0 and counts[end] > 1 and len(others.values) >= 10
-        if is_only_zero and (gap >= upper - lower or gap > 0.2 * middle):
+        is_count = others.is_whole and gap == 1  # 0, 1, 2, …
+        if is_only_zero and not is_count and (gap >= upper - lower or gap > 0.2 * middle):
             return code
     return None
 

@@ -162,7 +162,7 @@ def _missing_and_extreme(
             continue
         far = extremes(column)
         if far is not None:
-            yield _extreme(j, far, column.n, label, run)
+            yield _extreme(j, far, column, label, run)
 
 
 def _robust_leaves_out(column: Values, code: float, run: Run) -> str:
@@ -172,7 +172,7 @@ def _robust_leaves_out(column: Values, code: float, run: Run) -> str:
     return " (dataset.standardize=robust does)" if is_far and "dataset.standardize" in run.keys else ""
 
 
-def _extreme(j: int, far: Extremes, n: int, label: Labels, run: Run) -> Finding:
+def _extreme(j: int, far: Extremes, column: Values, label: Labels, run: Run) -> Finding:
     robust = "dataset.standardize=robust" if "dataset.standardize" in run.keys else ""
     others = f"the others {'within' if abs(far.median) <= far.others else f'{far.median:.4g} ±'} {far.others:.3g}"
     if far.kind == "outliers":
@@ -185,10 +185,11 @@ def _extreme(j: int, far: Extremes, n: int, label: Labels, run: Run) -> Finding:
         options = f"leave out the {rows}" + f", or set {robust}, which does" * bool(robust)
         return Finding("outliers", (j,), far.farthest, text, harm, options)
     text = (
-        f"{label.one(j)} has a heavy tail: up to {far.farthest:.4g}, with {_percent(far.rows / n)} of the rows more "
+        f"{label.one(j)} has a heavy tail: up to {far.farthest:.4g}, with {_percent(far.rows / column.n)} of the rows more "
         "than 10 robust standard deviations from the median"
     )
-    cure = " or ".join(filter(None, ["train on its logarithm or another transform", f"set {robust}" * bool(robust)]))
+    transform = "train on its logarithm" if column.values[0] > 0 else "train on a transform of it, such as asinh"
+    cure = " or ".join(filter(None, [transform, f"set {robust}" * bool(robust)]))
     return Finding("heavy_tail", (j,), far.farthest, text, "", cure)
 
 

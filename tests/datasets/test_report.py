@@ -11,7 +11,7 @@ from ebm_cli.datasets import Digits, File, Moons, Synthetic, Table
 from ebm_cli.datasets.findings import Finding, Run
 from ebm_cli.datasets.report import examine, report
 from tests.datasets.support import write
-from tests.support import normal
+from tests.support import normal, seeded
 
 KEYS = ("dequantise", "noise_std", "drop", "standardize", "copies")
 SCORES = Run("sm", True, frozenset(f"dataset.{key}" for key in KEYS), can_whiten=True, n_weights=1000)
@@ -153,8 +153,13 @@ def test_rows_that_robust_leaves_out_are_counted(tmp_path: Path) -> None:
 
 
 def test_heavy_tail_is_no_outlier() -> None:
-    (finding,) = found(with_column(torch.tan(np.pi * (uniform() - 0.5))))
+    values = torch.tan(np.pi * (uniform() - 0.5))
+    (finding,) = found(with_column(values))
     assert (finding.kind, finding.columns) == ("heavy_tail", (1,))
+    # Only positive numbers have a logarithm.
+    assert "asinh" in finding.cure
+    (finding,) = found(with_column(values.abs() + 0.01))
+    assert "its logarithm" in finding.cure
 
 
 @pytest.mark.parametrize(
@@ -169,8 +174,13 @@ def test_code_of_a_missing_value_is_found(others: Tensor, code: float) -> None:
 
 @pytest.mark.parametrize(
     "values",
-    [(uniform() * 12).floor() - 1, (X[:, 1] * 3).round().clamp(-1, 9), (uniform() * 100).floor()],
-    ids=["from -1", "clamped", "from 0"],
+    [
+        (uniform() * 12).floor() - 1,
+        (X[:, 1] * 3).round().clamp(-1, 9),
+        (uniform() * 100).floor(),
+        torch.poisson(torch.full((len(X),), 4.0), generator=seeded(8)),
+    ],
+    ids=["from -1", "clamped", "from 0", "counts around 4"],
 )
 def test_whole_numbers_have_no_missing_code(values: Tensor) -> None:
     assert [finding.kind for finding in found(with_column(values))] == ["ties"]
