@@ -185,8 +185,8 @@ def _extreme(j: int, far: Extremes, column: Values, label: Labels, run: Run) -> 
         options = f"leave out the {rows}" + f", or set {robust}, which does" * bool(robust)
         return Finding("outliers", (j,), far.farthest, text, harm, options)
     text = (
-        f"{label.one(j)} has a heavy tail: up to {far.farthest:.4g}, with {_percent(far.rows / column.n)} of the rows more "
-        "than 10 robust standard deviations from the median"
+        f"{label.one(j)} has a heavy tail: up to {far.farthest:.4g}, with {_percent(far.rows / column.n)} of the rows "
+        "more than 10 robust standard deviations from the median"
     )
     transform = "train on its logarithm" if column.values[0] > 0 else "train on a transform of it, such as asinh"
     cure = " or ".join(filter(None, [transform, f"set {robust}" * bool(robust)]))

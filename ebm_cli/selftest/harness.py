@@ -17,6 +17,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from ebm_cli.config.build import build
 from ebm_cli.config.groups import group_options
+from ebm_cli.datasets.io.package_files import PackageMissing
 from ebm_cli.errors import UserError, describe, first_line
 from ebm_cli.rng import generator
 from ebm_cli.runs.instantiate import seeded
@@ -106,7 +107,7 @@ class Harness:
         """Build the object that `ebm train GROUP=NAME` builds of this group, in float32 on the CPU.
 
         Raises:
-            Unavailable: a file does not exist, or a key that the option leaves empty must be set.
+            Unavailable: a file or an optional package is missing, or a key that the option leaves empty must be set.
             UserError: the constructor refuses anything else.
         """
         return self.build_node(self.config(f"{group}={name}"), group, kind, name, **context)
@@ -118,7 +119,7 @@ class Harness:
             with seeded(self.seed, f"{STREAMS}{group}/{name}/initialisation"):
                 return build(node, group, kind, trust=None, **context)
         except UserError as error:
-            if isinstance(error.__cause__, OSError) or _is_about_empty_key(str(error), node, group):
+            if isinstance(error.__cause__, OSError | PackageMissing) or _is_about_empty_key(str(error), node, group):
                 raise Unavailable(str(error)) from error
             raise
 

@@ -8,13 +8,16 @@ from torch import Tensor
 
 from ebm_cli.datasets import Dataset, Standardizer, Synthetic
 from ebm_cli.datasets.batches import Batches
+from ebm_cli.datasets.io.package_files import package_file
 
 
 class Restless(Dataset):
-    """Different held-out rows each time, of an unknown density; reads a file if a path is given."""
+    """Different held-out rows each time, of an unknown density; reads a file, or one of a package, if one is given."""
 
-    def __init__(self, restless: bool = True, path: str | None = None) -> None:
+    def __init__(self, restless: bool = True, path: str | None = None, package: str | None = None) -> None:
         super().__init__()
+        if package is not None:
+            package_file(package, "rows.csv", "extra")
         if path is not None:
             Path(path).read_bytes()
         self.shape, self.density, self.standardizer = (3,), None, Standardizer.identity((3,))
@@ -41,6 +44,9 @@ def test_dataset_without_density_or_file_is_skipped(subject: Callable[..., dict[
     assert subject("datasets", "dataset", Restless)["held-out rows, twice"] == "FAILED"
     (only,) = subject("datasets", "dataset", Restless, path="/nowhere/rows.npy").items()
     assert "No such file or directory: '/nowhere/rows.npy'" in only[0]
+    assert only[1] == "skipped"
+    (only,) = subject("datasets", "dataset", Restless, package="no_such_package").items()
+    assert "needs no_such_package, which is not installed: pip install 'ebm-cli[extra]'" in only[0]
     assert only[1] == "skipped"
 
 
