@@ -122,6 +122,7 @@ def test_n_chains_defaults_to_at_most_a_thousand(ebm: Ebm, tmp_path: Path) -> No
     assert "2,000 samples by Langevin from 1,000 chains" in ran.out
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("_no_picture")
 def test_bent_density_gives_starts_without_the_data(ebm: Ebm, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Chains of a table's default energy start at its reference and jump by it; at noise they do neither."""

@@ -86,7 +86,7 @@ def test_interrupted_run_on_a_mapped_file_resumes_bit_for_bit(
     whole = np.random.default_rng(0).integers(0, 9, size=(MAPPED_FROM // 16, 2), dtype=np.int64)
     assert isinstance(File(write(tmp_path, "x.npy", whole))._rows, MappedRows)
     words = ["train", *TINY, "dataset=file", "dataset.path=x.npy", "dataset.dequantise=true", "dataset.noise_std=0.1"]
-    words += ["steps=12", "metrics=[score]"]
+    words += ["steps=12", "metrics=[score]", "energy=mlp", "noise=gaussian", "patience=null"]
     assert ebm(*words, "hydra.run.dir=whole").code == 0
     with monkeypatch.context() as patched:
         at_step(patched, 7, lambda: os.kill(os.getpid(), signal.SIGTERM))

@@ -81,6 +81,7 @@ def test_flow_in_one_dimension_samples_its_density() -> None:
         assert float((drawn <= place).double().mean()) == pytest.approx(expected, abs=error)
 
 
+@pytest.mark.slow
 def test_fitted_spline_tears_the_normal_into_two_modes() -> None:
     """Within 0.03 nats of the mixture that the rows are from, where the Gaussian is 1 nat away."""
     data, flow = two_modes(), CouplingFlow((1,)).double()
