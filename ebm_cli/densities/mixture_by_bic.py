@@ -48,7 +48,7 @@ def mixture_by_bic(rows: Tensor) -> FittedMixture:
     K is chosen on 10,000 rows and refitted to 50,000 at most. Deterministic, and fitted once for the same rows.
     Cost: seconds. Values that repeat are spread as `FittingRows` says.
     """
-    from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]  # scikit-learn's own dependency
+    from threadpoolctl import threadpool_limits  # scikit-learn's own dependency
 
     prepared = FittingRows.of(rows)
     with threadpool_limits(1):

@@ -11,7 +11,7 @@ from ebm_cli.densities.differentials import Differentials
 from ebm_cli.densities.elliptical import EllipticalMixture
 from ebm_cli.densities.mixture import FittedMixture
 from ebm_cli.densities.moments import Moments
-from ebm_cli.densities.reference_fit import FAMILIES, Marginals, fit_reference
+from ebm_cli.densities.reference_fit import FAMILIES, Marginals, fit_reference, mixture_of
 from ebm_cli.densities.sinh_arcsinh import SinhArcsinh, Transformed
 from ebm_cli.densities.state import before_loading
 from ebm_cli.densities.student import StudentMixture
@@ -62,7 +62,7 @@ class Reference(Density):
         else:
             self.fitted = fit_reference(data, FAMILIES if family == "auto" else (family,), marginals)
         transformed = isinstance(self.fitted, Transformed)
-        heavy = isinstance(_elliptical(self.fitted), StudentMixture)
+        heavy = isinstance(mixture_of(self.fitted), StudentMixture)
         self.register_buffer("structure", torch.tensor([heavy, transformed]))
         before_loading(self, _take_stored_structure)
         self.broad = StudentMixture(self.shape) if wide else None
@@ -74,7 +74,7 @@ class Reference(Density):
     @property
     def mixture(self) -> EllipticalMixture:
         """The mixture, of coordinates that `marginals` has transformed."""
-        return _elliptical(self.fitted)
+        return mixture_of(self.fitted)
 
     @property
     def marginals(self) -> SinhArcsinh | None:
@@ -83,7 +83,7 @@ class Reference(Density):
 
     def describe(self) -> str:
         """The density in words: "a mixture of 6 Student's t distributions, with transformed marginals"."""
-        inner = _elliptical(self.fitted)
+        inner = mixture_of(self.fitted)
         n = len(inner.weights)
         heavy = isinstance(inner, StudentMixture) and not inner.dof.isinf().all()
         one, many = (
@@ -112,19 +112,13 @@ class Reference(Density):
         return mixed_differentials(found, self.broad.differentials(x, v), self.wide, v)
 
 
-def _elliptical(density: Density) -> EllipticalMixture:
-    inner = density.density if isinstance(density, Transformed) else density
-    assert isinstance(inner, EllipticalMixture)
-    return inner
-
-
 def _take_stored_structure(module: nn.Module, state: dict[str, Any], prefix: str, *_: object) -> None:
     """Before a state is loaded: become a density of the structure that it stores."""
     stored = state.get(f"{prefix}structure")
     if not isinstance(module, Reference) or stored is None:
         return
     heavy, transformed = stored.tolist()
-    like = _elliptical(module.fitted).means
+    like = mixture_of(module.fitted).means
     density = StudentMixture(module.shape) if heavy else FittedMixture(shape=module.shape)
     found = Transformed(density, SinhArcsinh(like.shape[1])) if transformed else density
     module.fitted = found.to(like)

@@ -41,7 +41,7 @@ def fit_reference(rows: Tensor, families: tuple[Family, ...] = FAMILIES, margina
 
     Cost: 1 to 12 s of one thread, most of it for 10,000 rows that many components of 10 to 20 coordinates describe.
     """
-    from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]  # scikit-learn's own dependency
+    from threadpoolctl import threadpool_limits  # scikit-learn's own dependency
 
     prepared = FittingRows.of(rows)
     z = prepared.values
@@ -77,8 +77,8 @@ def _best(z: Tensor, families: tuple[Family, ...], marginals: Marginals) -> Dens
 def _refitted(density: Density, z: Tensor) -> Density:
     """A fit to some rows, continued on more."""
     if isinstance(density, Transformed):
-        return Transformed(refit(_elliptical(density), density.marginals(z)[0]), density.marginals)
-    return refit(_elliptical(density), z)
+        return Transformed(refit(mixture_of(density), density.marginals(z)[0]), density.marginals)
+    return refit(mixture_of(density), z)
 
 
 def _splits(z: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
@@ -129,12 +129,13 @@ def _choose(scores: dict[Key, Tensor], sizes: dict[Key, int]) -> Key:
 
 def _size(density: Density) -> int:
     """Free parameters of a candidate."""
-    inner = _elliptical(density)
+    inner = mixture_of(density)
     k, size = inner.means.shape
     return n_parameters(k, size, isinstance(inner, StudentMixture)) + 4 * size * isinstance(density, Transformed)
 
 
-def _elliptical(density: Density) -> EllipticalMixture:
+def mixture_of(density: Density) -> EllipticalMixture:
+    """The mixture of a fitted density, of coordinates that its marginals have transformed."""
     inner = density.density if isinstance(density, Transformed) else density
     assert isinstance(inner, EllipticalMixture)
     return inner
@@ -142,7 +143,7 @@ def _elliptical(density: Density) -> EllipticalMixture:
 
 def _in_units(density: Density, rows: FittingRows, shape: tuple[int, ...]) -> Density:
     """The density of x = centre + scale · z, where z has the one given."""
-    inner = _elliptical(density)
+    inner = mixture_of(density)
     inner.shape = density.shape = shape
     if isinstance(density, Transformed):
         t = density.marginals

@@ -9,7 +9,6 @@ A mixture that is wrong in detail is wrong in a similar way within each of its c
 correction is rough, and a network finds it slowly; as a function of these features it is smooth.
 """
 
-import math
 from typing import NamedTuple
 
 import torch
@@ -46,7 +45,7 @@ class _Local(NamedTuple):
 def local_features(reference: Reference, x: Tensor) -> Tensor:
     """The features of flat points: [B, D] → [B, D + 1]."""
     at = _locate(reference.mixture, _transformed(reference, x))
-    return torch.cat(((at.share.unsqueeze(-1) * at.t).sum(1), (at.share * at.a).sum(1, keepdim=True)), 1)
+    return _averaged(at)
 
 
 def sweep_local_features(reference: Reference, jet: Jet) -> tuple[Jet, Pullback]:
@@ -67,7 +66,7 @@ def _sweep(reference: Reference, jet: Jet) -> tuple[Jet, Pullback]:
             second = bent if second is None else slope * second + bent
             first = slope * first
     at = _locate(mixture, y)
-    value = torch.cat(((at.share.unsqueeze(-1) * at.t).sum(1), (at.share * at.a).sum(1, keepdim=True)), 1)
+    value = _averaged(at)
     slope_t = 1 - (at.t / REACH).square()
     slope_a, bend_a = _distance_derivatives(at)
     out = Jet(value)
@@ -143,6 +142,11 @@ def _log_distance(s: Tensor, y: Tensor) -> Tensor:
     return (s / y.shape[1]).log1p()
 
 
+def _averaged(at: _Local) -> Tensor:
+    """The features: means over the components by their shares [B, D + 1]."""
+    return torch.cat(((at.share.unsqueeze(-1) * at.t).sum(1), (at.share * at.a).sum(1, keepdim=True)), 1)
+
+
 def _distance_derivatives(at: _Local) -> tuple[Tensor, Tensor]:
     """a′(s) and a″(s) [B, K]."""
     size = at.z.shape[-1]
@@ -150,8 +154,3 @@ def _distance_derivatives(at: _Local) -> tuple[Tensor, Tensor]:
     flat = 1 - (at.a / REACH).square()
     slope = flat * rate
     return slope, -slope * rate - (2 / REACH**2) * at.a * slope * rate
-
-
-def n_features(shape: tuple[int, ...]) -> int:
-    """D + 1."""
-    return math.prod(shape) + 1

@@ -1,12 +1,14 @@
 """Inputs of the network that bends a reference density."""
 
+import math
+
 import torch
 from torch import Tensor, nn
 
 from ebm_cli.densities import Reference
 from ebm_cli.derivatives import Jet, Pullback, sweep
 from ebm_cli.energies.bounded_inputs import BoundedInputs
-from ebm_cli.energies.local_features import local_features, n_features, sweep_local_features
+from ebm_cli.energies.local_features import local_features, sweep_local_features
 
 BLOCK = 4096
 """Rows whose features are computed together."""
@@ -33,10 +35,10 @@ class ReferenceInputs(nn.Module):
 
     def __init__(self, reference: Reference, data: Tensor | None, bound: float) -> None:
         super().__init__()
-        n_local = n_features(reference.shape)
-        self.n_outputs = 2 * n_local - 1
-        self.own = BoundedInputs(n_local - 1, data, bound)
-        mean, std = torch.zeros(n_local), torch.ones(n_local)
+        size = math.prod(reference.shape)
+        self.n_outputs = 2 * size + 1
+        self.own = BoundedInputs(size, data, bound)
+        mean, std = torch.zeros(size + 1), torch.ones(size + 1)
         if data is not None:
             with torch.no_grad():
                 found = torch.cat([local_features(reference, x.flatten(1)).cpu() for x in data.split(BLOCK)]).double()

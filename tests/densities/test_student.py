@@ -112,7 +112,7 @@ def test_state_of_any_number_of_components_is_loaded() -> None:
 
 
 def test_state_of_a_normal_component_is_finite() -> None:
-    """A checkpoint refuses infinite numbers, as a sign of divergence."""
+    """Checkpoints hold finite numbers only."""
     mixture = StudentMixture((2,))
     assert all(value.isfinite().all() for value in mixture.state_dict().values())
     assert mixture.dof.isinf().all()
