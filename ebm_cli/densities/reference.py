@@ -1,14 +1,17 @@
 """The best simple density of a table's rows, which an energy bends and whose samples are the noise."""
 
+import math
 from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
 
 from ebm_cli.densities.base import Density
+from ebm_cli.densities.bent import Bent
 from ebm_cli.densities.broadened import log_mixed, mixed_differentials
 from ebm_cli.densities.differentials import Differentials
 from ebm_cli.densities.elliptical import EllipticalMixture
+from ebm_cli.densities.flow_fit import fit_flow
 from ebm_cli.densities.mixture import FittedMixture
 from ebm_cli.densities.moments import Moments
 from ebm_cli.densities.reference_fit import FAMILIES, Marginals, fit_reference, mixture_of
@@ -16,7 +19,7 @@ from ebm_cli.densities.sinh_arcsinh import SinhArcsinh, Transformed
 from ebm_cli.densities.state import before_loading
 from ebm_cli.densities.student import StudentMixture
 
-Family = Literal["auto", "gaussian", "mixture", "student"]
+Family = Literal["auto", "gaussian", "mixture", "student", "flow"]
 
 WIDE_DOF = 4.0
 """Degrees of freedom of the wide part: its tails reach farther than those of most tables."""
@@ -26,20 +29,22 @@ class Reference(Density):
     """q(x) = (1 − ε) q₀(x) + ε t₄(x; m, S): q₀ the simple density that predicts rows best, m and S the moments.
 
     q₀ is a Gaussian or a mixture of Gaussians or of Student's t distributions, of the rows as they are or with
-    transformed marginals; `reference_fit` says how it is chosen. Nothing of it is trained. It is fitted once for the
-    same rows, however many parts of a run ask for it, and a state of any structure can be loaded.
+    transformed marginals; `reference_fit` says how it is chosen. On request it is bent by a flow (`flow_fit`), which
+    takes up to a minute more and stays only where held-out rows gain. Nothing of it is trained. It is fitted once for
+    the same rows, however many parts of a run ask for it, and a state of any structure can be loaded.
 
     Args:
         data: reference rows [N, *shape] in standardised units. None is N(0, I), until a state is loaded.
         shape: shape of one point; needed without data only.
-        family: auto (the best on rows held out), gaussian, mixture (of Gaussians) or student (mixture of t).
+        family: auto (the best on rows held out), gaussian, mixture (of Gaussians) or student (mixture of t); flow
+            bends the best one and needs two columns or more.
         marginals: auto (the best on rows held out), none, or sinh_arcsinh, a monotone map of each coordinate.
         wide: ε, share of the wide part, in [0, 1).
 
-    Shapes: x [B, *shape].  Cost: K · D² operations a point.
+    Shapes: x [B, *shape].  Cost: K · D² operations a point; for a flow that of `Bent`.
 
     Raises:
-        ValueError: a number out of its range.
+        ValueError: a number out of its range; a flow of one column.
     """
 
     structure: Tensor
@@ -57,8 +62,12 @@ class Reference(Density):
             raise ValueError(f"wide must be >= 0 and < 1, got {wide}")
         self.shape = tuple(shape) if data is None else tuple(data.shape[1:])
         self.wide = wide
+        if family == "flow" and math.prod(self.shape) < 2:
+            raise ValueError("a flow bends columns by each other and needs two or more, got one: take auto")
         if data is None:
             self.fitted: Density = FittedMixture(shape=self.shape)
+        elif family == "flow":
+            self.fitted = fit_flow(data, marginals)
         else:
             self.fitted = fit_reference(data, FAMILIES if family == "auto" else (family,), marginals)
         transformed = isinstance(self.fitted, Transformed)
@@ -81,6 +90,12 @@ class Reference(Density):
         """The transform of the coordinates; None for coordinates as they are."""
         return self.fitted.marginals if isinstance(self.fitted, Transformed) else None
 
+    @property
+    def flow(self) -> Bent | None:
+        """The flow of transformed coordinates; None without one, and where it would have gained nothing."""
+        inner = self.fitted.density if isinstance(self.fitted, Transformed) else self.fitted
+        return inner if isinstance(inner, Bent) else None
+
     def describe(self) -> str:
         """The density in words: "a mixture of 6 Student's t distributions, with transformed marginals"."""
         inner = mixture_of(self.fitted)
@@ -90,6 +105,9 @@ class Reference(Density):
             ("a Student's t distribution", "Student's t distributions") if heavy else ("a Gaussian", "Gaussians")
         )
         words = one if n == 1 else f"a mixture of {n} {many}"
+        if self.flow is not None:
+            start = self.flow.start
+            words = f"a flow from {'one component' if len(start.weights) == 1 else words}"
         return f"{words}, with transformed marginals" if isinstance(self.fitted, Transformed) else words
 
     def sample(self, n: int, rng: torch.Generator) -> Tensor:
@@ -119,6 +137,7 @@ def _take_stored_structure(module: nn.Module, state: dict[str, Any], prefix: str
         return
     heavy, transformed = stored.tolist()
     like = mixture_of(module.fitted).means
-    density = StudentMixture(module.shape) if heavy else FittedMixture(shape=module.shape)
+    mixture: EllipticalMixture = StudentMixture(module.shape) if heavy else FittedMixture(shape=module.shape)
+    density = Bent.of_state(mixture, state, f"{prefix}fitted.{'density.' * transformed}") or mixture
     found = Transformed(density, SinhArcsinh(like.shape[1])) if transformed else density
     module.fitted = found.to(like)

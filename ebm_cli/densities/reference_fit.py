@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from ebm_cli.densities.base import Density
+from ebm_cli.densities.bent import Bent
 from ebm_cli.densities.elliptical import EllipticalMixture
 from ebm_cli.densities.families import Family, fit_families, n_parameters, quick_fit, refit
 from ebm_cli.densities.fitting_rows import FittingRows
@@ -137,6 +138,7 @@ def _size(density: Density) -> int:
 def mixture_of(density: Density) -> EllipticalMixture:
     """The mixture of a fitted density, of coordinates that its marginals have transformed."""
     inner = density.density if isinstance(density, Transformed) else density
+    inner = inner.mixture if isinstance(inner, Bent) else inner
     assert isinstance(inner, EllipticalMixture)
     return inner
 
