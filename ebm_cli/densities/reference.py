@@ -1,6 +1,5 @@
 """The best simple density of a table's rows, which an energy bends and whose samples are the noise."""
 
-import math
 from typing import Any, Literal
 
 import torch
@@ -62,8 +61,6 @@ class Reference(Density):
             raise ValueError(f"wide must be >= 0 and < 1, got {wide}")
         self.shape = tuple(shape) if data is None else tuple(data.shape[1:])
         self.wide = wide
-        if family == "flow" and math.prod(self.shape) < 2:
-            raise ValueError("a flow bends columns by each other and needs two or more, got one: take auto")
         if data is None:
             self.fitted: Density = FittedMixture(shape=self.shape)
         elif family == "flow":
