@@ -5,11 +5,17 @@ import torch
 from torch import nn
 
 from ebm_cli.densities import Gaussian
+from ebm_cli.densities.bent import Bent
 from ebm_cli.densities.elliptical import EllipticalMixture
+from ebm_cli.densities.flow_fit import as_student
+from ebm_cli.densities.moments import Moments
+from ebm_cli.densities.sinh_arcsinh import Transformed
 from ebm_cli.derivatives import supports
 from ebm_cli.energies import Tilted
+from ebm_cli.energies.local_features import local_features
 from ebm_cli.energies.tilted import Family, Marginals
 from ebm_cli.methods.whitening import Whitening
+from tests.densities.support import perturb
 from tests.support import assert_same_derivatives, autograd_only, seeded
 
 
@@ -91,3 +97,16 @@ def test_tilted_derivative_rules_equal_autograd(family: Family, marginals: Margi
     seen = Whitening((3,), x).double().transform(energy, x)[0] if whitened else energy
     assert supports(seen)
     assert_same_derivatives(seen, autograd_only(seen), x[:7], torch.randn(3, 7, 3, generator=seeded()).double())
+
+
+def test_rules_of_an_energy_that_bends_a_flow_equal_autograd() -> None:
+    """The place within components is that of the simple density, whatever the flow does."""
+    x = rows(60).double()
+    energy = bent(Tilted((3,), x, reference="student", marginals="sinh_arcsinh", width=8).double())
+    assert isinstance(energy.density.fitted, Transformed)
+    features = local_features(energy.density, x)
+    mixture = energy.density.mixture
+    flow = Bent(mixture, as_student(mixture), Moments.from_rows(x), n_couplings=2, width=4).double()
+    energy.density.fitted.density = perturb(flow).freeze()
+    assert torch.equal(local_features(energy.density, x), features)
+    assert_same_derivatives(energy, autograd_only(energy), x[:7], torch.randn(3, 7, 3, generator=seeded()).double())
