@@ -9,12 +9,20 @@ from typing import Any
 import pytest
 import torch
 
+from tests.quick_hydra import quicken
 from tests.support import Ebm, Ran, StandIn
 
 
 @pytest.fixture(autouse=True, scope="session")
 def _one_thread() -> None:
     torch.set_num_threads(1)
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _quick_hydra() -> Iterator[None]:
+    with pytest.MonkeyPatch.context() as patched:
+        quicken(patched)
+        yield
 
 
 @pytest.fixture(autouse=True, scope="session")

@@ -103,7 +103,7 @@ def test_state_is_loaded_bit_for_bit_without_data(forced: tuple[Density, dict[st
 
 
 def test_same_rows_are_fitted_once_and_alike() -> None:
-    rows = heavy_rows(500)
+    rows = heavy_rows(200)
     first, again = fit_reference(rows), fit_reference.__wrapped__(rows)  # type: ignore[attr-defined]
     assert torch.equal(first.log_prob(rows), again.log_prob(rows))
     assert torch.equal(first.log_prob(rows), fit_reference(rows.clone()).log_prob(rows))
@@ -140,7 +140,7 @@ def test_hard_rows_give_a_finite_reference(name: str) -> None:
 
 
 def test_points_of_two_axes_keep_their_shape() -> None:
-    rows = heavy_rows(400).view(400, 2, 1)
+    rows = heavy_rows(100).view(100, 2, 1)
     density = Reference(rows, wide=0.1)
     x = density.sample(7, seeded())
     log_q, gradient, second = density.differentials(x, torch.ones(1, 1, 2, 1, dtype=torch.float64))
