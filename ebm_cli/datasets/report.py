@@ -27,10 +27,11 @@ from ebm_cli.datasets.column_values import (
     ties,
 )
 from ebm_cli.datasets.copies import Duplicates
+from ebm_cli.datasets.file import File
 from ebm_cli.datasets.findings import Finding, Labels, Run, listed, to_be, without
 from ebm_cli.datasets.finite import FAR_OUT, Finite
 from ebm_cli.datasets.held_out_findings import far_held_out
-from ebm_cli.datasets.row_findings import copies, few_rows, left_out
+from ebm_cli.datasets.row_findings import copies, few_rows, images, left_out
 
 MAX_ROWS = 100_000
 MAX_NUMBERS = 2_000_000
@@ -59,7 +60,8 @@ def report(dataset: Dataset, run: Run) -> tuple[Finding, ...]:
         }
         far = (one for one in far_held_out(train, unseen, label, run) if one.columns[0] not in seen)
         found = (*_shortened(far, label), *found)
-    return (*left_out(dataset.left_out, label), *found)
+    of_images = images(dataset.shape, run) if isinstance(dataset, File) else ()
+    return (*left_out(dataset.left_out, label), *of_images, *found)
 
 
 def examine(

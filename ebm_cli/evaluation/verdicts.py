@@ -34,6 +34,8 @@ APART = 0.95
 """AUROC from which the energy separates foreign rows from held-out ones."""
 GUESSING = 0.5
 """AUROC of a coin."""
+REVERSED = "the wrong way round"
+"""Grade of an AUROC below it: foreign rows have the lower energies."""
 
 
 class Verdict(NamedTuple):
@@ -198,7 +200,7 @@ def _auroc(key: str, value: float, values: Values) -> Verdict:
         return Verdict(reference, "told apart", True)
     if abs(value - GUESSING) <= 2 * (error or 0.0):
         return Verdict(reference, "no better than guessing", False)
-    return Verdict(reference, "in part" if value > GUESSING else "reversed", False)
+    return Verdict(reference, "partly told apart" if value > GUESSING else REVERSED, False)
 
 
 _KL_GRADES = f"close ≤ {CLOSE} < fair ≤ {FAIR} < far"
@@ -238,5 +240,6 @@ CLASSIFIER_ACCURACY = Rule(_classifier_accuracy, "guessing", f"reliable ≥ {REL
 AUROC = Rule(
     _auroc,
     "1 ± its standard error",
-    f"told apart ≥ {APART} > in part > no better than guessing ({GUESSING}, two standard errors) > reversed",
+    f"told apart ≥ {APART} > partly told apart > no better than guessing ({GUESSING}, two standard errors) > "
+    f"{REVERSED}: foreign rows have the lower energies",
 )

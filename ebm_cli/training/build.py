@@ -125,6 +125,7 @@ def described(cfg: DictConfig, parts: Parts) -> Run:
         keys=frozenset(f"{group}.{key}" for group in ("dataset", "method") for key in cfg[group]),
         can_whiten="whiten" in cfg.method and not cfg.method.whiten,
         n_weights=sum(p.numel() for p in parts.energy.parameters() if p.requires_grad),
+        is_convolutional=any(isinstance(module, nn.Conv2d) for module in parts.energy.modules()),
     )
 
 
