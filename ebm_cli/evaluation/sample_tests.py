@@ -1,4 +1,4 @@
-"""What the tests between a model and held-out rows say together: the distances that have a p-value.
+"""The tests between a model and held-out rows, in one word and one clause: the distances that have a p-value.
 
 A sentence never says more than was tested: with few rows only some of the tests run, and the kernel Stein discrepancy
 alone, which compares the score of the model with the rows, barely sees the weights of separate modes.

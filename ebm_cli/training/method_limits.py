@@ -1,4 +1,4 @@
-"""What is known of a fair or poor result where no symptom names its cause: the limit of the method, and what passes it.
+"""The likely cause of a fair or poor result of which no symptom names one: the limit of the method, and the way past it.
 
 Every method learns some part of a density badly, also in a run whose log shows nothing remarkable.
 """
@@ -25,7 +25,7 @@ LIMITS = {
 LIMITS["SSM"] = LIMITS["SM"]
 """Class of a method → what it learns badly, and what to try; `{key}` is a key of the method."""
 OTHERS = "train longer (steps), with a wider network (energy.width), or with another method"
-"""What to try of a method that is not ours."""
+"""The advice on a method that is not ours."""
 
 
 def limit(results: Values, method: str, get: Callable[[str], Any]) -> Iterator[str]:

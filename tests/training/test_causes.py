@@ -37,7 +37,7 @@ def found(
     width: float | None = None,
     **results: Value,
 ) -> str:
-    """What the rules find, in one text; a log of 8,000 steps in which nothing is remarkable if there is none."""
+    """All findings of the rules in one text; a log of 8,000 steps in which nothing is remarkable if there is none."""
     evidence = evidence_of(cfg, history, width, results)
     return " ".join(sentence for rule in RULES for sentence in rule(evidence))
 
