@@ -1,4 +1,4 @@
-"""The likely cause of a fair or poor result of which no symptom names one: the limit of the method, and the way past it.
+"""The likely cause of a fair or poor result without a symptom: the limit of the method, and the way past it.
 
 Every method learns some part of a density badly, also in a run whose log shows nothing remarkable.
 """
