@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from ebm_cli.densities import Density, Reference
 from ebm_cli.densities.reference import Family
-from ebm_cli.densities.reference_fit import Marginals
+from ebm_cli.densities.reference_candidates import Marginals
 from ebm_cli.derivatives import Differentiable, Jet, Pullback, sweep
 from ebm_cli.energies.activations import Activation
 from ebm_cli.energies.base import Energy
