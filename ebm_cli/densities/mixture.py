@@ -5,7 +5,8 @@ import math
 import torch
 from torch import Tensor
 
-from ebm_cli.densities.elliptical import EllipticalMixture, Profile, log_normal_at_mode
+from ebm_cli.densities.elliptical import EllipticalMixture, log_normal_at_mode
+from ebm_cli.densities.place import Profile
 
 
 class FittedMixture(EllipticalMixture):

@@ -12,6 +12,8 @@ from ebm_cli.densities.elliptical import EllipticalMixture
 from ebm_cli.densities.mixture import FittedMixture
 from ebm_cli.densities.moments import Moments
 from ebm_cli.densities.monotone import Chain, Monotone
+from ebm_cli.densities.place import Place
+from ebm_cli.densities.place_rule import PlaceRule
 from ebm_cli.densities.reference_candidates import Marginals, mixture_of
 from ebm_cli.densities.reference_fit import FAMILIES, fit_reference
 from ebm_cli.densities.sinh_arcsinh import SinhArcsinh
@@ -85,6 +87,24 @@ class Reference(Density):
     def marginals(self) -> Monotone | None:
         """The transform of the coordinates; None for coordinates as they are."""
         return self.fitted.marginals if isinstance(self.fitted, Transformed) else None
+
+    def locate(self, x: Tensor) -> Place:
+        """The place of flat points [B, D] within the components of q₀, with log q₀(x). Differentiable in x."""
+        if self.marginals is None:
+            return self.mixture.locate(x)
+        y, log_slope = self.marginals.forward(x)
+        at = self.mixture.locate(y)
+        return at._replace(log_prob=at.log_prob + log_slope.sum(1))
+
+    @torch.no_grad()
+    def rule(self, x: Tensor) -> PlaceRule:
+        """The place of flat points [B, D] with the rule by which derivatives pass through it: see `locate`."""
+        mixture, marginals = self.mixture, self.marginals
+        if marginals is None:
+            return PlaceRule(mixture, mixture.locate(x), None)
+        bend = marginals.bend(x)
+        at = mixture.locate(bend.value)
+        return PlaceRule(mixture, at._replace(log_prob=at.log_prob + bend.log_slope.sum(1)), bend)
 
     def describe(self) -> str:
         """The density in words: "a mixture of 6 Student's t distributions, with transformed marginals"."""

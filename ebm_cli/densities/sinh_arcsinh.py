@@ -48,14 +48,15 @@ class SinhArcsinh(Monotone):
         return torch.addcmul(self.centre, self.scale, w)
 
     def bend(self, x: Tensor) -> Bend:
+        value, log_slope = self.forward(x)
         w = (x - self.centre) / self.scale
-        root = (1 + w.square()).sqrt()
-        u = self.tail * w.asinh() - self.skew
-        rate, tanh = self.tail / root, u.tanh()
-        first = tanh * rate - w / root.square()
-        second = (1 - tanh.square()) * rate.square() - tanh * rate * w / root.square()
-        second = second - (1 - w.square()) / root**4
-        return Bend(*self.forward(x), first / self.scale, second / self.scale.square())
+        square = 1 + w.square()
+        tanh, rate = (self.tail * w.asinh() - self.skew).tanh(), self.tail * square.rsqrt()
+        # (log √(1 + w²))′, whose own derivative is 1/(1 + w²)² less its square.
+        pull, turn = w / square, tanh * rate
+        first = turn - pull
+        second = (rate + turn) * (rate - turn) - turn * pull - square.square().reciprocal() + pull.square()
+        return Bend(value, log_slope, first / self.scale, second / self.scale.square())
 
 
 def sinh_arcsinh(x: Tensor, centre: Tensor, scale: Tensor, skew: Tensor, tail: Tensor) -> tuple[Tensor, Tensor]:

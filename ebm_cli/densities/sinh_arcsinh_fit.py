@@ -84,6 +84,8 @@ def _derivatives(likelihood: Callable[[Tensor, Tensor], Tensor], raw: Tensor, co
         at = raw.detach().requires_grad_()
         (slope,) = torch.autograd.grad(likelihood(at, columns).sum(), at, create_graph=True)
         rows = [torch.autograd.grad(part, at, retain_graph=True)[0] for part in slope.sum(0)]
+    # sinh of a far value overflows at a heavy tail. 0 there ends the step of this column alone, which gains nothing and
+    # is tried again with more damping; a NaN would make `eigh` fail for all columns.
     return slope.detach().nan_to_num(0.0, 0.0, 0.0), torch.stack(rows, 1).nan_to_num(0.0, 0.0, 0.0)
 
 

@@ -5,8 +5,9 @@ import math
 import torch
 from torch import Tensor
 
-from ebm_cli.densities.elliptical import EllipticalMixture, Profile
+from ebm_cli.densities.elliptical import EllipticalMixture
 from ebm_cli.densities.gamma import sample_gamma
+from ebm_cli.densities.place import Profile
 
 
 class StudentMixture(EllipticalMixture):
