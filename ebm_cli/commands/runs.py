@@ -77,8 +77,7 @@ def _overall(record: Record) -> Text:
     """Overall word of a run with results; an older run, which lacks it, is assessed by its other results."""
     word = record.results.get("eval/overall")
     if word is None:
-        found = overall(Results(dict(record.results)))
-        word = "" if found is None else found.word
+        word = overall(Results(dict(record.results))).word
     return Text(str(word), style=OVERALL_STYLES.get(str(word), ""))
 
 

@@ -22,6 +22,8 @@ class Finding(NamedTuple):
         fact: clause with columns and number.
         harm: clause on what follows from it; empty if that is plain.
         cure: clause in the imperative, with the keys to set.
+        unbounds: columns on which a likelihood has no upper bound because of it: half of their rows or more share one
+            value, or other columns determine them.
     """
 
     kind: ColumnKind | RowKind
@@ -30,6 +32,7 @@ class Finding(NamedTuple):
     fact: str
     harm: str
     cure: str
+    unbounds: tuple[int, ...] = ()
 
     @property
     def bears_on_results(self) -> bool:

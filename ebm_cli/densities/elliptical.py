@@ -48,6 +48,14 @@ class EllipticalMixture(Density):
     def profile(self, s: Tensor) -> Profile:
         """Compute h and its derivatives: squared distances s [B, K] → [B, K] each."""
 
+    @abstractmethod
+    def marginal(self, j: int) -> "EllipticalMixture":
+        """The distribution of coordinate j alone, as a density of points [1]."""
+
+    def variances(self, j: int) -> Tensor:
+        """The scatter of coordinate j within each component [K, 1, 1]."""
+        return self.factors[:, j].square().sum(1).view(-1, 1, 1)
+
     def keep(self, weights: Tensor, means: Tensor, scatters: Tensor, log_norm: Tensor, like: Tensor) -> None:
         """Take other components, stored with dtype and device of `like`.
 

@@ -89,6 +89,8 @@ def _nll(key: str, value: float, values: Values) -> Verdict:
 
 def _nll_vs_baseline(key: str, value: float, values: Values) -> Verdict:
     error = number(values, f"{key}_se")
+    if values.get("eval/unbounded"):
+        return Verdict(plus_minus("0", error), "means nothing")
     # Below CLOSE both describe the rows equally well, however precise the comparison is.
     noise = max(CLOSE, 2 * (error or 0.0))
     word, good = ("better", True) if value < -noise else ("worse", False) if value > noise else ("equal", True)
@@ -211,7 +213,9 @@ KL = Rule(
 )
 NLL = Rule(_nll, "the entropy of the data, where it is known")
 NLL_VS_BASELINE = Rule(
-    _nll_vs_baseline, "0 ± its standard error", f"better, equal (two standard errors, or {CLOSE}), worse"
+    _nll_vs_baseline,
+    "0 ± its standard error",
+    f"better, equal (two standard errors, or {CLOSE}), worse; means nothing on columns without a bound",
 )
 LOG_DENSITY_MSE = Rule(_log_density_mse, "0", f"of half the value, which is near KL: {_KL_GRADES}")
 FISHER = Rule(_fisher, "that of a flat energy", f"of the ratio: {_KL_GRADES}")
