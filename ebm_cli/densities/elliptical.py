@@ -48,6 +48,14 @@ class EllipticalMixture(Density):
     def profile(self, s: Tensor) -> Profile:
         """Compute h and its derivatives: squared distances s [B, K] → [B, K] each."""
 
+    @abstractmethod
+    def marginal(self, j: int) -> "EllipticalMixture":
+        """The distribution of coordinate j alone, as a density of points [1]."""
+
+    def variances(self, j: int) -> Tensor:
+        """The scatter of coordinate j within each component [K, 1, 1]."""
+        return self.factors[:, j].square().sum(1).view(-1, 1, 1)
+
     def keep(self, weights: Tensor, means: Tensor, scatters: Tensor, log_norm: Tensor, like: Tensor) -> None:
         """Take other components, stored with dtype and device of `like`.
 
@@ -114,7 +122,8 @@ class EllipticalMixture(Density):
         # Directions that all points share need no product for each point, component, direction and coordinate.
         along = torch.einsum("bki,vki->vbk", z, dz[:, 0]) if dz.shape[1] == 1 else (z * dz).sum(-1)
         ds = 2 * along
-        bent_s = 2 * dz.square().sum(-1).sum(0)
+        square = dz.square().sum(0)
+        bent_s = 2 * square.sum(-1)
         if bent_z is not None:
             bent_s = bent_s + 2 * (z * bent_z).sum(-1)
         term = h.slope * ds
@@ -122,7 +131,7 @@ class EllipticalMixture(Density):
         spread = term - log_q.unsqueeze(-1)
         bent = h.slope * bent_s + h.bend * ds.square().sum(0) + spread.square().sum(0)
         bent_log_q = (share * bent).sum(-1)
-        return Moved(dz, bent_z, ds, bent_s, spread, bent - bent_log_q.unsqueeze(-1), log_q, bent_log_q)
+        return Moved(dz, square, bent_z, ds, bent_s, spread, bent - bent_log_q.unsqueeze(-1), log_q, bent_log_q)
 
     def pull(self, at: Place, on_s: Tensor, on_z: Tensor | None = None) -> Tensor:
         """The cotangent of x [B, D], from that of s [B, K] and, beside it, of z [B, K, D]."""

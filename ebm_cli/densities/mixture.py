@@ -58,6 +58,11 @@ class FittedMixture(EllipticalMixture):
         """h(s) = −½ s."""
         return Profile(-0.5 * s, torch.full_like(s, -0.5), torch.zeros_like(s))
 
+    def marginal(self, j: int) -> "FittedMixture":
+        found = FittedMixture(shape=(1,))
+        found.set_components(self.weights, self.means[:, j : j + 1], self.variances(j), self.means)
+        return found
+
     def sample(self, n: int, rng: torch.Generator) -> Tensor:
         k, deviation = self.sample_normal(n, rng)
         return (self.means[k] + deviation).view(n, *self.shape)

@@ -39,6 +39,7 @@ class Moved(NamedTuple):
 
     Attributes:
         z: W_k v [V, 1 or B, K, D].
+        square: Σ_v (W_k v)², coordinate by coordinate [1 or B, K, D].
         bent_z: [B, K, D]; None for 0.
         s: [V, B, K].
         bent_s: [B, K].
@@ -49,6 +50,7 @@ class Moved(NamedTuple):
     """
 
     z: Tensor
+    square: Tensor
     bent_z: Tensor | None
     s: Tensor
     bent_s: Tensor

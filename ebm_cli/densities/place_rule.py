@@ -8,8 +8,8 @@ from typing import NamedTuple
 from torch import Tensor
 
 from ebm_cli.densities.elliptical import EllipticalMixture
+from ebm_cli.densities.monotone import Bend
 from ebm_cli.densities.place import Moved, Place
-from ebm_cli.densities.sinh_arcsinh import Bend
 
 
 class PlaceRule(NamedTuple):

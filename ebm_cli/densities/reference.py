@@ -11,12 +11,16 @@ from ebm_cli.densities.differentials import Differentials
 from ebm_cli.densities.elliptical import EllipticalMixture
 from ebm_cli.densities.mixture import FittedMixture
 from ebm_cli.densities.moments import Moments
+from ebm_cli.densities.monotone import Chain, Monotone
 from ebm_cli.densities.place import Place
 from ebm_cli.densities.place_rule import PlaceRule
-from ebm_cli.densities.reference_fit import FAMILIES, Marginals, fit_reference, mixture_of
-from ebm_cli.densities.sinh_arcsinh import SinhArcsinh, Transformed
+from ebm_cli.densities.reference_candidates import Marginals, mixture_of
+from ebm_cli.densities.reference_fit import FAMILIES, fit_reference
+from ebm_cli.densities.sinh_arcsinh import SinhArcsinh
+from ebm_cli.densities.slope_spline import SlopeSpline
 from ebm_cli.densities.state import before_loading
 from ebm_cli.densities.student import StudentMixture
+from ebm_cli.densities.transformed import Transformed
 
 Family = Literal["auto", "gaussian", "mixture", "student"]
 
@@ -35,7 +39,7 @@ class Reference(Density):
         data: reference rows [N, *shape] in standardised units. None is N(0, I), until a state is loaded.
         shape: shape of one point; needed without data only.
         family: auto (the best on rows held out), gaussian, mixture (of Gaussians) or student (mixture of t).
-        marginals: auto (the best on rows held out), none, or sinh_arcsinh, a monotone map of each coordinate.
+        marginals: monotone map of each coordinate: auto (those that gain on rows held out), none, sinh_arcsinh, spline.
         wide: ε, share of the wide part, in [0, 1).
 
     Shapes: x [B, *shape].  Cost: K · D² operations a point.
@@ -63,9 +67,10 @@ class Reference(Density):
             self.fitted: Density = FittedMixture(shape=self.shape)
         else:
             self.fitted = fit_reference(data, FAMILIES if family == "auto" else (family,), marginals)
-        transformed = isinstance(self.fitted, Transformed)
         heavy = isinstance(mixture_of(self.fitted), StudentMixture)
-        self.register_buffer("structure", torch.tensor([heavy, transformed]))
+        maps = self.marginals.maps if self.marginals is not None else []
+        kinds = [any(isinstance(one, kind) for one in maps) for kind in (SinhArcsinh, SlopeSpline)]
+        self.register_buffer("structure", torch.tensor([heavy, *kinds]))
         before_loading(self, _take_stored_structure)
         self.broad = StudentMixture(self.shape) if wide else None
         if self.broad is not None and data is not None:
@@ -79,7 +84,7 @@ class Reference(Density):
         return mixture_of(self.fitted)
 
     @property
-    def marginals(self) -> SinhArcsinh | None:
+    def marginals(self) -> Monotone | None:
         """The transform of the coordinates; None for coordinates as they are."""
         return self.fitted.marginals if isinstance(self.fitted, Transformed) else None
 
@@ -137,8 +142,12 @@ def _take_stored_structure(module: nn.Module, state: dict[str, Any], prefix: str
     stored = state.get(f"{prefix}structure")
     if not isinstance(module, Reference) or stored is None:
         return
-    heavy, transformed = stored.tolist()
+    # States before splines have two numbers.
+    heavy, bent, splined = (*stored.tolist(), False)[:3]
+    state[f"{prefix}structure"] = stored.new_tensor([heavy, bent, splined])
     like = mixture_of(module.fitted).means
+    size = like.shape[1]
     density = StudentMixture(module.shape) if heavy else FittedMixture(shape=module.shape)
-    found = Transformed(density, SinhArcsinh(like.shape[1])) if transformed else density
+    maps = [SinhArcsinh(size)] * bent + [SlopeSpline(size)] * splined
+    found = Transformed(density, Chain(maps) if len(maps) > 1 else maps[0]) if maps else density
     module.fitted = found.to(like)

@@ -53,6 +53,11 @@ class StudentMixture(EllipticalMixture):
         slope = -0.5 * (1 + rate * size) / damped
         return Profile(value, slope, -slope * rate / damped)
 
+    def marginal(self, j: int) -> "StudentMixture":
+        found = StudentMixture((1,))
+        found.set_components(self.weights, self.means[:, j : j + 1], self.variances(j), self.dof, self.means)
+        return found
+
     def sample(self, n: int, rng: torch.Generator) -> Tensor:
         k, deviation = self.sample_normal(n, rng)
         dof = self.dof[k]

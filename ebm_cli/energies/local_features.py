@@ -57,7 +57,7 @@ class LocalFeatures(NamedTuple):
         bent_a = bend_a * moved.s.square().sum(0) + slope_a * moved.bent_s
         # z/b = atanh t moves by dz/b, which the factors b of the features cancel once.
         weighed = share.unsqueeze(-1) * slope_t
-        bent_t = (-2 / REACH) * t * moved.z.square().sum(0)
+        bent_t = (-2 / REACH) * t * moved.square
         if moved.bent_z is not None:
             bent_t = bent_t + moved.bent_z
         through_share = _over_components(REACH * d_share, t)

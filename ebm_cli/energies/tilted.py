@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from ebm_cli.densities import Density, Reference
 from ebm_cli.densities.reference import Family
-from ebm_cli.densities.reference_fit import Marginals
+from ebm_cli.densities.reference_candidates import Marginals
 from ebm_cli.derivatives import Differentiable, Jet, Pullback, ValueAndPullback, VjpFn, sweep, vjp
 from ebm_cli.energies.activations import Activation
 from ebm_cli.energies.base import Energy
@@ -31,7 +31,7 @@ class Tilted(Energy, Differentiable):
         data: rows [N, *shape] that q and u are fitted to, standardised units. Without them both are those of N(0, I),
             until a state is loaded.
         reference: family of q: auto takes the one that predicts rows best which it was not fitted to (`Reference`).
-        marginals: transform of each coordinate under q: auto, none, sinh_arcsinh.
+        marginals: monotone map of each coordinate under q: auto, none, sinh_arcsinh, spline.
         width: units of each hidden layer of g, ≥ 1.
         depth: hidden layers, ≥ 1.
         activation: of g; sm and ssm need a smooth one.

@@ -238,6 +238,11 @@ def test_samples_alone_are_judged_on_any_table() -> None:
     assert overall(with_unbounded(named(TESTS), CONSTANT)).word == "right"
 
 
+def test_known_density_is_judged_on_any_table() -> None:
+    """Its likelihood has a bound: the entropy."""
+    assert overall(with_unbounded(named({"kl": 0.001, "nll": 2.5}), CONSTANT)).word == "right"
+
+
 def test_broken_chains_are_broken_on_any_table() -> None:
     results = with_unbounded(named({**TESTS, **BETTER, "nll": 1.0, "sampler/non_finite": 3}), CONSTANT)
     assert overall(results).word == "broken"
