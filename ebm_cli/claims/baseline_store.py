@@ -63,14 +63,16 @@ def _measure(name: str, seed: int, n_rows: int | None, seconds: float, threads: 
     import torch
 
     from ebm_cli.datasets import TableSuite
+    from ebm_cli.datasets.table_suite.table import is_name
     from ebm_cli.evaluation.simple_estimators import BEST, baseline_kls
     from ebm_cli.system.threads import set_threads
 
+    if not is_name(name):
+        raise ValueError(f"the suite has no table {name}")
     before = torch.get_num_threads()
     set_threads(threads)
     try:
-        # The name is checked by the class.
-        found = baseline_kls(TableSuite(name, n_rows, seed=seed), seconds, N_ROWS)  # type: ignore[arg-type]
+        found = baseline_kls(TableSuite(name, n_rows, seed=seed), seconds, N_ROWS)
     finally:
         set_threads(before)
     return {key.removeprefix("eval/kl_"): kl for key, kl in found.items() if key != BEST}

@@ -2,6 +2,7 @@
 
 import math
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,12 +12,12 @@ from rich.console import Console
 
 from ebm_cli.acceleration.compile_mode import Work, apply_compile_mode
 from ebm_cli.config.trust import trust_of
-from ebm_cli.datasets.report import report
+from ebm_cli.datasets.findings import Finding
 from ebm_cli.errors import NotTrustworthy
 from ebm_cli.evaluation import suite
 from ebm_cli.evaluation.chain_health import problems
 from ebm_cli.evaluation.narrowest import narrowest_width
-from ebm_cli.evaluation.overall import overall, untrusted, with_overall
+from ebm_cli.evaluation.overall import overall, untrusted, with_overall, with_unbounded
 from ebm_cli.evaluation.protocol import Protocol
 from ebm_cli.evaluation.values import Values, number
 from ebm_cli.reporting.closing_panel import closing_panel
@@ -34,7 +35,7 @@ from ebm_cli.runs.stored_config import run_dir
 from ebm_cli.system.device import device_of
 from ebm_cli.system.files import write_json
 from ebm_cli.system.threads import set_threads
-from ebm_cli.training.build import described
+from ebm_cli.training.build import examined
 from ebm_cli.training.causes import Evidence, causes
 
 
@@ -58,15 +59,17 @@ def evaluate(cfg: DictConfig) -> None:
     announce([*model.remarks, *described_data(parts.dataset, protocol)], console)
     with Stages("evaluation", console) as stages:
         evaluation = suite.evaluate(parts.energy, parts.method, parts.dataset, protocol, stages.begin)
-    assessment = overall(evaluation.results, math.prod(parts.dataset.shape))
-    found = with_overall(evaluation.results, assessment)
+    findings, unbounded = examined(model.config, parts)
+    evaluated = with_unbounded(evaluation.results, unbounded)
+    assessment = overall(evaluated, math.prod(parts.dataset.shape))
+    found = with_overall(evaluated, assessment)
     results = found.values
     write_json(path / "results.json", results)
     files = {"results": relative_path(path / "results.json")}
     notes = [
         *explain(results),
         *found.notes,
-        *_causes(cfg, model, parts, results),
+        *_causes(cfg, model, parts, results, findings),
         *absences(found.absent),
     ]
     if evaluation.samples is not None:
@@ -84,13 +87,12 @@ def evaluate(cfg: DictConfig) -> None:
         raise NotTrustworthy(reason)
 
 
-def _causes(cfg: DictConfig, model: Model, parts: Parts, results: Values) -> list[str]:
+def _causes(cfg: DictConfig, model: Model, parts: Parts, results: Values, findings: Sequence[Finding]) -> list[str]:
     """Findings about the data, and likely causes of the results, from the run's config and, if it is there, its log."""
     run = run_dir(cfg.checkpoint)
     log = None if run is None else run / "metrics.jsonl"
     history = read(log) if log is not None and log.is_file() else []
     config: Any = OmegaConf.to_container(model.config, resolve=True)
-    findings = report(parts.dataset, described(model.config, parts))
     return causes(Evidence(results, history, config, lambda: narrowest_width(parts.dataset.reference), findings))
 
 

@@ -12,7 +12,7 @@ from rich.table import Table
 from rich.text import Text
 
 from ebm_cli.errors import NotTrustworthy, UserError
-from ebm_cli.evaluation.overall import overall, untrusted
+from ebm_cli.evaluation.overall import UNJUDGED, overall, untrusted
 from ebm_cli.evaluation.result_registry import HEADLINES
 from ebm_cli.evaluation.results import Results
 from ebm_cli.evaluation.values import number
@@ -74,11 +74,12 @@ def _table(records: list[Record], now: float) -> Table:
 
 
 def _overall(record: Record) -> Text:
-    """Overall word of a run with results; an older run, which lacks it, is assessed by its other results."""
+    """Overall word of a run with results; a run that lacks it, as older ones do, is assessed by its other results."""
     word = record.results.get("eval/overall")
     if word is None:
-        found = overall(Results(dict(record.results)))
-        word = "" if found is None else found.word
+        word = overall(Results(dict(record.results))).word
+    if not word and record.results and record.state == "finished":
+        return Text(UNJUDGED, style=OVERALL_STYLES[""])
     return Text(str(word), style=OVERALL_STYLES.get(str(word), ""))
 
 

@@ -11,7 +11,7 @@ from omegaconf import DictConfig
 from ebm_cli.claims.judge import build_claims, judge_runs
 from ebm_cli.config.trust import trust_of
 from ebm_cli.errors import NotTrustworthy
-from ebm_cli.evaluation.overall import overall, untrusted
+from ebm_cli.evaluation.overall import UNBOUNDED, overall, untrusted
 from ebm_cli.evaluation.results import Results
 from ebm_cli.reporting.closing_panel import as_sentence
 from ebm_cli.runs.assemble import assemble, protocol_of
@@ -94,12 +94,11 @@ def finalize(cfg: DictConfig, sweep_dir: Path) -> None:
 
 def _worth(results: dict[str, Any]) -> str:
     """Sentence on the worth of a finished run, to append; empty for a run of a version that did not assess it."""
-    word = results.get("eval/overall")
+    word, found = results.get("eval/overall"), overall(Results(results))
     if word is None:
-        return ""
-    found = overall(Results(results))
+        return f". {as_sentence(found.sentence)}" if UNBOUNDED in results else ""
     # Of images, "broken" has another bound, which depends on their size: then the word alone is known here.
-    return f". {as_sentence(found.sentence if found is not None and found.word == word else word)}"
+    return f". {as_sentence(found.sentence if found.word == word else word)}"
 
 
 def _results(run: Path) -> dict[str, Any]:

@@ -21,7 +21,11 @@ BY_CHANCE = frozenset(
 
 def warnings(comparison: Comparison) -> list[str]:
     """Sentences on groups whose mean and spread are not those of seeds alone."""
-    return [*_mixed(comparison.groups, comparison.by), *_repeated(comparison.groups)]
+    return [
+        *_mixed(comparison.groups, comparison.by),
+        *_repeated(comparison.groups),
+        *_unbounded(comparison.groups),
+    ]
 
 
 def conclusion(section: Section) -> str:
@@ -112,6 +116,13 @@ def _repeated(groups: Iterable[Group]) -> list[str]:
             name = " · ".join(group.names)
             found.append(f"{name}: several runs of seed={repeated[0]}; a repeated seed shows no spread")
     return found
+
+
+def _unbounded(groups: Iterable[Group]) -> list[str]:
+    """A sentence for each table on which no likelihood has an upper bound."""
+    found = {str(run.results["eval/unbounded"]): None for group in groups for run in group.records
+             if "eval/unbounded" in run.results}  # fmt: skip
+    return [f"the likelihood has no upper bound, and a lower NLL means nothing: {columns}" for columns in found]
 
 
 def _shorten(values: list[str]) -> list[str]:

@@ -8,7 +8,7 @@ import re
 from collections.abc import Iterable, Sequence
 from functools import cache
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import yaml
 
@@ -82,12 +82,17 @@ def group_options(group: str, folders: Sequence[Path]) -> dict[str, str]:
     return dict(sorted(found.items()))
 
 
+def _plain(path: Path) -> Any:
+    """Contents of a YAML file, by libyaml's parser where PyYAML has it: ten times as fast as Python's."""
+    return yaml.load(path.read_text(encoding="utf-8"), getattr(yaml, "CSafeLoader", yaml.SafeLoader))
+
+
 def is_table(option: str | None, folders: Sequence[Path]) -> bool:
     """True if an option of the group `dataset` has one of the classes `TABLES`, or is made from such an option."""
     path = None if not option else find_file(f"dataset/{option}", folders)
     if path is None:
         return False
-    found = yaml.safe_load(path.read_text(encoding="utf-8"))
+    found = _plain(path)
     if not isinstance(found, dict):
         return False
     if "_target_" in found:
@@ -107,7 +112,7 @@ def _defaults(path: Path | None) -> list[tuple[str, str | None]]:
     """The (name, option) pairs of a file's defaults list."""
     if path is None:
         return []
-    found = (yaml.safe_load(path.read_text(encoding="utf-8")) or {}).get("defaults", [])
+    found = (_plain(path) or {}).get("defaults", [])
     pairs = [next(iter(entry.items())) for entry in found if isinstance(entry, dict)]
     return [(name.removeprefix("optional "), option) for name, option in pairs]
 

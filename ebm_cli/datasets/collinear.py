@@ -37,13 +37,16 @@ class Dependent(NamedTuple):
 
 
 def collinear(x: NDArray[np.float64]) -> list[Dependent]:
-    """Find the dependent columns of rows x [N, D], none of them constant; N > 2 D rows are needed to tell.
+    """Find the dependent columns of rows x [N, D], none of them constant.
+
+    N > 2 D rows are needed to tell whether a column nearly depends on others; D + 2, whether it does exactly.
 
     Cost: the correlations, and a system of at most D equations for each column.
     """
     n, d = x.shape
-    if n <= 2 * d or not 2 <= d <= MAX_COLUMNS:
+    if n < d + 2 or not 2 <= d <= MAX_COLUMNS:
         return []
+    threshold = NEARLY if n > 2 * d else EXACTLY
     u = (x - x.mean(0)) / x.std(0)
     c = u.T @ u / n
     kept: list[int] = [0]
@@ -52,7 +55,7 @@ def collinear(x: NDArray[np.float64]) -> list[Dependent]:
         solution = np.linalg.solve(c[np.ix_(kept, kept)], c[kept, j])
         # The residuals themselves: 1 − cᵀC⁻¹c would lose half of the digits.
         left = float(np.square(u[:, j] - u[:, kept] @ solution).mean()) if c[kept, j] @ solution > 0.99 else 1.0
-        if left > NEARLY:
+        if left > threshold:
             kept.append(j)
             continue
         found.append(Dependent(j, tuple(kept[i] for i in np.flatnonzero(np.abs(solution) > INVOLVED)), left))

@@ -9,7 +9,7 @@ NAMED = 4
 """Columns that a sentence names at most."""
 
 ColumnKind = Literal["ties", "constant", "collinear", "outliers", "heavy_tail", "missing"]
-RowKind = Literal["left_out", "copies", "coincidences", "few_rows"]
+RowKind = Literal["left_out", "copies", "coincidences", "few_rows", "images"]
 
 
 class Finding(NamedTuple):
@@ -22,6 +22,8 @@ class Finding(NamedTuple):
         fact: clause with columns and number.
         harm: clause on what follows from it; empty if that is plain.
         cure: clause in the imperative, with the keys to set.
+        unbounds: columns on which a likelihood has no upper bound because of it: half of their rows or more share one
+            value, or other columns determine them.
     """
 
     kind: ColumnKind | RowKind
@@ -30,11 +32,12 @@ class Finding(NamedTuple):
     fact: str
     harm: str
     cure: str
+    unbounds: tuple[int, ...] = ()
 
     @property
     def bears_on_results(self) -> bool:
         """True if a result of the run means something else because of it."""
-        return self.kind != "heavy_tail"
+        return self.kind not in ("heavy_tail", "images")
 
     @property
     def breaks_score_matching(self) -> bool:
@@ -54,6 +57,7 @@ class Run(NamedTuple):
         keys: dotted names of the keys of its data set and method, such as `dataset.drop`.
         can_whiten: True if `method.whiten` is there and off.
         n_weights: trained parameters of the energy.
+        is_convolutional: True if the energy has convolutions, which see the neighbours of a pixel.
     """
 
     method: str
@@ -61,6 +65,7 @@ class Run(NamedTuple):
     keys: frozenset[str] = frozenset()
     can_whiten: bool = False
     n_weights: int = 0
+    is_convolutional: bool = False
 
 
 class Labels(NamedTuple):

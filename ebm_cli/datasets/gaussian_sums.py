@@ -115,7 +115,8 @@ class GaussianSum(nn.Module):
 
         def best(c: Tensor) -> Tensor:
             terms = self.log_terms(c)
-            return terms.view(c.shape[0], self.n_groups, -1).logsumexp(2).argmax(1)
+            shares = (terms - terms.amax(1, keepdim=True)).clamp_(min=NEGLIGIBLE).exp_()
+            return shares.view(c.shape[0], self.n_groups, -1).sum(2).argmax(1)
 
         with torch.no_grad():
             return table_in_chunks(best, x, self.centres.shape[0])

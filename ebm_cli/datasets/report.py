@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from ebm_cli.datasets.base import Dataset
-from ebm_cli.datasets.collinear import EXACTLY, collinear
+from ebm_cli.datasets.collinear_findings import collinear_columns
 from ebm_cli.datasets.column_values import (
     COARSE,
     FINE,
@@ -27,18 +27,21 @@ from ebm_cli.datasets.column_values import (
     ties,
 )
 from ebm_cli.datasets.copies import Duplicates
+from ebm_cli.datasets.file import File
 from ebm_cli.datasets.findings import Finding, Labels, Run, listed, to_be, without
 from ebm_cli.datasets.finite import FAR_OUT, Finite
 from ebm_cli.datasets.held_out_findings import far_held_out
-from ebm_cli.datasets.row_findings import copies, few_rows, left_out
+from ebm_cli.datasets.row_findings import copies, few_rows, images, left_out
 
 MAX_ROWS = 100_000
 MAX_NUMBERS = 2_000_000
 """Rows, and numbers, that are examined at most: an even selection of more."""
-MAX_CORRELATED = 20_000
-"""Rows of correlations, at most."""
 CONSTANT_SHARE = 0.99
 """Share of the rows with one value from which a column is nearly constant."""
+DOMINANT_SHARE = 0.5
+"""Share of the rows with one value from which the likelihood of a column is said to be unbounded."""
+IMAGE_NOISE = 0.02
+"""Noise that spreads constant pixels, in units of the images' scale."""
 SHOWN = 2
 """Findings of one kind that have a sentence of their own."""
 
@@ -59,7 +62,8 @@ def report(dataset: Dataset, run: Run) -> tuple[Finding, ...]:
         }
         far = (one for one in far_held_out(train, unseen, label, run) if one.columns[0] not in seen)
         found = (*_shortened(far, label), *found)
-    return (*left_out(dataset.left_out, label), *found)
+    of_images = images(dataset.shape, run) if isinstance(dataset, File) else ()
+    return (*left_out(dataset.left_out, label), *of_images, *found)
 
 
 def examine(
@@ -92,14 +96,14 @@ def examine(
     # A pixel is often white in nearly all images, which is no fault of theirs.
     least = 1.0 if label.is_image else CONSTANT_SHARE
     is_constant = [column.counts.max() >= least * column.n for column in columns]
-    found = [*_constant(columns, is_constant, label, run)]
     scales = scale.detach().cpu().double().flatten().tolist()
+    found = [*_constant(columns, is_constant, scales, label, run)]
     if not label.is_image:
         found += _shortened(_missing_and_extreme(columns, is_constant, label, run), label)
     odd = {j for finding in found if finding.kind != "constant" for j in finding.columns}
     found += _ties(for_ties, scales, is_constant, odd, label, run)
     if not label.is_image:
-        found += _shortened(_collinear(x, columns, is_constant, label, run), label)
+        found += _shortened(collinear_columns(x, columns, is_constant, label, run), label)
     found += copies(duplicates, any(finding.kind == "ties" for finding in found), run)
     return (*found, *few_rows(n_train or len(train), x.shape[1], run))
 
@@ -114,7 +118,9 @@ def _selection(train: Tensor) -> NDArray[np.float32]:
     return x
 
 
-def _constant(columns: Sequence[Values], is_constant: Sequence[bool], label: Labels, run: Run) -> Iterable[Finding]:
+def _constant(
+    columns: Sequence[Values], is_constant: Sequence[bool], scales: Sequence[float], label: Labels, run: Run
+) -> Iterable[Finding]:
     harm = f"the objective of {run.method} has no lower bound on a value that repeats" * run.matches_scores
     for nearly in (False, True):
         found = tuple(j for j, column in enumerate(columns) if is_constant[j] and (len(column.values) > 1) == nearly)
@@ -125,7 +131,17 @@ def _constant(columns: Sequence[Values], is_constant: Sequence[bool], label: Lab
         fact = f"{label.many(found)} {to_be(found)} {'nearly ' * nearly}constant"
         detail = f"{value:.6g}" + f" in {_percent(share)} of the rows" * nearly
         fact += f" ({detail})" * (len(found) == 1)
-        yield Finding("constant", found, value, fact, harm, without(found, label, run))
+        cure = _spread(columns, max(scales), run) if label.is_image else without(found, label, run)
+        yield Finding("constant", found, value, fact, harm, cure, unbounds=found)
+
+
+def _spread(columns: Sequence[Values], scale: float, run: Run) -> str:
+    """The cure of pixels that are constant, which cannot be left out."""
+    if "dataset.dequantise" in run.keys and all(column.is_whole for column in columns):
+        return "set dataset.dequantise=true"
+    return (
+        f"set dataset.noise_std={IMAGE_NOISE * scale:.2g}" if "dataset.noise_std" in run.keys else "add noise to them"
+    )
 
 
 def _shortened(findings: Iterable[Finding], label: Labels) -> Iterable[Finding]:
@@ -139,7 +155,8 @@ def _shortened(findings: Iterable[Finding], label: Labels) -> Iterable[Finding]:
         if rest:
             columns = tuple(finding.columns[0] for finding in rest)
             fact = f"the same ({rest[0].kind.replace('_', ' ')}) in {label.many(columns)}"
-            yield rest[0]._replace(columns=columns, fact=fact, harm="", cure="as above")
+            unbounds = tuple(j for finding in rest for j in finding.unbounds)
+            yield rest[0]._replace(columns=columns, fact=fact, harm="", cure="as above", unbounds=unbounds)
 
 
 def _missing_and_extreme(
@@ -231,9 +248,9 @@ def _ties(
     else:
         harm = "a density can become arbitrarily high on repeated values, so that its NLL says little"
     indices = tuple(j for group in found.values() for j in group)
-    yield Finding(
-        "ties", indices, float(len(indices)), listed(parts), harm, _smoothing(found, scales, label.is_image, run)
-    )
+    cure = _smoothing(found, scales, label.is_image, run)
+    dominated = tuple(j for j in indices if columns[j].counts.max() >= DOMINANT_SHARE * columns[j].n)
+    yield Finding("ties", indices, float(len(indices)), listed(parts), harm, cure, unbounds=dominated)
 
 
 def _smoothing(found: Mapping[str, Mapping[int, Ties]], scales: Sequence[float], is_image: bool, run: Run) -> str:
@@ -255,35 +272,3 @@ def _span(steps: Sequence[float]) -> str:
 
 def _percent(share: float) -> str:
     return f"{100 * share:.3g} %"
-
-
-def _collinear(
-    x: NDArray[np.float32], columns: Sequence[Values], is_constant: Sequence[bool], label: Labels, run: Run
-) -> Iterable[Finding]:
-    varies = [j for j, constant in enumerate(is_constant) if not constant]
-    some = x[:: -(-len(x) // MAX_CORRELATED)][:, varies].astype(np.float64)
-    ordinary = _ordinary_rows(some, [columns[j] for j in varies])
-    for found in collinear(ordinary):
-        j, of = varies[found.column], [varies[i] for i in found.of]
-        sd = found.left**0.5
-        exact = found.left < EXACTLY
-        if len(of) == 1:
-            text = f"{label.one(j)} is {'a copy of ' if exact else 'nearly a copy of '}{label.one(of[0])}"
-        else:
-            text = f"{label.one(j)} is {'' if exact else 'nearly '}a linear function of {label.many(of)}"
-        text += "" if exact else f" (what they leave of it is {sd:.1g} of its standard deviation)"
-        whiten = "set method.whiten=true" if run.can_whiten else ""
-        cure = " or ".join(filter(None, [whiten, without((j,), label, run)]))
-        harm = f"the objective of {run.method} has {'no' if exact else 'an extremely low'} lower bound on it"
-        yield Finding("collinear", (j, *of), sd, text, harm * run.matches_scores, cure)
-
-
-def _ordinary_rows(x: NDArray[np.float64], columns: Sequence[Values]) -> NDArray[np.float64]:
-    """The rows whose numbers are not far in any column: outliers in the same row make any two columns collinear."""
-    keep = np.ones(len(x), bool)
-    for j, column in enumerate(columns):
-        lower, median, upper = column.quantiles(0.05, 0.5, 0.95)
-        if upper > lower:
-            keep &= np.abs(x[:, j] - median) <= 10 * (upper - lower)
-    left = x[keep]
-    return left if len(left) > len(x) / 2 and bool((left.std(0) > 0).all()) else x

@@ -1,6 +1,6 @@
-"""Findings about the rows of a table: rows that are left out, equal ones, too few."""
+"""Findings about the rows as a whole: rows that are left out, equal ones, too few, images."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from ebm_cli.datasets.copies import Duplicates
 from ebm_cli.datasets.findings import Finding, Labels, Run
@@ -9,6 +9,8 @@ from ebm_cli.datasets.io.contents import counted
 
 ROWS_PER_COLUMN = 10
 """Rows for each column under which a score cannot be learned: a network places a minimum at every row."""
+SMALLEST_IMAGE = 5
+"""Pixels of the shorter side from which convolutions of 3 x 3 see more than a dense network."""
 WEIGHTS_PER_NUMBER = 50
 """Weights of the network for each number of the training rows, from which the rows are far too few."""
 
@@ -43,6 +45,15 @@ def copies(duplicates: Duplicates | None, has_ties: bool, run: Run) -> Iterable[
     elif is_shared and has_ties:
         harm = "eval/nn_ratio, which looks for copied rows, is too large or absent"
         yield Finding("coincidences", (), shared, f"{spoilt}, as values repeat", harm, "noise mends this, too")
+
+
+def images(shape: Sequence[int], run: Run) -> Iterable[Finding]:
+    """Images, of shape [C, H, W], whose energy does not know which pixels are neighbours."""
+    if len(shape) == 3 and min(shape[1:]) >= SMALLEST_IMAGE and not run.is_convolutional:
+        channels, height, width = shape
+        fact = f"the rows are images of {height} x {width} pixels" + f" and {channels} channels" * (channels > 1)
+        harm = "this energy does not know which pixels are neighbours"
+        yield Finding("images", (), float(height * width), fact, harm, "set energy=conv, which does")
 
 
 def few_rows(n: int, size: int, run: Run) -> Iterable[Finding]:

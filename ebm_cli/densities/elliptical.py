@@ -12,22 +12,14 @@ single precision.
 
 import math
 from abc import abstractmethod
-from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
 from ebm_cli.densities.base import Density
 from ebm_cli.densities.differentials import Differentials
+from ebm_cli.densities.place import Moved, Place, Profile
 from ebm_cli.densities.state import take_any_shapes
-
-
-class Profile(NamedTuple):
-    """h(s), h′(s) and h″(s) of each component, [B, K]."""
-
-    value: Tensor
-    slope: Tensor
-    bend: Tensor
 
 
 class EllipticalMixture(Density):
@@ -55,6 +47,14 @@ class EllipticalMixture(Density):
     @abstractmethod
     def profile(self, s: Tensor) -> Profile:
         """Compute h and its derivatives: squared distances s [B, K] → [B, K] each."""
+
+    @abstractmethod
+    def marginal(self, j: int) -> "EllipticalMixture":
+        """The distribution of coordinate j alone, as a density of points [1]."""
+
+    def variances(self, j: int) -> Tensor:
+        """The scatter of coordinate j within each component [K, 1, 1]."""
+        return self.factors[:, j].square().sum(1).view(-1, 1, 1)
 
     def keep(self, weights: Tensor, means: Tensor, scatters: Tensor, log_norm: Tensor, like: Tensor) -> None:
         """Take other components, stored with dtype and device of `like`.
@@ -95,25 +95,55 @@ class EllipticalMixture(Density):
 
     def differentials(self, x: Tensor, v: Tensor | None = None) -> Differentials:
         with torch.no_grad():
-            z = self.whitened(x.flatten(1))
-            h = self.profile(z.square().sum(-1))
-            log_terms = self.log_norm + h.value
-            value = log_terms.logsumexp(1)
-            share = (log_terms - value.unsqueeze(1)).exp()
-            pulled = (2 * share * h.slope).unsqueeze(-1) * z
-            gradient = pulled.flatten(1) @ self.whiten.flatten(0, 1)
-            second = None if v is None else self._second(z, h, share, v.flatten(2))
-        return Differentials(value, gradient.view_as(x), second)
+            at = self.locate(x.flatten(1))
+            gradient = self.pull(at, at.share * at.profile.slope)
+            second = None if v is None else self.move(at, v.flatten(2)).bent_log_prob
+        return Differentials(at.log_prob, gradient.view_as(x), second)
 
-    def _second(self, z: Tensor, h: Profile, share: Tensor, v: Tensor) -> Tensor:
-        """Σ_v vᵀ ∇² log q v: z [B, K, D], share [B, K], v [V, 1 or B, D] → [B]."""
-        w = (v @ self.whiten.flatten(0, 1).T).unflatten(-1, self.means.shape)
-        along = torch.einsum("bki,vki->vbk", z, w[:, 0]) if w.shape[1] == 1 else (z * w).sum(-1)
-        slope = 2 * h.slope * along
-        spread = slope - (share * slope).sum(-1, keepdim=True)
-        bent = 2 * h.slope * w.square().sum(-1) + 4 * h.bend * along.square() + spread.square()
-        second: Tensor = (share * bent).sum(-1).sum(0)
-        return second
+    def locate(self, x: Tensor) -> Place:
+        """The place of flat points [B, D], with all that log q, its derivatives and features of the place share."""
+        z = self.whitened(x)
+        s = z.square().sum(-1)
+        h = self.profile(s)
+        log_terms = self.log_norm + h.value
+        log_q = log_terms.logsumexp(1)
+        return Place(z, s, h, (log_terms - log_q.unsqueeze(1)).exp(), log_q)
+
+    def move(self, at: Place, first: Tensor, second: Tensor | None = None) -> Moved:
+        """Derivatives of the place along V directions of x, whose points may be curved themselves.
+
+        Args:
+            at: the place at x.
+            first: the directions [V, 1 or B, D].
+            second: the sum of the points' second derivatives [B, D]; None for 0.
+        """
+        z, _, h, share, _ = at
+        dz, bent_z = self._linear(first), None if second is None else self._linear(second)
+        # Directions that all points share need no product for each point, component, direction and coordinate.
+        along = torch.einsum("bki,vki->vbk", z, dz[:, 0]) if dz.shape[1] == 1 else (z * dz).sum(-1)
+        ds = 2 * along
+        square = dz.square().sum(0)
+        bent_s = 2 * square.sum(-1)
+        if bent_z is not None:
+            bent_s = bent_s + 2 * (z * bent_z).sum(-1)
+        term = h.slope * ds
+        log_q = (share * term).sum(-1)
+        spread = term - log_q.unsqueeze(-1)
+        bent = h.slope * bent_s + h.bend * ds.square().sum(0) + spread.square().sum(0)
+        bent_log_q = (share * bent).sum(-1)
+        return Moved(dz, square, bent_z, ds, bent_s, spread, bent - bent_log_q.unsqueeze(-1), log_q, bent_log_q)
+
+    def pull(self, at: Place, on_s: Tensor, on_z: Tensor | None = None) -> Tensor:
+        """The cotangent of x [B, D], from that of s [B, K] and, beside it, of z [B, K, D]."""
+        total = (2 * on_s).unsqueeze(-1) * at.z
+        if on_z is not None:
+            total = total + on_z
+        return total.flatten(1) @ self.whiten.flatten(0, 1)
+
+    def _linear(self, v: Tensor) -> Tensor:
+        """W_k v: [..., D] → [..., K, D]."""
+        w: Tensor = (v @ self.whiten.flatten(0, 1).T).unflatten(-1, self.means.shape)
+        return w
 
     def whitened(self, x: Tensor) -> Tensor:
         """z_k = W_k (x − m_k): flat points [B, D] → [B, K, D], in one product, taken from the mean of all."""

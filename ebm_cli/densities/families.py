@@ -44,25 +44,26 @@ def fit_families(rows: Tensor, families: tuple[Family, ...]) -> dict[Family, Ell
     return found
 
 
-def refit(density: EllipticalMixture, rows: Tensor) -> EllipticalMixture:
-    """Continue the fit of a density of one of the families on more rows, 50,000 at most."""
+def refit(density: EllipticalMixture, rows: Tensor, n_steps: int = 100) -> EllipticalMixture:
+    """Continue the fit of a density of one of the families on other rows, 50,000 at most, by at most n_steps."""
     rows = some_rows(rows, MOST_ROWS_TO_FIT)
     scatters = density.factors @ density.factors.mT
     if isinstance(density, StudentMixture):
         if density.dof.isinf().all():
             return predictive_gaussian(rows)
         start = StudentFit(density.weights, density.means, scatters, density.dof, [])
-        return student_density(student_em(rows, start))
-    fit = gaussian_em(rows, len(density.weights), Components(density.weights, density.means, scatters, 0.0))
+        return student_density(student_em(rows, start, n_steps))
+    start_at = Components(density.weights, density.means, scatters, 0.0)
+    fit = gaussian_em(rows, len(density.weights), start_at, n_steps)
     return density if fit is None else gaussian_density(fit)
 
 
-def gaussian_em(rows: Tensor, k: int, start: Components) -> Components | None:
+def gaussian_em(rows: Tensor, k: int, start: Components, n_steps: int = 100) -> Components | None:
     """Fit K Gaussians from a start as `fit_components` does, in less time; None where that is None."""
     if k == 1:
         return fit_components(rows, k, start)
     try:
-        fit = student_em(rows, _as_student(start, math.inf), 100, 3e-4)
+        fit = student_em(rows, _as_student(start, math.inf), n_steps, 3e-4)
     except RuntimeError:
         return None
     n, size = rows.shape

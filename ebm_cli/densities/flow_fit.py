@@ -18,9 +18,10 @@ from ebm_cli.densities.fitting_rows import FittingRows
 from ebm_cli.densities.memo import fitted_once
 from ebm_cli.densities.moments import Moments
 from ebm_cli.densities.one_component import predictive_gaussian
-from ebm_cli.densities.reference_fit import FEWEST_ROWS, Marginals, fit_reference, mixture_of
-from ebm_cli.densities.sinh_arcsinh import Transformed
+from ebm_cli.densities.reference_candidates import Marginals, mixture_of
+from ebm_cli.densities.reference_fit import FEWEST_ROWS, fit_reference
 from ebm_cli.densities.student import StudentMixture
+from ebm_cli.densities.transformed import Transformed
 
 N_COUPLINGS, WIDTH = 8, 32
 N_STEPS, BATCH_SIZE, LEARNING_RATE = 2000, 512, 2e-3

@@ -5,7 +5,8 @@ import math
 import torch
 from torch import Tensor
 
-from ebm_cli.densities.elliptical import EllipticalMixture, Profile, log_normal_at_mode
+from ebm_cli.densities.elliptical import EllipticalMixture, log_normal_at_mode
+from ebm_cli.densities.place import Profile
 
 
 class FittedMixture(EllipticalMixture):
@@ -56,6 +57,11 @@ class FittedMixture(EllipticalMixture):
     def profile(self, s: Tensor) -> Profile:
         """h(s) = −½ s."""
         return Profile(-0.5 * s, torch.full_like(s, -0.5), torch.zeros_like(s))
+
+    def marginal(self, j: int) -> "FittedMixture":
+        found = FittedMixture(shape=(1,))
+        found.set_components(self.weights, self.means[:, j : j + 1], self.variances(j), self.means)
+        return found
 
     def sample(self, n: int, rng: torch.Generator) -> Tensor:
         k, deviation = self.sample_normal(n, rng)

@@ -13,10 +13,16 @@ from ebm_cli.densities.elliptical import EllipticalMixture
 from ebm_cli.densities.flow_fit import fit_flow
 from ebm_cli.densities.mixture import FittedMixture
 from ebm_cli.densities.moments import Moments
-from ebm_cli.densities.reference_fit import FAMILIES, Marginals, fit_reference, mixture_of
-from ebm_cli.densities.sinh_arcsinh import SinhArcsinh, Transformed
+from ebm_cli.densities.monotone import Chain, Monotone
+from ebm_cli.densities.place import Place
+from ebm_cli.densities.place_rule import PlaceRule
+from ebm_cli.densities.reference_candidates import Marginals, mixture_of
+from ebm_cli.densities.reference_fit import FAMILIES, fit_reference
+from ebm_cli.densities.sinh_arcsinh import SinhArcsinh
+from ebm_cli.densities.slope_spline import SlopeSpline
 from ebm_cli.densities.state import before_loading
 from ebm_cli.densities.student import StudentMixture
+from ebm_cli.densities.transformed import Transformed
 
 Family = Literal["auto", "gaussian", "mixture", "student", "flow"]
 
@@ -37,7 +43,7 @@ class Reference(Density):
         shape: shape of one point; needed without data only.
         family: auto (the best on rows held out), gaussian, mixture (of Gaussians) or student (mixture of t); flow
             bends the best one and needs two columns or more.
-        marginals: auto (the best on rows held out), none, or sinh_arcsinh, a monotone map of each coordinate.
+        marginals: monotone map of each coordinate: auto (those that gain on rows held out), none, sinh_arcsinh, spline.
         wide: ε, share of the wide part, in [0, 1).
 
     Shapes: x [B, *shape].  Cost: K · D² operations a point; for a flow that of `Bent`.
@@ -67,9 +73,10 @@ class Reference(Density):
             self.fitted = fit_flow(data, marginals)
         else:
             self.fitted = fit_reference(data, FAMILIES if family == "auto" else (family,), marginals)
-        transformed = isinstance(self.fitted, Transformed)
         heavy = isinstance(mixture_of(self.fitted), StudentMixture)
-        self.register_buffer("structure", torch.tensor([heavy, transformed]))
+        maps = self.marginals.maps if self.marginals is not None else []
+        kinds = [any(isinstance(one, kind) for one in maps) for kind in (SinhArcsinh, SlopeSpline)]
+        self.register_buffer("structure", torch.tensor([heavy, *kinds]))
         before_loading(self, _take_stored_structure)
         self.broad = StudentMixture(self.shape) if wide else None
         if self.broad is not None and data is not None:
@@ -83,7 +90,7 @@ class Reference(Density):
         return mixture_of(self.fitted)
 
     @property
-    def marginals(self) -> SinhArcsinh | None:
+    def marginals(self) -> Monotone | None:
         """The transform of the coordinates; None for coordinates as they are."""
         return self.fitted.marginals if isinstance(self.fitted, Transformed) else None
 
@@ -92,6 +99,28 @@ class Reference(Density):
         """The flow of transformed coordinates; None without one, and where it would have gained nothing."""
         inner = self.fitted.density if isinstance(self.fitted, Transformed) else self.fitted
         return inner if isinstance(inner, Bent) else None
+
+    def locate(self, x: Tensor) -> Place:
+        """The place of flat points [B, D] within the components of the simple density, with log q₀(x), that of the flow
+        if there is one. Differentiable in x.
+        """
+        y, log_slope = (x, None) if self.marginals is None else self.marginals.forward(x)
+        at = self.mixture.locate(y)
+        if self.flow is not None:
+            at = at._replace(log_prob=self.flow.log_prob(y))
+        return at if log_slope is None else at._replace(log_prob=at.log_prob + log_slope.sum(1))
+
+    @torch.no_grad()
+    def rule(self, x: Tensor) -> PlaceRule:
+        """The place of flat points [B, D] with the rule by which derivatives pass through it.
+
+        Its log-density is that of the simple density, also where a flow bends that."""
+        mixture, marginals = self.mixture, self.marginals
+        if marginals is None:
+            return PlaceRule(mixture, mixture.locate(x), None)
+        bend = marginals.bend(x)
+        at = mixture.locate(bend.value)
+        return PlaceRule(mixture, at._replace(log_prob=at.log_prob + bend.log_slope.sum(1)), bend)
 
     def describe(self) -> str:
         """The density in words: "a mixture of 6 Student's t distributions, with transformed marginals"."""
@@ -132,9 +161,13 @@ def _take_stored_structure(module: nn.Module, state: dict[str, Any], prefix: str
     stored = state.get(f"{prefix}structure")
     if not isinstance(module, Reference) or stored is None:
         return
-    heavy, transformed = stored.tolist()
+    # States before splines have two numbers.
+    heavy, bent, splined = (*stored.tolist(), False)[:3]
+    state[f"{prefix}structure"] = stored.new_tensor([heavy, bent, splined])
     like = mixture_of(module.fitted).means
+    size = like.shape[1]
     mixture: EllipticalMixture = StudentMixture(module.shape) if heavy else FittedMixture(shape=module.shape)
-    density = Bent.of_state(mixture, state, f"{prefix}fitted.{'density.' * transformed}") or mixture
-    found = Transformed(density, SinhArcsinh(like.shape[1])) if transformed else density
+    maps = [SinhArcsinh(size)] * bent + [SlopeSpline(size)] * splined
+    density = Bent.of_state(mixture, state, f"{prefix}fitted.{'density.' * bool(maps)}") or mixture
+    found = Transformed(density, Chain(maps) if len(maps) > 1 else maps[0]) if maps else density
     module.fitted = found.to(like)

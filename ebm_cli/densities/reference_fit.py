@@ -1,39 +1,31 @@
 """The choice among simple densities by the log-density of rows that they were not fitted to.
 
 The candidates are a Gaussian, a mixture of Gaussians and one of Student's t distributions, each of the rows as they are
-and of transformed marginals. The best mean log-density of the rows held out wins, unless a density with fewer
-parameters is within a standard error of the paired difference: then the one with the fewest does.
+and of marginals that `SinhArcsinh` has transformed. The best mean log-density of the rows held out wins, unless one of
+fewer parameters is within a standard error of the paired difference: then the one with the fewest does. The winner gets
+the marginals of the rows by a spline (`SlopeSpline`) if that gains more than two standard errors.
 """
 
 from collections.abc import Iterator
-from typing import Literal
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
 from ebm_cli.densities.base import Density
-from ebm_cli.densities.bent import Bent
-from ebm_cli.densities.elliptical import EllipticalMixture
-from ebm_cli.densities.families import Family, fit_families, n_parameters, quick_fit, refit
+from ebm_cli.densities.families import Family, refit
 from ebm_cli.densities.fitting_rows import FittingRows
 from ebm_cli.densities.memo import fitted_once
-from ebm_cli.densities.mixture_by_bic import MOST_COORDINATES, MOST_ROWS_TO_CHOOSE, some_rows
-from ebm_cli.densities.sinh_arcsinh import SinhArcsinh, Transformed
-from ebm_cli.densities.sinh_arcsinh_fit import fit_sinh_arcsinh
-from ebm_cli.densities.student import StudentMixture
+from ebm_cli.densities.mixture_by_bic import MOST_COORDINATES, MOST_ROWS_TO_CHOOSE
+from ebm_cli.densities.reference_candidates import Kind, Marginals, candidates, mixture_of, size_of, splined
+from ebm_cli.densities.transformed import Transformed
 
-Marginals = Literal["auto", "none", "sinh_arcsinh"]
 FAMILIES: tuple[Family, ...] = ("gaussian", "mixture", "student")
 
 FEW_ROWS = 2000
 """Up to so many rows every row is held out once, in one of three folds, because a fifth of them decides little."""
 FEWEST_ROWS = 50
 """Fewer rows, or fewer different ones of several columns, choose nothing: they get a Gaussian."""
-HOPELESS = 0.4
-"""Marginals, transformed or not, that one and four Gaussians describe so much worse, nats a column, are left out."""
-
-Key = tuple[Family, bool]
-"""A candidate: its family, and whether the marginals are transformed."""
 
 
 @fitted_once
@@ -52,27 +44,40 @@ def fit_reference(rows: Tensor, families: tuple[Family, ...] = FAMILIES, margina
         marginals = "none" if marginals == "auto" else marginals
     with threadpool_limits(1):
         if len(families) == 1 and marginals != "auto":
-            (density,) = _candidates(z, families, marginals).values()
+            (density,) = candidates(z, families, marginals).values()
+            kind = Kind(families[0], False, marginals == "spline")
         else:
-            density = _best(z, families, marginals)
+            density, kind = _best(z, families, marginals)
         if len(z) > FEW_ROWS:
             density = _refitted(density, z)
+        if kind.splined:
+            density = splined(density, z)
     return _in_units(density, prepared, tuple(rows.shape[1:])).to(rows)
 
 
-def _best(z: Tensor, families: tuple[Family, ...], marginals: Marginals) -> Density:
-    """The candidate that predicts best; of few rows, fitted to all of them."""
-    folds = [(_candidates(train, families, marginals), held) for train, held in _splits(z)]
-    scores: dict[Key, Tensor] = {}
-    sizes: dict[Key, int] = {}
-    for key in folds[0][0]:
-        if all(key in found for found, _ in folds):
-            scores[key] = torch.cat([found[key].log_prob(held) for found, held in folds])
-            sizes[key] = max(_size(found[key]) for found, _ in folds)
-    family, transformed = key = _choose(scores, sizes)
+class _Fold(NamedTuple):
+    """Rows to fit, the candidates fitted to them, and rows held out."""
+
+    train: Tensor
+    found: dict[Kind, Density]
+    held: Tensor
+
+
+def _best(z: Tensor, families: tuple[Family, ...], marginals: Marginals) -> tuple[Density, Kind]:
+    """The candidate that predicts best, before its spline if it has one, and its kind; of few rows, fitted to all."""
+    folds = [_Fold(train, candidates(train, families, marginals), held) for train, held in _splits(z)]
+    common = [kind for kind in folds[0].found if all(kind in fold.found for fold in folds)]
+    plain = {kind: [fold.found[kind] for fold in folds] for kind in common}
+    kind = _choose(plain, folds, n_errors=1)
+    if marginals in ("auto", "spline"):
+        # One normal distribution with the right marginals often does what many with wrong ones do.
+        tried = [one for one in common if one in (kind, ("gaussian", kind.bent, False))]
+        bent = {one._replace(splined=True): [splined(fold.found[one], fold.train) for fold in folds] for one in tried}
+        kind = _choose(bent if marginals == "spline" else {kind: plain[kind]} | bent, folds, n_errors=2)
+    before = kind._replace(splined=False)
     if len(folds) == 1:
-        return folds[0][0][key]
-    return _candidates(z, (family,), "sinh_arcsinh" if transformed else "none")[key]
+        return folds[0].found[before], kind
+    return candidates(z, (kind.family,), "sinh_arcsinh" if kind.bent else "none")[before], kind
 
 
 def _refitted(density: Density, z: Tensor) -> Density:
@@ -92,55 +97,17 @@ def _splits(z: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
         yield z[train[:MOST_ROWS_TO_CHOOSE]], z[held[:MOST_ROWS_TO_CHOOSE]]
 
 
-def _candidates(z: Tensor, families: tuple[Family, ...], marginals: Marginals) -> dict[Key, Density]:
-    """Fit every candidate to rows."""
-    bent = None if marginals == "none" else fit_sinh_arcsinh(z)
-    if bent is None and marginals == "sinh_arcsinh":
-        bent = SinhArcsinh(z.shape[1]).to(z)
-    gain = _gain(z, bent) if bent is not None and marginals == "auto" else 0.0
-    found: dict[Key, Density] = {}
-    if marginals != "sinh_arcsinh" and gain < HOPELESS:
-        found |= {(family, False): density for family, density in fit_families(z, families).items()}
-    if bent is not None and gain > -HOPELESS:
-        y, _ = bent(z)
-        found |= {(family, True): Transformed(r, bent) for family, r in fit_families(y, families).items()}
-    return found
-
-
-def _gain(z: Tensor, bent: SinhArcsinh) -> float:
-    """The gain of Gaussians by the transform, nats a column: of one or four of them, whichever gain is nearer 0.
-
-    It is 0 if they disagree, or if a fit fails.
-    """
-    some = some_rows(z, MOST_ROWS_TO_CHOOSE)
-    y, log_slope = bent(some)
-    jacobian = float(log_slope.sum(1).mean())
-    one, four = ((quick_fit(y, k) - quick_fit(some, k) + jacobian) / z.shape[1] for k in (1, 4))
-    return min(one, four, key=abs) if one * four > 0 else 0.0
-
-
-def _choose(scores: dict[Key, Tensor], sizes: dict[Key, int]) -> Key:
-    """The candidate of fewest parameters within a standard error of the best: scores [N] on the same rows each."""
-    finite = {key: score for key, score in scores.items() if score.isfinite().all()}
+def _choose(found: dict[Kind, list[Density]], folds: list[_Fold], n_errors: float) -> Kind:
+    """The kind of fewest parameters within so many standard errors of the best, on the rows held out."""
+    scores = {
+        kind: torch.cat([density.log_prob(fold.held) for density, fold in zip(densities, folds, strict=True)])
+        for kind, densities in found.items()
+    }
+    finite = {kind: score for kind, score in scores.items() if score.isfinite().all()}
     best = max(finite.values(), key=lambda score: float(score.mean()))
-    behind = {key: best - score for key, score in finite.items()}
-    close = [key for key, gap in behind.items() if float(gap.mean()) <= float(gap.std()) / len(gap) ** 0.5]
-    return min(close, key=lambda key: sizes[key])
-
-
-def _size(density: Density) -> int:
-    """Free parameters of a candidate."""
-    inner = mixture_of(density)
-    k, size = inner.means.shape
-    return n_parameters(k, size, isinstance(inner, StudentMixture)) + 4 * size * isinstance(density, Transformed)
-
-
-def mixture_of(density: Density) -> EllipticalMixture:
-    """The mixture of a fitted density, of coordinates that its marginals have transformed."""
-    inner = density.density if isinstance(density, Transformed) else density
-    inner = inner.mixture if isinstance(inner, Bent) else inner
-    assert isinstance(inner, EllipticalMixture)
-    return inner
+    behind = {kind: best - score for kind, score in finite.items()}
+    close = [kind for kind, gap in behind.items() if float(gap.mean()) <= n_errors * float(gap.std()) / len(gap) ** 0.5]
+    return min(close, key=lambda kind: max(size_of(density) for density in found[kind]))
 
 
 def _in_units(density: Density, rows: FittingRows, shape: tuple[int, ...]) -> Density:
@@ -148,8 +115,7 @@ def _in_units(density: Density, rows: FittingRows, shape: tuple[int, ...]) -> De
     inner = mixture_of(density)
     inner.shape = density.shape = shape
     if isinstance(density, Transformed):
-        t = density.marginals
-        t.take(rows.centre + rows.scale * t.centre, rows.scale * t.scale, t.skew, t.tail, rows.scale)
+        density.marginals.rescale(rows.centre, rows.scale, rows.scale)
     else:
         inner.rescale(rows.centre, rows.scale)
     return density

@@ -7,25 +7,14 @@ normal, x has the sinh-arcsinh distribution of Jones & Pewsey (2009), "Sinh-arcs
 """
 
 import math
-from typing import NamedTuple
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from ebm_cli.densities.base import Density
-from ebm_cli.densities.differentials import Differentials
-
-
-class Bend(NamedTuple):
-    """T(x), log T′(x), and the first and second derivatives of log T′, each [B, D]."""
-
-    value: Tensor
-    log_slope: Tensor
-    first: Tensor
-    second: Tensor
+from ebm_cli.densities.monotone import Bend, Monotone
 
 
-class SinhArcsinh(nn.Module):
+class SinhArcsinh(Monotone):
     """T, coordinate by coordinate; it starts as the identity. Points are flat, [B, D].
 
     Args:
@@ -47,8 +36,10 @@ class SinhArcsinh(nn.Module):
         for name, value in {"centre": centre, "scale": scale, "skew": skew, "tail": tail}.items():
             self.register_buffer(name, value.to(like, copy=True))
 
+    def rescale(self, centre: Tensor, scale: Tensor, like: Tensor) -> None:
+        self.take(centre + scale * self.centre, scale * self.scale, self.skew, self.tail, like)
+
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """Compute T(x) and log T′(x), both [B, D]."""
         return sinh_arcsinh(x, self.centre, self.scale, self.skew, self.tail)
 
     def inverse(self, y: Tensor) -> Tensor:
@@ -57,15 +48,15 @@ class SinhArcsinh(nn.Module):
         return torch.addcmul(self.centre, self.scale, w)
 
     def bend(self, x: Tensor) -> Bend:
-        """Compute T and three of its derivatives."""
+        value, log_slope = self.forward(x)
         w = (x - self.centre) / self.scale
-        root = (1 + w.square()).sqrt()
-        u = self.tail * w.asinh() - self.skew
-        rate, tanh = self.tail / root, u.tanh()
-        first = tanh * rate - w / root.square()
-        second = (1 - tanh.square()) * rate.square() - tanh * rate * w / root.square()
-        second = second - (1 - w.square()) / root**4
-        return Bend(*self.forward(x), first / self.scale, second / self.scale.square())
+        square = 1 + w.square()
+        tanh, rate = (self.tail * w.asinh() - self.skew).tanh(), self.tail * square.rsqrt()
+        # (log √(1 + w²))′, whose own derivative is 1/(1 + w²)² less its square.
+        pull, turn = w / square, tanh * rate
+        first = turn - pull
+        second = (rate + turn) * (rate - turn) - turn * pull - square.square().reciprocal() + pull.square()
+        return Bend(value, log_slope, first / self.scale, second / self.scale.square())
 
 
 def sinh_arcsinh(x: Tensor, centre: Tensor, scale: Tensor, skew: Tensor, tail: Tensor) -> tuple[Tensor, Tensor]:
@@ -77,44 +68,3 @@ def sinh_arcsinh(x: Tensor, centre: Tensor, scale: Tensor, skew: Tensor, tail: T
     log_cosh = size + (-2 * size).exp().log1p() - math.log(2)
     # hypot does not overflow where w² would.
     return u.sinh(), log_cosh + (tail / scale).log() - torch.hypot(w, torch.ones_like(w)).log()
-
-
-class Transformed(Density):
-    """q(x) = r(T(x)) Π_i T_i′(x_i): a density r of transformed coordinates.
-
-    Args:
-        density: r.
-        marginals: T.
-
-    Shapes: x [B, *shape].
-    """
-
-    def __init__(self, density: Density, marginals: SinhArcsinh) -> None:
-        super().__init__()
-        self.shape = density.shape
-        self.density = density
-        self.marginals = marginals
-
-    def sample(self, n: int, rng: torch.Generator) -> Tensor:
-        y = self.density.sample(n, rng)
-        x: Tensor = self.marginals.inverse(y.flatten(1)).view(len(y), *self.shape)
-        return x
-
-    def log_prob(self, x: Tensor) -> Tensor:
-        y, log_slope = self.marginals.forward(x.flatten(1))
-        return self.density.log_prob(y.view(x.shape)) + log_slope.sum(1)
-
-    def differentials(self, x: Tensor, v: Tensor | None = None) -> Differentials:
-        with torch.no_grad():
-            bend = self.marginals.bend(x.flatten(1))
-            slope = bend.log_slope.exp()
-            flat = None if v is None else v.flatten(2)
-            u = None if v is None or flat is None else (slope * flat).view(len(v), *x.shape)
-            inner = self.density.differentials(bend.value.view(x.shape), u)
-            pulled = slope * inner.gradient.flatten(1)
-            second = None
-            if inner.second is not None and flat is not None:
-                # T″ = T′ (log T′)′.
-                bent = pulled * bend.first + bend.second
-                second = inner.second + (flat.square().sum(0) * bent).sum(1)
-            return Differentials(inner.value + bend.log_slope.sum(1), (pulled + bend.first).view_as(x), second)

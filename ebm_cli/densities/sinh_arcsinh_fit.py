@@ -6,10 +6,9 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
+from ebm_cli.densities.column_groups import grouped
 from ebm_cli.densities.sinh_arcsinh import SinhArcsinh, sinh_arcsinh
 
-N_GROUPS = 256
-"""Groups of neighbouring values that stand for a column: single values at its ends, many in its middle."""
 HEAVIEST_LOG_TAIL, LIGHTEST_LOG_TAIL, MOST_SKEW, LONGEST_LOG_SCALE = math.log(4), math.log(1.5), 4.0, math.log(100)
 """Smooth bounds of −log δ, log δ, |ε| and |log η|, of rows whose bulk has scale 1.
 
@@ -32,7 +31,7 @@ def fit_sinh_arcsinh(rows: Tensor, n_steps: int = 25) -> SinhArcsinh | None:
     held, train = rows[order[: n // 5]], rows[order[n // 5 :]]
     if len(held) < 10:
         return None
-    found = _maximise(*_grouped(train), n_steps)
+    found = _maximise(*grouped(train), n_steps)
     normal = -0.5 * ((held - train.mean(0)) / train.std(0)).square() - train.std(0).log()
     gain = _log_density(held, *found) - normal
     better = gain.mean(0) > gain.std(0) / math.sqrt(len(held))
@@ -49,19 +48,6 @@ def _log_density(x: Tensor, centre: Tensor, scale: Tensor, skew: Tensor, tail: T
     """Log-density of each coordinate up to the constant of the normal distribution: [N, D]."""
     y, log_slope = sinh_arcsinh(x, centre, scale, skew, tail)
     return log_slope - 0.5 * y.square()
-
-
-def _grouped(rows: Tensor) -> tuple[Tensor, Tensor]:
-    """Means of groups of neighbouring values of each column [G, D], and the groups' shares of the rows [G, 1].
-
-    The borders are evenly spaced in the logit of the rank, so that the ends keep all they know of the tails.
-    """
-    n = len(rows)
-    ranks = (n * torch.linspace(-math.log(n), math.log(n), N_GROUPS).sigmoid()).round().long()
-    edges = torch.cat((torch.tensor([0]), ranks, torch.tensor([n]))).unique()
-    sums = torch.cat((torch.zeros_like(rows[:1]), rows.sort(0).values.cumsum(0)))[edges]
-    sizes = edges.diff().unsqueeze(1)
-    return sums.diff(dim=0) / sizes, sizes / n
 
 
 def _maximise(values: Tensor, shares: Tensor, n_steps: int) -> tuple[Tensor, Tensor, Tensor, Tensor]:
@@ -98,6 +84,8 @@ def _derivatives(likelihood: Callable[[Tensor, Tensor], Tensor], raw: Tensor, co
         at = raw.detach().requires_grad_()
         (slope,) = torch.autograd.grad(likelihood(at, columns).sum(), at, create_graph=True)
         rows = [torch.autograd.grad(part, at, retain_graph=True)[0] for part in slope.sum(0)]
+    # sinh of a far value overflows at a heavy tail. 0 there ends the step of this column alone, which gains nothing and
+    # is tried again with more damping; a NaN would make `eigh` fail for all columns.
     return slope.detach().nan_to_num(0.0, 0.0, 0.0), torch.stack(rows, 1).nan_to_num(0.0, 0.0, 0.0)
 
 

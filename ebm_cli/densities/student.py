@@ -5,8 +5,9 @@ import math
 import torch
 from torch import Tensor
 
-from ebm_cli.densities.elliptical import EllipticalMixture, Profile
+from ebm_cli.densities.elliptical import EllipticalMixture
 from ebm_cli.densities.gamma import sample_gamma
+from ebm_cli.densities.place import Profile
 
 
 class StudentMixture(EllipticalMixture):
@@ -51,6 +52,11 @@ class StudentMixture(EllipticalMixture):
         damped = 1 + rate * s
         slope = -0.5 * (1 + rate * size) / damped
         return Profile(value, slope, -slope * rate / damped)
+
+    def marginal(self, j: int) -> "StudentMixture":
+        found = StudentMixture((1,))
+        found.set_components(self.weights, self.means[:, j : j + 1], self.variances(j), self.dof, self.means)
+        return found
 
     def sample(self, n: int, rng: torch.Generator) -> Tensor:
         k, deviation = self.sample_normal(n, rng)

@@ -1,7 +1,7 @@
 """The place of a point within the components of a mixture: features in which every component has the same scale.
 
-With y = T(x) the coordinates in which q is a mixture (T is the identity without transformed marginals), r_k the share
-of component k at x, z_k = W_k (y − m_k) and s_k = ‖z_k‖², the D + 1 features are
+With r_k the share of component k at a point, z_k its whitened offset from the centre and s_k = ‖z_k‖² (its `Place`),
+the D + 1 features are
 
     Σ_k r_k b tanh(z_k / b),      Σ_k r_k a(s_k),    a(s) = c tanh(log(1 + s/D) / c).
 
@@ -14,143 +14,81 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from ebm_cli.densities import Reference
-from ebm_cli.densities.elliptical import EllipticalMixture, Profile
-from ebm_cli.derivatives import Jet, Pullback
+from ebm_cli.densities.place import Moved, Place
 
 REACH = 3.0
 """b, and c: standard deviations of a component, and logarithms of its squared distance, where features level off."""
 
 
-class _Local(NamedTuple):
-    """A point within the components.
+def local_features(at: Place) -> Tensor:
+    """The features [B, D + 1] of points."""
+    return LocalFeatures.of(at).value
+
+
+class LocalFeatures(NamedTuple):
+    """The features of points, and how derivatives pass through them.
 
     Attributes:
-        z: whitened offsets from the centres [B, K, D].
-        s: their squared lengths [B, K].
-        profile: of the components at s.
-        share: r [B, K].
-        t: b tanh(z/b) [B, K, D].
+        at: the place of the points.
+        t: tanh(z/b) [B, K, D].
         a: a(s) [B, K].
+        value: the features [B, D + 1].
     """
 
-    z: Tensor
-    s: Tensor
-    profile: Profile
-    share: Tensor
+    at: Place
     t: Tensor
     a: Tensor
+    value: Tensor
 
+    @classmethod
+    def of(cls, at: Place) -> "LocalFeatures":
+        """Compute the features."""
+        t = (at.z / REACH).tanh()
+        a = REACH * ((at.s / at.z.shape[-1]).log1p() / REACH).tanh()
+        return cls(at, t, a, torch.cat((_over_components(REACH * at.share, t), (at.share * a).sum(1, keepdim=True)), 1))
 
-def local_features(reference: Reference, x: Tensor) -> Tensor:
-    """The features of flat points: [B, D] → [B, D + 1]."""
-    at = _locate(reference.mixture, _transformed(reference, x))
-    return _averaged(at)
+    def move(self, moved: Moved) -> tuple[Tensor, Tensor]:
+        """Their derivatives along directions: the first [V, B, D + 1], the sum of the second [B, D + 1]."""
+        share, t = self.at.share, self.t
+        slope_t, (slope_a, bend_a) = 1 - t.square(), self._distance_derivatives()
+        d_share = share * moved.share
+        bent_share = share * moved.bent_share
+        da = slope_a * moved.s
+        bent_a = bend_a * moved.s.square().sum(0) + slope_a * moved.bent_s
+        # z/b = atanh t moves by dz/b, which the factors b of the features cancel once.
+        weighed = share.unsqueeze(-1) * slope_t
+        bent_t = (-2 / REACH) * t * moved.square
+        if moved.bent_z is not None:
+            bent_t = bent_t + moved.bent_z
+        through_share = _over_components(REACH * d_share, t)
+        bent = REACH * bent_share.unsqueeze(-1) * t + weighed * bent_t
+        if moved.z.shape[1] == 1:
+            dz = moved.z[:, 0]
+            first = through_share + torch.einsum("bkd,vkd->vbd", weighed, dz)
+            bent = bent + 2 * slope_t * torch.einsum("vbk,vkd->bkd", d_share, dz)
+        else:
+            first = through_share + (weighed * moved.z).sum(-2)
+            bent = bent + 2 * slope_t * (d_share.unsqueeze(-1) * moved.z).sum(0)
+        spread = (d_share * self.a + share * da).sum(-1, keepdim=True)
+        bent_spread = (bent_share * self.a + 2 * (d_share * da).sum(0) + share * bent_a).sum(-1, keepdim=True)
+        return torch.cat((first, spread), -1), torch.cat((bent.sum(-2), bent_spread), -1)
 
-
-def sweep_local_features(reference: Reference, jet: Jet) -> tuple[Jet, Pullback]:
-    """Derivative rule of the features: jet of flat points → jet of the features, and its pullback."""
-    with torch.no_grad():
-        return _sweep(reference, jet)
-
-
-def _sweep(reference: Reference, jet: Jet) -> tuple[Jet, Pullback]:
-    mixture, marginals = reference.mixture, reference.marginals
-    slope = None
-    y, first, second = jet.value, jet.first, jet.second
-    if marginals is not None:
-        bend = marginals.bend(jet.value)
-        y, slope = bend.value, bend.log_slope.exp()
-        if first is not None:
-            bent = slope * bend.first * first.square().sum(0)
-            second = bent if second is None else slope * second + bent
-            first = slope * first
-    at = _locate(mixture, y)
-    value = _averaged(at)
-    slope_t = 1 - (at.t / REACH).square()
-    slope_a, bend_a = _distance_derivatives(at)
-    out = Jet(value)
-    if first is not None:
-        out = _directional(mixture, at, first, second, slope_t, slope_a, bend_a, value)
-
-    def pullback(g: Tensor) -> Tensor:
+    def pull(self, g: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Cotangents of the terms whose shares are taken [B, K], of s [B, K] and of z [B, K, D], from the features'."""
+        share, t = self.at.share, self.t
         on_t, on_a = g[:, :-1].unsqueeze(1), g[:, -1:]
-        on_share = (at.t * on_t).sum(-1) + at.a * on_a
-        on_term = at.share * (on_share - (at.share * on_share).sum(1, keepdim=True))
-        along = 2 * (on_term * at.profile.slope + at.share * on_a * slope_a)
-        on_z = along.unsqueeze(-1) * at.z + at.share.unsqueeze(-1) * slope_t * on_t
-        on_y = on_z.flatten(1) @ mixture.whiten.flatten(0, 1)
-        return on_y if slope is None else slope * on_y
+        on_share = REACH * (t @ on_t.mT).squeeze(-1) + self.a * on_a
+        on_term = share * (on_share - (share * on_share).sum(1, keepdim=True))
+        on_s = share * on_a * self._distance_derivatives()[0]
+        return on_term, on_s, share.unsqueeze(-1) * (1 - t.square()) * on_t
 
-    return out, pullback
-
-
-def _directional(
-    mixture: EllipticalMixture,
-    at: _Local,
-    first: Tensor,
-    second: Tensor | None,
-    slope_t: Tensor,
-    slope_a: Tensor,
-    bend_a: Tensor,
-    value: Tensor,
-) -> Jet:
-    """The jet of the features along the directions `first` [V, B or 1, D] of y, whose second derivative is `second`."""
-    n, size = mixture.means.shape
-    whiten = mixture.whiten.flatten(0, 1)
-    dz = (first @ whiten.T).unflatten(-1, (n, size))
-    ds = 2 * (dz * at.z).sum(-1)
-    bent_s = 2 * dz.square().sum(-1).sum(0)
-    if second is not None:
-        ddz = (second @ whiten.T).unflatten(-1, (n, size))
-        bent_s = bent_s + 2 * (at.z * ddz).sum(-1)
-    # Derivatives of the terms of log q, of the shares, and of t and a.
-    term = at.profile.slope * ds
-    centred = term - (at.share * term).sum(-1, keepdim=True)
-    d_share = at.share * centred
-    bent = centred.square().sum(0) + at.profile.bend * ds.square().sum(0) + at.profile.slope * bent_s
-    bent_share = at.share * (bent - (at.share * bent).sum(-1, keepdim=True))
-    dt = slope_t * dz
-    bent_t = (-2 / REACH**2) * at.t * slope_t * dz.square().sum(0)
-    if second is not None:
-        bent_t = bent_t + slope_t * ddz
-    da = slope_a * ds
-    bent_a = bend_a * ds.square().sum(0) + slope_a * bent_s
-    moved = (d_share.unsqueeze(-1) * at.t + at.share.unsqueeze(-1) * dt).sum(-2)
-    spread = (d_share * at.a + at.share * da).sum(-1, keepdim=True)
-    bent_moved = (
-        bent_share.unsqueeze(-1) * at.t + 2 * (d_share.unsqueeze(-1) * dt).sum(0) + at.share.unsqueeze(-1) * bent_t
-    ).sum(-2)
-    bent_spread = (bent_share * at.a + 2 * (d_share * da).sum(0) + at.share * bent_a).sum(-1, keepdim=True)
-    return Jet(value, torch.cat((moved, spread), -1), torch.cat((bent_moved, bent_spread), -1))
+    def _distance_derivatives(self) -> tuple[Tensor, Tensor]:
+        """a′(s) and a″(s) [B, K]."""
+        rate = 1 / (self.at.z.shape[-1] + self.at.s)
+        slope = (1 - (self.a / REACH).square()) * rate
+        return slope, -slope * rate - (2 / REACH**2) * self.a * slope * rate
 
 
-def _transformed(reference: Reference, x: Tensor) -> Tensor:
-    """T(x), the coordinates in which q is a mixture."""
-    return x if reference.marginals is None else reference.marginals.forward(x)[0]
-
-
-def _locate(mixture: EllipticalMixture, y: Tensor) -> _Local:
-    z = mixture.whitened(y)
-    s = z.square().sum(-1)
-    profile = mixture.profile(s)
-    share = (mixture.log_norm + profile.value).softmax(1)
-    return _Local(z, s, profile, share, REACH * (z / REACH).tanh(), REACH * (_log_distance(s, y) / REACH).tanh())
-
-
-def _log_distance(s: Tensor, y: Tensor) -> Tensor:
-    return (s / y.shape[1]).log1p()
-
-
-def _averaged(at: _Local) -> Tensor:
-    """The features: means over the components by their shares [B, D + 1]."""
-    return torch.cat(((at.share.unsqueeze(-1) * at.t).sum(1), (at.share * at.a).sum(1, keepdim=True)), 1)
-
-
-def _distance_derivatives(at: _Local) -> tuple[Tensor, Tensor]:
-    """a′(s) and a″(s) [B, K]."""
-    size = at.z.shape[-1]
-    rate = 1 / (size + at.s)
-    flat = 1 - (at.a / REACH).square()
-    slope = flat * rate
-    return slope, -slope * rate - (2 / REACH**2) * at.a * slope * rate
+def _over_components(weights: Tensor, values: Tensor) -> Tensor:
+    """Σ_k w_k v_k: weights [..., B, K], values [B, K, D] → [..., B, D]."""
+    return (weights.unsqueeze(-1) * values).sum(-2)

@@ -1,14 +1,19 @@
 """Inputs of the network that bends a reference density."""
 
 import math
+from collections.abc import Callable
 
 import torch
 from torch import Tensor, nn
 
 from ebm_cli.densities import Reference
-from ebm_cli.derivatives import Jet, Pullback, sweep
+from ebm_cli.densities.place import Place
+from ebm_cli.derivatives import Jet, sweep
 from ebm_cli.energies.bounded_inputs import BoundedInputs
-from ebm_cli.energies.local_features import local_features, sweep_local_features
+from ebm_cli.energies.local_features import LocalFeatures, local_features
+
+Seen = tuple[Jet, Jet, Callable[[Tensor, Tensor], Tensor]]
+"""u(x), log q(x), and the map from the cotangents of both to that of x."""
 
 BLOCK = 4096
 """Rows whose features are computed together."""
@@ -41,7 +46,7 @@ class ReferenceInputs(nn.Module):
         mean, std = torch.zeros(size + 1), torch.ones(size + 1)
         if data is not None:
             with torch.no_grad():
-                found = torch.cat([local_features(reference, x.flatten(1)).cpu() for x in data.split(BLOCK)]).double()
+                found = torch.cat([_features(reference, x).cpu() for x in data.split(BLOCK)]).double()
             mean, std = found.mean(0), found.std(0)
             # A feature that does not vary, for instance of a constant column, says nothing.
             std = torch.where(std > 1e-3, std, 1.0)
@@ -49,24 +54,37 @@ class ReferenceInputs(nn.Module):
         self.register_buffer("mean", mean.to(dtype))
         self.register_buffer("std", std.to(dtype))
 
-    def forward(self, reference: Reference, x: Tensor) -> Tensor:
+    def forward(self, x: Tensor, at: Place) -> Tensor:
+        """Compute u [B, 2D + 1] of flat points [B, D], whose place within the components is `at`."""
         own: Tensor = self.own(x)
-        return torch.cat((own, (local_features(reference, x) - self.mean) / self.std), 1)
+        return torch.cat((own, (local_features(at) - self.mean) / self.std), 1)
 
-    def sweep(self, reference: Reference, jet: Jet) -> tuple[Jet, Pullback]:
-        """Derivative rule: those of both parts, side by side."""
+    def sweep(self, reference: Reference, jet: Jet) -> Seen:
+        """Derivative rule of u and of log q, which share the place of the points."""
         own, through_own = sweep(self.own, jet._replace(needs_first=True))
-        local, through_local = sweep_local_features(reference, jet)
-        first = None
-        if own.first is not None and local.first is not None:
-            first = torch.cat((own.first, local.first / self.std), -1)
-        second = None
-        if own.second is not None and local.second is not None:
-            second = torch.cat((own.second, local.second / self.std), -1)
-        value = torch.cat((own.value, (local.value - self.mean) / self.std), 1)
+        rule = reference.rule(jet.value)
+        with torch.no_grad():
+            local = LocalFeatures.of(rule.at)
+            u = Jet(torch.cat((own.value, (local.value - self.mean) / self.std), 1))
+            log_q = Jet(rule.at.log_prob)
+            if jet.first is not None:
+                moved = rule.move(jet.first, jet.second)
+                first, second = local.move(moved)
+                assert own.first is not None
+                assert own.second is not None
+                u = u._replace(
+                    first=torch.cat((own.first, first / self.std), -1),
+                    second=torch.cat((own.second, second / self.std), -1),
+                )
+                log_q = log_q._replace(first=moved.log_prob, second=moved.bent_log_prob)
         n = own.value.shape[1]
 
-        def pullback(g: Tensor) -> Tensor:
-            return through_own(g[:, :n]) + through_local(g[:, n:] / self.std)
+        def pullback(on_u: Tensor, on_log_q: Tensor) -> Tensor:
+            through_place = rule.pull(on_log_q, *local.pull(on_u[:, n:] / self.std))
+            return through_own(on_u[:, :n]) + through_place
 
-        return Jet(value, first, second), pullback
+        return u, log_q, pullback
+
+
+def _features(reference: Reference, x: Tensor) -> Tensor:
+    return local_features(reference.locate(x.flatten(1)))

@@ -9,13 +9,13 @@ from torch import Tensor, nn
 
 from ebm_cli.densities import Density, Reference
 from ebm_cli.densities.reference import Family
-from ebm_cli.densities.reference_fit import Marginals
-from ebm_cli.derivatives import Differentiable, Jet, Pullback, sweep
+from ebm_cli.densities.reference_candidates import Marginals
+from ebm_cli.derivatives import Differentiable, Jet, Pullback, ValueAndPullback, VjpFn, sweep, vjp
 from ebm_cli.energies.activations import Activation
 from ebm_cli.energies.base import Energy
 from ebm_cli.energies.initialisation import require_size
 from ebm_cli.energies.mlp import MLP
-from ebm_cli.energies.reference_inputs import ReferenceInputs
+from ebm_cli.energies.reference_inputs import ReferenceInputs, Seen
 
 
 class Tilted(Energy, Differentiable):
@@ -31,7 +31,7 @@ class Tilted(Energy, Differentiable):
         data: rows [N, *shape] that q and u are fitted to, standardised units. Without them both are those of N(0, I),
             until a state is loaded.
         reference: family of q: auto takes the one that predicts rows best which it was not fitted to (`Reference`).
-        marginals: transform of each coordinate under q: auto, none, sinh_arcsinh.
+        marginals: monotone map of each coordinate under q: auto, none, sinh_arcsinh, spline.
         width: units of each hidden layer of g, ≥ 1.
         depth: hidden layers, ≥ 1.
         activation: of g; sm and ssm need a smooth one.
@@ -71,42 +71,63 @@ class Tilted(Energy, Differentiable):
         return None if self.inputs is None else self.density
 
     def forward(self, x: Tensor) -> Tensor:
-        tilt: Tensor = self.tilt(x.flatten(1) if self.inputs is None else self.inputs(self.density, x.flatten(1)))
-        return tilt - self.density.log_prob(x)
+        flat = x.flatten(1)
+        if self.inputs is None:
+            tilt, log_q = self.tilt(flat), self.density.log_prob(x)
+        else:
+            at = self.density.locate(flat)
+            tilt, log_q = self.tilt(self.inputs(flat, at)), at.log_prob
+        f: Tensor = tilt - log_q
+        return f
 
     def ruled_children(self) -> Iterable[nn.Module]:
         return [self.tilt]
 
     def sweep(self, jet: Jet) -> tuple[Jet, Pullback]:
         """Derivative rule: the rule of g and u, minus the derivatives of log q."""
-        x = jet.value.flatten(1)
-        v = None if jet.first is None else jet.first.flatten(2)
-        second_in = None if jet.second is None else jet.second.flatten(1)
-        out, through = self._tilt(Jet(x, v, second_in, jet.needs_first))
-        log_q, grad, curvature = self.density.differentials(x, v)
-        first, second = out.first, out.second
-        if v is not None:
-            assert curvature is not None
-            if first is not None:
-                first = first - (grad * v).sum(2)
-            second = -curvature if second is None else second - curvature
-        if second_in is not None:
-            along = (grad * second_in).sum(1)
-            second = -along if second is None else second - along
+        u, log_q, back = self._seen(jet)
+        # The network itself: the rule of an energy takes points without a second derivative.
+        out, through = sweep(self.tilt.network, u._replace(needs_first=jet.needs_first))
+        first = second = None
+        if log_q.first is not None and out.first is not None:
+            first = out.first.squeeze(-1) - log_q.first
+        if log_q.second is not None:
+            second = -log_q.second if out.second is None else out.second.squeeze(-1) - log_q.second
 
         def pullback(g: Tensor) -> Tensor:
-            return (through(g) - g.unsqueeze(1) * grad).view(jet.value.shape)
+            return back(through(g.unsqueeze(1)), -g).view(jet.value.shape)
 
-        return Jet(out.value - log_q, first, second), pullback
+        return Jet(out.value.squeeze(-1) - log_q.value, first, second), pullback
 
-    def _tilt(self, jet: Jet) -> tuple[Jet, Pullback]:
-        """The rules of u, and of g after it, for flat points: the jet [B], [K, B], [B], and its pullback."""
-        seen, back = (jet, _identity) if self.inputs is None else self.inputs.sweep(self.density, jet)
-        # The network itself: the rule of an energy takes points without a second derivative.
-        out, through = sweep(self.tilt.network, seen._replace(needs_first=jet.needs_first))
-        value, first, second = (None if part is None else part.squeeze(-1) for part in out[:3])
-        assert value is not None
-        return Jet(value, first, second), lambda g: back(through(g.unsqueeze(1)))
+    def vjp(self) -> VjpFn:
+        """Derivative rule for jets without directions."""
+        network = vjp(self.tilt.network)
+
+        def at(x: Tensor) -> ValueAndPullback:
+            u, log_q, back = self._seen(Jet(x))
+            out, through = network(u.value)
+            return lambda: out().squeeze(-1) - log_q.value, lambda g: back(through(g.unsqueeze(1)), -g).view(x.shape)
+
+        return at
+
+    def _seen(self, jet: Jet) -> Seen:
+        """The rules of u and of log q."""
+        first = None if jet.first is None else jet.first.flatten(2)
+        second = None if jet.second is None else jet.second.flatten(1)
+        flat = Jet(jet.value.flatten(1), first, second)
+        if self.inputs is not None and self.density.flow is None:
+            return self.inputs.sweep(self.density, flat)
+        log_q, grad, bent = self.density.differentials(jet.value, jet.first)
+        grad = grad.flatten(1)
+        if bent is not None and second is not None:
+            bent = bent + (grad * second).sum(1)
+        along = None if first is None else (grad * first).sum(2)
+        of_q = Jet(log_q, along, bent)
+        if self.inputs is None:
+            return flat, of_q, lambda on_u, g: on_u + g.unsqueeze(1) * grad
+        # A flow does not follow from the place of a point.
+        u, _, back = self.inputs.sweep(self.density, flat)
+        return u, of_q, lambda on_u, g: back(on_u, torch.zeros_like(g)) + g.unsqueeze(1) * grad
 
 
 def _split_gaussian(module: nn.Module, state: dict[str, Any], prefix: str, *_: Any) -> None:
@@ -117,7 +138,3 @@ def _split_gaussian(module: nn.Module, state: dict[str, Any], prefix: str, *_: A
         parts = {"means": mean, "factors": factor, "whiten": whiten, "log_norm": log_norm, "weights": mean.new_ones(())}
         state |= {f"{prefix}density.fitted.{name}": value.unsqueeze(0) for name, value in parts.items()}
         state[f"{prefix}density.structure"] = torch.tensor([False, False])
-
-
-def _identity(g: Tensor) -> Tensor:
-    return g

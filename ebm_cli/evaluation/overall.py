@@ -18,7 +18,8 @@ The first of these that was measured is the *basis*:
 
 Then other results can only lower the word: chains that never moved or draws that are not finite (broken), probability
 outside the data's box, modes with wrong weights, a model worse than a simple density, and any main result with a bad
-verdict, with which a run is never right. Without a basis there is no word.
+verdict, with which a run is never right. Without a basis, and for tables on which no likelihood has an upper bound
+(`datasets.unbounded`), there is no word, unless the run is broken; the sentence then says why.
 """
 
 from collections.abc import Iterator
@@ -27,14 +28,21 @@ from typing import NamedTuple
 from ebm_cli.evaluation.baselines import NAMES, better_baseline
 from ebm_cli.evaluation.chain_health import problems
 from ebm_cli.evaluation.chain_verdicts import n_stuck
-from ebm_cli.evaluation.result_description import OOD, P, Result
+from ebm_cli.evaluation.result_description import OOD, Result
 from ebm_cli.evaluation.result_registry import QUALITIES, verdict
 from ebm_cli.evaluation.results import Results
+from ebm_cli.evaluation.sample_tests import sample_tests
 from ebm_cli.evaluation.values import Values, format_value, number
-from ebm_cli.evaluation.verdicts import CLOSE, FAIR, NULLS
+from ebm_cli.evaluation.verdicts import CLOSE, FAIR
 
 WORDS = ("right", "close", "fair", "poor", "broken")
 """From best to worst."""
+UNJUDGED = "not judged"
+"""In place of the word, where there is none."""
+UNBOUNDED = "eval/unbounded"
+"""Key of the columns on which no likelihood has an upper bound."""
+BOUNDLESS = ("eval/nll", *NAMES, "eval/ksd", "eval/fisher")
+"""Results that mean nothing there."""
 RIGHT = 0.003
 """KL, nats, up to which a model is right: hundreds of rows would be needed to tell it from the data."""
 NOT_A_MODEL = 10.0
@@ -46,10 +54,6 @@ OUTSIDE = (1e-3, 0.1, 0.5)
 """Shares of the probability outside the data's box above which a model is at best close, fair, broken."""
 MODES_POOR = 0.3
 """Mode TV above which a model is poor."""
-ACCURACIES = (0.6, 0.75)
-"""Accuracies of the classifier test up to which samples that differ are close, fair."""
-MANY_NULLS = 10
-"""Nulls up to which a distance that differs is fair."""
 STILL = 0.1
 """Share of chains that never moved above which the samples are worthless."""
 NOT_INTEGRABLE = ("not integrable", "the energy is", "not resolved")
@@ -67,7 +71,7 @@ class Overall(NamedTuple):
     """Assessment of a run.
 
     Attributes:
-        word: of `WORDS`.
+        word: of `WORDS`; empty where the results allow none.
         reasons: clauses, the basis first.
     """
 
@@ -77,11 +81,11 @@ class Overall(NamedTuple):
     @property
     def sentence(self) -> str:
         """ "close: KL 0.004 nats; 4 % of the probability is in the wrong modes"."""
-        return f"{self.word}: {'; '.join(self.reasons)}"
+        return f"{self.word or UNJUDGED}: {'; '.join(self.reasons)}"
 
 
-def overall(results: Results, n_dims: int = 1) -> Overall | None:
-    """Assess a run by its results alone; None where they give no basis.
+def overall(results: Results, n_dims: int = 1) -> Overall:
+    """Assess a run by its results alone.
 
     Args:
         results: of its evaluation.
@@ -89,9 +93,10 @@ def overall(results: Results, n_dims: int = 1) -> Overall | None:
     """
     not_a_model = max(NOT_A_MODEL, float(n_dims))
     chains, basis = list(_chains(results.values)), _basis(results, n_dims, not_a_model)
-    if basis is None:
-        broken = tuple(finding.why for finding in chains if finding.word == "broken")
-        return Overall("broken", broken) if broken else None
+    if basis is None or UNBOUNDED in results.values:
+        faults = [*chains, *_no_integral(results)]
+        broken = tuple(finding.why for finding in faults if finding.word == "broken")
+        return Overall("broken", broken) if broken else Overall("", _no_word(results))
     caps = [*chains, *_caps(results.values, basis, n_dims, not_a_model)]
     worst = max((finding.word for finding in (basis, *caps)), key=WORDS.index)
     # What lowers the word comes first: it is the reason for it. Smaller faults say nothing beside a poor model.
@@ -102,22 +107,55 @@ def overall(results: Results, n_dims: int = 1) -> Overall | None:
     return Overall(worst, (*lowering, basis.why, *others))
 
 
-def with_overall(results: Results, found: Overall | None) -> Results:
-    """The results with `eval/overall` first; absent, with the reason, where it has no basis."""
-    if found is None:
-        of_rows = (results.absent.get(key, "") for key in ("eval/nll_vs_gaussian", "eval/mmd"))
-        few = next((reason for reason in of_rows if "too few" in reason), None)
-        reason = f"no basis: {few or 'metrics needs density, samples or score'}"
-        return Results(results.values, {**results.absent, "eval/overall": reason}, results.notes)
+def with_overall(results: Results, found: Overall) -> Results:
+    """The results with `eval/overall` first; without it where there is no word, which the sentence explains."""
+    if not found.word:
+        return results
     return Results({"eval/overall": found.word, **results.values}, results.absent, results.notes)
+
+
+def with_unbounded(results: Results, columns: str) -> Results:
+    """The results with `UNBOUNDED` first, where they have numbers that mean nothing on such columns.
+
+    Args:
+        results: of an evaluation. A known density has a bounded likelihood, and the distances of samples need none.
+        columns: of `datasets.unbounded`; empty if there are none.
+    """
+    means_nothing = "eval/kl" not in results.values and any(key in results.values for key in BOUNDLESS)
+    if not columns or not means_nothing:
+        return results
+    return Results({UNBOUNDED: columns, **results.values}, results.absent, results.notes)
+
+
+def _no_word(results: Results) -> tuple[str, ...]:
+    """The reasons of a run that is not judged."""
+    if UNBOUNDED in results.values:
+        samples = sample_tests(results)
+        why = "the likelihood of this table has no upper bound, so that a better one means nothing"
+        named = f"{why}: {results.values[UNBOUNDED]}"
+        return (named,) if samples is None else (named, samples.why)
+    of_rows = (results.absent.get(key, "") for key in ("eval/nll_vs_gaussian", "eval/mmd", "eval/ksd"))
+    few = next((reason for reason in of_rows if "too few" in reason), None)
+    if few is not None:
+        return (few, "get more rows, or hold out more of them (dataset.test_fraction)")
+    no_log_z = results.absent.get("eval/log_z")
+    if no_log_z is not None:
+        return (f"log Z is not known ({no_log_z})", "metrics=[density,samples] compares samples, too")
+    return ("nothing that was measured says what the model is worth", "metrics needs density, samples or score")
+
+
+def _no_integral(results: Results) -> Iterator[Finding]:
+    reason = results.absent.get("eval/log_z", "")
+    if any(text in reason for text in NOT_INTEGRABLE):
+        yield Finding("broken", f"log Z of the energy was not found ({reason})")
 
 
 def _basis(results: Results, n_dims: int, not_a_model: float) -> Finding | None:
     values = results.values
-    reason = results.absent.get("eval/log_z", "")
-    if any(text in reason for text in NOT_INTEGRABLE):
-        return Finding("broken", f"log Z of the energy was not found ({reason})")
-    return _by_kl(values, n_dims, not_a_model) or _by_likelihood(values) or _by_samples(values) or _by_score(values)
+    broken = next(_no_integral(results), None)
+    if broken is not None:
+        return broken
+    return _by_kl(values, n_dims, not_a_model) or _by_likelihood(results) or _by_samples(results) or _by_score(values)
 
 
 def _by_kl(values: Values, n_dims: int, not_a_model: float) -> Finding | None:
@@ -142,8 +180,8 @@ def _by_kl(values: Values, n_dims: int, not_a_model: float) -> Finding | None:
     return Finding(word, f"{shown}, {excess.name} has {format_value(kl - excess.nats)}")
 
 
-def _by_likelihood(values: Values) -> Finding | None:
-    excess, samples = better_baseline(values), _by_samples(values)
+def _by_likelihood(results: Results) -> Finding | None:
+    excess, samples = better_baseline(results.values), sample_tests(results)
     if excess is None:
         return None
     compared = excess.compared()
@@ -156,31 +194,10 @@ def _by_likelihood(values: Values) -> Finding | None:
     return Finding(word, f"{samples.why}; {compared}")
 
 
-def _by_samples(values: Values) -> Finding | None:
-    """By the distances between samples and held-out rows, each with its null and its p-value."""
-    measured = [result for result in QUALITIES if P in result.companions and result.key in values]
-    tested = [result for result in measured if number(values, f"{result.key}{P}") is not None]
-    if not tested:
-        return None
-    differing = [result for result in tested if verdict(result.key, values).good is False]
-    if not differing:
-        return Finding("right", "no test tells its samples from held-out rows")
-    names = ", ".join(f"{result.label} (p {number(values, f'{result.key}{P}'):.2g})" for result in differing)
-    word = max((_size(result.key, values) for result in differing), key=WORDS.index)
-    return Finding(word, f"samples differ from held-out rows in {names}")
-
-
-def _size(key: str, values: Values) -> str:
-    """The word for a distance that differs significantly, by its size."""
-    value, null = number(values, key), number(values, f"{key}_null")
-    assert value is not None
-    if key == "eval/c2st":
-        bounds: tuple[float, float] = ACCURACIES
-    elif null:
-        value, bounds = value / null, (NULLS, MANY_NULLS)
-    else:
-        return "close"
-    return "close" if value <= bounds[0] else "fair" if value <= bounds[1] else "poor"
+def _by_samples(results: Results) -> Finding | None:
+    """By the tests between samples and held-out rows alone."""
+    found = sample_tests(results)
+    return None if found is None else Finding(*found)
 
 
 def _by_score(values: Values) -> Finding | None:

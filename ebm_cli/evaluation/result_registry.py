@@ -94,7 +94,10 @@ RESULTS = (
 
     # Other results of an evaluation.
     Result(OVERALL, "eval/overall", "overall", "", "none",
-           "what the run is worth: right, close, fair, poor or broken; see `ebm_cli/evaluation/overall.py`"),
+           "what the run is worth: right, close, fair, poor or broken, if anything; `ebm_cli/evaluation/overall.py`"),
+    Result(OVERALL, "eval/unbounded", "unbounded", "", "none",
+           "columns on which no likelihood has an upper bound, and what to do; there is then no overall word",
+           shown_with="eval/overall"),
     Result(DENSITY, "eval/entropy", "entropy", "nats", "none", "entropy of the data: the NLL of the true density",
            signed=True),
     Result(DENSITY, "eval/log_z", "log Z", "nats", "none",

@@ -34,6 +34,8 @@ APART = 0.95
 """AUROC from which the energy separates foreign rows from held-out ones."""
 GUESSING = 0.5
 """AUROC of a coin."""
+REVERSED = "the wrong way round"
+"""Grade of an AUROC below it: foreign rows have the lower energies."""
 
 
 class Verdict(NamedTuple):
@@ -87,6 +89,8 @@ def _nll(key: str, value: float, values: Values) -> Verdict:
 
 def _nll_vs_baseline(key: str, value: float, values: Values) -> Verdict:
     error = number(values, f"{key}_se")
+    if values.get("eval/unbounded"):
+        return Verdict(plus_minus("0", error), "means nothing")
     # Below CLOSE both describe the rows equally well, however precise the comparison is.
     noise = max(CLOSE, 2 * (error or 0.0))
     word, good = ("better", True) if value < -noise else ("worse", False) if value > noise else ("equal", True)
@@ -198,7 +202,7 @@ def _auroc(key: str, value: float, values: Values) -> Verdict:
         return Verdict(reference, "told apart", True)
     if abs(value - GUESSING) <= 2 * (error or 0.0):
         return Verdict(reference, "no better than guessing", False)
-    return Verdict(reference, "in part" if value > GUESSING else "reversed", False)
+    return Verdict(reference, "partly told apart" if value > GUESSING else REVERSED, False)
 
 
 _KL_GRADES = f"close ≤ {CLOSE} < fair ≤ {FAIR} < far"
@@ -209,7 +213,9 @@ KL = Rule(
 )
 NLL = Rule(_nll, "the entropy of the data, where it is known")
 NLL_VS_BASELINE = Rule(
-    _nll_vs_baseline, "0 ± its standard error", f"better, equal (two standard errors, or {CLOSE}), worse"
+    _nll_vs_baseline,
+    "0 ± its standard error",
+    f"better, equal (two standard errors, or {CLOSE}), worse; means nothing on columns without a bound",
 )
 LOG_DENSITY_MSE = Rule(_log_density_mse, "0", f"of half the value, which is near KL: {_KL_GRADES}")
 FISHER = Rule(_fisher, "that of a flat energy", f"of the ratio: {_KL_GRADES}")
@@ -238,5 +244,6 @@ CLASSIFIER_ACCURACY = Rule(_classifier_accuracy, "guessing", f"reliable ≥ {REL
 AUROC = Rule(
     _auroc,
     "1 ± its standard error",
-    f"told apart ≥ {APART} > in part > no better than guessing ({GUESSING}, two standard errors) > reversed",
+    f"told apart ≥ {APART} > partly told apart > no better than guessing ({GUESSING}, two standard errors) > "
+    f"{REVERSED}: foreign rows have the lower energies",
 )

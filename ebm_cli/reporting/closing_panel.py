@@ -26,9 +26,10 @@ OVERALL_STYLES = {
     "fair": "yellow",
     "poor": "bold yellow",
     "broken": "bold red",
+    "": "yellow",
 }
-"""The colours of an overall word."""
-FRAMES = {"poor": "yellow", "broken": "red"}
+"""The colours of an overall word; the last is that of a run that is not judged."""
+FRAMES = {"poor": "yellow", "broken": "red", "": "yellow"}
 """The colours of the frame, where they are not that of a success."""
 
 

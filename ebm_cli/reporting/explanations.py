@@ -6,16 +6,19 @@ from collections.abc import Iterator, Mapping
 from ebm_cli.evaluation.chain_health import sampler_keys
 from ebm_cli.evaluation.chain_verdicts import MIXED, UNMIXED, n_stuck
 from ebm_cli.evaluation.overall import worse_than
-from ebm_cli.evaluation.result_registry import verdict
+from ebm_cli.evaluation.result_registry import describe, verdict
 from ebm_cli.evaluation.values import Values, number
+from ebm_cli.evaluation.verdicts import LOG_Z_AGREES, REVERSED
 
 APART = 1.5
 """R̂ from which most of the spread is between chains: each has seen its own region."""
+LEAST_GAP = 0.001
+"""Nats: a smaller gap of log Z changes no number that is shown."""
 
 
 def explain(values: Values) -> list[str]:
     """The sentences for these results; none where every result speaks for itself."""
-    rules = (_log_z_gap, _worse_than_own_density, _mode_weights, _temperature, _mixing, _acceptance, _bias)
+    rules = (_log_z_gap, _worse_than_own_density, _mode_weights, _temperature, _mixing, _acceptance, _bias, _foreign)
     return [sentence for rule in rules for sentence in rule(values)]
 
 
@@ -29,7 +32,14 @@ def absences(absent: Mapping[str, str]) -> list[str]:
 
 def _log_z_gap(values: Values) -> Iterator[str]:
     gap = number(values, "eval/log_z_gap")
-    if gap is not None:
+    if gap is None:
+        return
+    if verdict("eval/log_z_gap", values).good:
+        apart = f"{abs(gap):.2g}" if abs(gap) >= LEAST_GAP else f"less than {LEAST_GAP}"
+        error = number(values, "eval/log_z_se")
+        known = f"; the integral has an error of {error:.2g}" if error and abs(gap) > LOG_Z_AGREES else ""
+        yield f"The trained log Z and the integral agree: they are {apart} nats apart{known}."
+    else:
         yield (
             f"The trained log Z is {abs(gap):.3g} nats {'above' if gap > 0 else 'below'} the integral: exp(-f)/Z with "
             f"the trained Z integrates to {math.exp(-gap):.4g}. The densities here use the integral only."
@@ -118,3 +128,15 @@ def _bias(values: Values) -> Iterator[str]:
             f"The step of the unadjusted chain biases its samples: E[(x - c) grad f] is {exact + value:.4g} where an "
             f"exact chain has D T = {exact:.4g}. Lower {group}.step_size, or take {option}=mala."
         )
+
+
+def _foreign(values: Values) -> Iterator[str]:
+    """Foreign rows that have lower energies than the data; `ood_auroc` repeats one of the kinds."""
+    for key in values:
+        if key.startswith("eval/ood_auroc_") and verdict(key, values).word == REVERSED:
+            share = number(values, key) or 0.0
+            yield (
+                f"{describe(key).label} is {REVERSED}: of a foreign and a held-out row, the foreign one has the higher "
+                f"energy in only {share:.0%} of the pairs, so that the model takes such rows for more likely than the "
+                "data. Do not detect them by their energy."
+            )

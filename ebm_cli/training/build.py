@@ -12,8 +12,9 @@ from torch.optim.lr_scheduler import LRScheduler
 from ebm_cli.acceleration.compile_mode import Work, apply_compile_mode
 from ebm_cli.config.build import build
 from ebm_cli.config.trust import Trust, trust_of
-from ebm_cli.datasets.findings import Run
+from ebm_cli.datasets.findings import Finding, Labels, Run
 from ebm_cli.datasets.report import report
+from ebm_cli.datasets.unbounded import unbounded
 from ebm_cli.errors import UserError
 from ebm_cli.rng import generator
 from ebm_cli.runs.assemble import assemble, protocol_of
@@ -109,12 +110,20 @@ def make_session(cfg: DictConfig, directory: RunDirectory, state: dict[str, Any]
         parts.method.prepare(parts.dataset.reference, trainer.rng)
     else:
         checkpointer.restore(state)
-    opening = Opening(report(parts.dataset, described(cfg, parts)), tuple(remarks))
+    opening = Opening(*examined(cfg, parts), tuple(remarks))
     bar = {"train/loss": "loss", monitor.key: monitor.name}
     log = RunLog(directory.path, console, cfg.steps, trainer.step, bar, opening)
     write_text(directory.path / "config.yaml", OmegaConf.to_yaml(OmegaConf.create(config)))
     keys = LoopKeys.of(cfg)
     return Session(keys, parts, trainer, protocol, monitor, snapshots, history, checkpointer, log, directory)
+
+
+def examined(cfg: DictConfig, parts: Parts) -> tuple[tuple[Finding, ...], str]:
+    """The report on the data of a run, and the columns of `datasets.unbounded`."""
+    run, dataset = described(cfg, parts), parts.dataset
+    findings = report(dataset, run)
+    label = Labels(dataset.column_names, "column" if len(dataset.shape) == 1 else "pixel")
+    return findings, unbounded(findings, label, run)
 
 
 def described(cfg: DictConfig, parts: Parts) -> Run:
@@ -125,6 +134,7 @@ def described(cfg: DictConfig, parts: Parts) -> Run:
         keys=frozenset(f"{group}.{key}" for group in ("dataset", "method") for key in cfg[group]),
         can_whiten="whiten" in cfg.method and not cfg.method.whiten,
         n_weights=sum(p.numel() for p in parts.energy.parameters() if p.requires_grad),
+        is_convolutional=any(isinstance(module, nn.Conv2d) for module in parts.energy.modules()),
     )
 
 

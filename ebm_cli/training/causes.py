@@ -7,6 +7,7 @@ fair, poor or broken: an unusual number in a run that is right needs no cure.
 | cause | shown by | cure |
 |---|---|---|
 | the data: copies, outliers, few rows | the report on the data | its own |
+| images whose neighbours the energy does not see | the report on the data | energy=conv |
 | a simple density is better | NLL against the Gaussian and the mixture | energy=tilted, patience |
 | noise far from the data | accuracy of nce's classifier near 1 | another noise |
 | a flow that cannot follow | accuracy of fce's classifier near 1 | its learning rate |
@@ -17,6 +18,7 @@ fair, poor or broken: an unusual number in a run that is right needs no cure.
 | learning rate too large | share of clipped gradients; the rate itself | optimizer.lr |
 | too few steps | monitored value still falling; few steps | steps |
 | overfitting | monitored value rose after its best | patience |
+| none of these | the method (`method_limits`) | its own |
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -27,6 +29,7 @@ from ebm_cli.datasets.findings import Finding
 from ebm_cli.evaluation.baselines import better_baseline
 from ebm_cli.evaluation.result_registry import MONITORED, verdict
 from ebm_cli.evaluation.values import Values, format_value, number
+from ebm_cli.training.method_limits import limit
 
 SEPARATED = 0.98
 """Accuracy from which a classifier makes almost no error, and learns from almost no row."""
@@ -102,10 +105,21 @@ def causes(evidence: Evidence) -> list[str]:
     """Findings about the data first, since no other cure helps before theirs; then, unless the results are right or
     close, their likely causes, each with its cure.
     """
-    data = [f"Data: {finding}" for finding in evidence.data if finding.bears_on_results]
-    if evidence.results.get("eval/overall") in ("right", "close"):
+    word = evidence.results.get("eval/overall")
+    # Without a word the sentence on top names the columns that are to blame, and training is not.
+    is_unbounded = word is None and "eval/unbounded" in evidence.results
+    said = [one for one in evidence.data if is_unbounded and one.unbounds and one.kind != "ties"]
+    data = [f"Data: {finding}" for finding in evidence.data if finding.bears_on_results and finding not in said]
+    if word in ("right", "close") or is_unbounded:
         return data
-    return [*data, *(sentence for rule in RULES for sentence in rule(evidence))]
+    found = [*data, *(sentence for rule in RULES for sentence in rule(evidence))]
+    # A grade that is not good has a cause.
+    needs_one = word is not None and not found
+    return list(limit(evidence.results, evidence.class_of("method"), evidence.get)) if needs_one else found
+
+
+def _images(run: Evidence) -> Iterator[str]:
+    yield from (f"Data: {finding}" for finding in run.data if finding.kind == "images")
 
 
 def _simple_density(run: Evidence) -> Iterator[str]:
@@ -244,6 +258,7 @@ def _overfitting(run: Evidence) -> Iterator[str]:
 
 
 RULES: tuple[Callable[[Evidence], Iterator[str]], ...] = (
+    _images,
     _simple_density,
     _separated_noise,
     _blur,

@@ -6,7 +6,7 @@ import time
 
 from ebm_cli.evaluation import suite
 from ebm_cli.evaluation.narrowest import narrowest_width
-from ebm_cli.evaluation.overall import overall, with_overall
+from ebm_cli.evaluation.overall import overall, with_overall, with_unbounded
 from ebm_cli.evaluation.results import Results
 from ebm_cli.evaluation.values import Values
 from ebm_cli.reporting.console import duration
@@ -48,8 +48,9 @@ def finish(session: Session, seconds: float) -> float | None:
     with trainer.ema.applied():
         with Stages("evaluation", log.console) as stages:
             found = suite.evaluate(parts.energy, parts.method, parts.dataset, session.protocol, stages.begin)
-        assessment = overall(found.results, math.prod(parts.dataset.shape))
-        measured = with_overall(found.results, assessment)
+        evaluated = with_unbounded(found.results, log.opening.unbounded)
+        assessment = overall(evaluated, math.prod(parts.dataset.shape))
+        measured = with_overall(evaluated, assessment)
         results = measured.values | _costs(trainer, seconds) | {"cost/eval_seconds": time.monotonic() - began}
     numbers: Values = {name: number for name, number in results.items() if not isinstance(number, str)}
     if monitor.uses_validation_rows:

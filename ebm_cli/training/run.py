@@ -51,9 +51,9 @@ def run_training(
     try:
         directory.begin(cfg.steps, config_hash(cfg))
         session = make_session(_with_resolved_auto(cfg, state), directory, state)
-        if file is not None:
-            logger.info(f"resumed from {file.name} at step {session.trainer.step}")
         with session.log.open():
+            if file is not None:
+                session.log.note(f"resumed from step {session.trainer.step:,} ({file.name})")
             for sentence in described_data(session.parts.dataset, session.protocol):
                 session.log.note(sentence)
             if state is None:

@@ -31,10 +31,12 @@ class Opening(NamedTuple):
 
     Attributes:
         findings: of the report on the data.
+        unbounded: columns on which no likelihood has an upper bound, with the cure; empty if there are none.
         remarks: on weights that the run starts from.
     """
 
     findings: tuple[Finding, ...] = ()
+    unbounded: str = ""
     remarks: tuple[str, ...] = ()
 
 

@@ -1,8 +1,10 @@
 """The experiments that are shipped: each claim selects runs that its sweep makes."""
 
+from functools import cache
+
 import pytest
 from hydra import compose, initialize_config_dir
-from omegaconf import OmegaConf
+from omegaconf import DictConfig, OmegaConf
 
 from ebm_cli.claims.base import group_runs
 from ebm_cli.claims.judge import build_claims
@@ -14,6 +16,12 @@ FOLDER = conf_dir() / "experiment"
 EXPERIMENTS = sorted(path.relative_to(FOLDER).with_suffix("").as_posix() for path in FOLDER.rglob("*.yaml"))
 
 
+@cache
+def composed(*words: str) -> DictConfig:
+    """Jobs that differ in values, not in chosen options, are composed as one."""
+    return compose("train", list(words), return_hydra_config=True)
+
+
 @pytest.mark.parametrize("name", EXPERIMENTS)
 def test_shipped_experiment_makes_the_runs_of_its_claims(name: str) -> None:
     """Every selector of its claims selects a job of its sweep."""
@@ -22,8 +30,10 @@ def test_shipped_experiment_makes_the_runs_of_its_claims(name: str) -> None:
         words = [f"{key}={value}" for key, value in (swept or {}).items() if "seed" not in key]
         jobs = []
         for job in grid_jobs(words):
-            cfg = compose("train", [f"experiment={name}", *job], return_hydra_config=True)
+            groups = [word for word in job if (conf_dir() / word.partition("=")[0]).is_dir()]
+            cfg = composed(f"experiment={name}", *groups)
             own = OmegaConf.masked_copy(cfg, [str(key) for key in cfg if key != "hydra"])
+            own.merge_with_dotlist([word for word in job if word not in groups])
             config = OmegaConf.to_container(own, resolve=True)
             assert isinstance(config, dict)
             jobs.append(make_record({})._replace(hydra_choices=dict(cfg.hydra.runtime.choices), config=config))

@@ -15,7 +15,12 @@ from ebm_cli.methods.base import LossOutput
 from ebm_cli.methods.sm import SM
 from ebm_cli.runs.record import jobs_of
 from tests.claims.records import make_record, runs_of
-from tests.support import FAST, Ebm
+from tests.support import FAST, Ebm, no_pictures
+
+
+@pytest.fixture(autouse=True)
+def _no_pictures(monkeypatch: pytest.MonkeyPatch) -> None:
+    no_pictures(monkeypatch)
 
 
 def test_unfinished_run_fails_by_name_and_is_not_judged() -> None:

@@ -44,7 +44,7 @@ def test_log_of_a_resumed_run_goes_on(ebm: Ebm, tmp_path: Path, monkeypatch: pyt
     assert ebm("train", "checkpoint=run", "steps=6").code == 0
     log = lines(tmp_path / "run" / "train.log")
     assert [line.partition(" ")[0] for line in log].count("started:") == 2
-    assert "resumed from last.pt at step 4" in log
+    assert "resumed from step 4 (last.pt)" in log
 
 
 def interrupt() -> None:

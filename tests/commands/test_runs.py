@@ -61,6 +61,12 @@ def test_runs_marks_results_that_are_not_to_be_trusted(ebm: Ebm, tmp_path: Path)
     assert "finished, exit code 4  " in ebm("runs", "root=o").out
 
 
+def test_runs_names_a_run_that_is_not_judged(ebm: Ebm, tmp_path: Path) -> None:
+    unbounded = {"eval/nll": -4.0, "eval/nll_vs_gaussian": -3.0, "eval/unbounded": "column 2 is constant"}
+    write_run(tmp_path / "o/a", {"state": "finished", "step": 1, "steps": 1}, unbounded)
+    assert "1/1  not judged  eval/nll -4" in ebm("runs", "root=o").out
+
+
 def test_runs_says_that_there_are_none(ebm: Ebm, tmp_path: Path) -> None:
     assert ebm("runs")[::2] == (1, "ebm: root=outputs: no such directory\n")
     (tmp_path / "outputs").mkdir()

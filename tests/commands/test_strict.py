@@ -7,7 +7,16 @@ import pytest
 
 from tests.support import TINY, Ebm, no_pictures, state_of
 
-UNTRAINED = [*TINY, "method=cd", "method.k=2", "optimizer.lr=1.0", "steps=40", "log_every=10", "eval_every=null"]
+UNTRAINED = [
+    *TINY,
+    "dataset=eight_gaussians",
+    "method=cd",
+    "method.k=2",
+    "optimizer.lr=1.0",
+    "steps=40",
+    "log_every=10",
+    "eval_every=null",
+]
 """A learning rate a thousand times too large: no model of the data."""
 
 

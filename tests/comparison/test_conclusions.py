@@ -83,3 +83,11 @@ def test_warnings_name_a_repeated_seed(runs: Runs) -> None:
         runs.write(results={"eval/kl": 0.1}, seed=seed)
     expected = "nce · moons: several runs of seed=3; a repeated seed shows no spread"
     assert warnings(runs.compare()) == [expected]
+
+
+def test_warnings_name_tables_without_a_bound(runs: Runs) -> None:
+    for seed in (1, 2):
+        runs.write(results={"eval/nll": -4.0, "eval/unbounded": "column 2 is constant; set dataset.drop=2"}, seed=seed)
+    assert warnings(runs.compare()) == [
+        "the likelihood has no upper bound, and a lower NLL means nothing: column 2 is constant; set dataset.drop=2"
+    ]

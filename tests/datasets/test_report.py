@@ -229,3 +229,22 @@ def test_far_value_of_a_held_out_row_is_named(tmp_path: Path) -> None:
 
 def test_control_ordinary_held_out_rows_are_not_named(tmp_path: Path) -> None:
     assert report(File(write(tmp_path, "x.npy", X.numpy())), SCORES) == ()
+
+
+@pytest.mark.parametrize(
+    ("shape", "words"),
+    [((40, 8, 9), "images of 8 x 9 pixels"), ((40, 3, 8, 9), "images of 8 x 9 pixels and 3 channels")],
+)
+def test_images_of_a_file_are_advised_convolutions(tmp_path: Path, shape: tuple[int, ...], words: str) -> None:
+    pixels = np.random.default_rng(0).uniform(size=shape).astype(np.float32)
+    (finding,) = report(File(write(tmp_path, "x.npy", pixels)), CLASSIFIER._replace(n_weights=0))
+    assert str(finding) == (
+        f"the rows are {words}: this energy does not know which pixels are neighbours; set energy=conv, which does"
+    )
+    assert report(File(write(tmp_path, "x.npy", pixels)), CLASSIFIER._replace(n_weights=0, is_convolutional=True)) == ()
+
+
+def test_tables_and_rows_of_few_pixels_need_no_convolutions(tmp_path: Path) -> None:
+    assert report(File(write(tmp_path, "x.npy", X.numpy())), CLASSIFIER) == ()
+    few = np.random.default_rng(0).uniform(size=(N, 2, 4)).astype(np.float32)
+    assert report(File(write(tmp_path, "x.npy", few)), CLASSIFIER) == ()

@@ -11,7 +11,8 @@ from ebm_cli.densities.flow_fit import as_student, fit_flow
 from ebm_cli.densities.mixture import FittedMixture
 from ebm_cli.densities.moments import Moments
 from ebm_cli.densities.reference_fit import fit_reference
-from ebm_cli.densities.sinh_arcsinh import SinhArcsinh, Transformed
+from ebm_cli.densities.sinh_arcsinh import SinhArcsinh
+from ebm_cli.densities.transformed import Transformed
 from tests.densities.support import bent_data, perturb
 from tests.support import seeded
 
@@ -34,7 +35,7 @@ def bent(transformed: bool = False) -> Reference:
     marginals = SinhArcsinh(2).double()
     marginals.skew.fill_(0.4)
     reference.fitted = Transformed(flow, marginals) if transformed else flow
-    reference.structure.copy_(torch.tensor([False, transformed]))
+    reference.structure.copy_(torch.tensor([False, transformed, False]))
     return reference
 
 

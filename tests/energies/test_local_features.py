@@ -5,8 +5,7 @@ import torch
 from torch import Tensor
 
 from ebm_cli.densities import Reference
-from ebm_cli.derivatives import Jet
-from ebm_cli.energies.local_features import REACH, local_features, sweep_local_features
+from ebm_cli.energies.local_features import REACH, LocalFeatures, local_features
 from tests.support import normal, seeded
 
 
@@ -20,7 +19,7 @@ def rows(n: int = 600) -> Tensor:
 def test_features_have_the_scale_of_each_component(marginals: str) -> None:
     """In a component's own units, a point of any mode looks alike: T is smooth, so only about so with it."""
     reference = Reference(rows(), family="mixture", marginals=marginals).double()  # type: ignore[arg-type]
-    features = local_features(reference, rows())
+    features = local_features(reference.locate(rows()))
     for mode in (rows()[:, 0] > 3, rows()[:, 0] < 3):
         std = features[mode][:, :2].std(0)
         assert (std > 0.7).all()
@@ -34,36 +33,40 @@ def test_features_of_a_gaussian_are_whitened_coordinates() -> None:
     expected = torch.cat(
         (REACH * (z / REACH).tanh(), REACH * ((z.square().mean(1).log1p()) / REACH).tanh().unsqueeze(1)), 1
     )
-    torch.testing.assert_close(local_features(reference, x), expected)
+    torch.testing.assert_close(local_features(reference.locate(x)), expected)
 
 
 def test_features_are_bounded() -> None:
-    features = local_features(Reference(rows()), 1e8 * normal(50, 2))
+    features = local_features(Reference(rows()).locate(1e8 * normal(50, 2)))
     assert features.abs().max() <= REACH
 
 
 @pytest.mark.parametrize("family", ["gaussian", "mixture", "student"])
 @pytest.mark.parametrize("marginals", ["none", "sinh_arcsinh"])
 @pytest.mark.parametrize("bent", [False, True])
-def test_rule_of_the_features_equals_autograd(family: str, marginals: str, bent: bool) -> None:
-    """Also for points that are themselves curved along the directions."""
+@pytest.mark.parametrize("shared", [False, True])
+def test_rule_of_features_and_log_q_equals_autograd(family: str, marginals: str, bent: bool, shared: bool) -> None:
+    """Also for points that are themselves curved along the directions, and for directions that all points share."""
     reference = Reference(rows(), family=family, marginals=marginals).double()  # type: ignore[arg-type]
-    x, v, c = rows(6), normal(2, 6, 2), normal(6, 2, seed=3)
+    x, v, c = rows(6), normal(2, 1 if shared else 6, 2), normal(6, 2, seed=3)
     given = c if bent else torch.zeros_like(c)
-    out, pullback = sweep_local_features(reference, Jet(x, v, given if bent else None))
-    assert out.first is not None
-    assert out.second is not None
+    rule = reference.rule(x)
+    features = LocalFeatures.of(rule.at)
+    moved = rule.move(v, given if bent else None)
+    first = torch.cat((features.move(moved)[0], moved.log_prob.unsqueeze(-1)), -1)
+    second = torch.cat((features.move(moved)[1], moved.bent_log_prob.unsqueeze(-1)), -1)
 
-    def features(y: Tensor) -> Tensor:
-        return local_features(reference, y)
+    def both(y: Tensor) -> Tensor:
+        return torch.cat((local_features(reference.locate(y)), reference.log_prob(y).unsqueeze(-1)), 1)
 
-    second = torch.func.jvp(features, (x,), (given,))[1]
+    expected = torch.func.jvp(both, (x,), (given,))[1]
     for k in range(2):
-        along = (v[k],)
-        torch.testing.assert_close(out.first[k], torch.func.jvp(features, (x,), along)[1])
-        second = (
-            second + torch.func.jvp(lambda y, along=along: torch.func.jvp(features, (y,), along)[1], (x,), along)[1]
+        along = (v[k].expand(6, 2),)
+        torch.testing.assert_close(first[k], torch.func.jvp(both, (x,), along)[1])
+        expected = (
+            expected + torch.func.jvp(lambda y, along=along: torch.func.jvp(both, (y,), along)[1], (x,), along)[1]
         )
-    torch.testing.assert_close(out.second, second)
-    g = normal(6, 3, seed=4)
-    torch.testing.assert_close(pullback(g), torch.func.vjp(features, x)[1](g)[0])
+    torch.testing.assert_close(second, expected)
+    g = normal(6, 4, seed=4)
+    pulled = rule.pull(g[:, -1], *features.pull(g[:, :-1]))
+    torch.testing.assert_close(pulled, torch.func.vjp(both, x)[1](g)[0])

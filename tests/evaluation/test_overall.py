@@ -4,7 +4,8 @@ from typing import Any
 
 import pytest
 
-from ebm_cli.evaluation.overall import WORDS, overall, untrusted, with_overall
+from ebm_cli.evaluation.overall import WORDS, overall, untrusted, with_overall, with_unbounded
+from ebm_cli.evaluation.result_registry import verdict
 from ebm_cli.evaluation.results import Results
 from ebm_cli.evaluation.values import Value
 
@@ -19,7 +20,6 @@ def named(values: dict[str, Value]) -> Results:
 
 def word(**values: Value) -> str:
     found = overall(named(values))
-    assert found is not None
     assert found.word in WORDS
     assert found.sentence.startswith(f"{found.word}: ")
     return found.word
@@ -77,13 +77,11 @@ def test_model_worse_than_the_better_simple_density_is_poor() -> None:
 @pytest.mark.parametrize(("n_dims", "expected"), [(2, "poor"), (9, "poor"), (11, "close")])
 def test_poor_is_a_hundredth_of_a_nat_a_dimension(n_dims: int, expected: str) -> None:
     found = overall(named({**TESTS, **BETTER, "nll_vs_mixture": 0.1, "nll_vs_mixture_se": 0.01}), n_dims)
-    assert found is not None
     assert found.word == expected
 
 
 def test_poor_table_is_told_what_to_try() -> None:
     found = overall(named({**TESTS, **BETTER, "nll_vs_mixture": 0.3, "nll_vs_mixture_se": 0.02}))
-    assert found is not None
     assert found.sentence == (
         "poor: worse than a mixture of Gaussians on held-out rows, by 0.3000 ± 0.02000 nats a row (energy=tilted "
         "starts at the best such density, and patience=5 evaluates the best step)"
@@ -102,7 +100,6 @@ def test_model_far_below_the_gaussian_is_broken() -> None:
 @pytest.mark.parametrize(("n_dims", "expected"), [(1, "broken"), (39, "broken"), (41, "poor"), (784, "poor")])
 def test_broken_is_a_nat_a_coordinate_in_many_dimensions(n_dims: int, expected: str) -> None:
     found = overall(named({"nll_vs_gaussian": 40.0, "nll_vs_gaussian_se": 2.0}), n_dims)
-    assert found is not None
     assert found.word == expected
 
 
@@ -167,13 +164,11 @@ def test_poor_run_is_not_told_its_small_faults() -> None:
     found = overall(
         named({**TESTS, "nll_vs_gaussian": 8659.0, "nll_vs_gaussian_se": 710.0, "mmd_p": 0.005, "log_z_gap": 3.0})
     )
-    assert found is not None
     assert found.sentence == "broken: worse than the fitted Gaussian on held-out rows, by 8 659 ± 710.0 nats a row"
 
 
 def test_reason_of_the_word_comes_first() -> None:
     found = overall(named({"kl": 0.002, "mode_tv": 0.08}))
-    assert found is not None
     assert found.sentence == "close: 8.0% of the probability is in the wrong modes; KL 0.002000 nats"
 
 
@@ -187,23 +182,89 @@ def test_mass_outside_the_data_lowers_the_word() -> None:
 )
 def test_energy_without_an_integral_is_broken(reason: str) -> None:
     found = overall(Results(named(TESTS).values, {"eval/log_z": reason}))
-    assert found is not None
     assert found.word == "broken"
     assert reason in found.sentence
 
 
 def test_missing_log_z_alone_is_no_fault() -> None:
     found = overall(Results(named(TESTS).values, {"eval/log_z": "no closed form, and no grid in 9 dimensions"}))
-    assert found is not None
     assert found.word == "right"
 
 
 def test_overall_is_absent_without_a_basis() -> None:
     results = named({"ood_auroc": 0.9, "sampler/rhat": 1.0})
     found = overall(results)
-    assert found is None
+    assert found.word == ""
+    assert found.sentence.startswith("not judged: ")
+    assert found.reasons[-1] == "metrics needs density, samples or score"
     assert "eval/overall" not in with_overall(results, found).values
-    assert "metrics needs density, samples or score" in with_overall(results, found).absent["eval/overall"]
+
+
+@pytest.mark.parametrize(
+    ("absent", "words"),
+    [
+        ({"eval/nll_vs_gaussian": "too few held-out rows: 2, and 10 are needed"}, "too few held-out rows: 2"),
+        ({"eval/log_z": "no closed form, and no grid in 64 dimensions"}, "log Z is not known (no closed form"),
+    ],
+)
+def test_run_that_is_not_judged_says_why(absent: dict[str, str], words: str) -> None:
+    assert overall(Results({}, absent)).sentence.startswith(f"not judged: {words}")
+
+
+CONSTANT = "column 2 (c) is constant (3); set dataset.drop=c"
+
+
+@pytest.mark.parametrize("excess", [-4.0, 4.0])
+def test_no_word_where_no_likelihood_has_a_bound(excess: float) -> None:
+    results = with_unbounded(
+        named({**TESTS, "nll": -4.4, "nll_vs_gaussian": excess, "nll_vs_mixture": excess}), CONSTANT
+    )
+    found = overall(results)
+    assert found.word == ""
+    assert found.sentence == (
+        "not judged: the likelihood of this table has no upper bound, so that a better one means nothing: column 2 (c) "
+        "is constant (3); set dataset.drop=c; no test tells its samples from held-out rows"
+    )
+    assert verdict("eval/nll_vs_mixture", results.values).word == "means nothing"
+    assert verdict("eval/nll_vs_mixture", results.values).good is None
+
+
+def test_control_bounded_table_keeps_its_word() -> None:
+    values = named({**TESTS, "nll": -4.4, **BETTER})
+    assert overall(with_unbounded(values, "")).word == "right"
+
+
+def test_samples_alone_are_judged_on_any_table() -> None:
+    assert overall(with_unbounded(named(TESTS), CONSTANT)).word == "right"
+
+
+def test_known_density_is_judged_on_any_table() -> None:
+    """Its likelihood has a bound: the entropy."""
+    assert overall(with_unbounded(named({"kl": 0.001, "nll": 2.5}), CONSTANT)).word == "right"
+
+
+def test_broken_chains_are_broken_on_any_table() -> None:
+    results = with_unbounded(named({**TESTS, **BETTER, "nll": 1.0, "sampler/non_finite": 3}), CONSTANT)
+    assert overall(results).word == "broken"
+
+
+KSD = {"ksd": 0.1, "ksd_p": 0.3}
+TOO_FEW = {"eval/mmd": "1000 samples and 12 held-out rows are too few to compare: 10 and 20 are needed"}
+
+
+def test_few_rows_name_the_tests_that_ran_and_those_that_did_not() -> None:
+    found = overall(Results(named({**KSD, **BETTER}).values, TOO_FEW))
+    assert found.word == "close"
+    assert found.reasons[0].startswith(
+        "KSD does not tell the model from the rows (too few rows for MMD, energy dist., sliced W and C2ST)"
+    )
+    differs = overall(Results(named({"ksd": 9.0, "ksd_p": 0.001}).values, TOO_FEW))
+    assert differs.sentence.endswith("in KSD (p 0.001) (too few rows for MMD, energy dist., sliced W and C2ST)")
+
+
+def test_stein_discrepancy_alone_is_never_right() -> None:
+    assert word(**KSD) == "close"
+    assert word(**KSD, **TESTS) == "right"
 
 
 def test_overall_is_the_first_result() -> None:
@@ -228,7 +289,6 @@ def test_strict_does_not_trust_poor_and_broken_runs(word_of_run: str) -> None:
 )
 def test_chains_without_samples_are_not_trusted(chains: dict[str, Value], expected: str) -> None:
     assert word(kl=0.001, **chains) == expected
-    alone = overall(named(chains))
-    assert (None if alone is None else alone.word) == ("broken" if expected == "broken" else None)
+    assert overall(named(chains)).word == ("broken" if expected == "broken" else "")
     assert untrusted(chains) is not None
     assert untrusted(dict.fromkeys(chains, 0)) is None

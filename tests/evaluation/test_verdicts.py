@@ -156,8 +156,8 @@ def test_nn_ratio_within_two_errors_of_one_is_new(value: float) -> None:
     [
         (0.4994, 0.0053, "no better than guessing"),
         (0.5105, 0.0053, "no better than guessing"),
-        (0.4885, 0.0053, "reversed"),
-        (0.5115, 0.0053, "in part"),
+        (0.4885, 0.0053, "the wrong way round"),
+        (0.5115, 0.0053, "partly told apart"),
         (0.5, None, "no better than guessing"),
     ],
 )
@@ -168,7 +168,8 @@ def test_auroc_near_a_half_is_guessing(value: float, error: float | None, word: 
 @pytest.mark.parametrize("kind", ["", "_uniform", "_shuffled", "_other"])
 def test_auroc_is_graded_for_every_kind_of_rows(kind: str) -> None:
     key = f"eval/ood_auroc{kind}"
-    assert [verdict(key, {key: value}).word for value in (0.99, 0.7, 0.3)] == ["told apart", "in part", "reversed"]
+    words = [verdict(key, {key: value}).word for value in (0.99, 0.7, 0.3)]
+    assert words == ["told apart", "partly told apart", "the wrong way round"]
 
 
 def test_classifier_accuracy_names_guessing() -> None:

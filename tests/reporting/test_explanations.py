@@ -15,6 +15,27 @@ def test_explain_says_what_the_trained_density_integrates_to() -> None:
     assert "integrates to 2" in below
 
 
+@pytest.mark.parametrize(
+    ("gap", "error", "words"),
+    [
+        (1e-8, 0.0, "agree: they are less than 0.001 nats apart."),
+        (-0.0142, 0.004, "agree: they are 0.014 nats apart."),
+        (0.03, 0.02, "agree: they are 0.03 nats apart; the integral has an error of 0.02."),
+    ],
+)
+def test_log_z_that_agrees_is_said_to_agree(gap: float, error: float, words: str) -> None:
+    (sentence,) = explain({"eval/log_z_gap": gap, "eval/log_z_se": error})
+    assert sentence == f"The trained log Z and the integral {words}"
+
+
+def test_foreign_rows_with_lower_energies_are_explained_once() -> None:
+    reversed_kind = {"eval/ood_auroc_shuffled": 0.2, "eval/ood_auroc_shuffled_se": 0.01, "eval/ood_auroc": 0.2}
+    (sentence,) = explain(reversed_kind)
+    assert sentence.startswith("AUROC shuffled is the wrong way round: of a foreign and a held-out row")
+    assert "only 20% of the pairs" in sentence
+    assert explain(reversed_kind | {"eval/ood_auroc_shuffled": 0.7}) == []
+
+
 def test_explain_names_wrong_mode_weights_and_a_right_score() -> None:
     results: dict[str, Value] = {"eval/mode_tv": 0.3, "eval/fisher": 0.001, "eval/fisher_flat": 10.0}
     (sentence,) = explain(results)

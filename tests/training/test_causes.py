@@ -6,7 +6,7 @@ import pytest
 
 from ebm_cli.datasets.findings import Finding, RowKind
 from ebm_cli.evaluation.values import Value
-from ebm_cli.training.causes import Evidence, causes
+from ebm_cli.training.causes import RULES, Evidence, causes
 
 POOR: dict[str, Value] = {"eval/overall": "poor"}
 
@@ -37,13 +37,66 @@ def found(
     width: float | None = None,
     **results: Value,
 ) -> str:
-    """All causes in one text; a log of 8,000 steps in which nothing is remarkable if there is none."""
+    """All findings of the rules in one text; a log of 8,000 steps in which nothing is remarkable if there is none."""
+    evidence = evidence_of(cfg, history, width, results)
+    return " ".join(sentence for rule in RULES for sentence in rule(evidence))
+
+
+def told(cfg: dict[str, Any], history: list[dict[str, Value]] | None = None, **results: Value) -> str:
+    """All that a reader is told, in one text."""
+    return " ".join(causes(evidence_of(cfg, history, None, results)))
+
+
+def evidence_of(
+    cfg: dict[str, Any], history: list[dict[str, Value]] | None, width: float | None, results: dict[str, Value]
+) -> Evidence:
     named = {key if "/" in key else f"eval/{key}": value for key, value in results.items()}
-    return " ".join(causes(Evidence(POOR | named, history or log("train/loss", 1.0), cfg, lambda: width)))
+    return Evidence(POOR | named, history or log("train/loss", 1.0), cfg, lambda: width)
 
 
-def test_ordinary_run_has_no_cause() -> None:
-    assert found(config(node("NCE")), log("train/accuracy", 0.9, 0.8, 0.8, 0.8)) == ""
+def test_run_without_a_symptom_is_told_the_limit_of_its_method() -> None:
+    history = log("train/accuracy", 0.9, 0.8, 0.8, 0.8)
+    assert found(config(node("NCE")), history) == ""
+    assert "choose method=cd" in told(config(node("NCE")), history, mmd_p=0.001)
+    assert "its chains of 5 steps come: raise method.k" in told(config(node("CD", k=5)), mmd_p=0.001)
+    assert "blurred with method.sigma=0.3" in told(config(node("DSM", sigma=0.3)), kl=0.4)
+    assert "another method" in told(config(node("Mine")), kl=0.4)
+
+
+@pytest.mark.parametrize("overall", ["fair", "poor"])
+@pytest.mark.parametrize("method", ["CD", "DSM", "FCE", "MLE", "NCE", "SM", "SSM", "Mine"])
+def test_every_word_below_close_has_a_cause(method: str, overall: str) -> None:
+    assert told(config(node(method)), overall=overall, mmd_p=0.001)
+    assert told(config(node(method)), overall=overall, nll_vs_gaussian=-0.1)
+
+
+@pytest.mark.parametrize(
+    ("results", "cause"),
+    [
+        ({"overall": "fair", "kl": 0.05, "kl_se": 0.04}, "the error of KL, 0.04 nats"),
+        ({"overall": "fair", "kl": -0.5, "kl_se": 0.01}, "the estimate of log Z is at fault"),
+        ({"overall": "fair", "nll_vs_gaussian": -0.3}, "metrics=[density,samples]"),
+        ({"overall": "broken", "mmd_p": 0.5}, "raise energy.base"),
+    ],
+)
+def test_cause_that_is_not_the_method_is_named(results: dict[str, Value], cause: str) -> None:
+    assert cause in told(config(node("NCE")), **results)
+
+
+def test_unbounded_likelihood_is_no_fault_of_training() -> None:
+    """The sentence on top names the column and its cure; without it nothing would be said."""
+    constant = Finding("constant", (2,), 3.0, "column 2 is constant (3)", "", "set dataset.drop=2", (2,))
+    history = log("train/loss", 1.0, steps=300)
+    results: dict[str, Value] = {"eval/unbounded": "column 2 is constant (3); set dataset.drop=2"}
+    assert causes(Evidence(results, history, config(node("NCE"), steps=300), data=[constant])) == []
+    judged = causes(Evidence({"eval/overall": "right"}, history, config(node("NCE")), data=[constant]))
+    assert judged == ["Data: column 2 is constant (3); set dataset.drop=2"]
+
+
+def test_images_without_convolutions_are_a_cause() -> None:
+    images = Finding("images", (), 64.0, "the rows are images", "", "set energy=conv")
+    assert "set energy=conv" in causes(Evidence(POOR, (), config(node("NCE")), data=[images]))[0]
+    assert causes(Evidence({"eval/overall": "close"}, (), config(node("NCE")), data=[images])) == []
 
 
 @pytest.mark.parametrize("word", ["right", "close"])

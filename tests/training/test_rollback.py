@@ -17,8 +17,8 @@ from ebm_cli.training.trainer import Trainer
 from tests.support import TINY, Ebm, last, no_pictures, status_of
 
 SHORT = [*TINY, "metrics=[score]", "steps=60", "log_every=10", "checkpoint_every=10", "eval_every=null"]
-SHORT += ["schedule=constant"]
-DIVERGING = ["method=nce", "dataset=moons", "energy.width=128", "optimizer.lr=10"]
+SHORT += ["schedule=constant", "dataset=eight_gaussians"]
+DIVERGING = ["method=nce", "energy.width=128", "optimizer.lr=10"]
 """A learning rate of 10 on a network that is no toy."""
 
 

@@ -1,6 +1,6 @@
 """A table of known density: what training sees of it is what it sees of a file."""
 
-from typing import Literal, final
+from typing import Literal, TypeGuard, final
 
 import torch
 from torch import Tensor
@@ -12,8 +12,28 @@ from ebm_cli.datasets.table_suite.members import MEMBERS
 from ebm_cli.datasets.target import Target
 from ebm_cli.rng import generator
 
+Name = Literal[
+    "skewed_modes",
+    "spike",
+    "counts",
+    "spiral_arm",
+    "laplace_grid",
+    "shell",
+    "returns",
+    "soft_funnel",
+    "skewed_chain",
+    "clusters",
+    "curved_clusters",
+    "correlated",
+    "factors",
+]
 N_TRUTH = 500_000
 """Rows of the truth from which tails are counted: 500 of them lie beyond a quantile of 0.1 %."""
+
+
+def is_name(name: str) -> TypeGuard[Name]:
+    """True if the suite has a table of this name."""
+    return name in MEMBERS
 
 
 @final
@@ -53,26 +73,12 @@ class TableSuite(Finite):
 
     def __init__(
         self,
-        name: Literal[
-            "skewed_modes",
-            "spike",
-            "counts",
-            "spiral_arm",
-            "laplace_grid",
-            "shell",
-            "returns",
-            "soft_funnel",
-            "skewed_chain",
-            "clusters",
-            "curved_clusters",
-            "correlated",
-            "factors",
-        ] = "skewed_modes",
+        name: Name = "skewed_modes",
         n_rows: int | None = None,
         standardize: Standardize = True,
         seed: int = 0,
     ) -> None:
-        if name not in MEMBERS:
+        if not is_name(name):
             raise ValueError(f"name must be one of {', '.join(MEMBERS)}, got {name}")
         if n_rows is not None and n_rows < 10:
             raise ValueError(f"n_rows must be >= 10 or null, got {n_rows}")
