@@ -9,7 +9,7 @@ import copy
 import math
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from ebm_cli.densities.base import Density
 from ebm_cli.densities.bent import Bent
@@ -28,6 +28,8 @@ N_STEPS, BATCH_SIZE, LEARNING_RATE = 2000, 512, 2e-3
 CHECK_EVERY, PATIENCE = 50, 8
 """Steps between two looks at the rows held out, and looks without a gain after which training stops."""
 MOST_HELD_OUT = 5_000
+N_ERRORS = 2.0
+"""Standard errors that a flow has to gain: one is gained by chance too often, because the same rows choose the step."""
 
 
 @fitted_once
@@ -36,41 +38,43 @@ def fit_flow(rows: Tensor, marginals: Marginals = "auto") -> Density:
 
     The flow moves coordinates that the marginals of the simple density have transformed. It starts at one Gaussian or
     at the simple density's mixture, whichever ends better on a fifth of the rows, which the flow is not trained on; it
-    stays if it gains more than a standard error there. The simple density has seen these rows, which favours it.
+    stays if it gains more than two standard errors there. The simple density has seen these rows, which favours it.
 
     Adam with a cosine decay, at most 2,000 steps of 512 rows for each start. Deterministic.
-    Cost: the simple density's and 20 to 60 s of one thread.
+    Cost: the simple density's and 15 to 60 s of one thread.
 
     Raises:
         ValueError: rows of one coordinate.
     """
     if rows[0].numel() < 2:
         raise ValueError("a flow bends columns by each other and needs two or more, got one: take auto")
-    simple = fit_reference(rows, marginals=marginals)
+    fitted = fit_reference(rows, marginals=marginals)
     if len(rows) < FEWEST_ROWS:
-        return simple
+        return fitted
     prepared = FittingRows.of(rows)
     x = (prepared.centre + prepared.scale * prepared.values).float()
-    simple = copy.deepcopy(simple).float().cpu()
+    simple = copy.deepcopy(fitted).float().cpu()
     y = simple.marginals(x)[0] if isinstance(simple, Transformed) else x
-    found = _best(mixture_of(simple), y)
-    if found is None:
-        return simple.to(rows)
-    density = Transformed(found, simple.marginals) if isinstance(simple, Transformed) else found
-    return density.to(rows)
+    flow = _best(mixture_of(simple), y)
+    if flow is None:
+        return fitted
+    return (Transformed(flow, simple.marginals) if isinstance(simple, Transformed) else flow).to(rows)
 
 
 def _best(mixture: EllipticalMixture, y: Tensor) -> Bent | None:
-    """The flow that predicts rows held out best; None if none gains more than a standard error by bending."""
+    """The flow that predicts rows held out best; None if none gains enough by bending."""
     order = torch.randperm(len(y), generator=torch.Generator().manual_seed(3))
     n_held = len(y) // 5
     train, held = y[order[n_held:]], y[order[:n_held][:MOST_HELD_OUT]]
     log_simple = mixture.log_prob(held.view(-1, *mixture.shape))
     best, least = None, 0.0
     for start in _starts(mixture, y):
-        flow, log_q = _trained(mixture, start, train, held)
+        trained = _trained(mixture, start, train, held)
+        if trained is None:
+            continue
+        flow, log_q = trained
         gain = log_q - log_simple
-        if float(gain.mean()) > max(least, float(gain.std()) / math.sqrt(len(held))):
+        if float(gain.mean()) > max(least, N_ERRORS * float(gain.std()) / math.sqrt(len(held))):
             best, least = flow, float(gain.mean())
     return best
 
@@ -94,16 +98,21 @@ def as_student(mixture: EllipticalMixture) -> StudentMixture:
     return found
 
 
-def _trained(mixture: EllipticalMixture, start: StudentMixture, train: Tensor, held: Tensor) -> tuple[Bent, Tensor]:
-    """The flow from `start` that is best on the rows held out, and its log-density there [M]."""
+def _trained(
+    mixture: EllipticalMixture, start: StudentMixture, train: Tensor, held: Tensor
+) -> tuple[Bent, Tensor] | None:
+    """The flow from `start` that is best on the rows held out, and its log-density there [M].
+
+    None if none is better than the start, from which it would differ by rounding: perhaps by many standard errors.
+    """
     rng = torch.Generator().manual_seed(0)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
         flow = Bent(mixture, start, Moments.from_rows(train), N_COUPLINGS, WIDTH)
     weights = list(flow.couplings.parameters())
     optimizer = torch.optim.Adam(weights, lr=LEARNING_RATE)
-    best, log_q = copy.deepcopy(flow.couplings), flow.log_prob(held).detach()
-    waited = 0
+    best: nn.ModuleList | None = None
+    log_q, waited = start.log_prob(held), 0
     for step in range(1, N_STEPS + 1):
         optimizer.param_groups[0]["lr"] = LEARNING_RATE * 0.5 * (1 + math.cos(math.pi * step / N_STEPS))
         batch = train[torch.randint(len(train), (min(BATCH_SIZE, len(train)),), generator=rng)]
@@ -119,5 +128,7 @@ def _trained(mixture: EllipticalMixture, start: StudentMixture, train: Tensor, h
                 best, log_q, waited = copy.deepcopy(flow.couplings), found, 0
             if waited == PATIENCE:
                 break
+    if best is None:
+        return None
     flow.couplings = best
     return flow.freeze(), log_q
