@@ -42,7 +42,7 @@ def test_features_are_bounded() -> None:
 
 
 @pytest.mark.parametrize("family", ["gaussian", "mixture", "student"])
-@pytest.mark.parametrize("marginals", ["none", "sinh_arcsinh"])
+@pytest.mark.parametrize("marginals", ["none", "sinh_arcsinh", "spline"])
 @pytest.mark.parametrize("bent", [False, True])
 @pytest.mark.parametrize("shared", [False, True])
 def test_rule_of_features_and_log_q_equals_autograd(family: str, marginals: str, bent: bool, shared: bool) -> None:
