@@ -28,8 +28,6 @@ N_STEPS, BATCH_SIZE, LEARNING_RATE = 2000, 512, 2e-3
 CHECK_EVERY, PATIENCE = 50, 8
 """Steps between two looks at the rows held out, and looks without a gain after which training stops."""
 MOST_HELD_OUT = 5_000
-N_ERRORS = 2.0
-"""Standard errors that a flow has to gain: one is gained by chance too often, because the same rows choose the step."""
 
 
 @fitted_once
@@ -38,7 +36,7 @@ def fit_flow(rows: Tensor, marginals: Marginals = "auto") -> Density:
 
     The flow moves coordinates that the marginals of the simple density have transformed. It starts at one Gaussian or
     at the simple density's mixture, whichever ends better on a fifth of the rows, which the flow is not trained on; it
-    stays if it gains more than two standard errors there. The simple density has seen these rows, which favours it.
+    stays if it gains more than a standard error there. The simple density has seen these rows, which favours it.
 
     Adam with a cosine decay, at most 2,000 steps of 512 rows for each start. Deterministic.
     Cost: the simple density's and 15 to 60 s of one thread.
@@ -74,7 +72,7 @@ def _best(mixture: EllipticalMixture, y: Tensor) -> Bent | None:
             continue
         flow, log_q = trained
         gain = log_q - log_simple
-        if float(gain.mean()) > max(least, N_ERRORS * float(gain.std()) / math.sqrt(len(held))):
+        if float(gain.mean()) > max(least, float(gain.std()) / math.sqrt(len(held))):
             best, least = flow, float(gain.mean())
     return best
 
