@@ -22,7 +22,7 @@ Row = Mapping[str, float | int | str | None]
 
 
 class Outcome(NamedTuple):
-    """What was measured.
+    """The result of a measurement.
 
     Attributes:
         rows: the numbers, a table: every row has the same columns.
@@ -42,7 +42,7 @@ class Measurement(ABC):
     """The claim in one sentence, without a full stop."""
 
     trains: ClassVar[bool] = False
-    """Whether it is measured on the runs of its experiment; False trains no model."""
+    """True if it is measured on the runs of its experiment; False trains no model."""
 
     @abstractmethod
     def measure(self, runs: Sequence[Record]) -> Outcome:
@@ -58,13 +58,13 @@ class Measurement(ABC):
 
 
 def verdict_within(about: str, value: float, reference: float, tolerance: float) -> Verdict:
-    """Whether |value − reference| ≤ tolerance; a value that is not finite fails."""
+    """Verdict on |value − reference| ≤ tolerance; a value that is not finite fails."""
     passed = abs(value - reference) <= tolerance
     return Verdict(passed, f"{about} {value:.4g}, {'' if passed else 'not '}within {tolerance:.2g} of {reference:.4g}")
 
 
 def verdict_bound(about: str, value: float, *, at_most: float | None = None, at_least: float | None = None) -> Verdict:
-    """Whether a value keeps to its bounds, of which one is given; a value that is not finite fails."""
+    """Verdict on a value and its bounds, of which one is given; a value that is not finite fails."""
     passed = (at_most is None or value <= at_most) and (at_least is None or value >= at_least)
     bound = f"≤ {at_most:.4g}" if at_least is None else f"≥ {at_least:.4g}"
     return Verdict(passed, f"{about} {value:.4g} {'' if passed else 'not '}{bound}")
