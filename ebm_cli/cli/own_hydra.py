@@ -28,6 +28,7 @@ def own_hydra() -> Iterator[None]:
     try:
         yield
     finally:
+        GlobalHydra.set_instance(running)  # `hydra.initialize` leaves a copy
         running.hydra, config.cfg, job.conf = before
         store.instance().repo = nodes
         BaseContainer._resolvers.clear()
