@@ -28,7 +28,7 @@ _turn = threading.RLock()
 
 @contextmanager
 def guest(verb: str, words: Sequence[str] = ()) -> Iterator[None]:
-    """Do a verb's work in somebody else's process, which is put back as it was at the end.
+    """Do a verb's work inside a program of the caller, which is put back as it was at the end.
 
     Args:
         verb: its groups and keys are suggested in messages.
@@ -80,7 +80,7 @@ def run_verb(verb: str, words: Sequence[str], quiet: bool) -> Path:
 
 
 def _cause(raised: BaseException) -> BaseException:
-    """What the verb raised, which `Refused` carries past Hydra."""
+    """The error of the verb, which `Refused` carries past Hydra."""
     return raised.__cause__ if isinstance(raised, Refused) and raised.__cause__ else raised
 
 

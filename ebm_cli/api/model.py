@@ -144,7 +144,7 @@ class Model:
 
     @property
     def log_z_method(self) -> str:
-        """How `log_z` was computed: exact, grid, importance or ais; "unknown" without one."""
+        """The way in which `log_z` was computed: exact, grid, importance or ais; "unknown" without one."""
         return str(self._normalisation.results.values.get("eval/log_z_method", "unknown"))
 
     def sample(self, n: int, *overrides: str, sampler: str | None = None, seed: int = 0) -> NDArray[Any]:

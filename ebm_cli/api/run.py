@@ -1,4 +1,4 @@
-"""What a verb leaves, as an object: a run of `train`, a report of `evaluate`."""
+"""The outcome of a verb as an object: a run of `train`, a report of `evaluate`."""
 
 import json
 from functools import cached_property

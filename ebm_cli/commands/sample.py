@@ -3,6 +3,8 @@
 The energy may be a composition of several checkpoints (`checkpoint=[A,B]`), or have no checkpoint (`energy=…`). The
 distribution may be conditional on given rows: on the coordinates that a mask keeps (`mask`), or on noisy rows
 (`noise_std`).
+
+Long because the chains of the verb and of `ebm_cli.load(…).sample` are one way, from the config to the samples.
 """
 
 import time

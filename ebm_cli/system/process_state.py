@@ -1,4 +1,4 @@
-"""What a command changes in its process, put back for a caller that lives on: a notebook, a script, a test.
+"""The state of a process that a command changes, put back for a caller that lives on: a notebook, a script, a test.
 
 A command owns its process: it sets up logging, the number of threads, the screen. A function that does the same work
 inside another program has to leave that program as it was, also after an error or Ctrl-C.

@@ -143,7 +143,7 @@ def test_the_number_of_samples_is_whole_and_positive(moons: ebm_cli.Model, n: in
 
 
 def test_a_mixture_of_models_has_the_mean_density(moons: ebm_cli.Model, tmp_path: Path) -> None:
-    """Of one model twice: the model itself; its log Z is that of two."""
+    """One model twice is the model itself; its log Z is that of two."""
     both = ebm_cli.compose([moons, moons.path], "mixture")
     x = normal(10, 2).numpy()
     np.testing.assert_allclose(both.log_prob(x), moons.log_prob(x), atol=1e-5)

@@ -1,4 +1,4 @@
-"""`train` and `evaluate` in somebody else's process: what they return, raise and leave."""
+"""`train` and `evaluate` inside another program: what they return, raise and leave."""
 
 import asyncio
 import gc
@@ -40,7 +40,7 @@ def _folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def state() -> dict[str, Any]:
-    """What a call has to leave as it was."""
+    """The state that a call has to leave as it was."""
     root = logging.getLogger()
     loggers = {name: logging.getLogger(name) for name in ("hydra", "ebm_cli", "torch", "mine")}
     return {
