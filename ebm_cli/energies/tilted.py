@@ -35,7 +35,8 @@ class Tilted(Energy, Differentiable):
         width: units of each hidden layer of g, ≥ 1.
         depth: hidden layers, ≥ 1.
         activation: of g; sm and ssm need a smooth one.
-        input_scale: s > 0, initial standard deviation of the first layer's inputs to its activation.
+        input_scale: s > 0, initial standard deviation of the first layer's inputs to its activation. None is 2/√D: as
+            rows of more columns are farther apart, g varies as much between two of them for every D.
         bound: robust standard deviations of a coordinate around which u levels off, > 0; None gives g the points
             themselves, and nothing bounds it.
 
@@ -51,10 +52,12 @@ class Tilted(Energy, Differentiable):
         width: int = 128,
         depth: int = 2,
         activation: Activation = "silu",
-        input_scale: float = 2.0,
+        input_scale: float | None = None,
         bound: float | None = 5.0,
     ) -> None:
         super().__init__()
+        if input_scale is None:
+            input_scale = 2 / math.sqrt(max(1, math.prod(shape)))
         require_size(width, depth, input_scale)
         self.shape = shape
         self.register_load_state_dict_pre_hook(_split_gaussian)  # type: ignore[no-untyped-call]

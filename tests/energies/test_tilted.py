@@ -110,3 +110,12 @@ def test_rules_of_an_energy_that_bends_a_flow_equal_autograd() -> None:
     energy.density.fitted.density = perturb(flow).freeze()
     assert torch.equal(local_features(energy.density.locate(x)), features)
     assert_same_derivatives(energy, autograd_only(energy), x[:7], torch.randn(3, 7, 3, generator=seeded()).double())
+
+
+def test_scale_of_the_inputs_falls_with_the_columns() -> None:
+    """None is 2/√D: so large is the standard deviation of what the first layer gives to its activation."""
+    for size in (1, 4, 16):
+        energy = Tilted((size,), width=4000)
+        first = next(layer for layer in energy.tilt.modules() if isinstance(layer, nn.Linear))
+        spread = float(first.weight.square().sum(1).mean().sqrt())
+        assert spread == pytest.approx(2 / size**0.5, rel=0.05)
