@@ -5,6 +5,9 @@ names one under `measurement`.
 """
 
 from ebm_cli.lecture.base import Measurement, Outcome
+from ebm_cli.lecture.learned_log_z import LearnedLogZ
+from ebm_cli.lecture.noise_distance import NoiseDistance
+from ebm_cli.lecture.short_chains import ShortChains
 from ebm_cli.lecture.ula_bias import UlaBias
 
-__all__ = ["Measurement", "Outcome", "UlaBias"]
+__all__ = ["LearnedLogZ", "Measurement", "NoiseDistance", "Outcome", "ShortChains", "UlaBias"]
