@@ -1,4 +1,4 @@
-"""What noise contrastive estimation learns against the distance of its noise, and the log Z that it trains."""
+"""Noise contrastive estimation against the distance of its noise, and the log Z that it trains."""
 
 from pathlib import Path
 from typing import Any
