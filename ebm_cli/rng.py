@@ -9,6 +9,7 @@ evaluation do not disturb each other: changing `eval_every` changes no weight.
     evaluation/NAME       one stream for each use in an evaluation    evaluation/context, training/monitor,
                           and of annealed starts of `ebm sample`      runs/annealed_starts
     starts, chains        chains of `ebm sample`                      runs/conditioning, commands/sample
+    lecture/…             what an experiment measures itself          lecture/
     pictures              chains of `ebm compare`                     comparison/pictures
     split, train, noise/… rows of a data set (prefix "")             datasets/
 """

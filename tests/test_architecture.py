@@ -26,12 +26,12 @@ LAYERS = [
     {"evaluation"},
     {"reporting", "runs"},
     {"training", "claims", "comparison", "cli"},
-    {"selftest"},
+    {"selftest", "lecture"},
     {"commands"},
 ]
 """A package imports packages of lower layers only."""
 
-PLOTTING = (*(f"reporting/figures/{name}" for name in ("canvas", "completions", "style")), "comparison/charts")
+PLOTTING = (*(f"reporting/figures/{name}" for name in ("canvas", "chart", "completions", "style")), "comparison/charts")
 """Modules that import matplotlib."""
 
 LONGEST_FUNCTION, LONGEST_FILE, LONGEST_NAME = 60, 300, 60
@@ -40,7 +40,7 @@ LONGEST_FUNCTION, LONGEST_FILE, LONGEST_NAME = 60, 300, 60
 NAMES_ONLY = {"__init__", "__main__"}
 """The two modules at the top that import what they are asked for: the public Python API, and the command."""
 
-HYDRA = {"cli", "config", "commands", "runs", "training", "selftest", "claims", "comparison"}
+HYDRA = {"cli", "config", "commands", "runs", "training", "selftest", "claims", "comparison", "lecture"}
 """Packages that read a composed config; the mathematics, the machine and the reports are given plain values."""
 
 WITHOUT_TORCH = (

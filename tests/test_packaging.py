@@ -6,13 +6,18 @@ import site
 import subprocess
 import sys
 import sysconfig
+import tarfile
 import tomllib
 import venv
 import zipfile
+from email import message_from_bytes
 from importlib.metadata import version
 from pathlib import Path
 
 import pytest
+import yaml
+from packaging.specifiers import SpecifierSet
+from trove_classifiers import classifiers
 
 import ebm_cli
 from ebm_cli.config.groups import conf_dir
@@ -28,12 +33,62 @@ def run_command(*words: str, cwd: Path | None = None) -> subprocess.CompletedPro
 
 
 @pytest.fixture(scope="session")
-def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def sources(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The source distribution, unpacked."""
+    out = tmp_path_factory.mktemp("sdist")
+    ran = run_command(
+        sys.executable, "-m", "hatchling", "build", "--target", "sdist", "--directory", str(out), cwd=REPO
+    )
+    assert ran.returncode == 0, ran.stderr
+    [archive] = out.glob("*.tar.gz")
+    with tarfile.open(archive) as tar:
+        tar.extractall(out, filter="data")
+    return out / archive.name.removesuffix(".tar.gz")
+
+
+@pytest.fixture(scope="session")
+def wheel(sources: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The wheel, built from the source distribution."""
     out = tmp_path_factory.mktemp("wheel")
-    build = ("-m", "pip", "wheel", "--quiet", "--no-deps", "--no-build-isolation", "--wheel-dir", str(out), str(REPO))
-    ran = run_command(sys.executable, *build)
+    build = ("-m", "pip", "wheel", "--quiet", "--no-deps", "--no-build-isolation", "--wheel-dir", str(out))
+    ran = run_command(sys.executable, *build, str(sources))
     assert ran.returncode == 0, ran.stderr
     return next(out.glob("*.whl"))
+
+
+def files_under(root: Path, *folders: str) -> set[str]:
+    found = [path for folder in folders for path in (root / folder).rglob("*")]
+    return {path.relative_to(root).as_posix() for path in found if path.is_file() and "__pycache__" not in path.parts}
+
+
+def test_source_distribution_holds_code_tests_and_pages(sources: Path) -> None:
+    folders = ("ebm_cli", "conf", "tests", "docs")
+    assert files_under(sources, *folders) == files_under(REPO, *folders)
+    in_root = {path.name for pattern in ("*.md", "*.cff", "*.toml", "*.txt", "Makefile") for path in REPO.glob(pattern)}
+    assert in_root <= {path.name for path in sources.iterdir()}
+
+
+def test_wheel_states_version_keywords_and_classifiers(wheel: Path) -> None:
+    with zipfile.ZipFile(wheel) as archive:
+        [name] = [name for name in archive.namelist() if name.endswith("dist-info/METADATA")]
+        stated = message_from_bytes(archive.read(name))
+    project = PROJECT["project"]
+    assert stated["Version"] == ebm_cli.__version__
+    assert stated["Keywords"] == ",".join(sorted(project["keywords"]))
+    assert set(stated.get_all("Classifier", [])) == set(project["classifiers"]) <= classifiers
+    tested = {f"3.{minor}" for minor in range(20) if f"3.{minor}" in SpecifierSet(project["requires-python"])}
+    named = {line.rpartition(" ")[2] for line in project["classifiers"] if re.search(r"Python :: 3\.\d+$", line)}
+    assert named == tested
+
+
+def test_citation_states_name_version_and_license() -> None:
+    citation = yaml.safe_load((REPO / "CITATION.cff").read_text(encoding="utf-8"))
+    project = PROJECT["project"]
+    assert citation["version"] == ebm_cli.__version__
+    assert citation["license"] == project["license"]
+    assert citation["authors"] == project["authors"]
+    assert f"Copyright (c) 2026 {citation['authors'][0]['name']}" in (REPO / "LICENSE").read_text(encoding="utf-8")
+    assert {"cff-version", "message", "title"} <= citation.keys()
 
 
 @pytest.fixture(scope="session")

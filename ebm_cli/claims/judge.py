@@ -48,7 +48,15 @@ def judge_runs(claims: Mapping[str, Claim], directory: Path, runs: Sequence[Path
     """
     if not claims or not runs:
         return
-    verdicts = collect_verdicts(claims, [read(run) for run in runs])
+    conclude(directory, collect_verdicts(claims, [read(run) for run in runs]))
+
+
+def conclude(directory: Path, verdicts: Sequence[tuple[str, Verdict]]) -> None:
+    """Print the verdicts and write them to `directory`/claims.json.
+
+    Raises:
+        ClaimsFailed: a claim failed, or none could be judged.
+    """
     rows = [{"claim": name, "passed": verdict.passed, "what": verdict.what} for name, verdict in verdicts]
     write_json(directory / FILE_NAME, rows)
     make_console().print(claims_table(verdicts))
@@ -56,7 +64,8 @@ def judge_runs(claims: Mapping[str, Claim], directory: Path, runs: Sequence[Path
     if failed:
         raise ClaimsFailed(f"claims that failed: {', '.join(failed)}; see {directory / FILE_NAME}")
     if not any(verdict.passed for _, verdict in verdicts):
-        raise ClaimsFailed(f"claims={list(claims)}: none is about the runs that were made; see {directory / FILE_NAME}")
+        names = list(dict.fromkeys(name for name, _ in verdicts))
+        raise ClaimsFailed(f"claims={names}: none is about the runs that were made; see {directory / FILE_NAME}")
 
 
 def collect_verdicts(claims: Mapping[str, Claim], runs: Sequence[Record]) -> list[tuple[str, Verdict]]:

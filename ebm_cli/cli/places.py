@@ -16,7 +16,7 @@ HYDRA, LAST_OF_HYDRA = ".hydra", "overrides.yaml"
 """The folder that Hydra writes before anything else, and the last of its files: without it, the command was killed."""
 OURS = (
     *("status.json", "results.json", "config.yaml", "metrics.jsonl", "checkpoints", "figures", HYDRA),
-    *("samples.npz", "samples.png", "evaluation.png", "density.csv", "density.npz", "claims.json"),
+    *("samples.npz", "samples.png", "evaluation.png", "density.csv", "density.npz", "claims.json", "numbers.json"),
     *("compare.csv", "compare.tex", "compare.html"),
 )
 """Names of what commands write."""

@@ -8,15 +8,18 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
 from omegaconf import DictConfig
 
-from ebm_cli.claims.judge import build_claims, judge_runs
+from ebm_cli.claims.judge import build_claims, collect_verdicts, conclude, judge_runs
 from ebm_cli.config.trust import trust_of
+from ebm_cli.densities.memo import of_few_rows
 from ebm_cli.errors import NotTrustworthy
 from ebm_cli.evaluation.overall import UNBOUNDED, overall, untrusted
 from ebm_cli.evaluation.results import Results
+from ebm_cli.lecture.report import build_measurement, measured_verdicts
+from ebm_cli.lecture.run import run_measurement
 from ebm_cli.reporting.closing_panel import as_sentence
 from ebm_cli.runs.assemble import assemble, protocol_of
 from ebm_cli.runs.checkpoint import FOLDER
-from ebm_cli.runs.record import jobs_of
+from ebm_cli.runs.record import jobs_of, read
 from ebm_cli.runs.reserve import AlreadyFinished, is_finished, take_reserved
 from ebm_cli.runs.reserve import reserve as reserve_directory
 from ebm_cli.runs.signals import Signals
@@ -50,7 +53,11 @@ def validate(cfg: DictConfig) -> None:
     set_deterministic(cfg.deterministic)
     set_threads(cfg.threads)
     build_claims(cfg.claims, trust_of(cfg))
-    parts = assemble(cfg, trust_of(cfg))
+    measurement = build_measurement(cfg)
+    if measurement is not None and not measurement.trains:
+        return
+    with of_few_rows():
+        parts = assemble(cfg, trust_of(cfg))
     # Whether the run is resumed, for which its source may be gone, is known when its directory is (`reserve`).
     if cfg.checkpoint is None and cfg.init_from is not None and Path(cfg.init_from).exists():
         start_from(cfg, parts)
@@ -69,6 +76,10 @@ def train(cfg: DictConfig) -> float | None:
     choices = {
         str(group): str(option) for group, option in job.runtime.choices.items() if option and "hydra" not in group
     }
+    measurement = build_measurement(cfg)
+    if measurement is not None and not measurement.trains:
+        run_measurement(cfg, measurement, path)
+        return None
     # The directory is released first: a launcher that puts the job back into its queue may start it at once.
     with Signals() as signals, take_reserved(path) as directory:
         reserve(cfg, path, lock=False)
@@ -80,7 +91,7 @@ def train(cfg: DictConfig) -> float | None:
         else:
             value = run_training(cfg, directory, signals, choices)
     if job.mode is not RunMode.MULTIRUN:
-        judge_runs(build_claims(cfg.claims, trust_of(cfg)), path, [path])
+        _judge(cfg, path, [path])
     reason = untrusted(_results(path), cfg.strict)
     if reason is not None:
         raise NotTrustworthy(reason, value)
@@ -89,7 +100,18 @@ def train(cfg: DictConfig) -> float | None:
 
 def finalize(cfg: DictConfig, sweep_dir: Path) -> None:
     """Judge what an experiment claims, on all jobs of its sweep."""
-    judge_runs(build_claims(cfg.claims, trust_of(cfg)), sweep_dir, jobs_of(sweep_dir))
+    _judge(cfg, sweep_dir, jobs_of(sweep_dir))
+
+
+def _judge(cfg: DictConfig, directory: Path, runs: list[Path]) -> None:
+    """Judge an experiment by its claims, and by its measurement on the runs if it has one."""
+    claims, measurement = build_claims(cfg.claims, trust_of(cfg)), build_measurement(cfg)
+    if measurement is None:
+        judge_runs(claims, directory, runs)
+    elif measurement.trains:
+        records = [read(run) for run in runs]
+        verdicts = collect_verdicts(claims, records) + measured_verdicts(measurement, directory, records)
+        conclude(directory, verdicts)
 
 
 def _worth(results: dict[str, Any]) -> str:

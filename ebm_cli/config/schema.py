@@ -81,6 +81,7 @@ class TrainKeys:
     patience: int | None
     metrics: list[Metric]
     claims: dict[str, Any] | None
+    measurement: dict[str, Any] | None
     guard: Literal["stop", "rollback", "ignore"]
     strict: bool
     device: Device
