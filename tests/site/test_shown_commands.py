@@ -31,7 +31,7 @@ COMPOSED = [
     for command in COMMANDS
     if EXPERIMENT not in command
 ]
-"""Those of README in every test, the others in the slow ones."""
+"""The commands of README in every test, the others in the slow ones."""
 BLOCKS = [(page, code) for page in PAGES for code in python_blocks(page.read_text(encoding="utf-8"))]
 
 
