@@ -10,6 +10,7 @@ from omegaconf import DictConfig
 
 from ebm_cli.claims.judge import build_claims, collect_verdicts, conclude, judge_runs
 from ebm_cli.config.trust import trust_of
+from ebm_cli.densities.memo import of_few_rows
 from ebm_cli.errors import NotTrustworthy
 from ebm_cli.evaluation.overall import UNBOUNDED, overall, untrusted
 from ebm_cli.evaluation.results import Results
@@ -55,7 +56,8 @@ def validate(cfg: DictConfig) -> None:
     measurement = build_measurement(cfg)
     if measurement is not None and not measurement.trains:
         return
-    parts = assemble(cfg, trust_of(cfg))
+    with of_few_rows():
+        parts = assemble(cfg, trust_of(cfg))
     # Whether the run is resumed, for which its source may be gone, is known when its directory is (`reserve`).
     if cfg.checkpoint is None and cfg.init_from is not None and Path(cfg.init_from).exists():
         start_from(cfg, parts)

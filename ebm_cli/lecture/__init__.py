@@ -5,6 +5,22 @@ names one under `measurement`.
 """
 
 from ebm_cli.lecture.base import Measurement, Outcome
+from ebm_cli.lecture.hutchinson_variance import HutchinsonVariance
+from ebm_cli.lecture.integration_by_parts import IntegrationByParts
+from ebm_cli.lecture.learned_log_z import LearnedLogZ
+from ebm_cli.lecture.noise_distance import NoiseDistance
+from ebm_cli.lecture.short_chains import ShortChains
 from ebm_cli.lecture.ula_bias import UlaBias
+from ebm_cli.lecture.why_the_noise import WhyTheNoise
 
-__all__ = ["Measurement", "Outcome", "UlaBias"]
+__all__ = [
+    "HutchinsonVariance",
+    "IntegrationByParts",
+    "LearnedLogZ",
+    "Measurement",
+    "NoiseDistance",
+    "Outcome",
+    "ShortChains",
+    "UlaBias",
+    "WhyTheNoise",
+]

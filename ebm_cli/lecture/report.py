@@ -6,6 +6,7 @@ from pathlib import Path
 from omegaconf import DictConfig
 from rich import box
 from rich.table import Table
+from rich.text import Text
 
 from ebm_cli.claims import Verdict
 from ebm_cli.config.build import build
@@ -59,9 +60,9 @@ def numbers_table(rows: Sequence[Row]) -> Table:
     """The rows as a table, numbers with four digits, an empty cell for None."""
     table = Table(box=box.SIMPLE_HEAD)
     for title in rows[0] if rows else ():
-        table.add_column(title, justify="right", overflow="fold")
+        table.add_column(Text(title), justify="right", overflow="fold")
     for row in rows:
-        table.add_row(*(_cell(value) for value in row.values()))
+        table.add_row(*(Text(_cell(value)) for value in row.values()))
     return table
 
 

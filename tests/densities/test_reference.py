@@ -9,6 +9,7 @@ from torch import Tensor
 
 from ebm_cli.densities import Density, FittedMixture, Reference
 from ebm_cli.densities.differentials import differentials_by_autograd
+from ebm_cli.densities.memo import of_few_rows
 from ebm_cli.densities.moments import Moments
 from ebm_cli.densities.reference_fit import fit_reference
 from ebm_cli.densities.student import StudentMixture
@@ -132,6 +133,14 @@ def test_same_rows_are_fitted_once_and_alike() -> None:
     first, again = fit_reference(rows), fit_reference.__wrapped__(rows)  # type: ignore[attr-defined]
     assert torch.equal(first.log_prob(rows), again.log_prob(rows))
     assert torch.equal(first.log_prob(rows), fit_reference(rows.clone()).log_prob(rows))
+
+
+def test_fit_of_few_rows_is_not_remembered() -> None:
+    rows = heavy_rows(600)
+    with of_few_rows():
+        hasty = Reference(rows)
+    assert hasty.describe() == "a Student's t distribution", "what predicts from few rows"
+    assert Reference(rows).describe() == "a mixture of 2 Student's t distributions"
 
 
 def test_wide_part_is_a_t_distribution_of_the_moments() -> None:
