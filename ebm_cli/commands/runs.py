@@ -76,9 +76,17 @@ def _table(records: list[Record], now: float) -> Table:
         path = Text(str(record.path) + (f"  ({record.problem})" if record.problem else ""))
         chosen = [record.hydra_choices.get(group, "?") for group in ("method", "dataset")]
         step = "/".join("?" if n is None else str(n) for n in (record.step, record.steps))
+        settings = Text(" ".join(differing[record.path]))
         shown.add_row(
-            *(state, *chosen, _seed(record), Text(" ".join(differing[record.path]))),
-            *(step, _overall(record), _main_result(record), format_age(now - record.started), path),
+            state,
+            *chosen,
+            _seed(record),
+            settings,
+            step,
+            _overall(record),
+            _main_result(record),
+            format_age(now - record.started),
+            path,
         )
     return shown
 

@@ -1,4 +1,4 @@
-"""What was typed for a run, and what was swept."""
+"""Overrides of a run, and those that a sweep varies."""
 
 import json
 from pathlib import Path
