@@ -1,4 +1,4 @@
-"""Overrides that were typed for a run, from the file in which Hydra records it; of a sweep, what differs between its jobs."""
+"""Overrides that were typed for a run, as Hydra records them; of a sweep, what differs between its jobs."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
