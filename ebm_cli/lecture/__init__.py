@@ -9,6 +9,7 @@ from ebm_cli.lecture.hutchinson_variance import HutchinsonVariance
 from ebm_cli.lecture.integration_by_parts import IntegrationByParts
 from ebm_cli.lecture.learned_log_z import LearnedLogZ
 from ebm_cli.lecture.noise_distance import NoiseDistance
+from ebm_cli.lecture.quality_by_data import QualityByData
 from ebm_cli.lecture.short_chains import ShortChains
 from ebm_cli.lecture.ula_bias import UlaBias
 from ebm_cli.lecture.why_the_noise import WhyTheNoise
@@ -20,6 +21,7 @@ __all__ = [
     "Measurement",
     "NoiseDistance",
     "Outcome",
+    "QualityByData",
     "ShortChains",
     "UlaBias",
     "WhyTheNoise",
