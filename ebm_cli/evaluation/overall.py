@@ -41,8 +41,6 @@ UNJUDGED = "not judged"
 """In place of the word, where there is none."""
 UNBOUNDED = "eval/unbounded"
 """Key of the columns on which no likelihood has an upper bound."""
-BOUNDLESS = ("eval/nll", *NAMES, "eval/ksd", "eval/fisher")
-"""Results that mean nothing there."""
 RIGHT = 0.003
 """KL, nats, up to which a model is right: hundreds of rows would be needed to tell it from the data."""
 NOT_A_MODEL = 10.0
@@ -121,8 +119,8 @@ def with_unbounded(results: Results, columns: str) -> Results:
         results: of an evaluation. A known density has a bounded likelihood, and the distances of samples need none.
         columns: of `datasets.unbounded`; empty if there are none.
     """
-    means_nothing = "eval/kl" not in results.values and any(key in results.values for key in BOUNDLESS)
-    if not columns or not means_nothing:
+    without_bound = {"eval/nll", *NAMES, "eval/ksd", "eval/fisher"} & results.values.keys()
+    if not columns or not without_bound or "eval/kl" in results.values:
         return results
     return Results({UNBOUNDED: columns, **results.values}, results.absent, results.notes)
 
