@@ -25,12 +25,13 @@ class PowerLaw(Claim):
     """result ∝ config keyᵖ: p is the slope of log(mean result of the runs with the same key) against log(key).
 
     Args:
-        key: of results.json, > 0.
+        key: of results.json, > 0 (of either sign if `squared`).
         against: a config key, > 0, such as dataset.n_train.
         exponent: p.
         within: largest distance of the measured slope from p, ≥ 0.
         where: selects the runs; None selects all.
         source: origin of the exponent, for the reader.
+        squared: take the mean of the squares, for an error of either sign.
     """
 
     key: str
@@ -39,6 +40,7 @@ class PowerLaw(Claim):
     within: float
     where: Where | None = None
     source: str = ""
+    squared: bool = False
 
     def __post_init__(self) -> None:
         if self.within < 0:
@@ -49,7 +51,7 @@ class PowerLaw(Claim):
         return [self._judge_group(group) for group in group_runs(runs, self.where or {})]
 
     def _judge_group(self, group: RunGroup) -> Verdict:
-        about = join_parts(group.label, f"{self.key} ∝ {self.against}^{self.exponent:g}")
+        about = join_parts(group.label, f"{self.key}{'²' * self.squared} ∝ {self.against}^{self.exponent:g}")
         try:
             points = self._points(group.runs)
         except LookupError as missing:
@@ -63,11 +65,12 @@ class PowerLaw(Claim):
         return Verdict(passed, join_parts(f"{about}:", found, bound, source=self.source))
 
     def _points(self, runs: Sequence[Record]) -> list[tuple[float, float]]:
-        """(key, mean result) for each value of the key."""
+        """(key, mean result or square) for each value of the key."""
         alike: dict[float, list[float]] = {}
-        for run, value in zip(runs, result_values(runs, self.key), strict=True):
+        for run, result in zip(runs, result_values(runs, self.key), strict=True):
+            value = result**2 if self.squared else result
             x = run.get(self.against)
             if not isinstance(x, int | float) or x <= 0 or value <= 0:
-                raise LookupError(f"{run.path.name} has {self.against} = {x} and {self.key} = {value}, not both > 0")
+                raise LookupError(f"{run.path.name} has {self.against} = {x} and {self.key} = {result}, not both > 0")
             alike.setdefault(float(x), []).append(value)
         return [(x, sum(values) / len(values)) for x, values in sorted(alike.items())]

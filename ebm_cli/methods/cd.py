@@ -4,7 +4,9 @@
 
 The model term is an average over the ends of k steps of a Markov chain that targets exp(−f), started at the data
 (CD-k), at noise, or where earlier chains ended (persistent, see `replay_buffer`). Chains that are too short or too
-coarse bias the result: with ULA of step ε on N(0, v), CD learns the precision (1 − √(1 − 2ε/v))/ε and not 1/v.
+coarse bias the result: with ULA of step ε on N(0, v), CD learns the precision (1 − √(1 − 2ε/v))/ε and not 1/v. Where an
+energy bends a fitted density, a draw of that density may be proposed to every chain first (`samplers.independence`):
+accepted ones are far from the row at which they would have started, and in any mode.
 
 Sources: Hinton (2002); Du & Mordatch (2019), regularisation of the energies; Du, Li, Tenenbaum & Mordatch (2021), the
 divergence of the chain itself (`chain_divergence`).
@@ -22,6 +24,7 @@ from ebm_cli.methods.chain_divergence import chain_divergence
 from ebm_cli.methods.replay_buffer import ReplayBuffer, Starts
 from ebm_cli.methods.step_backoff import StepBackoff
 from ebm_cli.samplers import Info, Kernel, replace_diverged, run
+from ebm_cli.samplers.independence import jump
 from ebm_cli.samplers.langevin import Langevin
 from ebm_cli.samplers.mala import MALA
 
@@ -58,6 +61,7 @@ class Chains(NamedTuple):
         age: steps that each has behind it [B].
         rows: their rows of the replay buffer [B]; None without a buffer.
         info: diagnostics, averaged over the steps.
+        jumps: acceptance of the jumps, averaged over them []; None without any.
     """
 
     end: Tensor
@@ -65,6 +69,7 @@ class Chains(NamedTuple):
     age: Tensor
     rows: Tensor | None
     info: Info
+    jumps: Tensor | None
 
 
 class CD(Method):
@@ -83,10 +88,11 @@ class CD(Method):
         l2: weight of the squared energies, ≥ 0; keeps an unbounded energy from drifting.
         kl: weight of the divergence of the chains from the model, ≥ 0, taken through one Langevin step; needs the
             sampler langevin or mala, whose step size that step has.
+        jumps: proposals from the density that the energy bends, ≥ 0, before the k steps; none where it bends none.
 
     Shapes: x [B, *shape].
     Raises: ValueError if a number is out of range.
-    Cost: 2 energies a data row, and the evaluations of the chain.
+    Cost: 2 energies a data row, the evaluations of the chain, and 2 energies a jump.
     """
 
     has_comparable_loss: ClassVar[bool] = False
@@ -105,6 +111,7 @@ class CD(Method):
         restart: float = 0.05,
         l2: float = 0.0,
         kl: float = 0.0,
+        jumps: int = 0,
     ) -> None:
         super().__init__()
         if k < 1:
@@ -113,6 +120,8 @@ class CD(Method):
             raise ValueError(f"buffer_size must be >= 1, got {buffer_size}")
         if not 0 <= restart <= 1:
             raise ValueError(f"restart must be in [0, 1], got {restart}")
+        if jumps < 0:
+            raise ValueError(f"jumps must be >= 0, got {jumps}")
         if l2 < 0:
             raise ValueError(f"l2 must be >= 0, got {l2}")
         if not 0 <= kl < float("inf"):
@@ -126,6 +135,7 @@ class CD(Method):
         self.restart = restart
         self.l2 = l2
         self.kl = kl
+        self.jumps = jumps
         self.backoff = StepBackoff(sampler.target_accept)
         self.register_buffer("accepted", torch.zeros(()))
         if start == "persistent":
@@ -204,13 +214,16 @@ class CD(Method):
         }
         if kernel.target_accept is not None:
             metrics["acceptance"] = acceptance
+        if chains.jumps is not None:
+            metrics["jumps"] = chains.jumps
         if self._clamp is not None:
             metrics["at_clamp"] = (chains.end.abs() >= self._clamp).float().mean()
         if self.l2:
             loss = loss + self.l2 * (plus.square().mean() + minus.square().mean())
         # The first term is the loss; a chain with a correction also evaluates where it starts.
         chain = self.sampler.evaluations(self.k)
-        cost = Evaluations(energy=2 + chain.energy, grad=chain.grad)
+        jumps = 0 if chains.jumps is None else 2 * self.jumps
+        cost = Evaluations(energy=2 + chain.energy + jumps, grad=chain.grad)
         if self.kl:
             divergence = chain_divergence(energy, chains.end, kernel.step_size, kernel.temperature, rng)
             loss, metrics["chain_divergence"] = loss + self.kl * divergence, divergence.detach()
@@ -218,12 +231,23 @@ class CD(Method):
         return LossOutput(loss, metrics, evaluations=cost)
 
     def _chains(self, energy: Energy, x: Tensor, rng: torch.Generator) -> Chains:
-        """Run k steps; chains that diverge are replaced by noise."""
+        """Jump and run k steps; chains that diverge are replaced by noise."""
         starts = self._starts(x, rng)
         with evaluating(energy):
-            state, info = run(self.kernel, energy, starts.x, self.k, rng)
+            at, accepted = self._jumped(energy, starts.x, rng)
+            state, info = run(self.kernel, energy, at, self.k, rng)
         end, finite = replace_diverged(state.x.detach(), self.noise.sample(len(x), rng))
-        return Chains(end, finite, starts.age + self.k, starts.rows, info)
+        return Chains(end, finite, starts.age + self.k, starts.rows, info, accepted)
+
+    def _jumped(self, energy: Energy, x: Tensor, rng: torch.Generator) -> tuple[Tensor, Tensor | None]:
+        """Positions after the jumps, and the acceptance of these."""
+        if not self.jumps or energy.reference is None:
+            return x, None
+        accepted = []
+        for _ in range(self.jumps):
+            x, accept = jump(energy, energy.reference, x, rng, self.sampler.temperature)
+            accepted.append(accept.mean())
+        return x, torch.stack(accepted).mean()
 
     def _starts(self, x: Tensor, rng: torch.Generator) -> Starts:
         new = torch.zeros(len(x), dtype=x.dtype, device=x.device)

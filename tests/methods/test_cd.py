@@ -7,12 +7,13 @@ import pytest
 import torch
 from torch import Tensor
 
-from ebm_cli.densities import Gaussian
+from ebm_cli.densities import Density, Gaussian
 from ebm_cli.energies import Quadratic
 from ebm_cli.methods import CD
 from ebm_cli.samplers import run
 from ebm_cli.samplers.langevin import Langevin
 from ebm_cli.samplers.mala import MALA
+from tests.evaluation.toys import normal_density
 from tests.methods.toys import correlated, gaussian_energy, mlp
 from tests.support import differences, seeded
 
@@ -153,3 +154,34 @@ def test_chains_without_a_metropolis_test_log_no_acceptance() -> None:
     for sampler, logged in ((Langevin(0.01), False), (MALA(0.1), True)):
         metrics = cd(x, sampler, 2).loss(Quadratic((3,)).double(), x, seeded()).metrics
         assert ("acceptance" in metrics, "step_size" in metrics) == (logged, True)
+
+
+class Bending(Quadratic):
+    """A Gaussian energy on the line that bends a density: its own."""
+
+    @property
+    def reference(self) -> Density:
+        return normal_density(1, 1 / float(self.precision.detach()))
+
+
+def test_jumps_give_the_exact_gradient_where_chains_hardly_move() -> None:
+    """½(v − 1/P) for chains that jump; almost 0 for one step of 1e-6 without, and where no density is bent."""
+    v, precision = 0.8, 2.0
+    x = v**0.5 * torch.randn(200_000, 1, generator=seeded(), dtype=torch.float64)
+    slopes = {}
+    for name, energy, jumps in (
+        ("jumps", Bending((1,), precision).double(), 1),
+        ("none", Bending((1,), precision).double(), 0),
+        ("plain", Quadratic((1,), precision).double(), 3),
+    ):
+        output = cd(x, MALA(step_size=1e-6), 1, jumps=jumps).loss(energy, x, seeded(7))
+        slopes[name] = float(torch.autograd.grad(output.loss, energy.raw_precision)[0])
+        assert ("jumps" in output.metrics) == (name == "jumps")
+    assert slopes["jumps"] == pytest.approx(0.5 * (v - 1 / precision), abs=tolerance(v, len(x)))
+    assert abs(slopes["none"]) < 1e-3
+    assert abs(slopes["plain"]) < 1e-3
+
+
+def test_jumps_below_0_are_refused() -> None:
+    with pytest.raises(ValueError, match=r"jumps must be >= 0, got -1"):
+        cd(torch.zeros(4, 1), Langevin(step_size=0.1), 1, jumps=-1)

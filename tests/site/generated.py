@@ -5,6 +5,8 @@ import re
 from collections.abc import Callable
 from pathlib import Path
 
+from tests.site import reference
+
 REPO = Path(__file__).resolve().parents[2]
 DOCS = REPO / "docs"
 MARK = re.compile(r"^<!-- generated: (\w+) -->$", re.MULTILINE)
@@ -31,6 +33,13 @@ def _titles(folder: str) -> Callable[[str], str]:
     return write
 
 
+def _contributing(page: str) -> str:
+    """CONTRIBUTING.md without its title, with links to pages made relative to this page."""
+    text = (REPO / "CONTRIBUTING.md").read_text(encoding="utf-8").partition("\n")[2].strip()
+    up = "../" * page.count("/")
+    return re.sub(r"\]\(docs/", f"]({up}", text)
+
+
 def _title(page: Path) -> str:
     first = page.read_text(encoding="utf-8").partition("\n")[0].removeprefix("# ")
     number = page.name[:4]
@@ -38,6 +47,9 @@ def _title(page: Path) -> str:
 
 
 PARTS: dict[str, Callable[[str], str]] = {
+    "commands": lambda page: reference.commands(),
+    "config": lambda page: reference.config(),
+    "contributing": _contributing,
     "decisions": _titles("adr"),
     "trials": _titles("development/experiments"),
 }
