@@ -14,6 +14,7 @@ from ebm_cli.lecture.partition_function import PartitionFunction
 =======
 from ebm_cli.lecture.learned_log_z import LearnedLogZ
 from ebm_cli.lecture.noise_distance import NoiseDistance
+from ebm_cli.lecture.quality_by_data import QualityByData
 from ebm_cli.lecture.short_chains import ShortChains
 >>>>>>> main
 from ebm_cli.lecture.ula_bias import UlaBias
@@ -35,6 +36,7 @@ __all__ = [
     "Measurement",
     "NoiseDistance",
     "Outcome",
+    "QualityByData",
     "ShortChains",
 >>>>>>> main
     "UlaBias",
