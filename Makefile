@@ -7,11 +7,7 @@ BENCH := .venv-bench
 BENCH_STAMP := $(BENCH)/.installed
 
 .DEFAULT_GOAL := help
-<<<<<<< HEAD
-.PHONY: help install demo test test-slow check format docs diamonds lecture bench mutants clean
-=======
-.PHONY: help install demo test test-slow check format docs gallery diamonds bench mutants clean
->>>>>>> main
+.PHONY: help install demo test test-slow check format docs gallery diamonds lecture bench mutants clean
 
 help:  ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 12

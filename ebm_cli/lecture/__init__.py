@@ -8,37 +8,27 @@ from ebm_cli.lecture.base import Measurement, Outcome
 from ebm_cli.lecture.hessian_trace import HessianTrace
 from ebm_cli.lecture.hutchinson_variance import HutchinsonVariance
 from ebm_cli.lecture.integration_by_parts import IntegrationByParts
-<<<<<<< HEAD
 from ebm_cli.lecture.langevin_vs_metropolis import LangevinVsMetropolis
-from ebm_cli.lecture.partition_function import PartitionFunction
-=======
 from ebm_cli.lecture.learned_log_z import LearnedLogZ
 from ebm_cli.lecture.noise_distance import NoiseDistance
+from ebm_cli.lecture.partition_function import PartitionFunction
 from ebm_cli.lecture.quality_by_data import QualityByData
 from ebm_cli.lecture.short_chains import ShortChains
->>>>>>> main
 from ebm_cli.lecture.ula_bias import UlaBias
 from ebm_cli.lecture.why_the_noise import WhyTheNoise
 
 __all__ = [
-<<<<<<< HEAD
     "HessianTrace",
     "HutchinsonVariance",
     "IntegrationByParts",
     "LangevinVsMetropolis",
-    "Measurement",
-    "Outcome",
-    "PartitionFunction",
-=======
-    "HutchinsonVariance",
-    "IntegrationByParts",
     "LearnedLogZ",
     "Measurement",
     "NoiseDistance",
     "Outcome",
+    "PartitionFunction",
     "QualityByData",
     "ShortChains",
->>>>>>> main
     "UlaBias",
     "WhyTheNoise",
 ]
