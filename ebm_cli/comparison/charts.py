@@ -98,12 +98,22 @@ def _ticks(low: float, high: float) -> list[float]:
     return near if len(near) <= 6 else [10.0**k for k in decades if 0.5 * low <= 10.0**k <= 2 * high]
 
 
-def _label_plainly(axis: "Axis", values: Sequence[float]) -> None:
-    """Label a logarithmic axis with decimal numbers."""
-    from matplotlib.ticker import NullFormatter
+def _even_ticks(low: float, high: float) -> list[float]:
+    """Three to six multiples of a round step, around low ≤ high."""
+    from matplotlib.ticker import MaxNLocator
 
-    axis.set_ticks(ticks := _ticks(min(values), max(values)), labels=[f"{tick:g}" for tick in ticks])
-    axis.set_minor_formatter(NullFormatter())
+    room = max(0.1 * (high - low), 0.02 * high)
+    return [float(tick) for tick in MaxNLocator(5, steps=[1, 2, 2.5, 5, 10]).tick_values(low - room, high + room)]
+
+
+def _label_plainly(axis: "Axis", values: Sequence[float]) -> None:
+    """Label a logarithmic axis with decimal numbers; no tick is without a label."""
+    from matplotlib.ticker import NullLocator
+
+    low, high = min(values), max(values)
+    ticks = [tick for tick in (_even_ticks if high < 5 * low else _ticks)(low, high) if tick > 0]
+    axis.set_ticks(ticks, labels=[f"{tick:.6g}" for tick in ticks])
+    axis.set_minor_locator(NullLocator())
 
 
 def _svg(figure: "Figure") -> str:

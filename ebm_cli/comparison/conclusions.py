@@ -37,7 +37,7 @@ def conclusion(section: Section) -> str:
         return f"{where}there is no result to rank by."
     best, spread = ranked[0], ranked[0].spreads[column.key]
     if len(ranked) == 1:
-        return f"{where}{best.label} alone has {column.key}, {_with_runs(spread)}: nothing to compare it with."
+        return f"{where}{best.label} alone has {column.label}, {_with_runs(spread)}: nothing to compare it with."
     second = ranked[1].spreads[column.key]
     p = welch(spread, second)
     if p is None:
@@ -46,7 +46,7 @@ def conclusion(section: Section) -> str:
         side = "beyond" if p < P_LEAD else "within"
         p_text = "p < 0.0001" if p < 1e-4 else f"p = {p:.2g}"
         lead = f"that lead is {side} the spread of the seeds (Welch's t-test, {p_text})"
-    leader = f"{best.label} has {column.superlative} {column.key}, {_with_runs(spread)}"
+    leader = f"{best.label} has {column.superlative} {column.label}, {_with_runs(spread)}"
     return f"{where}{leader}; {ranked[1].label} follows with {second}, and {lead}{_cheapest(ranked, column)}."
 
 

@@ -24,6 +24,8 @@ from ebm_cli.runs.record import Record
 POLICY = "default-src 'none'; style-src 'unsafe-inline'; img-src data:"
 """Content security policy: the browser refuses whatever the page would fetch."""
 ARROWS = {"low": "↓", "high": "↑", "half": "→½", "none": ""}
+N_MAIN = 5
+"""Columns of quality beside those of cost: the first ones."""
 BETTER = {"low": "lower is better", "high": "higher is better", "half": "the nearer to 0.5 the better", "none": ""}
 
 
@@ -69,7 +71,7 @@ def render(comparison: Comparison, panels: Mapping[str, Sequence[Panel]], made: 
     for section in comparison.sections:
         body += [
             f"<section><h2>{escape(section.name or 'all runs')}</h2>",
-            _table(comparison, section, numbers),
+            _tables(comparison, section, numbers),
             _pictures(panels.get(section.name, ()), numbers),
             _charts(section, numbers),
             "</section>",
@@ -111,15 +113,24 @@ def _dot(label: str, numbers: Mapping[str, int]) -> str:
     return f'<span class=dot style="background:{colour}"></span>'
 
 
-def _table(comparison: Comparison, section: Section, numbers: Mapping[str, int]) -> str:
+def _tables(comparison: Comparison, section: Section, numbers: Mapping[str, int]) -> str:
+    """The main results beside the costs, which fit a page of 1,280 pixels; then the other results."""
     qualities, costs = section.present(comparison.qualities), section.present(comparison.costs)
-    columns, first_cost = qualities + costs, next(iter(costs), None)
+    first = [c for c in (section.ranking,) if c is not None and c not in qualities[:N_MAIN]]
+    n_main = len(qualities) if len(qualities) <= N_MAIN + 1 else N_MAIN - len(first)
+    main, others = qualities[:n_main] + first, [c for c in qualities[n_main:] if c not in first]
+    shown = _table(section, numbers, main, costs)
+    return shown + (f"<h3>Other results</h3>{_table(section, numbers, others, [])}" if others else "")
+
+
+def _table(section: Section, numbers: Mapping[str, int], qualities: Sequence[Column], costs: Sequence[Column]) -> str:
+    columns, first_cost = [*qualities, *costs], next(iter(costs), None)
     rows = []
     for group in section.groups:
         cells = (_cell(section, group, c, c in qualities, c is first_cost) for c in columns)
         name = f"<th scope=row>{_dot(group.label, numbers)}{escape(group.label)}</th>"
         rows.append(f"<tr>{name}<td>{len(group.records)}</td>{''.join(cells)}</tr>")
-    if section.references:
+    if any(c.key in section.references for c in qualities):
         references = [
             f"<td{_edge(c is first_cost)}>"
             f"{escape(format_value(section.references[c.key])) if c.key in section.references else ''}</td>"
@@ -190,7 +201,7 @@ def _charts(section: Section, numbers: Mapping[str, int]) -> str:
             for group in section.groups
         ]
         if any(x > 0 for cloud in clouds for x, _ in cloud.points):
-            alt = f"{column.key} of each group against {name}"
+            alt = f"{column.label} of each group against {name}"
             with optional(f"the chart of {alt}", notes):
                 svg = charts.quality_against_cost(clouds, name, column.label, not column.result.signed)
                 drawn.append(f'<img src="{charts.data_uri(svg)}" alt="{escape(alt)}">')
@@ -266,7 +277,7 @@ def _configs(comparison: Comparison) -> str:
             lines += [f"{key}={', '.join(values)}" for key, values in varying.items()]
             column = section.ranking
             runs = [
-                f"{record.path}" + ("" if column is None else f"  {column.key}={format_value(column.value(record))}")
+                f"{record.path}" + ("" if column is None else f"  {column.label} {format_value(column.value(record))}")
                 for record in group.records
             ]
             name = " · ".join(filter(None, (section.name, group.label)))

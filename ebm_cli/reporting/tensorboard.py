@@ -5,7 +5,7 @@ A scalar costs about 0.05 ms: write at intervals, not every step.
 
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,7 @@ from torch.utils.tensorboard.summary import hparams as hparams_summaries
 
 from ebm_cli.errors import full_disk
 from ebm_cli.evaluation.values import Values
+from ebm_cli.reporting.board_tags import tag_of
 
 
 class TensorBoard:
@@ -26,9 +27,11 @@ class TensorBoard:
     Args:
         directory: the run directory.
         resumed_at: step from which a resumed run continues; events after it are hidden.
+        monitored: keys of the run's main results (`board_tags`).
     """
 
-    def __init__(self, directory: Path, resumed_at: int | None = None) -> None:
+    def __init__(self, directory: Path, resumed_at: int | None = None, monitored: Collection[str] = ()) -> None:
+        self._monitored = monitored
         purge_step = None if resumed_at is None else resumed_at + 1
         _wait_for_a_later_name(directory)
         self._restore_hook = _silence_full_disk()
@@ -39,10 +42,10 @@ class TensorBoard:
             raise
 
     def scalars(self, values: Values, step: int) -> None:
-        """Write every number of a flat dict; texts, booleans and missing values are skipped."""
+        """Write every number of a flat dict under its tag; texts, booleans and missing values are skipped."""
         for key, value in values.items():
             if isinstance(value, int | float) and not isinstance(value, bool):
-                self._writer.add_scalar(key, value, step)
+                self._writer.add_scalar(tag_of(key, self._monitored), value, step)
 
     def image(self, name: str, pixels: NDArray[Any], step: int) -> None:
         """Write a picture: RGB [height, width, 3], uint8."""

@@ -1,7 +1,7 @@
 """One attempt at a run: start or resume it, train it to its end, and record in status.json how the attempt ended."""
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, cast
 
@@ -25,7 +25,7 @@ logger = logging.getLogger(__name__)
 
 
 def run_training(
-    cfg: DictConfig, directory: RunDirectory, signals: Signals, choices: Mapping[str, str]
+    cfg: DictConfig, directory: RunDirectory, signals: Signals, choices: Mapping[str, str], typed: Sequence[str] = ()
 ) -> float | None:
     """Train the run in a directory, from its last checkpoint if it has one; returns the monitored value of its result.
 
@@ -33,7 +33,7 @@ def run_training(
         cfg: a training config, validated.
         directory: of the run, locked.
         signals: that end the run after its current step.
-        choices: group → option, for TensorBoard's page of settings.
+        choices, typed: group → option, and overrides, for TensorBoard's page of settings.
 
     Raises:
         Diverged: training diverged, and no rollback is left.
@@ -57,7 +57,7 @@ def run_training(
             for sentence in described_data(session.parts.dataset, session.protocol):
                 session.log.note(sentence)
             if state is None:
-                _describe(session, choices)
+                _describe(session, choices, typed)
             return finish(session, session.train(signals))
     except Diverged as error:
         directory.finish("diverged", error.step, str(error))
@@ -83,9 +83,9 @@ def run_training(
         raise
 
 
-def _describe(session: Session, choices: Mapping[str, str]) -> None:
+def _describe(session: Session, choices: Mapping[str, str], typed: Sequence[str]) -> None:
     """Log the settings of a new run, what its data would break, and whether its objective holds for them."""
-    session.log.describe(session.checkpointer.config, choices)
+    session.log.describe(session.checkpointer.config, choices, typed)
     parts, keys = session.parts, session.keys
     size = sum(parameter.numel() for parameter in parts.energy.parameters())
     chosen = ", ".join(

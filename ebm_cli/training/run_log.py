@@ -1,7 +1,7 @@
 """The log of a training run: one `write` behind metrics.jsonl, TensorBoard and the progress bar."""
 
 import logging
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -11,6 +11,7 @@ from rich.console import Console
 
 from ebm_cli.datasets.findings import Finding
 from ebm_cli.evaluation.values import Values
+from ebm_cli.reporting.board_tags import settings_shown
 from ebm_cli.reporting.jsonl import JsonLines, cut_back
 from ebm_cli.reporting.optional_pictures import optional
 from ebm_cli.reporting.progress import Progress
@@ -84,15 +85,16 @@ class RunLog:
         assert self._files is not None, "the log is not open"
         return self._files.board
 
-    def describe(self, config: Mapping[str, Any], choices: Mapping[str, str]) -> None:
+    def describe(self, config: Mapping[str, Any], choices: Mapping[str, str], typed: Sequence[str] = ()) -> None:
         """Write the config of a new run, and its settings for TensorBoard's HPARAMS page.
 
         Args:
             config: resolved.
             choices: group → option.
+            typed: overrides of the run.
         """
         self.board.text("config", OmegaConf.to_yaml(OmegaConf.create(dict(config))))
-        self.board.hparams({**choices, **dict(_plain_keys(config))})
+        self.board.hparams(settings_shown(config, choices, typed))
 
     def write(self, step: int, values: Values) -> None:
         """Write the values of a step. The bar moves with those of training, and shows the others from then on."""
@@ -135,7 +137,7 @@ class RunLog:
         # Also for a new run: one that was killed before its first checkpoint left lines here.
         cut_back(metrics, step)
         has_events = any(self._run.glob("events.out.tfevents.*"))
-        board = TensorBoard(self._run, step if has_events else None)
+        board = TensorBoard(self._run, step if has_events else None, self._bar)
         self._files = _Files(JsonLines(metrics), board)
 
     def _close(self) -> None:
@@ -146,12 +148,3 @@ class RunLog:
             files.board.close()
         finally:
             files.metrics.close()
-
-
-def _plain_keys(node: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
-    """Numbers, booleans and texts of a config, by their dotted names."""
-    for key, value in node.items():
-        if isinstance(value, Mapping):
-            yield from _plain_keys(value, f"{prefix}{key}.")
-        elif not str(key).startswith("_") and isinstance(value, bool | int | float | str):
-            yield f"{prefix}{key}", value

@@ -27,7 +27,7 @@ def test_compare_writes_its_files(ebm: Ebm, runs: Runs, tmp_path: Path) -> None:
     runs.write("cd", state="failed", reason="RuntimeError: no memory")
     ran = ebm("compare", "runs=runs/*", "pictures=false")
     assert (ran.code, ran.err) == (0, "")
-    assert "moons: nce has the lowest eval/kl, 0.150 ± 0.071 (2 runs); sm follows with 0.75 ± 0.35" in ran.out
+    assert "moons: nce has the lowest KL, 0.150 ± 0.071 (2 runs); sm follows with 0.75 ± 0.35" in ran.out
     assert "RuntimeError: no memory" in ran.out
     [folder] = (tmp_path / "outputs" / "compare").glob("*/*")
     assert {path.name for path in folder.iterdir()} >= {"compare.csv", "compare.tex", "compare.html", ".hydra"}
@@ -44,7 +44,7 @@ def test_compare_takes_lists_of_runs_and_metrics(ebm: Ebm, runs: Runs, tmp_path:
     words = [f"runs=[{a},{b}]", "by=method", "metrics=[eval/nll]", "pictures=false", "hydra.run.dir=here"]
     ran = ebm("compare", *words)
     assert ran.code == 0, ran.err
-    assert "moons: sm has the lowest eval/nll, 1 (1 run); nce follows" in ran.out
+    assert "moons: sm has the lowest NLL, 1 (1 run); nce follows" in ran.out
     rows = list(csv.DictReader((tmp_path / "here" / "compare.csv").read_text().splitlines()))
     assert [row["method"] for row in rows] == ["sm", "nce"]
     assert "eval/kl" not in rows[0]

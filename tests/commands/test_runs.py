@@ -28,6 +28,17 @@ def write_run(path: Path, status: Any, results: Any = None, choices: dict[str, s
     (path / "config.yaml").write_text("monitor: eval/kl\n")
 
 
+def test_runs_shows_seed_settings_and_why_a_run_failed(ebm: Ebm, tmp_path: Path) -> None:
+    write_run(tmp_path / "o/a", {"state": "failed", "step": 3, "steps": 9, "reason": "OSError: no\nroom"})
+    (tmp_path / "o/a/config.yaml").write_text("seed: 7\n")
+    (tmp_path / "o/a/.hydra/overrides.yaml").write_text("[seed=7, method=nce, optimizer.lr=0.1]")
+    write_run(tmp_path / "o/b", {"state": "diverged", "reason": "x" * 500})
+    out = ebm("runs", "root=o").out
+    assert out.splitlines()[1].split()[:6] == ["failed", "nce", "moons", "7", "optimizer.lr=0.1", "3/9"]
+    assert "\no/a  OSError: no room\n" in out
+    assert f"\no/b  {'x' * (runs.LONGEST_REASON - 1)}…\n" in out
+
+
 def test_runs_lists_states_results_and_ages(ebm: Ebm, tmp_path: Path) -> None:
     dead = subprocess.Popen([sys.executable, "-c", ""])
     dead.wait()

@@ -17,6 +17,7 @@ from tensorboard.plugins.hparams import metadata
 import ebm_cli
 from ebm_cli.cli.main import main
 from ebm_cli.evaluation.overall import WORDS
+from ebm_cli.reporting.board_tags import tag_of
 from ebm_cli.reporting.jsonl import read
 from ebm_cli.runs import checkpoint as checkpoints
 from tests.support import FAST, TINY, Ebm, at_step, differences, last, no_pictures, state_of, status_of, trained
@@ -123,7 +124,8 @@ def test_events_of_a_run(run: Path) -> None:
     events.Reload()
     rows = read(run / "metrics.jsonl")
     tags = events.Tags()
-    assert {key for row in rows for key in row} - {"step"} == set(tags["scalars"])
+    assert {tag_of(key) for row in rows for key in row} - {"step"} == set(tags["scalars"])
+    assert sorted(tags["scalars"])[0] == "eval/kl"
     for key in ("train/loss", "eval/kl"):
         seen = {event.step: event.value for event in events.Scalars(key)}
         assert seen == pytest.approx({row["step"]: row[key] for row in rows if key in row}, rel=1e-6)
@@ -158,8 +160,8 @@ def test_only_the_seed_changes_the_weights(ebm: Ebm, tmp_path: Path) -> None:
 def test_without_ema_the_average_equals_the_weights(ebm: Ebm, tmp_path: Path) -> None:
     assert ebm("train", *FAST, "steps=4", "ema=0", "hydra.run.dir=run", "dtype=float64").code == 0
     ema, raw = ebm_cli.load(tmp_path / "run"), ebm_cli.load(tmp_path / "run", weights="raw")
-    assert differences(dict(ema.energy.state_dict()), dict(raw.energy.state_dict())) == []
-    assert {p.dtype for p in [*ema.energy.parameters(), *ema.standardizer.buffers()]} == {torch.float64}
+    assert differences(dict(ema.network.state_dict()), dict(raw.network.state_dict())) == []
+    assert {p.dtype for p in [*ema.network.parameters(), *ema.standardizer.buffers()]} == {torch.float64}
     assert differences(dict(ema.standardizer.state_dict()), last(tmp_path / "run")["dataset"]["standardizer"]) == []
 
 

@@ -2,6 +2,8 @@
 
 import re
 
+import pytest
+
 from ebm_cli.comparison import charts
 
 
@@ -22,3 +24,18 @@ def test_data_uri_contains_the_file() -> None:
 
 def test_number_labels_counts_distinct_labels() -> None:
     assert charts.number_labels(["nce", "sm", "nce", "cd"]) == {"nce": 0, "sm": 1, "cd": 2}
+
+
+@pytest.mark.parametrize(("low", "high"), [(1.06, 1.34), (0.2, 0.6), (0.002, 0.7), (0.1, 0.1), (3.0, 9e4)])
+def test_every_tick_of_a_chart_is_labelled(low: float, high: float) -> None:
+    from matplotlib.figure import Figure
+
+    ax = Figure().subplots()
+    ax.set_yscale("log")
+    ax.set_ylim(low / 1.1, high * 1.1)
+    charts._label_plainly(ax.yaxis, [low, high])
+    assert list(ax.yaxis.get_minorticklocs()) == []
+    labels = {tick.get_position()[1]: tick.get_text() for tick in ax.get_yticklabels()}
+    inside = [at for at in labels if low / 1.1 <= at <= high * 1.1]
+    assert len(inside) >= 2
+    assert [float(labels[at]) for at in inside] == pytest.approx(inside)

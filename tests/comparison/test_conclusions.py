@@ -22,7 +22,7 @@ def test_conclusion_compares_a_lead_with_the_seeds(
     runs.write_kls("nce", *nce)
     runs.write_kls("sm", *sm)
     [section] = runs.compare().sections
-    assert conclusion(section).startswith(f"moons: nce has the lowest eval/kl, {section.groups[0].spreads['eval/kl']}")
+    assert conclusion(section).startswith(f"moons: nce has the lowest KL, {section.groups[0].spreads['eval/kl']}")
     assert text in conclusion(section)
 
 
@@ -54,7 +54,7 @@ def test_overall_is_empty_for_one_data_set(runs: Runs) -> None:
 
 @pytest.mark.parametrize(
     ("results", "text"),
-    [({"eval/kl": 0.1}, "nce alone has eval/kl, 0.1000 (1 run)"), ({"cost/seconds": 1.0}, "no result to rank by")],
+    [({"eval/kl": 0.1}, "nce alone has KL, 0.1000 (1 run)"), ({"cost/seconds": 1.0}, "no result to rank by")],
 )
 def test_conclusion_without_two_groups_to_rank(runs: Runs, results: dict[str, float], text: str) -> None:
     runs.write(results=results)

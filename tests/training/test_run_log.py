@@ -37,7 +37,7 @@ def test_values_reach_file_board_and_bar(tmp_path: Path) -> None:
     ]
     events = events_of(tmp_path)
     assert [(event.step, event.value) for event in events.Scalars("train/loss")] == [(1, 2.0), (2, 1.5)]
-    assert [(event.step, event.value) for event in events.Scalars("val/nll")] == [(1, 3.0)]
+    assert [(event.step, event.value) for event in events.Scalars("eval_validation/nll")] == [(1, 3.0)]
     first, second = text.getvalue().splitlines()
     assert first.startswith("step  1/10  loss 2.000  ")
     assert second.startswith("step  2/10  loss 1.500  nll 3.000  ")
@@ -84,7 +84,7 @@ def test_description_holds_config_choices_and_plain_keys(tmp_path: Path) -> None
     log, _ = make_log(tmp_path)
     config = {"seed": 3, "method": {"_target_": "a.B", "k": 2}, "metrics": ["density"], "clip": None}
     with log.open():
-        log.describe(config, {"method": "nce"})
+        log.describe(config, {"method": "nce", "pairing": "default_nce"}, ["method=nce", "method.k=2"])
     events = events_of(tmp_path)
     [tag] = [tag for tag in events.Tags()["tensors"] if tag.startswith("config")]
     assert "seed: 3" in events.Tensors(tag)[0].tensor_proto.string_val[0].decode()
