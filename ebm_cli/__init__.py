@@ -2,20 +2,19 @@
 
 Its public Python API, for notebooks and scripts:
 
-    load, Model                 a trained run or checkpoint: energy, standardizer, data set, config
-    compose                     several models as one energy: a product or a mixture
-    evaluate, Protocol          the results of `ebm evaluate`, and the settings that they are computed with
+    train, Run                  `ebm train`, and the run that it leaves: results, config, figures, model
+    evaluate, Report            `ebm evaluate`, and its results
+    load, compose, Model        a trained model, or several as one: energy, score, log-density, samples, in data units
     UserError                   raised for a mistake of the user, with a message of one line
     energies, densities, datasets, methods, samplers, derivatives, evaluation
                                 the packages behind the config groups, and what they are made of
 
-For instance, samples of a trained model by 1,000 steps of MALA:
+For instance:
 
-    model = ebm_cli.load("outputs/train/…")
-    rng = torch.Generator().manual_seed(0)
-    x = ebm_cli.samplers.wide_starts(model.standardizer.like, 100, rng)
-    state, info = ebm_cli.samplers.run(ebm_cli.samplers.MALA(0.05), model.energy, x, 1000, rng)
-    samples = model.standardizer.inverse(state.x)  # in data units
+    run = ebm_cli.train("method=nce", "dataset=moons", "steps=2000")
+    model = run.model()
+    x = model.sample(1000)
+    model.log_prob(x), model.log_z_se
 
 Every name is imported when it is first used, because `ebm --help` imports this package and must not import torch.
 """
@@ -31,17 +30,20 @@ if TYPE_CHECKING:
     from ebm_cli import evaluation as evaluation
     from ebm_cli import methods as methods
     from ebm_cli import samplers as samplers
+    from ebm_cli.api.model import Model as Model
+    from ebm_cli.api.model import compose as compose
+    from ebm_cli.api.model import load as load
+    from ebm_cli.api.run import Report as Report
+    from ebm_cli.api.run import Run as Run
+    from ebm_cli.api.verbs import evaluate as evaluate
+    from ebm_cli.api.verbs import train as train
     from ebm_cli.errors import UserError as UserError
-    from ebm_cli.evaluation.protocol import Protocol as Protocol
-    from ebm_cli.evaluation.suite import evaluate as evaluate
-    from ebm_cli.runs.model import Model as Model
-    from ebm_cli.runs.model import compose as compose
-    from ebm_cli.runs.model import load as load
 
 __version__ = "0.1.0"
 __all__ = [
     "Model",
-    "Protocol",
+    "Report",
+    "Run",
     "UserError",
     "__version__",
     "compose",
@@ -54,15 +56,18 @@ __all__ = [
     "load",
     "methods",
     "samplers",
+    "train",
 ]
 
 _MODULES = {
-    "Model": "runs.model",
-    "Protocol": "evaluation.protocol",
+    "Model": "api.model",
+    "Report": "api.run",
+    "Run": "api.run",
     "UserError": "errors",
-    "compose": "runs.model",
-    "evaluate": "evaluation.suite",
-    "load": "runs.model",
+    "compose": "api.model",
+    "evaluate": "api.verbs",
+    "load": "api.model",
+    "train": "api.verbs",
 }
 """Public function or class → its module; every other public name is a package."""
 

@@ -28,6 +28,7 @@ LAYERS = [
     {"training", "claims", "comparison", "cli"},
     {"selftest", "lecture"},
     {"commands"},
+    {"api"},
 ]
 """A package imports packages of lower layers only."""
 
@@ -40,7 +41,7 @@ LONGEST_FUNCTION, LONGEST_FILE, LONGEST_NAME = 60, 300, 60
 NAMES_ONLY = {"__init__", "__main__"}
 """The two modules at the top that import what they are asked for: the public Python API, and the command."""
 
-HYDRA = {"cli", "config", "commands", "runs", "training", "selftest", "claims", "comparison", "lecture"}
+HYDRA = {"api", "cli", "config", "commands", "runs", "training", "selftest", "claims", "comparison", "lecture"}
 """Packages that read a composed config; the mathematics, the machine and the reports are given plain values."""
 
 WITHOUT_TORCH = (

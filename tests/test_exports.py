@@ -6,6 +6,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
@@ -58,23 +59,19 @@ def test_package_exports_what_it_imports(name: str) -> None:
         assert set(exported) == imported_names(REPO / "ebm_cli" / name)
 
 
-def test_api_samples_and_evaluates_a_run(ebm: Ebm, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The example of the docstring, and an evaluation."""
+def test_api_runs_chains_of_its_own_on_a_network(ebm: Ebm, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The packages behind the config groups, in standardised units."""
     no_pictures(monkeypatch)
     assert ebm("train", *FAST, "steps=2", "hydra.run.dir=run").code == 0
     model = ebm_cli.load("run")
     assert isinstance(model, ebm_cli.Model)
     rng = seeded()
     x = ebm_cli.samplers.wide_starts(model.standardizer.like, 5, rng)
-    kernel = ebm_cli.samplers.MALA(0.05)
-    state, _ = ebm_cli.samplers.run(kernel, model.energy, x, 3, rng)
+    state, _ = ebm_cli.samplers.run(ebm_cli.samplers.MALA(0.05), model.network, x, 3, rng)
     samples = model.standardizer.inverse(state.x)
     assert samples.shape == (5, 3)
     assert bool(torch.isfinite(samples).all())
-    parts = model.parts()
-    protocol = ebm_cli.Protocol(["score"], kernel, 20, 10, 4, 4, "gaussian", "noise", 16, seed=0)
-    evaluation = ebm_cli.evaluate(parts.energy, parts.method, parts.dataset, protocol)
-    assert "eval/fisher" in evaluation.results.values
+    np.testing.assert_allclose(model.energy(samples.numpy()), state.energy, rtol=1e-4)
 
 
 def test_api_raises_user_errors(tmp_path: Path) -> None:

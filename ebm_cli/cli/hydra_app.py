@@ -30,15 +30,11 @@ def run(verb: str, argv: Sequence[str]) -> int:
         verb: the verb, also the name of its config and of its module in `ebm_cli.commands`.
         argv: what was typed behind the verb.
     """
-    if str(Path.cwd()) not in sys.path:
-        sys.path.append(str(Path.cwd()))  # the user's own package, from any folder; last, so that it shadows nothing
+    import_from_current_folder()
     folders, show_traceback, typed = search_path(), os.environ.get(FULL_ERROR) == "1", argv
     try:
         argv, folders = prepare(verb, argv)
-        register_resolvers(folders)
-        with _process_of_hydra(argv=[f"ebm {verb}", *argv]):
-            app = hydra.main(version_base="1.3", config_path=str(conf_dir()), config_name=verb)
-            app(Task(verb, show_traceback))()
+        execute(Task(verb, show_traceback), argv, folders)
     except KeyboardInterrupt as signal:
         return print_error(str(signal) or "interrupted", getattr(signal, "exit_code", INTERRUPTED))
     except SystemExit as end:
@@ -51,6 +47,31 @@ def run(verb: str, argv: Sequence[str]) -> int:
             return _conclude_sweep(verb, cause.jobs, folders, show_traceback)
         return report(cause, explain(cause, verb, folders, typed), show_traceback)
     return 0
+
+
+def import_from_current_folder() -> None:
+    """Let a config name a class of the user's own package, from any folder; last, so that it shadows nothing."""
+    if str(Path.cwd()) not in sys.path:
+        sys.path.append(str(Path.cwd()))
+
+
+def execute(task: Task, words: Sequence[str], folders: Sequence[Path]) -> None:
+    """Run a verb; every failure is raised.
+
+    Args:
+        task: the verb's function.
+        words: what `overrides.prepare` made of what was typed.
+        folders: of options, from there, too.
+
+    Raises:
+        Refused: the verb refused its config or failed: the cause is the error.
+        JobFailed, SweepFailed: jobs of a sweep failed.
+        KeyboardInterrupt, SystemExit, Exception: from Hydra and from a signal.
+    """
+    register_resolvers(folders)
+    with _process_of_hydra(argv=[f"ebm {task.verb}", *words]):
+        app = hydra.main(version_base="1.3", config_path=str(conf_dir()), config_name=task.verb)
+        app(task)()
 
 
 def _conclude_sweep(verb: str, jobs: Sequence[JobFailed], folders: Sequence[Path], show_traceback: bool) -> int:

@@ -53,11 +53,13 @@ class Task:
         verb: name of the verb.
         show_traceback: whether a failing job of a sweep prints its traceback.
         failures: the jobs that failed in this process, or that finished and are not to be trusted.
+        directories: of the runs that were started in this process, in their order.
     """
 
     verb: str
     show_traceback: bool = False
     failures: list[JobFailed] = field(default_factory=list, compare=False)
+    directories: list[Path] = field(default_factory=list, compare=False)
 
     @property
     def module(self) -> ModuleType:
@@ -88,6 +90,7 @@ class Task:
                 module = self.module
                 flush_warnings()
                 run = Path(hydra.runtime.output_dir)
+                self.directories.append(run)
                 return getattr(module, self.verb)(effective_config(cfg, self.verb, hydra.overrides.task, run))
         except Exception as error:
             if hydra.mode is not RunMode.MULTIRUN:

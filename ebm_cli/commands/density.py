@@ -41,7 +41,7 @@ def density(cfg: DictConfig) -> None:
     announce(model.remarks, console)
     set_threads(cfg.threads, model.energy)
     given = read_given_rows(cfg.data, model)
-    normalisation, held_out, notes = _reference(cfg, model)
+    normalisation, held_out, notes = reference(cfg, model)
     energy = torch.cat([_energies(model, x) for x in given.batches()])
     scores = score_rows(energy, normalisation, float(model.standardizer.log_det), held_out)
     files = {name: relative_path(file) for name, file in write_scores(path, scores).items()}
@@ -67,7 +67,7 @@ def _energies(model: Model, x: Tensor) -> Tensor:
         return in_chunks(model.energy, model.standardizer.standardise(x)).cpu()
 
 
-def _reference(cfg: DictConfig, model: Model) -> tuple[Normalisation, Tensor | None, tuple[str, ...]]:
+def reference(cfg: DictConfig, model: Model) -> tuple[Normalisation, Tensor | None, tuple[str, ...]]:
     """log Z, the energies of held-out rows, and notes; only a closed form without the run's data."""
     try:
         parts = model.parts()

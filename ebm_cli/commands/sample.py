@@ -3,6 +3,8 @@
 The energy may be a composition of several checkpoints (`checkpoint=[A,B]`), or have no checkpoint (`energy=…`). The
 distribution may be conditional on given rows: on the coordinates that a mask keeps (`mask`), or on noisy rows
 (`noise_std`).
+
+Long because the chains of the verb and of `ebm_cli.load(…).sample` are one way, from the config to the samples.
 """
 
 import time
@@ -10,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch
 from hydra.core.hydra_config import HydraConfig
@@ -63,7 +65,11 @@ PIECE = 100
 def validate(cfg: DictConfig) -> None:
     """Refuse an unusable checkpoint and numbers that do not fit together; writes nothing."""
     set_threads(cfg.threads)
-    model = model_to_sample(cfg)
+    validate_for(cfg, model_to_sample(cfg))
+
+
+def validate_for(cfg: DictConfig, model: Model) -> None:
+    """Refuse numbers that do not fit together, or do not fit the model; settles `adapt=auto`."""
     _settle_adapt(cfg, model)
     _target(cfg, model)
     _annealing(cfg, _kernel(cfg, model))
@@ -86,28 +92,16 @@ def sample(cfg: DictConfig) -> None:
     console = Console()
     model = model_to_sample(cfg)
     announce(model.remarks, console)
-    _settle_adapt(cfg, model)
-    threads = set_threads(cfg.threads, model.energy)
-    kernel, target = _kernel(cfg, model), _target(cfg, model)
-    n_steps = cfg.burn_in + cfg.n_samples // _n_chains(cfg) * cfg.thin
-    apply_compile_mode(cfg.compile, target.energy, Work(n_steps, _n_chains(cfg), 0, (kernel,)), threads, console.print)
     began = time.monotonic()
-    starts = _starts(cfg, model, target)
-    # Only starts in every mode say that a density is known which covers all of them.
-    density = model.energy.reference if starts.init == "annealed" and kernel.target_accept is not None else None
-    draws, measured = _run_chains(cfg, kernel, replace(target, starts=starts.x), console, density)
-    points = target.points(draws)
-    flat = points.flatten(0, 1)
-    with torch.no_grad():
-        energy = torch.cat([model.energy(part) for part in flat.split(65_536)])
-        x = target.in_data_units(model, points)
-    row = torch.arange(len(flat)) % _n_chains(cfg) % target.n_rows if target.given is not None else None
-    file = write_samples(path, x.flatten(0, 1), energy, row)
+    drawn = draw(cfg, model, console)
+    target, x = drawn.target, drawn.x
+    flat = drawn.energy.flatten()
+    file = write_samples(path, x.flatten(0, 1), flat, drawn.row)
     costs: dict[str, Value] = {
         "cost/seconds": time.monotonic() - began,
         "cost/peak_memory_mb": peak_memory_mb(flat.device),
     }
-    measured = Results({"sampler/init": starts.init}, notes=(*target.notes, *starts.notes)) | measured | Results(costs)
+    measured = drawn.measured | Results(costs)
     names = model.column_names  # of a run without a file, its data set is built for them
     table = _coordinates(target, x, names)
     write_json(path / "results.json", {**measured.values, **({"sampler/coordinates": table} if table else {})})
@@ -122,7 +116,7 @@ def sample(cfg: DictConfig) -> None:
             files["picture"] = relative_path(picture)
     chains = f"{_n_chains(cfg):,} chain{'s' * (_n_chains(cfg) != 1)}"
     samples = f"{len(flat):,} sample{'s' * (len(flat) != 1)}"
-    title = f"{samples} by {type(kernel).__name__} from {chains} ({_source(cfg, model)})"
+    title = f"{samples} by {type(drawn.kernel).__name__} from {chains} ({_source(cfg, model)})"
     if table:
         console.print(coordinate_table(table, console.width))
     panel = closing_panel(title, measured.values, files, notes=notes, failures=failures)
@@ -131,6 +125,46 @@ def sample(cfg: DictConfig) -> None:
     reasons = [*failures, *(_unmixed(measured.values) if cfg.strict else [])]
     if reasons:
         raise NotTrustworthy(" ".join(reasons))
+
+
+class Drawn(NamedTuple):
+    """Samples, and what is known of their chains.
+
+    Attributes:
+        x: [N, n_chains, *shape], data units.
+        energy: [N, n_chains], nats.
+        row: the given row that each sample belongs to, by position in the flat samples; None without given rows.
+        measured: diagnostics of the chains.
+        kernel, target: the sampler, and what the chains leave invariant.
+    """
+
+    x: Tensor
+    energy: Tensor
+    row: Tensor | None
+    measured: Results
+    kernel: Kernel
+    target: ChainTarget
+
+
+def draw(cfg: DictConfig, model: Model, console: Console) -> Drawn:
+    """Run the chains of a validated config; writes nothing but a progress bar."""
+    _settle_adapt(cfg, model)
+    threads = set_threads(cfg.threads, model.energy)
+    kernel, target = _kernel(cfg, model), _target(cfg, model)
+    n_steps = cfg.burn_in + cfg.n_samples // _n_chains(cfg) * cfg.thin
+    apply_compile_mode(cfg.compile, target.energy, Work(n_steps, _n_chains(cfg), 0, (kernel,)), threads, console.print)
+    starts = _starts(cfg, model, target)
+    # Only starts in every mode say that a density is known which covers all of them.
+    density = model.energy.reference if starts.init == "annealed" and kernel.target_accept is not None else None
+    draws, measured = _run_chains(cfg, kernel, replace(target, starts=starts.x), console, density)
+    points = target.points(draws)
+    flat = points.flatten(0, 1)
+    with torch.no_grad():
+        energy = torch.cat([model.energy(part) for part in flat.split(65_536)])
+        x = target.in_data_units(model, points)
+    row = torch.arange(len(flat)) % _n_chains(cfg) % target.n_rows if target.given is not None else None
+    measured = Results({"sampler/init": starts.init}, notes=(*target.notes, *starts.notes)) | measured
+    return Drawn(x, energy.view(points.shape[:2]), row, measured, kernel, target)
 
 
 def _unmixed(values: Values) -> list[str]:

@@ -45,7 +45,7 @@ def reserve(cfg: DictConfig, path: Path, *, lock: bool) -> None:
         reason = untrusted(results, cfg.strict)
         if reason is not None:
             raise NotTrustworthy(f"{finished}. {reason}") from None
-        raise AlreadyFinished(f"{finished}{_worth(results)}") from None
+        raise AlreadyFinished(f"{finished}{_worth(results)}", path) from None
 
 
 def validate(cfg: DictConfig) -> None:

@@ -25,9 +25,18 @@ _reserved: dict[Path, RunDirectory] = {}
 
 
 class AlreadyFinished(Exception):
-    """The run in this directory is finished; there is nothing to do. Exit code 0."""
+    """The run in this directory is finished; there is nothing to do. Exit code 0.
+
+    Args:
+        message: for the user.
+        path: the directory.
+    """
 
     exit_code = 0
+
+    def __init__(self, message: str, path: Path) -> None:
+        super().__init__(message)
+        self.path = path
 
 
 def reserve(cfg: DictConfig, path: Path, *, lock: bool) -> None:
@@ -67,7 +76,7 @@ def reserve(cfg: DictConfig, path: Path, *, lock: bool) -> None:
         if status is not None and is_finished(cfg, status):
             directory.close()
             more = _how_to_train_further(cfg, status)
-            raise AlreadyFinished(f"{path}: finished at step {status['step']}, nothing to do{more}")
+            raise AlreadyFinished(f"{path}: finished at step {status['step']}, nothing to do{more}", path)
         _reserved[path.resolve()] = directory
 
 

@@ -19,7 +19,6 @@ from ebm_cli.config.build import build
 from ebm_cli.errors import UserError
 from ebm_cli.evaluation.values import format_value
 from ebm_cli.runs import checkpoint as checkpoints
-from ebm_cli.runs.model import Model
 from tests.support import TINY, Ebm, last, no_pictures
 
 Array = np.ndarray[Any, Any]
@@ -76,7 +75,7 @@ def test_sample_writes_samples_picture_and_diagnostics(ebm: Ebm, run: Path) -> N
     assert (x.shape, energy.shape) == ((40, 2), (40,))
     model = ebm_cli.load(run)
     with torch.no_grad():
-        again = model.energy(model.standardizer(torch.from_numpy(x)))
+        again = model.network(model.standardizer(torch.from_numpy(x)))
     assert torch.allclose(again, torch.from_numpy(energy), atol=1e-5)
     assert set(results) == {
         "sampler/init", "sampler/step_size", "sampler/rhat", "sampler/ess_bulk", "sampler/ess_tail",
@@ -177,7 +176,7 @@ def test_keys_of_the_stored_sampler_can_be_overridden(ebm: Ebm, run: Path, tmp_p
     np.save(tmp_path / "start.npy", starts)
     model = ebm_cli.load(run)
     u = model.standardizer(torch.from_numpy(starts).float()).requires_grad_()
-    (grad,) = torch.autograd.grad(model.energy(u).sum(), u)
+    (grad,) = torch.autograd.grad(model.network(u).sum(), u)
     expected = model.standardizer.inverse(u - 0.02 * grad).detach().numpy()
     for path in ("run", "lone/model.pt"):
         ran = ebm("sample", f"checkpoint={path}", *words, f"hydra.run.dir=out/{path}")
@@ -201,7 +200,7 @@ def test_which_and_weights_choose_the_model(ebm: Ebm, run: Path, tmp_path: Path)
         x, found[which], _ = drawn(tmp_path / which)
         model = ebm_cli.load(run, which=which, weights=weights)  # type: ignore[arg-type]
         with torch.no_grad():
-            energy = model.energy(model.standardizer(torch.from_numpy(x)))
+            energy = model.network(model.standardizer(torch.from_numpy(x)))
         assert np.allclose(energy.numpy(), found[which], atol=1e-5)
     assert not np.allclose(found["best"], found["last"], atol=1e-3)
 
@@ -567,7 +566,7 @@ def test_trusted_package_may_be_named(ebm: Ebm, run: Path, tmp_path: Path, monke
     ran = ebm("sample", "checkpoint=x.pt", *FEW, "trust=[my_bowls]", "hydra.run.dir=out")
     assert (ran.code, ran.err) == (0, "")
     x, energy, _ = drawn(tmp_path / "out")
-    model: Model = ebm_cli.load(tmp_path / "x.pt", trust=["my_bowls"])
+    model = ebm_cli.load(tmp_path / "x.pt", trust=["my_bowls"])
     u = model.standardizer(torch.from_numpy(x))
     assert np.allclose(energy, 0.5 * u.square().sum(1).numpy(), atol=1e-4)
 

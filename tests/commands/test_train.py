@@ -160,8 +160,8 @@ def test_only_the_seed_changes_the_weights(ebm: Ebm, tmp_path: Path) -> None:
 def test_without_ema_the_average_equals_the_weights(ebm: Ebm, tmp_path: Path) -> None:
     assert ebm("train", *FAST, "steps=4", "ema=0", "hydra.run.dir=run", "dtype=float64").code == 0
     ema, raw = ebm_cli.load(tmp_path / "run"), ebm_cli.load(tmp_path / "run", weights="raw")
-    assert differences(dict(ema.energy.state_dict()), dict(raw.energy.state_dict())) == []
-    assert {p.dtype for p in [*ema.energy.parameters(), *ema.standardizer.buffers()]} == {torch.float64}
+    assert differences(dict(ema.network.state_dict()), dict(raw.network.state_dict())) == []
+    assert {p.dtype for p in [*ema.network.parameters(), *ema.standardizer.buffers()]} == {torch.float64}
     assert differences(dict(ema.standardizer.state_dict()), last(tmp_path / "run")["dataset"]["standardizer"]) == []
 
 

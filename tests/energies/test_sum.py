@@ -120,11 +120,11 @@ def test_train_sum_of_other_runs(ebm: Ebm, tmp_path: Path, monkeypatch: pytest.M
     assert ran.code == 0, ran.err
     model, members = ebm_cli.load("sum"), [ebm_cli.load(name) for name in ("a", "b")]
     x = model.dataset.held_out(20)
-    together = model.energy(model.standardizer(x))
+    together = model.network(model.standardizer(x))
     w = last(Path("sum"))["ema"]["mean"]["energy.weights"]
     assert not torch.equal(w, torch.ones(2))
     jacobians = [m.standardizer.log_det - model.standardizer.log_det for m in members]
-    alone = torch.stack([m.energy(m.standardizer(x)) + j for m, j in zip(members, jacobians, strict=True)])
+    alone = torch.stack([m.network(m.standardizer(x)) + j for m, j in zip(members, jacobians, strict=True)])
     torch.testing.assert_close(together, w @ alone, rtol=1e-5, atol=1e-5)
     assert not torch.equal(members[0].standardizer.scale, model.standardizer.scale)
     refused = ebm("train", *words[:-2], "energy.checkpoints=[a,c]", "hydra.run.dir=other", "dataset.n_train=50")

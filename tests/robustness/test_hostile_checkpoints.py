@@ -274,7 +274,7 @@ def rebuild(file: Path) -> None:
     """Build everything that a verb builds of a stored config."""
     model = ebm_cli.load(file)
     build(model.config.sampler, "sampler", Kernel)
-    model.parts()
+    model.loaded.parts()
 
 
 @pytest.mark.usefixtures("_canary")

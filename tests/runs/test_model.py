@@ -22,14 +22,14 @@ def test_load_gives_the_trained_model(run: Path) -> None:
     state = last(run)
     model = ebm_cli.load(run)
     mean = {name.removeprefix("energy."): value for name, value in state["ema"]["mean"].items()}
-    weights = dict(model.energy.named_parameters())
+    weights = dict(model.network.named_parameters())
     assert differences({name: mean[name] for name in weights}, {name: p.data for name, p in weights.items()}) == []
     raw = ebm_cli.load(run / "checkpoints" / "last.pt", weights="raw")
-    assert differences(dict(raw.energy.state_dict()), dict(state["energy"])) == []
-    assert differences(dict(raw.energy.state_dict()), dict(model.energy.state_dict()))
+    assert differences(dict(raw.network.state_dict()), dict(state["energy"])) == []
+    assert differences(dict(raw.network.state_dict()), dict(model.network.state_dict()))
     assert differences(dict(model.standardizer.state_dict()), dict(state["dataset"]["standardizer"])) == []
-    assert (model.step, model.config.batch_size, model.energy.training) == (7, 16, False)
-    assert not any(p.requires_grad for p in model.energy.parameters())
+    assert (model.step, model.config.batch_size, model.network.training) == (7, 16, False)
+    assert not any(p.requires_grad for p in model.network.parameters())
     rows = model.dataset.held_out(50)
     assert rows.shape == (50, 2)
     assert differences(dict(model.dataset.standardizer.state_dict()), dict(model.standardizer.state_dict())) == []

@@ -118,7 +118,7 @@ def test_old_run_is_loaded(tmp_path: Path, name: str) -> None:
     status = read_status(tmp_path / name)
     assert status is not None
     assert model.step == state["step"] == status["step"]
-    for parameter, value in model.energy.named_parameters():
+    for parameter, value in model.network.named_parameters():
         assert torch.equal(value, state["ema"]["mean"][f"energy.{parameter}"])
     found = record.read(tmp_path / name)
     assert (found.problem, found.options["dataset"]) == ("", "moons")
