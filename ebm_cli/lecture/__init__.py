@@ -5,22 +5,28 @@ names one under `measurement`.
 """
 
 from ebm_cli.lecture.base import Measurement, Outcome
+from ebm_cli.lecture.hessian_trace import HessianTrace
 from ebm_cli.lecture.hutchinson_variance import HutchinsonVariance
 from ebm_cli.lecture.integration_by_parts import IntegrationByParts
+from ebm_cli.lecture.langevin_vs_metropolis import LangevinVsMetropolis
 from ebm_cli.lecture.learned_log_z import LearnedLogZ
 from ebm_cli.lecture.noise_distance import NoiseDistance
+from ebm_cli.lecture.partition_function import PartitionFunction
 from ebm_cli.lecture.quality_by_data import QualityByData
 from ebm_cli.lecture.short_chains import ShortChains
 from ebm_cli.lecture.ula_bias import UlaBias
 from ebm_cli.lecture.why_the_noise import WhyTheNoise
 
 __all__ = [
+    "HessianTrace",
     "HutchinsonVariance",
     "IntegrationByParts",
+    "LangevinVsMetropolis",
     "LearnedLogZ",
     "Measurement",
     "NoiseDistance",
     "Outcome",
+    "PartitionFunction",
     "QualityByData",
     "ShortChains",
     "UlaBias",

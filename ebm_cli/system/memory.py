@@ -45,6 +45,14 @@ def keep_freed_memory() -> bool:
     return bool(mallopt(mmap_threshold, 32 * 2**20) and mallopt(trim_threshold, 2**31 - 1))
 
 
+def release_freed_memory() -> bool:
+    """Return freed blocks to the system, so that a peak is that of what follows; returns whether it was possible."""
+    try:
+        return bool(ctypes.CDLL(None).malloc_trim(0))
+    except (AttributeError, OSError, TypeError):  # another C library
+        return False
+
+
 def reset_peak_memory(device: torch.device) -> None:
     """Start a new measurement of the peak, so that a job of a sweep does not inherit that of the jobs before it.
 
