@@ -1,5 +1,6 @@
 """Samples in more than two dimensions: the first coordinates in pairs."""
 
+import itertools
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -13,11 +14,14 @@ from ebm_cli.reporting.figures.style import DATA_COLOUR, MODEL_COLOUR, plain_lab
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+    from matplotlib.axis import Axis
     from matplotlib.figure import Figure
 
 LEGEND: dict[str, Any] = {"loc": "upper right", "fontsize": 9, "frameon": False}
 SHOWN = 1500
 """Points in a scatter plot, at most."""
+LARGE = 10_000
+"""Numbers from which tick labels have a prefix, 10k."""
 
 
 def pair_figure(
@@ -64,7 +68,21 @@ def pair_figure(
                 ax.set_xlabel(labels[j], fontsize=8)
             if j == 0 and i:
                 ax.set_ylabel(labels[i], fontsize=8)
+    # Last, because axes of a column share their ticks, and drawing sets them.
+    for i, j in itertools.product(range(n), range(n)):
+        _few_ticks(axes[i, j].xaxis, intervals[j])
+        if i > j:
+            _few_ticks(axes[i, j].yaxis, intervals[i])
     return figure
+
+
+def _few_ticks(axis: "Axis", interval: Interval) -> None:
+    """Tick labels that do not touch: few of them, 25k for 25000 and 0 for 0.0000."""
+    from matplotlib.ticker import EngFormatter, MaxNLocator, StrMethodFormatter
+
+    axis.set_major_locator(MaxNLocator(4))
+    large = max(abs(end) for end in interval.ends) >= LARGE
+    axis.set_major_formatter(EngFormatter(sep="") if large else StrMethodFormatter("{x:g}"))
 
 
 def _draw_pair(ax: "Axes", points: NDArray[Any], rows: NDArray[Any] | None, i: int, j: int) -> None:
