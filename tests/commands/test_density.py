@@ -81,10 +81,10 @@ def test_mapped_file_is_scored_in_pieces(ebm: Ebm, made: Path, monkeypatch: pyte
     assert ebm("density", f"checkpoint={made}", "data=rows.npy", *QUICK, "hydra.run.dir=pieces").code == 0
     monkeypatch.setattr("ebm_cli.runs.given_rows.BLOCK", 1000)
     assert ebm("density", f"checkpoint={made}", "data=rows.npy", *QUICK, "hydra.run.dir=whole").code == 0
-    pieces, whole = (np.load(Path(name, "density.npz")) for name in ("pieces", "whole"))
-    assert len(pieces["energy"]) == 25
-    for name in whole:
-        assert np.allclose(pieces[name], whole[name], rtol=1e-6)
+    with np.load("pieces/density.npz") as pieces, np.load("whole/density.npz") as whole:
+        assert len(pieces["energy"]) == 25
+        for name in whole:
+            assert np.allclose(pieces[name], whole[name], rtol=1e-6)
 
 
 def test_without_the_data_of_the_run_there_is_no_p_value(ebm: Ebm, made: Path) -> None:

@@ -19,7 +19,7 @@ from tests.support import Ebm, composed, no_pictures, normal, seeded
 X = normal(1000, 2).numpy()
 WHOLE = np.round(2 * X[:, :1])
 SMALL = ("energy.width=32", "batch_size=64", "optimizer.lr=0.003", "schedule=constant", "log_every=50", "steps=350")
-SMALL += ("metrics=[score]", "eval_every=null", "patience=null", "dataset=file")
+SMALL += ("metrics=[score]", "eval_every=null", "patience=null", "dataset=file", "energy.input_scale=2")
 
 
 def divergence(folder: Path, rows: np.ndarray, *words: str) -> Diverged | None:

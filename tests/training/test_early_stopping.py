@@ -10,8 +10,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-import ebm_cli
 from ebm_cli.reporting.jsonl import read
+from ebm_cli.runs.model import load
 from ebm_cli.training.early_stopping import EarlyStopping
 from tests.support import TINY, Ebm, at_step, differences, last, no_pictures, status_of, trained
 
@@ -114,10 +114,10 @@ def test_evaluate_repeats_the_results_of_the_best(ebm: Ebm, stopped: Path, tmp_p
 def test_other_verbs_take_the_best_too_and_say_so(ebm: Ebm, stopped: Path, tmp_path: Path) -> None:
     """Samples, compositions, scores of rows, and first weights; control: which=last."""
     shutil.copytree(stopped, tmp_path / "run")
-    best, model = last(stopped, "best.pt")["step"], ebm_cli.load("run")
-    assert (model.step, ebm_cli.load("run", which="last").step) == (best, last(stopped)["step"])
+    best, model = last(stopped, "best.pt")["step"], load("run")
+    assert (model.step, load("run", which="last").step) == (best, last(stopped)["step"])
     assert model.remarks == (f"run: takes best.pt, of step {best}, since the run has patience",)
-    assert ebm_cli.load("run/checkpoints/last.pt").step == last(stopped)["step"]
+    assert load("run/checkpoints/last.pt").step == last(stopped)["step"]
     rows = model.dataset.held_out(5)
     np.save("rows.npy", rows.numpy())
     chains = ["n_samples=4", "n_chains=4", "burn_in=2", "thin=1", "init=noise"]

@@ -206,7 +206,7 @@ def test_training_that_only_harms_ends_at_the_reference(
 ) -> None:
     """best.pt is the model before the first step."""
     no_pictures(monkeypatch)
-    words = [*WINE, "metrics=[density]", "energy=tilted", "optimizer.lr=0.5", "steps=60", "patience=2"]
+    words = [*WINE, "metrics=[density]", "energy=tilted", "optimizer.lr=2", "steps=60", "patience=2"]
     assert ebm("train", *words, "hydra.run.dir=a").code == 0
     history = [json.loads(line) for line in (tmp_path / "a" / "metrics.jsonl").read_text().splitlines()]
     values = {row["step"]: row["val/nll"] for row in history if "val/nll" in row}
