@@ -88,7 +88,7 @@ class ValueFunction(Measurement):
             found = classifiers(load(run.path))
             end = fmean(value for _, value in along[-max(1, len(along) // 10) :])
             best, trained = found.value(found.log_p - found.log_q), found.value(found.h)
-            row = {"method": name, SHORT: best, BY_GRID: trained, LOGGED: end, END: end - EQUILIBRIUM}
+            row: dict[str, Any] = {"method": name, SHORT: best, BY_GRID: trained, LOGGED: end, END: end - EQUILIBRIUM}
             rows.append(row | {DISTANCE: found.distance()})
             drawn[name] = (along, best, found)
             verdicts.append(("D* is the best", verdict_bound(f"{name}: V − V*, nats,", trained - best, at_most=1e-6)))
@@ -155,20 +155,20 @@ def classifiers(model: Model) -> Classifiers:
     Raises:
         ValueError: the data have no known density in the plane, the method no noise, or the grid leaves mass out.
     """
-    parts = model.parts()
-    dataset, energy, method = parts.dataset, parts.energy, parts.method
+    built = model.parts()
+    dataset, energy, method = built.dataset, built.energy, built.method
     noise, log_z = method.proposal(), method.learned_log_z()
     if dataset.density is None or tuple(dataset.shape) != (2,) or noise is None or log_z is None:
         raise ValueError("a value function is measured for nce or fce on data with a known density in the plane")
     axis = (torch.arange(CELLS) + 0.5) * (2 * REACH / CELLS) - REACH
     u = torch.cartesian_prod(axis, axis).to(dataset.standardizer.like)
-    parts: list[tuple[Tensor, Tensor, Tensor]] = []
+    blocks: list[tuple[Tensor, Tensor, Tensor]] = []
     with torch.no_grad():
         for block in u.split(BLOCK):
             log_p = dataset.density.log_prob(dataset.standardizer.inverse(block)) + dataset.standardizer.log_det
             log_q = noise.log_prob(block)
-            parts.append((log_p.double(), log_q.double(), (-energy(block) - log_z - log_q).double()))
-    found = Classifiers(*(torch.cat(part) for part in zip(*parts, strict=True)))
+            blocks.append((log_p.double(), log_q.double(), (-energy(block) - log_z - log_q).double()))
+    found = Classifiers(*(torch.cat(part) for part in zip(*blocks, strict=True)))
     for name, log_density in (("data", found.log_p), ("noise", found.log_q)):
         mass = float(log_density.exp().sum()) * (2 * REACH / CELLS) ** 2
         if abs(mass - 1) > MASS:
