@@ -15,6 +15,7 @@ from ebm_cli.lecture.partition_function import PartitionFunction
 from ebm_cli.lecture.quality_by_data import QualityByData
 from ebm_cli.lecture.short_chains import ShortChains
 from ebm_cli.lecture.ula_bias import UlaBias
+from ebm_cli.lecture.value_function import ValueFunction
 from ebm_cli.lecture.why_the_noise import WhyTheNoise
 
 __all__ = [
@@ -30,5 +31,6 @@ __all__ = [
     "QualityByData",
     "ShortChains",
     "UlaBias",
+    "ValueFunction",
     "WhyTheNoise",
 ]
