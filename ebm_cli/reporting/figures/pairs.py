@@ -10,18 +10,15 @@ from numpy.typing import NDArray
 from ebm_cli.evaluation.window import Interval
 from ebm_cli.reporting.figures.canvas import blank
 from ebm_cli.reporting.figures.line import draw_histograms
-from ebm_cli.reporting.figures.style import DATA_COLOUR, MODEL_COLOUR, plain_label, soften_axes
+from ebm_cli.reporting.figures.style import DATA_COLOUR, MODEL_COLOUR, few_ticks, plain_label, soften_axes
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
-    from matplotlib.axis import Axis
     from matplotlib.figure import Figure
 
 LEGEND: dict[str, Any] = {"loc": "upper right", "fontsize": 9, "frameon": False}
 SHOWN = 1500
 """Points in a scatter plot, at most."""
-LARGE = 10_000
-"""Numbers from which tick labels have a prefix, 10k."""
 
 
 def pair_figure(
@@ -70,19 +67,10 @@ def pair_figure(
                 ax.set_ylabel(labels[i], fontsize=8)
     # Last, because axes of a column share their ticks, and drawing sets them.
     for i, j in itertools.product(range(n), range(n)):
-        _few_ticks(axes[i, j].xaxis, intervals[j])
+        few_ticks(axes[i, j].xaxis, intervals[j].ends)
         if i > j:
-            _few_ticks(axes[i, j].yaxis, intervals[i])
+            few_ticks(axes[i, j].yaxis, intervals[i].ends)
     return figure
-
-
-def _few_ticks(axis: "Axis", interval: Interval) -> None:
-    """Tick labels that do not touch: few of them, 25k for 25000 and 0 for 0.0000."""
-    from matplotlib.ticker import EngFormatter, MaxNLocator, StrMethodFormatter
-
-    axis.set_major_locator(MaxNLocator(4))
-    large = max(abs(end) for end in interval.ends) >= LARGE
-    axis.set_major_formatter(EngFormatter(sep="") if large else StrMethodFormatter("{x:g}"))
 
 
 def _draw_pair(ax: "Axes", points: NDArray[Any], rows: NDArray[Any] | None, i: int, j: int) -> None:

@@ -11,6 +11,7 @@ from ebm_cli.reporting.figures.canvas import PANEL, blank
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+    from matplotlib.axis import Axis
     from matplotlib.colors import Colormap
     from matplotlib.figure import Figure
 
@@ -30,6 +31,10 @@ def density_colours() -> "Colormap":
     return ListedColormap(colours * (1 - fade) + fade)
 
 
+LARGE = 10_000
+"""Numbers from which tick labels have a prefix, 10k."""
+
+
 def soften_axes(ax: "Axes") -> None:
     """Small ticks and thin grey spines."""
     ax.tick_params(labelsize=7, length=2, color="#999999", labelcolor="#666666")
@@ -38,6 +43,15 @@ def soften_axes(ax: "Axes") -> None:
     ax.spines[:].set(color="#bbbbbb", linewidth=0.6)
     for axis in (ax.xaxis, ax.yaxis):
         axis.get_offset_text().set(size=7, color="#666666")
+
+
+def few_ticks(axis: "Axis", ends: tuple[float, float]) -> None:
+    """Tick labels that do not touch: few of them, 25k for 25000 and 0 for 0.0000."""
+    from matplotlib.ticker import EngFormatter, MaxNLocator, StrMethodFormatter
+
+    axis.set_major_locator(MaxNLocator(4))
+    large = max(abs(end) for end in ends) >= LARGE
+    axis.set_major_formatter(EngFormatter(sep="") if large else StrMethodFormatter("{x:g}"))
 
 
 def title_with_result(title: str, values: Values, key: str) -> str:
