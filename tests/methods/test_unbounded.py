@@ -42,7 +42,13 @@ DEGENERATE = {
 }
 
 
-@pytest.mark.parametrize("name", DEGENERATE)
+LONG = ("two values", "sum")
+"""Kinds beside which another one of their kind is tested at once."""
+
+
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=[pytest.mark.slow] if name in LONG else []) for name in DEGENERATE]
+)
 def test_degenerate_data_end_training(tmp_path: Path, name: str) -> None:
     method = "ssm" if name in ("whole", "sum") else "sm"
     found = divergence(tmp_path, DEGENERATE[name], f"method={method}")
