@@ -59,7 +59,7 @@ def quicken(patched: pytest.MonkeyPatch) -> None:
         for run_mode in (RunMode.RUN, RunMode.MULTIRUN):
             try:
                 cfg = load(hydra.config_loader, config_name, overrides, run_mode)
-            except Exception as error:
+            except Exception as error:  # any mistake in what was typed: Hydra itself raises it again below
                 if "requires --multirun" not in str(error):
                     break
             else:

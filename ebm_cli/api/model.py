@@ -9,13 +9,11 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from omegaconf import DictConfig
-from rich.console import Console
 from torch import Tensor
 
 from ebm_cli.api.call import compose_config, guest
 from ebm_cli.api.points import Points, Rows, points_of
 from ebm_cli.commands import density as density_verb
-from ebm_cli.commands import sample as sample_verb
 from ebm_cli.config.validate import validate
 from ebm_cli.datasets import Dataset, Standardizer
 from ebm_cli.derivatives import value_and_grad
@@ -25,6 +23,7 @@ from ebm_cli.evaluation.batched import in_chunks
 from ebm_cli.evaluation.chain_health import problems
 from ebm_cli.evaluation.log_z import Normalisation
 from ebm_cli.quoting import override
+from ebm_cli.runs import chains
 from ebm_cli.runs import checkpoint as checkpoints
 from ebm_cli.runs import model as models
 
@@ -172,13 +171,13 @@ class Model:
             raise UserError(f"n must be a whole number >= 1, got {n!r}")
         chosen = [] if sampler is None else [override("sampler", sampler)]
         typed = any(word.startswith("n_chains=") for word in map(str, overrides))
-        whole = int(n) if typed or n <= sample_verb.DEFAULT_CHAINS else _rounded_up(int(n), sample_verb.DEFAULT_CHAINS)
+        whole = int(n) if typed or n <= chains.DEFAULT_CHAINS else _rounded_up(int(n), chains.DEFAULT_CHAINS)
         words = [*self._words, *chosen, override("n_samples", whole), override("seed", seed), *overrides]
         with guest("sample", words):
             cfg = compose_config("sample", words)
             validate(cfg, "sample")
-            sample_verb.validate_for(cfg, self.loaded)
-            drawn = sample_verb.draw(cfg, self.loaded, Console(quiet=True))
+            chains.validate_chains(cfg, self.loaded)
+            drawn = chains.draw(cfg, self.loaded)
         faults = problems(drawn.measured.values)
         x = drawn.x.flatten(0, 1)[:n].cpu().numpy()
         if not np.isfinite(x).all():

@@ -136,7 +136,7 @@ def test_mistakes_are_raised_with_the_words_of_the_verb() -> None:
         ebm_cli.train(12)  # type: ignore[arg-type]
     with pytest.raises(ebm_cli.UserError, match="nowhere: no such file or directory"):
         ebm_cli.evaluate("nowhere")
-    assert os.listdir() == ["mine.log"]  # noqa: PTH208
+    assert [path.name for path in Path.cwd().iterdir()] == ["mine.log"]
 
 
 @pytest.mark.usefixtures("unchanged")

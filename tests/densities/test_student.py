@@ -112,7 +112,7 @@ def test_state_of_any_number_of_components_is_loaded() -> None:
 
 
 def test_state_of_a_normal_component_is_finite() -> None:
-    """Checkpoints hold finite numbers only."""
+    """Numbers of a checkpoint are all finite, those of infinite degrees of freedom, too."""
     mixture = StudentMixture((2,))
     assert all(value.isfinite().all() for value in mixture.state_dict().values())
     assert mixture.dof.isinf().all()
