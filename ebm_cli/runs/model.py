@@ -15,6 +15,7 @@ from ebm_cli.config.build import build
 from ebm_cli.config.trust import require_trusted
 from ebm_cli.datasets import Dataset, Standardizer
 from ebm_cli.datasets.io.contents import Reading, reading
+from ebm_cli.densities.memo import of_few_rows
 from ebm_cli.energies import Energy, Rescaled, Sum
 from ebm_cli.errors import UserError, first_line
 from ebm_cli.methods import Method
@@ -123,7 +124,8 @@ class Model:
             )
         dataset.standardizer.load_state_dict(self.standardizer.state_dict())
         given: dict[str, Any] = {"shape": tuple(dataset.shape), "data": dataset.reference}
-        with seeded(0, "initialisation"):
+        # Densities that the method fits to the rows are those of its state.
+        with seeded(0, "initialisation"), of_few_rows():
             method = build(self.config.method, "method", Method, trust=self.trust, **given).to(like.device, like.dtype)
         with _naming(self.path):
             _load(method, "method", self.trained["method"], self.trained["ema"])

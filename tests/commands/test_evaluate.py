@@ -11,8 +11,11 @@ import torch
 
 from ebm_cli.cli.main import main
 from ebm_cli.commands import evaluate
+from ebm_cli.densities import reference_fit
+from ebm_cli.densities.memo import KEPT
+from ebm_cli.densities.reference_fit import fit_reference
 from ebm_cli.runs.record import read
-from tests.support import TINY, Ebm, no_pictures
+from tests.support import TINY, Ebm, no_pictures, seeded
 
 BUDGET = ("eval.n_samples=300", "eval.n_chains=60", "eval.n_temperatures=30", "eval.burn_in=30")
 ALL = "metrics=[density,score,samples,chains]"
@@ -216,3 +219,24 @@ def test_copied_rows_come_before_other_causes(ebm: Ebm, tmp_path: Path) -> None:
         panel = " ".join(ran.out.partition("╭")[2].replace("│", " ").split())
         assert panel.index("Data: 190 of 200 rows repeat another one") < panel.index("optimizer.lr=0.5 is large")
         assert "steps are few" not in panel
+
+
+def test_evaluation_of_a_table_fits_no_density_again(
+    tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The noise of nce and the energy's reference are those of the checkpoint: same results, and no fit of all rows."""
+    run = trained(tmp_path_factory.mktemp("table"), "method=nce", "dataset=wine", "steps=3", "metrics=[density]")
+    fitted = []
+    kept = reference_fit._best
+    monkeypatch.setattr(reference_fit, "_best", lambda z, *keys: (fitted.append(len(z)), kept(z, *keys))[1])
+    # As in a process of its own, the fits of training are forgotten; and fits are counted.
+    for seed in range(KEPT):
+        fit_reference(torch.randn(60, 1, generator=seeded(seed)))
+    assert fitted == [60] * KEPT
+    monkeypatch.chdir(run.parent)
+    words = (f"checkpoint={run}", "metrics=[density]", "which=last", "hydra.run.dir=again")
+    assert main(["evaluate", *words, *BUDGET]) == 0
+    assert len(fitted) == KEPT
+    before, again = (json.loads((folder / "results.json").read_text()) for folder in (run, run.parent / "again"))
+    assert again["eval/log_z"] == before["eval/log_z"]
+    assert again["eval/nll"] == before["eval/nll"]
