@@ -125,5 +125,5 @@ class LangevinVsMetropolis(Measurement):
             power = "d^(−1/3)" if number == 0 else "d^(−1)"
             theory(ax, dims, curve, f"theory {power}", color=COLOURS[number], alpha=0.8)
         label_plainly(ax, x=[float(dim) for dim in self.dims])
-        title = "Gradients make better proposals:\nthe advantage of Langevin steps grows with the dimension"
+        title = "Gradients make better proposals:\nthe more so, the higher the dimension"
         style_axes(ax, title, "dimension d", "effective samples per million evaluations")
