@@ -21,7 +21,9 @@ A common step size leaves chains stuck that start where the energy is much steep
 take shorter steps for a while (`stuck`).
 """
 
+from collections.abc import Callable, Mapping
 from dataclasses import replace
+from functools import partial
 from math import exp, log, sqrt
 from typing import TypeVar
 
@@ -33,12 +35,15 @@ from ebm_cli.samplers.base import Kernel, State
 from ebm_cli.samplers.loops import run
 from ebm_cli.samplers.schedules import Schedule
 from ebm_cli.samplers.stuck import free_stuck
+from ebm_cli.samplers.tuning import Tuning
 
 K = TypeVar("K", bound=Kernel)
 
 COARSE_GAIN, FINE_GAIN = 0.05, 0.5
 """γ of the first and of the second round."""
 T0, KAPPA = 10, 0.75
+PIECE = 100
+"""Steps of burn-in between two reports of progress."""
 MAX_SHIFT = log(1e6)
 """Bound of |log eps − μ|: on a flat energy, where every step is accepted, eps would overflow."""
 
@@ -107,8 +112,46 @@ def warm_up(kernel: K, energy: EnergyFn, x: Tensor, n_steps: int, rng: torch.Gen
         The kernel, with the adapted step size if it has a target rate, and the last state.
     """
     if kernel.target_accept is None or n_steps == 0:
+        if kernel.has_ladder:
+            return settle(kernel, energy, x, n_steps, rng)
         return kernel, run(kernel, energy, x, n_steps, rng)[0]
     return adapt(kernel, energy, x, n_steps, rng)
+
+
+def settle(
+    kernel: K,
+    energy: EnergyFn,
+    x: Tensor | State,
+    n_steps: int,
+    rng: torch.Generator,
+    schedule: Schedule | None = None,
+    progress: Callable[[int], None] | None = None,
+) -> tuple[K, State]:
+    """Run the chains through burn-in at the kernel's own step size; the ladder of a tempered one is tuned meanwhile.
+
+    Args:
+        kernel, energy, x, n_steps, rng, schedule: as in `run`.
+        progress: called with the number of transitions so far after each piece.
+
+    Returns:
+        The kernel, with the tuned ladder if it has one, and the last state.
+    """
+    state: Tensor | State = x
+    tuning = Tuning(n_steps)
+    for done in range(0, max(n_steps, 1), PIECE):
+        n = min(PIECE, n_steps - done)
+        piece = None if schedule is None else partial(_shifted, schedule, done)
+        state, info = run(kernel, energy, state, n, rng, piece)
+        kernel = tuning.tuned(kernel, info, n)
+        if progress is not None:
+            progress(done + n)
+    assert isinstance(state, State)
+    return kernel, state
+
+
+def _shifted(schedule: Schedule, done: int, i: int) -> Mapping[str, float]:
+    """The schedule after `done` steps."""
+    return schedule(done + i)
 
 
 def _freed(kernel: Kernel, energy: EnergyFn, state: State, start: Tensor, n_steps: int, rng: torch.Generator) -> State:
@@ -130,10 +173,11 @@ def _average(
 ) -> tuple[K, State]:
     """Run one round: n_steps of the update in the module's docstring."""
     error, log_averaged = 0.0, log(kernel.step_size)
-    current = kernel
+    current, tuning = kernel, Tuning(n_steps)
     for m in range(1, n_steps + 1):
         moved = current if schedule is None else replace(current, **schedule(m - 1))
         state, info = moved.step(energy, state, rng)
+        kernel = tuning.tuned(kernel, info)
         error += (delta - float(info.accept.mean()) - error) / (m + T0)
         log_eps = min(max(mu - sqrt(m) / gamma * error, mu - MAX_SHIFT), mu + MAX_SHIFT)
         log_averaged += m**-KAPPA * (log_eps - log_averaged)
