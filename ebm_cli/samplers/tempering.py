@@ -7,7 +7,7 @@ positions, and do so with probability
     min(1, exp((β_i − β_j)(E(x_i) − E(x_j))/T)),
 
 which leaves the product of the targets invariant, and so the distribution of the cold replica. Pairs (1, 2), (3, 4), …
-are tested in one round and (2, 3), (4, 5), … in the next, not a random half of them: a position then travels through
+are tested in one round and (2, 3), (4, 5), … in the next, not half of them by lot: a position then travels through
 the ladder in one direction until it is refused, and needs a number of rounds for it that grows as R and not as R².
 
 A replica is the cold problem in other units: with x = z/√β, the energy of z is β E(z/√β), whose quadratic wells are
@@ -32,15 +32,15 @@ from ebm_cli.samplers.ladder import equal_rejections, geometric_ladder, require_
 from ebm_cli.samplers.mala import MALA
 from ebm_cli.samplers.replicas import Replicas
 
-X, ENERGY, GRAD, CAME_FROM, ROUND, INNER = "x", "energy", "grad", "came_from", "round", "kernel/"
-"""Names in `state.aux`: of all replicas, their last end of the ladder, the next round's number, the kernel's own."""
+X, ENERGY, GRAD, CAME_FROM, INNER = "x", "energy", "grad", "came_from", "kernel/"
+"""Names in `state.aux`: of all replicas, the end of the ladder that each comes from, and the kernel's own tensors."""
 NEW, FROM_COLD, FROM_HOT = 0, 1, 2
 """Where a position was last: at neither end of the ladder yet, at the cold one, or at the hot one since then."""
 
 
 @dataclass(frozen=True)
 class Tempering(Kernel):
-    """Replica exchange over any kernel: n_moves steps of every replica, then one round of exchanges.
+    """Replica exchange over any kernel: n_moves steps of every replica, then two rounds of exchanges.
 
     `state.x` is the cold replica, whose target is exp(−E/T); the others are in `state.aux`, positions [R, B, *D] of all
     with their energies and gradients. A chain is the whole ladder: loops continue it from its state. It is as exact as
@@ -52,7 +52,7 @@ class Tempering(Kernel):
         kernel: the transition of every replica; step size and temperature are those given here.
         n_replicas: R ≥ 2; about twice the sum of the rejection rates of the exchanges is best.
         hottest: 1/β_R > 1, in units of T; about the height of the barriers, in nats, or somewhat more.
-        n_moves: steps of the kernel between two rounds of exchanges, ≥ 1.
+        n_moves: steps of the kernel between exchanges, ≥ 1.
         ladder: inverse temperatures from 1 down, in place of n_replicas and hottest; None is a geometric ladder.
         tune: if burn-in spaces the inverse temperatures to equal exchange rates.
 
@@ -64,9 +64,9 @@ class Tempering(Kernel):
 
     step_size: float = 0.05
     kernel: Kernel = field(default_factory=MALA)
-    n_replicas: int = 8
-    hottest: float = 30.0
-    n_moves: int = 2
+    n_replicas: int = 6
+    hottest: float = 20.0
+    n_moves: int = 1
     ladder: tuple[float, ...] | None = None
     tune: bool = True
     has_ladder: ClassVar[bool] = True
@@ -130,8 +130,7 @@ class Tempering(Kernel):
         value = None if inner.energy is None else inner.energy / replicas.beta
         rows = State(x.flatten(0, 1), value, _times(inner.grad, replicas.unit), inner.aux)
         came_from = torch.full(x.shape[:2], NEW, dtype=torch.int8, device=x.device)
-        n_round = torch.zeros((), dtype=torch.int64, device=x.device)
-        return _state(rows, x.shape[1], {CAME_FROM: came_from, ROUND: n_round})
+        return _state(rows, came_from)
 
     def step(self, energy: EnergyFn, state: State, rng: torch.Generator) -> tuple[State, Info]:
         state, accept = self._move(energy, state, rng)
@@ -166,23 +165,28 @@ class Tempering(Kernel):
         grad = None
         if inner.grad is not None and old.grad is not None:
             grad = select_chains(moved, inner.grad * replicas.unit, old.grad)
-        ladder = {name: state.aux[name] for name in (CAME_FROM, ROUND)}
-        new = _state(State(x, value, grad, inner.aux), len(state.x), ladder)
+        new = _state(State(x, value, grad, inner.aux), state.aux[CAME_FROM])
         return new, accept.view(len(self.betas), -1).mean(0)
 
     def _exchange(self, state: State, rng: torch.Generator) -> tuple[State, Tensor]:
-        """Test the pairs of this round; the state, and the probability of every pair's exchange [B, R − 1]."""
-        energy, n_round = state.aux[ENERGY], state.aux[ROUND]
-        accept = exchange_rates(energy, energy.new_tensor(self.betas) / self.temperature)
-        n = len(self.betas)
-        pairs = torch.arange(n - 1, device=energy.device)[:, None]
-        uniform = torch.rand(accept.shape, generator=rng, dtype=accept.dtype, device=accept.device)
-        exchanged = ((uniform < accept) & ((pairs + n_round) % 2 == 0)).long()
-        order = torch.arange(n, device=energy.device)[:, None].repeat(1, energy.shape[1])
-        order[:-1] += exchanged
-        order[1:] -= exchanged
-        aux = {name: _permuted(state.aux[name], order) for name in (X, ENERGY, GRAD, CAME_FROM) if name in state.aux}
-        return _cold(state.aux | aux | {ROUND: n_round + 1}), accept.T
+        """Test the pairs (1, 2), (3, 4), …, then (2, 3), …; the state, and the probability of each exchange [B, R − 1].
+
+        A second round needs no evaluation, and each leaves the product of the targets invariant.
+        """
+        aux, betas = state.aux, state.aux[ENERGY].new_tensor(self.betas) / self.temperature
+        shape = len(betas) - 1, len(state.x)
+        uniform = torch.rand(shape, generator=rng, dtype=betas.dtype, device=betas.device)
+        rates = torch.zeros_like(uniform)
+        for first in (0, 1):
+            accept = exchange_rates(aux[ENERGY], betas)[first::2]
+            rates[first::2] = accept
+            exchanged = (uniform[first::2] < accept).long()
+            order = torch.arange(len(betas), device=betas.device)[:, None].repeat(1, shape[1])
+            order[first:-1:2] += exchanged
+            order[first + 1 :: 2] -= exchanged
+            moved = {name: _permuted(aux[name], order) for name in (X, ENERGY, GRAD, CAME_FROM) if name in aux}
+            aux = aux | moved
+        return _cold(aux), rates.T
 
 
 def exchange_rates(energy: Tensor, betas: Tensor) -> Tensor:
@@ -213,11 +217,11 @@ def _rows(state: State) -> State:
     return State(state.aux[X].flatten(0, 1), energy, grad, aux)
 
 
-def _state(rows: State, n_chains: int, ladder: dict[str, Tensor]) -> State:
-    """The state of chains from the rows of their replicas [R B, *D], in the units of E."""
+def _state(rows: State, came_from: Tensor) -> State:
+    """The state of chains from the rows of their replicas [R B, *D], in the units of E, and their marks [R, B]."""
     found = {X: rows.x, ENERGY: rows.energy, GRAD: rows.grad}
-    aux = {name: a.view(-1, n_chains, *a.shape[1:]) for name, a in found.items() if a is not None}
-    return _cold(aux | {f"{INNER}{name}": value for name, value in rows.aux.items()} | ladder)
+    aux = {name: a.view(*came_from.shape, *a.shape[1:]) for name, a in found.items() if a is not None}
+    return _cold(aux | {f"{INNER}{name}": value for name, value in rows.aux.items()} | {CAME_FROM: came_from})
 
 
 def _cold(aux: dict[str, Tensor]) -> State:
