@@ -85,7 +85,7 @@ class Preconditioned(Kernel, ABC):
 
 
 def wants_metric(kernel: Kernel) -> bool:
-    """Whether the kernel has a metric that burn-in has yet to measure."""
+    """Return whether the kernel has a metric that burn-in has yet to measure."""
     return isinstance(kernel, Preconditioned) and kernel.wanted != "none"
 
 
