@@ -9,6 +9,7 @@ from ebm_cli.samplers.hmc import HMC
 from ebm_cli.samplers.langevin import Langevin
 from ebm_cli.samplers.loops import run, trace
 from ebm_cli.samplers.mala import MALA
+from ebm_cli.samplers.metric import Metric, Preconditioned
 from ebm_cli.samplers.metropolis import Metropolis
 from ebm_cli.samplers.schedules import Schedule, geometric
 from ebm_cli.samplers.starts import replace_diverged, wide_starts
@@ -24,7 +25,9 @@ __all__ = [
     "Info",
     "Kernel",
     "Langevin",
+    "Metric",
     "Metropolis",
+    "Preconditioned",
     "Schedule",
     "State",
     "Underdamped",
