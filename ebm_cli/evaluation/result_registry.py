@@ -3,7 +3,7 @@
 A key is `GROUP/NAME`: `eval/` results of an evaluation, `val/` the same on validation rows during training, `sampler/`
 chains, `cost/` time and work, `train/` the training log. Verdicts, units, the columns of `ebm compare`, the main result
 of `ebm runs` and docs/reference/results.md all come from `RESULTS`. A key that is not registered, such as one of a
-user's own metric, has its name as label and no verdict.
+user's own metric, has its name as label and no verdict. Long because the list is one: its order is that of the tables.
 """
 
 import re
