@@ -2,13 +2,16 @@
 layer 3, imported by layers 4 and above."""
 
 from ebm_cli.derivatives import EnergyFn
-from ebm_cli.samplers.adaptation import adapt, settle, warm_up
+from ebm_cli.samplers.adaptation import adapt, warm_up
 from ebm_cli.samplers.base import Cost, Info, Kernel, State, select_chains
+from ebm_cli.samplers.burn_in import settle
 from ebm_cli.samplers.conditional import Conditional, posterior
 from ebm_cli.samplers.hmc import HMC
 from ebm_cli.samplers.langevin import Langevin
 from ebm_cli.samplers.loops import run, trace
 from ebm_cli.samplers.mala import MALA
+from ebm_cli.samplers.mclmc import MCLMC
+from ebm_cli.samplers.metric import Metric, Preconditioned
 from ebm_cli.samplers.metropolis import Metropolis
 from ebm_cli.samplers.schedules import Schedule, geometric
 from ebm_cli.samplers.starts import replace_diverged, wide_starts
@@ -19,13 +22,16 @@ from ebm_cli.samplers.underdamped import Underdamped
 __all__ = [
     "HMC",
     "MALA",
+    "MCLMC",
     "Conditional",
     "Cost",
     "EnergyFn",
     "Info",
     "Kernel",
     "Langevin",
+    "Metric",
     "Metropolis",
+    "Preconditioned",
     "Schedule",
     "State",
     "Tempering",

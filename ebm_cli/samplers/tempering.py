@@ -30,6 +30,7 @@ from ebm_cli.derivatives import EnergyFn
 from ebm_cli.samplers.base import Cost, Info, Kernel, State, select_chains
 from ebm_cli.samplers.ladder import equal_rejections, geometric_ladder, require_ladder
 from ebm_cli.samplers.mala import MALA
+from ebm_cli.samplers.metric import wants_metric
 from ebm_cli.samplers.replicas import Replicas
 
 X, ENERGY, GRAD, CAME_FROM, INNER = "x", "energy", "grad", "came_from", "kernel/"
@@ -73,6 +74,8 @@ class Tempering(Kernel):
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        if wants_metric(self.kernel):
+            raise ValueError("kernel.metric must be none: burn-in measures no metric of replicas")
         if self.kernel.has_ladder:
             raise ValueError("kernel must be a sampler of one temperature, got Tempering")
         if self.n_replicas < 2:

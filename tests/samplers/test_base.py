@@ -17,6 +17,7 @@ from ebm_cli.samplers import Info, Kernel, State, run
 from ebm_cli.samplers.hmc import HMC
 from ebm_cli.samplers.langevin import Langevin
 from ebm_cli.samplers.mala import MALA
+from ebm_cli.samplers.mclmc import MCLMC
 from ebm_cli.samplers.metropolis import Metropolis
 from ebm_cli.samplers.tempering import Tempering
 from ebm_cli.samplers.underdamped import Underdamped
@@ -41,6 +42,7 @@ CONF = sorted((REPO / "conf" / "sampler").glob("*.yaml"))
         (Tempering(), 1 + 6, 0),
         (Tempering(0.01, kernel=Langevin(), n_moves=2), 2 * 6, 6),
         (Tempering(0.25, kernel=Metropolis(), n_moves=3), 0, 1 + 3 * 6),
+        (MCLMC(), 1 + 2 * 6, 0),
     ],
     ids=lambda p: name_of(p) if isinstance(p, Kernel) else str(p),
 )
@@ -185,6 +187,8 @@ def test_kernel_refuses_a_state_without_its_cache(kernel: Kernel) -> None:
         (lambda: HMC(n_leapfrog=0), "^n_leapfrog must be >= 1"),
         (lambda: HMC(step_size=math.nan), "^step_size must be > 0"),
         (lambda: Metropolis(step_size=math.inf), "^step_size must be finite"),
+        (lambda: MCLMC(length=0.0), "^length must be > 0"),
+        (lambda: MCLMC(energy_error=-1.0), "^energy_error must be > 0"),
         (lambda: Underdamped(friction=0.0), "^friction must be > 0"),
     ],
 )

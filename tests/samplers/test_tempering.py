@@ -142,6 +142,7 @@ def test_a_step_runs_where_no_number_can_be_read(kernel: Kernel) -> None:
         ({"n_moves": 0}, "^n_moves must be >= 1, got 0$"),
         ({"ladder": (1.0, 0.5, 0.5)}, "^ladder must fall from 1 and stay > 0"),
         ({"ladder": (0.9, 0.5)}, "^ladder must fall from 1 and stay > 0"),
+        ({"kernel": MALA(metric="full")}, "^kernel.metric must be none"),
         ({"kernel": KERNEL}, "^kernel must be a sampler of one temperature, got Tempering$"),
     ],
 )
