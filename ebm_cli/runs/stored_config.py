@@ -69,6 +69,8 @@ ADDED_KEYS: tuple[AddedKey, ...] = (
     AddedKey("bound", None, after="7e16fc5", target=TILTED),
     AddedKey("measurement", None, after="261f01b"),
     AddedKey("jumps", 0, after="f63c1fb", target="ebm_cli.methods.CD"),
+    AddedKey("weights", "none", after="65e3076", target="ebm_cli.methods.CD"),
+    AddedKey("witnesses", 0, after="65e3076", target="ebm_cli.methods.CD"),
 )
 """Every key that training configs have got since commit 1b2473a, in the order in which they were added."""
 

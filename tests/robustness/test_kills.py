@@ -95,6 +95,7 @@ def test_run_ends_although_the_handler_of_a_signal_returns(
 VARIANTS = {method: [f"method={method}"] for method in METHODS} | {
     "nce of a flow": ["method=nce", "noise=flow", "schedule=cosine"],
     "cd by hmc": ["method=cd", "sampler=hmc", "optimizer=adamw"],
+    "pcd with weights": ["method=pcd", "method.weights=jarzynski", "method.witnesses=16"],
     "mle": ["method=mle", "dataset.density.dim=2"],  # its log Z is computed on a grid
 }
 """Words for every part of the state of a run; average, schedule, data order and generators are common to all."""
