@@ -6,7 +6,8 @@ from ebm_cli.methods.dsm import DSM
 from ebm_cli.methods.fce import FCE
 from ebm_cli.methods.mle import MLE
 from ebm_cli.methods.nce import NCE
+from ebm_cli.methods.polish import Polish
 from ebm_cli.methods.sm import SM
 from ebm_cli.methods.ssm import SSM
 
-__all__ = ["CD", "DSM", "FCE", "MLE", "NCE", "SM", "SSM", "Evaluations", "LossOutput", "Method", "Symptom"]
+__all__ = ["CD", "DSM", "FCE", "MLE", "NCE", "SM", "SSM", "Evaluations", "LossOutput", "Method", "Polish", "Symptom"]

@@ -15,7 +15,7 @@ from ebm_cli.errors import UserError
 from ebm_cli.quoting import typed
 from ebm_cli.runs.directory import RunDirectory
 from ebm_cli.runs.status import read_status
-from ebm_cli.runs.stored_config import fill, run_dir, stored_form, tolerant_config, with_absolute_paths
+from ebm_cli.runs.stored_config import fill, run_dir, stored_form, tolerant_config, total_steps, with_absolute_paths
 
 NOT_THE_RUN = ("checkpoint", "trust", "resume", "device", "threads", "precision", "compile", "claims", "strict")
 """Keys that do not identify a run: how a command reaches it, where it runs and what is expected of it."""
@@ -92,7 +92,7 @@ def config_hash(cfg: DictConfig) -> str:
 
 def is_finished(cfg: DictConfig, status: Mapping[str, Any]) -> bool:
     """True if there is nothing to do. A run that `max_seconds` ended is resumed only if `checkpoint` names it."""
-    ended = cfg.checkpoint is None or status["step"] >= cfg.steps or _stopped_early(cfg, status)
+    ended = cfg.checkpoint is None or status["step"] >= total_steps(cfg) or _stopped_early(cfg, status)
     return status.get("state") == "finished" and ended
 
 

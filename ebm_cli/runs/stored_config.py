@@ -71,6 +71,7 @@ ADDED_KEYS: tuple[AddedKey, ...] = (
     AddedKey("jumps", 0, after="f63c1fb", target="ebm_cli.methods.CD"),
     AddedKey("weights", "none", after="65e3076", target="ebm_cli.methods.CD"),
     AddedKey("witnesses", 0, after="65e3076", target="ebm_cli.methods.CD"),
+    AddedKey("train_means", False, after="65e3076", target="ebm_cli.energies.Mixture"),
 )
 """Every key that training configs have got since commit 1b2473a, in the order in which they were added."""
 
@@ -220,6 +221,12 @@ def stored_form(cfg: DictConfig) -> dict[str, Any]:
     plain = OmegaConf.to_container(cfg, resolve=True)
     assert isinstance(plain, dict)
     return with_absolute_paths({str(key): value for key, value in plain.items()} | {"checkpoint": None})
+
+
+def total_steps(cfg: DictConfig) -> int:
+    """Training steps of a run: those of its method, and those of the second phase if it has one."""
+    polish = cfg.get("polish")
+    return int(cfg.steps) + (0 if polish is None else int(polish.steps))
 
 
 def with_absolute_paths(config: Mapping[str, Any]) -> dict[str, Any]:

@@ -16,6 +16,7 @@ from ebm_cli.runs.data_file import require_same_file
 from ebm_cli.runs.directory import RunDirectory
 from ebm_cli.runs.reserve import config_hash
 from ebm_cli.runs.signals import Signals
+from ebm_cli.runs.stored_config import total_steps
 from ebm_cli.training.build import make_session
 from ebm_cli.training.finish import finish
 from ebm_cli.training.guard import Diverged
@@ -49,7 +50,7 @@ def run_training(
         require_same_file(cfg, state)
     session: Session | None = None
     try:
-        directory.begin(cfg.steps, config_hash(cfg))
+        directory.begin(total_steps(cfg), config_hash(cfg))
         session = make_session(_with_resolved_auto(cfg, state), directory, state)
         with session.log.open():
             if file is not None:
