@@ -32,6 +32,7 @@ from ebm_cli.samplers import Kernel, replace_diverged, run
 from ebm_cli.samplers.independence import jump
 from ebm_cli.samplers.langevin import Langevin
 from ebm_cli.samplers.mala import MALA
+from ebm_cli.samplers.metric import wants_metric
 
 SYMPTOMS = (
     Symptom(
@@ -126,6 +127,8 @@ class CD(Method):
             if start != "persistent" or kl:
                 raise ValueError("weights must be none unless start=persistent (method=pcd) and kl=0")
             jarzynski.require_weighable(sampler)
+        if wants_metric(sampler):
+            raise ValueError("sampler.metric must be none with cd and pcd, whose chains have no burn-in")
         self.sampler = sampler
         self.noise = noise
         self.k = k

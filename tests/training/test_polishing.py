@@ -24,7 +24,7 @@ def trainer(*words: str) -> tuple[Trainer, object]:
     return made, parts.dataset.reference
 
 
-@pytest.mark.parametrize("polish", ["nce", "jarzynski"])
+@pytest.mark.parametrize("polish", ["nce", "ed", "jarzynski"])
 @pytest.mark.parametrize("schedule", ["warmup_cosine", "cosine"])
 def test_trainer_resumes_in_the_second_phase(polish: str, schedule: str, tmp_path: Path) -> None:
     words = [f"polish={polish}", "polish.steps=6", f"schedule={schedule}", "polish.lr=0.02"]
