@@ -35,7 +35,7 @@ from ebm_cli.samplers.mala import MALA
 from ebm_cli.selftest.gaussian_case import MAP, MEAN, N_CALLS, N_ROWS, gaussian_energy, gaussian_rows, losses, mean_fact
 from ebm_cli.selftest.harness import Fact, Harness, Skip
 from ebm_cli.selftest.perturbed_rows import conditional_facts, discrepancy_facts
-from ebm_cli.selftest.tolerances import RELATIVE, relative_error
+from ebm_cli.selftest.tolerances import RELATIVE, SIGMAS, relative_error
 
 KL_BOUND = 0.15
 """Bound of the error of an entropy that is estimated from the nearest neighbours of 512 points, nats."""
@@ -101,6 +101,8 @@ def _noise_contrastive(harness: Harness, name: str, method: NCE, rows: Tensor) -
     stream = f"methods/{name}/known"
     method.prepare(rows, harness.rng(f"{stream}/fit"))
     same = Given(lambda x: -0.3 - method.noise.log_prob(x), (2,))
+    method.calibrate(same, rows, harness.rng(stream))
+    yield Fact("log Z of a trained energy", abs(float(method.log_z.detach()) - 0.3), RELATIVE, "nats")
     for nu in (1.0, 2.0):
         method.nu = nu
         with torch.no_grad():

@@ -102,7 +102,7 @@ def test_keys_are_the_parameters_of_the_constructor(path: Path, node: Mapping[st
 @pytest.mark.parametrize("path", FILES, ids=[f"{path.parent.name}/{path.stem}" for path in FILES])
 def test_configs_are_short_and_commented(path: Path) -> None:
     lines = path.read_text().splitlines()
-    # A directive for Hydra does not count; people write files in many ways, and each has a key; so has all about chains.
+    # A directive for Hydra does not count; files and chains differ in many ways, each with a key.
     most = 20 if path.stem in ("file", "cd", "pcd") or path.parent.name == "polish" else 13
     assert sum("# @package" not in line for line in lines) <= most or is_experiment(path)
     assert any(line.startswith("# ") and "@" not in line for line in lines[:2])
