@@ -66,7 +66,7 @@ class Polish(nn.Module):
         self.method.validate(energy, batch_size)
 
     def own_parameters(self, energy: Energy) -> list[nn.Parameter]:
-        """What the objective trains beside the energy (log Z)."""
+        """The parameters that the objective trains beside the energy (log Z)."""
         of_energy = {id(p) for p in energy.parameters()}
         return [p for p in self.method.players(energy)["energy"] if id(p) not in of_energy]
 

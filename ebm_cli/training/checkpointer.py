@@ -97,7 +97,7 @@ class Checkpointer:
         if best.is_file():
             # Its own value counts: last.pt was written before the evaluation that may have made this best.pt.
             stored = checkpoints.read(best)
-            if stored.get("monitored") == self._history.monitored and _phase(stored) == _phase(state):
+            if stored.get("monitored") == self._history.monitored and _is_polishing(stored) == _is_polishing(state):
                 self._history.best = float(stored["best"])
 
     def load_best_weights(self) -> int:
@@ -133,6 +133,6 @@ class Checkpointer:
         return {**state, "config": self.config, "dataset": dataset, **history, "versions": versions()}
 
 
-def _phase(state: dict[str, Any]) -> bool:
-    """Whether a state is of the second phase of its run."""
+def _is_polishing(state: dict[str, Any]) -> bool:
+    """True for a state of the second phase of its run."""
     return bool(state.get("polish", {}).get("began") is not None)

@@ -54,7 +54,7 @@ class Polishing:
         self.polish.begin(first, energy, data, rng)
 
     def parameters(self, energy: Energy) -> list[nn.Parameter]:
-        """What is trained beside the energy."""
+        """The parameters that are trained beside the energy."""
         return self.polish.own_parameters(energy)
 
     def loss(self, first: Method, energy: Energy, x: Tensor, rng: torch.Generator) -> LossOutput:
