@@ -15,7 +15,7 @@ from ebm_cli.errors import UserError
 from ebm_cli.quoting import typed
 from ebm_cli.runs.directory import RunDirectory
 from ebm_cli.runs.status import read_status
-from ebm_cli.runs.stored_config import fill, run_dir, stored_form, tolerant_config, total_steps, with_absolute_paths
+from ebm_cli.runs.stored_config import fill, run_dir, stored_form, tolerant_config, with_absolute_paths
 
 NOT_THE_RUN = ("checkpoint", "trust", "resume", "device", "threads", "precision", "compile", "claims", "strict")
 """Keys that do not identify a run: how a command reaches it, where it runs and what is expected of it."""
@@ -83,6 +83,12 @@ def reserve(cfg: DictConfig, path: Path, *, lock: bool) -> None:
 def take_reserved(path: Path) -> RunDirectory:
     """The locked directory of a run that begins: the reserved one, or one that is locked now."""
     return _reserved.pop(path.resolve(), None) or RunDirectory(path)
+
+
+def total_steps(cfg: DictConfig) -> int:
+    """Training steps of a run: those of its method, and those of the second phase if it has one."""
+    polish = cfg.get("polish")
+    return int(cfg.steps) + (0 if polish is None else int(polish.steps))
 
 
 def config_hash(cfg: DictConfig) -> str:

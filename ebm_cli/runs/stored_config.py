@@ -225,12 +225,6 @@ def stored_form(cfg: DictConfig) -> dict[str, Any]:
     return with_absolute_paths({str(key): value for key, value in plain.items()} | {"checkpoint": None})
 
 
-def total_steps(cfg: DictConfig) -> int:
-    """Training steps of a run: those of its method, and those of the second phase if it has one."""
-    polish = cfg.get("polish")
-    return int(cfg.steps) + (0 if polish is None else int(polish.steps))
-
-
 def with_absolute_paths(config: Mapping[str, Any]) -> dict[str, Any]:
     """Write the paths of data files in a plain config from the root, so that they hold in any folder."""
     absolute = copy.deepcopy(dict(config))

@@ -21,7 +21,8 @@ from ebm_cli.rng import generator
 from ebm_cli.runs.assemble import assemble, protocol_of
 from ebm_cli.runs.directory import RunDirectory
 from ebm_cli.runs.instantiate import Parts
-from ebm_cli.runs.stored_config import drop_filled, stored_form, total_steps
+from ebm_cli.runs.reserve import total_steps
+from ebm_cli.runs.stored_config import drop_filled, stored_form
 from ebm_cli.samplers import Kernel
 from ebm_cli.system.device import device_of, set_deterministic
 from ebm_cli.system.files import write_text

@@ -14,9 +14,8 @@ from ebm_cli.runs import checkpoint as checkpoints
 from ebm_cli.runs.assemble import boundary_warning, described_data
 from ebm_cli.runs.data_file import require_same_file
 from ebm_cli.runs.directory import RunDirectory
-from ebm_cli.runs.reserve import config_hash
+from ebm_cli.runs.reserve import config_hash, total_steps
 from ebm_cli.runs.signals import Signals
-from ebm_cli.runs.stored_config import total_steps
 from ebm_cli.training.build import make_session
 from ebm_cli.training.finish import finish
 from ebm_cli.training.guard import Diverged
