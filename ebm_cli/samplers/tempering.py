@@ -36,7 +36,7 @@ from ebm_cli.samplers.replicas import Replicas
 X, ENERGY, GRAD, CAME_FROM, INNER = "x", "energy", "grad", "came_from", "kernel/"
 """Names in `state.aux`: of all replicas, the end of the ladder that each comes from, and the kernel's own tensors."""
 NEW, FROM_COLD, FROM_HOT = 0, 1, 2
-"""Where a position was last: at neither end of the ladder yet, at the cold one, or at the hot one since then."""
+"""The end of the ladder that a position comes from: neither yet, the cold one, or the hot one after the cold."""
 
 
 @dataclass(frozen=True)
@@ -99,7 +99,7 @@ class Tempering(Kernel):
 
     @property
     def target_accept(self) -> float | None:  # type: ignore[override]  # that of a field, not of the class
-        """That of the kernel."""
+        """Taken from the kernel."""
         return self.kernel.target_accept
 
     def evaluations(self, n_steps: int) -> Cost:
@@ -111,7 +111,7 @@ class Tempering(Kernel):
         return Cost(energy=r * (cost.energy + asked), grad=r * cost.grad)
 
     def good_accept(self, dimension: int) -> tuple[float, float]:
-        """That of the kernel."""
+        """Taken from the kernel."""
         return self.inner.good_accept(dimension)
 
     def stationary_variance(self, variance: float) -> float | None:
