@@ -17,7 +17,7 @@ def test_equal_rejections_leave_a_ladder_as_it_is() -> None:
     assert equal_rejections(ladder, [0.4] * 5) == pytest.approx(ladder)
 
 
-def test_a_pair_that_refuses_three_times_as_often_gets_three_quarters() -> None:
+def test_a_pair_that_refuses_more_is_brought_nearer() -> None:
     """Λ = 0.2, 0.8 at the ladder's inverse temperatures; half of it is at 0.4, a third of the way in log β."""
     found = equal_rejections((1.0, math.exp(-1), math.exp(-4)), (0.2, 0.6))
     assert found == pytest.approx((1.0, math.exp(-2), math.exp(-4)))
