@@ -86,6 +86,10 @@ class SSM(Method):
         self.eps = eps
         self.whitening = Whitening(shape, data) if whiten else None
 
+    @property
+    def score_scale(self) -> float:
+        return 1.0
+
     def validate(self, energy: Energy, batch_size: int) -> None:
         if self.estimator == "exact":
             require_smooth(energy)

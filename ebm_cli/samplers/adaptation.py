@@ -35,6 +35,7 @@ from torch import Tensor
 
 from ebm_cli.derivatives import EnergyFn, prepare
 from ebm_cli.samplers.base import Kernel, State
+from ebm_cli.samplers.error_adaptation import adapt_to_error
 from ebm_cli.samplers.loops import run
 from ebm_cli.samplers.metric import Choice, Moments, Preconditioned
 from ebm_cli.samplers.schedules import Schedule
@@ -68,7 +69,7 @@ def adapt(
         x: starting points [B, *D].
         n_steps: ≥ 1; two hundred bring the acceptance within 0.02 of its target.
         rng: source of every draw, on x's device.
-        target: acceptance rate in (0, 1); None is the kernel's own.
+        target: acceptance rate in (0, 1); None is the kernel's own. A kernel without one has its energy error.
         schedule: fields of the kernel, other than its step size, that differ in the first n_steps // 2 steps, for
             annealing. The remaining steps adapt the step size, and measure a metric, of the kernel itself.
 
@@ -80,17 +81,19 @@ def adapt(
 
     Cost: that of the steps; each step waits for one number of the device.
     """
-    if kernel.target_accept is None:
+    if not kernel.can_adapt:
         raise ValueError(
             f"kernel {type(kernel).__name__} has no acceptance rate that its step size could be adapted to"
         )
-    delta = kernel.target_accept if target is None else target
+    delta = (kernel.target_accept or 0.5) if target is None else target
     if not 0 < delta < 1:
         raise ValueError(f"target must be in (0, 1), got {delta}")
     if n_steps < 1:
         raise ValueError(f"n_steps must be >= 1, got {n_steps}")
     energy = prepare(energy)
     state = kernel.init(energy, x.detach(), rng)
+    if kernel.target_accept is None:
+        return _to_error(kernel, energy, state, n_steps, rng, schedule)
     kind = kernel.wanted if isinstance(kernel, Preconditioned) else "none"
     if kind != "none":
         if schedule is not None:
@@ -106,8 +109,19 @@ def adapt(
     return _two_rounds(kernel, energy, state, n_steps, rng, delta, schedule)
 
 
+def _to_error(
+    kernel: K, energy: EnergyFn, state: State, n_steps: int, rng: torch.Generator, schedule: Schedule | None
+) -> tuple[K, State]:
+    """Adapt a kernel without a correction to its energy error, after the annealing."""
+    n_hot = 0 if schedule is None else n_steps // 2
+    for i in range(n_hot):
+        assert schedule is not None
+        state, _ = replace(kernel, **schedule(i)).step(energy, state, rng)
+    return adapt_to_error(kernel, energy, state, n_steps - n_hot, rng)
+
+
 def warm_up(kernel: K, energy: EnergyFn, x: Tensor, n_steps: int, rng: torch.Generator) -> tuple[K, State]:
-    """Run the chains through burn-in, and adapt the step size meanwhile if the kernel has a target acceptance rate.
+    """Run the chains through burn-in, and adapt the step size meanwhile if the kernel can (`can_adapt`).
 
     Args:
         kernel: starts at its own step size.
@@ -117,9 +131,9 @@ def warm_up(kernel: K, energy: EnergyFn, x: Tensor, n_steps: int, rng: torch.Gen
         rng: source of every draw, on x's device.
 
     Returns:
-        The kernel, with the adapted step size if it has a target rate, and the last state.
+        The kernel, adapted if it can be, and the last state.
     """
-    if kernel.target_accept is None or n_steps == 0:
+    if not kernel.can_adapt or n_steps == 0:
         return kernel, run(kernel, energy, x, n_steps, rng)[0]
     return adapt(kernel, energy, x, n_steps, rng)
 
