@@ -1,4 +1,4 @@
-"""Whether the weights e^{−f}/q of an energy under a noise have a variance: whether ∫ e^{−2f}/q is finite.
+"""A test of the variance of the weights e^{−f}/q of an energy under a noise: is ∫ e^{−2f}/q finite?
 
 Along a ray from the origin its integrand is exp(g(r)) r^{D−1}, g = −2f − log q. The integral is finite if r^D exp(g(r))
 falls, which is looked at between two radii far outside the data.

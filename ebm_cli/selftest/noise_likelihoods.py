@@ -18,7 +18,7 @@ from ebm_cli.selftest.harness import Fact
 from ebm_cli.selftest.tolerances import RELATIVE, relative_error
 
 LOG_Z = 0.3
-"""Of the energy −log q − 0.3."""
+"""Log Z of the energy −log q − 0.3."""
 
 
 def likelihood_facts(rng: torch.Generator, noise: Density, rows: Tensor) -> Iterator[Fact]:
