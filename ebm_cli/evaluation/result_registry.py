@@ -237,6 +237,8 @@ RESULTS = (
          signed=True),
     _log("train/accuracy", "accuracy", "",
          meaning="accuracy of the classifier between data and noise, or of rows and their perturbed copies"),
+    _log("train/noise_share", "noise that counts", "",
+         meaning="effective share of the noise rows, by their weights exp(−f)/q: near 0 few of them decide"),
     _log("train/perturbation_gap", "perturbation gap", "nats", signed=True,
          meaning="mean energy of the batch − that of the perturbed rows"),
     _log("train/above_bound", "above the bound", "nats",
