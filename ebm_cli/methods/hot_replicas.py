@@ -32,7 +32,7 @@ class HotReplicas(nn.Module):
         self.register_buffer("points", torch.zeros(buffer_size, n_hot, *shape))
 
     def start(self, kernel: Tempering, energy: EnergyFn, starts: Starts, cold: Tensor, rng: torch.Generator) -> State:
-        """Make the state of chains that go on with their replicas.
+        """Make the state of chains that continue with their replicas.
 
         Args:
             kernel: with as many replicas.

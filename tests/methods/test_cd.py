@@ -201,13 +201,13 @@ def tempered(start: str) -> CD:
 
 @pytest.mark.parametrize("start", ["persistent", "data"])
 def test_persistent_tempered_chains_find_the_masses(start: str) -> None:
-    """The whole ladder goes on from step to step; chains that begin anew do not cross in two transitions."""
+    """The whole ladder is kept from step to step; chains that begin anew do not cross in two transitions."""
     method, x = tempered(start), from_one_mode()
     # 0.2 N(−3, 0.5²) + 0.8 N(3, 0.5²): a barrier of eighteen nats.
     energy = Mixture((1,), [[-3.0], [3.0]], 0.5, [0.2, 0.8]).double()
-    for i in range(120):
+    for i in range(80):
         method.loss(energy, x, seeded(i))
-    ends = method.negatives(energy, x, seeded(120))
+    ends = method.negatives(energy, x, seeded(80))
     mass = float((ends > 0).double().mean())
     assert abs(mass - 0.8) < 5 * math.sqrt(0.8 * 0.2 / 200) if start == "persistent" else mass < 0.05
 
