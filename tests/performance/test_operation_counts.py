@@ -74,6 +74,7 @@ EVALUATIONS: dict[str, tuple[list[str], dict[str, float]]] = {
     "dsm": ([], {"grad": 1}),
     "nce": ([], {"energy": 2}),
     "nce, 3 noise rows": (["method.nu=3"], {"energy": 4}),
+    "bridges": ([], {"energy": 2}),
     "fce": ([], {"energy": 2}),
     "ed": ([], {"energy": 5}),
     "cnce": ([], {"energy": 2}),
