@@ -50,9 +50,12 @@ class Info(NamedTuple):
     Attributes:
         accept: probability with which the proposal is accepted [B]: its mean is the acceptance rate, with less noise
             than a count of acceptances. It is 1 for a kernel without a correction.
+        gradients: of a kernel whose cost depends on what it meets, the gradients of its step [B]; None for others,
+            whose cost `Kernel.evaluations` states.
     """
 
     accept: Tensor
+    gradients: Tensor | None = None
 
 
 @dataclass(frozen=True)

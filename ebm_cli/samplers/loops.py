@@ -42,12 +42,12 @@ def run(
         return done
     energy = prepare(energy)
     state = kernel.init(energy, x.detach(), rng)
-    total = _zero_info(x)
+    total: Info | None = None
     for i in range(n_steps):
         current = kernel if schedule is None else replace(kernel, **schedule(i))
         state, info = current.step(energy, state, rng)
         total = _add(total, info)
-    return state, _divide(total, n_steps)
+    return state, _divided(total, n_steps, x)
 
 
 def trace(
@@ -88,7 +88,7 @@ def trace(
         return done
     energy = prepare(energy)
     state = kernel.init(energy, x.detach(), rng)
-    total = _zero_info(x)
+    total: Info | None = None
     draws = x.new_empty(n_steps // thin, *x.shape)
     for kept in range(len(draws)):
         for _ in range(thin):
@@ -97,16 +97,17 @@ def trace(
         draws[kept] = state.x
         if progress is not None:
             progress((kept + 1) * thin)
-    return draws, _divide(total, n_steps)
+    return draws, _divided(total, n_steps, x)
 
 
-def _zero_info(x: Tensor) -> Info:
-    return Info(x.new_zeros(x.shape[0]))
+def _add(a: Info | None, b: Info) -> Info:
+    if a is None:
+        return b
+    more = None if a.gradients is None or b.gradients is None else a.gradients + b.gradients
+    return Info(a.accept + b.accept, more)
 
 
-def _add(a: Info, b: Info) -> Info:
-    return Info(a.accept + b.accept)
-
-
-def _divide(total: Info, n: int) -> Info:
-    return Info(total.accept / n)
+def _divided(total: Info | None, n: int, x: Tensor) -> Info:
+    if total is None:
+        return Info(x.new_full(x.shape[:1], torch.nan))
+    return Info(total.accept / n, None if total.gradients is None else total.gradients / n)
