@@ -130,7 +130,7 @@ class NUTS(Preconditioned):
             tree = _joined(tree, half, whole, whole & forwards, swap)
             grows = whole & ~_turns(tree.total, tree.first.v, tree.last.v)
         accept = tally.accept / tally.leaves.clamp_min(1)
-        return State(*tree.chosen, {}), Info(accept, tally.leaves)
+        return State(*tree.chosen, {}), Info(accept, gradients=tally.leaves)
 
     def _half(
         self,
