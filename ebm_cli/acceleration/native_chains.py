@@ -5,7 +5,7 @@ in cache (docs/adr/0018). The random numbers are those of torch's chains (`nativ
 same chains, up to rounding.
 """
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass, replace
 from math import ceil
 
@@ -22,7 +22,7 @@ CHUNK = 2**18
 """Normal numbers drawn at a time, unless one step needs more: 1 MiB, which stays in cache."""
 
 
-def attach_native_chains(energy: Energy, threads: int, kernels: Iterable[Kernel] = ()) -> str | None:
+def attach_native_chains(energy: Energy, threads: int, kernels: Collection[Kernel] = ()) -> str | None:
     """Make the chains of an energy run in native code: sets `energy.native`.
 
     `samplers.run` and `samplers.trace` then use it for all that it covers, and torch for everything else (another
@@ -31,7 +31,7 @@ def attach_native_chains(energy: Energy, threads: int, kernels: Iterable[Kernel]
     Args:
         energy: its weights may change, they are read at the start of every run.
         threads: ≥ 1; results are the same for any number, bit for bit.
-        kernels: those that are going to run, which must all be covered.
+        kernels: those that are going to run, of which one at least must be covered; none if that is not known.
 
     Returns:
         None, or the reason why chains stay in torch; the energy is then unchanged.
@@ -42,10 +42,15 @@ def attach_native_chains(energy: Energy, threads: int, kernels: Iterable[Kernel]
     return why
 
 
-def _why_not(energy: Energy, kernels: Iterable[Kernel]) -> str | None:
-    unknown = [type(kernel).__name__ for kernel in kernels if type(kernel) not in KERNELS]
-    if unknown:
-        return f"native chains are {', '.join(kernel.__name__ for kernel in KERNELS)}, not {unknown[0]}"
+def covers(kernel: Kernel, energy: Energy) -> bool:
+    """Whether native code has this kernel and this energy, where it can be built."""
+    return type(kernel) in KERNELS and layers_of(energy) is not None
+
+
+def _why_not(energy: Energy, kernels: Collection[Kernel]) -> str | None:
+    names = [type(kernel).__name__ for kernel in kernels if type(kernel) not in KERNELS]
+    if names and len(names) == len(kernels):
+        return f"native chains are {', '.join(kernel.__name__ for kernel in KERNELS)}, not {names[0]}"
     if type(energy) is not MLP:
         return f"native chains need energy=mlp, not {type(energy).__name__}"
     if layers_of(energy) is None:

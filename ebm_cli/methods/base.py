@@ -114,6 +114,11 @@ class Method(nn.Module, ABC):
         """Transition of the chains that a step runs; None without chains."""
         return None
 
+    @property
+    def n_chain_steps(self) -> int:
+        """Steps of the chains of a training step, ≥ 0; as many chains as rows."""
+        return 0
+
     def symptoms(self) -> tuple[Symptom, ...]:
         """Signs that training has diverged, in addition to a loss or a gradient that is not finite."""
         return (Symptom("loss", LOSS_LIMIT, "the loss has exploded", "lower optimizer.lr"),)

@@ -154,6 +154,10 @@ class CD(Method):
         return self.backoff.apply(self.sampler)
 
     @property
+    def n_chain_steps(self) -> int:
+        return self.k
+
+    @property
     def replay_buffer(self) -> ReplayBuffer:
         """The persistent chains."""
         return ReplayBuffer(self.buffer, self.age)
