@@ -5,7 +5,7 @@ in cache (docs/adr/0018). The random numbers are those of torch's chains (`nativ
 same chains, up to rounding.
 """
 
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 from math import ceil
 
@@ -16,13 +16,13 @@ from ebm_cli.acceleration.native_build import LibraryUnavailable, load_library
 from ebm_cli.acceleration.native_calls import KERNELS, Chains, Step, layers_of
 from ebm_cli.acceleration.native_noise import Noise
 from ebm_cli.energies import MLP, Energy
-from ebm_cli.samplers import Info, Kernel, Schedule, State
+from ebm_cli.samplers import Info, Kernel, Preconditioned, Schedule, State
 
 CHUNK = 2**18
 """Normal numbers drawn at a time, unless one step needs more: 1 MiB, which stays in cache."""
 
 
-def attach_native_chains(energy: Energy, threads: int, kernels: Collection[Kernel] = ()) -> str | None:
+def attach_native_chains(energy: Energy, threads: int, kernels: Iterable[Kernel] = ()) -> str | None:
     """Make the chains of an energy run in native code: sets `energy.native`.
 
     `samplers.run` and `samplers.trace` then use it for all that it covers, and torch for everything else (another
@@ -44,13 +44,21 @@ def attach_native_chains(energy: Energy, threads: int, kernels: Collection[Kerne
 
 def covers(kernel: Kernel, energy: Energy) -> bool:
     """Whether native code has this kernel and this energy, where it can be built."""
-    return type(kernel) in KERNELS and layers_of(energy) is not None
+    return _kernel_why_not(kernel) is None and layers_of(energy) is not None
 
 
-def _why_not(energy: Energy, kernels: Collection[Kernel]) -> str | None:
-    names = [type(kernel).__name__ for kernel in kernels if type(kernel) not in KERNELS]
-    if names and len(names) == len(kernels):
-        return f"native chains are {', '.join(kernel.__name__ for kernel in KERNELS)}, not {names[0]}"
+def _kernel_why_not(kernel: Kernel) -> str | None:
+    if type(kernel) not in KERNELS:
+        return f"native chains are {', '.join(known.__name__ for known in KERNELS)}, not {type(kernel).__name__}"
+    if isinstance(kernel, Preconditioned) and kernel.metric != "none":
+        return "native chains have no metric: set sampler.metric=none"
+    return None
+
+
+def _why_not(energy: Energy, kernels: Iterable[Kernel]) -> str | None:
+    reasons = [_kernel_why_not(kernel) for kernel in kernels]
+    if reasons and None not in reasons:
+        return reasons[0]
     if type(energy) is not MLP:
         return f"native chains need energy=mlp, not {type(energy).__name__}"
     if layers_of(energy) is None:

@@ -27,6 +27,7 @@ from ebm_cli.samplers import Info, Kernel, replace_diverged, run
 from ebm_cli.samplers.independence import jump
 from ebm_cli.samplers.langevin import Langevin
 from ebm_cli.samplers.mala import MALA
+from ebm_cli.samplers.metric import wants_metric
 
 SYMPTOMS = (
     Symptom(
@@ -128,6 +129,8 @@ class CD(Method):
             raise ValueError(f"kl must be >= 0, got {kl}")
         if kl and not isinstance(sampler, Langevin | MALA):
             raise ValueError(f"kl must be 0 with {type(sampler).__name__}: it needs a step of langevin or mala")
+        if wants_metric(sampler):
+            raise ValueError("sampler.metric must be none with cd and pcd, whose chains have no burn-in")
         self.sampler = sampler
         self.noise = noise
         self.k = k

@@ -68,6 +68,8 @@ ADDED_KEYS: tuple[AddedKey, ...] = (
     AddedKey("marginals", "none", after="7e16fc5", target=TILTED),
     AddedKey("bound", None, after="7e16fc5", target=TILTED),
     AddedKey("measurement", None, after="261f01b"),
+    AddedKey("metric", "none", after="65e3076", target="ebm_cli.samplers.mala.MALA"),
+    AddedKey("metric", "none", after="65e3076", target="ebm_cli.samplers.hmc.HMC"),
     AddedKey("jumps", 0, after="f63c1fb", target="ebm_cli.methods.CD"),
 )
 """Every key that training configs have got since commit 1b2473a, in the order in which they were added."""

@@ -12,6 +12,7 @@ theirs, and what a method draws itself is averaged over its calls. With D = 2:
     cd          gradient 0 at the truth with a sampler that has a correction; with unadjusted Langevin chains, whose
                 moments are known, the loss and its gradient at a wrong precision and mean
     mle         the mean of −log p of the rows, with log Z in closed form and by the grid
+    ed, cnce    `perturbed_rows`
 """
 
 import copy
@@ -27,16 +28,15 @@ from torch.distributions import MultivariateNormal
 from ebm_cli.densities import Density
 from ebm_cli.energies import Energy, Quadratic
 from ebm_cli.energies.given import Given
-from ebm_cli.methods import CD, DSM, FCE, MLE, NCE, SM, SSM, Method
+from ebm_cli.methods import CD, CNCE, DSM, ED, FCE, MLE, NCE, SM, SSM, Method
 from ebm_cli.methods.ssm import Projection
 from ebm_cli.samplers.langevin import Langevin
 from ebm_cli.samplers.mala import MALA
+from ebm_cli.selftest.gaussian_case import MAP, MEAN, N_CALLS, N_ROWS, gaussian_energy, gaussian_rows, losses, mean_fact
 from ebm_cli.selftest.harness import Fact, Harness, Skip
-from ebm_cli.selftest.tolerances import RELATIVE, SIGMAS, relative_error, standard_errors
+from ebm_cli.selftest.perturbed_rows import conditional_facts, discrepancy_facts
+from ebm_cli.selftest.tolerances import RELATIVE, relative_error
 
-N_ROWS, N_CALLS = 512, 64
-MEAN, MAP = (0.5, -0.3), ((1.2, 0.5), (0.0, 0.6))
-"""The rows are m + zA with z of mean 0 and covariance I, so that V = AᵀA."""
 KL_BOUND = 0.15
 """Bound of the error of an entropy that is estimated from the nearest neighbours of 512 points, nats."""
 GRID_BOUND = 1e-3
@@ -54,37 +54,6 @@ def objective_facts(harness: Harness, name: str) -> Iterator[Fact | Skip]:
         yield Skip("known value", f"no value of {type(method).__name__} is known in closed form")
     else:
         yield from facts(harness, name, method, rows)
-
-
-def gaussian_rows(rng: torch.Generator) -> Tensor:
-    """Rows [N_ROWS, 2] whose mean and covariance are m and V exactly."""
-    z = torch.randn(N_ROWS, 2, generator=rng, dtype=torch.float64)
-    z = z - z.mean(0)
-    factor = torch.linalg.cholesky(torch.cov(z.T, correction=0))
-    z = torch.linalg.solve_triangular(factor, z.T, upper=False).T
-    rows: Tensor = z @ torch.tensor(MAP, dtype=z.dtype) + torch.tensor(MEAN, dtype=z.dtype)
-    return rows
-
-
-def gaussian_energy(rows: Tensor, scale: float = 1.0, shift: float = 0.0, blur: float = 0.0) -> Quadratic:
-    """The Gaussian with the precision scale · (V + blur² I)⁻¹ and the mean m + shift."""
-    energy = Quadratic((2,)).double()
-    covariance = torch.cov(rows.T, correction=0) + blur**2 * torch.eye(2, dtype=rows.dtype)
-    with torch.no_grad():
-        energy.raw_precision.copy_(scale * torch.linalg.inv(covariance))
-        energy.mean.copy_(rows.mean(0) + shift)
-    return energy
-
-
-def mean_fact(what: str, values: Tensor, expected: Tensor | float) -> Fact:
-    """The mean of independent values [N] or [N, K] against its expectation, in standard errors."""
-    values = values if values.dim() == 2 else values[:, None]
-    return Fact(what, standard_errors(values, torch.as_tensor(expected, dtype=values.dtype)), SIGMAS, "std. errors")
-
-
-def losses(method: Method, energy: Energy, rows: Tensor, rng: torch.Generator) -> Tensor:
-    """The loss of N_CALLS calls on the same rows [N_CALLS]."""
-    return torch.stack([method.loss(energy, rows, rng).loss.detach() for _ in range(N_CALLS)])
 
 
 def _score_matching(harness: Harness, name: str, method: SM | SSM, rows: Tensor) -> Iterator[Fact]:
@@ -254,6 +223,8 @@ KNOWN: dict[type[Method], Callable[[Harness, str, Any, Tensor], Iterator[Fact]]]
     NCE: _noise_contrastive,
     FCE: _flow_contrastive,
     CD: _contrastive_divergence,
+    ED: discrepancy_facts,
+    CNCE: conditional_facts,
     MLE: _likelihood,
 }
 """Class of a method → the facts about its known values."""
