@@ -43,7 +43,7 @@ def attach_native_chains(energy: Energy, threads: int, kernels: Iterable[Kernel]
 
 
 def covers(kernel: Kernel, energy: Energy) -> bool:
-    """Whether native code has this kernel and this energy, where it can be built."""
+    """True if native code has this kernel and this energy, where it can be built."""
     return _kernel_why_not(kernel) is None and layers_of(energy) is not None
 
 
