@@ -14,7 +14,7 @@ from ebm_cli.densities import Density
 from ebm_cli.energies import Energy
 from ebm_cli.methods.base import Evaluations, LossOutput, Method, Symptom
 from ebm_cli.methods.fit_density import fit_density
-from ebm_cli.methods.logistic_loss import EXPLODED_ENERGIES, classify
+from ebm_cli.methods.logistic_loss import EXPLODED_ENERGIES, balanced_log_z, classify
 
 SATURATED = Symptom(
     "loss",
@@ -64,6 +64,15 @@ class NCE(Method):
         fit_density(self.noise, data, self.fit_steps, rng)
         if not self.redraw:
             self.noise_seed.random_(generator=rng)
+
+    @torch.no_grad()
+    def calibrate(self, energy: Energy, data: Tensor, rng: torch.Generator) -> None:
+        """Set log Z to the minimum of the loss for this energy."""
+        n_noise = max(1, round(self.nu * len(data)))
+        y, log_q = self.noise.sample_with_log_prob(n_noise, rng)
+        log_nu = math.log(n_noise / len(data))
+        h_data, h_noise = -energy(data) - self.noise.log_prob(data) - log_nu, -energy(y) - log_q - log_nu
+        self.log_z.copy_(balanced_log_z(h_data, h_noise, n_noise / len(data)))
 
     def players(self, energy: Energy) -> dict[str, list[nn.Parameter]]:
         return {"energy": [*energy.parameters(), self.log_z]}

@@ -72,6 +72,10 @@ class SSM(Method):
         self.variance_reduction = variance_reduction
         self.whitening = Whitening(shape, data) if whiten else None
 
+    @property
+    def score_scale(self) -> float:
+        return 1.0
+
     def validate(self, energy: Energy, batch_size: int) -> None:
         require_smooth(energy)
 

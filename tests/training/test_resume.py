@@ -46,6 +46,7 @@ VARIANTS = [
     ["method=sm", "dataset.n_train=50", "dataset.noise_std=0.1", "optimizer=sgd", "schedule=cosine"],
     ["method=ssm", "dtype=float64", "optimizer=adamw", "schedule=constant"],
     ["method=cd", "sampler=hmc", "energy=residual_mlp"],
+    ["method=pcd", "method.weights=jarzynski", "method.witnesses=16", "sampler=langevin"],
     ["method=cd", "method.start=noise", "sampler=underdamped", "noise=uniform"],
     ["method=dsm", "ema=0", "clip_grad_norm=null"],
     ["method=fce", "noise=zuko_realnvp"],
