@@ -101,6 +101,8 @@ class Method(nn.Module, ABC):
     has_comparable_loss: ClassVar[bool] = True
     """True if the loss on fresh rows measures the quality of an energy. The value of a game and the surrogate of a
     gradient do not."""
+    n_chain_steps: int = 0
+    """Steps of the chains of a training step, ≥ 0; there are as many chains as rows."""
 
     @property
     def score_scale(self) -> float | None:
@@ -118,11 +120,6 @@ class Method(nn.Module, ABC):
     def kernel(self) -> Kernel | None:
         """Transition of the chains that a step runs; None without chains."""
         return None
-
-    @property
-    def n_chain_steps(self) -> int:
-        """Steps of the chains of a training step, ≥ 0; as many chains as rows."""
-        return 0
 
     def symptoms(self) -> tuple[Symptom, ...]:
         """Signs that training has diverged, in addition to a loss or a gradient that is not finite."""

@@ -131,7 +131,7 @@ class CD(Method):
             raise ValueError("sampler.metric must be none with cd and pcd, whose chains have no burn-in")
         self.sampler = sampler
         self.noise = noise
-        self.k = k
+        self.k = self.n_chain_steps = k
         self.start = start
         self.restart = restart
         self.l2 = l2
@@ -158,10 +158,6 @@ class CD(Method):
     def kernel(self) -> Kernel:
         """Transition of the next chains: the sampler with its present step size."""
         return self.backoff.apply(self.sampler)
-
-    @property
-    def n_chain_steps(self) -> int:
-        return self.k
 
     @property
     def replay_buffer(self) -> ReplayBuffer:
