@@ -55,7 +55,8 @@ def draw(
         burn_in: steps before the first stored position, ≥ 0.
         rng: source of every draw.
         reference: density of the jumps between modes, one before each stored position; None for a kernel alone. A
-            kernel without an acceptance test makes none: its bias is measured.
+            kernel without an acceptance test makes none: its bias is measured. A tempered one makes none either: it
+            crosses between modes by itself.
 
     Cost: burn_in + 10 n_samples/n_chains steps of n_chains chains, and two energies a jump.
     """
@@ -64,10 +65,10 @@ def draw(
     n = n_steps(n_samples, len(starts))
     cost = kernel.evaluations(n)
     found = Results()
-    if reference is None or kernel.target_accept is None:
-        draws, info = trace(kernel, energy, state.x, n, THIN, rng)
+    if reference is None or kernel.target_accept is None or kernel.has_ladder:
+        draws, info = trace(kernel, energy, state, n, THIN, rng)
     else:
-        draws, info, jumps = trace_with_jumps(kernel, energy, reference, state.x, n, THIN, rng)
+        draws, info, jumps = trace_with_jumps(kernel, energy, reference, state, n, THIN, rng)
         cost = jump_cost(kernel, n, THIN)
         found = Results({"sampler/jumps": float(jumps.mean())})
     seconds = time.monotonic() - began

@@ -125,6 +125,10 @@ class Method(nn.Module, ABC):
         """Signs that training has diverged, in addition to a loss or a gradient that is not finite."""
         return (Symptom("loss", LOSS_LIMIT, "the loss has exploded", "lower optimizer.lr"),)
 
+    def remark(self, energy: Energy) -> str | None:
+        """Sentence on what this method may lose with this energy, said when a run begins; None if nothing."""
+        return None
+
     def prepare(self, data: Tensor, rng: torch.Generator) -> None:
         """Fit parts of the method to data [N, *D]; called once, before the first step of a new run (not on resume)."""
 
