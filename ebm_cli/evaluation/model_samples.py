@@ -72,7 +72,7 @@ def draw(
         cost = jump_cost(kernel, n, THIN)
         found = Results({"sampler/jumps": float(jumps.mean())})
     if info.gradients is not None:
-        cost = cost._replace(grad=round(n_steps * float(info.gradients.mean())) + 1)
+        cost = cost._replace(grad=round(n * float(info.gradients.mean())) + 1)
     seconds = time.monotonic() - began
     results = chain_results(kernel, energy, info, draws, state.x, THIN) | found
     # An energy alone counts as much as one with its gradient where there is one: at most half too much.
