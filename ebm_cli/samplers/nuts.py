@@ -88,7 +88,7 @@ class NUTS(Preconditioned):
         ValueError: a number is out of range.
 
     Shapes: x [B, *D]; energy [B], nats.  Cost: a gradient a leaf, which `Info.gradients` counts, and one at the start.
-    A step reads some flags of the device: whether a chain goes on.
+    A step reads some flags of the device: whether a chain still grows.
     """
 
     step_size: float = 0.1
@@ -151,7 +151,7 @@ class NUTS(Preconditioned):
             start: end of the tree that is doubled.
             eps: signed step of each chain, [B, 1, …].
             depth: doublings so far.
-            grows: the chains that go on [B].
+            grows: the chains that still grow [B].
             pick: uniform numbers [B] that choose among the points.
             tally: of the step.
         """

@@ -132,7 +132,7 @@ def test_adapt_reaches_the_rate_of_all_leaves() -> None:
 
 
 def test_a_doubling_stays_on_its_device() -> None:
-    """On torch's meta device, which has no numbers; a step itself reads whether a chain goes on."""
+    """On torch's meta device, which has no numbers; a step itself reads whether a chain still grows."""
     kernel, x = NUTS(), torch.empty(4, 3, device="meta")
     state = kernel.init(harmonic, x, seeded())
     assert state.energy is not None
