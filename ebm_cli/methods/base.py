@@ -101,6 +101,8 @@ class Method(nn.Module, ABC):
     has_comparable_loss: ClassVar[bool] = True
     """True if the loss on fresh rows measures the quality of an energy. The value of a game and the surrogate of a
     gradient do not."""
+    n_chain_steps: int = 0
+    """Steps of the chains of a training step, ≥ 0; there are as many chains as rows."""
 
     @property
     def score_scale(self) -> float | None:
@@ -122,6 +124,10 @@ class Method(nn.Module, ABC):
     def symptoms(self) -> tuple[Symptom, ...]:
         """Signs that training has diverged, in addition to a loss or a gradient that is not finite."""
         return (Symptom("loss", LOSS_LIMIT, "the loss has exploded", "lower optimizer.lr"),)
+
+    def remark(self, energy: Energy) -> str | None:
+        """Sentence on what this method may lose with this energy, said when a run begins; None if nothing."""
+        return None
 
     def prepare(self, data: Tensor, rng: torch.Generator) -> None:
         """Fit parts of the method to data [N, *D]; called once, before the first step of a new run (not on resume)."""

@@ -74,6 +74,9 @@ ADDED_KEYS: tuple[AddedKey, ...] = (
     AddedKey("weights", "none", after="65e3076", target="ebm_cli.methods.CD"),
     AddedKey("witnesses", 0, after="65e3076", target="ebm_cli.methods.CD"),
     AddedKey("train_means", False, after="65e3076", target="ebm_cli.energies.Mixture"),
+    AddedKey("objective", "logistic", after="421cd4e", target="ebm_cli.methods.NCE"),
+    AddedKey("estimator", "exact", after="421cd4e", target="ebm_cli.methods.SSM"),
+    AddedKey("eps", 0.1, after="421cd4e", target="ebm_cli.methods.SSM"),
 )
 """Every key that training configs have got since commit 1b2473a, in the order in which they were added."""
 

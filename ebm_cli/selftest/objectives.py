@@ -36,6 +36,7 @@ from ebm_cli.samplers.langevin import Langevin
 from ebm_cli.samplers.mala import MALA
 from ebm_cli.selftest.gaussian_case import MAP, MEAN, N_CALLS, N_ROWS, gaussian_energy, gaussian_rows, losses, mean_fact
 from ebm_cli.selftest.harness import Fact, Harness, Skip
+from ebm_cli.selftest.noise_likelihoods import likelihood_facts
 from ebm_cli.selftest.perturbed_rows import conditional_facts, discrepancy_facts
 from ebm_cli.selftest.tolerances import RELATIVE, SIGMAS, relative_error
 
@@ -66,6 +67,8 @@ def _score_matching(harness: Harness, name: str, method: SM | SSM, rows: Tensor)
         for projection in get_args(Projection):
             own = SSM(projection, method.n_projections, variance_reduction=False).double()
             variants.append((f", {projection}", own))
+        # Of a quadratic energy differences are the derivatives, whatever their step is.
+        variants.append((", differences", SSM(estimator="finite_difference", eps=1.7).double()))
     variants.append((", whitened", type(method)(whiten=True, shape=(2,), data=rows).double()))
     for suffix, variant in variants:
         # A whitening adds a ridge to the covariance.
@@ -119,6 +122,7 @@ def _noise_contrastive(harness: Harness, name: str, method: NCE, rows: Tensor) -
             y = method.noise.sample_with_log_prob(round(nu * len(rows)), rng)[0]
             expected = _classifier_loss(energy, method.log_z, method.noise, rows, y, nu)
             yield Fact(f"elsewhere, nu = {nu:g}", relative_error(found, expected), RELATIVE, "relative")
+    yield from likelihood_facts(harness.rng(stream), method.noise, rows)
 
 
 def _bridges(harness: Harness, name: str, method: Bridges, rows: Tensor) -> Iterator[Fact]:

@@ -100,9 +100,9 @@ def _describe(session: Session, choices: Mapping[str, str], typed: Sequence[str]
         session.log.remark(remark)
     for finding in session.log.opening.findings:
         session.log.remark(f"data: {finding}")
-    warning = boundary_warning(session.parts)
-    if warning is not None:
-        session.log.remark(warning)
+    for warning in (boundary_warning(parts), parts.method.remark(parts.energy)):
+        if warning is not None:
+            session.log.remark(warning)
 
 
 def _resume_file(cfg: DictConfig, path: Path) -> Path | None:
