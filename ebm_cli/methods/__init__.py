@@ -8,6 +8,7 @@ from ebm_cli.methods.ed import ED
 from ebm_cli.methods.fce import FCE
 from ebm_cli.methods.mle import MLE
 from ebm_cli.methods.nce import NCE
+from ebm_cli.methods.polish import Polish
 from ebm_cli.methods.sm import SM
 from ebm_cli.methods.ssm import SSM
 
@@ -24,5 +25,6 @@ __all__ = [
     "Evaluations",
     "LossOutput",
     "Method",
+    "Polish",
     "Symptom",
 ]

@@ -9,8 +9,7 @@ is minimal where p ∝ e^{−f}, for every ε > 0, and (L − 2 log 2)/(ε²/2) 
 that stays in its mode says nothing of the weight of another: ε has to reach from one mode to the next. The copy of a
 row may have any scale, as long as it is chosen without regard to the row: a mixture over scales is symmetric too.
 
-Source: Ceylan & Gutmann (2018), "Conditional noise-contrastive estimation of unnormalised models", arXiv:1806.03664,
-eq. 11–13.
+Source: Ceylan & Gutmann (2018), "Conditional noise-contrastive estimation of unnormalised models", arXiv:1806.03664.
 """
 
 import math

@@ -14,7 +14,7 @@ Without w, an x'_j that is far from the data has no bounded effect on a small sa
 Neither a chain, nor a derivative in x, nor log Z is needed.
 
 Source: Schröder, Ou, Lim, Li, Vollmer & Duncan (2023), "Energy discrepancies: a score-independent loss for energy-based
-models", arXiv:2307.06431, eq. 3 and 9.
+models", arXiv:2307.06431.
 """
 
 import math

@@ -10,7 +10,7 @@ theirs, and what a method draws itself is averaged over its calls. With D = 2:
     nce, fce    log(1 + ν) + ν log(1 + 1/ν) where the noise is the data (2 log 2 for ν = 1), and elsewhere the logistic
                 loss of p/(p + ν q); the flow of fce has the opposite loss
     cd          gradient 0 at the truth with a sampler that has a correction; with unadjusted Langevin chains, whose
-                moments are known, the loss and its gradient at a wrong precision and mean
+                moments are known, the loss and its gradient at a wrong precision and mean; log Z from weighted walkers
     mle         the mean of −log p of the rows, with log Z in closed form and by the grid
     ed, cnce    `perturbed_rows`
 """
@@ -34,8 +34,9 @@ from ebm_cli.samplers.langevin import Langevin
 from ebm_cli.samplers.mala import MALA
 from ebm_cli.selftest.gaussian_case import MAP, MEAN, N_CALLS, N_ROWS, gaussian_energy, gaussian_rows, losses, mean_fact
 from ebm_cli.selftest.harness import Fact, Harness, Skip
+from ebm_cli.selftest.noise_likelihoods import likelihood_facts
 from ebm_cli.selftest.perturbed_rows import conditional_facts, discrepancy_facts
-from ebm_cli.selftest.tolerances import RELATIVE, relative_error
+from ebm_cli.selftest.tolerances import RELATIVE, SIGMAS, relative_error
 
 KL_BOUND = 0.15
 """Bound of the error of an entropy that is estimated from the nearest neighbours of 512 points, nats."""
@@ -64,6 +65,8 @@ def _score_matching(harness: Harness, name: str, method: SM | SSM, rows: Tensor)
         for projection in get_args(Projection):
             own = SSM(projection, method.n_projections, variance_reduction=False).double()
             variants.append((f", {projection}", own))
+        # Of a quadratic energy differences are the derivatives, whatever their step is.
+        variants.append((", differences", SSM(estimator="finite_difference", eps=1.7).double()))
     variants.append((", whitened", type(method)(whiten=True, shape=(2,), data=rows).double()))
     for suffix, variant in variants:
         # A whitening adds a ridge to the covariance.
@@ -101,6 +104,8 @@ def _noise_contrastive(harness: Harness, name: str, method: NCE, rows: Tensor) -
     stream = f"methods/{name}/known"
     method.prepare(rows, harness.rng(f"{stream}/fit"))
     same = Given(lambda x: -0.3 - method.noise.log_prob(x), (2,))
+    method.calibrate(same, rows, harness.rng(stream))
+    yield Fact("log Z of a trained energy", abs(float(method.log_z.detach()) - 0.3), RELATIVE, "nats")
     for nu in (1.0, 2.0):
         method.nu = nu
         with torch.no_grad():
@@ -115,6 +120,7 @@ def _noise_contrastive(harness: Harness, name: str, method: NCE, rows: Tensor) -
             y = method.noise.sample_with_log_prob(round(nu * len(rows)), rng)[0]
             expected = _classifier_loss(energy, method.log_z, method.noise, rows, y, nu)
             yield Fact(f"elsewhere, nu = {nu:g}", relative_error(found, expected), RELATIVE, "relative")
+    yield from likelihood_facts(harness.rng(stream), method.noise, rows)
 
 
 def _flow_contrastive(harness: Harness, name: str, method: FCE, rows: Tensor) -> Iterator[Fact]:
@@ -158,6 +164,31 @@ def _contrastive_divergence(harness: Harness, name: str, method: CD, rows: Tenso
     exact: CD = harness.build_node(langevin, "method", CD, shape=(2,), data=rows).double()
     exact.l2 = exact.kl = 0.0
     yield from _langevin_facts(exact, rows, rng)
+    if method.start == "persistent":
+        words = (
+            "sampler=langevin",
+            "sampler.step_size=0.1",
+            "method.weights=jarzynski",
+            f"method.witnesses={8 * N_ROWS}",
+        )
+        weighted: CD = harness.build_node(
+            harness.config(f"method={name}", *words), "method", CD, shape=(2,), data=rows
+        ).double()
+        yield _weights_fact(weighted, rows, rng)
+
+
+def _weights_fact(method: CD, rows: Tensor, rng: torch.Generator) -> Fact:
+    """Weighted walkers find log Z of an energy that has changed since they were drawn, with long Langevin steps."""
+    method.prepare(rows, rng)
+    energy = gaussian_energy(rows, scale=1.3)
+    for _ in range(3):
+        method.loss(energy, rows, rng)
+    assert method.witnesses is not None
+    log_z = energy.log_z()
+    assert log_z is not None
+    weights = method.witnesses.log_weight.softmax(0) * len(method.witnesses.log_weight)
+    error = abs(float(method.witnesses.log_z - log_z.detach()))
+    return Fact("log Z of walkers", error / float(weights.std() / len(weights) ** 0.5), SIGMAS, "std. errors")
 
 
 def _fresh_terms(method: CD, energy: Quadratic, rng: torch.Generator) -> Tensor:

@@ -201,6 +201,8 @@ def _modes(run: Evidence) -> Iterator[str]:
     }
     if name in reasons:
         cure = "method=nce noise=mixture learns them, since its noise covers all modes"
+        if name != "CD" and run.get("polish") is None:
+            cure = "polish=nce mends them in a short second phase, and keeps the score"
         yield f"Wrong mode weights: {reasons[name]}; {cure}."
 
 

@@ -33,6 +33,8 @@ def test_method_without_chains_has_no_negatives(method: Method) -> None:
         (lambda: CNCE(eps_least=2.0), "eps_least"),
         (lambda: CNCE(n_copies=0), "n_copies"),
         (lambda: NCE(Gaussian(correlated()), nu=0.0), "nu"),
+        (lambda: NCE(Gaussian(correlated()), nu=1.5, objective="ranking"), "nu"),
+        (lambda: SSM(eps=0.0), "eps"),
         (lambda: NCE(Gaussian(correlated()), fit_steps=-1), "fit_steps"),
         (lambda: FCE(CouplingFlow((2,)), flow_lr=0.0), "flow_lr"),
         (lambda: FCE(CouplingFlow((2,)), flow_lr=-1.0), "flow_lr"),

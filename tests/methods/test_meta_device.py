@@ -32,6 +32,9 @@ class Strict(TorchDispatchMode):
     "words",
     [
         *[[f"method={name}"] for name in ("sm", "ssm", "dsm", "nce", "mle")],
+        ["method=nce", "method.objective=self_normalised"],
+        ["method=nce", "method.objective=ranking"],
+        ["method=ssm", "method.estimator=finite_difference"],
         ["method=ed"],
         ["method=ed", "method.whiten=true", "method.w=0"],
         ["method=cnce"],
