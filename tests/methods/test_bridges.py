@@ -81,7 +81,7 @@ def test_step_waits_for_no_device() -> None:
     assert out.loss.device.type == "meta"
 
 
-def test_bridges_refuse_noise_with_a_border_and_numbers_out_of_range() -> None:
+def test_noise_with_a_border_and_bad_numbers_are_refused() -> None:
     x = correlated()
     with pytest.raises(ValueError, match="noise must be positive everywhere"):
         Bridges((3,), x, Uniform(x))
