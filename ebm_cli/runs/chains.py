@@ -9,7 +9,7 @@ import torch
 from omegaconf import DictConfig
 from torch import Tensor
 
-from ebm_cli.acceleration.compile_mode import Work, apply_compile_mode
+from ebm_cli.acceleration.compile_mode import ChainWork, Work, apply_compile_mode
 from ebm_cli.config.build import build
 from ebm_cli.config.trust import trust_of
 from ebm_cli.densities import Density
@@ -81,7 +81,9 @@ def draw(cfg: DictConfig, model: Model, bar: Bar = no_bar, say: Callable[[str], 
     threads = set_threads(cfg.threads, model.energy)
     kernel, target = _kernel(cfg, model), _target(cfg, model)
     n_steps = cfg.burn_in + cfg.n_samples // n_chains(cfg) * cfg.thin
-    apply_compile_mode(cfg.compile, target.energy, Work(n_steps, n_chains(cfg), 0, (kernel,)), threads, say)
+    # Adapting reads the acceptance after every step, in torch.
+    chains = ChainWork(kernel, 1, n_steps - (cfg.burn_in if cfg.adapt else 0), n_chains(cfg))
+    apply_compile_mode(cfg.compile, target.energy, Work(n_steps, n_chains(cfg), 0, (chains,)), threads, say)
     starts = _starts(cfg, model, target)
     # Only starts in every mode say that a density is known which covers all of them.
     can_jump = starts.init == "annealed" and kernel.target_accept is not None and not kernel.has_ladder
