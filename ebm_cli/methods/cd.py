@@ -6,9 +6,9 @@ The model term is an average over the ends of k steps of a Markov chain that tar
 (CD-k), at noise, or where earlier chains ended (persistent, see `replay_buffer`). Chains that are too short or too
 coarse bias the result: with ULA of step ε on N(0, v), CD learns the precision (1 − √(1 − 2ε/v))/ε and not 1/v. Where an
 energy bends a fitted density, a draw of that density may be proposed to every chain first (`samplers.independence`):
-accepted ones are far from the row at which they would have started, and in any mode. Persistent
-chains of the sampler tempering keep all their replicas (`hot_replicas`), and cross between modes that no density covers. Persistent chains that do not
-cross between modes lose the masses of these, unless they are weighted (`jarzynski`).
+accepted ones are far from the row at which they would have started, and in any mode. Persistent chains that do not
+cross between modes lose the masses of these, unless they are weighted (`jarzynski`), or tempered: then they keep all
+their replicas from step to step (`hot_replicas`).
 
 Sources: Hinton (2002); Du & Mordatch (2019), regularisation of the energies; Du, Li, Tenenbaum & Mordatch (2021), the
 divergence of the chain itself (`chain_divergence`).
