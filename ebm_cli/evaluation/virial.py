@@ -1,4 +1,4 @@
-"""Bias of chains without a Metropolis test, from the virial of their draws.
+"""Bias of chains from the virial of their draws: by the step of a kernel without a Metropolis test, or by their start.
 
 For every density p ∝ exp(−E/T) that vanishes at infinity, and every point c,
 
@@ -9,6 +9,9 @@ distribution, and its draws another mean: unadjusted Langevin on N(0, σ²I) has
 difference is about twice the mean excess of the energy, in nats, and needs no reference to compare with. c is the mean
 of the draws, which makes the noise small. It does not show every bias: BAOAB has none in x on a Gaussian, and errors of
 opposite sign cancel.
+
+A chain with a Metropolis test has no bias once it has forgotten its start. What its virial shows is that it has not, or
+that exp(−E) is too flat to be normalised; modes with wrong masses it does not show, since the identity holds in each.
 
 Source: the virial theorem (Clausius 1870); for the bias of Langevin schemes, Leimkuhler & Matthews (2013),
 arXiv:1203.5428, section 4.

@@ -124,6 +124,12 @@ def _bias(values: Values) -> Iterator[str]:
         value, exact = number(values, "sampler/virial"), number(values, "sampler/virial_exact")
         assert value is not None
         assert exact is not None
+        if "sampler/acceptance" in values:
+            yield (
+                f"The chains have not forgotten their start: E[(x - c) grad f] is {exact + value:.4g} where "
+                f"D T = {exact:.4g} is right. Take a longer burn-in."
+            )
+            return
         yield (
             f"The step of the unadjusted chain biases its samples: E[(x - c) grad f] is {exact + value:.4g} where an "
             f"exact chain has D T = {exact:.4g}. Lower {group}.step_size, or take {option}=mala."

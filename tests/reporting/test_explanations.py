@@ -107,3 +107,5 @@ def test_explain_names_the_bias_of_an_unadjusted_chain() -> None:
     (sampled,) = explain({**results, "sampler/init": "noise"})
     assert "Lower sampler.step_size, or take sampler=mala." in sampled
     assert explain({**results, "sampler/virial": 0.02}) == []
+    (exact,) = explain({**results, "sampler/acceptance": 0.6})
+    assert exact.startswith("The chains have not forgotten their start: E[(x - c) grad f] is 3.2 where")
