@@ -1,4 +1,4 @@
-"""How much the objectives see of the weights of two distant modes: exact curves, by quadrature.
+"""The weights of two distant modes, as far as each objective sees them: exact curves, by quadrature.
 
 Data p = 0.2 N(−m, 1) + 0.8 N(m, 1) on the line, models p_w with the weights w and 1 − w, f_w = −log p_w. What an
 objective sees is its spread, the largest minus the smallest value over a range of weights; the truth must have the

@@ -107,19 +107,17 @@ class DiscrepancyLimits(Measurement):
         left, right = figure.subplots(1, 2)
         t = [float(row[T] or 0) for row in outcome.rows]
         s2 = self.variance
-        points(left, 0, t, [float(row[SCALED] or 0) for row in outcome.rows], "ED_t/t", marker="")
+        points(left, 0, t, [float(row[SCALED] or 0) for row in outcome.rows], "closed form", marker="")
         own = [{key: float(row[key] or 0) for key in (T, MEASURED, ERROR)} for row in outcome.rows if row[MEASURED]]
         at, value = [row[T] for row in own], [row[MEASURED] / row[T] for row in own]
         bars = [ERRORS * row[ERROR] / row[T] for row in own]
-        left.errorbar(
-            at, value, bars, color=COLOURS[1], marker="s", linestyle="", label=f"by the method, ± {ERRORS} SE"
-        )
+        left.errorbar(at, value, bars, color=COLOURS[1], marker="s", linestyle="", label=f"ed, ± {ERRORS} SE")
         theory(left, [t[0], t[-1]], [0.5 / s2**2 - 1 / s2] * 2, "score matching")
         points(right, 0, t, [float(row[APART] or 0) for row in outcome.rows], "ed")
         theory(right, [t[0], t[-1]], [0.5 * math.log(s2) + 0.5 / s2 - 0.5] * 2, "likelihood")
         for axes, title, label in (
             (left, "Short perturbations\nmatch scores …", "ED_t/t, nats"),
-            (right, "… long ones compare\nlikelihoods", "excess of the wrong model, nats"),
+            (right, "… long ones\nlikelihoods", "excess of the wrong model, nats"),
         ):
             axes.set(xscale="log")
             axes.margins(y=0.25)
