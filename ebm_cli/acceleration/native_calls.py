@@ -17,7 +17,7 @@ from ebm_cli.acceleration.native_build import load_library
 from ebm_cli.acceleration.native_noise import Noise
 from ebm_cli.derivatives import Linear
 from ebm_cli.energies import MLP, Energy
-from ebm_cli.samplers import Info, Kernel, State
+from ebm_cli.samplers import Info, Kernel, Metric, Preconditioned, State
 from ebm_cli.samplers.hmc import HMC
 from ebm_cli.samplers.langevin import Langevin
 from ebm_cli.samplers.mala import MALA
@@ -108,7 +108,8 @@ class Chains:
         """The chains, or None where the library does not compute them."""
         layers = layers_of(energy)
         fits = x.shape[1:] == energy.shape and len(x) > 0 and x.dtype == torch.float32 and x.device.type == "cpu"
-        if layers is None or type(kernel) not in KERNELS or not fits:
+        shaped = isinstance(kernel, Preconditioned) and isinstance(kernel.metric, Metric)
+        if layers is None or type(kernel) not in KERNELS or shaped or not fits:
             return None
         assert isinstance(energy, MLP)
         return cls(kernel, energy, layers, x)

@@ -16,7 +16,7 @@ from ebm_cli.acceleration.native_build import LibraryUnavailable, load_library
 from ebm_cli.acceleration.native_calls import KERNELS, Chains, Step, layers_of
 from ebm_cli.acceleration.native_noise import Noise
 from ebm_cli.energies import MLP, Energy
-from ebm_cli.samplers import Info, Kernel, Schedule, State
+from ebm_cli.samplers import Info, Kernel, Preconditioned, Schedule, State
 
 CHUNK = 2**18
 """Normal numbers drawn at a time, unless one step needs more: 1 MiB, which stays in cache."""
@@ -43,9 +43,12 @@ def attach_native_chains(energy: Energy, threads: int, kernels: Iterable[Kernel]
 
 
 def _why_not(energy: Energy, kernels: Iterable[Kernel]) -> str | None:
+    kernels = list(kernels)
     unknown = [type(kernel).__name__ for kernel in kernels if type(kernel) not in KERNELS]
     if unknown:
         return f"native chains are {', '.join(kernel.__name__ for kernel in KERNELS)}, not {unknown[0]}"
+    if any(isinstance(kernel, Preconditioned) and kernel.metric != "none" for kernel in kernels):
+        return "native chains have no metric: set sampler.metric=none"
     if type(energy) is not MLP:
         return f"native chains need energy=mlp, not {type(energy).__name__}"
     if layers_of(energy) is None:

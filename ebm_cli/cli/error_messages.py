@@ -29,6 +29,7 @@ COMPOSERS = ("hydra", "omegaconf", "logging")
 OTHER_NAMES = {
     "ula": "langevin", "sgld": "langevin", "baoab": "underdamped", "rwm": "metropolis", "hamiltonian": "hmc",
     "score_matching": "sm", "sliced": "ssm", "denoising": "dsm",
+    "energy_discrepancy": "ed", "conditional_nce": "cnce",
 }  # fmt: skip
 """Names of options in the literature → here, where no spelling is near."""
 

@@ -3,7 +3,7 @@
 A key is `GROUP/NAME`: `eval/` results of an evaluation, `val/` the same on validation rows during training, `sampler/`
 chains, `cost/` time and work, `train/` the training log. Verdicts, units, the columns of `ebm compare`, the main result
 of `ebm runs` and docs/reference/results.md all come from `RESULTS`. A key that is not registered, such as one of a
-user's own metric, has its name as label and no verdict.
+user's own metric, has its name as label and no verdict. Long because the list is one: its order is that of the tables.
 """
 
 import re
@@ -224,7 +224,14 @@ RESULTS = (
     _log("train/score_norm", "score norm", "1/unit²", meaning="mean of ‖∇f‖² over the batch, standardised units"),
     _log("train/laplacian", "Laplacian", "1/unit²", meaning="mean of tr ∇²f over the batch, or its projection",
          signed=True),
-    _log("train/accuracy", "accuracy", "", meaning="accuracy of the classifier between data and noise"),
+    _log("train/accuracy", "accuracy", "",
+         meaning="accuracy of the classifier between data and noise, or of rows and their perturbed copies"),
+    _log("train/noise_share", "noise that counts", "",
+         meaning="effective share of the noise rows, by their weights exp(−f)/q: near 0 few of them decide"),
+    _log("train/perturbation_gap", "perturbation gap", "nats", signed=True,
+         meaning="mean energy of the batch − that of the perturbed rows"),
+    _log("train/above_bound", "above the bound", "nats",
+         meaning="loss of energy discrepancy − its lower bound log(w/M); 0 where every perturbed row is far away"),
     _log("train/log_z", "log Z", "nats", meaning="log Z as the method trains it", signed=True),
     _log("train/data_energy", "data energy", "nats", meaning="mean energy of the batch", signed=True),
     _log("train/flow_nll", "flow NLL", "nats", meaning="negative log-likelihood of the batch under the flow",

@@ -5,6 +5,7 @@ names one under `measurement`.
 """
 
 from ebm_cli.lecture.base import Measurement, Outcome
+from ebm_cli.lecture.cost_to_learn import CostToLearn
 from ebm_cli.lecture.hessian_trace import HessianTrace
 from ebm_cli.lecture.hutchinson_variance import HutchinsonVariance
 from ebm_cli.lecture.integration_by_parts import IntegrationByParts
@@ -19,6 +20,7 @@ from ebm_cli.lecture.value_function import ValueFunction
 from ebm_cli.lecture.why_the_noise import WhyTheNoise
 
 __all__ = [
+    "CostToLearn",
     "HessianTrace",
     "HutchinsonVariance",
     "IntegrationByParts",

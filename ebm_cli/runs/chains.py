@@ -24,6 +24,7 @@ from ebm_cli.runs.energy_alone import require_energy
 from ebm_cli.runs.model import Model
 from ebm_cli.samplers import Kernel, Schedule, adapt, free_stuck, geometric, run, trace
 from ebm_cli.samplers.independence import trace_with_jumps
+from ebm_cli.samplers.metric import wants_metric
 from ebm_cli.system.threads import set_threads
 
 DEFAULT_CHAINS = 1000
@@ -179,19 +180,24 @@ def _settle_adapt(cfg: DictConfig, model: Model) -> None:
     """Replace `adapt=auto` in the config by true or false.
 
     The step size in a run's config is that of its training. An energy with a reference trains without chains by
-    default, and has structure at the scale of each component, which no step size fits that was not measured.
+    default, and has structure at the scale of each component, which no step size fits that was not measured. The same
+    adaptation measures a metric, and bounds the bias of a kernel that knows the error of its energy.
     """
     if cfg.adapt == "auto":
         cfg.adapt = False
-        can_adapt = _kernel(cfg, model).target_accept is not None and cfg.burn_in > 0
-        cfg.adapt = can_adapt and model.energy.reference is not None
+        kernel = _kernel(cfg, model)
+        wanted = model.energy.reference is not None or wants_metric(kernel) or kernel.target_error is not None
+        cfg.adapt = kernel.can_adapt and cfg.burn_in > 0 and wanted
+        return
+    if wants_metric(_kernel(cfg, model)) and not (cfg.adapt and cfg.burn_in):
+        raise UserError("sampler.metric is measured while burn-in adapts the step size: set adapt=true burn_in=1000")
 
 
 def _kernel(cfg: DictConfig, model: Model) -> Kernel:
     """The sampler that was chosen, by default that of the run."""
     node = model.config.sampler if cfg.get("sampler") is None else cfg.sampler
     kernel: Kernel = build(node, "sampler", Kernel, trust=trust_of(cfg))
-    if cfg.adapt and kernel.target_accept is None:
+    if cfg.adapt and not kernel.can_adapt:
         raise UserError(f"adapt=true: {type(kernel).__name__} accepts every step, so there is no rate to adapt to")
     require_stable_step(kernel, model, cfg.noise_std)
     if cfg.checkpoint is None:

@@ -9,6 +9,8 @@ from ebm_cli.samplers.hmc import HMC
 from ebm_cli.samplers.langevin import Langevin
 from ebm_cli.samplers.loops import run, trace
 from ebm_cli.samplers.mala import MALA
+from ebm_cli.samplers.mclmc import MCLMC
+from ebm_cli.samplers.metric import Metric, Preconditioned
 from ebm_cli.samplers.metropolis import Metropolis
 from ebm_cli.samplers.schedules import Schedule, geometric
 from ebm_cli.samplers.starts import replace_diverged, wide_starts
@@ -18,13 +20,16 @@ from ebm_cli.samplers.underdamped import Underdamped
 __all__ = [
     "HMC",
     "MALA",
+    "MCLMC",
     "Conditional",
     "Cost",
     "EnergyFn",
     "Info",
     "Kernel",
     "Langevin",
+    "Metric",
     "Metropolis",
+    "Preconditioned",
     "Schedule",
     "State",
     "Underdamped",

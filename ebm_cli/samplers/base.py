@@ -76,6 +76,19 @@ class Kernel(ABC):
     def __post_init__(self) -> None:
         require_positive(step_size=self.step_size, temperature=self.temperature)
 
+    @property
+    def target_error(self) -> float | None:
+        """Variance of the energy error per dimension that the step size is adapted to; None for most kernels.
+
+        A kernel without a correction that has one keeps the errors of a step in `state.aux["error"]` [B].
+        """
+        return None
+
+    @property
+    def can_adapt(self) -> bool:
+        """True where burn-in finds the step size: a kernel with an acceptance rate or an energy error."""
+        return self.target_accept is not None or self.target_error is not None
+
     def evaluations(self, n_steps: int) -> Cost:
         """Evaluations by `run` in n_steps ≥ 1 of one chain, including one at the start if the state caches ∇E."""
         return Cost(grad=n_steps + 1)

@@ -1,6 +1,7 @@
 """Construction of a run's trainer and session from its config."""
 
 from collections.abc import Iterable
+from functools import partial
 from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
@@ -20,6 +21,7 @@ from ebm_cli.rng import generator
 from ebm_cli.runs.assemble import assemble, protocol_of
 from ebm_cli.runs.directory import RunDirectory
 from ebm_cli.runs.instantiate import Parts
+from ebm_cli.runs.reserve import total_steps
 from ebm_cli.runs.stored_config import drop_filled, stored_form
 from ebm_cli.samplers import Kernel
 from ebm_cli.system.device import device_of, set_deterministic
@@ -31,6 +33,7 @@ from ebm_cli.training.checkpointer import Checkpointer
 from ebm_cli.training.history import History, Rollbacks
 from ebm_cli.training.init_from import start_from
 from ebm_cli.training.monitor import Monitor
+from ebm_cli.training.polishing import Polishing
 from ebm_cli.training.rollback import KEPT
 from ebm_cli.training.run_log import Opening, RunLog
 from ebm_cli.training.session import LoopKeys, Session
@@ -52,26 +55,29 @@ def make_trainer(cfg: DictConfig, parts: Parts, trust: Trust = None) -> Trainer:
         made: Optimizer = build(node, "optimizer", Optimizer, trust=trust, params=list(parameters))
         return made
 
-    def schedule(of: Optimizer) -> LRScheduler:
+    def schedule(of: Optimizer, steps: int, lr: float | None = None) -> LRScheduler:
         # torch's schedules call the run's length and the player's own rate by these names; one more step than the run
         # has, because the schedule also advances after the last one.
-        given = {"T_max": cfg.steps, "total_steps": cfg.steps + 1, "max_lr": of.defaults["lr"]}
+        given = {"T_max": steps, "total_steps": steps + 1, "max_lr": of.defaults["lr"] if lr is None else lr}
         made: LRScheduler = build(cfg.schedule, "schedule", LRScheduler, trust=trust, optimizer=of, **given)
         return made
 
+    polish = parts.polish
+    polishing = None if polish is None else Polishing(polish, cfg.steps, partial(schedule, lr=polish.lr))
     try:
         return Trainer(
             parts.energy,
             parts.method,
             parts.dataset.batches(cfg.batch_size, generator(cfg.seed, "data", device)),
             optimizer,
-            schedule,
+            partial(schedule, steps=cfg.steps),
             generator(cfg.seed, "method", device),
             cfg.clip_grad_norm,
             cfg.ema,
             guard_interval=cfg.log_every,
             is_guarded=cfg.guard != "ignore",
             precision=cfg.precision,
+            polishing=polishing,
         )
     except ValueError as error:
         raise UserError(str(error)) from error
@@ -97,7 +103,7 @@ def make_session(cfg: DictConfig, directory: RunDirectory, state: dict[str, Any]
     threads = set_threads(cfg.threads, parts.energy)
     trainer = make_trainer(cfg, parts, trust)
     protocol = protocol_of(cfg, cfg.seed, cfg.batch_size, trust)
-    work = training_work(parts, trainer.batches.batch_size, protocol.kernel, cfg.steps)
+    work = training_work(parts, trainer.batches.batch_size, protocol.kernel, total_steps(cfg))
     mode = apply_compile_mode(cfg.compile, parts.energy, work, threads, console.print)
     config = stored_form(cfg) | {"device": device.type, "threads": threads, "compile": mode}
     config = drop_filled(config, directory.path)
@@ -112,7 +118,7 @@ def make_session(cfg: DictConfig, directory: RunDirectory, state: dict[str, Any]
         checkpointer.restore(state)
     opening = Opening(*examined(cfg, parts), tuple(remarks))
     bar = {"train/loss": "loss", monitor.key: monitor.name}
-    log = RunLog(directory.path, console, cfg.steps, trainer.step, bar, opening)
+    log = RunLog(directory.path, console, total_steps(cfg), trainer.step, bar, opening)
     write_text(directory.path / "config.yaml", OmegaConf.to_yaml(OmegaConf.create(config)))
     keys = LoopKeys.of(cfg)
     return Session(keys, parts, trainer, protocol, monitor, snapshots, history, checkpointer, log, directory)

@@ -19,7 +19,7 @@ from ebm_cli.config.validate import validate
 from tests.image_files import put_image_sets
 from tests.river_package import put_river
 
-PROVIDED = {"shape", "data", "load_member", "steps", "params", "optimizer", "total_steps", "T_max", "max_lr"}
+PROVIDED = {"shape", "data", "load_member", "params", "optimizer", "total_steps", "T_max", "max_lr"}
 """Constructor parameters that the run provides by name, so that no YAML gives them."""
 
 OPTIONS = [
@@ -102,8 +102,8 @@ def test_keys_are_the_parameters_of_the_constructor(path: Path, node: Mapping[st
 @pytest.mark.parametrize("path", FILES, ids=[f"{path.parent.name}/{path.stem}" for path in FILES])
 def test_configs_are_short_and_commented(path: Path) -> None:
     lines = path.read_text().splitlines()
-    # A directive for Hydra does not count; people write files in many ways, and each has a key.
-    most = 20 if path.stem == "file" else 13
+    # A directive for Hydra does not count; files and chains differ in many ways, each with a key.
+    most = 20 if path.stem in ("file", "cd", "pcd") or path.parent.name == "polish" else 13
     assert sum("# @package" not in line for line in lines) <= most or is_experiment(path)
     assert any(line.startswith("# ") and "@" not in line for line in lines[:2])
     assert [key.name for key in file_keys(path) if not key.meaning] == []

@@ -17,6 +17,7 @@ from ebm_cli.samplers import Info, Kernel, State, run
 from ebm_cli.samplers.hmc import HMC
 from ebm_cli.samplers.langevin import Langevin
 from ebm_cli.samplers.mala import MALA
+from ebm_cli.samplers.mclmc import MCLMC
 from ebm_cli.samplers.metropolis import Metropolis
 from ebm_cli.samplers.underdamped import Underdamped
 from ebm_cli.selftest.invariance import harmonic
@@ -37,6 +38,7 @@ CONF = sorted((REPO / "conf" / "sampler").glob("*.yaml"))
         (HMC(n_leapfrog=4), 1 + 4 * 6, 0),
         (Metropolis(), 0, 1 + 6),
         (Underdamped(), 1 + 6, 0),
+        (MCLMC(), 1 + 2 * 6, 0),
     ],
     ids=lambda p: name_of(p) if isinstance(p, Kernel) else str(p),
 )
@@ -179,6 +181,8 @@ def test_kernel_refuses_a_state_without_its_cache(kernel: Kernel) -> None:
         (lambda: HMC(n_leapfrog=0), "^n_leapfrog must be >= 1"),
         (lambda: HMC(step_size=math.nan), "^step_size must be > 0"),
         (lambda: Metropolis(step_size=math.inf), "^step_size must be finite"),
+        (lambda: MCLMC(length=0.0), "^length must be > 0"),
+        (lambda: MCLMC(energy_error=-1.0), "^energy_error must be > 0"),
         (lambda: Underdamped(friction=0.0), "^friction must be > 0"),
     ],
 )
