@@ -31,7 +31,7 @@ def attach_native_chains(energy: Energy, threads: int, kernels: Iterable[Kernel]
     Args:
         energy: its weights may change, they are read at the start of every run.
         threads: ≥ 1; results are the same for any number, bit for bit.
-        kernels: those that are going to run, which must all be covered.
+        kernels: those that are going to run, of which one at least must be covered; none if that is not known.
 
     Returns:
         None, or the reason why chains stay in torch; the energy is then unchanged.
@@ -42,13 +42,23 @@ def attach_native_chains(energy: Energy, threads: int, kernels: Iterable[Kernel]
     return why
 
 
-def _why_not(energy: Energy, kernels: Iterable[Kernel]) -> str | None:
-    kernels = list(kernels)
-    unknown = [type(kernel).__name__ for kernel in kernels if type(kernel) not in KERNELS]
-    if unknown:
-        return f"native chains are {', '.join(kernel.__name__ for kernel in KERNELS)}, not {unknown[0]}"
-    if any(isinstance(kernel, Preconditioned) and kernel.metric != "none" for kernel in kernels):
+def covers(kernel: Kernel, energy: Energy) -> bool:
+    """True if native code has this kernel and this energy, where it can be built."""
+    return _kernel_why_not(kernel) is None and layers_of(energy) is not None
+
+
+def _kernel_why_not(kernel: Kernel) -> str | None:
+    if type(kernel) not in KERNELS:
+        return f"native chains are {', '.join(known.__name__ for known in KERNELS)}, not {type(kernel).__name__}"
+    if isinstance(kernel, Preconditioned) and kernel.metric != "none":
         return "native chains have no metric: set sampler.metric=none"
+    return None
+
+
+def _why_not(energy: Energy, kernels: Iterable[Kernel]) -> str | None:
+    reasons = [_kernel_why_not(kernel) for kernel in kernels]
+    if reasons and None not in reasons:
+        return reasons[0]
     if type(energy) is not MLP:
         return f"native chains need energy=mlp, not {type(energy).__name__}"
     if layers_of(energy) is None:

@@ -28,6 +28,7 @@ COMPOSERS = ("hydra", "omegaconf", "logging")
 """Packages that turn overrides into a config and set up logging."""
 OTHER_NAMES = {
     "ula": "langevin", "sgld": "langevin", "baoab": "underdamped", "rwm": "metropolis", "hamiltonian": "hmc",
+    "replica_exchange": "tempering", "parallel_tempering": "tempering",
     "score_matching": "sm", "sliced": "ssm", "denoising": "dsm",
     "energy_discrepancy": "ed", "conditional_nce": "cnce",
 }  # fmt: skip

@@ -101,6 +101,8 @@ class Method(nn.Module, ABC):
     has_comparable_loss: ClassVar[bool] = True
     """True if the loss on fresh rows measures the quality of an energy. The value of a game and the surrogate of a
     gradient do not."""
+    n_chain_steps: int = 0
+    """Steps of the chains of a training step, ≥ 0; there are as many chains as rows."""
 
     @property
     def score_scale(self) -> float | None:

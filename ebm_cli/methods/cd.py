@@ -131,7 +131,7 @@ class CD(Method):
             raise ValueError("sampler.metric must be none with cd and pcd, whose chains have no burn-in")
         self.sampler = sampler
         self.noise = noise
-        self.k = k
+        self.k = self.n_chain_steps = k
         self.start = start
         self.restart = restart
         self.l2 = l2

@@ -35,11 +35,13 @@ from torch import Tensor
 
 from ebm_cli.derivatives import EnergyFn, prepare
 from ebm_cli.samplers.base import Kernel, State
+from ebm_cli.samplers.burn_in import settle
 from ebm_cli.samplers.error_adaptation import adapt_to_error
 from ebm_cli.samplers.loops import run
 from ebm_cli.samplers.metric import Choice, Moments, Preconditioned
 from ebm_cli.samplers.schedules import Schedule
 from ebm_cli.samplers.stuck import free_stuck
+from ebm_cli.samplers.tuning import Tuning
 
 K = TypeVar("K", bound=Kernel)
 
@@ -133,6 +135,8 @@ def warm_up(kernel: K, energy: EnergyFn, x: Tensor, n_steps: int, rng: torch.Gen
     Returns:
         The kernel, adapted if it can be, and the last state.
     """
+    if kernel.has_ladder and not kernel.can_adapt:
+        return settle(kernel, energy, x, n_steps, rng)
     if not kernel.can_adapt or n_steps == 0:
         return kernel, run(kernel, energy, x, n_steps, rng)[0]
     return adapt(kernel, energy, x, n_steps, rng)
@@ -191,10 +195,11 @@ def _average(
 ) -> tuple[K, State]:
     """Run one round: n_steps of the update in the module's docstring."""
     error, log_averaged = 0.0, log(kernel.step_size)
-    current = kernel
+    current, tuning = kernel, Tuning(n_steps)
     for m in range(1, n_steps + 1):
         moved = current if schedule is None else replace(current, **schedule(m - 1))
         state, info = moved.step(energy, state, rng)
+        kernel = tuning.tuned(kernel, info)
         error += (delta - float(info.accept.mean()) - error) / (m + T0)
         log_eps = min(max(mu - sqrt(m) / gamma * error, mu - MAX_SHIFT), mu + MAX_SHIFT)
         log_averaged += m**-KAPPA * (log_eps - log_averaged)

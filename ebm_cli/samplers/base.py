@@ -12,7 +12,7 @@ Nothing here waits for the device: no decision of a step is taken on the host.
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
-from typing import ClassVar, NamedTuple
+from typing import ClassVar, NamedTuple, Self
 
 import torch
 from torch import Tensor
@@ -50,9 +50,26 @@ class Info(NamedTuple):
     Attributes:
         accept: probability with which the proposal is accepted [B]: its mean is the acceptance rate, with less noise
             than a count of acceptances. It is 1 for a kernel without a correction.
+        swaps: of a tempered chain, the probability of an exchange of each two neighbours [B, R − 1].
+        round_trips: of a tempered chain, the positions that came back from the hottest replica to the cold one [B].
     """
 
     accept: Tensor
+    swaps: Tensor | None = None
+    round_trips: Tensor | None = None
+
+    def added_to(self, total: "Info | None") -> "Info":
+        """The sum of the diagnostics of steps with those of one more; None is no step."""
+        if total is None:
+            return self
+        swaps = None if self.swaps is None or total.swaps is None else total.swaps + self.swaps
+        trips = None if self.round_trips is None or total.round_trips is None else total.round_trips + self.round_trips
+        return Info(total.accept + self.accept, swaps, trips)
+
+    def over(self, n: float) -> "Info":
+        """Every number divided by n: the mean of a sum over n steps."""
+        swaps, trips = (None if field is None else field / n for field in (self.swaps, self.round_trips))
+        return Info(self.accept / n, swaps, trips)
 
 
 @dataclass(frozen=True)
@@ -72,6 +89,8 @@ class Kernel(ABC):
 
     target_accept: ClassVar[float | None] = None
     """Acceptance rate that the step size is adapted to; None for a kernel without a correction."""
+    has_ladder: ClassVar[bool] = False
+    """True if a chain is a ladder of replicas: it is continued from its whole state, where others begin at x."""
 
     def __post_init__(self) -> None:
         require_positive(step_size=self.step_size, temperature=self.temperature)
@@ -112,6 +131,10 @@ class Kernel(ABC):
             variance: σ² > 0; the energy is ‖x‖²/(2σ²).
         """
         return None if self.target_accept is None else self.temperature * variance
+
+    def tuned(self, info: Info) -> Self:
+        """The kernel with what is not its step size adapted to the mean `info` of some steps; itself as a rule."""
+        return self
 
     @abstractmethod
     def init(self, energy: EnergyFn, x: Tensor, rng: torch.Generator) -> State:

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from ebm_cli.densities.base import Density
 from ebm_cli.derivatives import EnergyFn
-from ebm_cli.samplers.base import Cost, Info, Kernel, select_chains
+from ebm_cli.samplers.base import Cost, Info, Kernel, State, select_chains
 from ebm_cli.samplers.loops import trace
 
 
@@ -51,7 +51,7 @@ def trace_with_jumps(
     kernel: Kernel,
     energy: EnergyFn,
     density: Density,
-    x: Tensor,
+    x: Tensor | State,
     n_steps: int,
     thin: int,
     rng: torch.Generator,
@@ -75,6 +75,7 @@ def trace_with_jumps(
     """
     if thin < 1 or n_steps % thin:
         raise ValueError(f"n_steps must be a multiple of thin >= 1, got {n_steps} and {thin}")
+    x = x.x if isinstance(x, State) else x
     n_kept = n_steps // thin
     draws = x.new_empty(n_kept, *x.shape)
     accept, jumps = x.new_zeros(len(x)), x.new_zeros(len(x))

@@ -10,20 +10,21 @@ from torch import nn
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
-from ebm_cli.acceleration.compile_mode import Work, apply_compile_mode
+from ebm_cli.acceleration.compile_mode import ChainWork, CompileMode, Work, apply_compile_mode
 from ebm_cli.config.build import build
 from ebm_cli.config.trust import Trust, trust_of
 from ebm_cli.datasets.findings import Finding, Labels, Run
 from ebm_cli.datasets.report import report
 from ebm_cli.datasets.unbounded import unbounded
 from ebm_cli.errors import UserError
+from ebm_cli.evaluation.model_samples import n_steps
+from ebm_cli.evaluation.protocol import Protocol
 from ebm_cli.rng import generator
 from ebm_cli.runs.assemble import assemble, protocol_of
 from ebm_cli.runs.directory import RunDirectory
 from ebm_cli.runs.instantiate import Parts
 from ebm_cli.runs.reserve import total_steps
 from ebm_cli.runs.stored_config import drop_filled, stored_form
-from ebm_cli.samplers import Kernel
 from ebm_cli.system.device import device_of, set_deterministic
 from ebm_cli.system.files import write_text
 from ebm_cli.system.memory import keep_freed_memory, reset_peak_memory
@@ -103,8 +104,10 @@ def make_session(cfg: DictConfig, directory: RunDirectory, state: dict[str, Any]
     threads = set_threads(cfg.threads, parts.energy)
     trainer = make_trainer(cfg, parts, trust)
     protocol = protocol_of(cfg, cfg.seed, cfg.batch_size, trust)
-    work = training_work(parts, trainer.batches.batch_size, protocol.kernel, total_steps(cfg))
-    mode = apply_compile_mode(cfg.compile, parts.energy, work, threads, console.print)
+    work = training_work(parts, trainer.batches.batch_size, protocol, total_steps(cfg))
+    # A run of a version that stored no mode was in none.
+    asked: CompileMode = "never" if state is not None and cfg.compile == "auto" else cfg.compile
+    mode = apply_compile_mode(asked, parts.energy, work, threads, console.print, is_resumed=state is not None)
     config = stored_form(cfg) | {"device": device.type, "threads": threads, "compile": mode}
     config = drop_filled(config, directory.path)
     monitor = Monitor(parts, protocol, cfg.monitor)
@@ -144,15 +147,21 @@ def described(cfg: DictConfig, parts: Parts) -> Run:
     )
 
 
-def training_work(parts: Parts, batch_size: int, kernel: Kernel, steps: int) -> Work:
+def training_work(parts: Parts, batch_size: int, protocol: Protocol, steps: int) -> Work:
     """Describe the derivatives that a run takes, which decide whether compiling is worth it.
 
     Args:
         parts: energy and method.
         batch_size: rows a step.
-        kernel: of the evaluation's chains.
+        protocol: of the evaluation.
         steps: training steps.
     """
-    method = parts.method
-    kernels = (kernel,) if method.kernel is None else (kernel, method.kernel)
-    return Work(steps, batch_size, method.n_directions(parts.energy), kernels)
+    method, chains = parts.method, [chains_of(protocol)]
+    if method.kernel is not None:
+        chains.append(ChainWork(method.kernel, steps, method.n_chain_steps, batch_size))
+    return Work(steps, batch_size, method.n_directions(parts.energy), tuple(chains))
+
+
+def chains_of(protocol: Protocol) -> ChainWork:
+    """The chains of an evaluation that end in its samples."""
+    return ChainWork(protocol.kernel, 1, n_steps(protocol.n_samples, protocol.n_chains), protocol.n_chains)
