@@ -71,6 +71,8 @@ def draw(
         draws, info, jumps = trace_with_jumps(kernel, energy, reference, state, n, THIN, rng)
         cost = jump_cost(kernel, n, THIN)
         found = Results({"sampler/jumps": float(jumps.mean())})
+    if info.gradients is not None:
+        cost = cost._replace(grad=round(n * float(info.gradients.mean())) + 1)
     seconds = time.monotonic() - began
     results = chain_results(kernel, energy, info, draws, state.x, THIN) | found
     # An energy alone counts as much as one with its gradient where there is one: at most half too much.

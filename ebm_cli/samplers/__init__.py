@@ -13,6 +13,7 @@ from ebm_cli.samplers.mala import MALA
 from ebm_cli.samplers.mclmc import MCLMC
 from ebm_cli.samplers.metric import Metric, Preconditioned
 from ebm_cli.samplers.metropolis import Metropolis
+from ebm_cli.samplers.nuts import NUTS
 from ebm_cli.samplers.schedules import Schedule, geometric
 from ebm_cli.samplers.starts import replace_diverged, wide_starts
 from ebm_cli.samplers.stuck import free_stuck, is_stuck
@@ -23,6 +24,7 @@ __all__ = [
     "HMC",
     "MALA",
     "MCLMC",
+    "NUTS",
     "Conditional",
     "Cost",
     "EnergyFn",

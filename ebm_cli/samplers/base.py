@@ -52,24 +52,25 @@ class Info(NamedTuple):
             than a count of acceptances. It is 1 for a kernel without a correction.
         swaps: of a tempered chain, the probability of an exchange of each two neighbours [B, R − 1].
         round_trips: of a tempered chain, the positions that came back from the hottest replica to the cold one [B].
+        gradients: of a kernel whose cost depends on what it meets, the gradients of its step [B]; None for others,
+            whose cost `Kernel.evaluations` states.
     """
 
     accept: Tensor
     swaps: Tensor | None = None
     round_trips: Tensor | None = None
+    gradients: Tensor | None = None
 
     def added_to(self, total: "Info | None") -> "Info":
         """The sum of the diagnostics of steps with those of one more; None is no step."""
         if total is None:
             return self
-        swaps = None if self.swaps is None or total.swaps is None else total.swaps + self.swaps
-        trips = None if self.round_trips is None or total.round_trips is None else total.round_trips + self.round_trips
-        return Info(total.accept + self.accept, swaps, trips)
+        pairs = zip(total, self, strict=True)
+        return Info(*(None if a is None or b is None else a + b for a, b in pairs))  # type: ignore[arg-type]
 
     def over(self, n: float) -> "Info":
         """Every number divided by n: the mean of a sum over n steps."""
-        swaps, trips = (None if field is None else field / n for field in (self.swaps, self.round_trips))
-        return Info(self.accept / n, swaps, trips)
+        return Info(*(None if field is None else field / n for field in self))  # type: ignore[arg-type]
 
 
 @dataclass(frozen=True)

@@ -32,8 +32,11 @@ K = TypeVar("K", bound=Kernel)
 
 MEMORY = 50
 """Steps over which the mean of V/eps⁶ is discounted."""
-MAX_FACTOR = 1.5
-"""Bound of the change of the step size in one step: the first errors of a bad start say little about the target."""
+MAX_FACTOR, MAX_MOVE = 1.5, 2.0
+"""Bound of the change of the step size in one step, since the first errors of a bad start say little about the target;
+and change after which the mean begins anew."""
+MAX_SHIFT, LEAST = 1e6, 1e-8
+"""Bounds for a flat energy, which has no error: of the step size over that of the start, and of V over the wanted V."""
 WINDOWS = 8, 8, 4
 """A window in which scales are measured is one in so many steps."""
 SHARE = 0.4
@@ -85,17 +88,19 @@ def _tuned(kernel: K, energy: EnergyFn, state: State, n_steps: int, rng: torch.G
     target, dim = kernel.target_error, state.x[0].numel()
     assert target is not None
     eps, mean, m, logs = kernel.step_size, 0.0, 0, []
+    origin, longest = eps, MAX_SHIFT * eps
     for _ in range(n_steps):
         state, finite = _moved(_with(kernel, step_size=eps), energy, state, rng)
         errors = state.aux["error"][finite]
-        m = m + 1 if bool(finite.all()) else 0
-        if m == 0:
-            eps /= 2
+        # Errors of much shorter steps are rounding errors, and those of the first steps are of a start off the target.
+        m = m + 1 if origin / MAX_MOVE < eps < origin * MAX_MOVE else 1
+        origin = origin if m > 1 else eps
+        if not bool(finite.all()):
+            eps, m = eps / 2, 0
         else:
-            # A flat energy has no error.
-            variance = float(errors.square().mean()) / dim + target * 1e-8
+            variance = float(errors.square().mean()) / dim + LEAST * target
             mean += (variance / eps**6 - mean) / min(m, MEMORY)
-            eps = min(max((target / mean) ** (1 / 6), eps / MAX_FACTOR), eps * MAX_FACTOR)
+            eps = min(max((target / mean) ** (1 / 6), eps / MAX_FACTOR), eps * MAX_FACTOR, longest)
         logs.append(log(eps))
     late = logs[len(logs) // 2 :]
     return (_with(kernel, step_size=exp(sum(late) / len(late))) if late else kernel), state

@@ -79,14 +79,17 @@ def trace_with_jumps(
     n_kept = n_steps // thin
     draws = x.new_empty(n_kept, *x.shape)
     accept, jumps = x.new_zeros(len(x)), x.new_zeros(len(x))
+    gradients: list[Tensor] = []
     for kept in range(n_kept):
         moved, info = trace(kernel, energy, x, thin, thin, rng)
         x, accepted = jump(energy, density, moved[0], rng, kernel.temperature)
         draws[kept] = x
         accept, jumps = accept + info.accept / n_kept, jumps + accepted / n_kept
+        if info.gradients is not None:
+            gradients.append(info.gradients)
         if progress is not None:
             progress((kept + 1) * thin)
-    return draws, Info(accept), jumps
+    return draws, Info(accept, gradients=torch.stack(gradients).mean(0) if gradients else None), jumps
 
 
 def jump_cost(kernel: Kernel, n_steps: int, thin: int) -> Cost:

@@ -33,6 +33,8 @@ from ebm_cli.samplers.metric import Preconditioned
 EDGE = 0.1931833275037836
 """λ of B(λ eps) A(eps/2) B((1 − 2λ) eps) A(eps/2) B(λ eps)."""
 
+MAX_TURN = 60.0
+
 
 @dataclass(frozen=True)
 class MCLMC(Preconditioned):
@@ -57,7 +59,7 @@ class MCLMC(Preconditioned):
 
     step_size: float = 0.1
     length: float | None = None
-    energy_error: float = 5e-4
+    energy_error: float = 1e-4
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -87,7 +89,8 @@ class MCLMC(Preconditioned):
         value, grad = value_and_grad(energy, x)
         u, third = _turned(u, self.to_unit(grad), edge)
         error = (value - energy_of(state)) / self.temperature + (first + second + third)
-        turn = sqrt(expm1(2 * eps / (self.length or sqrt(dim))) / dim)
+        # Beyond the bound, which keeps the exponential finite, the direction is forgotten anyhow.
+        turn = sqrt(expm1(min(2 * eps / (self.length or sqrt(dim)), MAX_TURN)) / dim)
         u = _unit(torch.add(u, normal_like(u, rng), alpha=turn))
         return State(x, value, grad, {"direction": u, "error": error}), Info(x.new_ones(len(x)))
 

@@ -91,6 +91,19 @@ def test_burn_in_reaches_the_energy_error_and_a_length() -> None:
     assert 0.4 * kernel.step_size <= kernel.length < 4 * math.sqrt(DIM)
 
 
+@pytest.mark.parametrize("n_chains", [1, 50])
+def test_burn_in_in_float32_finds_the_step_from_far_away(n_chains: int) -> None:
+    """Rounding errors of a step far too short are no measure of its energy error."""
+    found = [
+        adapt(MCLMC(eps), harmonic, normal(n_chains, DIM).float(), 400, seeded())[0].step_size for eps in (1e-3, 50.0)
+    ]
+    assert found[0] == pytest.approx(found[1], rel=0.4 if n_chains == 1 else 0.1)
+
+
+def test_a_flat_energy_has_no_step_size() -> None:
+    assert adapt(MCLMC(), lambda x: 0 * x.sum(1), normal(4, 2), 400, seeded())[0].step_size > 1e3
+
+
 def test_burn_in_with_a_metric_undoes_scales() -> None:
     scales = torch.logspace(-1, 1, DIM, dtype=torch.float64)
     kernel, state = adapt(MCLMC(metric="diagonal"), lambda x: harmonic(x / scales), normal(50, DIM), 400, seeded())

@@ -14,6 +14,7 @@ from ebm_cli.samplers.hmc import HMC
 from ebm_cli.samplers.mala import MALA
 from ebm_cli.samplers.mclmc import MCLMC
 from ebm_cli.samplers.metric import Moments
+from ebm_cli.samplers.nuts import NUTS
 from ebm_cli.selftest.invariance import harmonic, invariance
 from tests.samplers.targets import TARGETS, Target, name_of
 from tests.support import normal, seeded
@@ -44,7 +45,7 @@ def test_kernels_with_a_metric_keep_their_target(kernel: Preconditioned, metric:
     assert invariance(shaped, target.energy, target.sample(5000), target.deviation, seeded())[0].holds
 
 
-@pytest.mark.parametrize("kernel", [*KERNELS, MCLMC(0.5)], ids=name_of)
+@pytest.mark.parametrize("kernel", [*KERNELS, MCLMC(0.5), NUTS(0.5)], ids=name_of)
 def test_a_metric_is_a_change_of_variables(kernel: Preconditioned, monkeypatch: pytest.MonkeyPatch) -> None:
     """x = A z with the metric A is the chain of z, step by step; with a transposed map it is not."""
     factor, z = rotated(), normal(20, 6)
