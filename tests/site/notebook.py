@@ -35,7 +35,9 @@ def _output(output: dict[str, Any]) -> str:
         # A blank line would end the block of HTML.
         return '<div class="output">' + re.sub(r"\n\s*", "\n", "".join(data["text/html"])).strip() + "</div>"
     if "image/png" in data:
-        return f'<div class="output"><img alt="" src="data:image/png;base64,{"".join(data["image/png"]).strip()}"></div>'
+        return (
+            f'<div class="output"><img alt="" src="data:image/png;base64,{"".join(data["image/png"]).strip()}"></div>'
+        )
     if "text/plain" in data:
         return _text(data["text/plain"])
     raise ValueError(f"a page cannot show an output of {sorted(data) or output['output_type']}")
