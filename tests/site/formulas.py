@@ -1,4 +1,4 @@
-"""Formulas of pages: blocks of language `math`, in TeX, become MathML, which browsers draw with fonts that they have."""
+"""Formulas of pages: blocks of language `math`, in TeX, become MathML, which browsers draw with their own fonts."""
 
 import re
 from typing import Any
