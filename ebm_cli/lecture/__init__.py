@@ -15,6 +15,7 @@ from ebm_cli.lecture.noise_distance import NoiseDistance
 from ebm_cli.lecture.partition_function import PartitionFunction
 from ebm_cli.lecture.quality_by_data import QualityByData
 from ebm_cli.lecture.short_chains import ShortChains
+from ebm_cli.lecture.telescoped_ratio import TelescopedRatio
 from ebm_cli.lecture.ula_bias import UlaBias
 from ebm_cli.lecture.value_function import ValueFunction
 from ebm_cli.lecture.why_the_noise import WhyTheNoise
@@ -32,6 +33,7 @@ __all__ = [
     "PartitionFunction",
     "QualityByData",
     "ShortChains",
+    "TelescopedRatio",
     "UlaBias",
     "ValueFunction",
     "WhyTheNoise",
