@@ -17,7 +17,7 @@ Source: the virial theorem (Clausius 1870); for the bias of Langevin schemes, Le
 arXiv:1203.5428, section 4.
 """
 
-from math import sqrt
+from math import isfinite, nan, sqrt
 
 import torch
 from torch import Tensor
@@ -63,8 +63,9 @@ def virial(energy: EnergyFn, draws: Tensor, temperature: float = 1.0) -> Results
 
 
 def _standard_error(values: Tensor) -> float | None:
-    """Standard error of the mean of [n_draws, n_chains]; None for too few of both."""
+    """Standard error of the mean of [n_draws, n_chains]; None for too few of both, and of few with one at rest."""
     n_draws, n_chains = values.shape
     if n_chains >= MANY_CHAINS:
         return float(values.mean(0).std()) / sqrt(n_chains)
-    return float(mcse_mean(values)) if n_draws >= MIN_DRAWS else None
+    error = float(mcse_mean(values)) if n_draws >= MIN_DRAWS else nan
+    return error if isfinite(error) else None
