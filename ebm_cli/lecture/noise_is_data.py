@@ -8,7 +8,7 @@ With q = p_data the classifier's weight is constant, p_θ/(p_θ + νq) = 1/(1 + 
 f = −a x + ½ b x² has I = diag(1, ½) for (a, b). The objective is that of a logistic regression on (x, x², 1), whose
 minimum Newton's method finds for all repetitions at once.
 
-Source: Gutmann & Hyvärinen (2012), JMLR 13, Theorem 3. That this noise is not the best one: Chehab, Gramfort & Hyvärinen
+Source: Gutmann & Hyvärinen (2012), JMLR 13, Theorem 3. This noise is not the best one: Chehab, Gramfort & Hyvärinen
 (2022), arXiv:2203.01110.
 """
 
@@ -22,7 +22,7 @@ from torch import Tensor
 
 from ebm_cli.claims import Verdict
 from ebm_cli.lecture.base import Measurement, Outcome, verdict_within
-from ebm_cli.reporting.figures.chart import points, style_axes, theory
+from ebm_cli.reporting.figures.chart import label_plainly, points, style_axes, theory
 from ebm_cli.rng import generator
 from ebm_cli.runs.record import Record
 
@@ -94,6 +94,7 @@ class NoiseIsData(Measurement):
             theory(ax, curve, [(1 + 1 / value) * NAMES[name] for value in curve], label)
             points(ax, number, nu, [float(row[FOUND] or 0) for row in rows], name, linestyle="")
         ax.set(xscale="log", ylim=(0, None))
+        label_plainly(ax, nu)
         title = "With noise like the data, nce has\n1 + 1/ν times the least variance"
         style_axes(ax, title, "ν, rows of noise for each row of data", "n · variance of the estimate")
 
