@@ -103,7 +103,7 @@ def _mixing(values: Values) -> Iterator[str]:
 
 
 def _crossing(values: Values) -> str:
-    """What makes chains cross between modes: tempering, or a better ladder."""
+    """The way to chains that cross between modes: tempering, or a better ladder."""
     group, option, _ = sampler_keys(values)
     if "sampler/swap_rate" not in values:
         return f" With {option}=tempering they cross between separate modes."
