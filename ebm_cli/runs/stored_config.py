@@ -69,6 +69,7 @@ ADDED_KEYS: tuple[AddedKey, ...] = (
     AddedKey("bound", None, after="7e16fc5", target=TILTED),
     AddedKey("measurement", None, after="261f01b"),
     AddedKey("jumps", 0, after="f63c1fb", target="ebm_cli.methods.CD"),
+    AddedKey("calibrate", False, after="65e3076", target=TILTED),
 )
 """Every key that training configs have got since commit 1b2473a, in the order in which they were added."""
 

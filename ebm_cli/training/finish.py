@@ -19,6 +19,7 @@ from ebm_cli.training.causes import Evidence, causes
 from ebm_cli.training.monitor import monitored_value
 from ebm_cli.training.session import Session
 from ebm_cli.training.summary import Ending, closing_summary
+from ebm_cli.training.tail_calibration import calibrate_tails
 from ebm_cli.training.trainer import Trainer
 
 logger = logging.getLogger(__name__)
@@ -42,10 +43,14 @@ def finish(session: Session, seconds: float) -> float | None:
     monitored, value = _evaluate_last_step(session)
     parts.energy.eval()
     evaluated_step = trainer.step
-    if has_patience and math.isfinite(history.best):
+    chosen_is_last = not (has_patience and math.isfinite(history.best))
+    if not chosen_is_last:
         value, evaluated_step = history.best, session.checkpointer.load_best_weights()
     logger.info(f"trained to step {trainer.step} in {duration(seconds)}")
     with trainer.ema.applied():
+        tails = calibrate_tails(parts.energy, parts.dataset, session.keys.seed)
+        if tails is not None:
+            session.checkpointer.add_tails("last.pt" if chosen_is_last else "best.pt", tails)
         with Stages("evaluation", log.console) as stages:
             found = suite.evaluate(parts.energy, parts.method, parts.dataset, session.protocol, stages.begin)
         evaluated = with_unbounded(found.results, log.opening.unbounded)
