@@ -28,7 +28,7 @@ from ebm_cli.evaluation.importance_weights import effective_size
 from ebm_cli.evaluation.metric_group import MetricGroup
 from ebm_cli.evaluation.not_integrable import NotIntegrable
 from ebm_cli.evaluation.results import Results
-from ebm_cli.evaluation.tail_draws import BLOCK, N_PER_COLUMN, thinned
+from ebm_cli.evaluation.tail_draws import BLOCK, N_PER_COLUMN, Thinned, thinned
 from ebm_cli.evaluation.values import Value
 
 N_TRUTH = 500_000
@@ -146,11 +146,12 @@ def _weighted(context: Context, reference: Density, density: Density, rows: Tens
     n, m = N_PER_COLUMN * u.shape[1], len(u)
     draws = thinned(lambda size: reference.sample(size, rng), n, low, high)
     true = thinned(lambda _: next(blocks), m, low, high)
-    x = torch.cat((draws.x, true.x))
+    both = Thinned(torch.cat((draws.x, true.x)), torch.cat((draws.log_count, true.log_count)))
+    x = both.x
     log_q = in_chunks(reference.log_prob, x)
     log_p = in_chunks(lambda part: density.log_prob(standardizer.to_data_units(part)), x) + standardizer.log_det
     log_made = torch.logaddexp(log_q + math.log(n), log_p + math.log(m))
-    return log_weights(context.energy, Draws(x, log_made)) + torch.cat((draws.log_count, true.log_count)), x
+    return both.weighed(log_weights(context.energy, Draws(x, log_made))), x
 
 
 def _mode_masses(density: Target, points: Weighted) -> Tensor:

@@ -24,6 +24,18 @@ class Thinned(NamedTuple):
     x: Tensor
     log_count: Tensor
 
+    def weighed(self, log_w: Tensor) -> Tensor:
+        """Logarithms of the weights of the points [N], from those of single draws [N], which are truncated.
+
+            w ← min(w, √n · mean w),    n the draws before thinning
+
+        One draw in a million may find a place where an energy is low by chance, and weigh as much as a whole tail. The
+        truncated weights lose nothing as n grows. Source: Ionides (2008), JCGS 17(2), 295.
+        """
+        n = self.log_count.logsumexp(0)
+        mean = (log_w + self.log_count).logsumexp(0) - n
+        return log_w.clamp(max=mean + 0.5 * n) + self.log_count
+
 
 def thinned(draw: Callable[[int], Tensor], n: int, low: Tensor, high: Tensor) -> Thinned:
     """n draws, thinned where no coordinate is below `low` or above `high`.

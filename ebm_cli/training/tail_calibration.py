@@ -71,7 +71,7 @@ def _fitted(reference: Density, energy: Tilted, dataset: Dataset, steps: Tails, 
 
     rows = dataset.reference
     draws = _draws(reference, steps, rows, rng)
-    log_w = log_weights(energy, Draws(draws.x, in_chunks(reference.log_prob, draws.x))) + draws.log_count
+    log_w = draws.weighed(log_weights(energy, Draws(draws.x, in_chunks(reference.log_prob, draws.x))))
     if not bool((log_w < torch.inf).all()) or effective_size(log_w) < FEWEST_EFFECTIVE:
         return None
     of_draws = torch.cat([phi(part) for part in draws.x.split(10_000)])

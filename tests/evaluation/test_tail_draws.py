@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from ebm_cli.evaluation.tail_draws import thinned
+from ebm_cli.evaluation.tail_draws import Thinned, thinned
 from tests.support import seeded
 
 
@@ -28,3 +28,13 @@ def test_few_draws_are_all_kept() -> None:
     found = thinned(lambda n: torch.randn(n, 1, generator=rng), 30_000, torch.zeros(1), torch.zeros(1))
     assert len(found.x) == 30_000
     assert not found.log_count.any()
+
+
+def test_weight_of_one_draw_is_bounded() -> None:
+    """n draws of weight 1, one of them of weight n: it counts as √n times the mean, which is 2. Small ones stay."""
+    log_w = torch.zeros(10_000, dtype=torch.float64)
+    points = Thinned(torch.zeros(10_000, 1), torch.zeros(10_000, dtype=torch.float64))
+    log_w[3] = torch.tensor(10_000.0).log()
+    assert float(points.weighed(log_w).exp()[3]) == pytest.approx(2 * 100, rel=0.01)
+    log_w[3] = 4.0
+    assert torch.equal(points.weighed(log_w), log_w)
