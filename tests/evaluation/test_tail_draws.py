@@ -8,7 +8,7 @@ from tests.support import seeded
 
 
 def test_thinned_draws_have_the_masses_of_all() -> None:
-    """Of N(0, I) in the plane: all points beyond ±2 of either coordinate, every tenth of the others."""
+    """N(0, I) in the plane: all points beyond ±2 of either coordinate, every tenth of the others."""
     rng, low = seeded(), torch.full((2,), -2.0)
     found = thinned(lambda n: torch.randn(n, 2, generator=rng), 1_000_000, low, -low)
     beyond = (found.x.abs() > 2).any(1)
