@@ -19,6 +19,7 @@ from ebm_cli.comparison.charts import data_uri
 
 REPO = Path(__file__).resolve().parents[1]
 FOLDER = REPO / "conf" / "experiment" / "lecture"
+COURSE = REPO / "docs" / "tutorials" / "lecture.md"
 KEYS = {"only": "", "root": "outputs/lecture", "again": ""}
 STYLE = """
 :root { color-scheme: light dark; --ink: #222; --pale: #666; --paper: #fff; --line: #ddd; }
@@ -73,8 +74,10 @@ def main(words: Sequence[str]) -> int:
     for name in wanted or names:
         if keys["again"]:
             shutil.rmtree(root / name, ignore_errors=True)
-        run(name, root / name)
-        found.append(read(name, root / name))
+        before, code = _written(root / name), run(name, root / name)
+        # A command that was refused, such as one in a directory of another version's runs, has judged nothing.
+        is_judged = code == 0 or _written(root / name) != before
+        found.append(read(name, root / name) if is_judged else read(name, None))
     root.mkdir(parents=True, exist_ok=True)
     (root / "index.html").write_text(page(found), encoding="utf-8")
     for one in found:
@@ -84,8 +87,9 @@ def main(words: Sequence[str]) -> int:
 
 
 def experiments() -> list[str]:
-    """Names of the experiments of the lecture."""
-    return sorted(path.stem for path in FOLDER.glob("*.yaml"))
+    """Names of the experiments of the lecture, in the order of the course."""
+    course = COURSE.read_text(encoding="utf-8")
+    return sorted((path.stem for path in FOLDER.glob("*.yaml")), key=lambda name: course.index(command(name)))
 
 
 def command(name: str) -> str:
@@ -99,10 +103,18 @@ def run(name: str, directory: Path) -> int:
     return subprocess.run([sys.executable, "-m", "ebm_cli", "train", *words], check=False).returncode
 
 
-def read(name: str, directory: Path) -> Found:
-    """Read the verdicts, numbers and figure of an experiment from its directory."""
+def _written(directory: Path) -> int:
+    """Time of the verdicts in a directory; 0 without any."""
+    file = directory / "claims.json"
+    return file.stat().st_mtime_ns if file.is_file() else 0
+
+
+def read(name: str, directory: Path | None) -> Found:
+    """Read the verdicts, numbers and figure of an experiment from its directory; None is one that did not end."""
     lines = (FOLDER / f"{name}.yaml").read_text(encoding="utf-8").splitlines()
     title = lines[1].removeprefix("# ")
+    if directory is None:
+        return Found(name, title, title, [], [], None)
     verdicts = _json(directory / "claims.json", [])
     numbers = _json(directory / "numbers.json", {})
     figure = directory / "figures" / "measurement.png"

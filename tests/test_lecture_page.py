@@ -58,6 +58,21 @@ def test_experiment_that_did_not_end_fails(tmp_path: Path, monkeypatch: pytest.M
     assert main([f"root={tmp_path}", "only=ula_bias"]) == 1
 
 
+def test_refused_command_leaves_no_verdict(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    leave(tmp_path / "ula_bias", passed=True)
+    for code in (0, 1):
+        monkeypatch.setattr(lecture_page, "run", lambda name, directory, code=code: code)
+        assert main([f"root={tmp_path}", "only=ula_bias"]) == code
+    assert "NOT RUN" in (tmp_path / "index.html").read_text()
+
+
+def test_page_follows_the_course() -> None:
+    names = experiments()
+    assert sorted(names) == sorted(path.stem for path in lecture_page.FOLDER.glob("*.yaml"))
+    assert names.index("partition_function") < names.index("cd_cost") < names.index("nce_noise")
+    assert names[-1] == "all_methods"
+
+
 @pytest.mark.parametrize("word", ["only=ula", "onlly=ula_bias"])
 def test_wrong_word_is_refused(word: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert main([word]) == 2

@@ -3,7 +3,8 @@
     never    eager torch
     always   compiled: the derivatives in x of a training step, on a GPU also its chains (`derivatives.compiled`)
     native   eager torch, and chains in native code (`native_chains`)
-    auto     always where the run is long enough for compiling to pay, else never: a fixed rule, no timing
+    auto     always or native where it repays the time that compiling takes, else never: a fixed rule on the work and on
+             whether there is a compiler, without a timing or a look into a cache
 
 The resolved mode is stored in the checkpoint and used again on resume: compiled code rounds differently.
 """
@@ -14,12 +15,13 @@ import sys
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from importlib.util import find_spec
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import torch
 from torch import Tensor
 
-from ebm_cli.acceleration.native_chains import attach_native_chains
+from ebm_cli.acceleration.native_build import missing_compiler
+from ebm_cli.acceleration.native_chains import attach_native_chains, covers
 from ebm_cli.derivatives import Compiled, matmul, supports
 from ebm_cli.energies import Energy
 from ebm_cli.samplers import Kernel
@@ -33,6 +35,31 @@ LARGE_STEP = 4e7
 products are oneDNN's, a large step saves no more than a small one (docs/adr/0019)."""
 WORTH_AFTER_ON_GPU = 5_000
 """The same on a GPU, where a step is mostly launches of kernels, and a compiled one is a single launch."""
+NATIVE_AFTER = 16_000
+"""Gradients of a small network that save more in native code than its build costs: 0.13 ms each against 2 s."""
+LARGE_GRADIENT = 3e6
+"""Points × parameters of a gradient that saves twice as much."""
+
+
+class ChainWork(NamedTuple):
+    """Chains that are going to run.
+
+    Args:
+        kernel: their transition.
+        n_runs: runs of all chains, one after the other, ≥ 0.
+        n_steps: of every run, ≥ 1.
+        n_chains: ≥ 1.
+    """
+
+    kernel: Kernel
+    n_runs: int
+    n_steps: int
+    n_chains: int
+
+    @property
+    def n_gradients(self) -> float:
+        """Gradients one after the other, each of all chains."""
+        return self.n_runs * self.kernel.evaluations(self.n_steps).grad
 
 
 @dataclass(frozen=True)
@@ -43,13 +70,18 @@ class Work:
         steps: training steps, ≥ 0.
         n_rows: points a step, ≥ 1.
         directions: of the second derivatives, ≥ 0; None where no derivative in x is taken.
-        kernels: of the chains that are going to run.
+        chains: those that are going to run.
     """
 
     steps: int
     n_rows: int
     directions: int | None
-    kernels: Iterable[Kernel] = ()
+    chains: tuple[ChainWork, ...] = ()
+
+    @property
+    def kernels(self) -> list[Kernel]:
+        """The transitions of the chains."""
+        return [work.kernel for work in self.chains]
 
 
 def is_worth_compiling(work: Work, n_parameters: int, device: str, onednn_is_faster: bool) -> bool:
@@ -69,8 +101,24 @@ def is_worth_compiling(work: Work, n_parameters: int, device: str, onednn_is_fas
     return device == "cpu" and work.directions > 0 and work.steps * (1 + size) >= WORTH_AFTER
 
 
+def is_worth_native_code(chains: Iterable[ChainWork], n_parameters: int) -> bool:
+    """True if `auto` builds native chains, where there is a compiler.
+
+    Args:
+        chains: those that native code covers.
+        n_parameters: of the energy.
+    """
+    saved = sum(work.n_gradients * (1 + work.n_chains * n_parameters / LARGE_GRADIENT) for work in chains)
+    return saved >= NATIVE_AFTER
+
+
 def apply_compile_mode(
-    mode: CompileMode, energy: object, work: Work, threads: int, warn: Callable[[str], None]
+    mode: CompileMode,
+    energy: object,
+    work: Work,
+    threads: int,
+    warn: Callable[[str], None],
+    is_resumed: bool = False,
 ) -> CompileMode:
     """Make an energy run in this mode: sets `energy.compiled` or `energy.native`.
 
@@ -79,26 +127,44 @@ def apply_compile_mode(
         energy: anything but an `Energy` runs eager.
         work: the derivatives of the run.
         threads: of native chains, ≥ 1.
-        warn: is given one line where the requested mode is not available; `auto` requests none.
+        warn: is given one line where the requested mode is not available, and where `auto` chooses native chains.
+        is_resumed: whether a run continues that was in this mode.
 
     Returns:
         The resolved mode, never auto.
     """
-    if mode == "never" or (
-        mode == "auto" and not (isinstance(energy, Energy) and _compiles_automatically(work, energy))
-    ):
+    chosen = _automatic(energy, work) if mode == "auto" else mode
+    if chosen == "never":
         return "never"
     if not isinstance(energy, Energy):
         why: str | None = "the energy is conditioned on given rows, which runs eager only"
-    elif mode == "native":
-        why = attach_native_chains(energy, threads, work.kernels)
+    elif chosen == "native":
+        # The library may lie in a cache: that must not decide what a new run computes.
+        why = missing_compiler() if mode == "auto" else None
+        why = why or attach_native_chains(energy, threads, work.kernels)
     else:
         why = _compile(energy, work, lambda line: warn(f"compile={mode}: {line}"))
     if why is None:
-        return "native" if mode == "native" else "always"
+        if mode == "auto" and chosen == "native":
+            warn("compile=auto: chains run in native code (C++); compile=never keeps them in torch")
+        return chosen
     if mode != "auto":
-        warn(f"compile={mode}: {why}; running eager")
+        lost = "; from here on the run differs in rounding from one that was not interrupted" if is_resumed else ""
+        warn(f"compile={mode}: {why}; running eager{lost}")
+    elif chosen == "native":
+        warn(f"compile=auto: {why}; chains run in torch, which takes longer")
     return "never"
+
+
+def _automatic(energy: object, work: Work) -> CompileMode:
+    """The mode that the work is worth."""
+    if not isinstance(energy, Energy):
+        return "never"
+    n_parameters = sum(p.numel() for p in energy.parameters())
+    if is_worth_compiling(work, n_parameters, _like(energy).device.type, matmul.ONEDNN_IS_FASTER):
+        return "always"
+    covered = [chains for chains in work.chains if covers(chains.kernel, energy)]
+    return "native" if is_worth_native_code(covered, n_parameters) else "never"
 
 
 def _compile(energy: Energy, work: Work, warn: Callable[[str], None]) -> str | None:
@@ -118,11 +184,6 @@ def _compile(energy: Energy, work: Work, warn: Callable[[str], None]) -> str | N
         return f"no C++ compiler ({compiler}) is installed"
     energy.compiled = Compiled(work.n_rows, like.dtype, device, warn)
     return None
-
-
-def _compiles_automatically(work: Work, energy: Energy) -> bool:
-    n_parameters = sum(p.numel() for p in energy.parameters())
-    return is_worth_compiling(work, n_parameters, _like(energy).device.type, matmul.ONEDNN_IS_FASTER)
 
 
 def _like(energy: Energy) -> Tensor:

@@ -1,4 +1,4 @@
-"""The library of `chains.cpp`: built by torch's extension mechanism on first use, cached, and loaded.
+"""The library of `chains.cpp`: built by the C++ compiler on first use, cached, and loaded.
 
 It lies in torch's cache of extensions, under a name that changes with the source, the flags and the CPU:
 `-march=native` is right for the machine that compiles, and other machines may share a home directory. It is built in a
@@ -10,47 +10,71 @@ import ctypes
 import hashlib
 import os
 import platform
+import shlex
 import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
 
 from ebm_cli.system.cpu_info import read_cpuinfo
 
 SOURCE = Path(__file__).with_name("chains.cpp")
-FLAGS = ("-O3", "-march=native", "-pthread", "-ffp-contract=fast", "-fno-math-errno")
+FLAGS = ("-std=c++17", "-O3", "-march=native", "-pthread", "-ffp-contract=fast", "-fno-math-errno", "-fPIC", "-shared")
 """Without -ffast-math: the code tests proposals for non-finite numbers."""
 OPENMP = "-fopenmp"
 """Used where the compiler has it. Under Linux, gcc's OpenMP shares the pool of threads that torch has."""
+PATIENCE = 120
+"""Seconds after which a compiler is given up; it takes two."""
 
 
 class LibraryUnavailable(Exception):
     """Reason why there is no library, as a clause."""
 
 
-@cache
+def missing_compiler() -> str | None:
+    """None if there is a C++ compiler, the one of the environment's CXX or c++; else a clause that names it."""
+    compiler = _compiler()[0]
+    return f"no C++ compiler ({compiler}) is installed" if shutil.which(compiler) is None else None
+
+
 def load_library() -> ctypes.CDLL:
     """The library, from the cache if it was built before.
 
     Raises:
-        LibraryUnavailable: no compiler, no ninja, or a failed build.
+        LibraryUnavailable: no compiler, or a failed build.
 
-    Cost: milliseconds; seconds where it must be compiled.
+    Cost: milliseconds; seconds where it must be compiled. A process tries once.
     """
+    found = _library_or_reason()
+    if isinstance(found, str):
+        raise LibraryUnavailable(found)
+    return found
+
+
+@cache
+def _library_or_reason() -> ctypes.CDLL | str:
     name = f"ebm_chains_{_key()}"
-    path = _cache_folder() / name / f"{name}.so"
-    if not path.is_file():
-        _build(name, path)
+    try:
+        path = _cache_folder() / name / f"{name}.so"
+        if not path.is_file():
+            _build(path)
+    except LibraryUnavailable as why:
+        return str(why)
+    except (OSError, RuntimeError, subprocess.SubprocessError) as error:  # Path.home() raises RuntimeError
+        return f"the build failed ({_compiler_error(error)})"
     try:
         loaded = ctypes.CDLL(str(path))
     except OSError as error:
-        raise LibraryUnavailable(f"the library {path} does not load ({error})") from error
+        return f"the library {path} does not load ({error})"
     loaded.ebm_start.restype = ctypes.c_void_p
     return loaded
+
+
+def _compiler() -> list[str]:
+    """The command of the compiler, which may have words of its own: CXX="ccache g++"."""
+    return shlex.split(os.environ.get("CXX", "")) or ["c++"]
 
 
 def _key() -> str:
@@ -70,47 +94,39 @@ def _cache_folder() -> Path:
     return Path(os.environ.get("TORCH_EXTENSIONS_DIR") or Path(home, "torch_extensions"))
 
 
-def _build(name: str, path: Path) -> None:
-    compiler = os.environ.get("CXX", "c++")
-    if shutil.which(compiler) is None:
-        raise LibraryUnavailable(f"no C++ compiler ({compiler}) is installed")
-    with _ninja_on_path() as found:
-        if not found:
-            raise LibraryUnavailable("ninja is not installed; run pip install ninja")
+def _build(path: Path) -> None:
+    why = missing_compiler()
+    if why is not None:
+        raise LibraryUnavailable(why)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=path.parent) as folder:
+        made = Path(folder) / path.name
         try:
-            # A slow import, which needs setuptools: some Pythons do not have it.
-            from torch.utils.cpp_extension import load
+            _compile([*FLAGS, OPENMP], made)
+        except subprocess.CalledProcessError:
+            _compile([*FLAGS], made)
+        made.replace(path)
 
-            path.parent.mkdir(parents=True, exist_ok=True)
-            with tempfile.TemporaryDirectory(dir=path.parent) as folder:
 
-                def build_with(flags: list[str]) -> None:
-                    load(
-                        name, [str(SOURCE)], flags, extra_ldflags=flags, build_directory=folder, is_python_module=False
-                    )
-
-                try:
-                    build_with([*FLAGS, OPENMP])
-                except (RuntimeError, subprocess.SubprocessError):
-                    build_with(list(FLAGS))
-                # torch adds a number to the name of a second build in one process.
-                next(Path(folder).glob("*.so")).replace(path)
-        except (ImportError, OSError, RuntimeError, subprocess.SubprocessError) as error:
-            raise LibraryUnavailable(f"the build failed ({_compiler_error(error)})") from error
+def _compile(flags: list[str], made: Path) -> None:
+    command = [*_compiler(), *flags, str(SOURCE), "-o", str(made)]
+    subprocess.run(
+        command,
+        check=True,
+        capture_output=True,
+        text=True,
+        errors="replace",
+        timeout=PATIENCE,
+        stdin=subprocess.DEVNULL,
+    )
 
 
 def _compiler_error(error: Exception) -> str:
-    """The first line with an error of the compiler, else the last line of the message."""
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()] or [type(error).__name__]
+    """The first line with an error of the compiler, else the last line that it wrote, else what happened."""
+    said = str(error)
+    if isinstance(error, subprocess.TimeoutExpired):
+        said = f"the compiler took more than {PATIENCE} s"
+    elif isinstance(error, subprocess.CalledProcessError):
+        said = str(error.stderr or "").strip() or f"the compiler ended with exit code {error.returncode}"
+    lines = [line.strip() for line in said.splitlines() if line.strip()] or [type(error).__name__]
     return next((line for line in lines if "error:" in line), lines[-1])
-
-
-@contextmanager
-def _ninja_on_path() -> Iterator[bool]:
-    """Inside, `ninja` is also found beside this interpreter: a virtual environment need not be activated to be used."""
-    before = os.environ.get("PATH", "")
-    os.environ["PATH"] = os.pathsep.join((before, str(Path(sys.executable).parent)))
-    try:
-        yield shutil.which("ninja") is not None
-    finally:
-        os.environ["PATH"] = before

@@ -13,8 +13,7 @@ import torch
 from torch import Tensor
 
 from ebm_cli.acceleration.native_build import LibraryUnavailable, load_library
-from ebm_cli.acceleration.native_calls import KERNELS, Chains, Step, layers_of
-from ebm_cli.acceleration.native_noise import Noise
+from ebm_cli.acceleration.native_calls import Chains, Step, layers_of, uncovered
 from ebm_cli.energies import MLP, Energy
 from ebm_cli.samplers import Info, Kernel, Schedule, State
 
@@ -31,7 +30,7 @@ def attach_native_chains(energy: Energy, threads: int, kernels: Iterable[Kernel]
     Args:
         energy: its weights may change, they are read at the start of every run.
         threads: ≥ 1; results are the same for any number, bit for bit.
-        kernels: those that are going to run, which must all be covered.
+        kernels: those that are going to run, of which one at least must be covered; none if that is not known.
 
     Returns:
         None, or the reason why chains stay in torch; the energy is then unchanged.
@@ -42,10 +41,15 @@ def attach_native_chains(energy: Energy, threads: int, kernels: Iterable[Kernel]
     return why
 
 
+def covers(kernel: Kernel, energy: Energy) -> bool:
+    """True if native code has this kernel and this energy, where it can be built."""
+    return uncovered(kernel) is None and layers_of(energy) is not None
+
+
 def _why_not(energy: Energy, kernels: Iterable[Kernel]) -> str | None:
-    unknown = [type(kernel).__name__ for kernel in kernels if type(kernel) not in KERNELS]
-    if unknown:
-        return f"native chains are {', '.join(kernel.__name__ for kernel in KERNELS)}, not {unknown[0]}"
+    reasons = [uncovered(kernel) for kernel in kernels]
+    if reasons and None not in reasons:
+        return reasons[0]
     if type(energy) is not MLP:
         return f"native chains need energy=mlp, not {type(energy).__name__}"
     if layers_of(energy) is None:
@@ -77,7 +81,7 @@ class NativeChains:
         self,
         kernel: Kernel,
         energy: Energy,
-        x: Tensor,
+        x: Tensor | State,
         n_steps: int,
         rng: torch.Generator,
         schedule: Schedule | None = None,
@@ -97,7 +101,7 @@ class NativeChains:
         self,
         kernel: Kernel,
         energy: Energy,
-        x: Tensor,
+        x: Tensor | State,
         n_steps: int,
         thin: int,
         rng: torch.Generator,
@@ -107,7 +111,8 @@ class NativeChains:
         chains = Chains.of(kernel, energy, x)
         if chains is None:
             return None
-        draws = x.new_empty(n_steps // thin, *x.shape)
+        at = x.x if isinstance(x, State) else x
+        draws = at.new_empty(n_steps // thin, *at.shape)
         reported = 0
         for done in self._advance(chains, kernel, n_steps, rng, None, draws, thin):
             while progress is not None and reported + thin <= done:
@@ -126,13 +131,11 @@ class NativeChains:
         thin: int,
     ) -> Iterator[int]:
         """Yield the number of steps done, chunk by chunk."""
-        x = chains.x
-        size = max(1, min(n_steps, self.chunk // x.numel()))
+        moves = 1 if chains.ladder is None else chains.ladder.moves
+        size = max(1, min(n_steps, self.chunk // (moves * chains.x.numel())))
         fixed = None if schedule else (Step * size)(*[Step.of(kernel)] * size)
         has_pool = bool(load_library().ebm_has_pool())
-        noises = [
-            Noise.allocate(x, size, chains.has_test, chains.has_jitter) for _ in range(2 if n_steps > size else 1)
-        ]
+        noises = [chains.noise(size) for _ in range(2 if n_steps > size else 1)]
         noises[0].draw(min(size, n_steps), rng)
         # A run of no steps enters the loop once, too: the state needs the energy and gradient at the start.
         for i in range(max(1, ceil(n_steps / size))):

@@ -28,7 +28,9 @@ COMPOSERS = ("hydra", "omegaconf", "logging")
 """Packages that turn overrides into a config and set up logging."""
 OTHER_NAMES = {
     "ula": "langevin", "sgld": "langevin", "baoab": "underdamped", "rwm": "metropolis", "hamiltonian": "hmc",
+    "replica_exchange": "tempering", "parallel_tempering": "tempering",
     "score_matching": "sm", "sliced": "ssm", "denoising": "dsm",
+    "energy_discrepancy": "ed", "conditional_nce": "cnce",
 }  # fmt: skip
 """Names of options in the literature → here, where no spelling is near."""
 

@@ -10,7 +10,8 @@ from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf
 from rich.console import Console
 
-from ebm_cli.acceleration.compile_mode import Work, apply_compile_mode
+from ebm_cli.acceleration.compile_mode import CompileMode, Work, apply_compile_mode
+from ebm_cli.acceleration.native_chains import covers
 from ebm_cli.config.trust import trust_of
 from ebm_cli.datasets.findings import Finding
 from ebm_cli.errors import NotTrustworthy
@@ -35,7 +36,7 @@ from ebm_cli.runs.stored_config import run_dir
 from ebm_cli.system.device import device_of
 from ebm_cli.system.files import write_json
 from ebm_cli.system.threads import set_threads
-from ebm_cli.training.build import examined
+from ebm_cli.training.build import chains_of, examined
 from ebm_cli.training.causes import Evidence, causes
 
 
@@ -53,9 +54,8 @@ def evaluate(cfg: DictConfig) -> None:
     model = _load_model(cfg)
     threads = set_threads(cfg.threads, model.energy)
     parts, protocol = model.parts(), _protocol(cfg, model)
-    apply_compile_mode(
-        cfg.compile, parts.energy, Work(0, cfg.eval.n_chains, 0, (protocol.kernel,)), threads, console.print
-    )
+    work = Work(0, cfg.eval.n_chains, 0, (chains_of(protocol),))
+    apply_compile_mode(_compile_mode(cfg, model), parts.energy, work, threads, console.print)
     announce([*model.remarks, *described_data(parts.dataset, protocol)], console)
     with Stages("evaluation", console) as stages:
         evaluation = suite.evaluate(parts.energy, parts.method, parts.dataset, protocol, stages.begin)
@@ -99,6 +99,13 @@ def _causes(cfg: DictConfig, model: Model, parts: Parts, results: Values, findin
 def _load_model(cfg: DictConfig) -> Model:
     model = load(cfg.checkpoint, cfg.which, cfg.weights, list(cfg.trust), device_of(cfg.device).type)
     return model.with_data_file(cfg.dataset.path).to_dtype(cfg.dtype)
+
+
+def _compile_mode(cfg: DictConfig, model: Model) -> CompileMode:
+    """The requested mode; `auto` repeats native chains of the run, so that its results are found again."""
+    is_native = model.config.get("compile") == "native" and covers(_protocol(cfg, model).kernel, model.energy)
+    mode: CompileMode = "native" if cfg.compile == "auto" and is_native else cfg.compile
+    return mode
 
 
 def _protocol(cfg: DictConfig, model: Model) -> Protocol:

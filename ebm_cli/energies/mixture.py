@@ -1,4 +1,4 @@
-"""A mixture of known components with trained weights: the energy on which score matching is blind."""
+"""A mixture with trained weights, and means if wanted: the energy on which score matching and chains are blind."""
 
 import math
 from collections.abc import Mapping
@@ -12,7 +12,7 @@ from ebm_cli.energies.base import Energy
 
 
 class Mixture(Energy, Differentiable):
-    """f(x) = −log Σ_k w_k N(x; m_k, s² I), where only the weights w = softmax(a) are trained; log Z = 0.
+    """f(x) = −log Σ_k w_k N(x; m_k, s² I), where w = softmax(a) is trained, and m if wanted; log Z = 0.
 
     If the components are far apart, the score hardly depends on w, and neither does the loss of score matching.
 
@@ -24,13 +24,21 @@ class Mixture(Energy, Differentiable):
         means: m, a list of D numbers for each component, in the units of the energy.
         std: s > 0, in the units of the energy.
         weights: initial w, a number > 0 for each component; they are normalised.
+        train_means: whether m is trained, too.
 
     Shapes: x [B, D] → [B].  Raises: ValueError if the lists do not fit, or a number is out of range.
     """
 
     means: Tensor
 
-    def __init__(self, shape: tuple[int, ...], means: list[list[float]], std: float, weights: list[float]) -> None:
+    def __init__(
+        self,
+        shape: tuple[int, ...],
+        means: list[list[float]],
+        std: float,
+        weights: list[float],
+        train_means: bool = False,
+    ) -> None:
         super().__init__()
         if not means or any(len(m) != math.prod(shape) for m in means):
             raise ValueError(f"means must be lists of {math.prod(shape)} numbers, got {means}")
@@ -41,7 +49,11 @@ class Mixture(Energy, Differentiable):
         self.shape = shape
         self.std = std
         self.logits = nn.Parameter(torch.tensor(weights, dtype=torch.get_default_dtype()).log())
-        self.register_buffer("means", torch.tensor(means, dtype=torch.get_default_dtype()), persistent=False)
+        m = torch.tensor(means, dtype=torch.get_default_dtype())
+        if train_means:
+            self.means = nn.Parameter(m)
+        else:
+            self.register_buffer("means", m, persistent=False)
 
     @classmethod
     def shape_of(cls, keys: Mapping[str, Any]) -> tuple[int, ...] | None:
@@ -83,7 +95,7 @@ class Mixture(Energy, Differentiable):
         """Draw a component, then a point of it."""
         k = torch.multinomial(self.weights.detach(), n, replacement=True, generator=rng)
         z = torch.randn((n, *self.shape), generator=rng, dtype=self.means.dtype, device=self.means.device)
-        return self.means[k] + self.std * z
+        return self.means.detach()[k] + self.std * z
 
     def _log_terms(self, x: Tensor) -> Tensor:
         """log w_k + log N(x; m_k, s² I): [B, K]."""

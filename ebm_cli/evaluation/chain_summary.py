@@ -13,7 +13,7 @@ from ebm_cli.evaluation.mcmc_diagnostics import MIN_DRAWS, diagnose
 from ebm_cli.evaluation.results import Results
 from ebm_cli.evaluation.values import Value
 from ebm_cli.evaluation.virial import virial
-from ebm_cli.samplers import EnergyFn, Info, Kernel
+from ebm_cli.samplers import EnergyFn, Info, Kernel, Tempering
 
 MANY_STEPS = 80
 """Transitions without a move that are no chance: at an acceptance of 0.15 one chain in 400,000 has none."""
@@ -68,6 +68,7 @@ def chain_results(
     found = acceptance(kernel, info, draws[0, 0].numel())
     if kernel.target_accept is None:
         found |= virial(energy, draws, kernel.temperature)
+    found |= exchanges(kernel, info, thin * len(draws))
     found |= Results({"sampler/n_steps": burn_in + thin * len(draws)})
     return found | worst_diagnostics(draws, starts, thin, n_rows, used)
 
@@ -127,6 +128,23 @@ def _of_row(draws: Tensor, differ: Tensor, used: Tensor | None, row: int) -> tup
 
 def _absent(counts: dict[str, Value], reason: str) -> Results:
     return Results(counts, {f"sampler/{name}": reason for name in ("rhat", "ess_bulk", "ess_tail")})
+
+
+def exchanges(kernel: Kernel, info: Info, n_steps: int) -> Results:
+    """Rates of exchange and round trips of tempered chains, and their ladder; nothing of others.
+
+    Args:
+        kernel: of the chains, with its tuned ladder.
+        info: averaged over their steps.
+        n_steps: their number.
+    """
+    if not isinstance(kernel, Tempering) or info.swaps is None or info.round_trips is None:
+        return Results()
+    rates = info.swaps.double().mean(0)
+    values: dict[str, Value] = {"sampler/swap_rate": float(rates.mean()), "sampler/swap_rate_low": float(rates.min())}
+    values["sampler/round_trips"] = n_steps * float(info.round_trips.double().mean())
+    values["sampler/ladder"] = " ".join(f"{1 / beta:.4g}" for beta in kernel.betas)
+    return Results(values)
 
 
 def acceptance(kernel: Kernel, info: Info, dimension: int) -> Results:

@@ -9,6 +9,10 @@ UNMIXED = 1.1
 """R̂ from which an effective sample size means nothing, however large."""
 UNBIASED = 0.02
 """Virial, in units of D T, up to which the bias of an unadjusted chain is small: 1 % of the energy's spread."""
+RARE = 0.1
+"""Rate of exchange of two neighbours up to which a ladder has a gap; 0.2 to 0.6 is efficient."""
+FEW_TRIPS = 10
+"""Round trips of a chain below which its modes are still those of its start."""
 ACCEPTED = (0.4, 0.9)
 """Acceptance rates of an efficient chain, where the results do not give those of its sampler."""
 
@@ -42,6 +46,17 @@ def _acceptance(key: str, value: float, values: Values) -> Verdict:
         return Verdict(reference, "too low", False)
     # Slow, but as exact as any other.
     return Verdict(reference, "fine", True) if value <= high else Verdict(reference, "too high")
+
+
+def _swap_rate(key: str, value: float, values: Values) -> Verdict:
+    rarest = number(values, f"{key}_low")
+    low = value if rarest is None else rarest
+    reference = f"> {RARE}, rarest {low:.2g}"
+    return Verdict(reference, "fine", True) if low > RARE else Verdict(reference, "too low", False)
+
+
+def _round_trips(key: str, value: float, values: Values) -> Verdict:
+    return Verdict(f">= {FEW_TRIPS}", "enough" if value >= FEW_TRIPS else "too few", value >= FEW_TRIPS)
 
 
 def _virial(key: str, value: float, values: Values) -> Verdict:
@@ -101,6 +116,8 @@ ACCEPTANCE = Rule(
     "the range of the sampler: mala 0.4 to 0.8, hmc 0.6 to 0.9, metropolis 0.15 to 0.5 (0.2 to 0.7 in one dimension)",
     "too low, fine, too high",
 )
+SWAP_RATE = Rule(_swap_rate, f"{RARE}, and the rarest exchange", f"fine where every rate is above {RARE}, too low")
+ROUND_TRIPS = Rule(_round_trips, f"{FEW_TRIPS}", f"too few < {FEW_TRIPS} ≤ enough")
 VIRIAL = Rule(
     _virial, "0 ± its standard error, and D T", f"within noise (three standard errors), small ≤ {UNBIASED} D T < biased"
 )

@@ -31,6 +31,11 @@ class Drawn:
     results: Results
 
 
+def n_steps(n_samples: int, n_chains: int) -> int:
+    """Steps of each chain, after burn-in, that give n_samples positions of all of them together."""
+    return math.ceil(n_samples / n_chains) * THIN
+
+
 def draw(
     energy: EnergyFn,
     kernel: Kernel,
@@ -50,21 +55,24 @@ def draw(
         burn_in: steps before the first stored position, ≥ 0.
         rng: source of every draw.
         reference: density of the jumps between modes, one before each stored position; None for a kernel alone. A
-            kernel without an acceptance test makes none: its bias is measured.
+            kernel without an acceptance test makes none: its bias is measured. A tempered one makes none either: it
+            crosses between modes by itself.
 
     Cost: burn_in + 10 n_samples/n_chains steps of n_chains chains, and two energies a jump.
     """
     began = time.monotonic()
-    n_stored = math.ceil(n_samples / len(starts))
     kernel, state = warm_up(kernel, energy, starts, burn_in, rng)
-    n_steps, cost = n_stored * THIN, kernel.evaluations(n_stored * THIN)
+    n = n_steps(n_samples, len(starts))
+    cost = kernel.evaluations(n)
     found = Results()
-    if reference is None or kernel.target_accept is None:
-        draws, info = trace(kernel, energy, state.x, n_steps, THIN, rng)
+    if reference is None or kernel.target_accept is None or kernel.has_ladder:
+        draws, info = trace(kernel, energy, state, n, THIN, rng)
     else:
-        draws, info, jumps = trace_with_jumps(kernel, energy, reference, state.x, n_steps, THIN, rng)
-        cost = jump_cost(kernel, n_steps, THIN)
+        draws, info, jumps = trace_with_jumps(kernel, energy, reference, state, n, THIN, rng)
+        cost = jump_cost(kernel, n, THIN)
         found = Results({"sampler/jumps": float(jumps.mean())})
+    if info.gradients is not None:
+        cost = cost._replace(grad=round(n * float(info.gradients.mean())) + 1)
     seconds = time.monotonic() - began
     results = chain_results(kernel, energy, info, draws, state.x, THIN) | found
     # An energy alone counts as much as one with its gradient where there is one: at most half too much.

@@ -3,7 +3,7 @@
 A key is `GROUP/NAME`: `eval/` results of an evaluation, `val/` the same on validation rows during training, `sampler/`
 chains, `cost/` time and work, `train/` the training log. Verdicts, units, the columns of `ebm compare`, the main result
 of `ebm runs` and docs/reference/results.md all come from `RESULTS`. A key that is not registered, such as one of a
-user's own metric, has its name as label and no verdict.
+user's own metric, has its name as label and no verdict. Long because the list is one: its order is that of the tables.
 """
 
 import re
@@ -158,6 +158,17 @@ RESULTS = (
            "acceptance rate up to which the sampler is efficient", shown_with="sampler/acceptance"),
     Result(CHAINS, "sampler/jumps", "jumps", "", "high",
            "mean acceptance rate of the jumps between modes: proposals from the density that the energy bends"),
+    Result(CHAINS, "sampler/swap_rate", "exchanges", "", "none",
+           "of tempered chains: rate at which neighbouring temperatures exchange, mean over the ladder",
+           chain_rules.SWAP_RATE),
+    Result(CHAINS, "sampler/swap_rate_low", "rarest exchange", "", "none",
+           "rate of exchange of the two neighbours that exchange least", shown_with="sampler/swap_rate"),
+    Result(CHAINS, "sampler/round_trips", "round trips", "per chain", "high",
+           "of tempered chains: positions that went from the cold end of the ladder to the hot one and came back, in "
+           "the transitions of the draws", chain_rules.ROUND_TRIPS),
+    Result(CHAINS, "sampler/ladder", "ladder", "", "none",
+           "temperatures of the replicas of tempered chains, in units of that of the target",
+           shown_with="sampler/swap_rate"),
     Result(CHAINS, "sampler/virial", "virial", "nats", "none",
            "bias of a sampler without a Metropolis test: E[(x − c)·∇f] − D T over its draws, c their mean",
            chain_rules.VIRIAL, (SE,), signed=True),
@@ -215,6 +226,8 @@ RESULTS = (
          meaning="mean acceptance rate of the method's chains, if they have a Metropolis test"),
     _log("train/jumps", "jumps", "",
          meaning="acceptance of the jumps of the method's chains: proposals from the density that the energy bends"),
+    _log("train/swap_rate", "exchanges", "",
+         meaning="rate of exchange of the two neighbours that exchange least, of tempered chains"),
     _log("train/step_size", "step size", "", meaning="step size of the method's chains"),
     _log("train/chain_length", "chain length", "steps", meaning="mean length of the chains since their start"),
     _log("train/dead_chains", "dead chains", "", meaning="share of the chains that diverged"),
@@ -224,7 +237,14 @@ RESULTS = (
     _log("train/score_norm", "score norm", "1/unit²", meaning="mean of ‖∇f‖² over the batch, standardised units"),
     _log("train/laplacian", "Laplacian", "1/unit²", meaning="mean of tr ∇²f over the batch, or its projection",
          signed=True),
-    _log("train/accuracy", "accuracy", "", meaning="accuracy of the classifier between data and noise"),
+    _log("train/accuracy", "accuracy", "",
+         meaning="accuracy of the classifier between data and noise, or of rows and their perturbed copies"),
+    _log("train/noise_share", "noise that counts", "",
+         meaning="effective share of the noise rows, by their weights exp(−f)/q: near 0 few of them decide"),
+    _log("train/perturbation_gap", "perturbation gap", "nats", signed=True,
+         meaning="mean energy of the batch − that of the perturbed rows"),
+    _log("train/above_bound", "above the bound", "nats",
+         meaning="loss of energy discrepancy − its lower bound log(w/M); 0 where every perturbed row is far away"),
     _log("train/log_z", "log Z", "nats", meaning="log Z as the method trains it", signed=True),
     _log("train/data_energy", "data energy", "nats", meaning="mean energy of the batch", signed=True),
     _log("train/flow_nll", "flow NLL", "nats", meaning="negative log-likelihood of the batch under the flow",

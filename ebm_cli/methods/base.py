@@ -101,6 +101,13 @@ class Method(nn.Module, ABC):
     has_comparable_loss: ClassVar[bool] = True
     """True if the loss on fresh rows measures the quality of an energy. The value of a game and the surrogate of a
     gradient do not."""
+    n_chain_steps: int = 0
+    """Steps of the chains of a training step, ≥ 0; there are as many chains as rows."""
+
+    @property
+    def score_scale(self) -> float | None:
+        """Factor of the loss over ½ E‖∇f + score‖² of score matching; None if it is another objective."""
+        return None
 
     def validate(self, energy: Energy, batch_size: int) -> None:
         """Raise ValueError, beginning with the name of the key, for an energy or a batch that it cannot train with."""
@@ -118,8 +125,15 @@ class Method(nn.Module, ABC):
         """Signs that training has diverged, in addition to a loss or a gradient that is not finite."""
         return (Symptom("loss", LOSS_LIMIT, "the loss has exploded", "lower optimizer.lr"),)
 
+    def remark(self, energy: Energy) -> str | None:
+        """Sentence on what this method may lose with this energy, said when a run begins; None if nothing."""
+        return None
+
     def prepare(self, data: Tensor, rng: torch.Generator) -> None:
         """Fit parts of the method to data [N, *D]; called once, before the first step of a new run (not on resume)."""
+
+    def calibrate(self, energy: Energy, data: Tensor, rng: torch.Generator) -> None:
+        """Fit numbers of the method to an energy that has been trained by another method, on rows data [N, *D]."""
 
     def players(self, energy: Energy) -> dict[str, list[nn.Parameter]]:
         """Disjoint sets of parameters, one optimizer each."""

@@ -6,70 +6,36 @@ The model term is an average over the ends of k steps of a Markov chain that tar
 (CD-k), at noise, or where earlier chains ended (persistent, see `replay_buffer`). Chains that are too short or too
 coarse bias the result: with ULA of step ε on N(0, v), CD learns the precision (1 − √(1 − 2ε/v))/ε and not 1/v. Where an
 energy bends a fitted density, a draw of that density may be proposed to every chain first (`samplers.independence`):
-accepted ones are far from the row at which they would have started, and in any mode.
+accepted ones are far from the row at which they would have started, and in any mode. Persistent chains that do not
+cross between modes lose the masses of these, unless they are weighted (`jarzynski`), or tempered: then they keep all
+their replicas from step to step (`hot_replicas`).
 
 Sources: Hinton (2002); Du & Mordatch (2019), regularisation of the energies; Du, Li, Tenenbaum & Mordatch (2021), the
 divergence of the chain itself (`chain_divergence`).
 """
 
-from typing import ClassVar, Literal, NamedTuple
+from math import inf
+from typing import ClassVar, Literal
 
 import torch
 from torch import Tensor
 
 from ebm_cli.densities import Density
 from ebm_cli.energies import Energy, evaluating
+from ebm_cli.methods import jarzynski
 from ebm_cli.methods.base import Evaluations, LossOutput, Method, Symptom
 from ebm_cli.methods.chain_divergence import chain_divergence
+from ebm_cli.methods.chains import CLAMPED, SYMPTOMS, Chains, store, weighted
+from ebm_cli.methods.hot_replicas import HotReplicas
+from ebm_cli.methods.jarzynski import Walkers, Witnesses
 from ebm_cli.methods.replay_buffer import ReplayBuffer, Starts
 from ebm_cli.methods.step_backoff import StepBackoff
-from ebm_cli.samplers import Info, Kernel, replace_diverged, run
+from ebm_cli.samplers import Kernel, State, Tempering, replace_diverged, run
 from ebm_cli.samplers.independence import jump
 from ebm_cli.samplers.langevin import Langevin
 from ebm_cli.samplers.mala import MALA
-
-SYMPTOMS = (
-    Symptom(
-        "dead_chains",
-        0.5,
-        "most chains have diverged, their coordinates are not finite",
-        "lower sampler.step_size, or choose sampler=mala, which rejects such steps",
-        names_step_size=True,
-    ),
-    Symptom(
-        "energy_gap",
-        1e6,
-        "the energies have exploded, those of data and chains differ by more than a million nats",
-        "lower optimizer.lr or sampler.step_size, or raise method.l2 or method.k",
-    ),
-)
-CLAMPED = Symptom(
-    "at_clamp",
-    0.5,
-    "most coordinates of the chains are at their bound sampler.clamp_sample",
-    "lower optimizer.lr, or raise energy.base: the energy falls towards the bound",
-    steps=100,
-)
-
-
-class Chains(NamedTuple):
-    """Chains of one training step.
-
-    Attributes:
-        end: where they ended [B, *D]; noise for those that diverged.
-        finite: which have not diverged [B].
-        age: steps that each has behind it [B].
-        rows: their rows of the replay buffer [B]; None without a buffer.
-        info: diagnostics, averaged over the steps.
-        jumps: acceptance of the jumps, averaged over them []; None without any.
-    """
-
-    end: Tensor
-    finite: Tensor
-    age: Tensor
-    rows: Tensor | None
-    info: Info
-    jumps: Tensor | None
+from ebm_cli.samplers.metric import wants_metric
+from ebm_cli.samplers.tempering import X as REPLICAS
 
 
 class CD(Method):
@@ -89,16 +55,21 @@ class CD(Method):
         kl: weight of the divergence of the chains from the model, ≥ 0, taken through one Langevin step; needs the
             sampler langevin or mala, whose step size that step has.
         jumps: proposals from the density that the energy bends, ≥ 0, before the k steps; none where it bends none.
+        weights: none, or jarzynski: chains have weights that undo their lag (persistent), see `jarzynski`.
+        witnesses: weighted chains that the gradient does not use and log Z is read from, ≥ 0 (jarzynski).
 
     Shapes: x [B, *shape].
-    Raises: ValueError if a number is out of range.
-    Cost: 2 energies a data row, the evaluations of the chain, and 2 energies a jump.
+    Raises: ValueError if a number is out of range, or the sampler's steps have no weight.
+    Cost: 2 energies a data row, the evaluations of the chain, and 2 energies a jump; with weights one energy more a
+        chain, and one gradient more for Langevin steps.
     """
 
     has_comparable_loss: ClassVar[bool] = False
     buffer: Tensor
     age: Tensor
     accepted: Tensor
+    log_weight: Tensor
+    walker_energy: Tensor
 
     def __init__(
         self,
@@ -112,6 +83,8 @@ class CD(Method):
         l2: float = 0.0,
         kl: float = 0.0,
         jumps: int = 0,
+        weights: Literal["none", "jarzynski"] = "none",
+        witnesses: int = 0,
     ) -> None:
         super().__init__()
         if k < 1:
@@ -128,9 +101,17 @@ class CD(Method):
             raise ValueError(f"kl must be >= 0, got {kl}")
         if kl and not isinstance(sampler, Langevin | MALA):
             raise ValueError(f"kl must be 0 with {type(sampler).__name__}: it needs a step of langevin or mala")
+        if witnesses < 0 or (witnesses and weights == "none"):
+            raise ValueError(f"witnesses must be >= 0, and 0 without weights=jarzynski, got {witnesses}")
+        if weights != "none":
+            if start != "persistent" or kl:
+                raise ValueError("weights must be none unless start=persistent (method=pcd) and kl=0")
+            jarzynski.require_weighable(sampler)
+        if wants_metric(sampler):
+            raise ValueError("sampler.metric must be none with cd and pcd, whose chains have no burn-in")
         self.sampler = sampler
         self.noise = noise
-        self.k = k
+        self.k = self.n_chain_steps = k
         self.start = start
         self.restart = restart
         self.l2 = l2
@@ -141,6 +122,13 @@ class CD(Method):
         if start == "persistent":
             self.register_buffer("buffer", torch.zeros(buffer_size, *shape))
             self.register_buffer("age", torch.zeros(buffer_size))
+        self.is_weighted = weights != "none"
+        if self.is_weighted:
+            self.register_buffer("log_weight", torch.zeros(buffer_size))
+            self.register_buffer("walker_energy", torch.zeros(buffer_size))
+        self.witnesses = Witnesses(shape, witnesses) if witnesses else None
+        n_hot = len(sampler.betas) - 1 if isinstance(sampler, Tempering) and start == "persistent" else 0
+        self.hot = HotReplicas(shape, n_hot, buffer_size) if n_hot else None
 
     def get_extra_state(self) -> dict[str, int | float]:
         return self.backoff.state_dict()
@@ -156,7 +144,8 @@ class CD(Method):
     @property
     def replay_buffer(self) -> ReplayBuffer:
         """The persistent chains."""
-        return ReplayBuffer(self.buffer, self.age)
+        weights = (self.log_weight, self.walker_energy) if self.is_weighted else ()
+        return ReplayBuffer(self.buffer, self.age, *weights)
 
     def validate(self, energy: Energy, batch_size: int) -> None:
         # Two chains must not be written back to one row.
@@ -168,12 +157,15 @@ class CD(Method):
     def prepare(self, data: Tensor, rng: torch.Generator) -> None:
         if self.start == "persistent":
             self.replay_buffer.fill(self.noise, rng)
+        if self.witnesses is not None:
+            self.witnesses.fill(self.noise, rng)
 
     def n_directions(self, energy: Energy) -> int:
         return 0
 
     def symptoms(self) -> tuple[Symptom, ...]:
-        return SYMPTOMS if self._clamp is None else (*SYMPTOMS, CLAMPED)
+        weighted = (jarzynski.COLLAPSED,) if self.is_weighted else ()
+        return (*SYMPTOMS, *weighted) if self._clamp is None else (*SYMPTOMS, CLAMPED)
 
     @property
     def _clamp(self) -> float | None:
@@ -184,7 +176,15 @@ class CD(Method):
         return {"energy": list(energy.parameters())}
 
     def negatives(self, energy: Energy, x: Tensor, rng: torch.Generator) -> Tensor:
-        return self._chains(energy, x, rng).end
+        chains = self._chains(energy, x, rng)
+        if chains.walkers is None:
+            return chains.end
+        # Points that stand for the model have equal weights.
+        chosen, _ = jarzynski.resample_if_uneven(chains.walkers.log_weight, rng, below=inf)
+        return chains.end.index_select(0, chosen)
+
+    def learned_log_z(self) -> Tensor | None:
+        return None if self.witnesses is None else self.witnesses.log_z
 
     def shorten_steps(self, factor: float) -> bool:
         if self.backoff.target is not None:
@@ -202,10 +202,12 @@ class CD(Method):
         acceptance = chains.info.accept.mean()
         self.accepted += acceptance
         if chains.rows is not None:
-            self.replay_buffer.write(chains.rows, chains.end, torch.where(chains.finite, chains.age, 0))
+            store(chains, self.replay_buffer, rng)
+            if self.hot is not None and chains.replicas is not None:
+                self.hot.store(chains.rows, chains.replicas, chains.end)
         value = energy(torch.cat((x, chains.end)))
         plus, minus = value[: len(x)], value[len(x) :]
-        loss = plus.mean() - minus.mean()
+        loss = plus.mean() - jarzynski.mean(minus, chains.walkers)
         metrics = {
             "energy_gap": loss.detach(),
             "step_size": torch.tensor(kernel.step_size),
@@ -216,14 +218,26 @@ class CD(Method):
             metrics["acceptance"] = acceptance
         if chains.jumps is not None:
             metrics["jumps"] = chains.jumps
+        if chains.info.swaps is not None:
+            metrics["swap_rate"] = chains.info.swaps.mean(0).min()
         if self._clamp is not None:
             metrics["at_clamp"] = (chains.end.abs() >= self._clamp).float().mean()
+        if chains.walkers is not None:
+            metrics["weights_ess"] = jarzynski.effective_share(chains.walkers.log_weight)
+        if self.witnesses is not None:
+            with evaluating(energy):
+                self.witnesses.advance(kernel, energy, self.k, rng)
+            metrics["log_z"] = self.witnesses.log_z
         if self.l2:
-            loss = loss + self.l2 * (plus.square().mean() + minus.square().mean())
+            loss = loss + self.l2 * (plus.square().mean() + jarzynski.mean(minus.square(), chains.walkers))
         # The first term is the loss; a chain with a correction also evaluates where it starts.
         chain = self.sampler.evaluations(self.k)
         jumps = 0 if chains.jumps is None else 2 * self.jumps
         cost = Evaluations(energy=2 + chain.energy + jumps, grad=chain.grad)
+        if chains.walkers is not None:
+            each, n = jarzynski.cost(self.sampler, self.k), 0 if self.witnesses is None else len(self.witnesses.points)
+            share = 1 + n / len(x)
+            cost = Evaluations(energy=2 + jumps + share * each.energy, grad=share * each.grad)
         if self.kl:
             divergence = chain_divergence(energy, chains.end, kernel.step_size, kernel.temperature, rng)
             loss, metrics["chain_divergence"] = loss + self.kl * divergence, divergence.detach()
@@ -232,12 +246,22 @@ class CD(Method):
 
     def _chains(self, energy: Energy, x: Tensor, rng: torch.Generator) -> Chains:
         """Jump and run k steps; chains that diverge are replaced by noise."""
-        starts = self._starts(x, rng)
+        starts, kernel = self._starts(x, rng), self.kernel
+        if starts.log_weight is not None and starts.energy is not None:
+            walkers = Walkers(starts.x, starts.log_weight, starts.energy)
+            with evaluating(energy):
+                walkers = jarzynski.reweighted(energy, walkers, kernel.temperature)
+                at, accepted = self._jumped(energy, walkers.x, rng)
+                walkers, info = jarzynski.moved(kernel, energy, walkers._replace(x=at), self.k, rng)
+            return weighted(walkers, starts, self.k, info, accepted, jarzynski.fresh(self.noise, len(at), rng))
         with evaluating(energy):
             at, accepted = self._jumped(energy, starts.x, rng)
-            state, info = run(self.kernel, energy, at, self.k, rng)
+            begin: Tensor | State = at
+            if self.hot is not None and isinstance(kernel, Tempering):
+                begin = self.hot.start(kernel, energy, starts, at, rng)
+            state, info = run(kernel, energy, begin, self.k, rng)
         end, finite = replace_diverged(state.x.detach(), self.noise.sample(len(x), rng))
-        return Chains(end, finite, starts.age + self.k, starts.rows, info, accepted)
+        return Chains(end, finite, starts.age + self.k, starts.rows, info, accepted, replicas=state.aux.get(REPLICAS))
 
     def _jumped(self, energy: Energy, x: Tensor, rng: torch.Generator) -> tuple[Tensor, Tensor | None]:
         """Positions after the jumps, and the acceptance of these."""
@@ -253,6 +277,9 @@ class CD(Method):
         new = torch.zeros(len(x), dtype=x.dtype, device=x.device)
         if self.start == "data":
             return Starts(x, new)
+        if self.is_weighted:
+            new_walkers = jarzynski.fresh(self.noise, len(x), rng)
+            return self.replay_buffer.draw(new_walkers.x, self.restart, rng, new_walkers.log_weight)
         noise = self.noise.sample(len(x), rng)
         if self.start == "noise":
             return Starts(noise, new)

@@ -31,6 +31,10 @@ class DSM(Method):
             raise ValueError(f"sigma must be > 0, got {sigma}")
         self.sigma = sigma
 
+    @property
+    def score_scale(self) -> float:
+        return self.sigma**2
+
     def n_directions(self, energy: Energy) -> int:
         return 0
 

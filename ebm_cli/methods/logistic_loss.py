@@ -30,6 +30,26 @@ class Classification(NamedTuple):
     accuracy: Tensor
 
 
+def balanced_log_z(h_data: Tensor, h_noise: Tensor, nu: float, n_halvings: int = 60) -> Tensor:
+    """The c that minimises the loss of h − c, by bisection: there the classifier expects as many data as there are.
+
+    Args:
+        h_data, h_noise: log-odds without log Z, of data [B] and of noise [M].
+        nu: ν > 0.
+        n_halvings: ≥ 1, of the interval between the smallest and the largest log-odds.
+
+    Source: Bennett (1976), the acceptance ratio between two densities.
+    """
+    every = torch.cat((h_data, h_noise))
+    low, high = every.min() - 10, every.max() + 10
+    for _ in range(n_halvings):
+        c = 0.5 * (low + high)
+        # d/dc: it rises with c.
+        slope = (c - h_data).sigmoid().mean() - nu * (h_noise - c).sigmoid().mean()
+        low, high = torch.where(slope < 0, c, low), torch.where(slope < 0, high, c)
+    return 0.5 * (low + high)
+
+
 def classify(h_data: Tensor, h_noise: Tensor, nu: float) -> Classification:
     """Evaluate L = mean softplus(−h_data) + ν mean softplus(h_noise), and the accuracy of the classifier.
 

@@ -2,10 +2,11 @@
 
 The log-odds of the classifier contain the energy and a trained log Z (see `logistic_loss`); no chain is run and no
 derivative in x is taken. It works if the noise covers the data and is hard to tell from them. Source: Gutmann &
-Hyvärinen (2012), JMLR 13.
+Hyvärinen (2012), JMLR 13. The same two samples can also estimate the likelihood itself (see `noise_likelihoods`).
 """
 
 import math
+from typing import Literal
 
 import torch
 from torch import Tensor, nn
@@ -14,7 +15,11 @@ from ebm_cli.densities import Density
 from ebm_cli.energies import Energy
 from ebm_cli.methods.base import Evaluations, LossOutput, Method, Symptom
 from ebm_cli.methods.fit_density import fit_density
-from ebm_cli.methods.logistic_loss import EXPLODED_ENERGIES, classify
+from ebm_cli.methods.logistic_loss import EXPLODED_ENERGIES, balanced_log_z, classify
+from ebm_cli.methods.noise_likelihoods import ranking, self_normalised
+from ebm_cli.methods.noise_tails import has_light_tails
+
+Objective = Literal["logistic", "self_normalised", "ranking"]
 
 SATURATED = Symptom(
     "loss",
@@ -34,6 +39,9 @@ class NCE(Method):
         nu: ν > 0, rows of noise for each row of data; more noise brings the estimator closer to maximum likelihood.
         log_z: initial value of the trained log Z, nats.
         fit_steps: steps of that fit, ≥ 0; none are taken for a noise without parameters.
+        objective: logistic (L as above), self_normalised (the likelihood with an importance estimate of Z, which needs
+            a noise with heavier tails than the model), or ranking (the row among ν rows of noise, ν a whole number;
+            no log Z is trained).
         redraw: fresh noise in every step, which is closer to E_q; otherwise the same sample in all steps, which the
             theory of the estimator assumes (Theorem 3).
 
@@ -45,18 +53,27 @@ class NCE(Method):
     noise_seed: Tensor
 
     def __init__(
-        self, noise: Density, nu: float = 1.0, log_z: float = 0.0, fit_steps: int = 2000, redraw: bool = True
+        self,
+        noise: Density,
+        nu: float = 1.0,
+        log_z: float = 0.0,
+        fit_steps: int = 2000,
+        objective: Objective = "logistic",
+        redraw: bool = True,
     ) -> None:
         super().__init__()
         if nu <= 0:
             raise ValueError(f"nu must be > 0, got {nu}")
         if fit_steps < 0:
             raise ValueError(f"fit_steps must be >= 0, got {fit_steps}")
+        if objective == "ranking" and (nu < 1 or nu != round(nu)):
+            raise ValueError(f"nu must be a whole number >= 1 with method.objective=ranking, got {nu}")
         self.noise = noise
         self.nu = nu
         self.fit_steps = fit_steps
         self.redraw = redraw
-        self.log_z = nn.Parameter(torch.tensor(float(log_z)))
+        self.objective = objective
+        self.log_z = nn.Parameter(torch.tensor(float(log_z)), requires_grad=objective != "ranking")
         # Seed of the sample that is kept: it is drawn again on resume, whatever the batch size and nu.
         self.register_buffer("noise_seed", torch.tensor(0), persistent=not redraw)
 
@@ -65,14 +82,32 @@ class NCE(Method):
         if not self.redraw:
             self.noise_seed.random_(generator=rng)
 
+    @torch.no_grad()
+    def calibrate(self, energy: Energy, data: Tensor, rng: torch.Generator) -> None:
+        """Set log Z to the minimum of the loss for this energy."""
+        n_noise = max(1, round(self.nu * len(data)))
+        y, log_q = self.noise.sample_with_log_prob(n_noise, rng)
+        log_nu = math.log(n_noise / len(data))
+        h_data, h_noise = -energy(data) - self.noise.log_prob(data) - log_nu, -energy(y) - log_q - log_nu
+        self.log_z.copy_(balanced_log_z(h_data, h_noise, n_noise / len(data)))
+
     def players(self, energy: Energy) -> dict[str, list[nn.Parameter]]:
-        return {"energy": [*energy.parameters(), self.log_z]}
+        return {"energy": [*energy.parameters(), *([self.log_z] if self.log_z.requires_grad else [])]}
 
     def symptoms(self) -> tuple[Symptom, ...]:
-        return EXPLODED_ENERGIES, SATURATED
+        return (EXPLODED_ENERGIES,) if self.objective == "self_normalised" else (EXPLODED_ENERGIES, SATURATED)
 
-    def learned_log_z(self) -> Tensor:
-        return self.log_z
+    def remark(self, energy: Energy) -> str | None:
+        if self.objective != "self_normalised" or not has_light_tails(self.noise, energy):
+            return None
+        return (
+            "the noise has lighter tails than exp(-f), as the energy is now: the weights exp(-f)/q of "
+            "method.objective=self_normalised may have an infinite variance, and log Z may jump; choose a wider noise "
+            "(noise.widen=2) or method.objective=logistic, which loses efficiency only"
+        )
+
+    def learned_log_z(self) -> Tensor | None:
+        return self.log_z if self.log_z.requires_grad else None
 
     def densities(self) -> dict[str, Density]:
         # One without parameters is compared as the Gaussian fitted to the data, or is far from them on purpose.
@@ -88,10 +123,23 @@ class NCE(Method):
             noise_rng = rng if self.redraw else torch.Generator(x.device).manual_seed(int(self.noise_seed))
             y, log_q_noise = self.noise.sample_with_log_prob(n_noise, noise_rng)
             log_q = torch.cat((self.noise.log_prob(x), log_q_noise))
-        h = -(energy(torch.cat((x, y))) + log_q + self.log_z)
+        f = energy(torch.cat((x, y)))
+        if self.objective != "logistic":
+            return self._likelihood(f, log_q, len(x))
+        h = -(f + log_q + self.log_z)
         if nu != 1:
             h = h - math.log(nu)
         h_data, h_noise = h.split((len(x), n_noise))
         loss, accuracy = classify(h_data, h_noise, nu)
         metrics = {"accuracy": accuracy, "log_z": self.log_z.detach().clone()}
         return LossOutput(loss, metrics, evaluations=Evaluations(energy=1 + nu))
+
+    def _likelihood(self, f: Tensor, log_q: Tensor, n_data: int) -> LossOutput:
+        """The loss of the other objectives, from f and log q of the rows of data and then of noise."""
+        cost = Evaluations(energy=len(f) / n_data)
+        s = -(f + log_q)
+        if self.objective == "ranking":
+            loss, accuracy = ranking(s[:n_data], s[n_data:].view(-1, n_data))
+            return LossOutput(loss, {"accuracy": accuracy}, evaluations=cost)
+        loss, share = self_normalised(f[:n_data], s[n_data:], self.log_z)
+        return LossOutput(loss, {"noise_share": share, "log_z": self.log_z.detach().clone()}, evaluations=cost)

@@ -41,6 +41,10 @@ class SM(Method):
         super().__init__()
         self.whitening = Whitening(shape, data) if whiten else None
 
+    @property
+    def score_scale(self) -> float:
+        return 1.0
+
     def validate(self, energy: Energy, batch_size: int) -> None:
         require_smooth(energy)
 

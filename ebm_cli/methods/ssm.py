@@ -11,6 +11,8 @@ direction h ⊙ v, where half of the entries of h are −1, is orthogonal to v, 
 mean of the two: in the plane the trace is exact, in D dimensions the variance is (D − 2)/(2D − 2) of that of one
 direction, where two independent ones have 1/2.
 
+With `estimator=finite_difference` the derivatives are central differences of the energy (see `finite_difference`).
+
 Sources: Song, Garg, Shi & Ermon (2019), "Sliced score matching", eq. 7–9; Hutchinson (1989).
 """
 
@@ -24,9 +26,11 @@ from torch import Tensor
 from ebm_cli.derivatives import sliced_terms
 from ebm_cli.energies import Energy
 from ebm_cli.methods.base import Evaluations, LossOutput, Method, Symptom, require_smooth
+from ebm_cli.methods.finite_difference import LEAST_STEP, difference_terms
 from ebm_cli.methods.unbounded import UNBOUNDED
 from ebm_cli.methods.whitening import Whitening
 
+Estimator = Literal["exact", "finite_difference"]
 Projection = Literal["orthogonal", "rademacher", "gaussian", "sphere"]
 
 BITWISE_FROM = 4096
@@ -43,14 +47,18 @@ class SSM(Method):
             two orthogonal; off by one product of signs for odd D), gaussian, or sphere (uniform, scaled by √D so that
             E[vvᵀ] = I).
         n_projections: directions a row, ≥ 1.
-        variance_reduction: use the exact ‖∇f‖².
+        variance_reduction: use the exact ‖∇f‖²; finite differences have it only where a pair of orthogonal directions
+            spans the plane.
+        estimator: exact derivatives in x, or finite_difference: 1 + 2 n_projections energies a row and no derivative.
+        eps: length of the step of finite_difference, > 0 in standardised units, at least 0.05 in float32; the bias is
+            of the order of its square.
         whiten: train in coordinates in which the data have covariance I (see `whitening`).
         shape: shape of one point (for `whiten`).
         data: rows [N, D] in standardised units (for `whiten`).
 
     Shapes: x [B, *D].
     Raises: ValueError if a number is out of range, or the points cannot be whitened.
-    Cost: n_projections second directional derivatives a row, whatever D is.
+    Cost: n_projections second directional derivatives a row, whatever D is; or 1 + 2 n_projections energies.
     """
 
     needs_continuous_density = True
@@ -60,6 +68,8 @@ class SSM(Method):
         projection: Projection = "orthogonal",
         n_projections: int = 2,
         variance_reduction: bool = True,
+        estimator: Estimator = "exact",
+        eps: float = 0.1,
         whiten: bool = False,
         shape: tuple[int, ...] = (),
         data: Tensor | None = None,
@@ -67,16 +77,30 @@ class SSM(Method):
         super().__init__()
         if n_projections < 1:
             raise ValueError(f"n_projections must be >= 1, got {n_projections}")
+        if eps <= 0:
+            raise ValueError(f"eps must be > 0, got {eps}")
         self.projection = projection
         self.n_projections = n_projections
         self.variance_reduction = variance_reduction
+        self.estimator = estimator
+        self.eps = eps
         self.whitening = Whitening(shape, data) if whiten else None
 
-    def validate(self, energy: Energy, batch_size: int) -> None:
-        require_smooth(energy)
+    @property
+    def score_scale(self) -> float:
+        return 1.0
 
-    def n_directions(self, energy: Energy) -> int:
-        return self.n_projections
+    def validate(self, energy: Energy, batch_size: int) -> None:
+        if self.estimator == "exact":
+            require_smooth(energy)
+        elif self.eps < LEAST_STEP and any(p.dtype is torch.float32 for p in energy.parameters()):
+            raise ValueError(
+                f"method.eps must be >= {LEAST_STEP} in float32, where the second difference of the energy is lost in "
+                f"rounding, got {self.eps}; dtype=float64 takes less"
+            )
+
+    def n_directions(self, energy: Energy) -> int | None:
+        return self.n_projections if self.estimator == "exact" else None
 
     def symptoms(self) -> tuple[Symptom, ...]:
         return (*super().symptoms(), UNBOUNDED)
@@ -86,15 +110,18 @@ class SSM(Method):
             energy, x = self.whitening.transform(energy, x)
         k = self.n_projections
         v = DRAW[self.projection]((k, *x.shape), x, rng)
-        terms = sliced_terms(energy, x, v, exact_square=self.variance_reduction)
+        if self.estimator == "exact":
+            terms = sliced_terms(energy, x, v, exact_square=self.variance_reduction)
+            cost = Evaluations(grad=float(self.variance_reduction), laplacian=k)
+        else:
+            terms = difference_terms(energy, x, v, self.eps)
+            cost = Evaluations(energy=1 + 2 * k)
         metrics = {
             "score_norm": terms.square,
             "laplacian": terms.curvature,
             "loss_se": terms.deviation / len(x) ** 0.5,
         }
-        return LossOutput(
-            terms.objective, metrics, evaluations=Evaluations(grad=float(self.variance_reduction), laplacian=k)
-        )
+        return LossOutput(terms.objective, metrics, evaluations=cost)
 
 
 def _rademacher(shape: tuple[int, ...], like: Tensor, rng: torch.Generator) -> Tensor:

@@ -33,6 +33,12 @@ class EMA:
         self._count += 1
         self._mean.lerp_(self._live, 1 - decay)
 
+    @torch.no_grad()
+    def restart(self) -> None:
+        """Give the parameters their averaged values, and begin the average anew."""
+        self._live.copy_(self._mean)
+        self._count = 0
+
     @contextmanager
     def applied(self) -> Iterator[None]:
         """Inside, the parameters have their averaged values; afterwards, their live ones again."""

@@ -13,7 +13,7 @@ from ebm_cli.energies import Energy
 from ebm_cli.errors import UserError
 from ebm_cli.evaluation.metric_group import MetricGroup
 from ebm_cli.evaluation.protocol import Protocol
-from ebm_cli.methods import Method
+from ebm_cli.methods import Method, Polish
 from ebm_cli.runs.instantiate import Parts, seeded
 from ebm_cli.runs.model import load, load_member, noting
 from ebm_cli.samplers import Kernel
@@ -36,6 +36,9 @@ def assemble(cfg: DictConfig, trust: Trust = None) -> Parts:
         context = given | {"load_member": member}
         energy = build(cfg.energy, "energy", Energy, trust=trust, **context).to(device, dtype)
         method = build(cfg.method, "method", Method, trust=trust, **given).to(device, dtype)
+        polish: Polish | None = None
+        if cfg.get("polish") is not None:
+            polish = build(cfg.polish, "polish", Polish, trust=trust, **given).to(device, dtype)
     if not method.players(energy)["energy"]:
         raise UserError(
             f"energy._target_={cfg.energy._target_}: has no parameters to train; set energy.train_weights=true to "
@@ -43,9 +46,11 @@ def assemble(cfg: DictConfig, trust: Trust = None) -> Parts:
         )
     try:
         method.validate(energy, cfg.batch_size)
+        if polish is not None:
+            polish.validate(method, energy, cfg.batch_size)
     except ValueError as error:
         raise UserError(str(error)) from error
-    return Parts(dataset, energy, method, tuple(f"energy.checkpoints: {remark}" for remark in remarks))
+    return Parts(dataset, energy, method, tuple(f"energy.checkpoints: {remark}" for remark in remarks), polish)
 
 
 def boundary_warning(parts: Parts) -> str | None:

@@ -1,16 +1,15 @@
 """The chains of `ebm sample` and of `ebm_cli.load(…).sample`: from a config and a model to samples; writes nothing."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
-from functools import partial
 from typing import NamedTuple
 
 import torch
 from omegaconf import DictConfig
 from torch import Tensor
 
-from ebm_cli.acceleration.compile_mode import Work, apply_compile_mode
+from ebm_cli.acceleration.compile_mode import ChainWork, Work, apply_compile_mode
 from ebm_cli.config.build import build
 from ebm_cli.config.trust import trust_of
 from ebm_cli.densities import Density
@@ -22,14 +21,13 @@ from ebm_cli.runs.annealed_starts import Starts, annealed_starts, at_noise
 from ebm_cli.runs.conditioning import ChainTarget, make_chain_target, require_stable_step
 from ebm_cli.runs.energy_alone import require_energy
 from ebm_cli.runs.model import Model
-from ebm_cli.samplers import Kernel, Schedule, adapt, free_stuck, geometric, run, trace
+from ebm_cli.samplers import Kernel, Schedule, State, adapt, free_stuck, geometric, settle, trace
 from ebm_cli.samplers.independence import trace_with_jumps
+from ebm_cli.samplers.metric import wants_metric
 from ebm_cli.system.threads import set_threads
 
 DEFAULT_CHAINS = 1000
 """Chains that run in parallel if `n_chains` is not set."""
-PIECE = 100
-"""Steps of burn-in between two updates of the progress bar."""
 
 Bar = Callable[[int], AbstractContextManager[Callable[[int], None]]]
 """Opens the display of so many steps, which yields what takes the steps done."""
@@ -83,10 +81,13 @@ def draw(cfg: DictConfig, model: Model, bar: Bar = no_bar, say: Callable[[str], 
     threads = set_threads(cfg.threads, model.energy)
     kernel, target = _kernel(cfg, model), _target(cfg, model)
     n_steps = cfg.burn_in + cfg.n_samples // n_chains(cfg) * cfg.thin
-    apply_compile_mode(cfg.compile, target.energy, Work(n_steps, n_chains(cfg), 0, (kernel,)), threads, say)
+    # Adapting reads the acceptance after every step, in torch.
+    chains = ChainWork(kernel, 1, n_steps - (cfg.burn_in if cfg.adapt else 0), n_chains(cfg))
+    apply_compile_mode(cfg.compile, target.energy, Work(n_steps, n_chains(cfg), 0, (chains,)), threads, say)
     starts = _starts(cfg, model, target)
     # Only starts in every mode say that a density is known which covers all of them.
-    density = model.energy.reference if starts.init == "annealed" and kernel.target_accept is not None else None
+    can_jump = starts.init == "annealed" and kernel.target_accept is not None and not kernel.has_ladder
+    density = model.energy.reference if can_jump else None
     draws, measured = _run_chains(cfg, kernel, replace(target, starts=starts.x), bar, density)
     points = target.points(draws)
     flat = points.flatten(0, 1)
@@ -119,29 +120,26 @@ def _run_chains(
 
     Before each kept position chains jump by proposals from the density, if there is one.
     """
-    x = starts = target.starts
-    rng = generator(cfg.seed, "chains", x.device)
+    starts = target.starts
+    begin: Tensor | State = starts
+    rng = generator(cfg.seed, "chains", starts.device)
     n_kept = cfg.n_samples // n_chains(cfg)
     total = cfg.burn_in + n_kept * cfg.thin
     schedule = _annealing(cfg, kernel)
     with bar(total) as show:
         if cfg.adapt and cfg.burn_in:
-            kernel, state = adapt(kernel, target.energy, x, cfg.burn_in, rng, schedule=schedule)
-            x = state.x
-        else:
-            for done in range(0, cfg.burn_in, PIECE):
-                piece = None if schedule is None else partial(_shifted, schedule, done)
-                state, _ = run(kernel, target.energy, x, min(PIECE, cfg.burn_in - done), rng, piece)
-                x = state.x
-                show(done)
-            freed = free_stuck(kernel, target.energy, x, target.starts, cfg.burn_in, rng)
+            kernel, begin = adapt(kernel, target.energy, starts, cfg.burn_in, rng, schedule=schedule)
+        elif cfg.burn_in:
+            kernel, state = settle(kernel, target.energy, starts, cfg.burn_in, rng, schedule, show)
+            freed = free_stuck(kernel, target.energy, state.x, starts, cfg.burn_in, rng)
             # Those have left their start on a detour only.
-            x, starts = freed, torch.where(freed == x, starts, freed)
+            starts = torch.where(freed == state.x, starts, freed)
+            begin = state if freed is state.x else freed
         steps, jumps = (n_kept * cfg.thin, cfg.thin, rng, lambda n: show(cfg.burn_in + n)), Results()
         if density is None:
-            draws, info = trace(kernel, target.energy, x, *steps)
+            draws, info = trace(kernel, target.energy, begin, *steps)
         else:
-            draws, info, accepted = trace_with_jumps(kernel, target.energy, density, x, *steps)
+            draws, info, accepted = trace_with_jumps(kernel, target.energy, density, begin, *steps)
             jumps = Results({"sampler/jumps": float(accepted.mean())})
     used = None if target.conditional is None else target.conditional.free
     # A chain that left its start during burn-in has moved.
@@ -165,11 +163,6 @@ def _annealing(cfg: DictConfig, kernel: Kernel) -> Schedule | None:
     return geometric(n_steps, temperature=(float(cfg.anneal), kernel.temperature))
 
 
-def _shifted(schedule: Schedule, done: int, i: int) -> Mapping[str, float]:
-    """The schedule after `done` steps."""
-    return schedule(done + i)
-
-
 def n_chains(cfg: DictConfig) -> int:
     """Chains that run in parallel: `n_chains`, by default `DEFAULT_CHAINS` or one for each sample if that is fewer."""
     return int(min(DEFAULT_CHAINS, cfg.n_samples) if cfg.n_chains is None else cfg.n_chains)
@@ -179,19 +172,24 @@ def _settle_adapt(cfg: DictConfig, model: Model) -> None:
     """Replace `adapt=auto` in the config by true or false.
 
     The step size in a run's config is that of its training. An energy with a reference trains without chains by
-    default, and has structure at the scale of each component, which no step size fits that was not measured.
+    default, and has structure at the scale of each component, which no step size fits that was not measured. The same
+    adaptation measures a metric, and bounds the bias of a kernel that knows the error of its energy.
     """
     if cfg.adapt == "auto":
         cfg.adapt = False
-        can_adapt = _kernel(cfg, model).target_accept is not None and cfg.burn_in > 0
-        cfg.adapt = can_adapt and model.energy.reference is not None
+        kernel = _kernel(cfg, model)
+        wanted = model.energy.reference is not None or wants_metric(kernel) or kernel.target_error is not None
+        cfg.adapt = kernel.can_adapt and cfg.burn_in > 0 and wanted
+        return
+    if wants_metric(_kernel(cfg, model)) and not (cfg.adapt and cfg.burn_in):
+        raise UserError("sampler.metric is measured while burn-in adapts the step size: set adapt=true burn_in=1000")
 
 
 def _kernel(cfg: DictConfig, model: Model) -> Kernel:
     """The sampler that was chosen, by default that of the run."""
     node = model.config.sampler if cfg.get("sampler") is None else cfg.sampler
     kernel: Kernel = build(node, "sampler", Kernel, trust=trust_of(cfg))
-    if cfg.adapt and kernel.target_accept is None:
+    if cfg.adapt and not kernel.can_adapt:
         raise UserError(f"adapt=true: {type(kernel).__name__} accepts every step, so there is no rate to adapt to")
     require_stable_step(kernel, model, cfg.noise_std)
     if cfg.checkpoint is None:

@@ -10,7 +10,7 @@ from torch.nn.modules.module import register_module_parameter_registration_hook
 
 from ebm_cli.datasets import Dataset
 from ebm_cli.energies import Energy
-from ebm_cli.methods import Method
+from ebm_cli.methods import Method, Polish
 from ebm_cli.rng import generator
 from ebm_cli.system.memory import format_bytes, max_array_bytes
 
@@ -20,12 +20,16 @@ MAX_TENSORS = 20_000
 
 @dataclass(frozen=True)
 class Parts:
-    """The parts of a run that its config describes, on their device; and remarks on runs that were loaded for them."""
+    """The parts of a run that its config describes, on their device; and remarks on runs that were loaded for them.
+
+    `polish` is the second phase of its training; None for a loaded run, and for one without.
+    """
 
     dataset: Dataset
     energy: Energy
     method: Method
     remarks: tuple[str, ...] = ()
+    polish: Polish | None = None
 
 
 @contextmanager

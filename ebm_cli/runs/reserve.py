@@ -85,6 +85,12 @@ def take_reserved(path: Path) -> RunDirectory:
     return _reserved.pop(path.resolve(), None) or RunDirectory(path)
 
 
+def total_steps(cfg: DictConfig) -> int:
+    """Training steps of a run: those of its method, and those of the second phase if it has one."""
+    polish = cfg.get("polish")
+    return int(cfg.steps) + (0 if polish is None else int(polish.steps))
+
+
 def config_hash(cfg: DictConfig) -> str:
     """Hash of the keys that identify a run."""
     return _hash(stored_form(cfg))
@@ -92,7 +98,7 @@ def config_hash(cfg: DictConfig) -> str:
 
 def is_finished(cfg: DictConfig, status: Mapping[str, Any]) -> bool:
     """True if there is nothing to do. A run that `max_seconds` ended is resumed only if `checkpoint` names it."""
-    ended = cfg.checkpoint is None or status["step"] >= cfg.steps or _stopped_early(cfg, status)
+    ended = cfg.checkpoint is None or status["step"] >= total_steps(cfg) or _stopped_early(cfg, status)
     return status.get("state") == "finished" and ended
 
 

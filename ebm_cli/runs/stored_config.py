@@ -68,8 +68,16 @@ ADDED_KEYS: tuple[AddedKey, ...] = (
     AddedKey("marginals", "none", after="7e16fc5", target=TILTED),
     AddedKey("bound", None, after="7e16fc5", target=TILTED),
     AddedKey("measurement", None, after="261f01b"),
+    AddedKey("metric", "none", after="65e3076", target="ebm_cli.samplers.mala.MALA"),
+    AddedKey("metric", "none", after="65e3076", target="ebm_cli.samplers.hmc.HMC"),
     AddedKey("jumps", 0, after="f63c1fb", target="ebm_cli.methods.CD"),
-    AddedKey("calibrate", False, after="65e3076", target=TILTED),
+    AddedKey("weights", "none", after="65e3076", target="ebm_cli.methods.CD"),
+    AddedKey("witnesses", 0, after="65e3076", target="ebm_cli.methods.CD"),
+    AddedKey("train_means", False, after="65e3076", target="ebm_cli.energies.Mixture"),
+    AddedKey("objective", "logistic", after="421cd4e", target="ebm_cli.methods.NCE"),
+    AddedKey("estimator", "exact", after="421cd4e", target="ebm_cli.methods.SSM"),
+    AddedKey("eps", 0.1, after="421cd4e", target="ebm_cli.methods.SSM"),
+    AddedKey("calibrate", False, after="421cd4e", target=TILTED),
 )
 """Every key that training configs have got since commit 1b2473a, in the order in which they were added."""
 

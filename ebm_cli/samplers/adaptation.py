@@ -17,28 +17,39 @@ are two rounds: half of the steps with the authors' γ, and then as many from th
 Source: Hoffman & Gelman (2014), JMLR 15, section 3.2, eq. (6), with their γ = 0.05, t0 = 10, κ = 0.75 in the first
 round.
 
+A metric (`metric`) is measured in the same burn-in: in three windows of an eighth, an eighth and a quarter of it the
+step size is adapted for half of the window, and the other half gives the draws of the next metric, of which the last
+counts. The step size for that is adapted in what remains. The windows grow since the first draws are those of the
+start.
+
 A common step size leaves chains stuck that start where the energy is much steeper than elsewhere; after each round they
 take shorter steps for a while (`stuck`).
 """
 
 from dataclasses import replace
 from math import exp, log, sqrt
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor
 
 from ebm_cli.derivatives import EnergyFn, prepare
 from ebm_cli.samplers.base import Kernel, State
+from ebm_cli.samplers.burn_in import settle
+from ebm_cli.samplers.error_adaptation import adapt_to_error
 from ebm_cli.samplers.loops import run
+from ebm_cli.samplers.metric import Choice, Moments, Preconditioned
 from ebm_cli.samplers.schedules import Schedule
 from ebm_cli.samplers.stuck import free_stuck
+from ebm_cli.samplers.tuning import Tuning
 
 K = TypeVar("K", bound=Kernel)
 
 COARSE_GAIN, FINE_GAIN = 0.05, 0.5
 """γ of the first and of the second round."""
 T0, KAPPA = 10, 0.75
+WINDOWS = 8, 8, 4
+"""A window in which a metric is measured is one in so many steps."""
 MAX_SHIFT = log(1e6)
 """Bound of |log eps − μ|: on a flat energy, where every step is accepted, eps would overflow."""
 
@@ -52,7 +63,7 @@ def adapt(
     target: float | None = None,
     schedule: Schedule | None = None,
 ) -> tuple[K, State]:
-    """Run the chains for n_steps and adapt their common step size meanwhile.
+    """Run the chains for n_steps and adapt their common step size meanwhile, and the metric that the kernel asks for.
 
     Args:
         kernel: starts at its own step size.
@@ -60,29 +71,87 @@ def adapt(
         x: starting points [B, *D].
         n_steps: ≥ 1; two hundred bring the acceptance within 0.02 of its target.
         rng: source of every draw, on x's device.
-        target: acceptance rate in (0, 1); None is the kernel's own.
+        target: acceptance rate in (0, 1); None is the kernel's own. A kernel without one has its energy error.
         schedule: fields of the kernel, other than its step size, that differ in the first n_steps // 2 steps, for
-            annealing. The remaining steps adapt the step size to the kernel itself.
+            annealing. The remaining steps adapt the step size, and measure a metric, of the kernel itself.
 
     Returns:
-        The kernel with the averaged step size, and the last state.
+        The kernel with the averaged step size and the measured metric, and the last state.
 
     Raises:
         ValueError: the kernel has no correction, or a number is out of range.
 
     Cost: that of the steps; each step waits for one number of the device.
     """
-    if kernel.target_accept is None:
+    if not kernel.can_adapt:
         raise ValueError(
             f"kernel {type(kernel).__name__} has no acceptance rate that its step size could be adapted to"
         )
-    delta = kernel.target_accept if target is None else target
+    delta = (kernel.target_accept or 0.5) if target is None else target
     if not 0 < delta < 1:
         raise ValueError(f"target must be in (0, 1), got {delta}")
     if n_steps < 1:
         raise ValueError(f"n_steps must be >= 1, got {n_steps}")
     energy = prepare(energy)
     state = kernel.init(energy, x.detach(), rng)
+    if kernel.target_accept is None:
+        return _to_error(kernel, energy, state, n_steps, rng, schedule)
+    kind = kernel.wanted if isinstance(kernel, Preconditioned) else "none"
+    if kind != "none":
+        if schedule is not None:
+            # Annealing comes first: the scales of hot chains are not those of the target.
+            n_hot = n_steps // 2
+            mu = log(10 * kernel.step_size)
+            kernel, state = _average(kernel, energy, state, n_hot, rng, delta, mu, COARSE_GAIN, schedule)
+            n_steps, schedule = n_steps - n_hot, None
+        windows = [n_steps // share for share in WINDOWS]
+        for length in windows:
+            kernel, state = _window(kernel, kind, energy, state, length, rng, delta)
+        n_steps -= sum(windows)
+    return _two_rounds(kernel, energy, state, n_steps, rng, delta, schedule)
+
+
+def _to_error(
+    kernel: K, energy: EnergyFn, state: State, n_steps: int, rng: torch.Generator, schedule: Schedule | None
+) -> tuple[K, State]:
+    """Adapt a kernel without a correction to its energy error, after the annealing."""
+    n_hot = 0 if schedule is None else n_steps // 2
+    for i in range(n_hot):
+        assert schedule is not None
+        state, _ = replace(kernel, **schedule(i)).step(energy, state, rng)
+    return adapt_to_error(kernel, energy, state, n_steps - n_hot, rng)
+
+
+def warm_up(kernel: K, energy: EnergyFn, x: Tensor, n_steps: int, rng: torch.Generator) -> tuple[K, State]:
+    """Run the chains through burn-in, and adapt the step size meanwhile if the kernel can (`can_adapt`).
+
+    Args:
+        kernel: starts at its own step size.
+        energy: the target is exp(−energy / kernel.temperature).
+        x: starting points [B, *D].
+        n_steps: ≥ 0.
+        rng: source of every draw, on x's device.
+
+    Returns:
+        The kernel, adapted if it can be, and the last state.
+    """
+    if kernel.has_ladder and not kernel.can_adapt:
+        return settle(kernel, energy, x, n_steps, rng)
+    if not kernel.can_adapt or n_steps == 0:
+        return kernel, run(kernel, energy, x, n_steps, rng)[0]
+    return adapt(kernel, energy, x, n_steps, rng)
+
+
+def _two_rounds(
+    kernel: K,
+    energy: EnergyFn,
+    state: State,
+    n_steps: int,
+    rng: torch.Generator,
+    delta: float,
+    schedule: Schedule | None = None,
+) -> tuple[K, State]:
+    """Adapt the step size in a coarse and in a fine round, and free stuck chains after each."""
     half = n_steps // 2
     mu = log(10 * kernel.step_size)
     start = state.x
@@ -93,22 +162,18 @@ def adapt(
     return kernel, _freed(kernel, energy, state, start, n_steps - half, rng)
 
 
-def warm_up(kernel: K, energy: EnergyFn, x: Tensor, n_steps: int, rng: torch.Generator) -> tuple[K, State]:
-    """Run the chains through burn-in, and adapt the step size meanwhile if the kernel has a target acceptance rate.
-
-    Args:
-        kernel: starts at its own step size.
-        energy: the target is exp(−energy / kernel.temperature).
-        x: starting points [B, *D].
-        n_steps: ≥ 0.
-        rng: source of every draw, on x's device.
-
-    Returns:
-        The kernel, with the adapted step size if it has a target rate, and the last state.
-    """
-    if kernel.target_accept is None or n_steps == 0:
-        return kernel, run(kernel, energy, x, n_steps, rng)[0]
-    return adapt(kernel, energy, x, n_steps, rng)
+def _window(
+    kernel: K, kind: Choice, energy: EnergyFn, state: State, n_steps: int, rng: torch.Generator, delta: float
+) -> tuple[K, State]:
+    """Adapt the step size in half of the steps, and measure the metric in the others."""
+    kernel, state = _two_rounds(kernel, energy, state, n_steps // 2, rng, delta)
+    moments = Moments(kind)
+    for _ in range(n_steps - n_steps // 2):
+        state, _ = kernel.step(energy, state, rng)
+        moments.add(state.x)
+    metric = moments.metric()
+    fields: dict[str, Any] = {} if metric is None else {"metric": metric}
+    return replace(kernel, **fields), state
 
 
 def _freed(kernel: Kernel, energy: EnergyFn, state: State, start: Tensor, n_steps: int, rng: torch.Generator) -> State:
@@ -130,10 +195,11 @@ def _average(
 ) -> tuple[K, State]:
     """Run one round: n_steps of the update in the module's docstring."""
     error, log_averaged = 0.0, log(kernel.step_size)
-    current = kernel
+    current, tuning = kernel, Tuning(n_steps)
     for m in range(1, n_steps + 1):
         moved = current if schedule is None else replace(current, **schedule(m - 1))
         state, info = moved.step(energy, state, rng)
+        kernel = tuning.tuned(kernel, info)
         error += (delta - float(info.accept.mean()) - error) / (m + T0)
         log_eps = min(max(mu - sqrt(m) / gamma * error, mu - MAX_SHIFT), mu + MAX_SHIFT)
         log_averaged += m**-KAPPA * (log_eps - log_averaged)

@@ -12,7 +12,7 @@ Nothing here waits for the device: no decision of a step is taken on the host.
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
-from typing import ClassVar, NamedTuple
+from typing import ClassVar, NamedTuple, Self
 
 import torch
 from torch import Tensor
@@ -50,9 +50,27 @@ class Info(NamedTuple):
     Attributes:
         accept: probability with which the proposal is accepted [B]: its mean is the acceptance rate, with less noise
             than a count of acceptances. It is 1 for a kernel without a correction.
+        swaps: of a tempered chain, the probability of an exchange of each two neighbours [B, R − 1].
+        round_trips: of a tempered chain, the positions that came back from the hottest replica to the cold one [B].
+        gradients: of a kernel whose cost depends on what it meets, the gradients of its step [B]; None for others,
+            whose cost `Kernel.evaluations` states.
     """
 
     accept: Tensor
+    swaps: Tensor | None = None
+    round_trips: Tensor | None = None
+    gradients: Tensor | None = None
+
+    def added_to(self, total: "Info | None") -> "Info":
+        """The sum of the diagnostics of steps with those of one more; None is no step."""
+        if total is None:
+            return self
+        pairs = zip(total, self, strict=True)
+        return Info(*(None if a is None or b is None else a + b for a, b in pairs))  # type: ignore[arg-type]
+
+    def over(self, n: float) -> "Info":
+        """Every number divided by n: the mean of a sum over n steps."""
+        return Info(*(None if field is None else field / n for field in self))  # type: ignore[arg-type]
 
 
 @dataclass(frozen=True)
@@ -72,9 +90,24 @@ class Kernel(ABC):
 
     target_accept: ClassVar[float | None] = None
     """Acceptance rate that the step size is adapted to; None for a kernel without a correction."""
+    has_ladder: ClassVar[bool] = False
+    """True if a chain is a ladder of replicas: it is continued from its whole state, where others begin at x."""
 
     def __post_init__(self) -> None:
         require_positive(step_size=self.step_size, temperature=self.temperature)
+
+    @property
+    def target_error(self) -> float | None:
+        """Variance of the energy error per dimension that the step size is adapted to; None for most kernels.
+
+        A kernel without a correction that has one keeps the errors of a step in `state.aux["error"]` [B].
+        """
+        return None
+
+    @property
+    def can_adapt(self) -> bool:
+        """True where burn-in finds the step size: a kernel with an acceptance rate or an energy error."""
+        return self.target_accept is not None or self.target_error is not None
 
     def evaluations(self, n_steps: int) -> Cost:
         """Evaluations by `run` in n_steps ≥ 1 of one chain, including one at the start if the state caches ∇E."""
@@ -99,6 +132,10 @@ class Kernel(ABC):
             variance: σ² > 0; the energy is ‖x‖²/(2σ²).
         """
         return None if self.target_accept is None else self.temperature * variance
+
+    def tuned(self, info: Info) -> Self:
+        """The kernel with what is not its step size adapted to the mean `info` of some steps; itself as a rule."""
+        return self
 
     @abstractmethod
     def init(self, energy: EnergyFn, x: Tensor, rng: torch.Generator) -> State:

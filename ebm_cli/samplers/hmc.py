@@ -23,17 +23,17 @@ from ebm_cli.samplers.acceptance import accept_reject
 from ebm_cli.samplers.base import (
     Cost,
     Info,
-    Kernel,
     State,
     energy_of,
     grad_of,
     inner,
     normal_like,
 )
+from ebm_cli.samplers.metric import Preconditioned
 
 
 @dataclass(frozen=True)
-class HMC(Kernel):
+class HMC(Preconditioned):
     """A leapfrog trajectory from a fresh velocity, with a Metropolis correction; leaves exp(−E/T) invariant.
 
         v ← v − (eps/2) ∇E(x);   x ← x + eps v;   v ← v − (eps/2) ∇E(x)        n_leapfrog times, v(0) ~ N(0, T I)
@@ -50,6 +50,8 @@ class HMC(Kernel):
         temperature: T > 0.
         n_leapfrog: L ≥ 1, leapfrog steps of a trajectory.
         jitter: spread of the step size around eps, in [0, 1); 0 is a fixed length, which can be a period of the target.
+        metric: scales that burn-in measures: none, diagonal or full; the mass matrix is then the inverse of their
+            covariance L Lᵀ, v is in the metric's coordinates, and eps has no unit.
 
     Raises:
         ValueError: a number is out of range.
@@ -83,13 +85,13 @@ class HMC(Kernel):
         old_energy, grad = energy_of(state), grad_of(state)
         start = normal_like(state.x, rng).mul_(sqrt(self.temperature))
         eps = self._step_sizes(state.x, rng)
-        v = _moved(start, grad, eps, -0.5)
+        v = _moved(start, self.to_unit(grad), eps, -0.5)
         x, new_energy = state.x, old_energy
         for left in reversed(range(self.n_leapfrog)):
-            x = _moved(x, v, eps)
+            x = _moved(x, self.to_target(v), eps)
             new_energy, grad = value_and_grad(energy, x)
             # The half kick at the end of a step and the one at the start of the next are done as one.
-            v = _moved(v, grad, eps, -1.0 if left else -0.5)
+            v = _moved(v, self.to_unit(grad), eps, -1.0 if left else -0.5)
         # ‖v‖² − ‖v'‖² as (v − v')·(v + v'): the difference of two numbers of size D loses digits in float32.
         drop = torch.add(old_energy - new_energy, inner(start - v, start + v), alpha=0.5)
         return accept_reject(state, State(x, new_energy, grad, {}), drop / self.temperature, rng)

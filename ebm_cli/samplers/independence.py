@@ -15,7 +15,7 @@ from torch import Tensor
 
 from ebm_cli.densities.base import Density
 from ebm_cli.derivatives import EnergyFn
-from ebm_cli.samplers.base import Cost, Info, Kernel, select_chains
+from ebm_cli.samplers.base import Cost, Info, Kernel, State, select_chains
 from ebm_cli.samplers.loops import trace
 
 
@@ -51,7 +51,7 @@ def trace_with_jumps(
     kernel: Kernel,
     energy: EnergyFn,
     density: Density,
-    x: Tensor,
+    x: Tensor | State,
     n_steps: int,
     thin: int,
     rng: torch.Generator,
@@ -75,17 +75,21 @@ def trace_with_jumps(
     """
     if thin < 1 or n_steps % thin:
         raise ValueError(f"n_steps must be a multiple of thin >= 1, got {n_steps} and {thin}")
+    x = x.x if isinstance(x, State) else x
     n_kept = n_steps // thin
     draws = x.new_empty(n_kept, *x.shape)
     accept, jumps = x.new_zeros(len(x)), x.new_zeros(len(x))
+    gradients: list[Tensor] = []
     for kept in range(n_kept):
         moved, info = trace(kernel, energy, x, thin, thin, rng)
         x, accepted = jump(energy, density, moved[0], rng, kernel.temperature)
         draws[kept] = x
         accept, jumps = accept + info.accept / n_kept, jumps + accepted / n_kept
+        if info.gradients is not None:
+            gradients.append(info.gradients)
         if progress is not None:
             progress((kept + 1) * thin)
-    return draws, Info(accept), jumps
+    return draws, Info(accept, gradients=torch.stack(gradients).mean(0) if gradients else None), jumps
 
 
 def jump_cost(kernel: Kernel, n_steps: int, thin: int) -> Cost:

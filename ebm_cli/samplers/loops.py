@@ -6,6 +6,7 @@ torch otherwise. Neither loop waits for the device.
 
 from collections.abc import Callable
 from dataclasses import replace
+from math import nan
 
 import torch
 from torch import Tensor
@@ -18,7 +19,7 @@ from ebm_cli.samplers.schedules import Schedule
 def run(
     kernel: Kernel,
     energy: EnergyFn,
-    x: Tensor,
+    x: Tensor | State,
     n_steps: int,
     rng: torch.Generator,
     schedule: Schedule | None = None,
@@ -28,7 +29,8 @@ def run(
     Args:
         kernel: the transition.
         energy: the target is exp(−energy / kernel.temperature).
-        x: starting points [B, *D]; neither changed nor differentiated through.
+        x: starting points [B, *D], neither changed nor differentiated through; or the state of chains that have run,
+            which a tempered kernel continues and any other takes for its positions.
         n_steps: ≥ 0.
         rng: source of every draw, on x's device.
         schedule: fields of the kernel that differ from step to step, for annealing.
@@ -36,24 +38,25 @@ def run(
     Returns:
         The last state, and `Info` averaged over the steps (NaN over none).
     """
+    at = x.x if isinstance(x, State) else x
     native = getattr(energy, "native", None)
     done: tuple[State, Info] | None = None if native is None else native.run(kernel, energy, x, n_steps, rng, schedule)
     if done is not None:
         return done
     energy = prepare(energy)
-    state = kernel.init(energy, x.detach(), rng)
-    total = _zero_info(x)
+    state = x if isinstance(x, State) and kernel.has_ladder else kernel.init(energy, at.detach(), rng)
+    total: Info | None = None
     for i in range(n_steps):
         current = kernel if schedule is None else replace(kernel, **schedule(i))
         state, info = current.step(energy, state, rng)
-        total = _add(total, info)
-    return state, _divide(total, n_steps)
+        total = info.added_to(total)
+    return state, _mean(total, n_steps, at)
 
 
 def trace(
     kernel: Kernel,
     energy: EnergyFn,
-    x: Tensor,
+    x: Tensor | State,
     n_steps: int,
     thin: int,
     rng: torch.Generator,
@@ -64,7 +67,7 @@ def trace(
     Args:
         kernel: the transition.
         energy: the target is exp(−energy / kernel.temperature).
-        x: starting points [B, *D]; not among the kept positions.
+        x: starting points [B, *D], or a state, as in `run`; not among the kept positions.
         n_steps: ≥ 0, a multiple of thin.
         thin: transitions between two kept positions, ≥ 1.
         rng: source of every draw, on x's device.
@@ -80,6 +83,7 @@ def trace(
         raise ValueError(f"thin must be >= 1, got {thin}")
     if n_steps % thin:
         raise ValueError(f"n_steps must be a multiple of thin = {thin}, got {n_steps}")
+    at = x.x if isinstance(x, State) else x
     native = getattr(energy, "native", None)
     done: tuple[Tensor, Info] | None = (
         None if native is None else native.trace(kernel, energy, x, n_steps, thin, rng, progress)
@@ -87,26 +91,19 @@ def trace(
     if done is not None:
         return done
     energy = prepare(energy)
-    state = kernel.init(energy, x.detach(), rng)
-    total = _zero_info(x)
-    draws = x.new_empty(n_steps // thin, *x.shape)
+    state = x if isinstance(x, State) and kernel.has_ladder else kernel.init(energy, at.detach(), rng)
+    total: Info | None = None
+    draws = at.new_empty(n_steps // thin, *at.shape)
     for kept in range(len(draws)):
         for _ in range(thin):
             state, info = kernel.step(energy, state, rng)
-            total = _add(total, info)
+            total = info.added_to(total)
         draws[kept] = state.x
         if progress is not None:
             progress((kept + 1) * thin)
-    return draws, _divide(total, n_steps)
+    return draws, _mean(total, n_steps, at)
 
 
-def _zero_info(x: Tensor) -> Info:
-    return Info(x.new_zeros(x.shape[0]))
-
-
-def _add(a: Info, b: Info) -> Info:
-    return Info(a.accept + b.accept)
-
-
-def _divide(total: Info, n: int) -> Info:
-    return Info(total.accept / n)
+def _mean(total: Info | None, n: int, x: Tensor) -> Info:
+    """The mean over n steps, NaN over none."""
+    return Info(x.new_full((x.shape[0],), nan)) if total is None else total.over(n)

@@ -5,7 +5,8 @@ I) give
 
     T log [q(x | x') / q(x' | x)] = T‖z‖²/2 − ‖x − x' + eps ∇E(x')‖²/(4 eps) = √(eps T/2) sᵀz − eps‖s‖²/4
 
-where the two terms ½‖z‖², which grow with D, have cancelled on paper and not in floating point.
+where the two terms ½‖z‖², which grow with D, have cancelled on paper and not in floating point. With a metric, all of
+this holds in its coordinates.
 """
 
 from dataclasses import dataclass
@@ -17,11 +18,12 @@ from torch import Tensor
 
 from ebm_cli.derivatives import EnergyFn, value_and_grad
 from ebm_cli.samplers.acceptance import accept_reject
-from ebm_cli.samplers.base import Info, Kernel, State, energy_of, grad_of, inner, normal_like
+from ebm_cli.samplers.base import Info, State, energy_of, grad_of, inner, normal_like
+from ebm_cli.samplers.metric import Preconditioned
 
 
 @dataclass(frozen=True)
-class MALA(Kernel):
+class MALA(Preconditioned):
     """Langevin proposal with a Metropolis correction; leaves exp(−E/T) invariant.
 
         x' = x − eps ∇E(x) + √(2 eps T) z,   z ~ N(0, I)
@@ -34,6 +36,8 @@ class MALA(Kernel):
     Args:
         step_size: eps > 0, in squared standardised units.
         temperature: T > 0.
+        metric: scales that burn-in measures: none, diagonal or full; the step is then x' = x − eps C∇E + √(2 eps T) L z
+            with C = L Lᵀ, and eps has no unit.
 
     Raises:
         ValueError: a number is out of range.
@@ -55,9 +59,10 @@ class MALA(Kernel):
         eps, temperature = self.step_size, self.temperature
         old_energy, old_grad = energy_of(state), grad_of(state)
         z = normal_like(state.x, rng)
-        x = torch.add(state.x, old_grad, alpha=-eps).add_(z, alpha=sqrt(2 * eps * temperature))
+        x = torch.add(state.x, self.to_target(self.to_unit(old_grad)), alpha=-eps)
+        x = x.add_(self.to_target(z), alpha=sqrt(2 * eps * temperature))
         new_energy, new_grad = value_and_grad(energy, x)
-        s = old_grad + new_grad
+        s = self.to_unit(old_grad + new_grad)
         # √(eps T/2) sᵀz − eps‖s‖²/4 as one product of s.
         log_q_ratio = inner(s, torch.add(z, s, alpha=-sqrt(eps / (8 * temperature))))
         drop = torch.add(old_energy - new_energy, log_q_ratio, alpha=sqrt(eps * temperature / 2))

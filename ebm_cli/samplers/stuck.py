@@ -37,7 +37,7 @@ def free_stuck(
     """Move the chains that have not moved in n_steps by shorter steps; the others stay where they are.
 
     Nothing is drawn, and x returned, where no chain is stuck, where all are (the step size itself is wrong then), for
-    fewer than 20 steps, and for a kernel without a correction.
+    fewer than 20 steps, for a kernel without a correction, and for a tempered one, whose hotter replicas move it.
 
     Args:
         kernel: its step size is the common one.
@@ -55,7 +55,7 @@ def free_stuck(
     """
     stuck = is_stuck(x, start)
     n_stuck = int(stuck.sum())
-    if n_steps < MIN_STEPS or kernel.target_accept is None or n_stuck in (0, len(x)):
+    if n_steps < MIN_STEPS or kernel.target_accept is None or kernel.has_ladder or n_stuck in (0, len(x)):
         return x
     for factor in FACTORS:
         shorter = replace(kernel, step_size=factor * kernel.step_size)

@@ -27,7 +27,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from ebm_cli.samplers import EnergyFn, Kernel, run
+from ebm_cli.samplers import EnergyFn, Kernel, State, run
 from ebm_cli.selftest.harness import Fact
 from ebm_cli.selftest.tolerances import SIGMAS, standard_errors
 
@@ -40,7 +40,7 @@ Deviation = Callable[[Tensor], float]
 def invariance(
     kernel: Kernel,
     energy: EnergyFn,
-    start: Tensor,
+    start: Tensor | State,
     deviation: Deviation,
     rng: torch.Generator,
     n_steps: int = N_STEPS,
@@ -52,7 +52,8 @@ def invariance(
         kernel: the transition; its target is exp(−energy / kernel.temperature), or the distribution that the kernel
             keeps in its place if it has no correction.
         energy: x [N, *D] → [N], nats.
-        start: exact, independent samples of the target [N, *D].
+        start: exact, independent samples of the target [N, *D]; of a tempered kernel, the state of chains whose every
+            replica is one.
         deviation: of points from the target, in standard errors.
         rng: of the chains, on the device of `start`.
         n_steps: length of the chains, ≥ 1.

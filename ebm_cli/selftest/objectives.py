@@ -9,9 +9,11 @@ theirs, and what a method draws itself is averaged over its calls. With D = 2:
     dsm         ½ Σ_i σ² p_i² v_i + (σ² p_i − 1)², which is ½ Σ_i v_i/(v_i + σ²) at the blurred truth p_i = 1/(v_i + σ²)
     nce, fce    log(1 + ν) + ν log(1 + 1/ν) where the noise is the data (2 log 2 for ν = 1), and elsewhere the logistic
                 loss of p/(p + ν q); the flow of fce has the opposite loss
+    bridges     2 log 2 where noise and waymarks are the data; a wrong energy adds to its first bridge alone
     cd          gradient 0 at the truth with a sampler that has a correction; with unadjusted Langevin chains, whose
-                moments are known, the loss and its gradient at a wrong precision and mean
+                moments are known, the loss and its gradient at a wrong precision and mean; log Z from weighted walkers
     mle         the mean of −log p of the rows, with log Z in closed form and by the grid
+    ed, cnce    `perturbed_rows`
 """
 
 import copy
@@ -27,16 +29,17 @@ from torch.distributions import MultivariateNormal
 from ebm_cli.densities import Density
 from ebm_cli.energies import Energy, Quadratic
 from ebm_cli.energies.given import Given
-from ebm_cli.methods import CD, DSM, FCE, MLE, NCE, SM, SSM, Method
+from ebm_cli.methods import CD, CNCE, DSM, ED, FCE, MLE, NCE, SM, SSM, Method
+from ebm_cli.methods.bridges import Bridges, waymarks
 from ebm_cli.methods.ssm import Projection
 from ebm_cli.samplers.langevin import Langevin
 from ebm_cli.samplers.mala import MALA
+from ebm_cli.selftest.gaussian_case import MAP, MEAN, N_CALLS, N_ROWS, gaussian_energy, gaussian_rows, losses, mean_fact
 from ebm_cli.selftest.harness import Fact, Harness, Skip
-from ebm_cli.selftest.tolerances import RELATIVE, SIGMAS, relative_error, standard_errors
+from ebm_cli.selftest.noise_likelihoods import likelihood_facts
+from ebm_cli.selftest.perturbed_rows import conditional_facts, discrepancy_facts
+from ebm_cli.selftest.tolerances import RELATIVE, SIGMAS, relative_error
 
-N_ROWS, N_CALLS = 512, 64
-MEAN, MAP = (0.5, -0.3), ((1.2, 0.5), (0.0, 0.6))
-"""The rows are m + zA with z of mean 0 and covariance I, so that V = AᵀA."""
 KL_BOUND = 0.15
 """Bound of the error of an entropy that is estimated from the nearest neighbours of 512 points, nats."""
 GRID_BOUND = 1e-3
@@ -56,37 +59,6 @@ def objective_facts(harness: Harness, name: str) -> Iterator[Fact | Skip]:
         yield from facts(harness, name, method, rows)
 
 
-def gaussian_rows(rng: torch.Generator) -> Tensor:
-    """Rows [N_ROWS, 2] whose mean and covariance are m and V exactly."""
-    z = torch.randn(N_ROWS, 2, generator=rng, dtype=torch.float64)
-    z = z - z.mean(0)
-    factor = torch.linalg.cholesky(torch.cov(z.T, correction=0))
-    z = torch.linalg.solve_triangular(factor, z.T, upper=False).T
-    rows: Tensor = z @ torch.tensor(MAP, dtype=z.dtype) + torch.tensor(MEAN, dtype=z.dtype)
-    return rows
-
-
-def gaussian_energy(rows: Tensor, scale: float = 1.0, shift: float = 0.0, blur: float = 0.0) -> Quadratic:
-    """The Gaussian with the precision scale · (V + blur² I)⁻¹ and the mean m + shift."""
-    energy = Quadratic((2,)).double()
-    covariance = torch.cov(rows.T, correction=0) + blur**2 * torch.eye(2, dtype=rows.dtype)
-    with torch.no_grad():
-        energy.raw_precision.copy_(scale * torch.linalg.inv(covariance))
-        energy.mean.copy_(rows.mean(0) + shift)
-    return energy
-
-
-def mean_fact(what: str, values: Tensor, expected: Tensor | float) -> Fact:
-    """The mean of independent values [N] or [N, K] against its expectation, in standard errors."""
-    values = values if values.dim() == 2 else values[:, None]
-    return Fact(what, standard_errors(values, torch.as_tensor(expected, dtype=values.dtype)), SIGMAS, "std. errors")
-
-
-def losses(method: Method, energy: Energy, rows: Tensor, rng: torch.Generator) -> Tensor:
-    """The loss of N_CALLS calls on the same rows [N_CALLS]."""
-    return torch.stack([method.loss(energy, rows, rng).loss.detach() for _ in range(N_CALLS)])
-
-
 def _score_matching(harness: Harness, name: str, method: SM | SSM, rows: Tensor) -> Iterator[Fact]:
     rng = harness.rng(f"methods/{name}/known")
     trace = float(torch.linalg.inv(torch.cov(rows.T, correction=0)).trace())
@@ -95,6 +67,8 @@ def _score_matching(harness: Harness, name: str, method: SM | SSM, rows: Tensor)
         for projection in get_args(Projection):
             own = SSM(projection, method.n_projections, variance_reduction=False).double()
             variants.append((f", {projection}", own))
+        # Of a quadratic energy differences are the derivatives, whatever their step is.
+        variants.append((", differences", SSM(estimator="finite_difference", eps=1.7).double()))
     variants.append((", whitened", type(method)(whiten=True, shape=(2,), data=rows).double()))
     for suffix, variant in variants:
         # A whitening adds a ridge to the covariance.
@@ -132,6 +106,8 @@ def _noise_contrastive(harness: Harness, name: str, method: NCE, rows: Tensor) -
     stream = f"methods/{name}/known"
     method.prepare(rows, harness.rng(f"{stream}/fit"))
     same = Given(lambda x: -0.3 - method.noise.log_prob(x), (2,))
+    method.calibrate(same, rows, harness.rng(stream))
+    yield Fact("log Z of a trained energy", abs(float(method.log_z.detach()) - 0.3), RELATIVE, "nats")
     for nu in (1.0, 2.0):
         method.nu = nu
         with torch.no_grad():
@@ -146,6 +122,25 @@ def _noise_contrastive(harness: Harness, name: str, method: NCE, rows: Tensor) -
             y = method.noise.sample_with_log_prob(round(nu * len(rows)), rng)[0]
             expected = _classifier_loss(energy, method.log_z, method.noise, rows, y, nu)
             yield Fact(f"elsewhere, nu = {nu:g}", relative_error(found, expected), RELATIVE, "relative")
+    yield from likelihood_facts(harness.rng(stream), method.noise, rows)
+
+
+def _bridges(harness: Harness, name: str, method: Bridges, rows: Tensor) -> Iterator[Fact]:
+    """Noise that is the data makes every waymark the data; a wrong energy changes the first bridge alone."""
+    stream = f"methods/{name}/known"
+    method.prepare(rows, harness.rng(f"{stream}/fit"))
+    for gaussian in method.gaussians:
+        gaussian.load_state_dict(method.noise.state_dict())
+    same = Given(lambda x: -0.3 - method.noise.log_prob(x), (2,))
+    energy, m = gaussian_energy(rows, scale=1.5, shift=0.4), len(method.alphas) - 1
+    with torch.no_grad():
+        method.log_z.fill_(0.3)
+        found = method.loss(same, rows, harness.rng(stream)).loss
+        yield Fact("noise = data", relative_error(found, rows.new_tensor(2 * math.log(2))), RELATIVE, "relative")
+        found = method.loss(energy, rows, harness.rng(stream)).loss
+        first = waymarks(rows, method.noise.sample(len(rows), harness.rng(stream)), method.alphas)[1]
+        bridge = _classifier_loss(energy, method.log_z, method.noise, rows, first, 1.0)
+        yield Fact("elsewhere", relative_error(m * found, bridge + 2 * (m - 1) * math.log(2)), RELATIVE, "relative")
 
 
 def _flow_contrastive(harness: Harness, name: str, method: FCE, rows: Tensor) -> Iterator[Fact]:
@@ -189,6 +184,31 @@ def _contrastive_divergence(harness: Harness, name: str, method: CD, rows: Tenso
     exact: CD = harness.build_node(langevin, "method", CD, shape=(2,), data=rows).double()
     exact.l2 = exact.kl = 0.0
     yield from _langevin_facts(exact, rows, rng)
+    if method.start == "persistent":
+        words = (
+            "sampler=langevin",
+            "sampler.step_size=0.1",
+            "method.weights=jarzynski",
+            f"method.witnesses={8 * N_ROWS}",
+        )
+        weighted: CD = harness.build_node(
+            harness.config(f"method={name}", *words), "method", CD, shape=(2,), data=rows
+        ).double()
+        yield _weights_fact(weighted, rows, rng)
+
+
+def _weights_fact(method: CD, rows: Tensor, rng: torch.Generator) -> Fact:
+    """Weighted walkers find log Z of an energy that has changed since they were drawn, with long Langevin steps."""
+    method.prepare(rows, rng)
+    energy = gaussian_energy(rows, scale=1.3)
+    for _ in range(3):
+        method.loss(energy, rows, rng)
+    assert method.witnesses is not None
+    log_z = energy.log_z()
+    assert log_z is not None
+    weights = method.witnesses.log_weight.softmax(0) * len(method.witnesses.log_weight)
+    error = abs(float(method.witnesses.log_z - log_z.detach()))
+    return Fact("log Z of walkers", error / float(weights.std() / len(weights) ** 0.5), SIGMAS, "std. errors")
 
 
 def _fresh_terms(method: CD, energy: Quadratic, rng: torch.Generator) -> Tensor:
@@ -252,8 +272,11 @@ KNOWN: dict[type[Method], Callable[[Harness, str, Any, Tensor], Iterator[Fact]]]
     SSM: _score_matching,
     DSM: _denoising,
     NCE: _noise_contrastive,
+    Bridges: _bridges,
     FCE: _flow_contrastive,
     CD: _contrastive_divergence,
+    ED: discrepancy_facts,
+    CNCE: conditional_facts,
     MLE: _likelihood,
 }
 """Class of a method → the facts about its known values."""

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable
 from contextlib import nullcontext
+from functools import partial
 from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
@@ -10,7 +11,7 @@ from torch import nn
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
-from ebm_cli.acceleration.compile_mode import Work, apply_compile_mode
+from ebm_cli.acceleration.compile_mode import ChainWork, CompileMode, Work, apply_compile_mode
 from ebm_cli.config.build import build
 from ebm_cli.config.trust import Trust, trust_of
 from ebm_cli.datasets.findings import Finding, Labels, Run
@@ -18,12 +19,14 @@ from ebm_cli.datasets.report import report
 from ebm_cli.datasets.unbounded import unbounded
 from ebm_cli.densities.memo import of_few_rows
 from ebm_cli.errors import UserError
+from ebm_cli.evaluation.model_samples import n_steps
+from ebm_cli.evaluation.protocol import Protocol
 from ebm_cli.rng import generator
 from ebm_cli.runs.assemble import assemble, protocol_of
 from ebm_cli.runs.directory import RunDirectory
 from ebm_cli.runs.instantiate import Parts
+from ebm_cli.runs.reserve import total_steps
 from ebm_cli.runs.stored_config import drop_filled, stored_form
-from ebm_cli.samplers import Kernel
 from ebm_cli.system.device import device_of, set_deterministic
 from ebm_cli.system.files import write_text
 from ebm_cli.system.memory import keep_freed_memory, reset_peak_memory
@@ -33,6 +36,7 @@ from ebm_cli.training.checkpointer import Checkpointer
 from ebm_cli.training.history import History, Rollbacks
 from ebm_cli.training.init_from import start_from
 from ebm_cli.training.monitor import Monitor
+from ebm_cli.training.polishing import Polishing
 from ebm_cli.training.rollback import KEPT
 from ebm_cli.training.run_log import Opening, RunLog
 from ebm_cli.training.session import LoopKeys, Session
@@ -54,26 +58,29 @@ def make_trainer(cfg: DictConfig, parts: Parts, trust: Trust = None) -> Trainer:
         made: Optimizer = build(node, "optimizer", Optimizer, trust=trust, params=list(parameters))
         return made
 
-    def schedule(of: Optimizer) -> LRScheduler:
+    def schedule(of: Optimizer, steps: int, lr: float | None = None) -> LRScheduler:
         # torch's schedules call the run's length and the player's own rate by these names; one more step than the run
         # has, because the schedule also advances after the last one.
-        given = {"T_max": cfg.steps, "total_steps": cfg.steps + 1, "max_lr": of.defaults["lr"]}
+        given = {"T_max": steps, "total_steps": steps + 1, "max_lr": of.defaults["lr"] if lr is None else lr}
         made: LRScheduler = build(cfg.schedule, "schedule", LRScheduler, trust=trust, optimizer=of, **given)
         return made
 
+    polish = parts.polish
+    polishing = None if polish is None else Polishing(polish, cfg.steps, partial(schedule, lr=polish.lr))
     try:
         return Trainer(
             parts.energy,
             parts.method,
             parts.dataset.batches(cfg.batch_size, generator(cfg.seed, "data", device)),
             optimizer,
-            schedule,
+            partial(schedule, steps=cfg.steps),
             generator(cfg.seed, "method", device),
             cfg.clip_grad_norm,
             cfg.ema,
             guard_interval=cfg.log_every,
             is_guarded=cfg.guard != "ignore",
             precision=cfg.precision,
+            polishing=polishing,
         )
     except ValueError as error:
         raise UserError(str(error)) from error
@@ -101,8 +108,10 @@ def make_session(cfg: DictConfig, directory: RunDirectory, state: dict[str, Any]
     threads = set_threads(cfg.threads, parts.energy)
     trainer = make_trainer(cfg, parts, trust)
     protocol = protocol_of(cfg, cfg.seed, cfg.batch_size, trust)
-    work = training_work(parts, trainer.batches.batch_size, protocol.kernel, cfg.steps)
-    mode = apply_compile_mode(cfg.compile, parts.energy, work, threads, console.print)
+    work = training_work(parts, trainer.batches.batch_size, protocol, total_steps(cfg))
+    # A run of a version that stored no mode was in none.
+    asked: CompileMode = "never" if state is not None and cfg.compile == "auto" else cfg.compile
+    mode = apply_compile_mode(asked, parts.energy, work, threads, console.print, is_resumed=state is not None)
     config = stored_form(cfg) | {"device": device.type, "threads": threads, "compile": mode}
     config = drop_filled(config, directory.path)
     monitor = Monitor(parts, protocol, cfg.monitor)
@@ -116,7 +125,7 @@ def make_session(cfg: DictConfig, directory: RunDirectory, state: dict[str, Any]
         checkpointer.restore(state)
     opening = Opening(*examined(cfg, parts), tuple(remarks))
     bar = {"train/loss": "loss", monitor.key: monitor.name}
-    log = RunLog(directory.path, console, cfg.steps, trainer.step, bar, opening)
+    log = RunLog(directory.path, console, total_steps(cfg), trainer.step, bar, opening)
     write_text(directory.path / "config.yaml", OmegaConf.to_yaml(OmegaConf.create(config)))
     keys = LoopKeys.of(cfg)
     return Session(keys, parts, trainer, protocol, monitor, snapshots, history, checkpointer, log, directory)
@@ -142,15 +151,21 @@ def described(cfg: DictConfig, parts: Parts) -> Run:
     )
 
 
-def training_work(parts: Parts, batch_size: int, kernel: Kernel, steps: int) -> Work:
+def training_work(parts: Parts, batch_size: int, protocol: Protocol, steps: int) -> Work:
     """Describe the derivatives that a run takes, which decide whether compiling is worth it.
 
     Args:
         parts: energy and method.
         batch_size: rows a step.
-        kernel: of the evaluation's chains.
+        protocol: of the evaluation.
         steps: training steps.
     """
-    method = parts.method
-    kernels = (kernel,) if method.kernel is None else (kernel, method.kernel)
-    return Work(steps, batch_size, method.n_directions(parts.energy), kernels)
+    method, chains = parts.method, [chains_of(protocol)]
+    if method.kernel is not None:
+        chains.append(ChainWork(method.kernel, steps, method.n_chain_steps, batch_size))
+    return Work(steps, batch_size, method.n_directions(parts.energy), tuple(chains))
+
+
+def chains_of(protocol: Protocol) -> ChainWork:
+    """The chains of an evaluation that end in its samples."""
+    return ChainWork(protocol.kernel, 1, n_steps(protocol.n_samples, protocol.n_chains), protocol.n_chains)

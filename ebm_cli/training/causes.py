@@ -174,7 +174,7 @@ def _chains(run: Evidence) -> Iterator[str]:
         return
     step, acceptance = run.get("method.sampler.step_size"), run.at_the_end("train/acceptance")
     found = verdict("eval/chain_temperature", run.results)
-    is_unadjusted = run.class_of("method.sampler") in ("Langevin", "Underdamped")
+    is_unadjusted = run.class_of("method.sampler") in ("Langevin", "Underdamped", "MCLMC")
     if acceptance is not None and acceptance < STUCK and not is_unadjusted:
         yield (
             f"The chains of the method accept {acceptance:.1%} of their proposals and hardly move: lower "
@@ -201,6 +201,8 @@ def _modes(run: Evidence) -> Iterator[str]:
     }
     if name in reasons:
         cure = "method=nce noise=mixture learns them, since its noise covers all modes"
+        if name != "CD" and run.get("polish") is None:
+            cure = "polish=nce mends them in a short second phase, and keeps the score"
         yield f"Wrong mode weights: {reasons[name]}; {cure}."
 
 

@@ -103,7 +103,7 @@ class Checkpointer:
         if best.is_file():
             # Its own value counts: last.pt was written before the evaluation that may have made this best.pt.
             stored = checkpoints.read(best)
-            if stored.get("monitored") == self._history.monitored:
+            if stored.get("monitored") == self._history.monitored and _is_polishing(stored) == _is_polishing(state):
                 self._history.best = float(stored["best"])
 
     def load_best_weights(self) -> int:
@@ -137,3 +137,8 @@ class Checkpointer:
             dataset |= {"fingerprint": self._dataset.fingerprint._asdict(), "description": self._dataset.description}
         history = self._history.state_dict()
         return {**state, "config": self.config, "dataset": dataset, **history, "versions": versions()}
+
+
+def _is_polishing(state: dict[str, Any]) -> bool:
+    """True for a state of the second phase of its run."""
+    return bool(state.get("polish", {}).get("began") is not None)

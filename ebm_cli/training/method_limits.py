@@ -16,9 +16,15 @@ LIMITS = {
     "method=nce, whose noise lies everywhere",
     "NCE": "nce learns little where its noise and the rows hardly meet: choose method=cd, whose negative samples are "
     "the model's own, or a larger batch_size",
+    "Bridges": "bridges learn little where two waymarks hardly meet: raise method.n_bridges, or set method.least to "
+    "the scale of the finest structure",
     "FCE": "fce learns what its flow does not: where the flow is good, little is left to learn from; choose method=nce "
     "or method=cd",
     "SM": "a score is local, and where there are few rows it is hardly learned: choose method=nce or method=cd",
+    "ED": "ed learns little where its perturbations do not reach from one mode to the next, or leave the data: try "
+    "another method.t (now {t}), or choose method=nce",
+    "CNCE": "cnce learns little where its copies do not reach from one mode to the next, or leave the data: try "
+    "another method.eps (now {eps}) or method.eps_least, or choose method=nce",
     "DSM": "dsm learns the density blurred with method.sigma={sigma}: lower it, or choose method=sm",
     "MLE": "mle needs more steps the finer the data: train longer (steps), or with a wider network (energy.width)",
 }
@@ -45,7 +51,7 @@ def limit(results: Values, method: str, get: Callable[[str], Any]) -> Iterator[s
     elif kl is not None and error is not None and abs(kl) <= 2 * error and 2 * error > CLOSE:
         yield (f"The cause of the word is the error of KL, {error:.2g} nats, and not the model: raise eval.n_samples.")
     elif not is_broken:
-        keys = {key: get(f"method.{key}") for key in ("k", "sigma")}
+        keys = {key: get(f"method.{key}") for key in ("k", "sigma", "t", "eps")}
         yield f"Nothing in the log shows a cause. The likely one: {LIMITS.get(method, OTHERS).format(**keys)}."
     elif number(results, "eval/log_z") is None:
         yield (

@@ -1,5 +1,6 @@
 """A player: parameters with an optimizer and a schedule of their own, updated together by one loss."""
 
+from collections import defaultdict
 from collections.abc import Callable, Sequence
 
 from torch import Tensor, nn
@@ -43,6 +44,19 @@ class Player:
     def learning_rate(self) -> float:
         """Learning rate of the next step."""
         return float(self.optimizer.param_groups[0]["lr"])
+
+    def restart(self, lr: float, make_schedule: MakeSchedule) -> None:
+        """Begin anew from the present parameters, with another learning rate and another schedule."""
+        # Another object, by which the step sees that the state has changed.
+        self.optimizer.state = defaultdict(dict)
+        for group in self.optimizer.param_groups:
+            group["lr"] = group["initial_lr"] = lr
+        self.follow(make_schedule)
+        self.replay_schedule(0)
+
+    def follow(self, make_schedule: MakeSchedule) -> None:
+        """Take this schedule from the next `replay_schedule` on."""
+        self._make_schedule = make_schedule
 
     def scale_learning_rate(self, factor: float) -> None:
         """Multiply the learning rate that the schedule starts from; takes effect with `replay_schedule`."""

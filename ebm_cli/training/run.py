@@ -14,7 +14,7 @@ from ebm_cli.runs import checkpoint as checkpoints
 from ebm_cli.runs.assemble import boundary_warning, described_data
 from ebm_cli.runs.data_file import require_same_file
 from ebm_cli.runs.directory import RunDirectory
-from ebm_cli.runs.reserve import config_hash
+from ebm_cli.runs.reserve import config_hash, total_steps
 from ebm_cli.runs.signals import Signals
 from ebm_cli.training.build import make_session
 from ebm_cli.training.finish import finish
@@ -49,7 +49,7 @@ def run_training(
         require_same_file(cfg, state)
     session: Session | None = None
     try:
-        directory.begin(cfg.steps, config_hash(cfg))
+        directory.begin(total_steps(cfg), config_hash(cfg))
         session = make_session(_with_resolved_auto(cfg, state), directory, state)
         with session.log.open():
             if file is not None:
@@ -100,9 +100,9 @@ def _describe(session: Session, choices: Mapping[str, str], typed: Sequence[str]
         session.log.remark(remark)
     for finding in session.log.opening.findings:
         session.log.remark(f"data: {finding}")
-    warning = boundary_warning(session.parts)
-    if warning is not None:
-        session.log.remark(warning)
+    for warning in (boundary_warning(parts), parts.method.remark(parts.energy)):
+        if warning is not None:
+            session.log.remark(warning)
 
 
 def _resume_file(cfg: DictConfig, path: Path) -> Path | None:

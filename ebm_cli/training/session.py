@@ -20,6 +20,7 @@ from ebm_cli.runs.directory import RunDirectory
 from ebm_cli.runs.instantiate import Parts
 from ebm_cli.runs.signals import Interrupted, Signals
 from ebm_cli.training.checkpointer import Checkpointer
+from ebm_cli.training.early_stopping import EarlyStopping
 from ebm_cli.training.guard import Diverged
 from ebm_cli.training.history import History
 from ebm_cli.training.monitor import Monitor
@@ -131,27 +132,46 @@ class Session:
 
     def _train(self, signals: Signals) -> float:
         """The loop; returns seconds of training."""
-        keys, trainer, clock, stopping = self.keys, self.trainer, self.history.clock, self.history.stopping
-        steps, log_every, eval_every, checkpoint_every, patience = (
-            keys.steps, keys.log_every, keys.eval_every, keys.checkpoint_every, keys.patience
-        )  # fmt: skip
+        keys, trainer, clock = self.keys, self.trainer, self.history.clock
+        log_every, eval_every, checkpoint_every = keys.log_every, keys.eval_every, keys.checkpoint_every
         # A small table is learned and then memorised within a few epochs, which may be fewer steps than `eval_every`.
         early = {(eval_every or 0) // part for part in EARLY} if self.monitor.compares_start else set()
         clock.start()
         deadline = math.inf if keys.max_seconds is None else clock.began + keys.max_seconds
-        while trainer.step < steps and signals.received is None and time.monotonic() < deadline:
-            if stopping.should_stop(patience):
-                break
+        end = self._end()
+        while signals.received is None and time.monotonic() < deadline:
+            if trainer.step >= end or self.history.stopping.should_stop(keys.patience):
+                if not self._begin_polishing():
+                    break
+                end = self._end()
             out = trainer.advance()
             step = trainer.step
-            if step % log_every == 0 or step == steps:
+            is_last = step == end and (trainer.polishing is None or trainer.polishing.began is not None)
+            if step % log_every == 0 or step == end:
                 trainer.guard.require_sound()
                 self._log(out)
-            if eval_every and (step % eval_every == 0 or step in early) and step < steps:
+            if eval_every and (step % eval_every == 0 or step in early) and not is_last:
                 self._evaluate()
-            if checkpoint_every and step % checkpoint_every == 0 and step < steps:
+            if checkpoint_every and step % checkpoint_every == 0 and not is_last:
                 self._save()
         return clock.read()
+
+    def _end(self) -> int:
+        """Last step of the present phase."""
+        polishing = self.trainer.polishing
+        return self.keys.steps if polishing is None or polishing.began is None else polishing.end
+
+    def _begin_polishing(self) -> bool:
+        """Begin the second phase; False if the run has none, or is at the end of it.
+
+        It has its own best weights: what the first phase is monitored by need not see what the second one mends.
+        """
+        polishing = self.trainer.polishing
+        if polishing is None or polishing.began is not None:
+            return False
+        self.trainer.begin_polishing(self.parts.dataset.reference)
+        self.history.stopping, self.history.best = EarlyStopping(), math.inf
+        return True
 
     def _log_rollback(self) -> None:
         step, rollbacks = self.trainer.step, self.history.rollbacks

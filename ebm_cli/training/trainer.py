@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from ebm_cli.datasets.batches import Batches
@@ -19,6 +19,7 @@ from ebm_cli.optim.ema import EMA
 from ebm_cli.optim.flat import Flat
 from ebm_cli.training.guard import Guard
 from ebm_cli.training.player import MakeSchedule, Player
+from ebm_cli.training.polishing import Polishing
 from ebm_cli.training.precision import MatmulPrecision, Precision
 
 MakeOptimizer = Callable[[Iterable[nn.Parameter], float | None], Optimizer]
@@ -40,6 +41,7 @@ class Trainer:
         guard_interval: steps between two reads of `guard`, at most.
         is_guarded: whether divergence ends training.
         precision: of matrix products in a step.
+        polishing: second phase; None without.
 
     Raises:
         ValueError: a parameter is listed twice, the parameters of a player have several dtypes or devices, or an
@@ -59,12 +61,19 @@ class Trainer:
         guard_interval: int,
         is_guarded: bool = True,
         precision: Precision = "highest",
+        polishing: Polishing | None = None,
     ) -> None:
         self.energy, self.method, self.batches, self.rng = energy, method, batches, rng
+        self.polishing, self._make_schedule = polishing, make_schedule
         self.step = 0
         self.evaluations = Evaluations()
         self.grad_norm = torch.zeros(())
         players, rates = method.players(energy), method.learning_rates()
+        names = {id(p): f"energy.{name}" for name, p in energy.named_parameters()}
+        names |= {id(p): f"method.{name}" for name, p in method.named_parameters()}
+        if polishing is not None:
+            players["energy"] = [*players["energy"], *polishing.parameters(energy)]
+            names |= {id(p): f"polish.{name}" for name, p in polishing.polish.named_parameters()}
         if len({id(p) for own in players.values() for p in own}) < sum(map(len, players.values())):
             raise ValueError(f"{type(method).__name__} lists a parameter twice among its players")
         self._players = {
@@ -73,8 +82,6 @@ class Trainer:
             if parameters
         }
         self._clip = float("inf") if clip_grad_norm is None else clip_grad_norm
-        names = {id(p): f"energy.{name}" for name, p in energy.named_parameters()}
-        names |= {id(p): f"method.{name}" for name, p in method.named_parameters()}
         averaged = self._players["energy"].flat if players["energy"] else Flat([])
         self.ema = EMA([names[id(p)] for p in averaged.parameters], averaged, ema)
         self.guard = Guard(guard_interval, rng.device, method.symptoms(), is_ignored=not is_guarded)
@@ -84,7 +91,7 @@ class Trainer:
         """Take one training step; returns the method's loss and metrics."""
         batch = self.batches.next()
         with self._precision:
-            out = self.method.loss(self.energy, batch, self.rng)
+            out = self._loss(batch)
             if out.player in self._players:
                 self.grad_norm = self._players[out.player].step(out.loss, self._clip)
         for player in self._players.values():
@@ -96,6 +103,26 @@ class Trainer:
             self.ema.update()
         return out
 
+    def begin_polishing(self, data: Tensor) -> None:
+        """Begin the second phase, from the averaged weights; its parts are fitted to data [N, *D]."""
+        assert self.polishing is not None
+        self.ema.restart()
+        self.polishing.begin(self.step, self.method, self.energy, data, self.rng)
+        for player in self._players.values():
+            player.restart(self.polishing.polish.lr, self.polishing.make_schedule)
+
+    def _loss(self, batch: Tensor) -> LossOutput:
+        """The loss of the phase."""
+        if self.polishing is None or self.polishing.began is None:
+            return self.method.loss(self.energy, batch, self.rng)
+        return self.polishing.loss(self.method, self.energy, batch, self.rng)
+
+    @property
+    def _phase_step(self) -> int:
+        """Steps of the present phase."""
+        began = None if self.polishing is None else self.polishing.began
+        return self.step - (began or 0)
+
     def learning_rates(self) -> dict[str, float]:
         """Learning rate of each player's next step."""
         return {name: player.learning_rate for name, player in self._players.items()}
@@ -104,13 +131,15 @@ class Trainer:
         """Multiply the learning rates by `factor`, and replace the method's random numbers by those of `rng`."""
         for player in self._players.values():
             player.scale_learning_rate(factor)
-            player.replay_schedule(self.step)
+            player.replay_schedule(self._phase_step)
         self.rng.set_state(rng.get_state())
         self.guard.reset()
 
     def state_dict(self) -> dict[str, Any]:
         """The whole state, in plain containers and tensors."""
+        polish = {} if self.polishing is None else {"polish": self.polishing.state_dict()}
         return {
+            **polish,
             "step": self.step,
             "energy": self.energy.state_dict(),
             "ema": self.ema.state_dict(),
@@ -131,9 +160,14 @@ class Trainer:
         self.step = int(state["step"])
         self.energy.load_state_dict(state["energy"])
         self.method.load_state_dict(state["method"])
+        make_schedule = self._make_schedule
+        if self.polishing is not None:
+            self.polishing.load_state_dict(state["polish"])
+            make_schedule = make_schedule if self.polishing.began is None else self.polishing.make_schedule
         for name, player in self._players.items():
             player.optimizer.load_state_dict(state["optimizers"][name])
-            player.replay_schedule(self.step)
+            player.follow(make_schedule)
+            player.replay_schedule(self._phase_step)
         self.ema.load_state_dict(state["ema"])
         self.batches.load_state_dict(state["batches"])
         self.rng.set_state(state["rng"].cpu())

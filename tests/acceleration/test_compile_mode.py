@@ -1,9 +1,11 @@
 """`compile=`: `auto` is a rule, an unavailable mode is one line, and a resumed run keeps the resolved mode."""
 
+import json
 import os
+import shutil
 import signal
 import sys
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -13,13 +15,22 @@ import torch
 from torch import Tensor, nn
 
 from ebm_cli.acceleration import compile_mode
-from ebm_cli.acceleration.compile_mode import Work, apply_compile_mode, is_worth_compiling
+from ebm_cli.acceleration.compile_mode import (
+    ChainWork,
+    Work,
+    apply_compile_mode,
+    is_worth_compiling,
+    is_worth_native_code,
+)
 from ebm_cli.derivatives import Compiled
-from ebm_cli.energies import MLP, Energy, Quadratic
+from ebm_cli.energies import MLP, Energy, Quadratic, ResidualMLP
 from ebm_cli.samplers import Kernel
+from ebm_cli.samplers.hmc import HMC
 from ebm_cli.samplers.langevin import Langevin
+from ebm_cli.samplers.mala import MALA
+from ebm_cli.samplers.metropolis import Metropolis
 from ebm_cli.samplers.underdamped import Underdamped
-from tests.support import FAST, Ebm, at_step, differences, last, no_pictures, trained
+from tests.support import FAST, TINY, Ebm, at_step, differences, last, no_pictures, trained
 
 # TorchDynamo uses what torch has deprecated.
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")
@@ -134,24 +145,94 @@ def test_with_a_compiler_the_energy_is_compiled(mode: Any, resolved: str, monkey
     assert "compiled" not in "".join(energy.state_dict())
 
 
-def test_native_mode_depends_on_the_kernels(monkeypatch: pytest.MonkeyPatch) -> None:
-    asked: list[tuple[int, list[str]]] = []
+# --- native chains ----------------------------------------------------------------------------------------------------
 
-    def attach(energy: Energy, threads: int, kernels: Iterable[Kernel]) -> str | None:
-        asked.append((threads, [type(kernel).__name__ for kernel in kernels]))
-        return "no" if "Underdamped" in asked[-1][1] else None
+
+def chains(kernel: Kernel | None = None, n_runs: int = 4_000, n_steps: int = 5, n_chains: int = 256) -> ChainWork:
+    return ChainWork(kernel or MALA(), n_runs, n_steps, n_chains)
+
+
+@pytest.mark.parametrize(
+    ("of", "n_parameters", "answer"),
+    [
+        ((chains(),), 17_025, True),
+        ((chains(n_runs=100),), 17_025, False),
+        ((), 17_025, False),
+        ((chains(Langevin(), 3_199, 5, 1),), 1, False),
+        ((chains(Langevin(), 3_200, 5, 1),), 1, True),
+        ((chains(Langevin(), 1_600, 5, 1), chains(Langevin(), 1, 8_000, 1)), 1, True),
+        ((chains(HMC(n_leapfrog=10), 400, 5, 1),), 1, True),
+        ((chains(MALA(), 400, 5, 1),), 1, False),
+        ((chains(Metropolis(), 10**6),), 17_025, False),
+    ],
+)
+def test_native_code_pays_for_many_gradients(of: tuple[ChainWork, ...], n_parameters: int, answer: bool) -> None:
+    assert is_worth_native_code(of, n_parameters) is answer
+
+
+@pytest.fixture
+def asked(monkeypatch: pytest.MonkeyPatch) -> list[list[str]]:
+    """The kernels of each time that native chains are asked for, in place of a build."""
+    seen: list[list[str]] = []
+
+    def attach(energy: Energy, threads: int, kernels: Collection[Kernel]) -> str | None:
+        seen.append([type(kernel).__name__ for kernel in kernels])
+        return "no" if seen[-1] == ["Underdamped"] else None
 
     monkeypatch.setattr(compile_mode, "attach_native_chains", attach)
+    monkeypatch.setenv("CXX", sys.executable)
+    return seen
+
+
+def test_native_mode_needs_a_kernel_that_is_covered(asked: list[list[str]]) -> None:
     warnings: list[str] = []
     energy = MLP((3,), width=4)
-    kernel = Langevin()
-    assert apply_compile_mode("native", energy, work(None, kernels=(kernel,)), 2, warnings.append) == "native"
+    of = work(None, chains=(chains(Langevin()), chains(Underdamped())))
+    assert apply_compile_mode("native", energy, of, 2, warnings.append) == "native"
     assert warnings == []
-    kernels = kernel, Underdamped()
-    assert apply_compile_mode("native", energy, work(kernels=kernels), 1, warnings.append) == "never"
+    of = work(chains=(chains(Underdamped()),))
+    assert apply_compile_mode("native", energy, of, 1, warnings.append) == "never"
     assert warnings == ["compile=native: no; running eager"]
-    assert asked == [(2, ["Langevin"]), (1, ["Langevin", "Underdamped"])]
+    assert asked == [["Langevin", "Underdamped"], ["Underdamped"]]
     assert energy.compiled is None
+
+
+@pytest.mark.parametrize(
+    ("energy", "of", "mode"),
+    [
+        (MLP((3,)), work(0, chains=(chains(),)), "native"),
+        (MLP((3,)), work(None, chains=(chains(Underdamped()), chains())), "native"),
+        (MLP((3,)), work(0, chains=(chains(n_runs=10),)), "never"),
+        (MLP((3,)), work(0, chains=(chains(Underdamped()),)), "never"),
+        (MLP((3,)).double(), work(0, chains=(chains(),)), "never"),
+        (MLP((3,), activation="leaky_relu"), work(0, chains=(chains(),)), "never"),
+        (ResidualMLP((3,)), work(0, chains=(chains(),)), "never"),
+        (torch.sin, work(0, chains=(chains(),)), "never"),
+        (MLP((3,)), work(1, chains=(chains(),)), "always"),
+    ],
+    ids=["cd", "one kernel", "short", "kernel", "float64", "activation", "energy", "conditioned", "score matching"],
+)
+def test_auto_takes_native_chains_silently_or_in_one_line(
+    energy: Any, of: Work, mode: str, asked: list[list[str]]
+) -> None:
+    warnings: list[str] = []
+    assert apply_compile_mode("auto", energy, of, 1, warnings.append) == mode
+    assert [line.startswith("compile=auto: chains run in native code") for line in warnings] == (
+        [True] if mode == "native" else []
+    )
+    assert len(asked) == (mode == "native")
+
+
+def test_auto_without_a_compiler_is_one_line(asked: list[list[str]], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever lies in the cache."""
+    monkeypatch.setenv("CXX", "no-such-compiler")
+    warnings: list[str] = []
+    of = work(0, chains=(chains(),))
+    assert apply_compile_mode("auto", MLP((3,)), of, 1, warnings.append) == "never"
+    assert warnings == [
+        "compile=auto: no C++ compiler (no-such-compiler) is installed; chains run in torch, which takes longer"
+    ]
+    assert asked == []
 
 
 # --- runs -------------------------------------------------------------------------------------------------------------
@@ -197,15 +278,6 @@ def test_short_run_is_eager_and_stays_so(ebm: Ebm, tmp_path: Path, quick: None) 
     assert ran.err.startswith("ebm: compile: cannot change")
 
 
-def test_stored_config_without_the_key_is_eager(ebm: Ebm, tmp_path: Path, quick: None) -> None:
-    assert ebm("train", *SSM, "hydra.run.dir=run").code == 0
-    config = tmp_path / "run" / "config.yaml"
-    kept = [line for line in config.read_text().splitlines() if not line.startswith("compile:")]
-    config.write_text("\n".join(kept))
-    assert ebm("train", "checkpoint=run", "steps=7").code == 0
-    assert resolved_mode(tmp_path / "run") == "never"
-
-
 def test_unavailable_mode_is_one_line_of_the_command(ebm: Ebm, tmp_path: Path, quick: None) -> None:
     ran = ebm("train", *FAST, "method=nce", "steps=2", "compile=always", "hydra.run.dir=run")
     assert ran.code == 0
@@ -215,6 +287,58 @@ def test_unavailable_mode_is_one_line_of_the_command(ebm: Ebm, tmp_path: Path, q
     ran = ebm("sample", "checkpoint=run", *few, "compile=native")
     assert ran.code == 0
     assert ran.out.count("compile=native: ") == 1
+
+
+CD = [*FAST, "method=cd", "method.k=2", "steps=6", "metrics=[chains]"]
+
+
+@pytest.mark.skipif(shutil.which("c++") is None, reason="no C++ compiler")
+def test_native_run_resumes_bit_for_bit_where_it_can(ebm: Ebm, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With the chains that `auto` chose when it began, although it would now choose others."""
+    no_pictures(monkeypatch)
+    with monkeypatch.context() as patched:
+        patched.setattr(compile_mode, "NATIVE_AFTER", 1)
+        whole = ebm("train", *CD, "hydra.run.dir=whole")
+        assert (whole.code, whole.err) == (0, "")
+        assert whole.out.count("compile=auto: chains run in native code") == 1
+        at_step(patched, 3, lambda: os.kill(os.getpid(), signal.SIGTERM))
+        assert ebm("train", *CD, "hydra.run.dir=half").code == 143
+    shutil.copytree(tmp_path / "half", tmp_path / "elsewhere")
+    ran = ebm("train", *CD, "hydra.run.dir=half")
+    assert (ran.code, ran.err) == (0, "")
+    assert "compile=" not in ran.out
+    assert resolved_mode(tmp_path / "half") == resolved_mode(tmp_path / "whole") == "native"
+    assert differences(trained(tmp_path / "half"), trained(tmp_path / "whole")) == []
+
+    few = [word for word in TINY if word.startswith("eval.")] + ["metrics=[chains]"]
+    assert ebm("evaluate", "checkpoint=whole", *few, "hydra.run.dir=again").code == 0
+    found, again = (chain_numbers(tmp_path / name) for name in ("whole", "again"))
+    assert found == again
+    assert found
+
+    monkeypatch.setattr(compile_mode, "attach_native_chains", lambda *args: "they are gone")
+    ran = ebm("train", *CD, "hydra.run.dir=elsewhere")
+    assert (ran.code, ran.err) == (0, "")
+    line = "compile=native: they are gone; running eager; from here on the run differs in rounding"
+    assert " ".join(ran.out.split()).count(line) == 1
+    assert resolved_mode(tmp_path / "elsewhere") == "never"
+
+
+def chain_numbers(folder: Path) -> dict[str, Any]:
+    results = json.loads((folder / "results.json").read_text())
+    return {key: value for key, value in results.items() if key.startswith("sampler/") and "second" not in key}
+
+
+def test_run_without_a_stored_mode_stays_in_torch(ebm: Ebm, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    no_pictures(monkeypatch)
+    assert ebm("train", *CD, "hydra.run.dir=run").code == 0
+    assert resolved_mode(tmp_path / "run") == "never"
+    config = tmp_path / "run" / "config.yaml"
+    kept = [line for line in config.read_text().splitlines() if not line.startswith("compile:")]
+    config.write_text("\n".join(kept))
+    monkeypatch.setattr(compile_mode, "NATIVE_AFTER", 1)
+    assert ebm("train", "checkpoint=run", "steps=7").code == 0
+    assert resolved_mode(tmp_path / "run") == "never"
 
 
 @pytest.mark.slow

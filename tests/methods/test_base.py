@@ -5,7 +5,7 @@ from collections.abc import Callable
 import pytest
 
 from ebm_cli.densities import CouplingFlow, Gaussian
-from ebm_cli.methods import CD, DSM, FCE, MLE, NCE, SM, SSM, Method
+from ebm_cli.methods import CD, CNCE, DSM, ED, FCE, MLE, NCE, SM, SSM, Method
 from ebm_cli.samplers.mala import MALA
 from tests.methods.toys import correlated, mlp
 from tests.support import seeded
@@ -15,7 +15,7 @@ def cd(**keys: float) -> CD:
     return CD((3,), MALA(), Gaussian(correlated()), **keys)  # type: ignore[arg-type]
 
 
-@pytest.mark.parametrize("method", [SM(), SSM(), DSM(), MLE((2,))])
+@pytest.mark.parametrize("method", [SM(), SSM(), DSM(), MLE((2,)), ED(), CNCE()])
 def test_method_without_chains_has_no_negatives(method: Method) -> None:
     assert method.negatives(mlp(), correlated()[:8, :2], seeded()) is None
     assert method.proposal() is None
@@ -26,7 +26,15 @@ def test_method_without_chains_has_no_negatives(method: Method) -> None:
     [
         (lambda: SSM(n_projections=0), "n_projections"),
         (lambda: DSM(sigma=0.0), "sigma"),
+        (lambda: ED(t=0.0), "t"),
+        (lambda: ED(n_perturbations=0), "n_perturbations"),
+        (lambda: ED(w=-1.0), "w"),
+        (lambda: CNCE(eps=0.0), "eps"),
+        (lambda: CNCE(eps_least=2.0), "eps_least"),
+        (lambda: CNCE(n_copies=0), "n_copies"),
         (lambda: NCE(Gaussian(correlated()), nu=0.0), "nu"),
+        (lambda: NCE(Gaussian(correlated()), nu=1.5, objective="ranking"), "nu"),
+        (lambda: SSM(eps=0.0), "eps"),
         (lambda: NCE(Gaussian(correlated()), fit_steps=-1), "fit_steps"),
         (lambda: FCE(CouplingFlow((2,)), flow_lr=0.0), "flow_lr"),
         (lambda: FCE(CouplingFlow((2,)), flow_lr=-1.0), "flow_lr"),

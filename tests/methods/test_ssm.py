@@ -7,9 +7,11 @@ import torch
 from torch import Tensor, nn
 
 from ebm_cli.derivatives import directional
+from ebm_cli.energies import MLP
+from ebm_cli.energies.given import Given
 from ebm_cli.methods import SM, SSM
 from ebm_cli.methods.ssm import DRAW
-from tests.methods.toys import correlated, mlp
+from tests.methods.toys import correlated, gaussian_energy, mlp
 from tests.support import seeded
 
 
@@ -140,3 +142,71 @@ def test_signs_are_fair_coins(n_rows: int) -> None:
     stuck = signs.clone().view(-1, 32)
     stuck[:, 31] = -1
     assert fairness(stuck) > 100
+
+
+def differences(eps: float, k: int = 1, projection: str = "orthogonal") -> SSM:
+    return SSM(projection, n_projections=k, variance_reduction=False, estimator="finite_difference", eps=eps)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("projection", ["orthogonal", "gaussian", "sphere"])
+def test_differences_are_exact_for_quadratic_energies(projection: str) -> None:
+    """At any step, whatever the directions: the same loss and terms as by derivatives along them."""
+    x = correlated()[:50]
+    energy = gaussian_energy(torch.linalg.inv(torch.cov(correlated().T)), x.mean(0))
+    found = differences(1.7, 2, projection).loss(energy, x, seeded(3))
+    exact = SSM(projection, 2, variance_reduction=False).loss(energy, x, seeded(3))  # type: ignore[arg-type]
+    torch.testing.assert_close(found.loss, exact.loss, rtol=0, atol=1e-10)
+    for name in ("score_norm", "laplacian", "loss_se"):
+        torch.testing.assert_close(found.metrics[name], exact.metrics[name], rtol=0, atol=1e-10)
+    assert found.evaluations == (5, 0, 0)
+
+
+def test_bias_of_differences_is_of_second_order() -> None:
+    """Halving the step quarters the error, of the loss and of its gradient in the parameters."""
+    energy, x = mlp(shape=(3,)), correlated()[:50]
+
+    # The last bias is a constant of the energy, which no loss of a score contains.
+    trained = list(energy.parameters())[:-1]
+
+    def terms(method: SSM) -> Tensor:
+        loss = method.loss(energy, x, seeded(3)).loss
+        return torch.cat([loss.detach()[None], *(g.flatten() for g in torch.autograd.grad(loss, trained))])
+
+    exact = terms(SSM("orthogonal", 2, variance_reduction=False))
+    errors = [float((terms(differences(eps, 2)) - exact).norm()) for eps in (0.02, 0.01)]
+    assert errors[0] / errors[1] == pytest.approx(4, rel=0.05)
+
+
+def test_rounding_of_float32_decides_below_the_least_step() -> None:
+    """At ‖v‖ = 0.05 it costs a hundredth of the loss's standard error; a hundred times closer it is above it."""
+    energy, x = mlp(shape=(3,)), correlated()[:500]
+    scale = float(differences(0.05).loss(energy, x, seeded(3)).metrics["loss_se"])
+
+    def error(eps: float) -> float:
+        single = differences(eps).loss(energy.float(), x.float(), seeded(3)).loss
+        double = differences(eps).loss(energy.double(), x.float().double(), seeded(3)).loss
+        return abs(float(single.detach() - double.detach()))
+
+    assert error(0.05) < 0.01 * scale
+    assert error(0.0005) > scale
+
+
+def test_differences_see_the_kinks_of_a_relu() -> None:
+    """f = |x| on N(0, 1): the mean curvature at the scale of the step is 2 p(0) = 0.798; by derivatives it is 0."""
+    x = torch.special.ndtri((torch.arange(100_000, dtype=torch.float64) + 0.5) / 100_000)[:, None]
+    found = differences(0.05).loss(Given(lambda at: at.abs().sum(1), (1,)), x, seeded())
+    assert float(found.metrics["laplacian"]) == pytest.approx(0.798, abs=2e-3)
+
+
+def test_small_differences_in_float32_are_refused() -> None:
+    differences(0.05).validate(mlp().float(), 8)
+    differences(0.01).validate(mlp(), 8)
+    with pytest.raises(ValueError, match=r"^method.eps must be >= 0.05 in float32"):
+        differences(0.01).validate(mlp().float(), 8)
+
+
+def test_relu_trains_by_differences_alone() -> None:
+    energy = MLP((2,), width=8, activation="relu")
+    differences(0.1).validate(energy, 8)
+    with pytest.raises(ValueError, match="ReLU"):
+        SSM().validate(energy, 8)

@@ -8,7 +8,7 @@ ENDS = "ends = [pooled[:, round(q * (size - 1)), None, None] for q in (0.05, {})
 IDENTITY = "identity = bool((mean[{}] == 0) & (scale[0] == 1))"
 PLACE = "where = [round(v, {}) for v in path.from_path(x)[bad][0].flatten()[:4].tolist()]"
 ONE = "identity = bool((mean[0] == 0) & (scale[{}] == 1))"
-NU = "self, noise: Density, nu: float = 1.0, log_z: float = 0.0, fit_steps: int = {}, redraw: bool = True"
+NU = "fit_steps: int = {},"
 SEED = 'self.register_buffer("noise_seed", torch.tensor({}), persistent=not redraw)'
 NODES = "n_new = int(coarse.sum()) * f.shape[1] {} 2 ** len(grid.origin)"
 ROWS = "n_rows: int = {},"

@@ -14,7 +14,19 @@ WAITS = ("_local_scalar_dense", "nonzero", "equal", "is_nonzero", "masked_select
 
 @pytest.mark.parametrize(
     ("method", "expected"),
-    [("sm", 0), ("ssm", 0), ("dsm", 0), ("nce", 0), ("mle", 0), ("fce", 4), ("cd", 3), ("pcd", 3)],
+    [
+        ("sm", 0),
+        ("ssm", 0),
+        ("dsm", 0),
+        ("nce", 0),
+        ("bridges", 0),
+        ("mle", 0),
+        ("ed", 0),
+        ("cnce", 0),
+        ("fce", 4),
+        ("cd", 3),
+        ("pcd", 3),
+    ],
 )
 def test_losses_do_not_wait_for_the_device(method: str, expected: int) -> None:
     """Synchronisations in 20 losses: fce reads its accuracy once a turn, cd that of its chains every fifth time."""

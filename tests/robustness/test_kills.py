@@ -95,6 +95,8 @@ def test_run_ends_although_the_handler_of_a_signal_returns(
 VARIANTS = {method: [f"method={method}"] for method in METHODS} | {
     "nce of a flow": ["method=nce", "noise=flow", "schedule=cosine"],
     "cd by hmc": ["method=cd", "sampler=hmc", "optimizer=adamw"],
+    "pcd with weights": ["method=pcd", "method.weights=jarzynski", "method.witnesses=16"],
+    "sm and polish": ["method=sm", "polish=nce", "polish.steps=8"],
     "mle": ["method=mle", "dataset.density.dim=2"],  # its log Z is computed on a grid
 }
 """Words for every part of the state of a run; average, schedule, data order and generators are common to all."""
@@ -105,7 +107,8 @@ def words_of(name: str, steps: int, run: str) -> list[str]:
     cfg = composed(VARIANTS[name][0])
     cheap = [f"{key}={value}" for key, value in CHEAP.items() if OmegaConf.select(cfg, key) is not None]
     often = ["checkpoint_every=3", "eval_every=7", "keep=2", "ema=0.9", "optimizer.lr=0.01"]
-    return [*FAST, *VARIANTS[name], *cheap, *often, f"steps={steps}", f"hydra.run.dir={run}"]
+    first = steps - 8 if "polish.steps=8" in VARIANTS[name] else steps
+    return [*FAST, *VARIANTS[name], *cheap, *often, f"steps={first}", f"hydra.run.dir={run}"]
 
 
 @cache

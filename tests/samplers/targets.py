@@ -17,13 +17,25 @@ from ebm_cli.samplers.acceptance import accept_reject
 from ebm_cli.samplers.hmc import HMC
 from ebm_cli.samplers.langevin import Langevin
 from ebm_cli.samplers.mala import MALA
+from ebm_cli.samplers.mclmc import MCLMC
 from ebm_cli.samplers.metropolis import Metropolis
+from ebm_cli.samplers.nuts import NUTS
+from ebm_cli.samplers.tempering import Tempering
 from ebm_cli.samplers.underdamped import Underdamped
 from tests.support import normal, seeded
 
 SIGMAS = 5.0
 P_VALUE = math.erfc(SIGMAS / math.sqrt(2))
-KERNELS = [Langevin(), MALA(), HMC(), Metropolis(), Underdamped()]
+KERNELS = [
+    Langevin(),
+    MALA(),
+    HMC(),
+    Metropolis(),
+    Underdamped(),
+    MCLMC(),
+    NUTS(0.5, max_depth=4),
+    Tempering(),
+]
 CORRECTED = [MALA(0.35), HMC(0.9, n_leapfrog=3), Metropolis(0.7)]
 
 

@@ -17,7 +17,9 @@ from ebm_cli.samplers import Info, Kernel, State, run
 from ebm_cli.samplers.hmc import HMC
 from ebm_cli.samplers.langevin import Langevin
 from ebm_cli.samplers.mala import MALA
+from ebm_cli.samplers.mclmc import MCLMC
 from ebm_cli.samplers.metropolis import Metropolis
+from ebm_cli.samplers.tempering import Tempering
 from ebm_cli.samplers.underdamped import Underdamped
 from ebm_cli.selftest.invariance import harmonic
 from tests.samplers.targets import BANANA, KERNELS, MIXTURE, name_of
@@ -37,19 +39,25 @@ CONF = sorted((REPO / "conf" / "sampler").glob("*.yaml"))
         (HMC(n_leapfrog=4), 1 + 4 * 6, 0),
         (Metropolis(), 0, 1 + 6),
         (Underdamped(), 1 + 6, 0),
+        (Tempering(), 1 + 6, 0),
+        (Tempering(0.01, kernel=Langevin(), n_moves=2), 2 * 6, 6),
+        (Tempering(0.25, kernel=Metropolis(), n_moves=3), 0, 1 + 3 * 6),
+        (MCLMC(), 1 + 2 * 6, 0),
     ],
     ids=lambda p: name_of(p) if isinstance(p, Kernel) else str(p),
 )
 def test_kernel_evaluates_as_often_as_it_states(kernel: Kernel, gradients: int, values: int) -> None:
     calls = {True: 0, False: 0}
+    n_replicas = len(kernel.betas) if isinstance(kernel, Tempering) else 1
 
     def counted(x: Tensor) -> Tensor:
         calls[x.requires_grad] += 1
+        assert len(x) == 3 * n_replicas
         return harmonic(x)
 
     run(kernel, counted, normal(3, 2), 6, seeded())
     assert (calls[True], calls[False]) == (gradients, values)
-    assert kernel.evaluations(6) == (values, gradients)
+    assert kernel.evaluations(6) == (n_replicas * values, n_replicas * gradients)
 
 
 def live_tensors() -> int:
@@ -179,6 +187,8 @@ def test_kernel_refuses_a_state_without_its_cache(kernel: Kernel) -> None:
         (lambda: HMC(n_leapfrog=0), "^n_leapfrog must be >= 1"),
         (lambda: HMC(step_size=math.nan), "^step_size must be > 0"),
         (lambda: Metropolis(step_size=math.inf), "^step_size must be finite"),
+        (lambda: MCLMC(length=0.0), "^length must be > 0"),
+        (lambda: MCLMC(energy_error=-1.0), "^energy_error must be > 0"),
         (lambda: Underdamped(friction=0.0), "^friction must be > 0"),
     ],
 )
@@ -193,11 +203,20 @@ def test_config_has_the_defaults_of_its_kernel(path: Path) -> None:
     keys = yaml.safe_load(text)
     (kernel,) = (k for k in KERNELS if keys["_target_"] == f"{type(k).__module__}.{type(k).__qualname__}")
     defaults = {name: p.default for name, p in inspect.signature(type(kernel)).parameters.items()}
+    if nested := keys.pop("defaults", None):
+        # The kernel of a tempered chain: its step size and temperature are those of the chain.
+        assert nested == [{"/sampler@kernel": "mala"}, "_self_"]
+        assert isinstance(kernel, Tempering)
+        assert kernel.kernel == MALA()
+        del defaults["kernel"]
+        for name in ("step_size", "temperature"):
+            assert keys[name] == f"${{.kernel.{name}}}"
+            keys[name] = getattr(MALA(), name)
     assert {k: v for k, v in keys.items() if k != "_target_"} == defaults
-    header, _, *lines = text.splitlines()
+    header, *lines = text.splitlines()
     assert header.startswith("# ")
-    assert len(lines) + 2 <= 12
-    assert all("#" in line for line in lines)
+    assert len(lines) + 1 <= 12
+    assert all("#" in line for line in lines if ":" in line and not line.startswith(("_target_", "defaults")))
 
 
 def test_every_kernel_has_a_config() -> None:

@@ -13,10 +13,10 @@ from omegaconf import DictConfig
 from ebm_cli import derivatives
 from ebm_cli.energies import ICA, Mixture, Quadratic, Sum
 from ebm_cli.energies.base import NetworkEnergy
-from ebm_cli.methods import CD, DSM, FCE, MLE, NCE, SM, LossOutput, Method, fce, nce, sm, ssm
+from ebm_cli.methods import CD, CNCE, DSM, ED, FCE, MLE, NCE, SM, LossOutput, Method, fce, nce, sm, ssm
 from ebm_cli.methods import cd as cd_module
 from ebm_cli.optim.flat import Flat
-from ebm_cli.samplers import hmc, langevin, mala, metropolis, underdamped
+from ebm_cli.samplers import hmc, langevin, mala, metropolis, tempering, underdamped
 from ebm_cli.selftest import Harness, Row
 from ebm_cli.selftest.derivatives import derivative_checks
 from ebm_cli.selftest.harness import measure_check
@@ -108,6 +108,8 @@ MISTAKES: dict[str, tuple[str, str, Callable[[pytest.MonkeyPatch], None]]] = {
         "nce",
         lambda m: patched(m, NCE, "loss", negative_log_z),
     ),
+    "ed, sign": ("method", "ed", lambda m: m.setattr(ED, "loss", scaled_loss(ED, -1.0))),
+    "cnce, factor": ("method", "cnce", lambda m: m.setattr(CNCE, "loss", scaled_loss(CNCE, 0.5))),
     "fce, classes": (
         "method",
         "fce",
@@ -143,6 +145,11 @@ MISTAKES: dict[str, tuple[str, str, Callable[[pytest.MonkeyPatch], None]]] = {
         "sampler",
         "metropolis",
         lambda m: patched(m, metropolis, "accept_reject", lambda f, s, p, r, g: f(s, p, 0.5 * r, g)),
+    ),
+    "exchanges of tempering, transposed": (
+        "sampler",
+        "tempering",
+        lambda m: patched(m, tempering, "exchange_rates", lambda f, energy, betas: f(-energy, betas)),
     ),
     "quadratic, factor": ("energy", "quadratic", lambda m: patched(m, Quadratic, "forward", lambda f, *a: 2 * f(*a))),
     "ica, sign": ("energy", "ica", lambda m: patched(m, ICA, "forward", lambda f, *a: -f(*a))),

@@ -49,11 +49,17 @@ VARIANTS = [
     ["method=nce", "noise=uniform", "dataset.n_train=50"],
     ["method=sm", "dataset.n_train=50", "dataset.noise_std=0.1", "optimizer=sgd", "schedule=cosine"],
     ["method=ssm", "dtype=float64", "optimizer=adamw", "schedule=constant"],
+    ["method=ssm", "method.estimator=finite_difference"],
+    ["method=nce", "method.objective=self_normalised"],
+    ["method=nce", "method.objective=ranking", "method.nu=2"],
+    ["method=cnce", "method.eps_least=0.1", "method.whiten=true"],
     ["method=cd", "sampler=hmc", "energy=residual_mlp"],
+    ["method=pcd", "method.weights=jarzynski", "method.witnesses=16", "sampler=langevin"],
+    ["method=pcd", "sampler=tempering", "sampler.n_replicas=3"],
     ["method=cd", "method.start=noise", "sampler=underdamped", "noise=uniform"],
     ["method=dsm", "ema=0", "clip_grad_norm=null"],
     ["method=fce", "noise=zuko_realnvp"],
-    ["method=fce", "noise=reference_flow"],
+    pytest.param(["method=fce", "noise=reference_flow"], marks=pytest.mark.slow),
 ]
 
 
@@ -174,9 +180,18 @@ def test_terminated_run_resumes_to_the_same_end(ebm: Ebm, tmp_path: Path, monkey
         assert results[0][key] == results[1][key], key
 
 
+@pytest.mark.slow
 def test_resumed_table_fits_no_density_again(ebm: Ebm, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Noise and reference are those of the checkpoint: the same end, to the last bit, and no fit of all rows."""
-    words = [*TINY, "dataset=wine", "method=nce", "steps=4"]
+    words = [
+        *TINY,
+        "dataset=iris",
+        "metrics=[score]",
+        "method=nce",
+        "energy.reference=gaussian",
+        "noise.family=gaussian",
+    ]
+    words += ["steps=4", "eval_every=null", "patience=null"]
     fitted: list[int] = []
     choose = reference_fit._best
     monkeypatch.setattr(reference_fit, "_best", lambda z, *keys: (fitted.append(len(z)), choose(z, *keys))[1])
@@ -187,7 +202,7 @@ def test_resumed_table_fits_no_density_again(ebm: Ebm, tmp_path: Path, monkeypat
         assert ebm("train", *words, "hydra.run.dir=half").code == 143
     # As in a process of its own, the fits of the first one are forgotten.
     for seed in range(KEPT):
-        fit_reference(torch.randn(60, 1, generator=seeded(seed)))
+        fit_reference(torch.randn(60, 1, generator=seeded(seed)), ("gaussian",), "none")
     fitted.clear()
     assert ebm("train", "checkpoint=half").code == 0
     assert fitted == []

@@ -1,0 +1,122 @@
+"""Two phases in one loop: the first is the run without a second, and both resume bit for bit."""
+
+import json
+import signal
+from pathlib import Path
+
+import pytest
+
+from ebm_cli.reporting.jsonl import read as metrics_in
+from ebm_cli.runs import checkpoint as checkpoints
+from ebm_cli.runs.assemble import assemble
+from ebm_cli.training.build import make_trainer
+from ebm_cli.training.trainer import Trainer
+from tests.support import FAST, Ebm, at_step, composed, differences, no_pictures, state_of, trained
+
+WORDS = ["method=sm", "polish=nce", "polish.steps=4", "optimizer.lr=0.01"]
+
+
+def trainer(*words: str) -> tuple[Trainer, object]:
+    cfg = composed("steps=5", "ema=0.9", "method=sm", *words)
+    parts = assemble(cfg)
+    made = make_trainer(cfg, parts)
+    parts.method.prepare(parts.dataset.reference, made.rng)
+    return made, parts.dataset.reference
+
+
+@pytest.mark.parametrize("polish", ["nce", "ed", "jarzynski"])
+@pytest.mark.parametrize("schedule", ["warmup_cosine", "cosine"])
+def test_trainer_resumes_in_the_second_phase(polish: str, schedule: str, tmp_path: Path) -> None:
+    words = [f"polish={polish}", "polish.steps=6", f"schedule={schedule}", "polish.lr=0.02"]
+    whole, data = trainer(*words)
+    for _ in range(5):
+        whole.advance()
+    whole.begin_polishing(data)  # type: ignore[arg-type]
+    for _ in range(3):
+        whole.advance()
+    checkpoints.save(tmp_path / "half.pt", whole.state_dict() | {"config": {}, "dataset": {}, "versions": {}})
+    rate = whole.learning_rates()["energy"]
+    resumed, _ = trainer(*words)
+    resumed.load_state_dict(checkpoints.read(tmp_path / "half.pt"))
+    assert resumed.learning_rates()["energy"] == rate > 0.005
+    for each in (whole, resumed):
+        for _ in range(3):
+            each.advance()
+    assert differences(resumed.state_dict(), whole.state_dict()) == []
+    assert whole.learning_rates()["energy"] == pytest.approx(0, abs=1e-5)
+
+
+def test_second_phase_begins_with_the_averaged_weights() -> None:
+    made, data = trainer("polish=nce")
+    for _ in range(5):
+        made.advance()
+    with made.ema.applied():
+        averaged = {name: value.clone() for name, value in made.energy.state_dict().items()}
+    assert differences(averaged, made.energy.state_dict())
+    made.begin_polishing(data)  # type: ignore[arg-type]
+    assert differences(averaged, made.energy.state_dict()) == []
+
+
+# --- the command ------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(autouse=True)
+def _no_pictures(monkeypatch: pytest.MonkeyPatch) -> None:
+    no_pictures(monkeypatch)
+
+
+@pytest.mark.parametrize("stop", [pytest.param(2, marks=pytest.mark.slow), 5, 7])
+def test_run_resumes_through_both_phases(stop: int, ebm: Ebm, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Stopped in the first phase, at its end, or in the second: the same bits, and every step once."""
+    words = [*FAST, *WORDS, "steps=5"]
+    assert ebm("train", *words, "hydra.run.dir=whole").code == 0
+    with monkeypatch.context() as patched:
+        at_step(patched, stop, lambda: signal.raise_signal(signal.SIGTERM))
+        assert ebm("train", *words, "hydra.run.dir=half").code == 143
+    assert state_of(tmp_path / "half") == ("interrupted", stop, 9)
+    assert ebm("train", "checkpoint=half").code == 0
+    assert state_of(tmp_path / "half") == ("finished", 9, 9)
+    assert differences(trained(tmp_path / "half"), trained(tmp_path / "whole")) == []
+    rows = metrics_in(tmp_path / "half" / "metrics.jsonl")
+    assert [row["step"] for row in rows] == list(range(1, 10))
+    assert ["train/polish_loss" in row for row in rows] == [False] * 5 + [True] * 4
+
+
+def test_first_phase_is_the_run_without_a_second(ebm: Ebm, tmp_path: Path) -> None:
+    words = [*FAST, "method=sm", "steps=5", "checkpoint_every=5", "keep=9"]
+    assert ebm("train", *words, "hydra.run.dir=plain").code == 0
+    assert ebm("train", *words, "polish=nce", "polish.steps=3", "hydra.run.dir=polished").code == 0
+    plain = checkpoints.read(tmp_path / "plain" / "checkpoints" / "step-00000005.pt")
+    first = checkpoints.read(tmp_path / "polished" / "checkpoints" / "step-00000005.pt")
+    assert differences(plain["energy"], first["energy"]) == []
+    assert first["polish"]["began"] is None
+    costs = json.loads((tmp_path / "polished" / "results.json").read_text())
+    assert costs["cost/laplacian_evals"] == 1.0
+    assert costs["cost/energy_evals"] == pytest.approx(3 / 8 * 2)
+
+
+def test_more_steps_polish_for_longer(ebm: Ebm, tmp_path: Path) -> None:
+    words = [*FAST, *WORDS, "steps=3", "hydra.run.dir=run"]
+    assert ebm("train", *words).code == 0
+    assert ebm("train", "checkpoint=run", "steps=5").code == 0
+    assert state_of(tmp_path / "run") == ("finished", 9, 9)
+    assert checkpoints.read(tmp_path / "run" / "checkpoints" / "last.pt")["polish"]["began"] == 3
+
+
+def test_early_stopping_begins_the_second_phase(ebm: Ebm, tmp_path: Path) -> None:
+    """With a learning rate of almost 0 nothing improves; the second phase has best weights and patience of its own."""
+    words = [*FAST, *WORDS, "steps=50", "eval_every=2", "patience=2", "optimizer.lr=1e-12", "polish.lr=1e-12"]
+    assert ebm("train", *words, "polish.steps=4", "hydra.run.dir=run").code == 0
+    last = checkpoints.read(tmp_path / "run" / "checkpoints" / "last.pt")
+    assert last["step"] - last["polish"]["began"] == 4
+    assert last["step"] < 50
+    best = checkpoints.read(tmp_path / "run" / "checkpoints" / "best.pt")
+    assert best["step"] > last["polish"]["began"]
+
+
+def test_polish_is_refused_by_one_line(ebm: Ebm) -> None:
+    ran = ebm("train", *FAST, "method=nce", "polish=nce")
+    assert ran.code == 1
+    assert ran.err == (
+        "ebm: polish must be null with method=nce: it mends what sm, ssm and dsm leave wrong, the weights of modes\n"
+    )
