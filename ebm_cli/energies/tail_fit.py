@@ -27,8 +27,8 @@ PRIOR = 0.3
 """s, nats: 0.3 and 0.7 gave the same KL on tables, but 0.7 heights of 2.6 and −0.9 of neighbouring steps."""
 MOST_ITERATIONS, TOLERANCE = 30, 1e-8
 """Steps of Newton's method at most, and twice the gain of L, nats, that a further one must promise."""
-NARROWEST = 1e-3
-"""Width of a step, standardised units, at least: rows may be equal."""
+NARROWEST = 0.02
+"""Width of a step, standardised units, at least: rows may be equal, and chains have to climb it."""
 BLOCK = 20_000
 """Draws whose products are taken together in double precision."""
 

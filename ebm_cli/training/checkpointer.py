@@ -70,10 +70,12 @@ class Checkpointer:
         """Make last.pt the best checkpoint, for a run without a monitored value."""
         checkpoints.link(self.folder / "last.pt", self.folder / "best.pt")
 
-    def add_tails(self, name: str, tails: Tails) -> None:
-        """Add tails to a checkpoint that is written. A run that continues from it does so without them."""
-        file = self.folder / name
-        checkpoints.save(file, checkpoints.read(file) | {"tails": tails._asdict()})
+    def add_tails(self, step: int, tails: Tails) -> None:
+        """Add tails to best.pt and last.pt, where they are of this step. A run that continues does so without them."""
+        for file in (self.folder / "best.pt", self.folder / "last.pt"):
+            state = checkpoints.read(file) if file.is_file() else {}
+            if state.get("step") == step:
+                checkpoints.save(file, state | {"tails": tails._asdict()})
 
     def load_last(self) -> dict[str, Any]:
         """State in last.pt."""

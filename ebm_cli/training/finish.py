@@ -43,14 +43,13 @@ def finish(session: Session, seconds: float) -> float | None:
     monitored, value = _evaluate_last_step(session)
     parts.energy.eval()
     evaluated_step = trainer.step
-    chosen_is_last = not (has_patience and math.isfinite(history.best))
-    if not chosen_is_last:
+    if has_patience and math.isfinite(history.best):
         value, evaluated_step = history.best, session.checkpointer.load_best_weights()
     logger.info(f"trained to step {trainer.step} in {duration(seconds)}")
     with trainer.ema.applied():
         tails = calibrate_tails(parts.energy, parts.dataset, session.keys.seed)
         if tails is not None:
-            session.checkpointer.add_tails("last.pt" if chosen_is_last else "best.pt", tails)
+            session.checkpointer.add_tails(evaluated_step, tails)
         with Stages("evaluation", log.console) as stages:
             found = suite.evaluate(parts.energy, parts.method, parts.dataset, session.protocol, stages.begin)
         evaluated = with_unbounded(found.results, log.opening.unbounded)
