@@ -21,8 +21,8 @@ from ebm_cli.energies.column_tails import Tails
 
 SHARES = (0.003, 0.001)
 """Shares of the rows beyond the thresholds of either side of a column."""
-FEWEST = 10
-"""Rows beyond a threshold, at least: the share of fewer is hardly known."""
+FEWEST, LARGEST = 10, 0.01
+"""Rows beyond a threshold, at least, because the share of fewer is hardly known, and at most as a share: a tail."""
 PRIOR = 0.3
 """s, nats: 0.3 and 0.7 gave the same KL on tables, but 0.7 heights of 2.6 and −0.9 of neighbouring steps."""
 MOST_ITERATIONS, TOLERANCE = 30, 1e-8
@@ -37,14 +37,14 @@ def steps_of(rows: Tensor) -> Tails:
     """Steps behind quantiles of rows [N, D] on both sides of each column, of height 0.
 
     A step is half as wide as the distance to the threshold of twice as many rows. Of few rows, both shares are the same
-    number of rows, and there is one step a side; of fewer than forty there is none.
+    number of rows, and there is one step a side; of fewer than a thousand there is none.
     """
     n, size = rows.shape
     ordered = rows.double().sort(0).values
     found: list[tuple[Tensor, Tensor]] = []
     for sign, column in ((-1.0, ordered), (1.0, ordered.flip(0))):
         for count in sorted({max(FEWEST, round(share * n)) for share in SHARES}):
-            if 4 * count <= n:
+            if count <= LARGEST * n:
                 threshold = (column[count - 1] + column[count]) / 2
                 width = ((threshold - column[2 * count]).abs() / 2).clamp(min=NARROWEST)
                 found.append((threshold, sign * width))

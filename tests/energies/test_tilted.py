@@ -102,7 +102,7 @@ def test_tilted_derivative_rules_equal_autograd(family: Family, marginals: Margi
 
 @pytest.mark.parametrize("marginals", ["none", "sinh_arcsinh"])
 def test_rules_with_tails_equal_autograd(marginals: Marginals) -> None:
-    x = rows().double()
+    x = rows(1000).double()
     energy = bent(Tilted((3,), x, reference="gaussian", marginals=marginals, width=8).double())
     before = energy(x[:7])
     steps = steps_of(x)
