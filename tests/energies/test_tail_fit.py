@@ -13,9 +13,9 @@ from tests.support import normal
 def test_height_of_one_step_is_a_ratio_of_odds() -> None:
     """For the indicator of a set with share a under the draws and b among the rows, exp(−h) = b(1 − a)/(a(1 − b)).
 
-    The prior of 4,000 draws in the set moves it by less than 0.001.
+    The prior, with 40,000 draws in the set, moves it by less than 0.001.
     """
-    n, a, b = 200_000, 0.02, 0.005
+    n, a, b = 2_000_000, 0.02, 0.005
     draws = (torch.arange(n) < n * a).double().unsqueeze(1)
     found = fit_heights(torch.tensor([b]).double(), 10**9, draws, torch.zeros(n).double())
     assert float(-found) == pytest.approx(math.log(b * (1 - a) / (a * (1 - b))), abs=1e-3)
@@ -40,7 +40,7 @@ def test_tail_that_few_draws_know_stays_as_it_is() -> None:
     for n in (1000, 1_000_000):
         draws = (torch.arange(n) < n // 100).double().unsqueeze(1)
         found.append(-float(fit_heights(torch.tensor([0.02]).double(), 10**9, draws, torch.zeros(n).double())))
-    assert 0.3 < found[0] < 0.63 < 0.69 < found[1] < math.log(2) + 0.02
+    assert 0.2 < found[0] < 0.4 < 0.69 < found[1] < math.log(2) + 0.02
 
 
 def test_steps_have_the_shares_of_the_rows() -> None:
