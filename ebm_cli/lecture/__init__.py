@@ -11,6 +11,7 @@ from ebm_cli.lecture.hutchinson_variance import HutchinsonVariance
 from ebm_cli.lecture.integration_by_parts import IntegrationByParts
 from ebm_cli.lecture.langevin_vs_metropolis import LangevinVsMetropolis
 from ebm_cli.lecture.learned_log_z import LearnedLogZ
+from ebm_cli.lecture.mode_masses import ModeMasses
 from ebm_cli.lecture.noise_distance import NoiseDistance
 from ebm_cli.lecture.partition_function import PartitionFunction
 from ebm_cli.lecture.quality_by_data import QualityByData
@@ -28,6 +29,7 @@ __all__ = [
     "LangevinVsMetropolis",
     "LearnedLogZ",
     "Measurement",
+    "ModeMasses",
     "NoiseDistance",
     "Outcome",
     "PartitionFunction",
