@@ -4,6 +4,7 @@ import logging
 import math
 import time
 
+from ebm_cli.config.trust import foreign_packages
 from ebm_cli.evaluation import suite
 from ebm_cli.evaluation.narrowest import narrowest_width
 from ebm_cli.evaluation.overall import overall, with_overall, with_unbounded
@@ -19,6 +20,7 @@ from ebm_cli.training.causes import Evidence, causes
 from ebm_cli.training.monitor import monitored_value
 from ebm_cli.training.session import Session
 from ebm_cli.training.summary import Ending, closing_summary
+from ebm_cli.training.tail_calibration import calibrate_tails
 from ebm_cli.training.trainer import Trainer
 
 logger = logging.getLogger(__name__)
@@ -46,6 +48,9 @@ def finish(session: Session, seconds: float) -> float | None:
         value, evaluated_step = history.best, session.checkpointer.load_best_weights()
     logger.info(f"trained to step {trainer.step} in {duration(seconds)}")
     with trainer.ema.applied():
+        tails = calibrate_tails(parts.energy, parts.dataset, session.keys.seed)
+        if tails is not None:
+            session.checkpointer.add_tails(evaluated_step, tails)
         with Stages("evaluation", log.console) as stages:
             found = suite.evaluate(parts.energy, parts.method, parts.dataset, session.protocol, stages.begin)
         evaluated = with_unbounded(found.results, log.opening.unbounded)
@@ -74,7 +79,8 @@ def finish(session: Session, seconds: float) -> float | None:
         )
     log.close(failures)
     measured |= Results(notes=(*_causes(session, results), *failures))
-    summary = closing_summary(run, ending, measured, results, figures, history, assessment)
+    foreign = foreign_packages(session.checkpointer.config)
+    summary = closing_summary(run, ending, measured, results, figures, history, assessment, foreign)
     summary.log()
     summary.show(log.console)
     return monitored_value(session.keys.monitor, results)
