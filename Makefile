@@ -26,6 +26,7 @@ test: install  ## the tests
 	$(BIN)/python -m pytest -n 2
 
 test-slow: install  ## the tests that take minutes
+	$(BIN)/python -m pip install --quiet --editable '.[notebook]' --constraint constraints.txt
 	$(BIN)/python -m pytest -n 2 -m slow
 
 check: install  ## format, lint, types, words

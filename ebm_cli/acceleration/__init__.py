@@ -1,6 +1,7 @@
 """Faster ways to run an energy: the mode that `compile=` chooses, and chains in native code; layer 4, imported by
 layers 5 and above."""
 
+from ebm_cli.acceleration.native_calls import uncovered
 from ebm_cli.acceleration.native_chains import NativeChains, attach_native_chains
 
-__all__ = ["NativeChains", "attach_native_chains"]
+__all__ = ["NativeChains", "attach_native_chains", "uncovered"]

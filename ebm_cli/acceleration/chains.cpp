@@ -358,13 +358,42 @@ void hmc(const Network& net, Scratch<V>& s, const Step& step) {
     accept_reject<V>(s, net.dim, log_ratio);
 }
 
+// Parallel tempering: every chain is a ladder of replicas, whose rows lie one replica after the other.
+struct Ladder {
+    int64_t size, moves;           // R, or 0 for chains of one temperature; steps of the kernel between exchanges
+    const double* beta;            // [R], falling from 1
+    const float* uniform;          // [n_steps][R − 1][n_chains]
+    float *marks, *rates, *trips;  // [R][n_chains], [R − 1][n_chains], [n_chains]
+};
+
+// With a ladder there are R n_chains rows in x, energy and grad, and in the noise of each of n_steps · moves steps.
 struct Run {
     Kind kind;
-    int64_t n_chains, n_steps, thin, start;
+    int64_t n_chains, n_steps, thin, start, evaluated;  // evaluated: energy and grad are those at x
     const Step* steps;
     const float *noise, *uniform, *jitter;   // [n_steps][n_chains][D], [n_steps][n_chains], the same or null
     float *x, *energy, *grad, *accept, *kept;  // [n_chains][D], [n_chains], [n_chains][D], [n_chains], [·][n_chains][D]
+    Ladder ladder;
 };
+
+// Load the noise of step i of the rows from `first` on, out of `rows`, and take the step.
+template <int V>
+void take_step(const Network& net, const Run& run, int64_t i, int64_t rows, int64_t first, int64_t count,
+               const Step& step, Scratch<V>& s) {
+    load<V>(run.noise + (i * rows + first) * net.dim, count, net.dim, s.noise);
+    if (run.kind == LANGEVIN) return langevin<V>(net, s, step);
+    load<V>(run.uniform + i * rows + first, count, 1, s.uniform);
+    if (run.jitter != nullptr) load<V>(run.jitter + i * rows + first, count, 1, s.jitter);
+    run.kind == MALA ? mala<V>(net, s, step) : hmc<V>(net, s, step);
+}
+
+// Add the sums of a block to those of its chains.
+template <int V>
+void add(const Vec* sums, int64_t count, float* to) {
+    float values[V * LANES];
+    std::memcpy(values, sums, sizeof(values));
+    for (int64_t c = 0; c < count; ++c) to[c] += values[c];
+}
 
 // Advance the chains first … first + count − 1 through all steps.
 template <int V>
@@ -374,23 +403,16 @@ void advance(const Network& net, const Run& run, int64_t first, int64_t count, S
     load<V>(run.x + at, count, dim, s.x);
     for (int v = 0; v < V; ++v) s.accept[v] = fill(0.0f);
     if (run.kind != LANGEVIN) {
-        if (run.start == 0) {
-            evaluate<V>(net, s, s.x, s.energy, s.grad);
-        } else {
+        if (run.evaluated) {
             load<V>(run.energy + first, count, 1, s.energy);
             load<V>(run.grad + at, count, dim, s.grad);
+        } else {
+            evaluate<V>(net, s, s.x, s.energy, s.grad);
         }
     }
     float* kept = run.kept == nullptr ? nullptr : run.kept + at;
     for (int64_t i = 0; i < run.n_steps; ++i) {
-        load<V>(run.noise + i * all + at, count, dim, s.noise);
-        if (run.kind == LANGEVIN) {
-            langevin<V>(net, s, run.steps[i]);
-        } else {
-            load<V>(run.uniform + i * run.n_chains + first, count, 1, s.uniform);
-            if (run.jitter != nullptr) load<V>(run.jitter + i * run.n_chains + first, count, 1, s.jitter);
-            run.kind == MALA ? mala<V>(net, s, run.steps[i]) : hmc<V>(net, s, run.steps[i]);
-        }
+        take_step<V>(net, run, i, run.n_chains, first, count, run.steps[i], s);
         if (kept != nullptr && (run.start + i + 1) % run.thin == 0) {
             store<V>(s.x, count, dim, kept);
             kept += all;
@@ -400,9 +422,125 @@ void advance(const Network& net, const Run& run, int64_t first, int64_t count, S
     if (run.kind == LANGEVIN) return;
     store<V>(s.energy, count, 1, run.energy + first);
     store<V>(s.grad, count, dim, run.grad + at);
-    float accepted[V * LANES];
-    std::memcpy(accepted, s.accept, sizeof(accepted));
-    for (int64_t c = 0; c < count; ++c) run.accept[first + c] += accepted[c];
+    add<V>(s.accept, count, run.accept + first);
+}
+
+// --- parallel tempering ----------------------------------------------------------------------------------------------
+
+enum Mark { NEW, FROM_COLD, FROM_HOT };  // where a position was last: at neither end of the ladder yet, or at which
+
+// The replicas of a block of chains.
+template <int V>
+struct Replicas {
+    struct Replica {
+        Vec *x, *grad, *energy, *mark;
+    };
+    std::vector<Vec> memory, rates;
+    std::vector<Replica> at;
+
+    Replicas(int64_t size, int dim) : memory(size * (2 * dim + 2) * V), rates((size - 1) * V) {
+        Vec* next = memory.data();
+        const auto take = [&](int n) { return std::exchange(next, next + n * V); };
+        for (int64_t r = 0; r < size; ++r) {
+            Replica replica{};
+            replica.x = take(dim), replica.grad = take(dim), replica.energy = take(1), replica.mark = take(1);
+            at.push_back(replica);
+        }
+    }
+};
+
+template <int V>
+inline void exchange(const Ints* swaps, int n, Vec* a, Vec* b) {
+    for (int i = 0; i < n; ++i)
+        for (int v = 0, k = i * V; v < V; ++v, ++k) {
+            const Vec held = a[k];
+            a[k] = swaps[v] ? b[k] : a[k];
+            b[k] = swaps[v] ? held : b[k];
+        }
+}
+
+// Test the pairs of neighbours r, r + 1 with r = parity, parity + 2, …: min(1, exp((β_r − β_{r+1})(E_r − E_{r+1}) / T)).
+template <int V>
+void exchange_pairs(const Run& run, int64_t i, int parity, int64_t first, int64_t count, int dim, Scratch<V>& s,
+                    Replicas<V>& replicas) {
+    const Ladder& ladder = run.ladder;
+    const double t = run.steps[i].temperature;
+    for (int64_t r = parity; r + 1 < ladder.size; r += 2) {
+        const auto &a = replicas.at[r], &b = replicas.at[r + 1];
+        load<V>(ladder.uniform + (i * (ladder.size - 1) + r) * run.n_chains + first, count, 1, s.uniform);
+        const float gap = float(ladder.beta[r] / t) - float(ladder.beta[r + 1] / t);
+        Ints swaps[V];
+        for (int v = 0; v < V; ++v) {
+            const Vec ratio = at_most(gap * (a.energy[v] - b.energy[v]), 0.0f), zero{};
+            const Vec rate = ratio > -87.0f ? exponential(ratio) : zero;  // false for NaN, too
+            replicas.rates[r * V + v] += rate;
+            swaps[v] = s.uniform[v] < rate;
+        }
+        exchange<V>(swaps, dim, a.x, b.x);
+        exchange<V>(swaps, dim, a.grad, b.grad);
+        exchange<V>(swaps, 1, a.energy, b.energy);
+        exchange<V>(swaps, 1, a.mark, b.mark);
+    }
+}
+
+// Advance ladders first … first + count − 1 through all steps: moves of every replica, and two rounds of exchanges. A
+// replica is a chain at its own temperature, with the step size of all.
+template <int V>
+void advance_ladders(const Network& net, const Run& run, int64_t first, int64_t count, Scratch<V>& s) {
+    const int dim = net.dim;
+    const Ladder& ladder = run.ladder;
+    const int64_t n = run.n_chains, rows = ladder.size * n;
+    Replicas<V> replicas(ladder.size, dim);
+    Vec trips[V] = {}, *const x = s.x, *const grad = s.grad;
+    for (int v = 0; v < V; ++v) s.accept[v] = fill(0.0f);
+    for (int64_t r = 0; r < ladder.size; ++r) {
+        const auto& replica = replicas.at[r];
+        const int64_t row = r * n + first;
+        load<V>(run.x + row * dim, count, dim, replica.x);
+        load<V>(ladder.marks + row, count, 1, replica.mark);
+        if (run.evaluated) {
+            load<V>(run.energy + row, count, 1, replica.energy);
+            load<V>(run.grad + row * dim, count, dim, replica.grad);
+        } else {
+            evaluate<V>(net, s, replica.x, replica.energy, replica.grad);
+        }
+    }
+    float* kept = run.kept == nullptr ? nullptr : run.kept + first * dim;
+    for (int64_t i = 0; i < run.n_steps; ++i) {
+        for (int64_t r = 0; r < ladder.size; ++r) {
+            const auto& replica = replicas.at[r];
+            Step step = run.steps[i];
+            step.temperature /= ladder.beta[r];
+            s.x = replica.x, s.grad = replica.grad;
+            std::copy_n(replica.energy, V, s.energy);
+            for (int64_t m = 0; m < ladder.moves; ++m)
+                take_step<V>(net, run, i * ladder.moves + m, rows, r * n + first, count, step, s);
+            std::copy_n(s.energy, V, replica.energy);
+        }
+        for (int parity : {0, 1}) exchange_pairs<V>(run, i, parity, first, count, dim, s, replicas);
+        Vec *cold = replicas.at.front().mark, *hot = replicas.at.back().mark;
+        for (int v = 0; v < V; ++v) {
+            trips[v] += cold[v] == float(FROM_HOT) ? fill(1.0f) : Vec{};
+            cold[v] = fill(FROM_COLD);
+            hot[v] = hot[v] > float(NEW) ? fill(FROM_HOT) : hot[v];
+        }
+        if (kept != nullptr && (run.start + i + 1) % run.thin == 0) {
+            store<V>(replicas.at.front().x, count, dim, kept);
+            kept += n * dim;
+        }
+    }
+    s.x = x, s.grad = grad;
+    for (int64_t r = 0; r < ladder.size; ++r) {
+        const auto& replica = replicas.at[r];
+        const int64_t row = r * n + first;
+        store<V>(replica.x, count, dim, run.x + row * dim);
+        store<V>(replica.grad, count, dim, run.grad + row * dim);
+        store<V>(replica.energy, count, 1, run.energy + row);
+        store<V>(replica.mark, count, 1, ladder.marks + row);
+        if (r + 1 < ladder.size) add<V>(&replicas.rates[r * V], count, ladder.rates + row);
+    }
+    add<V>(s.accept, count, run.accept + first);
+    add<V>(trips, count, ladder.trips + first);
 }
 
 // The blocks of chains of one call, which threads take one after the other.
@@ -416,8 +554,9 @@ struct Job {
     void work() {
         constexpr int64_t size = V * LANES;
         Scratch<V> scratch(net);
+        const auto block = run.ladder.size > 0 ? advance_ladders<V> : advance<V>;
         for (int64_t first; (first = size * next++) < run.n_chains;)
-            advance<V>(net, run, first, std::min(size, run.n_chains - first), scratch);
+            block(net, run, first, std::min(size, run.n_chains - first), scratch);
     }
 
     // Few chains are cut into small blocks, so that every thread finds one. The size must not depend on the threads.
@@ -453,8 +592,10 @@ int64_t ebm_has_pool() {
 // may draw the noise of later steps, but must not touch these arrays.
 void* ebm_start(int64_t kind, int64_t activation, int64_t n_hidden, const int64_t* widths, const float* packed,
                 const float* const* biases, const float* out, double base, int64_t n_chains, int64_t n_steps,
-                int64_t start, int64_t thin, const void* steps, const float* noise, const float* uniform,
-                const float* jitter, float* x, float* energy, float* grad, float* accept, float* kept, int64_t threads) {
+                int64_t start, int64_t thin, int64_t evaluated, const void* steps, const float* noise,
+                const float* uniform, const float* jitter, float* x, float* energy, float* grad, float* accept,
+                float* kept, int64_t ladder, int64_t moves, const double* beta, const float* exchange_uniform,
+                float* marks, float* rates, float* trips, int64_t threads) {
     Network net{{}, Activation(activation), out, biases[n_hidden][0], float(base), int(widths[0]), 0};
     for (int64_t l = 0; l < n_hidden; ++l) {
         const int n_in = widths[l], n_out = widths[l + 1];
@@ -464,8 +605,9 @@ void* ebm_start(int64_t kind, int64_t activation, int64_t n_hidden, const int64_
         packed = backward + int64_t(n_in) * n_out;
     }
     Job* job = new Job{std::move(net),
-                       {Kind(kind), n_chains, n_steps, thin, start, static_cast<const Step*>(steps), noise, uniform, jitter,
-                        x, energy, grad, accept, kept}};
+                       {Kind(kind), n_chains, n_steps, thin, start, evaluated, static_cast<const Step*>(steps), noise,
+                        uniform, jitter, x, energy, grad, accept, kept,
+                        {ladder, moves, beta, exchange_uniform, marks, rates, trips}}};
     try {
         const int64_t workers = std::min(threads, job->blocks());
         for (int64_t i = 1; i < workers; ++i) job->helpers.emplace_back([job] { job->work(); });

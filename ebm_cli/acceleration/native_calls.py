@@ -14,18 +14,32 @@ import torch
 from torch import Tensor, nn
 
 from ebm_cli.acceleration.native_build import load_library
+from ebm_cli.acceleration.native_ladder import Ladder
 from ebm_cli.acceleration.native_noise import Noise
 from ebm_cli.derivatives import Linear
 from ebm_cli.energies import MLP, Energy
-from ebm_cli.samplers import Info, Kernel, Metric, Preconditioned, State
+from ebm_cli.samplers import Info, Kernel, Preconditioned, State
 from ebm_cli.samplers.hmc import HMC
 from ebm_cli.samplers.langevin import Langevin
 from ebm_cli.samplers.mala import MALA
+from ebm_cli.samplers.tempering import ENERGY, GRAD, Tempering, X
 from ebm_cli.system.torch_internals import has_hooks
 
 KERNELS: dict[type[Kernel], int] = {Langevin: 0, MALA: 1, HMC: 2}
 ACTIVATIONS: dict[type[nn.Module], int] = {nn.SiLU: 0, nn.Softplus: 1, nn.Tanh: 2, nn.GELU: 3}
 """Numbers of the kernels and activations in chains.cpp."""
+
+
+def uncovered(kernel: Kernel) -> str | None:
+    """Return why chains.cpp has no such kernel; None if it has."""
+    if isinstance(kernel, Tempering):
+        has_test = kernel.target_accept is not None
+        return uncovered(kernel.inner) if has_test else "native replicas need sampler.kernel=mala or hmc"
+    if type(kernel) not in KERNELS:
+        return f"native chains are {', '.join(known.__name__ for known in KERNELS)}, not {type(kernel).__name__}"
+    if isinstance(kernel, Preconditioned) and kernel.metric != "none":
+        return "native chains have no metric: set sampler.metric=none"
+    return None
 
 
 class Step(ctypes.Structure):
@@ -41,7 +55,8 @@ class Step(ctypes.Structure):
 
     @classmethod
     def of(cls, kernel: Kernel) -> "Step":
-        """The settings of a kernel's steps."""
+        """The settings of a kernel's steps, or of those of the cold replica."""
+        kernel = kernel.inner if isinstance(kernel, Tempering) else kernel
         of_langevin = (1.0, inf, inf)
         if isinstance(kernel, Langevin):
             of_langevin = (kernel.noise_scale, kernel.clamp_grad or inf, kernel.clamp_sample or inf)
@@ -78,20 +93,33 @@ class Chains:
     """Running chains: their state in torch's memory, and the network as the library reads it.
 
     Args:
-        kernel: one of `KERNELS`.
+        kernel: one that is not `uncovered`.
         energy: the energy of the chains.
         layers: its layers.
-        x: starting points [B, *D], not empty; copied.
+        start: starting points [B, *D], not empty, or a state, as in `samplers.run`; copied.
+
+    Attributes:
+        x: positions [B, *D]; under tempering those of all replicas [R, B, *D].
+        ladder: None without tempering.
     """
 
-    def __init__(self, kernel: Kernel, energy: MLP, layers: Layers, x: Tensor) -> None:
-        self.kind = KERNELS[type(kernel)]
-        self.has_test = kernel.target_accept is not None
-        self.has_jitter = isinstance(kernel, HMC) and kernel.jitter > 0
+    def __init__(self, kernel: Kernel, energy: MLP, layers: Layers, start: Tensor | State) -> None:
+        x = _points(start)
+        moved = kernel.inner if isinstance(kernel, Tempering) else kernel
+        self.kind = KERNELS[type(moved)]
+        self.has_test = moved.target_accept is not None
+        self.has_jitter = isinstance(moved, HMC) and moved.jitter > 0
         self.base = energy.base
-        self.x = x.detach().clone(memory_format=torch.contiguous_format)
-        self.energy = x.new_empty(len(x))
-        self.grad = torch.empty_like(self.x)
+        self.is_evaluated = isinstance(kernel, Tempering) and isinstance(start, State)
+        self.ladder = None
+        if isinstance(kernel, Tempering):
+            self.ladder = Ladder(kernel, x, start if isinstance(start, State) else None)
+        if isinstance(start, State) and self.ladder is not None:
+            self.x, self.energy, self.grad = (_copy(start.aux[name]) for name in (X, ENERGY, GRAD))
+        else:
+            self.x = _copy(x) if self.ladder is None else self.ladder.rows(x)
+            self.energy, self.grad = x.new_empty(self.x.shape[: self.x.dim() - x.dim() + 1]), torch.empty_like(self.x)
+        self.n_chains = len(x)
         self.accept = x.new_zeros(len(x))
         self.activation = layers.activation
         *hidden, last = layers.linears
@@ -104,15 +132,22 @@ class Chains:
         load_library().ebm_pack(_i64(self.n_hidden), self.widths, weights, _pointer(self.packed))
 
     @classmethod
-    def of(cls, kernel: Kernel, energy: Energy, x: Tensor) -> "Chains | None":
+    def of(cls, kernel: Kernel, energy: Energy, start: Tensor | State) -> "Chains | None":
         """The chains, or None where the library does not compute them."""
-        layers = layers_of(energy)
+        layers, x = layers_of(energy), _points(start)
         fits = x.shape[1:] == energy.shape and len(x) > 0 and x.dtype == torch.float32 and x.device.type == "cpu"
-        shaped = isinstance(kernel, Preconditioned) and isinstance(kernel.metric, Metric)
-        if layers is None or type(kernel) not in KERNELS or shaped or not fits:
+        if layers is None or uncovered(kernel) is not None or not fits:
             return None
         assert isinstance(energy, MLP)
-        return cls(kernel, energy, layers, x)
+        return cls(kernel, energy, layers, start)
+
+    def noise(self, n_steps: int) -> Noise:
+        """Memory for the random numbers of n_steps steps."""
+        if self.ladder is None:
+            return Noise.allocate(self.x, n_steps, self.has_test, self.has_jitter)
+        return Noise.allocate(
+            self.x.flatten(0, 1), n_steps, self.has_test, self.has_jitter, self.ladder.moves, self.ladder.rates
+        )
 
     @contextmanager
     def advancing(
@@ -138,6 +173,11 @@ class Chains:
             helpers: threads inside the block, with the caller's own.
             team: threads of OpenMP's pool at the end.
         """
+        ladder = self.ladder
+        of_ladder = (_i64(0), _i64(1), *[_pointer(None)] * 5)
+        if ladder is not None:
+            counted = map(_pointer, (noise.exchange, ladder.marks, ladder.rates, ladder.trips))
+            of_ladder = (_i64(len(ladder.betas)), _i64(ladder.moves), ladder.betas, *counted)
         job = load_library().ebm_start(
             *map(_i64, (self.kind, self.activation, self.n_hidden)),
             self.widths,
@@ -145,11 +185,12 @@ class Chains:
             self.biases,
             ctypes.c_void_p(self.out),
             ctypes.c_double(self.base),
-            *map(_i64, (len(self.x), n_steps, start, thin)),
+            *map(_i64, (self.n_chains, n_steps, start, thin, self.is_evaluated or start > 0)),
             steps,
             *map(
                 _pointer, (noise.normal, noise.uniform, noise.jitter, self.x, self.energy, self.grad, self.accept, kept)
             ),
+            *of_ladder,
             _i64(helpers),
         )
         try:
@@ -159,15 +200,27 @@ class Chains:
 
     def state(self) -> State:
         """The state that the kernel's own `step` would return."""
+        if self.ladder is not None:
+            return self.ladder.state(self.x, self.energy, self.grad)
         return State(self.x, self.energy, self.grad, {}) if self.has_test else State(self.x, None, None, {})
 
     def info(self, n_steps: int) -> Info:
-        """Mean acceptance over n_steps steps; 1 for a kernel without a Metropolis test."""
+        """Mean diagnostics over n_steps steps; the acceptance is 1 for a kernel without a Metropolis test."""
+        if self.ladder is not None:
+            return self.ladder.info(self.accept, n_steps)
         total = self.accept if self.has_test else torch.full_like(self.accept, n_steps)
         return Info(total / n_steps)
 
 
 _i64 = ctypes.c_int64
+
+
+def _points(start: Tensor | State) -> Tensor:
+    return start.x if isinstance(start, State) else start
+
+
+def _copy(x: Tensor) -> Tensor:
+    return x.detach().clone(memory_format=torch.contiguous_format)
 
 
 def _pointer(tensor: Tensor | None) -> ctypes.c_void_p:

@@ -13,10 +13,9 @@ import torch
 from torch import Tensor
 
 from ebm_cli.acceleration.native_build import LibraryUnavailable, load_library
-from ebm_cli.acceleration.native_calls import KERNELS, Chains, Step, layers_of
-from ebm_cli.acceleration.native_noise import Noise
+from ebm_cli.acceleration.native_calls import Chains, Step, layers_of, uncovered
 from ebm_cli.energies import MLP, Energy
-from ebm_cli.samplers import Info, Kernel, Preconditioned, Schedule, State
+from ebm_cli.samplers import Info, Kernel, Schedule, State
 
 CHUNK = 2**18
 """Normal numbers drawn at a time, unless one step needs more: 1 MiB, which stays in cache."""
@@ -44,19 +43,11 @@ def attach_native_chains(energy: Energy, threads: int, kernels: Iterable[Kernel]
 
 def covers(kernel: Kernel, energy: Energy) -> bool:
     """True if native code has this kernel and this energy, where it can be built."""
-    return _kernel_why_not(kernel) is None and layers_of(energy) is not None
-
-
-def _kernel_why_not(kernel: Kernel) -> str | None:
-    if type(kernel) not in KERNELS:
-        return f"native chains are {', '.join(known.__name__ for known in KERNELS)}, not {type(kernel).__name__}"
-    if isinstance(kernel, Preconditioned) and kernel.metric != "none":
-        return "native chains have no metric: set sampler.metric=none"
-    return None
+    return uncovered(kernel) is None and layers_of(energy) is not None
 
 
 def _why_not(energy: Energy, kernels: Iterable[Kernel]) -> str | None:
-    reasons = [_kernel_why_not(kernel) for kernel in kernels]
+    reasons = [uncovered(kernel) for kernel in kernels]
     if reasons and None not in reasons:
         return reasons[0]
     if type(energy) is not MLP:
@@ -90,7 +81,7 @@ class NativeChains:
         self,
         kernel: Kernel,
         energy: Energy,
-        x: Tensor,
+        x: Tensor | State,
         n_steps: int,
         rng: torch.Generator,
         schedule: Schedule | None = None,
@@ -110,7 +101,7 @@ class NativeChains:
         self,
         kernel: Kernel,
         energy: Energy,
-        x: Tensor,
+        x: Tensor | State,
         n_steps: int,
         thin: int,
         rng: torch.Generator,
@@ -120,7 +111,8 @@ class NativeChains:
         chains = Chains.of(kernel, energy, x)
         if chains is None:
             return None
-        draws = x.new_empty(n_steps // thin, *x.shape)
+        at = x.x if isinstance(x, State) else x
+        draws = at.new_empty(n_steps // thin, *at.shape)
         reported = 0
         for done in self._advance(chains, kernel, n_steps, rng, None, draws, thin):
             while progress is not None and reported + thin <= done:
@@ -139,13 +131,11 @@ class NativeChains:
         thin: int,
     ) -> Iterator[int]:
         """Yield the number of steps done, chunk by chunk."""
-        x = chains.x
-        size = max(1, min(n_steps, self.chunk // x.numel()))
+        moves = 1 if chains.ladder is None else chains.ladder.moves
+        size = max(1, min(n_steps, self.chunk // (moves * chains.x.numel())))
         fixed = None if schedule else (Step * size)(*[Step.of(kernel)] * size)
         has_pool = bool(load_library().ebm_has_pool())
-        noises = [
-            Noise.allocate(x, size, chains.has_test, chains.has_jitter) for _ in range(2 if n_steps > size else 1)
-        ]
+        noises = [chains.noise(size) for _ in range(2 if n_steps > size else 1)]
         noises[0].draw(min(size, n_steps), rng)
         # A run of no steps enters the loop once, too: the state needs the energy and gradient at the start.
         for i in range(max(1, ceil(n_steps / size))):

@@ -46,6 +46,7 @@ def _still(values: Values, still: float, n_chains: float) -> str:
     group, option, adapted = sampler_keys(values)
     step = number(values, "sampler/step_size")
     shorter = "" if step is None else f"={step / 10:.2g}"
+    fixed = "adapt=false " if group == "sampler" else ""
     if 2 * still > n_chains:
         length = "" if step is None else f", {step:.3g},"
         return (
@@ -56,5 +57,5 @@ def _still(values: Values, still: float, n_chains: float) -> str:
     return (
         f"{still:.0f} of {n_chains:.0f} chains never moved: the step size that suits the others is refused where they "
         "stand (or the energy is not finite there). R-hat and ESS leave them out, the samples do not. Take "
-        f"{group}.step_size{shorter}, a longer burn-in, or {option}=hmc."
+        f"{fixed}{group}.step_size{shorter}, a longer burn-in, or {option}=metropolis, which no steep gradient stops."
     )

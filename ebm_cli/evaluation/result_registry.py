@@ -226,6 +226,8 @@ RESULTS = (
          meaning="mean acceptance rate of the method's chains, if they have a Metropolis test"),
     _log("train/jumps", "jumps", "",
          meaning="acceptance of the jumps of the method's chains: proposals from the density that the energy bends"),
+    _log("train/swap_rate", "exchanges", "",
+         meaning="rate of exchange of the two neighbours that exchange least, of tempered chains"),
     _log("train/step_size", "step size", "", meaning="step size of the method's chains"),
     _log("train/chain_length", "chain length", "steps", meaning="mean length of the chains since their start"),
     _log("train/dead_chains", "dead chains", "", meaning="share of the chains that diverged"),

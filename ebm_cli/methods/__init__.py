@@ -1,6 +1,7 @@
 """Training objectives, the config group `method`; layer 4, imported by layers 5 and above."""
 
 from ebm_cli.methods.base import Evaluations, LossOutput, Method, Symptom
+from ebm_cli.methods.bridges import Bridges
 from ebm_cli.methods.cd import CD
 from ebm_cli.methods.cnce import CNCE
 from ebm_cli.methods.dsm import DSM
@@ -22,6 +23,7 @@ __all__ = [
     "NCE",
     "SM",
     "SSM",
+    "Bridges",
     "Evaluations",
     "LossOutput",
     "Method",

@@ -7,7 +7,8 @@ The model term is an average over the ends of k steps of a Markov chain that tar
 coarse bias the result: with ULA of step ε on N(0, v), CD learns the precision (1 − √(1 − 2ε/v))/ε and not 1/v. Where an
 energy bends a fitted density, a draw of that density may be proposed to every chain first (`samplers.independence`):
 accepted ones are far from the row at which they would have started, and in any mode. Persistent chains that do not
-cross between modes lose the masses of these, unless they are weighted (`jarzynski`).
+cross between modes lose the masses of these, unless they are weighted (`jarzynski`), or tempered: then they keep all
+their replicas from step to step (`hot_replicas`).
 
 Sources: Hinton (2002); Du & Mordatch (2019), regularisation of the energies; Du, Li, Tenenbaum & Mordatch (2021), the
 divergence of the chain itself (`chain_divergence`).
@@ -24,38 +25,17 @@ from ebm_cli.energies import Energy, evaluating
 from ebm_cli.methods import jarzynski
 from ebm_cli.methods.base import Evaluations, LossOutput, Method, Symptom
 from ebm_cli.methods.chain_divergence import chain_divergence
-from ebm_cli.methods.chains import Chains, store, weighted
+from ebm_cli.methods.chains import CLAMPED, SYMPTOMS, Chains, store, weighted
+from ebm_cli.methods.hot_replicas import HotReplicas
 from ebm_cli.methods.jarzynski import Walkers, Witnesses
 from ebm_cli.methods.replay_buffer import ReplayBuffer, Starts
 from ebm_cli.methods.step_backoff import StepBackoff
-from ebm_cli.samplers import Kernel, replace_diverged, run
+from ebm_cli.samplers import Kernel, State, Tempering, replace_diverged, run
 from ebm_cli.samplers.independence import jump
 from ebm_cli.samplers.langevin import Langevin
 from ebm_cli.samplers.mala import MALA
 from ebm_cli.samplers.metric import wants_metric
-
-SYMPTOMS = (
-    Symptom(
-        "dead_chains",
-        0.5,
-        "most chains have diverged, their coordinates are not finite",
-        "lower sampler.step_size, or choose sampler=mala, which rejects such steps",
-        names_step_size=True,
-    ),
-    Symptom(
-        "energy_gap",
-        1e6,
-        "the energies have exploded, those of data and chains differ by more than a million nats",
-        "lower optimizer.lr or sampler.step_size, or raise method.l2 or method.k",
-    ),
-)
-CLAMPED = Symptom(
-    "at_clamp",
-    0.5,
-    "most coordinates of the chains are at their bound sampler.clamp_sample",
-    "lower optimizer.lr, or raise energy.base: the energy falls towards the bound",
-    steps=100,
-)
+from ebm_cli.samplers.tempering import X as REPLICAS
 
 
 class CD(Method):
@@ -147,6 +127,8 @@ class CD(Method):
             self.register_buffer("log_weight", torch.zeros(buffer_size))
             self.register_buffer("walker_energy", torch.zeros(buffer_size))
         self.witnesses = Witnesses(shape, witnesses) if witnesses else None
+        n_hot = len(sampler.betas) - 1 if isinstance(sampler, Tempering) and start == "persistent" else 0
+        self.hot = HotReplicas(shape, n_hot, buffer_size) if n_hot else None
 
     def get_extra_state(self) -> dict[str, int | float]:
         return self.backoff.state_dict()
@@ -221,6 +203,8 @@ class CD(Method):
         self.accepted += acceptance
         if chains.rows is not None:
             store(chains, self.replay_buffer, rng)
+            if self.hot is not None and chains.replicas is not None:
+                self.hot.store(chains.rows, chains.replicas, chains.end)
         value = energy(torch.cat((x, chains.end)))
         plus, minus = value[: len(x)], value[len(x) :]
         loss = plus.mean() - jarzynski.mean(minus, chains.walkers)
@@ -234,6 +218,8 @@ class CD(Method):
             metrics["acceptance"] = acceptance
         if chains.jumps is not None:
             metrics["jumps"] = chains.jumps
+        if chains.info.swaps is not None:
+            metrics["swap_rate"] = chains.info.swaps.mean(0).min()
         if self._clamp is not None:
             metrics["at_clamp"] = (chains.end.abs() >= self._clamp).float().mean()
         if chains.walkers is not None:
@@ -270,9 +256,12 @@ class CD(Method):
             return weighted(walkers, starts, self.k, info, accepted, jarzynski.fresh(self.noise, len(at), rng))
         with evaluating(energy):
             at, accepted = self._jumped(energy, starts.x, rng)
-            state, info = run(kernel, energy, at, self.k, rng)
+            begin: Tensor | State = at
+            if self.hot is not None and isinstance(kernel, Tempering):
+                begin = self.hot.start(kernel, energy, starts, at, rng)
+            state, info = run(kernel, energy, begin, self.k, rng)
         end, finite = replace_diverged(state.x.detach(), self.noise.sample(len(x), rng))
-        return Chains(end, finite, starts.age + self.k, starts.rows, info, accepted)
+        return Chains(end, finite, starts.age + self.k, starts.rows, info, accepted, replicas=state.aux.get(REPLICAS))
 
     def _jumped(self, energy: Energy, x: Tensor, rng: torch.Generator) -> tuple[Tensor, Tensor | None]:
         """Positions after the jumps, and the acceptance of these."""

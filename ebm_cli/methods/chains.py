@@ -1,13 +1,37 @@
-"""The chains of one training step of cd: where they ended, and what goes back into the replay buffer."""
+"""The chains of one training step of cd: where they ended, what goes back into the buffer, signs of divergence."""
 
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
+from ebm_cli.methods.base import Symptom
 from ebm_cli.methods.jarzynski import Walkers, resample_if_uneven, without_lost
 from ebm_cli.methods.replay_buffer import ReplayBuffer, Starts
 from ebm_cli.samplers import Info, select_chains
+
+SYMPTOMS = (
+    Symptom(
+        "dead_chains",
+        0.5,
+        "most chains have diverged, their coordinates are not finite",
+        "lower sampler.step_size, or choose sampler=mala, which rejects such steps",
+        names_step_size=True,
+    ),
+    Symptom(
+        "energy_gap",
+        1e6,
+        "the energies have exploded, those of data and chains differ by more than a million nats",
+        "lower optimizer.lr or sampler.step_size, or raise method.l2 or method.k",
+    ),
+)
+CLAMPED = Symptom(
+    "at_clamp",
+    0.5,
+    "most coordinates of the chains are at their bound sampler.clamp_sample",
+    "lower optimizer.lr, or raise energy.base: the energy falls towards the bound",
+    steps=100,
+)
 
 
 class Chains(NamedTuple):
@@ -22,6 +46,7 @@ class Chains(NamedTuple):
         jumps: acceptance of the jumps, averaged over them []; None without any.
         walkers: the same with weights, which the replaced ones have lost; None without weights.
         new: fresh walkers, those of the replaced ones among them; None without weights.
+        replicas: of tempered chains, where all replicas ended [R, B, *D]; None of others.
     """
 
     end: Tensor
@@ -32,6 +57,7 @@ class Chains(NamedTuple):
     jumps: Tensor | None
     walkers: Walkers | None = None
     new: Walkers | None = None
+    replicas: Tensor | None = None
 
 
 def weighted(walkers: Walkers, starts: Starts, k: int, info: Info, jumps: Tensor | None, new: Walkers) -> Chains:

@@ -40,7 +40,7 @@ def run(
     """
     at = x.x if isinstance(x, State) else x
     native = getattr(energy, "native", None)
-    done: tuple[State, Info] | None = None if native is None else native.run(kernel, energy, at, n_steps, rng, schedule)
+    done: tuple[State, Info] | None = None if native is None else native.run(kernel, energy, x, n_steps, rng, schedule)
     if done is not None:
         return done
     energy = prepare(energy)
@@ -86,7 +86,7 @@ def trace(
     at = x.x if isinstance(x, State) else x
     native = getattr(energy, "native", None)
     done: tuple[Tensor, Info] | None = (
-        None if native is None else native.trace(kernel, energy, at, n_steps, thin, rng, progress)
+        None if native is None else native.trace(kernel, energy, x, n_steps, thin, rng, progress)
     )
     if done is not None:
         return done

@@ -136,10 +136,10 @@ class Tempering(Kernel):
         return _state(rows, came_from)
 
     def step(self, energy: EnergyFn, state: State, rng: torch.Generator) -> tuple[State, Info]:
-        state, accept = self._move(energy, state, rng)
+        state, info = self._move(energy, state, rng)
         state, swaps = self._exchange(state, rng)
         state, trips = _travelled(state)
-        return state, Info(accept, swaps, trips)
+        return state, info._replace(swaps=swaps, round_trips=trips)
 
     def tuned(self, info: Info) -> Self:
         if info.swaps is None or not self.tune:
@@ -147,16 +147,17 @@ class Tempering(Kernel):
         rejections = (1 - info.swaps.double().mean(0)).tolist()
         return replace(self, ladder=equal_rejections(self.betas, rejections))
 
-    def _move(self, energy: EnergyFn, state: State, rng: torch.Generator) -> tuple[State, Tensor]:
-        """n_moves steps of the kernel in every replica; the state, and the acceptance of each chain [B]."""
+    def _move(self, energy: EnergyFn, state: State, rng: torch.Generator) -> tuple[State, Info]:
+        """n_moves steps of the kernel in every replica; the acceptance is the mean over these."""
         old = _rows(state)
         replicas = Replicas(energy, state.x.new_tensor(self.betas), state.x)
         start = old.x / replicas.unit
         inner = State(start, _times(old.energy, replicas.beta), _times(old.grad, 1 / replicas.unit), old.aux)
-        accept = torch.zeros_like(replicas.beta)
+        total: Info | None = None
         for _ in range(self.n_moves):
             inner, info = self.inner.step(replicas, inner, rng)
-            accept = accept + info.accept / self.n_moves
+            total = info.added_to(total)
+        assert total is not None
         # A replica that has not moved keeps its position bit for bit, whatever its units.
         moved = (inner.x != start).flatten(1).any(1)
         x = select_chains(moved, inner.x * replicas.unit, old.x)
@@ -169,7 +170,10 @@ class Tempering(Kernel):
         if inner.grad is not None and old.grad is not None:
             grad = select_chains(moved, inner.grad * replicas.unit, old.grad)
         new = _state(State(x, value, grad, inner.aux), state.aux[CAME_FROM])
-        return new, accept.view(len(self.betas), -1).mean(0)
+        by_replica = len(self.betas), len(state.x)
+        # A kernel that counts its gradients does so for each replica; those of a chain are those of all.
+        gradients = None if total.gradients is None else total.gradients.view(by_replica).sum(0)
+        return new, Info(total.accept.view(by_replica).mean(0) / self.n_moves, gradients=gradients)
 
     def _exchange(self, state: State, rng: torch.Generator) -> tuple[State, Tensor]:
         """Test the pairs (1, 2), (3, 4), …, then (2, 3), …; the state, and the probability of each exchange [B, R − 1].

@@ -13,6 +13,7 @@ from ebm_cli.runs import checkpoint as checkpoints
 from ebm_cli.samplers import Kernel
 from ebm_cli.selftest.derivatives import error_on, perturbed_energy
 from ebm_cli.selftest.harness import Check, Fact, Harness, Skip, Unavailable
+from ebm_cli.selftest.native import native_checks
 from ebm_cli.selftest.samplers import gaussian_facts
 from ebm_cli.selftest.tolerances import relative_error
 from ebm_cli.system.device import device_of
@@ -26,7 +27,7 @@ N_FLIPS = 8
 
 
 def device_checks(harness: Harness) -> Iterator[Check]:
-    """A check for each device and precision, one for each device that this machine lacks, and one for the disk."""
+    """A check for each device and precision, for each device that this machine lacks, for native code and the disk."""
     for device in harness.devices:
         for dtype in BOUNDS:
             name = f"{device.type} {str(dtype).removeprefix('torch.')}"
@@ -34,6 +35,7 @@ def device_checks(harness: Harness) -> Iterator[Check]:
     for kind in ("cuda", "mps"):
         if not is_available(kind):
             yield Check(kind, partial(_absent, kind))
+    yield from native_checks(harness)
     yield Check("disk", partial(_disk_facts, harness))
 
 

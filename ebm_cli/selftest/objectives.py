@@ -9,6 +9,7 @@ theirs, and what a method draws itself is averaged over its calls. With D = 2:
     dsm         ½ Σ_i σ² p_i² v_i + (σ² p_i − 1)², which is ½ Σ_i v_i/(v_i + σ²) at the blurred truth p_i = 1/(v_i + σ²)
     nce, fce    log(1 + ν) + ν log(1 + 1/ν) where the noise is the data (2 log 2 for ν = 1), and elsewhere the logistic
                 loss of p/(p + ν q); the flow of fce has the opposite loss
+    bridges     2 log 2 where noise and waymarks are the data; a wrong energy adds to its first bridge alone
     cd          gradient 0 at the truth with a sampler that has a correction; with unadjusted Langevin chains, whose
                 moments are known, the loss and its gradient at a wrong precision and mean; log Z from weighted walkers
     mle         the mean of −log p of the rows, with log Z in closed form and by the grid
@@ -29,6 +30,7 @@ from ebm_cli.densities import Density
 from ebm_cli.energies import Energy, Quadratic
 from ebm_cli.energies.given import Given
 from ebm_cli.methods import CD, CNCE, DSM, ED, FCE, MLE, NCE, SM, SSM, Method
+from ebm_cli.methods.bridges import Bridges, waymarks
 from ebm_cli.methods.ssm import Projection
 from ebm_cli.samplers.langevin import Langevin
 from ebm_cli.samplers.mala import MALA
@@ -121,6 +123,24 @@ def _noise_contrastive(harness: Harness, name: str, method: NCE, rows: Tensor) -
             expected = _classifier_loss(energy, method.log_z, method.noise, rows, y, nu)
             yield Fact(f"elsewhere, nu = {nu:g}", relative_error(found, expected), RELATIVE, "relative")
     yield from likelihood_facts(harness.rng(stream), method.noise, rows)
+
+
+def _bridges(harness: Harness, name: str, method: Bridges, rows: Tensor) -> Iterator[Fact]:
+    """Noise that is the data makes every waymark the data; a wrong energy changes the first bridge alone."""
+    stream = f"methods/{name}/known"
+    method.prepare(rows, harness.rng(f"{stream}/fit"))
+    for gaussian in method.gaussians:
+        gaussian.load_state_dict(method.noise.state_dict())
+    same = Given(lambda x: -0.3 - method.noise.log_prob(x), (2,))
+    energy, m = gaussian_energy(rows, scale=1.5, shift=0.4), len(method.alphas) - 1
+    with torch.no_grad():
+        method.log_z.fill_(0.3)
+        found = method.loss(same, rows, harness.rng(stream)).loss
+        yield Fact("noise = data", relative_error(found, rows.new_tensor(2 * math.log(2))), RELATIVE, "relative")
+        found = method.loss(energy, rows, harness.rng(stream)).loss
+        first = waymarks(rows, method.noise.sample(len(rows), harness.rng(stream)), method.alphas)[1]
+        bridge = _classifier_loss(energy, method.log_z, method.noise, rows, first, 1.0)
+        yield Fact("elsewhere", relative_error(m * found, bridge + 2 * (m - 1) * math.log(2)), RELATIVE, "relative")
 
 
 def _flow_contrastive(harness: Harness, name: str, method: FCE, rows: Tensor) -> Iterator[Fact]:
@@ -252,6 +272,7 @@ KNOWN: dict[type[Method], Callable[[Harness, str, Any, Tensor], Iterator[Fact]]]
     SSM: _score_matching,
     DSM: _denoising,
     NCE: _noise_contrastive,
+    Bridges: _bridges,
     FCE: _flow_contrastive,
     CD: _contrastive_divergence,
     ED: discrepancy_facts,

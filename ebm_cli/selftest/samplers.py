@@ -102,7 +102,7 @@ def crossing_fact(kernel: Tempering, rng: torch.Generator) -> Fact:
 
 
 def gaussian_facts(
-    kernel: Kernel, rng: torch.Generator, dtype: torch.dtype = torch.float64
+    kernel: Kernel, rng: torch.Generator, dtype: torch.dtype = torch.float64, energy: EnergyFn = harmonic
 ) -> tuple[Fact | Skip, Fact | Skip]:
     """Mean and variance on N(0, I) at the kernel's temperature, and the correlation of the end with the start.
 
@@ -110,6 +110,7 @@ def gaussian_facts(
         kernel: with the temperature at which it is measured.
         rng: its device is where the chains run.
         dtype: of the chains; the moments are taken in float64 on the CPU.
+        energy: that of N(0, I), up to a constant.
 
     Raises:
         ValueError: the kernel states that its step size is unstable on N(0, I).
@@ -124,7 +125,7 @@ def gaussian_facts(
     if math.isinf(stated):
         raise ValueError(f"step_size {kernel.step_size:g} is too long for N(0, I)")
     unit = torch.randn(N_CHAINS, DIM, generator=rng, dtype=dtype, device=rng.device)
-    kernel = with_coarse_step(kernel, harmonic, math.sqrt(kernel.temperature) * unit[:N_ADAPT_CHAINS], rng)
+    kernel = with_coarse_step(kernel, energy, math.sqrt(kernel.temperature) * unit[:N_ADAPT_CHAINS], rng)
     variance = stated if tuned else kernel.stationary_variance(1.0)
     assert variance is not None
     start = math.sqrt(variance) * unit
@@ -133,8 +134,8 @@ def gaussian_facts(
         # Replica r is N(0, T σ²/β_r I), independent of the others.
         hot = [torch.randn(start.shape, generator=rng, dtype=dtype, device=rng.device) for _ in kernel.betas[1:]]
         hot = [math.sqrt(variance / beta) * unit for beta, unit in zip(kernel.betas[1:], hot, strict=True)]
-        state = kernel.init_ladder(harmonic, torch.stack((start, *hot)), rng)
-    moments, end = invariance(kernel, harmonic, state, gaussian_deviation(variance), rng, what=what[0])
+        state = kernel.init_ladder(energy, torch.stack((start, *hot)), rng)
+    moments, end = invariance(kernel, energy, state, gaussian_deviation(variance), rng, what=what[0])
     return moments, Fact(what[1], float((start * end).mean()) / variance, MAX_MEMORY, "correlation")
 
 

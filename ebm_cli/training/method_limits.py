@@ -16,6 +16,8 @@ LIMITS = {
     "method=nce, whose noise lies everywhere",
     "NCE": "nce learns little where its noise and the rows hardly meet: choose method=cd, whose negative samples are "
     "the model's own, or a larger batch_size",
+    "Bridges": "bridges learn little where two waymarks hardly meet: raise method.n_bridges, or set method.least to "
+    "the scale of the finest structure",
     "FCE": "fce learns what its flow does not: where the flow is good, little is left to learn from; choose method=nce "
     "or method=cd",
     "SM": "a score is local, and where there are few rows it is hardly learned: choose method=nce or method=cd",

@@ -87,7 +87,10 @@ def is_experiment(path: Path) -> bool:
 def test_keys_are_the_parameters_of_the_constructor(path: Path, node: Mapping[str, Any]) -> None:
     """The same names; and the same defaults, unless several configs are presets of one class."""
     parameters = inspect.signature(import_class(node["_target_"], path.stem, None)).parameters
-    given = {key: value for key, value in node.items() if key != "_target_"}
+    given = {key: value for key, value in node.items() if key not in ("_target_", "defaults")}
+    # An option of another group inside this one: `/sampler@kernel: mala` is the key `kernel`.
+    chosen = [name.partition("@")[2] for entry in node.get("defaults", []) if isinstance(entry, dict) for name in entry]
+    given |= {name: f"${{.{name}}}" for name in chosen if name}
     named = {name for name, found in parameters.items() if found.kind not in (found.VAR_KEYWORD, found.VAR_POSITIONAL)}
     assert set(given) <= named
     if node["_target_"].startswith("ebm_cli.") and not is_experiment(path):
@@ -95,7 +98,8 @@ def test_keys_are_the_parameters_of_the_constructor(path: Path, node: Mapping[st
         for key, value in given.items():
             default = parameters[key].default
             simple = default is None or isinstance(default, int | float | str | tuple)
-            if node["_target_"] not in SHARED and simple:
+            is_copy = str(value).startswith("${.")
+            if node["_target_"] not in SHARED and simple and not is_copy:
                 assert value == (list(default) if isinstance(default, tuple) else default), key
 
 

@@ -26,7 +26,10 @@ def test_many_chains_that_never_moved_have_too_long_a_step() -> None:
 def test_few_chains_that_never_moved_are_alone() -> None:
     (sentence,) = problems({"sampler/never_moved": 3, **STILL, **SAMPLED})
     assert sentence.startswith("3 of 100 chains never moved: the step size that suits the others is refused")
-    assert "Take sampler.step_size=5, a longer burn-in, or sampler=hmc." in sentence
+    assert (
+        "Take adapt=false sampler.step_size=5, a longer burn-in, or sampler=metropolis, which no steep gradient stops."
+        in sentence
+    )
 
 
 def test_few_transitions_leave_some_chains_at_rest_by_chance() -> None:

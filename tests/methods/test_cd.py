@@ -8,9 +8,9 @@ import torch
 from torch import Tensor
 
 from ebm_cli.densities import Density, Gaussian
-from ebm_cli.energies import Quadratic
+from ebm_cli.energies import Mixture, Quadratic
 from ebm_cli.methods import CD
-from ebm_cli.samplers import run
+from ebm_cli.samplers import Kernel, Tempering, run
 from ebm_cli.samplers.langevin import Langevin
 from ebm_cli.samplers.mala import MALA
 from tests.evaluation.toys import normal_density
@@ -18,7 +18,7 @@ from tests.methods.toys import correlated, gaussian_energy, mlp
 from tests.support import differences, seeded
 
 
-def cd(x: Tensor, sampler: Langevin | MALA, k: int, **keys: object) -> CD:
+def cd(x: Tensor, sampler: Kernel, k: int, **keys: object) -> CD:
     return CD(tuple(x.shape[1:]), sampler, Gaussian(x), k=k, **keys).to(x.dtype)  # type: ignore[arg-type]
 
 
@@ -185,3 +185,37 @@ def test_jumps_give_the_exact_gradient_where_chains_hardly_move() -> None:
 def test_jumps_below_0_are_refused() -> None:
     with pytest.raises(ValueError, match=r"jumps must be >= 0, got -1"):
         cd(torch.zeros(4, 1), Langevin(step_size=0.1), 1, jumps=-1)
+
+
+def from_one_mode() -> Tensor:
+    """Rows of N(−3, 0.5²) [200, 1]."""
+    return 0.5 * torch.randn(200, 1, generator=seeded(), dtype=torch.float64) - 3
+
+
+def tempered(start: str) -> CD:
+    sampler, x = Tempering(0.1, kernel=MALA(), n_replicas=5, hottest=15.0), from_one_mode()
+    method = cd(x, sampler, 2, start=start, buffer_size=200, restart=0.0)
+    method.prepare(x, seeded())
+    return method
+
+
+@pytest.mark.parametrize("start", ["persistent", "data"])
+def test_persistent_tempered_chains_find_the_masses(start: str) -> None:
+    """The whole ladder is kept from step to step; chains that begin anew do not cross in two transitions."""
+    method, x = tempered(start), from_one_mode()
+    # 0.2 N(−3, 0.5²) + 0.8 N(3, 0.5²): a barrier of eighteen nats.
+    energy = Mixture((1,), [[-3.0], [3.0]], 0.5, [0.2, 0.8]).double()
+    for i in range(80):
+        method.loss(energy, x, seeded(i))
+    ends = method.negatives(energy, x, seeded(80))
+    mass = float((ends > 0).double().mean())
+    assert abs(mass - 0.8) < 5 * math.sqrt(0.8 * 0.2 / 200) if start == "persistent" else mass < 0.05
+
+
+def test_a_replica_that_diverged_is_put_at_the_cold_one() -> None:
+    method = tempered("persistent")
+    assert method.hot is not None
+    replicas = torch.arange(5.0, dtype=torch.float64).view(5, 1, 1).repeat(1, 3, 1)
+    replicas[2, 1] = torch.nan
+    method.hot.store(torch.tensor((5, 7, 9)), replicas, replicas[0])
+    assert method.hot.points[[5, 7, 9], :, 0].tolist() == [[1, 2, 3, 4], [1, 0, 3, 4], [1, 2, 3, 4]]

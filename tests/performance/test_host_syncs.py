@@ -19,6 +19,7 @@ WAITS = ("_local_scalar_dense", "nonzero", "equal", "is_nonzero", "masked_select
         ("ssm", 0),
         ("dsm", 0),
         ("nce", 0),
+        ("bridges", 0),
         ("mle", 0),
         ("ed", 0),
         ("cnce", 0),

@@ -75,6 +75,7 @@ EVALUATIONS: dict[str, tuple[list[str], dict[str, float]]] = {
     "dsm": ([], {"grad": 1}),
     "nce": ([], {"energy": 2}),
     "nce, 3 noise rows": (["method.nu=3"], {"energy": 4}),
+    "bridges": ([], {"energy": 2}),
     "nce, ranking": (["method.objective=ranking", "method.nu=3"], {"energy": 4}),
     "nce, self-normalised": (["method.objective=self_normalised"], {"energy": 2}),
     "fce": ([], {"energy": 2}),

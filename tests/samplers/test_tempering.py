@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from ebm_cli.derivatives import value_and_grad
-from ebm_cli.samplers import HMC, MALA, Kernel, Langevin, Metropolis, Tempering, Underdamped, run, warm_up
+from ebm_cli.samplers import HMC, MALA, NUTS, Kernel, Langevin, Metropolis, Tempering, Underdamped, run, warm_up
 from ebm_cli.samplers import tempering as module
 from ebm_cli.samplers.replicas import Replicas
 from ebm_cli.samplers.tempering import exchange_rates
@@ -40,6 +40,14 @@ def test_chains_from_one_mode_reach_both_masses(kernel: Kernel) -> None:
     x = from_the_light_mode(replace(KERNEL, step_size=kernel.step_size, kernel=kernel))
     assert is_mean((x > 0).double(), MASS)
     assert is_mean(x.square(), 1 + PLACE**2)
+
+
+def test_a_chain_counts_the_gradients_of_all_its_replicas() -> None:
+    kernel = Tempering(0.5, kernel=NUTS(max_depth=3), n_replicas=4, n_moves=2)
+    gradients = run(kernel, harmonic, normal(5, 2), 10, seeded())[1].gradients
+    assert gradients is not None
+    assert gradients.shape == (5,)
+    assert bool(((gradients >= 4 * 2) & (gradients <= 4 * 2 * 7)).all())
 
 
 def test_control_without_exchanges_they_stay(monkeypatch: pytest.MonkeyPatch) -> None:

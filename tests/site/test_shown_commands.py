@@ -68,6 +68,12 @@ def test_shown_experiments_exist() -> None:
     assert [name for names in named for name in names if not (REPO / f"conf/experiment/{name}.yaml").is_file()] == []
 
 
+def test_shown_commands_quote_what_a_shell_would_expand() -> None:
+    """zsh, the shell of a Mac, refuses a bracket or a star that matches no file."""
+    bare = {command: re.sub(r"'[^']*'|\"[^\"]*\"", "", command) for command in COMMANDS}
+    assert [command for command, rest in bare.items() if re.search(r"[\[\]{}*?$]", rest)] == []
+
+
 @pytest.mark.parametrize("what", [commands, make_commands])
 def test_both_readmes_have_the_same_commands(what) -> None:
     english, korean = (what((REPO / name).read_text(encoding="utf-8")) for name in ("README.md", "README.ko.md"))

@@ -51,6 +51,7 @@ VARIANTS = [
     ["method=cnce", "method.eps_least=0.1", "method.whiten=true"],
     ["method=cd", "sampler=hmc", "energy=residual_mlp"],
     ["method=pcd", "method.weights=jarzynski", "method.witnesses=16", "sampler=langevin"],
+    ["method=pcd", "sampler=tempering", "sampler.n_replicas=3"],
     ["method=cd", "method.start=noise", "sampler=underdamped", "noise=uniform"],
     ["method=dsm", "ema=0", "clip_grad_norm=null"],
     ["method=fce", "noise=zuko_realnvp"],

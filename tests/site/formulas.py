@@ -1,0 +1,21 @@
+"""Formulas of pages: blocks of language `math`, in TeX, become MathML, which browsers draw with their own fonts."""
+
+import re
+from typing import Any
+
+from latex2mathml.converter import convert
+
+
+def mathml(source: str, *_: Any, **__: Any) -> str:
+    """A formula on lines of its own: what the extension `superfences` calls for such a block.
+
+    Args:
+        source: TeX without delimiters.
+
+    Raises: ValueError for a command that the conversion does not know, and would show as its name.
+    """
+    made = convert(source, display="block")
+    unknown = re.search(r"\\\w*", made)
+    if unknown:
+        raise ValueError(f"no formula is made of {unknown[0]} in {source!r}")
+    return f'<div class="formula">{made}</div>'
