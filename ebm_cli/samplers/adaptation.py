@@ -87,9 +87,7 @@ def adapt(
     Cost: that of the steps; each step waits for one number of the device.
     """
     if not kernel.can_adapt:
-        raise ValueError(
-            f"kernel {type(kernel).__name__} has no acceptance rate that its step size could be adapted to"
-        )
+        raise ValueError(f"kernel {type(kernel).__name__} has no acceptance rate that its step size is adapted to")
     delta = (kernel.target_accept or 0.5) if target is None else target
     if not 0 < delta < 1:
         raise ValueError(f"target must be in (0, 1), got {delta}")
@@ -114,10 +112,9 @@ def adapt(
             mu = log(10 * kernel.step_size)
             kernel, state = _average(kernel, energy, state, n_hot, rng, delta, mu, COARSE_GAIN, schedule)
             n_steps, schedule = n_steps - n_hot, None
-        windows = [n_steps // share for share in WINDOWS]
-        for length in windows:
+        for length in [n_steps // share for share in WINDOWS]:
             kernel, state = _window(kernel, kind, energy, state, length, rng, delta)
-        n_steps -= sum(windows)
+            n_steps -= length
     return _two_rounds(kernel, energy, state, n_steps, rng, delta, schedule)
 
 
