@@ -152,7 +152,7 @@ def apply_compile_mode(
         lost = "; from here on the run differs in rounding from one that was not interrupted" if is_resumed else ""
         warn(f"compile={mode}: {why}; running eager{lost}")
     elif chosen == "native":
-        warn(f"compile=auto: {why}; chains run in torch, which takes longer")
+        warn(f"compile=auto: {why}; chains stay in torch, slower")
     return "never"
 
 

@@ -225,7 +225,7 @@ def test_evaluation_of_a_table_fits_no_density_again(
     tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The noise of nce and the energy's reference are those of the checkpoint: same results, and no fit of all rows."""
-    run = trained(tmp_path_factory.mktemp("table"), "method=nce", "dataset=wine", "steps=3", "metrics=[density]")
+    run = trained(tmp_path_factory.mktemp("table"), "method=nce", "dataset=iris", "steps=3", "metrics=[density]")
     fitted = []
     kept = reference_fit._best
     monkeypatch.setattr(reference_fit, "_best", lambda z, *keys: (fitted.append(len(z)), kept(z, *keys))[1])

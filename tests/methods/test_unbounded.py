@@ -42,7 +42,7 @@ DEGENERATE = {
 }
 
 
-LONG = ("two values", "sum")
+LONG = ("two values", "sum", "constant")
 """Kinds beside which another one of their kind is tested at once."""
 
 
@@ -60,9 +60,9 @@ def test_degenerate_data_end_training(tmp_path: Path, name: str) -> None:
 @pytest.mark.parametrize(
     ("rows", "words"),
     [
-        (X, ()),
-        (np.where(X[:, :1] > 0.5, 5.0, -5.0) + 0.1 * X[:, 1:], ()),
-        (np.c_[X[:, :1], X[:, :1] + 0.03 * X[:, 1:]], ()),
+        pytest.param(X, (), marks=pytest.mark.slow),
+        pytest.param(np.where(X[:, :1] > 0.5, 5.0, -5.0) + 0.1 * X[:, 1:], (), marks=pytest.mark.slow),
+        pytest.param(np.c_[X[:, :1], X[:, :1] + 0.03 * X[:, 1:]], (), marks=pytest.mark.slow),
         (WHOLE, ("dataset.dequantise=gaussian",)),
         (np.c_[X[:, :1], X[:, :1]], ("method.whiten=true", "energy=mlp")),
     ],

@@ -39,11 +39,11 @@ WINE += ["ema=0.5", "log_every=10", "eval_every=10", "checkpoint_every=25"]
         (["dataset=moons"], "eval/kl"),
         (["dataset=gaussian", "dataset.density.dim=3", "metrics=[density]"], "val/kl"),
         (["dataset=gaussian", "dataset.density.dim=3", "metrics=[score]"], "val/fisher"),
-        (["dataset=wine", "energy=mlp"], "val/objective"),
+        (["dataset=iris", "energy=mlp"], "val/objective"),
         (["dataset=wine", "energy=mlp", "method=cd"], "val/nll"),
-        (["dataset=wine"], "val/nll"),
-        (["dataset=wine", "monitor=eval/nll"], "val/nll"),
-        (["dataset=wine", "monitor=val/nll"], "val/nll"),
+        (["dataset=iris"], "val/nll"),
+        (["dataset=iris", "monitor=eval/nll"], "val/nll"),
+        (["dataset=iris", "monitor=val/nll"], "val/nll"),
         (["dataset=moons", "monitor=eval/nll"], "eval/nll"),
     ],
 )
@@ -62,8 +62,8 @@ def test_monitored_result_depends_on_data_and_method(words: list[str], key: str)
 
 def test_uncertain_log_z_chooses_no_weights() -> None:
     """Weights whose log Z came out low by chance are not chosen for it; a result without log Z has no such error."""
-    parts = assemble(composed("dataset=wine"))
-    protocol = protocol_of(composed("dataset=wine"), 0, 16, None)
+    parts = assemble(composed("dataset=iris"))
+    protocol = protocol_of(composed("dataset=iris"), 0, 16, None)
     monitor = Monitor(parts, protocol, "eval/nll")
     assert monitor.value({"val/nll": 5.0, "val/log_z_se": 0.01}) == 5.0
     assert monitor.value({"val/nll": 3.9, "val/log_z_se": 2.4}) is None
@@ -193,7 +193,7 @@ def test_early_weights_of_a_reference_are_evaluated_too(
     no_pictures(monkeypatch)
     steps = {}
     for energy in ("tilted", "mlp"):
-        words = [*TINY, "dataset=wine", f"energy={energy}", "metrics=[density]", "steps=90", "eval_every=40"]
+        words = [*TINY, "dataset=iris", f"energy={energy}", "metrics=[density]", "steps=90", "eval_every=40"]
         assert ebm("train", *words, "method=nce", f"hydra.run.dir={energy}").code == 0
         history = [json.loads(line) for line in (tmp_path / energy / "metrics.jsonl").read_text().splitlines()]
         steps[energy] = sorted({row["step"] for row in history if any(key.startswith("val/") for key in row)})
@@ -201,6 +201,7 @@ def test_early_weights_of_a_reference_are_evaluated_too(
     assert steps["mlp"][:2] == [40, 80]
 
 
+@pytest.mark.slow
 def test_training_that_only_harms_ends_at_the_reference(
     ebm: Ebm, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

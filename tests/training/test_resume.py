@@ -55,7 +55,7 @@ VARIANTS = [
     ["method=cd", "method.start=noise", "sampler=underdamped", "noise=uniform"],
     ["method=dsm", "ema=0", "clip_grad_norm=null"],
     ["method=fce", "noise=zuko_realnvp"],
-    ["method=fce", "noise=reference_flow"],
+    pytest.param(["method=fce", "noise=reference_flow"], marks=pytest.mark.slow),
 ]
 
 
