@@ -17,6 +17,7 @@ from omegaconf import DictConfig
 from ebm_cli.config.groups import conf_dir
 from ebm_cli.config.type_checks import to_plain
 from ebm_cli.errors import UserError, did_you_mean
+from ebm_cli.quoting import typed
 
 Trust = Sequence[str] | None
 """Packages whose classes a stored config may name beside ours; None for a config that the user typed: any package."""
@@ -67,8 +68,20 @@ def _require_trusted_name(target: Any, path: str, trust: Sequence[str]) -> None:
     if package != _PACKAGE and package not in trust and target not in shipped_torch_targets():
         raise UserError(
             f"{path}._target_={target}: a stored config may name only classes of {_PACKAGE}; "
-            f"if you trust its author, add trust=[{package}]"
+            f"if you trust its author, add {typed('trust', [package])}"
         )
+
+
+def foreign_packages(config: Any) -> list[str]:
+    """The packages, beside ours and torch, whose classes a config names: what `trust` has to list to load it again."""
+    if isinstance(config, Mapping):
+        target = config.get("_target_")
+        own = isinstance(target, str) and (target.startswith(f"{_PACKAGE}.") or target in shipped_torch_targets())
+        found = [] if target is None or own else [str(target).partition(".")[0]]
+        return sorted({*found, *(name for value in config.values() for name in foreign_packages(value))})
+    if isinstance(config, list | tuple):
+        return sorted({name for value in config for name in foreign_packages(value)})
+    return []
 
 
 def import_class(target: Any, path: str, trust: Trust) -> type:

@@ -15,6 +15,7 @@ from ebm_cli.lecture.langevin_vs_metropolis import LangevinVsMetropolis
 from ebm_cli.lecture.learned_log_z import LearnedLogZ
 from ebm_cli.lecture.likelihood_gap import LikelihoodGap
 from ebm_cli.lecture.noise_distance import NoiseDistance
+from ebm_cli.lecture.noise_is_data import NoiseIsData
 from ebm_cli.lecture.partition_function import PartitionFunction
 from ebm_cli.lecture.quality_by_data import QualityByData
 from ebm_cli.lecture.short_chains import ShortChains
@@ -35,6 +36,7 @@ __all__ = [
     "LikelihoodGap",
     "Measurement",
     "NoiseDistance",
+    "NoiseIsData",
     "Outcome",
     "PartitionFunction",
     "QualityByData",

@@ -39,7 +39,7 @@ class CNCE(Method):
         eps: ε > 0, standard deviation of the perturbation, in standardised units, in which the data have variance 1.
         eps_least: > 0 and ≤ eps: ε of each pair is drawn between this and eps, uniformly on a logarithmic scale; None
             takes eps alone.
-        n_copies: perturbed copies of a row, ≥ 1.
+        n_copies: perturbed copies of a row, ≥ 1; two by two they are mirror images, x ± ε ξ.
         whiten: perturb along the covariance of the data, and not each column alike (see `whitening`).
         shape: shape of one point (for `whiten`).
         data: rows [N, D] in standardised units (for `whiten`).
@@ -77,7 +77,9 @@ class CNCE(Method):
         if self.whitening is not None:
             energy, x = self.whitening.transform(energy, x)
         k = self.n_copies
-        xi = torch.randn((k, *x.shape), generator=rng, dtype=x.dtype, device=x.device)
+        xi = torch.randn((k - k // 2, *x.shape), generator=rng, dtype=x.dtype, device=x.device)
+        # In the sum over ξ and −ξ the odd terms of ε cancel, which are most of the variance where ε is small.
+        xi = torch.cat((xi, -xi[: k // 2]))
         if self.eps_least is None:
             copies = torch.add(x, xi, alpha=self.eps)
         else:

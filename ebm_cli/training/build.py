@@ -1,6 +1,7 @@
 """Construction of a run's trainer and session from its config."""
 
 from collections.abc import Iterable
+from contextlib import nullcontext
 from functools import partial
 from typing import Any
 
@@ -16,6 +17,7 @@ from ebm_cli.config.trust import Trust, trust_of
 from ebm_cli.datasets.findings import Finding, Labels, Run
 from ebm_cli.datasets.report import report
 from ebm_cli.datasets.unbounded import unbounded
+from ebm_cli.densities.memo import of_few_rows
 from ebm_cli.errors import UserError
 from ebm_cli.evaluation.model_samples import n_steps
 from ebm_cli.evaluation.protocol import Protocol
@@ -98,7 +100,9 @@ def make_session(cfg: DictConfig, directory: RunDirectory, state: dict[str, Any]
     reset_peak_memory(device)
     set_deterministic(cfg.deterministic)
     set_threads(cfg.threads)
-    parts = assemble(cfg, trust)
+    # Densities that energy and method fit to the rows are in the checkpoint that is continued.
+    with nullcontext() if state is None else of_few_rows():
+        parts = assemble(cfg, trust)
     # A checkpoint that is continued holds all weights: no other run's matter.
     remarks = [*parts.remarks, *start_from(cfg, parts)] if state is None else []
     threads = set_threads(cfg.threads, parts.energy)

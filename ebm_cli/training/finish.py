@@ -4,6 +4,7 @@ import logging
 import math
 import time
 
+from ebm_cli.config.trust import foreign_packages
 from ebm_cli.evaluation import suite
 from ebm_cli.evaluation.narrowest import narrowest_width
 from ebm_cli.evaluation.overall import overall, with_overall, with_unbounded
@@ -74,7 +75,8 @@ def finish(session: Session, seconds: float) -> float | None:
         )
     log.close(failures)
     measured |= Results(notes=(*_causes(session, results), *failures))
-    summary = closing_summary(run, ending, measured, results, figures, history, assessment)
+    foreign = foreign_packages(session.checkpointer.config)
+    summary = closing_summary(run, ending, measured, results, figures, history, assessment, foreign)
     summary.log()
     summary.show(log.console)
     return monitored_value(session.keys.monitor, results)

@@ -1,7 +1,7 @@
 """The closing panel of a training run: results, notes on them, files, and commands to type next."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -42,6 +42,7 @@ def closing_summary(
     figures: Mapping[str, str],
     history: History,
     assessment: Overall | None = None,
+    foreign: Sequence[str] = (),
 ) -> ClosingPanel:
     """Summarise a finished run.
 
@@ -53,6 +54,7 @@ def closing_summary(
         figures: what a figure shows → its path.
         history: of the run.
         assessment: what it is worth.
+        foreign: packages whose classes the run's config names: the next command has to trust them.
     """
     notes = [*explain(results), *measured.notes, *absences(measured.absent)]
     if history.rollbacks.history:
@@ -73,7 +75,7 @@ def closing_summary(
         )
     path = relative_path(run)
     commands = [
-        shell_command("sample", {"checkpoint": path}),
+        shell_command("sample", {"checkpoint": path} | ({"trust": list(foreign)} if foreign else {})),
         shell_line("tensorboard", "--logdir", path),
     ]
     places = {"run": path, **figures}

@@ -33,6 +33,8 @@ FAMILIES = {
     "pcd": "contrastive",
     "nce": "noise_contrastive",
     "fce": "flow_contrastive",
+    "ed": "perturbed_rows",
+    "cnce": "perturbed_rows",
     "startup": "startup",
     "memory": "memory",
     "kl": "whole",

@@ -47,6 +47,18 @@ log-densities from `MultivariateNormal`, `torch.optim.Adam`.""",
 A turn of the energy and one of the flow, 8 affine couplings of two hidden layers of 32, batch 256. The method and
 energy are the same for all; only the flow is another library's.""",
     ),
+    "ed": (
+        "Energy discrepancy",
+        """\
+A whole training step in the published setting: five energies of 128 rows, four layers of 128 softplus units, Adam. Most
+of it is the products of the network, which are the same for all.""",
+    ),
+    "cnce": (
+        "Conditional noise contrastive estimation",
+        """\
+A whole training step: two energies of 128 rows, the same network. No peer has this loss: the base is a handwritten one,
+with a forward pass of the rows and one of the copies.""",
+    ),
     "startup": (
         "The command and its loop",
         """\

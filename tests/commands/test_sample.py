@@ -561,7 +561,7 @@ def test_trusted_package_may_be_named(ebm: Ebm, run: Path, tmp_path: Path, monke
     state["energy"] = {"mean": torch.zeros(2), "raw_precision": torch.eye(2)}
     state["ema"] = {"count": 1, "mean": {f"energy.{name}": value for name, value in state["energy"].items()}}
     checkpoints.save(tmp_path / "x.pt", state)
-    assert "add trust=[my_bowls]" in refused(ebm, tmp_path, "checkpoint=x.pt")
+    assert "add 'trust=[my_bowls]'" in refused(ebm, tmp_path, "checkpoint=x.pt")
     assert "my_bowls" not in sys.modules
     ran = ebm("sample", "checkpoint=x.pt", *FEW, "trust=[my_bowls]", "hydra.run.dir=out")
     assert (ran.code, ran.err) == (0, "")

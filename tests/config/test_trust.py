@@ -10,7 +10,7 @@ from omegaconf import OmegaConf
 
 from ebm_cli.config.build import build
 from ebm_cli.config.groups import conf_dir
-from ebm_cli.config.trust import import_class, require_trusted, shipped_torch_targets
+from ebm_cli.config.trust import foreign_packages, import_class, require_trusted, shipped_torch_targets
 from ebm_cli.errors import UserError
 
 
@@ -38,12 +38,20 @@ def test_stored_config_cannot_name_a_foreign_class(target: Any) -> None:
         build({"_target_": target}, "energy")
 
 
+def test_foreign_packages_are_those_that_trust_has_to_list() -> None:
+    own, torch_class = {"_target_": "ebm_cli.energies.MLP"}, {"_target_": "torch.optim.Adam"}
+    foreign = {"energy": {"_target_": "my_package.energies.Ring"}, "claims": [{"_target_": "others.Claim"}]}
+    assert foreign_packages({"energy": own, "optimizer": torch_class, "seed": 1}) == []
+    assert foreign_packages({**foreign, "method": own}) == ["my_package", "others"]
+    require_trusted(foreign, foreign_packages(foreign))
+
+
 def test_foreign_package_is_not_imported(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "foreign_package.py").write_text("class Energy: pass\n")
     monkeypatch.syspath_prepend(str(tmp_path))
     node = {"_target_": "foreign_package.Energy"}
     for refuse in (lambda: build(node, "energy"), lambda: require_trusted({"energy": node})):
-        with pytest.raises(UserError, match=r"add trust=\[foreign_package\]$"):
+        with pytest.raises(UserError, match=r"add 'trust=\[foreign_package\]'$"):
             refuse()
     assert "foreign_package" not in sys.modules
     require_trusted({"energy": node}, ["foreign_package"])

@@ -62,6 +62,20 @@ def test_mode_error_is_the_difference_of_the_weights(weights: list[float], error
     assert abs(float(found["eval/outside"]) - float(found["eval/outside_data"])) < 1e-3
 
 
+def test_exact_model_has_right_tails_whatever_it_bends():
+    """Draws of a reference whose tails are too light do not show those of the model: alone they miss the factor 2."""
+    size = 8
+    narrow = BumpsDensity(Bumps(torch.zeros(1, size), 0.75, torch.ones(1)))
+    normal_density = BumpsDensity(Bumps(torch.zeros(1, size), 1.0, torch.ones(1)))
+    exact = Bent(narrow, lambda x: narrow.log_prob(x) - normal_density.log_prob(x))
+    data = Synthetic(Gaussian(size), n_train=2_000, standardize=False)
+    found = small_evaluation(exact, data, Masses()).results.values
+    assert float(found["eval/tail_ratio"]) < 1.3
+    x = 0.75 * normal(200_000, size).float()
+    alone = Weighted(x, (normal_density.log_prob(x) - narrow.log_prob(x)).double().softmax(0))
+    assert tail_ratio(alone, equal(normal(200_000, size, seed=2))) > 2
+
+
 def test_masses_of_an_energy_alone_are_those_of_its_chains():
     energy = skewed_gaussian()
     data = Synthetic(Gaussian(3), n_train=1_000, standardize=False)

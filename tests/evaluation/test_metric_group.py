@@ -103,7 +103,7 @@ def test_evaluate_needs_trust_for_an_added_group(ebm: Ebm) -> None:
     assert (
         "metrics[0]._target_=my_metrics.Calibration: a stored config may name only classes of ebm_cli" in untrusted.err
     )
-    assert "add trust=[my_metrics]" in untrusted.err
+    assert "add 'trust=[my_metrics]'" in untrusted.err
     words = ["checkpoint=run", "eval.n_samples=20", "eval.n_chains=10", "trust=[my_metrics]"]
     ran = ebm("evaluate", *words, f"metrics=[{OWN.replace('1e6', '-99')}]")
     assert (ran.code, ran.err) == (0, "")

@@ -15,6 +15,9 @@ import torch
 from omegaconf import DictConfig
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
+from ebm_cli.densities import reference_fit
+from ebm_cli.densities.memo import KEPT
+from ebm_cli.densities.reference_fit import fit_reference
 from ebm_cli.reporting.jsonl import read as metrics_in
 from ebm_cli.runs import checkpoint as checkpoints
 from ebm_cli.runs.assemble import assemble
@@ -33,6 +36,7 @@ from tests.support import (
     differences,
     last,
     no_pictures,
+    seeded,
     state_of,
     status_of,
     trained,
@@ -174,6 +178,35 @@ def test_terminated_run_resumes_to_the_same_end(ebm: Ebm, tmp_path: Path, monkey
     results = [json.loads((run / "results.json").read_text()) for run in (half, tmp_path / "whole")]
     for key in results[0].keys() - {"cost/seconds", "cost/eval_seconds", "cost/peak_memory_mb"}:
         assert results[0][key] == results[1][key], key
+
+
+@pytest.mark.slow
+def test_resumed_table_fits_no_density_again(ebm: Ebm, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Noise and reference are those of the checkpoint: the same end, to the last bit, and no fit of all rows."""
+    words = [
+        *TINY,
+        "dataset=iris",
+        "metrics=[score]",
+        "method=nce",
+        "energy.reference=gaussian",
+        "noise.family=gaussian",
+    ]
+    words += ["steps=4", "eval_every=null", "patience=null"]
+    fitted: list[int] = []
+    choose = reference_fit._best
+    monkeypatch.setattr(reference_fit, "_best", lambda z, *keys: (fitted.append(len(z)), choose(z, *keys))[1])
+    assert ebm("train", *words, "hydra.run.dir=whole").code == 0
+    assert len(fitted) == 1
+    with monkeypatch.context() as patched:
+        at_step(patched, 3, lambda: signal.raise_signal(signal.SIGTERM))
+        assert ebm("train", *words, "hydra.run.dir=half").code == 143
+    # As in a process of its own, the fits of the first one are forgotten.
+    for seed in range(KEPT):
+        fit_reference(torch.randn(60, 1, generator=seeded(seed)), ("gaussian",), "none")
+    fitted.clear()
+    assert ebm("train", "checkpoint=half").code == 0
+    assert fitted == []
+    assert differences(trained(tmp_path / "half"), trained(tmp_path / "whole")) == []
 
 
 def test_interrupted_process_reports_it_and_resumes(tmp_path: Path, ebm: Ebm) -> None:

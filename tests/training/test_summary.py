@@ -30,6 +30,14 @@ def summary(history: History, ending: Ending, measured: Results | None = None) -
     return " ".join(text.getvalue().replace("│", " ").split())
 
 
+def test_next_command_trusts_the_packages_of_the_run() -> None:
+    ending = Ending(1000, 1000, 61.7, None)
+    panel = closing_summary(Path("run"), ending, Results(), {}, {}, finished(), foreign=["my_package"])
+    text = io.StringIO()
+    panel.show(Console(file=text, width=200))
+    assert "$ ebm sample checkpoint=run 'trust=[my_package]'" in text.getvalue()
+
+
 def finished(best: float = 0.5) -> History:
     history = History("eval/kl", Rollbacks())
     history.best = best

@@ -28,9 +28,9 @@ def energies_figure(energies: Mapping[str, Tensor]) -> "Figure":
     figure = blank(2.2 * PANEL, 1.2 * PANEL)
     ax = figure.subplots()
     soften_axes(ax)
-    ax.set_xlabel("energy f, nats", fontsize=8)
+    ax.set_xlabel("energy f, nats", fontsize=9)
     if not values:
-        ax.set_title("no energy is finite", fontsize=9)
+        ax.set_title("no energy is finite", fontsize=10.5)
         return figure
     rows, everything = np.concatenate(list(values.values())[:2]), np.concatenate(list(values.values()))
     bottom, top = (float(q) for q in np.quantile(rows, [0.002, 0.998]))
@@ -47,9 +47,9 @@ def energies_figure(energies: Mapping[str, Tensor]) -> "Figure":
         ax.hist(f, bins=bins.tolist(), weights=weights, histtype="step", color=colour, lw=1.2, label=label)
     ax.set_xlim(low, high)
     ax.set_yticks([])
-    ax.legend(fontsize=7, frameon=False)
+    ax.legend(fontsize=8, frameon=False)
     if len(values) > 1:
         (first, f), (second, g) = list(values.items())[:2]
         gap, error = float(g.mean() - f.mean()), math.sqrt(f.var() / len(f) + g.var() / len(g))
-        ax.set_title(f"mean energy, {second} minus {first}: {gap:+.3g} ± {error:.2g} nats", fontsize=9)
+        ax.set_title(f"mean energy, {second} minus {first}: {gap:+.3g} ± {error:.2g} nats", fontsize=10.5)
     return figure

@@ -51,7 +51,7 @@ def images_figure(samples: Tensor, data: Tensor | None, neighbours: Tensor | Non
         ax.imshow(
             grid.squeeze(-1) if grid.shape[-1] == 1 else grid, cmap="gray", vmin=0, vmax=1, interpolation="nearest"
         )
-        ax.set_title(title, fontsize=9)
+        ax.set_title(title, fontsize=10.5)
         ax.axis("off")
     return figure
 

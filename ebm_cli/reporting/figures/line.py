@@ -45,7 +45,7 @@ def line_figure(
     """
     values = results or {}
     rows = numpy_of(data.held_out(n_rows)).reshape(-1)
-    figure = blank(3.4 * PANEL, PANEL * 1.09)
+    figure = blank(3.4 * PANEL, PANEL * 1.2)
     left, right = figure.subplots(1, 2, gridspec_kw={"width_ratios": [1.4, 1]})
     draw_histograms(left, None if samples is None else numpy_of(samples).reshape(-1), rows)
     low, high = left.get_xlim()
@@ -56,11 +56,11 @@ def line_figure(
         left.plot(x.numpy(), truth, color=DATA_COLOUR, lw=1.4, label="data density")
     if log_z is not None:
         left.plot(x.numpy(), density_of(f, data, log_z), color=MODEL_COLOUR, lw=1.4, label="model density")
-    left.legend(fontsize=7, frameon=False)
-    left.set_title(title_with_result("density", values, "eval/kl"), fontsize=9)
+    left.legend(fontsize=8, frameon=False)
+    left.set_title(title_with_result("density", values, "eval/kl"), fontsize=10.5)
     if finite.any():
         right.plot(x.numpy()[finite], f[finite] - f[finite].min(), color=MODEL_COLOUR, lw=1.4)
-    right.set_title(title_with_result("energy above its minimum, nats", values, "eval/log_z"), fontsize=9)
+    right.set_title(title_with_result("energy above its minimum, nats", values, "eval/log_z"), fontsize=10.5)
     right.set_xlim(*left.get_xlim())
     soften_axes(right)
     for ax in (left, right):
@@ -90,5 +90,5 @@ def draw_histograms(ax: "Axes", samples: NDArray[Any] | None, rows: NDArray[Any]
             label = with_share_outside(label, window.share_outside(values))
             ax.hist(finite, bins=bins.tolist(), weights=weights, color=colour, alpha=0.35, label=label)
     ax.set_xlim(bins[0], bins[-1])
-    ax.legend(fontsize=7, frameon=False)
+    ax.legend(fontsize=8, frameon=False)
     soften_axes(ax)

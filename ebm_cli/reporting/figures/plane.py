@@ -111,7 +111,7 @@ class Frame:
         """Set limits, ticks and names; a panel is square, whatever the units along its sides."""
         ax.set(xlim=self.window.x.ends, ylim=self.window.y.ends)
         ax.set_box_aspect(1)
-        ax.set_title(title, fontsize=9)
+        ax.set_title(title, fontsize=10.5)
         soften_axes(ax)
         name_axes(ax, self.names)
 

@@ -37,12 +37,12 @@ LARGE = 10_000
 
 def soften_axes(ax: "Axes") -> None:
     """Small ticks and thin grey spines."""
-    ax.tick_params(labelsize=7, length=2, color="#999999", labelcolor="#666666")
+    ax.tick_params(labelsize=8, length=2, color="#999999", labelcolor="#666666")
     ax.locator_params(nbins=5)
     ax.ticklabel_format(useOffset=False)
     ax.spines[:].set(color="#bbbbbb", linewidth=0.6)
     for axis in (ax.xaxis, ax.yaxis):
-        axis.get_offset_text().set(size=7, color="#666666")
+        axis.get_offset_text().set(size=8, color="#666666")
 
 
 def few_ticks(axis: "Axis", ends: tuple[float, float]) -> None:
@@ -55,15 +55,15 @@ def few_ticks(axis: "Axis", ends: tuple[float, float]) -> None:
 
 
 def title_with_result(title: str, values: Values, key: str) -> str:
-    """The title, with the label and the value of a result if there is one."""
+    """The title, and below it the label and the value of a result if there is one."""
     value = values.get(key)
-    return title if value is None else f"{title}   {describe(key).label} {format_value(value)}"
+    return title if value is None else f"{title}\n{describe(key).label} {format_value(value)}"
 
 
 def name_axes(ax: "Axes", names: Sequence[str] | None) -> None:
     """Label the axes by the names of one or two columns, if the data have any."""
     for axis, name in zip((ax.xaxis, ax.yaxis), names or (), strict=False):
-        axis.set_label_text(plain_label(name), fontsize=8, color="#666666")
+        axis.set_label_text(plain_label(name), fontsize=9, color="#666666")
 
 
 def plain_label(name: str, longest: int = 24) -> str:
@@ -81,7 +81,7 @@ def tile(rows_of_draws: "Sequence[Sequence[Draw]]") -> "Figure":
     """A figure of panels in rows; a row may be shorter than the others, and an empty one is left out."""
     rows = [row for row in rows_of_draws if row]
     width = max(len(row) for row in rows)
-    figure = blank(PANEL * width, PANEL * 1.09 * len(rows))
+    figure = blank(PANEL * width, PANEL * 1.2 * len(rows))
     grid = figure.add_gridspec(len(rows), width)
     for i, row in enumerate(rows):
         for j, draw in enumerate(row):

@@ -20,4 +20,4 @@ def test_line_figure_without_log_z_has_no_model_density() -> None:
     data = Synthetic(Gaussian(1))
     figure = line_figure(lambda u: 0.5 * u[:, 0] ** 2, data, None, None, {"eval/log_z": 1.0})
     assert [line.get_label() for line in figure.axes[0].lines] == ["data density"]
-    assert figure.axes[1].get_title() == "energy above its minimum, nats   log Z 1.000"
+    assert figure.axes[1].get_title() == "energy above its minimum, nats\nlog Z 1.000"

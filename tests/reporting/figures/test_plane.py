@@ -28,9 +28,9 @@ def test_plane_figure_has_six_panels_with_results(data: Synthetic) -> None:
     titles = [ax.get_title() for ax in figure.axes]
     assert len(titles) == 6
     assert titles[0] == "data"
-    assert "model density   KL 0.001230" in titles
-    assert "score −∇f   Fisher 2.000" in titles
-    assert any(title.startswith("energy, 0 to ") and title.endswith(" nats   log Z 1.000") for title in titles)
+    assert "model density\nKL 0.001230" in titles
+    assert "score −∇f\nFisher 2.000" in titles
+    assert any(title.startswith("energy, 0 to ") and title.endswith(" nats\nlog Z 1.000") for title in titles)
 
 
 def test_panels_without_log_z_and_samples_lack_their_density(data: Synthetic) -> None:
