@@ -58,9 +58,7 @@ def test_tested_steps_keep_exact_samples_exact(target: Target) -> None:
 
 
 @pytest.mark.parametrize("broken", ["no test", "heat"])
-def test_control_a_test_without_the_error_or_with_the_heat_is_wrong(
-    broken: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_control_a_wrong_energy_error_breaks_the_test(broken: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Without the test BAOAB has the bias of its step; a test on ΔH alone also rejects what friction and heat do."""
     moved = Underdamped._moved
 
