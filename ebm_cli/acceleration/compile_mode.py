@@ -120,7 +120,7 @@ def apply_compile_mode(
     warn: Callable[[str], None],
     is_resumed: bool = False,
 ) -> CompileMode:
-    """Make an energy run in this mode: sets `energy.compiled` or `energy.native`.
+    """Make an energy run in this mode: sets `energy.compiled` and `energy.native`, whatever mode it ran in before.
 
     Args:
         mode: the requested mode.
@@ -133,6 +133,8 @@ def apply_compile_mode(
     Returns:
         The resolved mode, never auto.
     """
+    if isinstance(energy, Energy):
+        energy.compiled = energy.native = None
     chosen = _automatic(energy, work) if mode == "auto" else mode
     if chosen == "never":
         return "never"

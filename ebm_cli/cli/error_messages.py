@@ -177,6 +177,9 @@ def _explain_unknown_key(key: str, cause: BaseException | None, verb: str, folde
         return (
             f"{key}: no such key of the chosen {group[6:]}; {group}=NAME chooses another ({', '.join(PACKAGES[group])})"
         )
+    if key.startswith("sampler@") and name == "kernel":
+        group = parent.removeprefix("sampler@")
+        return f"{group}.kernel: only tempering moves its replicas by another sampler; add {group}=tempering"
     known = known or sorted({group.name for group in verb_groups(verb, folders)})
     near = did_you_mean(name, known)
     listed = f"; there are {', '.join(known)}" if parent and not near else ""

@@ -1,8 +1,8 @@
 """Overrides as typed behind a verb: validated one by one, and spelled as Hydra reads them.
 
-A value of a group is compared with the names of its options; `eval.sampler=hmc` becomes `sampler@eval.sampler=hmc`;
-`ebm sample` is given the sampler that is stored in its run, and `energy._target_=a.B` becomes `+energy._target_=a.B`
-where no energy is chosen.
+A value of a group is compared with the names of its options; `eval.sampler=hmc` becomes `sampler@eval.sampler=hmc`, and
+`sampler.kernel=hmc` `sampler@sampler.kernel=hmc`; `ebm sample` is given the sampler that is stored in its run, and
+`energy._target_=a.B` becomes `+energy._target_=a.B` where no energy is chosen.
 """
 
 import re
@@ -44,6 +44,9 @@ def prepare(verb: str, argv: Sequence[str]) -> tuple[list[str], tuple[Path, ...]
     if args.info == "all" and "all" not in words:
         words = ["--info=all" if word in ("--info", "-i") else word for word in words]
     nested = {group.package: group for group in groups if group.package != group.folder}
+    # The sampler inside a sampler: the kernel of tempered chains.
+    samplers = [group for group in groups if group.folder == "sampler"]
+    nested |= {f"{g.package}.kernel": g._replace(name=f"sampler@{g.package}.kernel") for g in samplers}
     chosen = {override.get_key_element().lstrip("+~") for override in overrides}
     added = {group.name for group in groups if group.default is None and group.name not in chosen}
     words += [_add_class(_spell_out(word, nested), added, typed) for word in _with_moved_file(typed, verb)]

@@ -13,6 +13,7 @@ from ebm_cli.densities.reference_candidates import Marginals
 from ebm_cli.derivatives import Differentiable, Jet, Pullback, ValueAndPullback, VjpFn, sweep, vjp
 from ebm_cli.energies.activations import Activation
 from ebm_cli.energies.base import Energy
+from ebm_cli.energies.column_tails import ColumnTails
 from ebm_cli.energies.initialisation import require_size
 from ebm_cli.energies.mlp import MLP
 from ebm_cli.energies.reference_inputs import ReferenceInputs, Seen
@@ -24,7 +25,8 @@ class Tilted(Energy, Differentiable):
     q is the reference, fitted to the data and not trained; g is a perceptron whose last layer starts at 0. Training
     therefore starts at q, with log Z = 0, and learns only what q misses: mode weights and tails are those of q unless
     the data say otherwise. u has a point's own coordinates and its place within the components of q, all of them
-    bounded (`ReferenceInputs`): so is g, exp(−f) decays as q does, and Z = E_q[exp(−g)] is finite.
+    bounded (`ReferenceInputs`): so is g, exp(−f) decays as q does, and Z = E_q[exp(−g)] is finite. After training,
+    steps at the tails of each column may be added to f, bounded as well (`ColumnTails`).
 
     Args:
         shape: shape of one point.
@@ -39,6 +41,7 @@ class Tilted(Energy, Differentiable):
             rows of more columns are farther apart, g varies as much between two of them for every D.
         bound: robust standard deviations of a coordinate around which u levels off, > 0; None gives g the points
             themselves, and nothing bounds it.
+        calibrate: whether a run on a table ends with a fit of the tails (`training.tail_calibration`).
 
     Shapes: x [B, *shape] → [B].  Raises: ValueError if a number is out of range.
     """
@@ -54,12 +57,14 @@ class Tilted(Energy, Differentiable):
         activation: Activation = "silu",
         input_scale: float | None = None,
         bound: float | None = 5.0,
+        calibrate: bool = True,
     ) -> None:
         super().__init__()
         if input_scale is None:
             input_scale = 2 / math.sqrt(max(1, math.prod(shape)))
         require_size(width, depth, input_scale)
         self.shape = shape
+        self.calibrate = calibrate
         self.register_load_state_dict_pre_hook(_split_gaussian)  # type: ignore[no-untyped-call]
         self.density = Reference(data, shape=shape, family=reference, marginals=marginals)
         self.inputs = None if bound is None else ReferenceInputs(self.density, data, bound)
@@ -68,6 +73,7 @@ class Tilted(Energy, Differentiable):
         *_, last = self.tilt.network.children()
         for parameter in last.parameters():
             nn.init.zeros_(parameter)
+        self.tails = ColumnTails(math.prod(shape))
 
     @property
     def reference(self) -> Density | None:
@@ -81,7 +87,7 @@ class Tilted(Energy, Differentiable):
             at = self.density.locate(flat)
             tilt, log_q = self.tilt(self.inputs(flat, at)), at.log_prob
         f: Tensor = tilt - log_q
-        return f
+        return f if self.tails.is_zero else f + self.tails(flat)
 
     def ruled_children(self) -> Iterable[nn.Module]:
         return [self.tilt]
@@ -114,10 +120,16 @@ class Tilted(Energy, Differentiable):
         return at
 
     def _seen(self, jet: Jet) -> Seen:
-        """The rules of u and of log q."""
+        """The rules of u and of log q, less the tails."""
         first = None if jet.first is None else jet.first.flatten(2)
         second = None if jet.second is None else jet.second.flatten(1)
         flat = Jet(jet.value.flatten(1), first, second)
+        seen = self._without_tails(jet, flat)
+        return seen if self.tails.is_zero else _less(self.tails, flat, seen)
+
+    def _without_tails(self, jet: Jet, flat: Jet) -> Seen:
+        """The rules of u and of log q, for a jet of points and the same one of flat points."""
+        first, second = flat.first, flat.second
         if self.inputs is not None and self.density.flow is None:
             return self.inputs.sweep(self.density, flat)
         log_q, grad, bent = self.density.differentials(jet.value, jet.first)
@@ -131,6 +143,19 @@ class Tilted(Energy, Differentiable):
         # A flow does not follow from the place of a point.
         u, _, back = self.inputs.sweep(self.density, flat)
         return u, of_q, lambda on_u, g: back(on_u, torch.zeros_like(g)) + g.unsqueeze(1) * grad
+
+
+def _less(tails: ColumnTails, flat: Jet, seen: Seen) -> Seen:
+    """The rules of u and of log q − g, g the steps at the tails."""
+    u, log_q, back = seen
+    g = tails.slopes(flat.value)
+    first, second = log_q.first, log_q.second
+    if flat.first is not None:
+        bent = (g.second * flat.first.square().sum(0)).sum(1)
+        bent = bent if flat.second is None else bent + (g.first * flat.second).sum(1)
+        first = None if first is None else first - (g.first * flat.first).sum(2)
+        second = None if second is None else second - bent
+    return u, Jet(log_q.value - g.value, first, second), lambda on_u, on: back(on_u, on) - on.unsqueeze(1) * g.first
 
 
 def _split_gaussian(module: nn.Module, state: dict[str, Any], prefix: str, *_: Any) -> None:

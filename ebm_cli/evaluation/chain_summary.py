@@ -51,7 +51,7 @@ def chain_results(
     used: Tensor | None = None,
     burn_in: int = 0,
 ) -> Results:
-    """Results of chains: acceptance or bias, step size, chains that never moved, R̂ and ESS.
+    """Results of chains: acceptance, bias, step size, exchanges, chains that never moved, R̂ and ESS.
 
     Args:
         kernel: of the chains, after adaptation.
@@ -63,10 +63,11 @@ def chain_results(
         n_rows, used: as in `worst_diagnostics`.
         burn_in: transitions from `starts` to where the draws begin.
 
-    Cost: some 4096 gradients for a kernel without a Metropolis test, whose bias is measured.
+    Cost: some 4096 gradients, of the virial, unless the kernel takes none.
     """
     found = acceptance(kernel, info, draws[0, 0].numel())
-    if kernel.target_accept is None:
+    if kernel.evaluations(1).grad:
+        # An energy whose sampler asks for no gradient may have none.
         found |= virial(energy, draws, kernel.temperature)
     found |= exchanges(kernel, info, thin * len(draws))
     found |= Results({"sampler/n_steps": burn_in + thin * len(draws)})

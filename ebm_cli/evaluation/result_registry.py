@@ -170,7 +170,8 @@ RESULTS = (
            "temperatures of the replicas of tempered chains, in units of that of the target",
            shown_with="sampler/swap_rate"),
     Result(CHAINS, "sampler/virial", "virial", "nats", "none",
-           "bias of a sampler without a Metropolis test: E[(x − c)·∇f] − D T over its draws, c their mean",
+           "E[(x − c)·∇f] − D T over the draws, c their mean: bias by the step of a sampler without a Metropolis test, "
+           "and of any by a start that is not forgotten",
            chain_rules.VIRIAL, (SE,), signed=True),
     Result(CHAINS, "sampler/virial_exact", "exact virial", "nats", "none", "D T, what E[(x − c)·∇f] is without a bias",
            shown_with="sampler/virial"),

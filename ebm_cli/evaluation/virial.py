@@ -1,4 +1,4 @@
-"""Bias of chains without a Metropolis test, from the virial of their draws.
+"""Bias of chains from the virial of their draws: by the step of a kernel without a Metropolis test, or by their start.
 
 For every density p ∝ exp(−E/T) that vanishes at infinity, and every point c,
 
@@ -10,11 +10,14 @@ difference is about twice the mean excess of the energy, in nats, and needs no r
 of the draws, which makes the noise small. It does not show every bias: BAOAB has none in x on a Gaussian, and errors of
 opposite sign cancel.
 
+A chain with a Metropolis test has no bias once it has forgotten its start. What its virial shows is that it has not, or
+that exp(−E) is too flat to be normalised; modes with wrong masses it does not show, since the identity holds in each.
+
 Source: the virial theorem (Clausius 1870); for the bias of Langevin schemes, Leimkuhler & Matthews (2013),
 arXiv:1203.5428, section 4.
 """
 
-from math import sqrt
+from math import isfinite, nan, sqrt
 
 import torch
 from torch import Tensor
@@ -60,8 +63,9 @@ def virial(energy: EnergyFn, draws: Tensor, temperature: float = 1.0) -> Results
 
 
 def _standard_error(values: Tensor) -> float | None:
-    """Standard error of the mean of [n_draws, n_chains]; None for too few of both."""
+    """Standard error of the mean of [n_draws, n_chains]; None for too few of both, and of few with one at rest."""
     n_draws, n_chains = values.shape
     if n_chains >= MANY_CHAINS:
         return float(values.mean(0).std()) / sqrt(n_chains)
-    return float(mcse_mean(values)) if n_draws >= MIN_DRAWS else None
+    error = float(mcse_mean(values)) if n_draws >= MIN_DRAWS else nan
+    return error if isfinite(error) else None

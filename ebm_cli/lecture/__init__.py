@@ -14,6 +14,7 @@ from ebm_cli.lecture.integration_by_parts import IntegrationByParts
 from ebm_cli.lecture.langevin_vs_metropolis import LangevinVsMetropolis
 from ebm_cli.lecture.learned_log_z import LearnedLogZ
 from ebm_cli.lecture.likelihood_gap import LikelihoodGap
+from ebm_cli.lecture.mode_masses import ModeMasses
 from ebm_cli.lecture.noise_distance import NoiseDistance
 from ebm_cli.lecture.noise_is_data import NoiseIsData
 from ebm_cli.lecture.partition_function import PartitionFunction
@@ -35,6 +36,7 @@ __all__ = [
     "LearnedLogZ",
     "LikelihoodGap",
     "Measurement",
+    "ModeMasses",
     "NoiseDistance",
     "NoiseIsData",
     "Outcome",

@@ -15,8 +15,10 @@ so that the model's mean of g is Σ exp(A) g(x) / Σ exp(A), and mean exp(A) is 
 every ε: the discretisation is weighted away, too. Nothing here waits for the device.
 
 The energy is trained against its walkers, and pushed up where they happen to be. Their own mean weight is therefore
-biased low, about as 1/N, and no spread of the weights shows it; log Z is read from `Witnesses`, which the gradient does
-not use.
+biased low, by about (learning rate) · (parameters of a mode)/N a step, and no spread of the weights shows it; log Z
+is read from `Witnesses`, which the gradient does not use. The bias is the same in every mode, and leaves their masses
+right, if walkers are where the weight is and the step is that of the gradient, as plain descent takes it: Adam's steps
+are as long in a small mode as in a large one.
 
 Sources: Carbone, Hua, Coste & Vanden-Eijnden (2023), "Efficient training of energy-based models using Jarzynski
 equality", eq. 10–12 and algorithm 1; Neal (2001), annealed importance sampling; Kitagawa (1996), resampling.
@@ -36,8 +38,9 @@ from ebm_cli.samplers import Info, Kernel, run, select_chains
 from ebm_cli.samplers.base import Cost, inner, normal_like
 from ebm_cli.samplers.langevin import Langevin
 
-RESAMPLE_BELOW = 0.5
-"""Effective share of the walkers below which they are resampled; resampling more often only adds noise."""
+RESAMPLE_BELOW = 0.9
+"""Effective share of the walkers below which they are resampled. Rarer resampling leaves modes with more walkers than
+weight or fewer; then the bias of the running log Z differs from mode to mode, and so do their masses."""
 LOST = 1e30
 """Minus the log-weight of a walker without weight."""
 COLLAPSED = Symptom(

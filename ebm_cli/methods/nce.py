@@ -16,7 +16,7 @@ from ebm_cli.energies import Energy
 from ebm_cli.methods.base import Evaluations, LossOutput, Method, Symptom
 from ebm_cli.methods.fit_density import fit_density
 from ebm_cli.methods.logistic_loss import EXPLODED_ENERGIES, balanced_log_z, classify
-from ebm_cli.methods.noise_likelihoods import ranking, self_normalised
+from ebm_cli.methods.noise_likelihoods import FEW_WEIGHTS, ranking, self_normalised
 from ebm_cli.methods.noise_tails import has_light_tails
 
 Objective = Literal["logistic", "self_normalised", "ranking"]
@@ -95,7 +95,7 @@ class NCE(Method):
         return {"energy": [*energy.parameters(), *([self.log_z] if self.log_z.requires_grad else [])]}
 
     def symptoms(self) -> tuple[Symptom, ...]:
-        return (EXPLODED_ENERGIES,) if self.objective == "self_normalised" else (EXPLODED_ENERGIES, SATURATED)
+        return EXPLODED_ENERGIES, FEW_WEIGHTS if self.objective == "self_normalised" else SATURATED
 
     def remark(self, energy: Energy) -> str | None:
         if self.objective != "self_normalised" or not has_light_tails(self.noise, energy):

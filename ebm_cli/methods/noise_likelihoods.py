@@ -17,6 +17,17 @@ arXiv:2402.16688.
 import torch
 from torch import Tensor
 
+from ebm_cli.methods.base import Symptom
+
+FEW_WEIGHTS = Symptom(
+    "noise_share",
+    0.01,
+    "almost no row of noise counts in the integral of the energy: log Z is that of one or two of them",
+    "choose a noise closer to the data and not narrower (noise.widen, noise=flow), or method.objective=logistic",
+    below=True,
+    steps=200,
+)
+
 
 def self_normalised(f_data: Tensor, s_noise: Tensor, log_z: Tensor) -> tuple[Tensor, Tensor]:
     """Loss [] and effective share of the noise rows (Σw)²/(M Σw²) [], w = e^s.

@@ -93,13 +93,25 @@ def _mixing(values: Values) -> Iterator[str]:
     elif rhat < APART:
         yield (
             f"The chains mix slowly (R-hat {rhat:.4g}): what they have seen differs from chain to chain. Longer ones "
-            f"are needed before the weights of modes are those of the model, and not of {start}."
+            f"are needed before the weights of modes are those of the model, and not of {start}.{_crossing(values)}"
         )
     else:
         yield (
             f"The chains have not mixed (R-hat {rhat:.4g}): most stay near where they begin. Mode weights of the "
-            f"samples are those of {start}, not of the chains."
+            f"samples are those of {start}, not of the chains.{_crossing(values)}"
         )
+
+
+def _crossing(values: Values) -> str:
+    """The way to chains that cross between modes: tempering, or a better ladder."""
+    group, option, _ = sampler_keys(values)
+    if "sampler/swap_rate" not in values:
+        return f" With {option}=tempering they cross between separate modes."
+    if verdict("sampler/swap_rate", values).good is False:
+        return f" Neighbouring temperatures hardly exchange: raise {group}.n_replicas."
+    if verdict("sampler/round_trips", values).good is False:
+        return f" Few positions have gone up and down the ladder: take more steps, or fewer {group}.n_replicas."
+    return f" Positions travel through the ladder, and even the hottest replica hardly crosses: raise {group}.hottest."
 
 
 def _acceptance(values: Values) -> Iterator[str]:
@@ -124,6 +136,12 @@ def _bias(values: Values) -> Iterator[str]:
         value, exact = number(values, "sampler/virial"), number(values, "sampler/virial_exact")
         assert value is not None
         assert exact is not None
+        if "sampler/acceptance" in values:
+            yield (
+                f"The chains have not forgotten their start: E[(x - c) grad f] is {exact + value:.4g} where "
+                f"D T = {exact:.4g} is right. Take a longer burn-in."
+            )
+            return
         yield (
             f"The step of the unadjusted chain biases its samples: E[(x - c) grad f] is {exact + value:.4g} where an "
             f"exact chain has D T = {exact:.4g}. Lower {group}.step_size, or take {option}=mala."

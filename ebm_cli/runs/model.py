@@ -16,7 +16,8 @@ from ebm_cli.config.trust import require_trusted
 from ebm_cli.datasets import Dataset, Standardizer
 from ebm_cli.datasets.io.contents import Reading, reading
 from ebm_cli.densities.memo import of_few_rows
-from ebm_cli.energies import Energy, Rescaled, Sum
+from ebm_cli.energies import Energy, Rescaled, Sum, Tilted
+from ebm_cli.energies.column_tails import Tails
 from ebm_cli.errors import UserError, first_line
 from ebm_cli.methods import Method
 from ebm_cli.runs import checkpoint as checkpoints
@@ -171,6 +172,8 @@ def load(
         if weights == "ema" and missing:
             raise KeyError(f"no average of {min(missing)}")
         _load(energy.to(dtype=getattr(torch, cfg.dtype)), "energy", state["energy"], averages)
+        if weights == "ema" and "tails" in state and isinstance(energy, Tilted):
+            energy.tails.take(Tails(**state["tails"]))
     target, step = device_of(device), int(state["step"])
     remark = checkpoints.explain_auto(path, which, file, step)
     return Model(

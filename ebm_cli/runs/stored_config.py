@@ -78,6 +78,7 @@ ADDED_KEYS: tuple[AddedKey, ...] = (
     AddedKey("objective", "logistic", after="421cd4e", target="ebm_cli.methods.NCE"),
     AddedKey("estimator", "exact", after="421cd4e", target="ebm_cli.methods.SSM"),
     AddedKey("eps", 0.1, after="421cd4e", target="ebm_cli.methods.SSM"),
+    AddedKey("calibrate", False, after="421cd4e", target=TILTED),
 )
 """Every key that training configs have got since commit 1b2473a, in the order in which they were added."""
 

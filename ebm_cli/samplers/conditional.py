@@ -13,6 +13,8 @@ than others has unused places in z. Each of those has the energy ½z², which ma
 independent of everything else.
 """
 
+from typing import ClassVar
+
 import torch
 from torch import Tensor
 
@@ -32,6 +34,9 @@ class Conditional:
 
     Shapes: z [B, F], F the largest number of free coordinates of a row → [B].  Cost: that of f.
     """
+
+    is_of_chains: ClassVar[bool] = True
+    """Each row has a distribution of its own: a batch has as many rows as there are chains, in their order."""
 
     def __init__(self, energy: EnergyFn, given: Tensor, keep: Tensor) -> None:
         if keep.shape != given.shape:
@@ -72,7 +77,16 @@ def posterior(energy: EnergyFn, observed: Tensor, std: Tensor) -> EnergyFn:
         std: s > 0, in the units of x, [*D].
     """
 
-    def posterior_energy(x: Tensor) -> Tensor:
-        return energy(x) + 0.5 * ((x - observed) / std).square().flatten(1).sum(1)
+    return _Posterior(energy, observed, std)
 
-    return posterior_energy
+
+class _Posterior:
+    """The energy of `posterior`."""
+
+    is_of_chains: ClassVar[bool] = True
+
+    def __init__(self, energy: EnergyFn, observed: Tensor, std: Tensor) -> None:
+        self.energy, self.observed, self.std = energy, observed, std
+
+    def __call__(self, x: Tensor) -> Tensor:
+        return self.energy(x) + 0.5 * ((x - self.observed) / self.std).square().flatten(1).sum(1)

@@ -17,7 +17,7 @@ class Replicas:
     Its gradient is that of E at its own speed: E is not differentiated again through z.
 
     Args:
-        energy: E.
+        energy: E. One whose rows differ from chain to chain (`Conditional.is_of_chains`) is called replica by replica.
         betas: β > 0 [R].
         like: a position of each chain [B, *D].
     """

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from ebm_cli.datasets import Dataset
+from ebm_cli.energies.column_tails import Tails
 from ebm_cli.evaluation.values import format_value
 from ebm_cli.runs import checkpoint as checkpoints
 from ebm_cli.system.versions import versions
@@ -68,6 +69,13 @@ class Checkpointer:
     def use_last_as_best(self) -> None:
         """Make last.pt the best checkpoint, for a run without a monitored value."""
         checkpoints.link(self.folder / "last.pt", self.folder / "best.pt")
+
+    def add_tails(self, step: int, tails: Tails) -> None:
+        """Add tails to best.pt and last.pt, where they are of this step. A run that continues does so without them."""
+        for file in (self.folder / "best.pt", self.folder / "last.pt"):
+            state = checkpoints.read(file) if file.is_file() else {}
+            if state.get("step") == step:
+                checkpoints.save(file, state | {"tails": tails._asdict()})
 
     def load_last(self) -> dict[str, Any]:
         """State in last.pt."""

@@ -20,6 +20,7 @@ from ebm_cli.training.causes import Evidence, causes
 from ebm_cli.training.monitor import monitored_value
 from ebm_cli.training.session import Session
 from ebm_cli.training.summary import Ending, closing_summary
+from ebm_cli.training.tail_calibration import calibrate_tails
 from ebm_cli.training.trainer import Trainer
 
 logger = logging.getLogger(__name__)
@@ -47,6 +48,9 @@ def finish(session: Session, seconds: float) -> float | None:
         value, evaluated_step = history.best, session.checkpointer.load_best_weights()
     logger.info(f"trained to step {trainer.step} in {duration(seconds)}")
     with trainer.ema.applied():
+        tails = calibrate_tails(parts.energy, parts.dataset, session.keys.seed)
+        if tails is not None:
+            session.checkpointer.add_tails(evaluated_step, tails)
         with Stages("evaluation", log.console) as stages:
             found = suite.evaluate(parts.energy, parts.method, parts.dataset, session.protocol, stages.begin)
         evaluated = with_unbounded(found.results, log.opening.unbounded)

@@ -223,6 +223,16 @@ def test_auto_takes_native_chains_silently_or_in_one_line(
     assert len(asked) == (mode == "native")
 
 
+@pytest.mark.parametrize("mode", ["auto", "never"])
+def test_mode_does_not_depend_on_earlier_calls(mode: Any) -> None:
+    """A loaded model samples long chains, then short ones."""
+    energy = MLP((3,), width=4)
+    energy.native = energy.compiled = object()
+    assert apply_compile_mode(mode, energy, work(0, chains=(chains(n_runs=1),)), 1, print) == "never"
+    assert energy.native is None
+    assert energy.compiled is None
+
+
 def test_auto_without_a_compiler_is_one_line(asked: list[list[str]], monkeypatch: pytest.MonkeyPatch) -> None:
     """Whatever lies in the cache."""
     monkeypatch.setenv("CXX", "no-such-compiler")

@@ -42,6 +42,10 @@ def fail_with(error: BaseException) -> Any:
         ("hydra.launcher.n_jobs=2", "hydra.launcher.n_jobs: no such key of the chosen launcher; hydra/launcher=NAME "),
         ("hydra/job_logging=xx", "hydra/job_logging=xx: no such option (default, "),
         ("seed=0,1", "seed=0,1: names several values; add -m to sweep over them, or write seed=[0,1] for a list"),
+        (
+            "sampler.kernel=hmc",
+            "sampler.kernel: only tempering moves its replicas by another sampler; add sampler=temper",
+        ),
         ("steps=abc", "steps must be a whole number, got 'abc'"),
         ("steps=2.5", "steps must be a whole number, got 2.5"),
         ("steps=true", "steps must be a whole number, got True"),

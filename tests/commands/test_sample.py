@@ -206,7 +206,7 @@ def test_which_and_weights_choose_the_model(ebm: Ebm, run: Path, tmp_path: Path)
 
 
 @pytest.mark.usefixtures("_no_picture")
-@pytest.mark.parametrize("sampler", ["mala", "hmc", "metropolis", "underdamped"])
+@pytest.mark.parametrize("sampler", ["mala", "hmc", "metropolis", "underdamped", "tempering"])
 def test_another_sampler_can_be_chosen(ebm: Ebm, run: Path, tmp_path: Path, sampler: str) -> None:
     adapted = sampler != "underdamped"
     words = [f"sampler={sampler}", f"adapt={str(adapted).lower()}", "init=data", "burn_in=20", "dtype=float64"]

@@ -37,6 +37,15 @@ RESULT_KEYS = {f"eval/{key}" for key in KEYS} | {f"sampler/{key}" for key in CHA
 """Keys of results.json for nce on a two-dimensional set."""
 
 
+def test_new_run_says_what_its_objective_may_lose(ebm: Ebm, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Once, in train.log: light tails of the noise, where the objective needs heavier ones; a wider noise has them."""
+    no_pictures(monkeypatch)
+    words = [*FAST, "method=nce", "steps=1", "method.objective=self_normalised"]
+    for widen, times in ((1, 1), (3, 0)):
+        assert ebm("train", *words, f"noise.widen={widen}", f"hydra.run.dir={widen}").code == 0
+        assert (tmp_path / str(widen) / "train.log").read_text().count("infinite variance") == times
+
+
 # --- one whole run ----------------------------------------------------------------------------------------------------
 
 

@@ -75,3 +75,17 @@ def test_score_matching_is_blind_to_weights_of_far_components() -> None:
 def test_mixture_refuses_lists_that_do_not_fit(keys: dict[str, object], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         Mixture((2,), **keys)  # type: ignore[arg-type]
+
+
+def test_means_are_trained_if_wanted() -> None:
+    """Score matching moves them through the derivative rules as through autograd; without the key they are fixed."""
+    assert [name for name, _ in mixture().named_parameters()] == ["logits"]
+    energy = Mixture((2,), [[-1.0, 0.0], [1.0, 2.0]], 0.5, [1.0, 3.0], train_means=True)
+    assert {name for name, _ in energy.named_parameters()} == {"logits", "means"}
+    x = normal(50, 2)
+    found, expected = (
+        torch.autograd.grad(SM().loss(each, x, seeded()).loss, energy.means)[0]
+        for each in (energy, autograd_only(energy))
+    )
+    torch.testing.assert_close(found, expected)
+    assert not energy.sample(10, seeded()).requires_grad

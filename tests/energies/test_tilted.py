@@ -13,10 +13,11 @@ from ebm_cli.densities.transformed import Transformed
 from ebm_cli.derivatives import supports
 from ebm_cli.energies import Tilted
 from ebm_cli.energies.local_features import local_features
+from ebm_cli.energies.tail_fit import steps_of
 from ebm_cli.energies.tilted import Family, Marginals
 from ebm_cli.methods.whitening import Whitening
 from tests.densities.support import perturb
-from tests.support import assert_same_derivatives, autograd_only, seeded
+from tests.support import assert_same_derivatives, autograd_only, normal, seeded
 
 
 def rows(n: int = 500) -> torch.Tensor:
@@ -97,6 +98,18 @@ def test_tilted_derivative_rules_equal_autograd(family: Family, marginals: Margi
     seen = Whitening((3,), x).double().transform(energy, x)[0] if whitened else energy
     assert supports(seen)
     assert_same_derivatives(seen, autograd_only(seen), x[:7], torch.randn(3, 7, 3, generator=seeded()).double())
+
+
+@pytest.mark.parametrize("marginals", ["none", "sinh_arcsinh"])
+def test_rules_with_tails_equal_autograd(marginals: Marginals) -> None:
+    x = rows(1000).double()
+    energy = bent(Tilted((3,), x, reference="gaussian", marginals=marginals, width=8).double())
+    before = energy(x[:7])
+    steps = steps_of(x)
+    energy.tails.take(steps._replace(heights=normal(*steps.heights.shape)))
+    torch.testing.assert_close(energy(x[:7]), before + energy.tails(x[:7]))
+    far = 3 * x[:7]
+    assert_same_derivatives(energy, autograd_only(energy), far, torch.randn(3, 7, 3, generator=seeded()).double())
 
 
 def test_rules_of_an_energy_that_bends_a_flow_equal_autograd() -> None:

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from ebm_cli.evaluation.chain_summary import acceptance, chain_results, never_moved, worst_diagnostics
 from ebm_cli.evaluation.mcmc_diagnostics import ess_bulk, ess_tail, rhat
-from ebm_cli.samplers import Info, trace
+from ebm_cli.samplers import Info, Kernel, Tempering, trace
 from ebm_cli.samplers.hmc import HMC
 from ebm_cli.samplers.langevin import Langevin
 from ebm_cli.samplers.mala import MALA
@@ -128,13 +128,33 @@ def test_a_sampler_without_a_test_has_no_acceptance() -> None:
     assert acceptance(Langevin(0.03), Info(torch.ones(4)), 2).values == {"sampler/step_size": 0.03}
 
 
-def test_results_of_chains_have_their_acceptance_or_their_bias() -> None:
+@pytest.mark.parametrize(
+    ("kernel", "has_acceptance", "has_virial"),
+    [(MALA(0.5), True, True), (Langevin(0.1), False, True), (Metropolis(1.0), True, False)],
+    ids=lambda p: type(p).__name__,
+)
+def test_results_of_chains_have_acceptance_and_bias(kernel: Kernel, has_acceptance: bool, has_virial: bool) -> None:
+    """An energy whose sampler takes no gradient may have none, and then no virial."""
     start = normal(40, 2)
-    for kernel, mine, other in ((MALA(0.5), "acceptance", "virial"), (Langevin(0.1), "virial", "acceptance")):
-        draws, info = trace(kernel, harmonic, start, 40, 4, seeded())
-        found = chain_results(kernel, harmonic, info, draws, start, 4)
-        assert {f"sampler/{name}" for name in (mine, "step_size", "never_moved", "rhat")} <= found.values.keys()
-        assert f"sampler/{other}" not in {*found.values, *found.absent}
+    draws, info = trace(kernel, harmonic, start, 40, 4, seeded())
+    found = chain_results(kernel, harmonic, info, draws, start, 4)
+    assert {"sampler/step_size", "sampler/never_moved", "sampler/rhat"} <= found.values.keys()
+    named = {*found.values, *found.absent}
+    assert ("sampler/acceptance" in named, "sampler/virial" in named) == (has_acceptance, has_virial)
+
+
+def test_results_of_tempered_chains_have_their_ladder() -> None:
+    kernel = Tempering(0.5, kernel=MALA(), n_replicas=3, hottest=4.0)
+    start = normal(40, 2)
+    draws, info = trace(kernel, harmonic, start, 40, 4, seeded())
+    found = chain_results(kernel, harmonic, info, draws, start, 4).values
+    assert found["sampler/ladder"] == "1 2 4"
+    low, mean = found["sampler/swap_rate_low"], found["sampler/swap_rate"]
+    assert isinstance(low, float)
+    assert isinstance(mean, float)
+    assert 0.4 < low < mean < 0.8
+    assert info.round_trips is not None
+    assert found["sampler/round_trips"] == pytest.approx(40 * float(info.round_trips.mean()))
 
 
 def test_chains_whose_step_is_far_too_long_never_move() -> None:

@@ -54,6 +54,14 @@ def test_standard_error_is_the_spread_of_the_virial(shape: tuple[int, int, int])
     assert float(errors.mean()) == pytest.approx(float(values.std()), rel=0.2)
 
 
+def test_a_few_chains_with_one_at_rest_have_no_standard_error() -> None:
+    draws = normal(5, 4, 3)
+    draws[:, 1] = draws[0, 1]
+    found = virial(harmonic, draws).values
+    assert isinstance(found["sampler/virial"], float)
+    assert "sampler/virial_se" not in found
+
+
 def test_draws_that_are_not_finite_have_no_virial() -> None:
     draws = normal(5, 4, 3)
     draws[2, 1, 0] = math.nan

@@ -10,14 +10,21 @@ import shutil
 import subprocess
 import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
+from ebm_cli.reporting.figures.canvas import blank, pixels
 from tests.gallery.halves import write_halves
 from tests.gallery.page import FOLDER, PAGE, SECONDS, page, read_seconds
 from tests.gallery.pictures import PICTURES, ROOT, Picture
 from tests.gallery.screens import page_png, record, terminal_svg
+
+DOTS = 150
+"""Per inch, of the program's pictures."""
 
 
 def main(words: list[str]) -> None:
@@ -52,7 +59,7 @@ def make(picture: Picture) -> bool:
     if first.suffix == ".html":
         return page_png(first, FOLDER / picture.file) or print(f"no browser: {picture.file} is unchanged") is not None
     if others:
-        join([first, *others], FOLDER / picture.file)
+        join([first, *others], picture.captions, FOLDER / picture.file)
     else:
         shutil.copy(first, FOLDER / picture.file)
     return True
@@ -65,13 +72,24 @@ def run(command: str) -> None:
         raise SystemExit(f"exit code {ran.returncode}: {command}")
 
 
-def join(files: list[Path], file: Path) -> None:
-    """Put pictures side by side, cut to the lowest."""
+def join(files: list[Path], captions: Sequence[str], file: Path) -> None:
+    """Put pictures side by side, cut to the lowest, each below its caption."""
     from matplotlib.image import imread, imsave
 
-    read = [imread(path)[..., :3] for path in files]
-    height = min(len(pixels) for pixels in read)
-    imsave(file, np.hstack([pixels[:height] for pixels in read]))
+    panels = [imread(path)[..., :3] for path in files]
+    height = min(map(len, panels))
+    columns = [
+        np.vstack([heading(caption, panel.shape[1]), panel[:height]])
+        for caption, panel in zip(captions, panels, strict=True)
+    ]
+    imsave(file, np.hstack(columns))
+
+
+def heading(text: str, width: int) -> NDArray[Any]:
+    """A line of text in the middle of a white strip of this width in pixels, RGB in [0, 1]."""
+    figure = blank(width / DOTS, 0.35)
+    figure.text(0.5, 0.3, text, ha="center", fontsize=12, fontweight="bold")
+    return pixels(figure)[:, :width] / 255
 
 
 if __name__ == "__main__":

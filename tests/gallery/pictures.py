@@ -12,6 +12,7 @@ class Picture(NamedTuple):
         commands: that make it, in their order; each is `ebm …`.
         made: files that the commands leave, of which the picture is made, side by side; of a screen the page, or
             nothing where it is the terminal of the last command.
+        captions: of the files, where there are several.
         about: how long that takes on two cores, where no one has measured it with `make gallery`.
     """
 
@@ -21,6 +22,7 @@ class Picture(NamedTuple):
     commands: tuple[str, ...]
     made: tuple[str, ...]
     about: str = ""
+    captions: tuple[str, ...] = ()
 
 
 ROOT = "outputs/gallery"
@@ -74,6 +76,7 @@ PICTURES = (
         ),
         tuple(f"{ROOT}/{name}/samples.png" for name in ("product", "mixture", "but_not")),
         "three minutes",
+        ("likely for both", "likely for either", "moons but not circles"),
     ),
     Picture(
         "compare.png",

@@ -3,11 +3,15 @@
 import re
 import shlex
 from collections.abc import Iterator
+from pathlib import Path
 
+import numpy as np
 import pytest
 from hydra import compose, initialize_config_dir
 from hydra.core.override_parser.overrides_parser import OverridesParser
+from matplotlib.image import imread, imsave
 
+from tests.gallery.__main__ import join
 from tests.gallery.page import FOLDER, PAGE, page
 from tests.gallery.pictures import PICTURES
 from tests.gallery.screens import terminal_svg
@@ -40,6 +44,23 @@ def test_command_with_an_unknown_key_does_not_compose() -> None:
 def test_every_picture_of_the_folder_has_its_entry() -> None:
     files = {path.name for path in FOLDER.iterdir() if path.suffix in (".png", ".svg")}
     assert files == {picture.file for picture in PICTURES}
+
+
+def test_pictures_side_by_side_have_a_caption_each(tmp_path: Path) -> None:
+    joined = [picture for picture in PICTURES if len(picture.made) > 1]
+    assert joined
+    assert all(len(picture.captions) == len(picture.made) for picture in joined)
+    files = [tmp_path / "a.png", tmp_path / "b.png"]
+    for file, height in zip(files, (90, 70), strict=True):
+        imsave(file, np.zeros((height, 200, 3)))
+    join(files, ("one", "two"), tmp_path / "both.png")
+    pixels = imread(tmp_path / "both.png")[..., :3]
+    assert pixels.shape[1] == 400
+    assert (pixels[-70:] == 0).all()
+    above = pixels[:-70]
+    assert 0.8 < above.mean() < 1
+    for half in (above[:, :200], above[:, 200:]):
+        assert half.min() < 0.2
 
 
 def test_page_is_the_generated_one() -> None:

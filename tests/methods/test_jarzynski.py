@@ -105,8 +105,10 @@ def test_gradient_is_the_weighted_mean_of_the_model() -> None:
     share = float((x < 0).double().mean())
     expected = torch.tensor([0.1 - share, 0.9 - (1 - share)], dtype=torch.float64)
     torch.testing.assert_close(slope, expected, atol=5 * 0.5 / math.sqrt(4000), rtol=0)
+    # Control: the same chains, all with the same weight.
+    method.buffer.copy_(start)
     method.log_weight.zero_()
-    method.walker_energy.copy_(energy(method.buffer).detach())
+    method.walker_energy.copy_(energy(start).detach())
     unweighted = torch.autograd.grad(method.loss(energy, x, seeded(1)).loss, energy.logits)[0]
     assert abs(float(unweighted[0]) - float(expected[0])) > 0.2
 

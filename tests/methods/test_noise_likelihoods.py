@@ -11,6 +11,7 @@ from ebm_cli.densities import Gaussian, Uniform
 from ebm_cli.energies import MLP, Quadratic
 from ebm_cli.energies.given import Given
 from ebm_cli.methods import NCE
+from ebm_cli.methods.noise_likelihoods import FEW_WEIGHTS
 from ebm_cli.methods.noise_tails import has_light_tails
 from tests.methods.toys import gaussian_energy, mlp
 from tests.support import normal, seeded
@@ -88,6 +89,16 @@ def test_share_of_the_noise_is_its_effective_size() -> None:
         method = NCE(noise_of(4.0), objective="self_normalised").double()
         found = method.loss(energy_of(variance), x, seeded()).metrics["noise_share"]
         assert float(found) == pytest.approx(share, abs=0.01)
+
+
+def test_weights_of_a_few_rows_show_the_symptom() -> None:
+    """A model a hundred times narrower than its noise is met by one row in a hundred."""
+    x = quantiles(1000)
+    for scale, lost in ((1.0, False), (1e-3, True)):
+        method = NCE(noise_of(1.0), objective="self_normalised").double()
+        out = method.loss(energy_of(scale**2), scale * x, seeded())
+        assert bool(FEW_WEIGHTS.detect(out.metrics["noise_share"])) is lost
+        assert FEW_WEIGHTS in method.symptoms()
 
 
 @pytest.mark.parametrize(

@@ -73,6 +73,24 @@ def test_explain_names_chains_that_have_not_mixed() -> None:
     assert explain({"sampler/rhat": 1.001}) == []
 
 
+@pytest.mark.parametrize(
+    ("values", "advice"),
+    [
+        ({"sampler/init": "noise"}, "With sampler=tempering they cross"),
+        ({}, "With sampler@eval.sampler=tempering they cross"),
+        ({"sampler/swap_rate": 0.3, "sampler/swap_rate_low": 0.02}, "raise eval.sampler.n_replicas"),
+        ({"sampler/swap_rate": 0.3, "sampler/round_trips": 2.0}, "take more steps, or fewer eval.sampler.n_replicas"),
+        ({"sampler/swap_rate": 0.3, "sampler/round_trips": 50.0}, "raise eval.sampler.hottest"),
+    ],
+)
+def test_explain_says_what_lets_chains_cross(values: dict[str, Value], advice: str) -> None:
+    for rhat in (1.2, 2.4):
+        (sentence,) = explain({"sampler/rhat": rhat, **values})
+        assert advice in sentence
+    (sentence,) = explain({"sampler/rhat": 1.02, **values})
+    assert advice not in sentence
+
+
 def test_results_missing_for_one_reason_share_a_sentence() -> None:
     assert absences({"a/x": "no rows", "a/y": "no log Z", "a/z": "no rows"}) == ["a/x, a/z: no rows", "a/y: no log Z"]
 
@@ -107,3 +125,5 @@ def test_explain_names_the_bias_of_an_unadjusted_chain() -> None:
     (sampled,) = explain({**results, "sampler/init": "noise"})
     assert "Lower sampler.step_size, or take sampler=mala." in sampled
     assert explain({**results, "sampler/virial": 0.02}) == []
+    (exact,) = explain({**results, "sampler/acceptance": 0.6})
+    assert exact.startswith("The chains have not forgotten their start: E[(x - c) grad f] is 3.2 where")

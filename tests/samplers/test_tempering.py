@@ -8,7 +8,19 @@ import torch
 from torch import Tensor
 
 from ebm_cli.derivatives import value_and_grad
-from ebm_cli.samplers import HMC, MALA, NUTS, Kernel, Langevin, Metropolis, Tempering, Underdamped, run, warm_up
+from ebm_cli.samplers import (
+    HMC,
+    MALA,
+    NUTS,
+    Kernel,
+    Langevin,
+    Metropolis,
+    Tempering,
+    Underdamped,
+    posterior,
+    run,
+    warm_up,
+)
 from ebm_cli.samplers import tempering as module
 from ebm_cli.samplers.replicas import Replicas
 from ebm_cli.samplers.tempering import exchange_rates
@@ -74,9 +86,9 @@ def test_each_replica_has_its_own_temperature(temperature: float) -> None:
 def test_burn_in_spaces_the_ladder_to_equal_exchange_rates() -> None:
     crowded = replace(KERNEL, ladder=(1.0, 0.9, 0.8, 0.05))
     start = normal(200, 3)
-    kernel, state = warm_up(crowded, harmonic, start, 300, seeded())
-    rates = run(kernel, harmonic, state, 200, seeded(1))[1].swaps
-    before = run(crowded, harmonic, start, 200, seeded(1))[1].swaps
+    kernel, state = warm_up(crowded, harmonic, start, 200, seeded())
+    rates = run(kernel, harmonic, state, 60, seeded(1))[1].swaps
+    before = run(crowded, harmonic, start, 60, seeded(1))[1].swaps
     assert rates is not None
     assert before is not None
     assert float(rates.mean(0).max() - rates.mean(0).min()) < 0.05
@@ -126,6 +138,16 @@ def test_replicas_have_the_slope_of_their_energy() -> None:
     expected, slope = value_and_grad(written, z)
     torch.testing.assert_close(value, expected)
     torch.testing.assert_close(grad, slope)
+
+
+def test_each_chain_may_have_a_distribution_of_its_own() -> None:
+    """The posterior of N(0, 1) given y with noise of sd 1 is N(y/2, 1/2)."""
+    observed = torch.tensor((-4.0, 4.0), dtype=torch.float64).repeat(500)[:, None]
+    energy = posterior(harmonic, observed, torch.ones(1, dtype=torch.float64))
+    x = run(KERNEL, energy, torch.zeros_like(observed), 60, seeded())[0].x
+    assert is_mean(x[::2], -2.0)
+    assert is_mean(x[1::2], 2.0)
+    assert is_mean((x - observed / 2).square(), 0.5)
 
 
 def test_exchanges_obey_their_formula() -> None:
