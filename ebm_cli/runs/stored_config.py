@@ -2,6 +2,8 @@
 
 A stored config lacks the keys that were added after its run. They are filled with the values that reproduce what such
 runs did (`ADDED_KEYS`), before the config is hashed or built; they are never filled with newer defaults.
+
+Long because every key that was added is a line.
 """
 
 import copy
