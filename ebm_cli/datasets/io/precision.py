@@ -44,9 +44,10 @@ def require_finite(
             where = words.label(place[0]) if len(place) == 1 else f"place {place}"
             value = rows.value(i, *place)
             first = f"{value} in {row_label(i)}, {where}"
-            if math.isfinite(value):
-                drop = f", or leave the column out with {words.drop(place[0])}" if len(place) == 1 else ""
-                cure = f", beyond float32 (3.4e38): divide them by a power of ten{drop}"
+            drop = f", or leave the column out with {words.drop(place[0])}" if len(place) == 1 else ""
+            is_large = math.isfinite(value)
+            cure = ", beyond float32 (3.4e38): divide them by a power of ten" if is_large else ": remove such rows"
+            cure += drop
         n_wrong += len(wrong)
     if n_wrong:
         more = f" (and {n_wrong - 1:,} more like it)" if n_wrong > 1 else ""

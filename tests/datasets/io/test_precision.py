@@ -55,7 +55,10 @@ def test_first_coarse_column_is_named_by_its_place_in_the_file():
 def test_non_finite_number_is_found_behind_the_first_chunk():
     rows = np.zeros((50, 3))
     rows[7, 2] = np.nan
-    with pytest.raises(InvalidFile, match=r"^holds nan in row 7, column 2$"):
+    with pytest.raises(
+        InvalidFile,
+        match=r"^holds nan in row 7, column 2: remove such rows, or leave the column out with dataset.drop=2$",
+    ):
         require_finite(MappedRows(rows), chunk_numbers=9)
     require_finite(MappedRows(rows), missing=True)
 
