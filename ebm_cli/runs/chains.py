@@ -180,7 +180,6 @@ def _settle_adapt(cfg: DictConfig, model: Model) -> None:
         kernel = _kernel(cfg, model)
         wanted = model.energy.reference is not None or wants_metric(kernel) or kernel.target_error is not None
         cfg.adapt = kernel.can_adapt and cfg.burn_in > 0 and wanted
-        return
     if wants_metric(_kernel(cfg, model)) and not (cfg.adapt and cfg.burn_in):
         raise UserError("sampler.metric is measured while burn-in adapts the step size: set adapt=true burn_in=1000")
 

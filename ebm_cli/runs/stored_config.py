@@ -2,6 +2,8 @@
 
 A stored config lacks the keys that were added after its run. They are filled with the values that reproduce what such
 runs did (`ADDED_KEYS`), before the config is hashed or built; they are never filled with newer defaults.
+
+Long because every key that was added is a line.
 """
 
 import copy
@@ -27,6 +29,7 @@ FILE = "ebm_cli.datasets.File"
 """`_target_` of data from a user's file, whose `path` names it."""
 
 TILTED = "ebm_cli.energies.Tilted"
+WITH_METRIC = [f"ebm_cli.samplers.{name}" for name in ("mala.MALA", "hmc.HMC", "underdamped.Underdamped")]
 
 KeyPath = tuple[str | int, ...]
 """Keys, and indices of lists, from the root of a config."""
@@ -68,8 +71,8 @@ ADDED_KEYS: tuple[AddedKey, ...] = (
     AddedKey("marginals", "none", after="7e16fc5", target=TILTED),
     AddedKey("bound", None, after="7e16fc5", target=TILTED),
     AddedKey("measurement", None, after="261f01b"),
-    AddedKey("metric", "none", after="65e3076", target="ebm_cli.samplers.mala.MALA"),
-    AddedKey("metric", "none", after="65e3076", target="ebm_cli.samplers.hmc.HMC"),
+    *(AddedKey("metric", "none", "65e3076", target) for target in WITH_METRIC),
+    *(AddedKey(name, None, "65e3076", WITH_METRIC[-1]) for name in ("energy_error", "test_every")),
     AddedKey("jumps", 0, after="f63c1fb", target="ebm_cli.methods.CD"),
     AddedKey("weights", "none", after="65e3076", target="ebm_cli.methods.CD"),
     AddedKey("witnesses", 0, after="65e3076", target="ebm_cli.methods.CD"),

@@ -41,9 +41,12 @@ from ebm_cli.samplers.loops import run
 from ebm_cli.samplers.metric import Choice, Moments, Preconditioned
 from ebm_cli.samplers.schedules import Schedule
 from ebm_cli.samplers.stuck import free_stuck
+from ebm_cli.samplers.tuned import Tuned
 from ebm_cli.samplers.tuning import Tuning
+from ebm_cli.samplers.underdamped import Underdamped
 
 K = TypeVar("K", bound=Kernel)
+T = TypeVar("T", bound=Tuned)
 
 COARSE_GAIN, FINE_GAIN = 0.05, 0.5
 """γ of the first and of the second round."""
@@ -84,9 +87,7 @@ def adapt(
     Cost: that of the steps; each step waits for one number of the device.
     """
     if not kernel.can_adapt:
-        raise ValueError(
-            f"kernel {type(kernel).__name__} has no acceptance rate that its step size could be adapted to"
-        )
+        raise ValueError(f"kernel {type(kernel).__name__} has no acceptance rate that its step size is adapted to")
     delta = (kernel.target_accept or 0.5) if target is None else target
     if not 0 < delta < 1:
         raise ValueError(f"target must be in (0, 1), got {delta}")
@@ -94,8 +95,15 @@ def adapt(
         raise ValueError(f"n_steps must be >= 1, got {n_steps}")
     energy = prepare(energy)
     state = kernel.init(energy, x.detach(), rng)
-    if kernel.target_accept is None:
+    if isinstance(kernel, Tuned) and kernel.target_accept is None:
         return _to_error(kernel, energy, state, n_steps, rng, schedule)
+    if isinstance(kernel, Underdamped) and kernel.target_error is not None and n_steps > 1:
+        # The first phase of two: without the test, since a start off the target rejects most of what it proposes.
+        free = replace(kernel, test_every=None)
+        n_free = n_steps // 2
+        free, state = _to_error(free, energy, free.init(energy, x.detach(), rng), n_free, rng, schedule)
+        kernel, n_steps, schedule = replace(free, test_every=kernel.test_every), n_steps - n_free, None
+        state = kernel.init(energy, state.x, rng)
     kind = kernel.wanted if isinstance(kernel, Preconditioned) else "none"
     if kind != "none":
         if schedule is not None:
@@ -104,21 +112,21 @@ def adapt(
             mu = log(10 * kernel.step_size)
             kernel, state = _average(kernel, energy, state, n_hot, rng, delta, mu, COARSE_GAIN, schedule)
             n_steps, schedule = n_steps - n_hot, None
-        windows = [n_steps // share for share in WINDOWS]
-        for length in windows:
+        for length in [n_steps // share for share in WINDOWS]:
             kernel, state = _window(kernel, kind, energy, state, length, rng, delta)
-        n_steps -= sum(windows)
+            n_steps -= length
     return _two_rounds(kernel, energy, state, n_steps, rng, delta, schedule)
 
 
 def _to_error(
-    kernel: K, energy: EnergyFn, state: State, n_steps: int, rng: torch.Generator, schedule: Schedule | None
-) -> tuple[K, State]:
+    kernel: T, energy: EnergyFn, state: State, n_steps: int, rng: torch.Generator, schedule: Schedule | None
+) -> tuple[T, State]:
     """Adapt a kernel without a correction to its energy error, after the annealing."""
     n_hot = 0 if schedule is None else n_steps // 2
     for i in range(n_hot):
         assert schedule is not None
-        state, _ = replace(kernel, **schedule(i)).step(energy, state, rng)
+        fields: dict[str, Any] = dict(schedule(i))
+        state, _ = replace(kernel, **fields).step(energy, state, rng)
     return adapt_to_error(kernel, energy, state, n_steps - n_hot, rng)
 
 

@@ -6,7 +6,8 @@ discounted mean over chains and steps, a, predicts the step size of the wanted v
     eps = (V_wanted / a)^{1/6}
 
 The length over which a direction is forgotten is at first √D, the diameter of a target with unit scales times a
-constant, and then 0.4 eps τ, with τ the steps of a draw that is independent of the one before: for n steps of B chains
+constant, and then 0.4 times the distance that τ steps move, with τ the steps from one independent draw to the next: for
+n steps of B chains
 
     τ = mean over coordinates of n Var(means of the chains) / Var(draws)
 
@@ -18,17 +19,18 @@ once: Robnik & Seljak (2026), arXiv:2601.16696.
 """
 
 from dataclasses import replace
-from math import exp, isfinite, log
+from math import exp, isfinite, log, sqrt
 from typing import Any, TypeVar
 
 import torch
 from torch import Tensor
 
 from ebm_cli.derivatives import EnergyFn
-from ebm_cli.samplers.base import Kernel, State, energy_of, grad_of, select_chains
-from ebm_cli.samplers.metric import Moments, Preconditioned
+from ebm_cli.samplers.base import State, energy_of, grad_of, select_chains
+from ebm_cli.samplers.metric import Moments
+from ebm_cli.samplers.tuned import Tuned
 
-K = TypeVar("K", bound=Kernel)
+K = TypeVar("K", bound=Tuned)
 
 MEMORY = 50
 """Steps over which the mean of V/eps⁶ is discounted."""
@@ -49,7 +51,7 @@ def adapt_to_error(kernel: K, energy: EnergyFn, state: State, n_steps: int, rng:
     """Adapt the step size, the metric that the kernel asks for, and the length in n_steps.
 
     Args:
-        kernel: with a `target_error`, a field `length`, and the errors of a step in `state.aux["error"]`.
+        kernel: with a `target_error`.
         energy: the target is exp(−energy / kernel.temperature).
         state: of chains of this kernel.
         n_steps: ≥ 1; some hundred are needed.
@@ -60,19 +62,19 @@ def adapt_to_error(kernel: K, energy: EnergyFn, state: State, n_steps: int, rng:
 
     Cost: that of the steps, each of which waits for two numbers of the device.
     """
-    kind = kernel.wanted if isinstance(kernel, Preconditioned) else "none"
+    kind, dim = kernel.wanted, state.x[0].numel()
     windows = [n_steps // share for share in WINDOWS]
     for length in windows:
         kernel, state = _tuned(kernel, energy, state, length // 2, rng)
         moments = Moments("diagonal" if kind == "none" else kind)
         for _ in range(length - length // 2):
-            state = _moved(kernel, energy, state, rng)[0]
+            state = _moved(kernel.cooled(), energy, state, rng)[0]
             moments.add(state.x)
         metric = moments.metric()
         if metric is not None and kind != "none":
-            kernel = _with(kernel, metric=metric)
+            kernel = _with(kernel, metric=metric).with_length(sqrt(dim), dim)
         elif metric is not None:
-            kernel = _with(kernel, length=float(metric.factor.norm()))
+            kernel = kernel.with_length(float(metric.factor.norm()), dim)
     left = n_steps - sum(windows)
     kernel, state = _tuned(kernel, energy, state, left - left // 2, rng)
     draws = []
@@ -80,7 +82,7 @@ def adapt_to_error(kernel: K, energy: EnergyFn, state: State, n_steps: int, rng:
         state = _moved(kernel, energy, state, rng)[0]
         draws.append(state.x.flatten(1).cpu())
     tau = _steps_to_forget(torch.stack(draws)) if len(draws) >= MIN_GROUPS else None
-    return (kernel if tau is None else _with(kernel, length=SHARE * kernel.step_size * tau)), state
+    return (kernel if tau is None else kernel.with_length(SHARE * kernel.pace(dim) * tau, dim)), state
 
 
 def _tuned(kernel: K, energy: EnergyFn, state: State, n_steps: int, rng: torch.Generator) -> tuple[K, State]:
@@ -90,7 +92,7 @@ def _tuned(kernel: K, energy: EnergyFn, state: State, n_steps: int, rng: torch.G
     eps, mean, m, logs = kernel.step_size, 0.0, 0, []
     origin, longest = eps, MAX_SHIFT * eps
     for _ in range(n_steps):
-        state, finite = _moved(_with(kernel, step_size=eps), energy, state, rng)
+        state, finite = _moved(_with(kernel, step_size=eps).cooled(), energy, state, rng)
         errors = state.aux["error"][finite]
         # Errors of much shorter steps are rounding errors, and those of the first steps are of a start off the target.
         m = m + 1 if origin / MAX_MOVE < eps < origin * MAX_MOVE else 1
@@ -106,7 +108,7 @@ def _tuned(kernel: K, energy: EnergyFn, state: State, n_steps: int, rng: torch.G
     return (_with(kernel, step_size=exp(sum(late) / len(late))) if late else kernel), state
 
 
-def _moved(kernel: Kernel, energy: EnergyFn, state: State, rng: torch.Generator) -> tuple[State, Tensor]:
+def _moved(kernel: Tuned, energy: EnergyFn, state: State, rng: torch.Generator) -> tuple[State, Tensor]:
     """A step of the chains for which it ends with a finite error; and which these are [B]."""
     after, _ = kernel.step(energy, state, rng)
     total = after.aux["error"] + grad_of(after).flatten(1).sum(1)

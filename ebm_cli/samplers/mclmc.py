@@ -19,8 +19,9 @@ Sources: Robnik, De Luca, Silverstein & Seljak (2023), JMLR 24, arXiv:2212.08549
 Seljak (2023), arXiv:2303.18221; the integrator: Omelyan, Mryglod & Folk (2003), Comput. Phys. Commun. 151, eq. (31).
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import expm1, log, sqrt
+from typing import Self
 
 import torch
 from torch import Tensor
@@ -28,7 +29,7 @@ from torch import Tensor
 from ebm_cli.derivatives import EnergyFn, value_and_grad
 from ebm_cli.errors import require_positive
 from ebm_cli.samplers.base import Cost, Info, State, energy_of, grad_of, inner, normal_like
-from ebm_cli.samplers.metric import Preconditioned
+from ebm_cli.samplers.tuned import Tuned
 
 EDGE = 0.1931833275037836
 """λ of B(λ eps) A(eps/2) B((1 − 2λ) eps) A(eps/2) B(λ eps)."""
@@ -37,7 +38,7 @@ MAX_TURN = 60.0
 
 
 @dataclass(frozen=True)
-class MCLMC(Preconditioned):
+class MCLMC(Tuned):
     """One step of the integrator and of the noise; the direction in `state.aux["direction"]`, without a correction.
 
         u ← (u + ν z)/‖u + ν z‖,   ν² = (exp(2 eps/L) − 1)/D,   z ~ N(0, I)        after B A B A B
@@ -68,6 +69,15 @@ class MCLMC(Preconditioned):
     @property
     def target_error(self) -> float:
         return self.energy_error
+
+    def pace(self, dimension: int) -> float:
+        return self.step_size
+
+    def cooled(self) -> Self:
+        return self
+
+    def with_length(self, length: float, dimension: int) -> Self:
+        return replace(self, length=length)
 
     def evaluations(self, n_steps: int) -> Cost:
         return Cost(grad=2 * n_steps + 1)

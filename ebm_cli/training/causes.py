@@ -174,7 +174,8 @@ def _chains(run: Evidence) -> Iterator[str]:
         return
     step, acceptance = run.get("method.sampler.step_size"), run.at_the_end("train/acceptance")
     found = verdict("eval/chain_temperature", run.results)
-    is_unadjusted = run.class_of("method.sampler") in ("Langevin", "Underdamped", "MCLMC")
+    of_none = run.class_of("method.sampler") in ("Langevin", "Underdamped", "MCLMC")
+    is_unadjusted = of_none and run.get("method.sampler.test_every") is None
     if acceptance is not None and acceptance < STUCK and not is_unadjusted:
         yield (
             f"The chains of the method accept {acceptance:.1%} of their proposals and hardly move: lower "
