@@ -107,7 +107,7 @@ class NCE(Method):
         )
 
     def learned_log_z(self) -> Tensor | None:
-        return self.log_z if self.log_z.requires_grad else None
+        return None if self.objective == "ranking" else self.log_z
 
     def densities(self) -> dict[str, Density]:
         # One without parameters is compared as the Gaussian fitted to the data, or is far from them on purpose.

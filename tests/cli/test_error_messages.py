@@ -24,11 +24,11 @@ def fail_with(error: BaseException) -> Any:
 @pytest.mark.parametrize(
     ("word", "line"),
     [
-        ("method=ncee", "method=ncee: no such option; did you mean nce? (cd, "),
+        ("method=ncee", "method=ncee: no such option; did you mean nce? (bridges, cd, "),
         ("dataset=mons", "dataset=mons: no such option; did you mean moons? (banana, "),
         ("sampler=ULA", "sampler=ULA: no such option; it is called langevin here (hmc, "),
         ("eval.sampler=mla", "sampler=mla: no such option; did you mean mala? (hmc, "),
-        ("method=null", "method=null: method takes the name of an option (cd, "),
+        ("method=null", "method=null: method takes the name of an option (bridges, cd, "),
         ("methd=nce", "methd: no such key; did you mean method?"),
         ("stepz=3", "stepz: no such key; did you mean steps?"),
         ("qqqq=3", "qqqq: no such key; see ebm train --help"),
