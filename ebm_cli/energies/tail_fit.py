@@ -29,6 +29,8 @@ MOST_ITERATIONS, TOLERANCE = 30, 1e-8
 """Steps of Newton's method at most, and twice the gain of L, nats, that a further one must promise."""
 NARROWEST = 0.02
 """Width of a step, standardised units, at least: rows may be equal, and chains have to climb it."""
+LEAST_DRAWS = 1e-3
+"""Effective number of draws that a step counts with at least."""
 BLOCK = 20_000
 """Draws whose products are taken together in double precision."""
 
@@ -111,7 +113,9 @@ def _effective(of_draws: Tensor, log_w: Tensor) -> Tensor:
     )
     sums = [(part.sum(0), part.square().sum(0)) for part in weighted]
     total, square = (torch.stack(part).sum(0) for part in zip(*sums, strict=True))
-    return total.square() / square.clamp(min=torch.finfo(square.dtype).tiny)
+    # A step that no draw reaches counts as almost none: its own ridge is large, and finite.
+    found = total.square() / square.clamp(min=torch.finfo(square.dtype).tiny)
+    return found.clamp(min=LEAST_DRAWS)
 
 
 def _blocks(of_draws: Tensor) -> Iterator[Tensor]:

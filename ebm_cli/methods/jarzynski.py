@@ -163,8 +163,10 @@ def require_weighable(kernel: Kernel) -> None:
     """Refuse a kernel whose steps have no weight in closed form.
 
     Raises:
-        ValueError: it has neither an acceptance test nor the density of a Langevin step.
+        ValueError: it has neither an acceptance test nor the density of a Langevin step, or it has hot replicas.
     """
+    if kernel.has_ladder:
+        raise ValueError("weights must be none with sampler=tempering: its hot replicas have no weights")
     if isinstance(kernel, Langevin):
         if kernel.clamp_grad is not None or kernel.clamp_sample is not None or kernel.noise_scale != 1:
             raise ValueError(

@@ -146,6 +146,18 @@ def _separated_noise(run: Evidence) -> Iterator[str]:
             f"lower optimizer.lr (now {rates[0]}), or raise method.flow_lr (now {rates[1]})."
         )
         return
+    if run.class_of("method") == "CNCE":
+        yield (
+            f"Rows are told from their perturbed copies with accuracy {accuracy:.3f}, so that most teach "
+            f"nothing: lower method.eps (now {run.get('method.eps')}), or set method.whiten=true for correlated columns."
+        )
+        return
+    if run.class_of("method") == "Bridges":
+        yield (
+            f"The classifier of one bridge is right with accuracy {accuracy:.3f}, so that most rows teach it nothing: "
+            f"raise method.n_bridges (now {run.get('method.n_bridges')}), or lower method.least."
+        )
+        return
     nearer = {"Uniform": "noise=gaussian, noise=mixture or noise=flow", "FittedMixture": "noise=flow"}
     fitted_longer = "method.fit_steps=10000, which fits the flow longer"
     nearer |= dict.fromkeys(("CouplingFlow", "Coloured", "ZukoFlow"), fitted_longer)

@@ -100,6 +100,15 @@ def test_defaults_of_tables_are_their_own() -> None:
     assert chosen("energy", "experiment=tables") == "tilted"
 
 
+def test_every_method_has_settings_for_tables() -> None:
+    """Without them a run on a table has no early stopping, and may end worse than it began."""
+    conf = conf_dir()
+    names = sorted(path.stem for path in (conf / "method").iterdir())
+    assert names == sorted(path.stem.removeprefix("table_") for path in (conf / "table").iterdir())
+    for path in (conf / "table").iterdir():
+        assert "patience: 15 " in path.read_text(), path
+
+
 def test_table_is_told_by_its_class_or_by_what_it_is_made_from(tmp_path: Path) -> None:
     folder = tmp_path / "dataset"
     folder.mkdir()

@@ -21,6 +21,16 @@ def test_height_of_one_step_is_a_ratio_of_odds() -> None:
     assert float(-found) == pytest.approx(math.log(b * (1 - a) / (a * (1 - b))), abs=1e-3)
 
 
+def test_step_that_no_draw_reaches_leaves_the_others() -> None:
+    n = 100_000
+    draws = torch.zeros(n, 2).double()
+    draws[: n // 50, 0] = 1
+    rows, log_w = torch.tensor([0.005, 0.002]).double(), torch.zeros(n).double()
+    both, alone = fit_heights(rows, 10**6, draws, log_w), fit_heights(rows[:1], 10**6, draws[:, :1], log_w)
+    assert both.tolist() == pytest.approx([float(alone), 0.0], abs=1e-3)
+    assert float(alone) > 1
+
+
 def test_weighted_draws_get_the_means_of_the_rows() -> None:
     """Draws of N(0, I), weighted to have the mean 0.2, and rows that are wider."""
     rows, draws = 1.1 * normal(20_000, 2, seed=1), normal(300_000, 2, seed=2)

@@ -14,6 +14,7 @@ from ebm_cli.methods.jarzynski import LOST, Walkers, effective_share, fresh, mov
 from ebm_cli.samplers import HMC, Kernel, Underdamped
 from ebm_cli.samplers.langevin import Langevin
 from ebm_cli.samplers.mala import MALA
+from ebm_cli.samplers.tempering import Tempering
 from tests.methods.toys import correlated, mlp
 from tests.support import differences, seeded
 
@@ -168,6 +169,7 @@ def test_step_waits_for_no_device(sampler: Kernel) -> None:
         ({"start": "data"}, MALA(), "unless start=persistent"),
         ({"kl": 0.1}, MALA(), "kl=0"),
         ({}, Underdamped(), "choose sampler=langevin"),
+        ({}, Tempering(), "hot replicas have no weights"),
         ({}, Langevin(noise_scale=0.5), "clamped step has no density"),
         ({"weights": "none", "witnesses": 4}, MALA(), "0 without weights=jarzynski"),
     ],

@@ -137,6 +137,21 @@ def test_nce_without_errors_needs_a_closer_noise(noise: str, cure: str) -> None:
     assert cure in text
 
 
+@pytest.mark.parametrize(
+    ("method", "cure"),
+    [
+        (node("CNCE", eps=0.5), "lower method.eps (now 0.5)"),
+        (node("Bridges", n_bridges=4), "raise method.n_bridges (now 4)"),
+    ],
+    ids=["cnce", "bridges"],
+)
+def test_classifiers_without_errors_have_cures_of_their_own(method: dict[str, Any], cure: str) -> None:
+    """cnce has no noise, and the accuracy of bridges is that of one of them."""
+    text = found(config(method), log("train/accuracy", 1.0, 1.0, 1.0, 1.0))
+    assert cure in text
+    assert "closer to the data" not in text
+
+
 def test_fce_without_errors_leaves_its_flow_behind() -> None:
     text = found(config(node("FCE", flow_lr=0.001)), log("train/accuracy", 0.99, 0.99, 0.99, 0.99))
     assert "the flow is left behind" in text
