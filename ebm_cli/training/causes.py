@@ -148,8 +148,9 @@ def _separated_noise(run: Evidence) -> Iterator[str]:
         return
     if run.class_of("method") == "CNCE":
         yield (
-            f"Rows are told from their perturbed copies with accuracy {accuracy:.3f}, so that most teach "
-            f"nothing: lower method.eps (now {run.get('method.eps')}), or set method.whiten=true for correlated columns."
+            f"Rows are told from their perturbed copies with accuracy {accuracy:.3f}, so that most "
+            f"teach nothing: lower method.eps (now {run.get('method.eps')}), or set method.whiten=true for correlated "
+            "columns."
         )
         return
     if run.class_of("method") == "Bridges":
@@ -212,10 +213,12 @@ def _modes(run: Evidence) -> Iterator[str]:
         "CD": "the method's chains do not cross between modes that are far apart",
         **dict.fromkeys(("SM", "SSM", "DSM"), "a score does not depend on the weights of modes that are far apart"),
     }
-    if name in reasons:
+    if name in reasons and run.get("method.weights") != "jarzynski":
         cure = "method=nce noise=mixture learns them, since its noise covers all modes"
         if name != "CD" and run.get("polish") is None:
             cure = "polish=nce mends them in a short second phase, and keeps the score"
+        elif run.get("method.start") == "persistent":
+            cure += "; method.weights=jarzynski with sampler=langevin keeps those of the chains"
         yield f"Wrong mode weights: {reasons[name]}; {cure}."
 
 
