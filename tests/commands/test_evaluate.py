@@ -221,6 +221,7 @@ def test_copied_rows_come_before_other_causes(ebm: Ebm, tmp_path: Path) -> None:
         assert "steps are few" not in panel
 
 
+@pytest.mark.slow
 def test_evaluation_of_a_table_fits_no_density_again(
     tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
 ) -> None:

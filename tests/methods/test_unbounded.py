@@ -42,7 +42,7 @@ DEGENERATE = {
 }
 
 
-LONG = ("two values", "sum", "constant")
+LONG = ("two values", "sum", "constant", "equal columns")
 """Kinds beside which another one of their kind is tested at once."""
 
 

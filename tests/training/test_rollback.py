@@ -153,6 +153,7 @@ def test_rollbacks_since_the_checkpoint_multiply() -> None:
     assert rollbacks.attempts_left == MAX_ROLLBACKS - 3
 
 
+@pytest.mark.slow
 def test_resume_after_a_rollback_is_exact_to_the_bit(ebm: Ebm, tmp_path: Path) -> None:
     words = (*SHORT, *DIVERGING, "guard=rollback", "log_every=20", "checkpoint_every=20")
     assert ebm("train", *words, "hydra.run.dir=whole").code == 0
