@@ -41,8 +41,11 @@ def no_bar(total: int) -> AbstractContextManager[Callable[[int], None]]:
 def validate_chains(cfg: DictConfig, model: Model) -> None:
     """Refuse numbers that do not fit together, or do not fit the model; settles `adapt=auto`."""
     _settle_adapt(cfg, model)
-    _target(cfg, model)
-    _annealing(cfg, _kernel(cfg, model))
+    kernel, target = _kernel(cfg, model), _target(cfg, model)
+    reason = kernel.why_not(target.starts[0].numel())
+    if reason is not None:
+        raise UserError(f"sampler: {reason}")
+    _annealing(cfg, kernel)
     n = n_chains(cfg)
     if cfg.n_samples % n:
         whole = -(-cfg.n_samples // n) * n

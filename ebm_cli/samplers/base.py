@@ -109,6 +109,10 @@ class Kernel(ABC):
         """True where burn-in finds the step size: a kernel with an acceptance rate or an energy error."""
         return self.target_accept is not None or self.target_error is not None
 
+    def why_not(self, dimension: int) -> str | None:
+        """Why the kernel cannot move points of so many coordinates, with what can; None where it can."""
+        return None
+
     def evaluations(self, n_steps: int) -> Cost:
         """Evaluations by `run` in n_steps ≥ 1 of one chain, including one at the start if the state caches ∇E."""
         return Cost(grad=n_steps + 1)

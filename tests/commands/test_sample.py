@@ -625,6 +625,11 @@ def test_class_of_the_user_is_sampled_without_a_checkpoint(ebm: Ebm, tmp_path: P
         (["checkpoint=run", "shape=[2]"], "shape=[2]: a run has its own"),
         (["energy=quadratic"], "shape is required: Quadratic is defined for points of any shape; add shape=[2], say"),
         (["energy=quadratic", "shape=[0]"], "shape must be whole numbers >= 1, such as [2], got [0]"),
+        (["energy=quadratic", "shape=[1]", "sampler=mclmc"], "sampler: mclmc needs points of at least two dimensions"),
+        (
+            ["energy=quadratic", "shape=[1]", "sampler=tempering", "sampler.kernel=mclmc"],
+            "sampler: mclmc needs points of at least two dimensions: take mala, hmc or nuts",
+        ),
         (["energy=tilted", "shape=[2]"], "is fitted to the rows of a data set"),
         (["energy=mixture", "init=data"], "init=data: an energy without a run has no data"),
         (["energy=mixture", "compose.kind=mixture"], "compose: needs checkpoint=[A,B], two or more"),

@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from ebm_cli.samplers import MCLMC, adapt, run, trace
+from ebm_cli.samplers import MALA, MCLMC, Tempering, adapt, run, trace
 from ebm_cli.samplers import mclmc as mclmc_module
 from ebm_cli.samplers.error_adaptation import MAX_SHIFT
 from ebm_cli.samplers.mclmc import _turned
@@ -153,6 +153,10 @@ def test_burn_in_of_steps_that_always_fail_stops_at_a_shortest_step() -> None:
 def test_one_dimension_is_refused() -> None:
     with pytest.raises(ValueError, match="mclmc needs points of at least two dimensions"):
         run(MCLMC(), harmonic, normal(4, 1), 1, seeded())
+    for kernel in (MCLMC(), Tempering(kernel=MCLMC())):
+        assert "two dimensions" in str(kernel.why_not(1))
+        assert kernel.why_not(2) is None
+    assert MALA().why_not(1) is None
 
 
 def test_a_step_stays_on_its_device() -> None:
