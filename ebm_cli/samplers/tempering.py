@@ -102,6 +102,10 @@ class Tempering(Kernel):
         """Taken from the kernel."""
         return self.kernel.target_accept
 
+    @property
+    def n_points(self) -> int:
+        return len(self.betas)
+
     def why_not(self, dimension: int) -> str | None:
         """Taken from the kernel."""
         return self.kernel.why_not(dimension)
