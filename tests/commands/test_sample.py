@@ -454,7 +454,24 @@ def refused(ebm: Ebm, tmp_path: Path, *words: str) -> str:
             ["checkpoint=run", "n_samples=41", "n_chains=8"],
             "n_samples must be a multiple of n_chains = 8, got 41; set n_samples=48",
         ),
-        (["checkpoint=run", "adapt=true"], "adapt=true: Langevin accepts every step"),
+        (
+            ["checkpoint=run", "adapt=true"],
+            "adapt=true: Langevin has no acceptance rate to adapt the step size to; set adapt=false, or sampler=mala\n",
+        ),
+        (
+            ["checkpoint=run", "adapt=true", "sampler=tempering", "sampler.kernel=mclmc"],
+            "adapt=true: MCLMC has no acceptance rate to adapt the step size to; set adapt=false, or "
+            "sampler.kernel=mala\n",
+        ),
+        (
+            ["checkpoint=run", "adapt=true", "sampler=underdamped"],
+            "adapt=true: Underdamped has no acceptance rate to adapt the step size to; set adapt=false, or "
+            "sampler=mala, or sampler.energy_error=1e-4, or sampler.test_every=5\n",
+        ),
+        (
+            ["checkpoint=run", "adapt=true", "sampler=tempering", "sampler.kernel=underdamped"],
+            "set adapt=false, or sampler.kernel=mala, or sampler.kernel.test_every=5\n",
+        ),
         (
             ["checkpoint=run", "init=here.npy"],
             "init=here.npy: must be annealed, noise, data, or a file of rows that exists",
