@@ -342,9 +342,7 @@ def test_impossible_config_makes_no_directory(ebm: Ebm, tmp_path: Path, words: l
     assert sorted(tmp_path.iterdir()) == before
 
 
-def test_sampler_of_the_evaluation_that_cannot_move_the_points_is_refused_before_training(
-    ebm: Ebm, tmp_path: Path
-) -> None:
+def test_sampler_of_another_dimension_is_refused_before_a_step(ebm: Ebm, tmp_path: Path) -> None:
     words = ["dataset=mixture", "dataset.density.means=[[-1.0],[1.0]]", "sampler@eval.sampler=mclmc", "steps=1"]
     ran = ebm("train", "method=nce", *words)
     assert ran.code == 1

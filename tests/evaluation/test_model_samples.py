@@ -34,8 +34,8 @@ def test_ess_per_gradient_counts_the_gradients() -> None:
     assert math.isfinite(found["sampler/ess_per_second"])
 
 
-def test_gradients_at_starts_after_jumps_and_of_replicas_are_counted() -> None:
-    """Of trajectories of one leaf, whose gradients are one a step."""
+def test_gradients_at_the_starts_are_counted() -> None:
+    """Trees of one leaf have one gradient a step."""
     x, n = torch.randn(50, 2, generator=seeded()), 8 * THIN
     leaf = NUTS(step_size=0.3, max_depth=1)
     jumping = draw(harmonic, leaf, x, 400, 0, seeded(1), Gaussian(x)).results.values

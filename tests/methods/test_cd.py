@@ -68,7 +68,7 @@ def test_cd_does_not_differentiate_through_the_chain() -> None:
 @pytest.mark.parametrize(
     ("kernel", "at_start"), [(NUTS(0.3, max_depth=5), 1), (Tempering(0.3, kernel=NUTS(max_depth=5), n_replicas=3), 3)]
 )
-def test_cd_counts_the_gradients_of_trajectories_that_end_by_themselves(kernel: Kernel, at_start: int) -> None:
+def test_cd_counts_the_gradients_of_trees(kernel: Kernel, at_start: int) -> None:
     x, energy = correlated()[:64, :2], mlp()
     out = cd(x, kernel, 3).loss(energy, x, seeded(5))
     counted = run(kernel, energy, x, 3, seeded(5))[1].gradients

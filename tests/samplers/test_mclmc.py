@@ -123,7 +123,7 @@ def test_a_step_that_is_not_finite_is_not_taken_and_halved() -> None:
     assert 0.1 < kernel.step_size < 5
 
 
-def test_a_chain_without_a_finite_energy_does_not_shorten_the_steps_of_the_others() -> None:
+def test_a_chain_without_energy_leaves_the_steps_of_the_others() -> None:
     def walled(x: Tensor) -> Tensor:
         return torch.where(x.abs().amax(1) < 100, harmonic(x), math.inf)
 
@@ -135,12 +135,12 @@ def test_a_chain_without_a_finite_energy_does_not_shorten_the_steps_of_the_other
     assert bool(state.x[1:].isfinite().all())
 
 
-def test_burn_in_without_a_finite_energy_keeps_the_step_size() -> None:
+def test_chains_without_energy_keep_the_step_size() -> None:
     kernel, _ = adapt(MCLMC(0.3), lambda x: harmonic(x) + math.inf, normal(4, 3), 60, seeded())
     assert kernel.step_size == pytest.approx(0.3)
 
 
-def test_burn_in_of_steps_that_always_fail_stops_at_a_shortest_step() -> None:
+def test_steps_that_always_fail_end_at_a_shortest_step() -> None:
     calls = iter([0.0] + [math.nan] * 10_000)
 
     def once(x: Tensor) -> Tensor:
