@@ -63,16 +63,16 @@ def draw(
     began = time.monotonic()
     kernel, state = warm_up(kernel, energy, starts, burn_in, rng)
     n = n_steps(n_samples, len(starts))
-    cost = kernel.evaluations(n)
     found = Results()
     if reference is None or kernel.target_accept is None or kernel.has_ladder:
         draws, info = trace(kernel, energy, state, n, THIN, rng)
+        cost, n_starts = kernel.evaluations(n), kernel.n_points
     else:
         draws, info, jumps = trace_with_jumps(kernel, energy, reference, state, n, THIN, rng)
-        cost = jump_cost(kernel, n, THIN)
+        cost, n_starts = jump_cost(kernel, n, THIN), n // THIN
         found = Results({"sampler/jumps": float(jumps.mean())})
     if info.gradients is not None:
-        cost = cost._replace(grad=round(n * float(info.gradients.mean())) + 1)
+        cost = cost._replace(grad=round(n * float(info.gradients.mean())) + n_starts)
     seconds = time.monotonic() - began
     results = chain_results(kernel, energy, info, draws, state.x, THIN) | found
     # An energy alone counts as much as one with its gradient where there is one: at most half too much.

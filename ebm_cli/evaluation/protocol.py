@@ -1,5 +1,6 @@
 """The evaluation protocol: which results are computed, from how many rows, samples and chains."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -51,11 +52,15 @@ class Protocol:
         return tuple(metric for metric in self.metrics if isinstance(metric, MetricGroup))
 
     def validate(self, dataset: Dataset) -> None:
-        """Refuse foreign rows that are not of the data's columns or shape, before anything is trained or measured.
+        """Refuse what does not fit the data, before anything is trained or measured.
 
         Raises:
-            UserError: they are not.
+            UserError: the sampler cannot move points of their dimension, or foreign rows are not of their columns or
+                shape.
         """
+        reason = self.kernel.why_not(math.prod(dataset.shape))
+        if reason is not None:
+            raise UserError(f"eval.sampler: {reason}")
         if self.foreign is not None:
             try:
                 match_data_sets(dataset, self.foreign)

@@ -31,6 +31,7 @@ from ebm_cli.methods.jarzynski import Walkers, Witnesses
 from ebm_cli.methods.replay_buffer import ReplayBuffer, Starts
 from ebm_cli.methods.step_backoff import StepBackoff
 from ebm_cli.samplers import Kernel, State, Tempering, replace_diverged, run
+from ebm_cli.samplers.base import gradients
 from ebm_cli.samplers.independence import jump
 from ebm_cli.samplers.langevin import Langevin
 from ebm_cli.samplers.mala import MALA
@@ -233,11 +234,13 @@ class CD(Method):
         # The first term is the loss; a chain with a correction also evaluates where it starts.
         chain = self.sampler.evaluations(self.k)
         jumps = 0 if chains.jumps is None else 2 * self.jumps
-        cost = Evaluations(energy=2 + chain.energy + jumps, grad=chain.grad)
+        n_gradients = gradients(self.sampler, self.k, chains.info)
+        cost = Evaluations(energy=2 + chain.energy + jumps, grad=n_gradients)
         if chains.walkers is not None:
             each, n = jarzynski.cost(self.sampler, self.k), 0 if self.witnesses is None else len(self.witnesses.points)
             share = 1 + n / len(x)
-            cost = Evaluations(energy=2 + jumps + share * each.energy, grad=share * each.grad)
+            grad = each.grad if chains.info.gradients is None else n_gradients
+            cost = Evaluations(energy=2 + jumps + share * each.energy, grad=share * grad)
         if self.kl:
             divergence = chain_divergence(energy, chains.end, kernel.step_size, kernel.temperature, rng)
             loss, metrics["chain_divergence"] = loss + self.kl * divergence, divergence.detach()

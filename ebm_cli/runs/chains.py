@@ -21,7 +21,18 @@ from ebm_cli.runs.annealed_starts import Starts, annealed_starts, at_noise
 from ebm_cli.runs.conditioning import ChainTarget, make_chain_target, require_stable_step
 from ebm_cli.runs.energy_alone import require_energy
 from ebm_cli.runs.model import Model
-from ebm_cli.samplers import Kernel, Schedule, State, adapt, free_stuck, geometric, settle, trace
+from ebm_cli.samplers import (
+    Kernel,
+    Schedule,
+    State,
+    Tempering,
+    Underdamped,
+    adapt,
+    free_stuck,
+    geometric,
+    settle,
+    trace,
+)
 from ebm_cli.samplers.independence import trace_with_jumps
 from ebm_cli.samplers.metric import wants_metric
 from ebm_cli.system.threads import set_threads
@@ -41,8 +52,11 @@ def no_bar(total: int) -> AbstractContextManager[Callable[[int], None]]:
 def validate_chains(cfg: DictConfig, model: Model) -> None:
     """Refuse numbers that do not fit together, or do not fit the model; settles `adapt=auto`."""
     _settle_adapt(cfg, model)
-    _target(cfg, model)
-    _annealing(cfg, _kernel(cfg, model))
+    kernel, target = _kernel(cfg, model), _target(cfg, model)
+    reason = kernel.why_not(target.starts[0].numel())
+    if reason is not None:
+        raise UserError(f"sampler: {reason}")
+    _annealing(cfg, kernel)
     n = n_chains(cfg)
     if cfg.n_samples % n:
         whole = -(-cfg.n_samples // n) * n
@@ -189,11 +203,25 @@ def _kernel(cfg: DictConfig, model: Model) -> Kernel:
     node = model.config.sampler if cfg.get("sampler") is None else cfg.sampler
     kernel: Kernel = build(node, "sampler", Kernel, trust=trust_of(cfg))
     if cfg.adapt and not kernel.can_adapt:
-        raise UserError(f"adapt=true: {type(kernel).__name__} accepts every step, so there is no rate to adapt to")
+        raise UserError(_no_rate(kernel))
     require_stable_step(kernel, model, cfg.noise_std)
     if cfg.checkpoint is None:
         require_energy(model, kernel)
     return kernel
+
+
+def _no_rate(kernel: Kernel) -> str:
+    """Why burn-in cannot adapt the kernel, and what can be chosen."""
+    inner, key = (kernel.kernel, "sampler.kernel") if isinstance(kernel, Tempering) else (kernel, "sampler")
+    remedies = [f"{key}=mala"]
+    if isinstance(inner, Underdamped):
+        # A ladder adapts to the acceptance alone.
+        remedies += [] if inner is not kernel else [f"{key}.energy_error=1e-4"]
+        remedies += [f"{key}.test_every=5"]
+    return (
+        f"adapt=true: {type(inner).__name__} has no acceptance rate to adapt the step size to; set adapt=false, or "
+        f"{', or '.join(remedies)}"
+    )
 
 
 def _target(cfg: DictConfig, model: Model) -> ChainTarget:

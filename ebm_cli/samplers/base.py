@@ -109,6 +109,15 @@ class Kernel(ABC):
         """True where burn-in finds the step size: a kernel with an acceptance rate or an energy error."""
         return self.target_accept is not None or self.target_error is not None
 
+    def why_not(self, dimension: int) -> str | None:
+        """Why the kernel cannot move points of so many coordinates, with what can; None where it can."""
+        return None
+
+    @property
+    def n_points(self) -> int:
+        """Points that a chain moves, each with a gradient at the start: one, or its replicas."""
+        return 1
+
     def evaluations(self, n_steps: int) -> Cost:
         """Evaluations by `run` in n_steps ≥ 1 of one chain, including one at the start if the state caches ∇E."""
         return Cost(grad=n_steps + 1)
@@ -144,6 +153,13 @@ class Kernel(ABC):
     @abstractmethod
     def step(self, energy: EnergyFn, state: State, rng: torch.Generator) -> tuple[State, Info]:
         """Advance every chain by one transition."""
+
+
+def gradients(kernel: Kernel, n_steps: int, info: Info) -> float:
+    """Gradients of a chain in n_steps, with those at the start: as `info` counted them, or as the kernel states."""
+    if info.gradients is None:
+        return kernel.evaluations(n_steps).grad
+    return n_steps * float(info.gradients.mean()) + kernel.n_points
 
 
 def energy_of(state: State) -> Tensor:

@@ -12,7 +12,7 @@ n steps of B chains
     τ = mean over coordinates of n Var(means of the chains) / Var(draws)
 
 Without a metric, unit scales are those of the draws. A chain whose step has no finite energy stays where it was, and
-the step size is halved.
+the step size is halved. One that had none before the step says nothing of the step size.
 
 Sources: Robnik, De Luca, Silverstein & Seljak (2023), arXiv:2212.08549, section 3; the many chains that estimate V at
 once: Robnik & Seljak (2026), arXiv:2601.16696.
@@ -20,7 +20,7 @@ once: Robnik & Seljak (2026), arXiv:2601.16696.
 
 from dataclasses import replace
 from math import exp, isfinite, log, sqrt
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 import torch
 from torch import Tensor
@@ -38,7 +38,8 @@ MAX_FACTOR, MAX_MOVE = 1.5, 2.0
 """Bound of the change of the step size in one step, since the first errors of a bad start say little about the target;
 and change after which the mean begins anew."""
 MAX_SHIFT, LEAST = 1e6, 1e-8
-"""Bounds for a flat energy, which has no error: of the step size over that of the start, and of V over the wanted V."""
+"""Bounds of the step size over that of the start, and of its inverse; and of V over the wanted V: a flat energy has no
+error."""
 WINDOWS = 8, 8, 4
 """A window in which scales are measured is one in so many steps."""
 SHARE = 0.4
@@ -68,7 +69,7 @@ def adapt_to_error(kernel: K, energy: EnergyFn, state: State, n_steps: int, rng:
         kernel, state = _tuned(kernel, energy, state, length // 2, rng)
         moments = Moments("diagonal" if kind == "none" else kind)
         for _ in range(length - length // 2):
-            state = _moved(kernel.cooled(), energy, state, rng)[0]
+            state = _moved(kernel.cooled(), energy, state, rng).state
             moments.add(state.x)
         metric = moments.metric()
         if metric is not None and kind != "none":
@@ -79,7 +80,7 @@ def adapt_to_error(kernel: K, energy: EnergyFn, state: State, n_steps: int, rng:
     kernel, state = _tuned(kernel, energy, state, left - left // 2, rng)
     draws = []
     for _ in range(left // 2):
-        state = _moved(kernel, energy, state, rng)[0]
+        state = _moved(kernel, energy, state, rng).state
         draws.append(state.x.flatten(1).cpu())
     tau = _steps_to_forget(torch.stack(draws)) if len(draws) >= MIN_GROUPS else None
     return (kernel if tau is None else kernel.with_length(SHARE * kernel.pace(dim) * tau, dim)), state
@@ -90,32 +91,43 @@ def _tuned(kernel: K, energy: EnergyFn, state: State, n_steps: int, rng: torch.G
     target, dim = kernel.target_error, state.x[0].numel()
     assert target is not None
     eps, mean, m, logs = kernel.step_size, 0.0, 0, []
-    origin, longest = eps, MAX_SHIFT * eps
+    origin, shortest, longest = eps, eps / MAX_SHIFT, MAX_SHIFT * eps
     for _ in range(n_steps):
-        state, finite = _moved(_with(kernel, step_size=eps).cooled(), energy, state, rng)
-        errors = state.aux["error"][finite]
-        # Errors of much shorter steps are rounding errors, and those of the first steps are of a start off the target.
-        m = m + 1 if origin / MAX_MOVE < eps < origin * MAX_MOVE else 1
-        origin = origin if m > 1 else eps
-        if not bool(finite.all()):
-            eps, m = eps / 2, 0
-        else:
+        state, stayed, left = _moved(_with(kernel, step_size=eps).cooled(), energy, state, rng)
+        errors = state.aux["error"][stayed]
+        if bool(left.any()):
+            eps, m = max(eps / 2, shortest), 0
+        elif len(errors):
+            # Errors of much shorter steps are rounding errors, and those of the first steps are of a bad start.
+            m = m + 1 if origin / MAX_MOVE < eps < origin * MAX_MOVE else 1
+            origin = origin if m > 1 else eps
             variance = float(errors.square().mean()) / dim + LEAST * target
             mean += (variance / eps**6 - mean) / min(m, MEMORY)
-            eps = min(max((target / mean) ** (1 / 6), eps / MAX_FACTOR), eps * MAX_FACTOR, longest)
+            wanted = max((target / mean) ** (1 / 6), eps / MAX_FACTOR, shortest)
+            eps = min(wanted, eps * MAX_FACTOR, longest)
         logs.append(log(eps))
     late = logs[len(logs) // 2 :]
     return (_with(kernel, step_size=exp(sum(late) / len(late))) if late else kernel), state
 
 
-def _moved(kernel: Tuned, energy: EnergyFn, state: State, rng: torch.Generator) -> tuple[State, Tensor]:
-    """A step of the chains for which it ends with a finite error; and which these are [B]."""
+class Moved(NamedTuple):
+    """The chains after a step; those with a finite energy before and after it, and those that lost theirs [B]."""
+
+    state: State
+    stayed: Tensor
+    left: Tensor
+
+
+def _moved(kernel: Tuned, energy: EnergyFn, state: State, rng: torch.Generator) -> Moved:
+    """A step of the chains for which it ends with a finite error."""
+    was = (energy_of(state) + grad_of(state).flatten(1).sum(1)).isfinite()
     after, _ = kernel.step(energy, state, rng)
     total = after.aux["error"] + grad_of(after).flatten(1).sum(1)
     finite = total.isfinite()
     aux = {name: select_chains(finite, new, state.aux[name]) for name, new in after.aux.items()}
     x, grad = (select_chains(finite, *pair) for pair in ((after.x, state.x), (grad_of(after), grad_of(state))))
-    return State(x, select_chains(finite, energy_of(after), energy_of(state)), grad, aux), finite
+    moved = State(x, select_chains(finite, energy_of(after), energy_of(state)), grad, aux)
+    return Moved(moved, finite & was, was & ~finite)
 
 
 def _steps_to_forget(draws: Tensor) -> float | None:

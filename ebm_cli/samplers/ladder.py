@@ -48,5 +48,6 @@ def require_ladder(betas: Sequence[float]) -> None:
     Raises:
         ValueError: they do not.
     """
-    if len(betas) < 2 or betas[0] != 1 or betas[-1] <= 0 or any(hot >= cold for cold, hot in pairwise(betas)):
+    # Positive conditions: one on a number that is not one is false.
+    if not (len(betas) >= 2 and betas[0] == 1 and betas[-1] > 0 and all(hot < cold for cold, hot in pairwise(betas))):
         raise ValueError(f"ladder must fall from 1 and stay > 0, in two or more numbers, got {list(betas)}")

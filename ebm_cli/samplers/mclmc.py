@@ -79,13 +79,18 @@ class MCLMC(Tuned):
     def with_length(self, length: float, dimension: int) -> Self:
         return replace(self, length=length)
 
+    def why_not(self, dimension: int) -> str | None:
+        """A direction in one dimension has no sphere to turn on."""
+        return "mclmc needs points of at least two dimensions: take mala, hmc or nuts" if dimension < 2 else None
+
     def evaluations(self, n_steps: int) -> Cost:
         return Cost(grad=2 * n_steps + 1)
 
     def init(self, energy: EnergyFn, x: Tensor, rng: torch.Generator) -> State:
-        """Start in a uniform direction; ValueError for points of one dimension, which has no sphere to turn on."""
-        if x[0].numel() < 2:
-            raise ValueError("mclmc needs points of at least two dimensions: take mala, hmc or nuts")
+        """Start in a uniform direction; ValueError for points of one dimension."""
+        reason = self.why_not(x[0].numel())
+        if reason is not None:
+            raise ValueError(reason)
         direction = _unit(normal_like(x, rng))
         return State(x.detach(), *value_and_grad(energy, x), {"direction": direction, "error": x.new_zeros(len(x))})
 

@@ -102,6 +102,14 @@ class Tempering(Kernel):
         """Taken from the kernel."""
         return self.kernel.target_accept
 
+    @property
+    def n_points(self) -> int:
+        return len(self.betas)
+
+    def why_not(self, dimension: int) -> str | None:
+        """Taken from the kernel."""
+        return self.kernel.why_not(dimension)
+
     def evaluations(self, n_steps: int) -> Cost:
         n, kernel = n_steps * self.n_moves, self.inner
         cost = kernel.evaluations(n)

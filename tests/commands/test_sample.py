@@ -454,7 +454,24 @@ def refused(ebm: Ebm, tmp_path: Path, *words: str) -> str:
             ["checkpoint=run", "n_samples=41", "n_chains=8"],
             "n_samples must be a multiple of n_chains = 8, got 41; set n_samples=48",
         ),
-        (["checkpoint=run", "adapt=true"], "adapt=true: Langevin accepts every step"),
+        (
+            ["checkpoint=run", "adapt=true"],
+            "adapt=true: Langevin has no acceptance rate to adapt the step size to; set adapt=false, or sampler=mala\n",
+        ),
+        (
+            ["checkpoint=run", "adapt=true", "sampler=tempering", "sampler.kernel=mclmc"],
+            "adapt=true: MCLMC has no acceptance rate to adapt the step size to; set adapt=false, or "
+            "sampler.kernel=mala\n",
+        ),
+        (
+            ["checkpoint=run", "adapt=true", "sampler=underdamped"],
+            "adapt=true: Underdamped has no acceptance rate to adapt the step size to; set adapt=false, or "
+            "sampler=mala, or sampler.energy_error=1e-4, or sampler.test_every=5\n",
+        ),
+        (
+            ["checkpoint=run", "adapt=true", "sampler=tempering", "sampler.kernel=underdamped"],
+            "set adapt=false, or sampler.kernel=mala, or sampler.kernel.test_every=5\n",
+        ),
         (
             ["checkpoint=run", "init=here.npy"],
             "init=here.npy: must be annealed, noise, data, or a file of rows that exists",
@@ -625,6 +642,11 @@ def test_class_of_the_user_is_sampled_without_a_checkpoint(ebm: Ebm, tmp_path: P
         (["checkpoint=run", "shape=[2]"], "shape=[2]: a run has its own"),
         (["energy=quadratic"], "shape is required: Quadratic is defined for points of any shape; add shape=[2], say"),
         (["energy=quadratic", "shape=[0]"], "shape must be whole numbers >= 1, such as [2], got [0]"),
+        (["energy=quadratic", "shape=[1]", "sampler=mclmc"], "sampler: mclmc needs points of at least two dimensions"),
+        (
+            ["energy=quadratic", "shape=[1]", "sampler=tempering", "sampler.kernel=mclmc"],
+            "sampler: mclmc needs points of at least two dimensions: take mala, hmc or nuts",
+        ),
         (["energy=tilted", "shape=[2]"], "is fitted to the rows of a data set"),
         (["energy=mixture", "init=data"], "init=data: an energy without a run has no data"),
         (["energy=mixture", "compose.kind=mixture"], "compose: needs checkpoint=[A,B], two or more"),

@@ -342,6 +342,14 @@ def test_impossible_config_makes_no_directory(ebm: Ebm, tmp_path: Path, words: l
     assert sorted(tmp_path.iterdir()) == before
 
 
+def test_sampler_of_another_dimension_is_refused_before_a_step(ebm: Ebm, tmp_path: Path) -> None:
+    words = ["dataset=mixture", "dataset.density.means=[[-1.0],[1.0]]", "sampler@eval.sampler=mclmc", "steps=1"]
+    ran = ebm("train", "method=nce", *words)
+    assert ran.code == 1
+    assert ran.err == "ebm: eval.sampler: mclmc needs points of at least two dimensions: take mala, hmc or nuts\n"
+    assert list(tmp_path.iterdir()) == []
+
+
 @pytest.mark.usefixtures("_no_pictures")
 def test_rows_of_a_file_can_be_trained_on(ebm: Ebm, tmp_path: Path) -> None:
     np.save(tmp_path / "mine.npy", np.random.default_rng(0).normal(3.0, 2.0, size=(60, 1)))

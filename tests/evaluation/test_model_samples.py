@@ -7,8 +7,10 @@ from types import SimpleNamespace
 import pytest
 import torch
 
+from ebm_cli.densities import Gaussian
 from ebm_cli.evaluation import model_samples
 from ebm_cli.evaluation.model_samples import THIN, draw
+from ebm_cli.samplers import NUTS, Tempering
 from ebm_cli.samplers.langevin import Langevin
 from ebm_cli.samplers.mala import MALA
 from tests.support import harmonic, seeded
@@ -30,6 +32,16 @@ def test_ess_per_gradient_counts_the_gradients() -> None:
     gradients = 50 * kernel.evaluations(8 * THIN).grad
     assert found["sampler/ess_per_grad"] == pytest.approx(found["sampler/ess_bulk"] / gradients, rel=1e-12)
     assert math.isfinite(found["sampler/ess_per_second"])
+
+
+def test_gradients_at_the_starts_are_counted() -> None:
+    """Trees of one leaf have one gradient a step."""
+    x, n = torch.randn(50, 2, generator=seeded()), 8 * THIN
+    leaf = NUTS(step_size=0.3, max_depth=1)
+    jumping = draw(harmonic, leaf, x, 400, 0, seeded(1), Gaussian(x)).results.values
+    assert jumping["sampler/ess_bulk"] / jumping["sampler/ess_per_grad"] == pytest.approx(50 * (n + 8 + 2 * 8))
+    tempered = draw(harmonic, Tempering(0.3, kernel=leaf, n_replicas=4), x, 400, 0, seeded(1)).results.values
+    assert tempered["sampler/ess_bulk"] / tempered["sampler/ess_per_grad"] == pytest.approx(50 * (4 * n + 4))
 
 
 def test_ess_per_second_takes_burn_in_into_account(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -10,7 +10,7 @@ from torch import Tensor
 from ebm_cli.densities import Density, Gaussian
 from ebm_cli.energies import Mixture, Quadratic
 from ebm_cli.methods import CD
-from ebm_cli.samplers import Kernel, Tempering, run
+from ebm_cli.samplers import NUTS, Kernel, Tempering, run
 from ebm_cli.samplers.langevin import Langevin
 from ebm_cli.samplers.mala import MALA
 from tests.evaluation.toys import normal_density
@@ -63,6 +63,21 @@ def test_cd_does_not_differentiate_through_the_chain() -> None:
     expected = torch.autograd.grad(energy(x).mean() - energy(state.x.detach()).mean(), list(energy.parameters()))
     for a, b in zip(grads, expected, strict=True):
         torch.testing.assert_close(a, b)
+
+
+@pytest.mark.parametrize(
+    ("kernel", "at_start"), [(NUTS(0.3, max_depth=5), 1), (Tempering(0.3, kernel=NUTS(max_depth=5), n_replicas=3), 3)]
+)
+def test_cd_counts_the_gradients_of_trees(kernel: Kernel, at_start: int) -> None:
+    x, energy = correlated()[:64, :2], mlp()
+    out = cd(x, kernel, 3).loss(energy, x, seeded(5))
+    counted = run(kernel, energy, x, 3, seeded(5))[1].gradients
+    assert counted is not None
+    assert out.evaluations.grad == pytest.approx(3 * float(counted.mean()) + at_start)
+    assert out.evaluations.grad < kernel.evaluations(3).grad
+    weighted = cd(x, kernel, 3, start="persistent", buffer_size=64, weights="jarzynski")
+    weighted.prepare(x, seeded())
+    assert weighted.loss(energy, x, seeded(5)).evaluations.grad < kernel.evaluations(3).grad
 
 
 def test_cd_l2_adds_the_squared_energies() -> None:

@@ -7,8 +7,9 @@ import pytest
 import torch
 from torch import Tensor
 
-from ebm_cli.samplers import MCLMC, adapt, run, trace
+from ebm_cli.samplers import MALA, MCLMC, Tempering, adapt, run, trace
 from ebm_cli.samplers import mclmc as mclmc_module
+from ebm_cli.samplers.error_adaptation import MAX_SHIFT
 from ebm_cli.samplers.mclmc import _turned
 from ebm_cli.selftest.invariance import harmonic
 from tests.samplers.targets import SIGMAS, deviation_of_variance
@@ -115,16 +116,47 @@ def test_burn_in_with_a_metric_undoes_scales() -> None:
 
 def test_a_step_that_is_not_finite_is_not_taken_and_halved() -> None:
     def walled(x: Tensor) -> Tensor:
-        return torch.where(x.abs().amax(1) < 5, harmonic(x), math.nan * x.sum(1))
+        return torch.where(x.abs().amax(1) < 5, harmonic(x), math.nan)
 
     kernel, state = adapt(MCLMC(100.0), walled, normal(20, 3), 200, seeded())
     assert bool(state.x.isfinite().all())
-    assert kernel.step_size < 5
+    assert 0.1 < kernel.step_size < 5
+
+
+def test_a_chain_without_energy_leaves_the_steps_of_the_others() -> None:
+    def walled(x: Tensor) -> Tensor:
+        return torch.where(x.abs().amax(1) < 100, harmonic(x), math.inf)
+
+    x = normal(20, DIM)
+    alone, _ = adapt(MCLMC(), walled, x[1:], 400, seeded())
+    x[0] = 1000.0
+    found, state = adapt(MCLMC(), walled, x, 400, seeded())
+    assert found.step_size == pytest.approx(alone.step_size, rel=0.1)
+    assert bool(state.x[1:].isfinite().all())
+
+
+def test_chains_without_energy_keep_the_step_size() -> None:
+    kernel, _ = adapt(MCLMC(0.3), lambda x: harmonic(x) + math.inf, normal(4, 3), 60, seeded())
+    assert kernel.step_size == pytest.approx(0.3)
+
+
+def test_steps_that_always_fail_end_at_a_shortest_step() -> None:
+    calls = iter([0.0] + [math.nan] * 10_000)
+
+    def once(x: Tensor) -> Tensor:
+        return harmonic(x) + next(calls)
+
+    kernel, _ = adapt(MCLMC(0.3), once, normal(4, 3), 4000, seeded())
+    assert 0.29 / MAX_SHIFT**4 < kernel.step_size < 0.3
 
 
 def test_one_dimension_is_refused() -> None:
     with pytest.raises(ValueError, match="mclmc needs points of at least two dimensions"):
         run(MCLMC(), harmonic, normal(4, 1), 1, seeded())
+    for kernel in (MCLMC(), Tempering(kernel=MCLMC())):
+        assert "two dimensions" in str(kernel.why_not(1))
+        assert kernel.why_not(2) is None
+    assert MALA().why_not(1) is None
 
 
 def test_a_step_stays_on_its_device() -> None:
