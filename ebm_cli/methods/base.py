@@ -109,6 +109,10 @@ class Method(nn.Module, ABC):
         """Factor of the loss over ½ E‖∇f + score‖² of score matching; None if it is another objective."""
         return None
 
+    def in_coordinates(self, energy: Energy, x: Tensor) -> tuple[Energy, Tensor]:
+        """The energy and the points [B, *D] in the coordinates that the loss differentiates in."""
+        return energy, x
+
     def validate(self, energy: Energy, batch_size: int) -> None:
         """Raise ValueError, beginning with the name of the key, for an energy or a batch that it cannot train with."""
 
