@@ -151,8 +151,8 @@ class Method(nn.Module, ABC):
     def loss(self, energy: Energy, x: Tensor, rng: torch.Generator) -> LossOutput:
         """Evaluate the objective on a batch x [B, *D], in standardised units."""
 
-    def learned_log_z(self) -> Tensor | None:
-        """Trained log Z [], nats; None if the method trains none."""
+    def learned_log_z(self, energy: Energy) -> Tensor | None:
+        """Trained log Z [] of this energy, nats; None if the method trains none."""
         return None
 
     def densities(self) -> dict[str, Density]:

@@ -111,7 +111,7 @@ class NCE(Method):
             "(noise.widen=2) or method.objective=logistic, which loses efficiency only"
         )
 
-    def learned_log_z(self) -> Tensor | None:
+    def learned_log_z(self, energy: Energy) -> Tensor | None:
         return None if self.objective == "ranking" else self.log_z
 
     def densities(self) -> dict[str, Density]:
