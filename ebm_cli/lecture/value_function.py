@@ -157,7 +157,7 @@ def classifiers(model: Model) -> Classifiers:
     """
     built = model.parts()
     dataset, energy, method = built.dataset, built.energy, built.method
-    noise, log_z = method.proposal(), method.learned_log_z()
+    noise, log_z = method.proposal(), method.learned_log_z(energy)
     if dataset.density is None or tuple(dataset.shape) != (2,) or noise is None or log_z is None:
         raise ValueError("a value function is measured for nce or fce on data with a known density in the plane")
     axis = (torch.arange(CELLS) + 0.5) * (2 * REACH / CELLS) - REACH

@@ -109,6 +109,10 @@ class Method(nn.Module, ABC):
         """Factor of the loss over ½ E‖∇f + score‖² of score matching; None if it is another objective."""
         return None
 
+    def in_coordinates(self, energy: Energy, x: Tensor) -> tuple[Energy, Tensor]:
+        """The energy and the points [B, *D] in the coordinates that the loss differentiates in."""
+        return energy, x
+
     def validate(self, energy: Energy, batch_size: int) -> None:
         """Raise ValueError, beginning with the name of the key, for an energy or a batch that it cannot train with."""
 
@@ -147,8 +151,8 @@ class Method(nn.Module, ABC):
     def loss(self, energy: Energy, x: Tensor, rng: torch.Generator) -> LossOutput:
         """Evaluate the objective on a batch x [B, *D], in standardised units."""
 
-    def learned_log_z(self) -> Tensor | None:
-        """Trained log Z [], nats; None if the method trains none."""
+    def learned_log_z(self, energy: Energy) -> Tensor | None:
+        """Trained log Z [] of this energy, nats; None if the method trains none."""
         return None
 
     def densities(self) -> dict[str, Density]:

@@ -121,7 +121,7 @@ class Bridges(Method):
     def symptoms(self) -> tuple[Symptom, ...]:
         return EXPLODED_ENERGIES, SATURATED
 
-    def learned_log_z(self) -> Tensor:
+    def learned_log_z(self, energy: Energy) -> Tensor:
         return self.log_z
 
     def proposal(self) -> Density:

@@ -184,8 +184,11 @@ class CD(Method):
         chosen, _ = jarzynski.resample_if_uneven(chains.walkers.log_weight, rng, below=inf)
         return chains.end.index_select(0, chosen)
 
-    def learned_log_z(self) -> Tensor | None:
-        return None if self.witnesses is None else self.witnesses.log_z
+    def learned_log_z(self, energy: Energy) -> Tensor | None:
+        # At another temperature the weights have the integral of exp(-f/T).
+        if self.witnesses is None or self.sampler.temperature != 1:
+            return None
+        return self.witnesses.log_z_of(energy)
 
     def shorten_steps(self, factor: float) -> bool:
         if self.backoff.target is not None:

@@ -94,7 +94,7 @@ class FCE(Method):
     def symptoms(self) -> tuple[Symptom, ...]:
         return EXPLODED_ENERGIES, COLLAPSED
 
-    def learned_log_z(self) -> Tensor:
+    def learned_log_z(self, energy: Energy) -> Tensor:
         return self.log_z
 
     def densities(self) -> dict[str, Density]:

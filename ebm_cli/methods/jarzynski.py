@@ -32,7 +32,7 @@ from torch import Tensor, nn
 
 from ebm_cli.densities import Density
 from ebm_cli.derivatives import value_and_grad
-from ebm_cli.energies import Energy
+from ebm_cli.energies import Energy, evaluating
 from ebm_cli.methods.base import Evaluations, Symptom
 from ebm_cli.samplers import Info, Kernel, run, select_chains
 from ebm_cli.samplers.base import Cost, inner, normal_like
@@ -180,6 +180,11 @@ def require_weighable(kernel: Kernel) -> None:
         )
 
 
+def _log_mean(log_weight: Tensor) -> Tensor:
+    """log mean exp(A) of log-weights A [B]."""
+    return log_weight.logsumexp(0) - math.log(len(log_weight))
+
+
 class Witnesses(nn.Module):
     """Walkers that only watch: they move and are weighted like the others, and the gradient never sees them.
 
@@ -218,8 +223,14 @@ class Witnesses(nn.Module):
 
     @property
     def log_z(self) -> Tensor:
-        """log mean exp(A) [], nats: log Z of the energy that they were weighed for last."""
-        return self.log_weight.logsumexp(0) - math.log(len(self.log_weight))
+        """log mean exp(A) [], nats: log ∫ exp(−f/T) of the energy that they were weighed for last."""
+        return _log_mean(self.log_weight)
+
+    def log_z_of(self, energy: Energy) -> Tensor:
+        """log Z [] of an energy at temperature 1, nats; they stay as they are. Cost: one energy a walker."""
+        with evaluating(energy):
+            now, _ = without_lost(reweighted(energy, Walkers(self.points, self.log_weight, self.energy)))
+        return _log_mean(now.log_weight)
 
     def _store(self, walkers: Walkers) -> None:
         self.points.copy_(walkers.x)

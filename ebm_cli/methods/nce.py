@@ -18,7 +18,10 @@ from ebm_cli.methods.fit_density import fit_density
 from ebm_cli.methods.logistic_loss import EXPLODED_ENERGIES, balanced_log_z, classify
 from ebm_cli.methods.noise_likelihoods import FEW_WEIGHTS, ranking, self_normalised
 from ebm_cli.methods.noise_tails import has_light_tails
+from ebm_cli.system.chunks import in_chunks
 
+ROWS = 1024
+"""Rows whose energies are taken at once when log Z is fitted."""
 Objective = Literal["logistic", "self_normalised", "ranking"]
 
 SATURATED = Symptom(
@@ -88,7 +91,9 @@ class NCE(Method):
         n_noise = max(1, round(self.nu * len(data)))
         y, log_q = self.noise.sample_with_log_prob(n_noise, rng)
         log_nu = math.log(n_noise / len(data))
-        h_data, h_noise = -energy(data) - self.noise.log_prob(data) - log_nu, -energy(y) - log_q - log_nu
+        f_data, f_noise = in_chunks(energy, data, ROWS), in_chunks(energy, y, ROWS)
+        h_data = -f_data - in_chunks(self.noise.log_prob, data, ROWS) - log_nu
+        h_noise = -f_noise - log_q - log_nu
         self.log_z.copy_(balanced_log_z(h_data, h_noise, n_noise / len(data)))
 
     def players(self, energy: Energy) -> dict[str, list[nn.Parameter]]:
@@ -106,7 +111,7 @@ class NCE(Method):
             "(noise.widen=2) or method.objective=logistic, which loses efficiency only"
         )
 
-    def learned_log_z(self) -> Tensor | None:
+    def learned_log_z(self, energy: Energy) -> Tensor | None:
         return None if self.objective == "ranking" else self.log_z
 
     def densities(self) -> dict[str, Density]:

@@ -7,7 +7,8 @@ Another objective sees them. In the second phase it is added to the first,
 
 so that the weights move to where L₂ has them while L₁ holds the score: alone, L₂ mends the weights too, and leaves the
 score worse than it was. u makes a mismatch of the score as large as the score itself cost D/2 · keep nats, whatever
-the scale of the data's structure; L₁ of denoising score matching is σ² times ½E‖score error‖², and is divided by it.
+the scale of the data's structure, with ∇ in the coordinates of L₁ (`whiten`); L₁ of denoising score matching is σ²
+times ½E‖score error‖², and is divided by it.
 
 Related: Grenioux, OuYang & Hernández-Lobato (2026), who join a classification to denoising score matching.
 """
@@ -20,6 +21,10 @@ from torch import Tensor, nn
 from ebm_cli.derivatives import detached_gradient
 from ebm_cli.energies import Energy
 from ebm_cli.methods.base import LossOutput, Method
+from ebm_cli.system.chunks import in_chunks
+
+ROWS = 1024
+"""Rows that are differentiated at once when the phase begins: all rows of images take gigabytes."""
 
 
 class Polish(nn.Module):
@@ -74,9 +79,10 @@ class Polish(nn.Module):
         """Fit the parts of the objective to the data [N, *D] and to the energy that the first phase has trained."""
         self.method.prepare(data, rng)
         self.method.calibrate(energy, data, rng)
-        score = detached_gradient(energy, data).flatten(1)
+        f, at = first.in_coordinates(energy, data)
+        square = in_chunks(lambda part: detached_gradient(f, part).flatten(1).square().sum(1), at, ROWS)
         assert first.score_scale is not None
-        self.unit.copy_(score.shape[1] / (first.score_scale * score.square().sum(1).mean()))
+        self.unit.copy_(math.prod(data.shape[1:]) / (first.score_scale * square.mean()))
 
     def loss(self, first: Method, energy: Energy, x: Tensor, rng: torch.Generator) -> LossOutput:
         """Both objectives on a batch x [B, *D]."""

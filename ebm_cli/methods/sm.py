@@ -45,6 +45,9 @@ class SM(Method):
     def score_scale(self) -> float:
         return 1.0
 
+    def in_coordinates(self, energy: Energy, x: Tensor) -> tuple[Energy, Tensor]:
+        return (energy, x) if self.whitening is None else self.whitening.transform(energy, x)
+
     def validate(self, energy: Energy, batch_size: int) -> None:
         require_smooth(energy)
 
@@ -55,8 +58,7 @@ class SM(Method):
         return (*super().symptoms(), UNBOUNDED)
 
     def loss(self, energy: Energy, x: Tensor, rng: torch.Generator) -> LossOutput:
-        if self.whitening is not None:
-            energy, x = self.whitening.transform(energy, x)
+        energy, x = self.in_coordinates(energy, x)
         terms = exact_terms(energy, x)
         metrics = {
             "score_norm": terms.square,

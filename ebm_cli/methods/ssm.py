@@ -90,6 +90,9 @@ class SSM(Method):
     def score_scale(self) -> float:
         return 1.0
 
+    def in_coordinates(self, energy: Energy, x: Tensor) -> tuple[Energy, Tensor]:
+        return (energy, x) if self.whitening is None else self.whitening.transform(energy, x)
+
     def validate(self, energy: Energy, batch_size: int) -> None:
         if self.estimator == "exact":
             require_smooth(energy)
@@ -106,8 +109,7 @@ class SSM(Method):
         return (*super().symptoms(), UNBOUNDED)
 
     def loss(self, energy: Energy, x: Tensor, rng: torch.Generator) -> LossOutput:
-        if self.whitening is not None:
-            energy, x = self.whitening.transform(energy, x)
+        energy, x = self.in_coordinates(energy, x)
         k = self.n_projections
         v = DRAW[self.projection]((k, *x.shape), x, rng)
         if self.estimator == "exact":

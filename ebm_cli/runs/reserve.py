@@ -135,4 +135,6 @@ def _how_to_train_further(cfg: DictConfig, status: Mapping[str, Any]) -> str:
         waited = status["waited"]
         times = f"{waited} evaluation{'s' if waited > 1 else ''}"
         return f"; stopped early after {times} without improvement: to continue, set patience=null or > {waited}"
-    return f"; to train it further, set steps > {status['step']}"
+    n_polishing = total_steps(cfg) - int(cfg.steps)
+    where = " (the further steps come on top of the second phase)" if n_polishing else ""
+    return f"; to train it further, set steps > {status['step'] - n_polishing}{where}"

@@ -6,6 +6,7 @@ checkpoints/best.pt            lowest monitored value (`monitor`), of all evalua
 """
 
 import logging
+import math
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from ebm_cli.runs import checkpoint as checkpoints
 from ebm_cli.system.versions import versions
 from ebm_cli.training.guard import Diverged
 from ebm_cli.training.history import History
+from ebm_cli.training.monitor import spans_phases
 from ebm_cli.training.trainer import Trainer
 
 logger = logging.getLogger(__name__)
@@ -66,9 +68,19 @@ class Checkpointer:
             self._write("best.pt")
             logger.info(f"best so far: {self._history.monitored} {format_value(value)} at step {self._trainer.step}")
 
-    def use_last_as_best(self) -> None:
-        """Make last.pt the best checkpoint, for a run without a monitored value."""
-        checkpoints.link(self.folder / "last.pt", self.folder / "best.pt")
+    def use_last_as_best(self) -> int | None:
+        """Make last.pt the best checkpoint, for a run without a monitored value.
+
+        Returns:
+            None; the step of best.pt where it stays, because it has the lowest monitored value of the first phase and
+            the second has none.
+        """
+        best = self.folder / "best.pt"
+        stored = checkpoints.read(best) if best.is_file() else {}
+        if stored.get("monitored") == self._history.monitored and math.isfinite(float(stored["best"])):
+            return int(stored["step"])
+        checkpoints.link(self.folder / "last.pt", best)
+        return None
 
     def add_tails(self, step: int, tails: Tails) -> None:
         """Add tails to best.pt and last.pt, where they are of this step. A run that continues does so without them."""
@@ -105,7 +117,8 @@ class Checkpointer:
         if best.is_file():
             # Its own value counts: last.pt was written before the evaluation that may have made this best.pt.
             stored = checkpoints.read(best)
-            if stored.get("monitored") == self._history.monitored and _is_polishing(stored) == _is_polishing(state):
+            is_comparable = spans_phases(self._history.monitored) or _is_polishing(stored) == _is_polishing(state)
+            if stored.get("monitored") == self._history.monitored and is_comparable:
                 self._history.best = float(stored["best"])
 
     def load_best_weights(self) -> int:

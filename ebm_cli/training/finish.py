@@ -64,12 +64,11 @@ def finish(session: Session, seconds: float) -> float | None:
         numbers = {**monitored, **numbers}
     elif not has_patience:
         session.update_best(results)
-    if math.isinf(history.best):
-        session.checkpointer.use_last_as_best()
+    kept = session.checkpointer.use_last_as_best() if math.isinf(history.best) else None
     write_json(run / "results.json", results)
     log.write(trainer.step, numbers)
     stopped = history.stopping.reason(monitor.key) if history.stopping.should_stop(session.keys.patience) else None
-    ending = Ending(trainer.step, evaluated_step, seconds, stopped)
+    ending = Ending(trainer.step, evaluated_step, seconds, stopped, kept)
     session.directory.finish("finished", ending.steps, ending.stopped, history.stopping.waited)
     # The run is finished: a figure that fails, or a signal while it is drawn, changes nothing above.
     failures: list[str] = []

@@ -39,6 +39,8 @@ TARGET = 0.005
 """Standard error of log Z, nats, from which one batch is enough: that of the mean over the rows is as large."""
 NORMALISED = ("nll", "kl")
 """Monitored results that log Z is part of."""
+LOCAL = ("objective", "fisher", "fisher_flat")
+"""Results, of score matching and of its methods, that hardly see the weights of separate modes."""
 MAX_ERROR = 0.05
 """Standard error of log Z, nats, above which it chooses no weights of an energy with a reference."""
 N_OBJECTIVE = 500
@@ -155,6 +157,11 @@ class Monitor:
     def _rng(self, name: str) -> torch.Generator:
         """The same draws at every evaluation: their error is then nearly the same too, and the trend is the model's."""
         return generator(self.seed, f"evaluation/{name}", self.parts.dataset.standardizer.device)
+
+
+def spans_phases(key: str) -> bool:
+    """True if a monitored result sees what a second phase mends: its values in both phases can then be compared."""
+    return key.rpartition("/")[2] not in LOCAL
 
 
 def monitored_value(monitor: str, results: Values) -> float | None:

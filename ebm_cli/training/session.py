@@ -23,7 +23,7 @@ from ebm_cli.training.checkpointer import Checkpointer
 from ebm_cli.training.early_stopping import EarlyStopping
 from ebm_cli.training.guard import Diverged
 from ebm_cli.training.history import History
-from ebm_cli.training.monitor import Monitor
+from ebm_cli.training.monitor import Monitor, spans_phases
 from ebm_cli.training.rollback import roll_back
 from ebm_cli.training.run_log import RunLog
 from ebm_cli.training.snapshots import Snapshots
@@ -164,13 +164,16 @@ class Session:
     def _begin_polishing(self) -> bool:
         """Begin the second phase; False if the run has none, or is at the end of it.
 
-        It has its own best weights: what the first phase is monitored by need not see what the second one mends.
+        It has its own patience. It has its own best weights where the monitored result does not see what it mends: the
+        first phase would nearly always be the better one.
         """
         polishing = self.trainer.polishing
         if polishing is None or polishing.began is not None:
             return False
         self.trainer.begin_polishing(self.parts.dataset.reference)
-        self.history.stopping, self.history.best = EarlyStopping(), math.inf
+        self.history.stopping = EarlyStopping()
+        if not spans_phases(self.history.monitored):
+            self.history.best = math.inf
         return True
 
     def _log_rollback(self) -> None:

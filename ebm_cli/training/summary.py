@@ -26,12 +26,15 @@ class Ending:
         evaluated: step of the weights that were evaluated, those of best.pt or the last.
         seconds: of training.
         stopped: why training ended early; None if it did not.
+        kept: step of a best.pt of the first phase that stays, because the second has no monitored value; None if none
+            does.
     """
 
     steps: int
     evaluated: int
     seconds: float
     stopped: str | None
+    kept: int | None = None
 
 
 def closing_summary(
@@ -69,7 +72,12 @@ def closing_summary(
             notes.append(
                 "Step 0 is the density that the energy bends: no later step predicts the validation rows better."
             )
-    if math.isinf(history.best):
+    if ending.kept is not None:
+        notes.append(
+            f"best.pt is of step {ending.kept:,}, in the first phase: the second has no {history.monitored}; "
+            "monitor=NAME chooses another result"
+        )
+    elif math.isinf(history.best):
         notes.append(
             f"best.pt is the last checkpoint: there is no {history.monitored}; monitor=NAME chooses another result"
         )

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from ebm_cli.densities import Gaussian
 from ebm_cli.energies import Mixture, Quadratic
+from ebm_cli.energies.given import Given
 from ebm_cli.methods import CD
 from ebm_cli.methods.jarzynski import LOST, Walkers, effective_share, fresh, moved, resample_if_uneven, reweighted
 from ebm_cli.samplers import HMC, Kernel, Underdamped
@@ -131,6 +132,37 @@ def test_witnesses_find_log_z(restart: float) -> None:
     truth = energy.log_z().detach()
     assert float(out.metrics["log_z"]) == pytest.approx(float(truth), abs=0.1)
     assert float(method.log_weight.logsumexp(0)) - math.log(1000) == pytest.approx(float(truth), abs=0.2)
+
+
+def test_witnesses_are_weighed_for_the_energy_that_is_asked() -> None:
+    """Before the first step, and for an energy that has moved since; one that is lost counts 0, and nothing changes."""
+    x, energy = correlated(1000), Quadratic((3,)).double()
+    with torch.no_grad():
+        energy.raw_precision.copy_(torch.linalg.inv(torch.cov(x.T)) * 1.3)
+        energy.mean.copy_(x.mean(0))
+    method = weighted(x, Langevin(step_size=0.05), witnesses=4000, buffer_size=1000)
+    method.prepare(x, seeded())
+    assert method.witnesses is not None
+    for constant in (0.0, 2.0):
+        shifted = Given(lambda at, c=constant: energy(at) - c, (3,))
+        before = copy.deepcopy(method.state_dict())
+        found = method.learned_log_z(shifted)
+        assert found is not None
+        assert float(found) == pytest.approx(float(energy.log_z().detach()) + constant, abs=0.1)
+        assert differences(before, method.state_dict()) == []
+        method.loss(energy, x, seeded(1))
+    method.witnesses.points[:2000] = torch.nan
+    halved = method.learned_log_z(energy)
+    assert halved is not None
+    assert float(halved) == pytest.approx(float(energy.log_z().detach()) - math.log(2), abs=0.1)
+
+
+def test_witnesses_at_another_temperature_have_no_log_z() -> None:
+    """Their weights are those of exp(-f/T)."""
+    x = correlated()[:64, :2]
+    method = weighted(x, Langevin(step_size=0.01, temperature=0.5), witnesses=8)
+    method.prepare(x, seeded())
+    assert method.learned_log_z(mlp()) is None
 
 
 def test_walker_that_diverges_loses_its_weight() -> None:

@@ -11,6 +11,7 @@ from ebm_cli.derivatives import detached_gradient
 from ebm_cli.energies import Energy, Mixture
 from ebm_cli.energies.given import Given
 from ebm_cli.methods import DSM, FCE, NCE, SM, SSM, Method, Polish
+from ebm_cli.methods.logistic_loss import balanced_log_z
 from tests.methods.toys import correlated, minimise, mlp
 from tests.support import seeded
 
@@ -68,6 +69,36 @@ def test_kept_loss_is_weighed_by_the_size_of_the_score(first: Method, scale: flo
     out = polish.loss(first, energy, x, rng)
     torch.testing.assert_close(out.loss, added.loss + 3 * polish.unit * kept.loss)
     assert out.evaluations == kept.evaluations.add(added.evaluations)
+
+
+@pytest.mark.parametrize("method", [SM, SSM])
+def test_score_is_measured_in_the_whitened_coordinates(method: type[SM] | type[SSM]) -> None:
+    """u = D / E‖Lᵀ∇f‖², LLᵀ the covariance of rows on far smaller scales along some directions than along others."""
+    x, energy = correlated()[:64, :2] * torch.tensor([1.0, 0.01], dtype=torch.float64), mlp()
+    first = method(whiten=True, shape=(2,), data=x).double()
+    assert first.whitening is not None
+    square = (detached_gradient(energy, x) @ first.whitening.factor).square().sum(1).mean()
+    torch.testing.assert_close(begun(first, energy, x).unit, 2 / square)
+    assert not math.isclose(float(square), float(detached_gradient(energy, x).square().sum(1).mean()), rel_tol=0.1)
+
+
+def test_phase_begins_in_parts_of_the_rows() -> None:
+    """No call of the energy has more than 1,024 rows, and the numbers are those of all rows at once."""
+    x, energy, sizes = correlated(2500)[:, :2], mlp(), []
+
+    def counted(points: Tensor) -> Tensor:
+        sizes.append(len(points))
+        value: Tensor = energy(points)
+        return value
+
+    polish, whole = begun(SM(), Given(counted, (2,)), x), detached_gradient(energy, x)
+    assert max(sizes) == 1024
+    torch.testing.assert_close(polish.unit, 2 / whole.square().sum(1).mean())
+    (log_z,) = polish.method.parameters()
+    noise = Gaussian(x)
+    y, log_q = noise.sample_with_log_prob(len(x), seeded(1))
+    h_data, h_noise = -energy(x) - noise.log_prob(x), -energy(y) - log_q
+    torch.testing.assert_close(log_z.detach(), balanced_log_z(h_data, h_noise, 1.0).detach())
 
 
 def test_step_waits_for_no_device() -> None:

@@ -50,6 +50,18 @@ def test_finished_run_is_not_touched(ebm: Ebm, finished: Path) -> None:
     assert contents(finished) == before
 
 
+def test_steps_of_a_second_phase_are_not_counted(ebm: Ebm, tmp_path: Path) -> None:
+    words = [*TINY, "method=sm", "polish=nce", "polish.steps=3", "metrics=[score]", *RUN[len(TINY) :]]
+    assert ebm("train", *words).code == 0
+    ran = ebm("train", "checkpoint=run")
+    assert ran.code == 0
+    further = "set steps > 4 (the further steps come on top of the second phase). "
+    assert f"finished at step 7, nothing to do; to train it further, {further}" in ran.err
+    assert ebm("train", "checkpoint=run", "steps=5").code == 0
+    assert status_of(tmp_path / "run")["step"] == 8
+    assert "set steps > 5 (the further" in ebm("train", "checkpoint=run").err
+
+
 @pytest.mark.parametrize(
     ("words", "line"),
     [

@@ -10,8 +10,9 @@ from ebm_cli.reporting.jsonl import read as metrics_in
 from ebm_cli.runs import checkpoint as checkpoints
 from ebm_cli.runs.assemble import assemble
 from ebm_cli.training.build import make_trainer
+from ebm_cli.training.monitor import Monitor
 from ebm_cli.training.trainer import Trainer
-from tests.support import FAST, Ebm, at_step, composed, differences, no_pictures, state_of, trained
+from tests.support import FAST, Ebm, at_step, composed, differences, last, no_pictures, state_of, trained
 
 WORDS = ["method=sm", "polish=nce", "polish.steps=4", "optimizer.lr=0.01"]
 
@@ -104,14 +105,60 @@ def test_more_steps_polish_for_longer(ebm: Ebm, tmp_path: Path) -> None:
 
 
 def test_early_stopping_begins_the_second_phase(ebm: Ebm, tmp_path: Path) -> None:
-    """With a learning rate of almost 0 nothing improves; the second phase has best weights and patience of its own."""
+    """With a learning rate of almost 0 nothing improves; the second phase has patience of its own.
+
+    It is monitored by the Fisher divergence, which does not see what it mends: it has best weights of its own, too.
+    """
     words = [*FAST, *WORDS, "steps=50", "eval_every=2", "patience=2", "optimizer.lr=1e-12", "polish.lr=1e-12"]
     assert ebm("train", *words, "polish.steps=4", "hydra.run.dir=run").code == 0
-    last = checkpoints.read(tmp_path / "run" / "checkpoints" / "last.pt")
-    assert last["step"] - last["polish"]["began"] == 4
-    assert last["step"] < 50
-    best = checkpoints.read(tmp_path / "run" / "checkpoints" / "best.pt")
-    assert best["step"] > last["polish"]["began"]
+    end = last(tmp_path / "run")
+    assert end["step"] - end["polish"]["began"] == 4
+    assert end["step"] < 50
+    best = last(tmp_path / "run", "best.pt")
+    assert best["monitored"] == "val/fisher"
+    assert best["step"] > end["polish"]["began"]
+
+
+@pytest.mark.parametrize(
+    ("metrics", "values", "step"),
+    [
+        ("density", (1.0, None, None), 5),
+        ("density", (1.0, 3.0, 2.0), 5),
+        ("density", (1.0, 3.0, 0.5), 15),
+        ("score", (1.0, None, None), 5),
+        ("score", (1.0, 2.0, 3.0), 10),
+        ("score", (None, None, None), 15),
+    ],
+)
+def test_best_of_the_first_phase_is_not_destroyed(
+    metrics: str, values: tuple[float | None, ...], step: int, ebm: Ebm, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """KL of both phases is compared; a Fisher divergence of the second replaces that of the first, if there is one."""
+    found = iter(values)
+    monkeypatch.setattr(Monitor, "value", lambda *_: next(found))
+    words = [*FAST, *WORDS, f"metrics=[{metrics}]", "steps=5", "eval_every=5", "polish.steps=10"]
+    ran = ebm("train", *words, "hydra.run.dir=run")
+    assert ran.code == 0
+    best = last(tmp_path / "run", "best.pt")
+    assert (best["step"], best["monitored"]) == (step, "val/kl" if metrics == "density" else "val/fisher")
+    assert list(found) == []
+
+
+def test_best_of_both_phases_resumes(ebm: Ebm, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The best of the first phase is still to be beaten where a resumed run ends."""
+    words = [*FAST, *WORDS, "metrics=[density]", "steps=4", "eval_every=1"]
+    found = iter(2 * (4.0, 1.0, 2.0, 3.0, 8.0, 7.0, 6.0, 5.0))
+    monkeypatch.setattr(Monitor, "value", lambda *_: next(found))
+    assert ebm("train", *words, "hydra.run.dir=whole").code == 0
+    with monkeypatch.context() as patched:
+        at_step(patched, 7, lambda: signal.raise_signal(signal.SIGTERM))
+        assert ebm("train", *words, "hydra.run.dir=half").code == 143
+    assert ebm("train", "checkpoint=half").code == 0
+    whole, half = (last(tmp_path / name, "best.pt") for name in ("whole", "half"))
+    assert (whole["step"], whole["best"]) == (half["step"], half["best"]) == (2, 1.0)
+    assert last(tmp_path / "whole")["best"] == last(tmp_path / "half")["best"] == 1.0
+    assert list(found) == []
+    assert differences(trained(tmp_path / "half"), trained(tmp_path / "whole")) == []
 
 
 def test_polish_is_refused_by_one_line(ebm: Ebm) -> None:

@@ -62,6 +62,8 @@ def test_summary_says_whose_results_they_are() -> None:
 def test_summary_says_that_nothing_was_monitored() -> None:
     text = summary(finished(math.inf), Ending(5, 5, 1.0, None))
     assert "best.pt is the last checkpoint: there is no eval/kl; monitor=NAME chooses another result" in text
+    text = summary(finished(math.inf), Ending(9, 9, 1.0, None, kept=5))
+    assert "best.pt is of step 5, in the first phase: the second has no eval/kl; monitor=NAME" in text
 
 
 def test_summary_holds_notes_and_missing_results() -> None:

@@ -25,7 +25,7 @@ def results(context: Context) -> Results:
     if not context.is_asked("score"):
         found = replace(found, values={key: value for key, value in found.values.items() if not is_score(key)})
     found = _compared(found, context) | mode_weights.results(context)
-    learned = method.learned_log_z()
+    learned = method.learned_log_z(context.energy)
     if learned is not None:
         found = with_learned_log_z(found, float(learned.detach()))
     for name, density in method.densities().items():
