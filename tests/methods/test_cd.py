@@ -75,6 +75,10 @@ def test_cd_counts_the_gradients_of_trees(kernel: Kernel, at_start: int) -> None
     assert counted is not None
     assert out.evaluations.grad == pytest.approx(3 * float(counted.mean()) + at_start)
     assert out.evaluations.grad < kernel.evaluations(3).grad
+
+
+def test_weighted_chains_count_the_gradients_of_trees() -> None:
+    x, energy, kernel = correlated()[:64, :2], mlp(), NUTS(0.3, max_depth=5)
     weighted = cd(x, kernel, 3, start="persistent", buffer_size=64, weights="jarzynski")
     weighted.prepare(x, seeded())
     assert weighted.loss(energy, x, seeded(5)).evaluations.grad < kernel.evaluations(3).grad
