@@ -24,6 +24,7 @@ from ebm_cli.evaluation.not_integrable import NotIntegrable
 from ebm_cli.evaluation.quadrature_grid import OUTER_REACH
 from ebm_cli.samplers import EnergyFn, Kernel
 from ebm_cli.samplers.mala import MALA
+from ebm_cli.samplers.metric import wants_metric
 
 N_TEMPERATURES = 1000
 FADE = 0.01
@@ -215,6 +216,13 @@ def _required_acceptance(kernel: Kernel) -> float:
             f"kernel {type(kernel).__name__} has no acceptance test, without which annealing weights would be wrong; "
             "choose mala, hmc or metropolis"
         )
+    if not kernel.ends_where_last_evaluated:
+        raise ValueError(
+            f"kernel {type(kernel).__name__} may end a step at another point than the one that it evaluated last, "
+            "which annealing reads; choose mala, hmc or metropolis"
+        )
+    if wants_metric(kernel):
+        raise ValueError("kernel.metric must be none, or one that has been measured: annealing measures none")
     if kernel.temperature != 1:
         raise ValueError(f"temperature must be 1, got {kernel.temperature}: the annealing path sets the temperatures")
     return kernel.target_accept

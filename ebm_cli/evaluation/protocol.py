@@ -9,6 +9,7 @@ from ebm_cli.datasets.matching import match_data_sets
 from ebm_cli.errors import UserError
 from ebm_cli.evaluation.metric_group import MetricGroup
 from ebm_cli.samplers import Kernel
+from ebm_cli.samplers.metric import why_not_measured
 
 
 @dataclass(frozen=True)
@@ -61,8 +62,11 @@ class Protocol:
         reason = self.kernel.why_not(math.prod(dataset.shape))
         if reason is not None:
             raise UserError(f"eval.sampler: {reason}")
+        reason = why_not_measured(self.kernel, self.burn_in)
+        if reason is not None:
+            raise UserError(f"eval.sampler.{reason}")
         if self.foreign is not None:
             try:
                 match_data_sets(dataset, self.foreign)
-            except ValueError as reason:
-                raise UserError(f"eval.ood: {reason}") from reason
+            except ValueError as error:
+                raise UserError(f"eval.ood: {error}") from error

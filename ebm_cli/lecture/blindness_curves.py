@@ -188,8 +188,8 @@ class BlindnessCurves(Measurement):
             x = [float(row["reach"] or 0) / (2 * self.distance) for row in by_name[name]]
             points(ax, number, x, [float(row[SPREAD] or 0) for row in by_name[name]], name)
             own = [(at, float(row[MEASURED] or 0)) for at, row in zip(x, by_name[name], strict=True) if row[MEASURED]]
-            style = {"color": INK, "marker": "x", "linestyle": "", "markersize": 7}
-            ax.plot(*zip(*own, strict=True), label="by the method" if number == 0 else None, **style)  # type: ignore[arg-type]
+            label = "by the method" if number == 0 else None
+            ax.plot([at for at, _ in own], [value for _, value in own], "x", color=INK, markersize=7, label=label)
         for name, label, colour in (("nll", "likelihood", COLOURS[2]), ("sm", "score matching", COLOURS[3])):
             ax.axhline(float(by_name[name][0][SPREAD] or 0), color=colour, linewidth=1.6, linestyle="--", label=label)
         ax.set(xscale="log", yscale="log")

@@ -157,7 +157,8 @@ class Bridges(Method):
                 return at_data
             if bent is None or k == len(marks) - 1:
                 return self.noise.log_prob(marks[j])
-            gaussian: Density = self.gaussians[k - 1]  # type: ignore[assignment]  # torch types its lists' items as modules
+            gaussian = self.gaussians[k - 1]
+            assert isinstance(gaussian, Density)
             bend: Tensor = bent[j][:, k - 1]
             return gaussian.log_prob(marks[j]) - bend
 

@@ -111,7 +111,10 @@ def _crossing(values: Values) -> str:
         return f" Neighbouring temperatures hardly exchange: raise {group}.n_replicas."
     if verdict("sampler/round_trips", values).good is False:
         return f" Few positions have gone up and down the ladder: take more steps, or fewer {group}.n_replicas."
-    return f" Positions travel through the ladder, and even the hottest replica hardly crosses: raise {group}.hottest."
+    return (
+        f" Positions travel through the ladder, and even the hottest replica hardly crosses: raise {group}.hottest, or "
+        f"lower the last number of {group}.ladder where it is set."
+    )
 
 
 def _acceptance(values: Values) -> Iterator[str]:
@@ -144,7 +147,8 @@ def _bias(values: Values) -> Iterator[str]:
             return
         yield (
             f"The step of the unadjusted chain biases its samples: E[(x - c) grad f] is {exact + value:.4g} where an "
-            f"exact chain has D T = {exact:.4g}. Lower {group}.step_size, or take {option}=mala."
+            f"exact chain has D T = {exact:.4g}. Lower {group}.step_size (where burn-in finds it, "
+            f"{group}.energy_error), or take a sampler with a Metropolis test, as {option}=mala."
         )
 
 

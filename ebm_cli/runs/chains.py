@@ -34,7 +34,7 @@ from ebm_cli.samplers import (
     trace,
 )
 from ebm_cli.samplers.independence import trace_with_jumps
-from ebm_cli.samplers.metric import wants_metric
+from ebm_cli.samplers.metric import wants_metric, why_not_measured
 from ebm_cli.system.threads import set_threads
 
 DEFAULT_CHAINS = 1000
@@ -56,6 +56,9 @@ def validate_chains(cfg: DictConfig, model: Model) -> None:
     reason = kernel.why_not(target.starts[0].numel())
     if reason is not None:
         raise UserError(f"sampler: {reason}")
+    reason = why_not_measured(kernel, cfg.burn_in)
+    if reason is not None:
+        raise UserError(f"sampler.{reason}")
     _annealing(cfg, kernel)
     n = n_chains(cfg)
     if cfg.n_samples % n:

@@ -38,7 +38,7 @@ from ebm_cli.samplers.base import Kernel, State
 from ebm_cli.samplers.burn_in import settle
 from ebm_cli.samplers.error_adaptation import adapt_to_error
 from ebm_cli.samplers.loops import run
-from ebm_cli.samplers.metric import Choice, Moments, Preconditioned
+from ebm_cli.samplers.metric import WINDOWS, Choice, Moments, Preconditioned
 from ebm_cli.samplers.schedules import Schedule
 from ebm_cli.samplers.stuck import free_stuck
 from ebm_cli.samplers.tuned import Tuned
@@ -47,12 +47,11 @@ from ebm_cli.samplers.underdamped import Underdamped
 
 K = TypeVar("K", bound=Kernel)
 T = TypeVar("T", bound=Tuned)
+U = TypeVar("U", bound=Underdamped)
 
 COARSE_GAIN, FINE_GAIN = 0.05, 0.5
 """γ of the first and of the second round."""
 T0, KAPPA = 10, 0.75
-WINDOWS = 8, 8, 4
-"""A window in which a metric is measured is one in so many steps."""
 MAX_SHIFT = log(1e6)
 """Bound of |log eps − μ|: on a flat energy, where every step is accepted, eps would overflow."""
 
@@ -96,14 +95,10 @@ def adapt(
     energy = prepare(energy)
     state = kernel.init(energy, x.detach(), rng)
     if isinstance(kernel, Tuned) and kernel.target_accept is None:
-        return _to_error(kernel, energy, state, n_steps, rng, schedule)
+        return _to_error(kernel, energy, state, n_steps, n_steps // 2, rng, schedule)
     if isinstance(kernel, Underdamped) and kernel.target_error is not None and n_steps > 1:
-        # The first phase of two: without the test, since a start off the target rejects most of what it proposes.
-        free = replace(kernel, test_every=None)
-        n_free = n_steps // 2
-        free, state = _to_error(free, energy, free.init(energy, x.detach(), rng), n_free, rng, schedule)
-        kernel, n_steps, schedule = replace(free, test_every=kernel.test_every), n_steps - n_free, None
-        state = kernel.init(energy, state.x, rng)
+        kernel, state, n_steps = _untested(kernel, energy, x.detach(), n_steps, rng, schedule)
+        schedule = None
     kind = kernel.wanted if isinstance(kernel, Preconditioned) else "none"
     if kind != "none":
         if schedule is not None:
@@ -118,13 +113,35 @@ def adapt(
     return _two_rounds(kernel, energy, state, n_steps, rng, delta, schedule)
 
 
+def _untested(
+    kernel: U, energy: EnergyFn, x: Tensor, n_steps: int, rng: torch.Generator, schedule: Schedule | None
+) -> tuple[U, State, int]:
+    """The first phase of two, without the test, since a start off the target rejects most of what it proposes.
+
+    Returns the kernel with its test, its state, and the steps that are left.
+    """
+    free, n_free = replace(kernel, test_every=None), n_steps // 2
+    if schedule is not None:
+        # The annealing takes the half of all steps that `schedule` is of, and this phase adapts after it.
+        n_free += (n_steps - n_free) // 2
+    free, state = _to_error(free, energy, free.init(energy, x, rng), n_free, n_steps // 2, rng, schedule)
+    tested = replace(free, test_every=kernel.test_every)
+    return tested, tested.init(energy, state.x, rng), n_steps - n_free
+
+
 def _to_error(
-    kernel: T, energy: EnergyFn, state: State, n_steps: int, rng: torch.Generator, schedule: Schedule | None
+    kernel: T,
+    energy: EnergyFn,
+    state: State,
+    n_steps: int,
+    n_hot: int,
+    rng: torch.Generator,
+    schedule: Schedule | None,
 ) -> tuple[T, State]:
-    """Adapt a kernel without a correction to its energy error, after the annealing."""
-    n_hot = 0 if schedule is None else n_steps // 2
+    """Adapt a kernel without a correction to its energy error, after the n_hot steps of the annealing, if any."""
+    if schedule is None:
+        return adapt_to_error(kernel, energy, state, n_steps, rng)
     for i in range(n_hot):
-        assert schedule is not None
         fields: dict[str, Any] = dict(schedule(i))
         state, _ = replace(kernel, **fields).step(energy, state, rng)
     return adapt_to_error(kernel, energy, state, n_steps - n_hot, rng)

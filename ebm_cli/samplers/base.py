@@ -66,11 +66,11 @@ class Info(NamedTuple):
         if total is None:
             return self
         pairs = zip(total, self, strict=True)
-        return Info(*(None if a is None or b is None else a + b for a, b in pairs))  # type: ignore[arg-type]
+        return Info._make(None if a is None or b is None else a + b for a, b in pairs)
 
     def over(self, n: float) -> "Info":
         """Every number divided by n: the mean of a sum over n steps."""
-        return Info(*(None if field is None else field / n for field in self))  # type: ignore[arg-type]
+        return Info._make(None if field is None else field / n for field in self)
 
 
 @dataclass(frozen=True)
@@ -88,13 +88,18 @@ class Kernel(ABC):
     step_size: float
     temperature: float = 1.0
 
-    target_accept: ClassVar[float | None] = None
-    """Acceptance rate that the step size is adapted to; None for a kernel without a correction."""
+    ends_where_last_evaluated: ClassVar[bool] = True
+    """True if a chain ends a step where it began, or at the point whose energy was evaluated last."""
     has_ladder: ClassVar[bool] = False
     """True if a chain is a ladder of replicas: it is continued from its whole state, where others begin at x."""
 
     def __post_init__(self) -> None:
         require_positive(step_size=self.step_size, temperature=self.temperature)
+
+    @property
+    def target_accept(self) -> float | None:
+        """Acceptance rate that the step size is adapted to; None for a kernel without a correction."""
+        return None
 
     @property
     def target_error(self) -> float | None:

@@ -27,7 +27,7 @@ from torch import Tensor
 
 from ebm_cli.derivatives import EnergyFn
 from ebm_cli.samplers.base import State, energy_of, grad_of, select_chains
-from ebm_cli.samplers.metric import Moments
+from ebm_cli.samplers.metric import WINDOWS, Moments
 from ebm_cli.samplers.tuned import Tuned
 
 K = TypeVar("K", bound=Tuned)
@@ -40,8 +40,6 @@ and change after which the mean begins anew."""
 MAX_SHIFT, LEAST = 1e6, 1e-8
 """Bounds of the step size over that of the start, and of its inverse; and of V over the wanted V: a flat energy has no
 error."""
-WINDOWS = 8, 8, 4
-"""A window in which scales are measured is one in so many steps."""
 SHARE = 0.4
 """Length in units of the distance between two independent draws."""
 MIN_GROUPS = 16

@@ -13,7 +13,6 @@ and so has their mixture.
 
 from dataclasses import dataclass
 from math import sqrt
-from typing import ClassVar
 
 import torch
 from torch import Tensor
@@ -62,7 +61,7 @@ class HMC(Preconditioned):
     step_size: float = 0.1
     n_leapfrog: int = 10
     jitter: float = 0.2
-    target_accept: ClassVar[float | None] = 0.651
+    target_accept = 0.651
 
     def __post_init__(self) -> None:
         super().__post_init__()

@@ -11,7 +11,6 @@ this holds in its coordinates.
 
 from dataclasses import dataclass
 from math import sqrt
-from typing import ClassVar
 
 import torch
 from torch import Tensor
@@ -46,7 +45,7 @@ class MALA(Preconditioned):
     """
 
     step_size: float = 0.05
-    target_accept: ClassVar[float | None] = 0.574
+    target_accept = 0.574
 
     def good_accept(self, dimension: int) -> tuple[float, float]:
         """Between 0.4 and 0.8 (Roberts & Rosenthal 2001, Stat. Sci. 16(4))."""

@@ -28,6 +28,12 @@ SMALL, PRIOR_DRAWS = 1e-3, 5
 """Variance that the diagonal is shrunk to, in squared standardised units, and the draws that it counts for."""
 
 
+WINDOWS = 8, 8, 4
+"""A window of burn-in in which scales are measured is one in so many steps."""
+LEAST_BURN_IN = 80
+"""Steps of a burn-in that measures a metric, at least: five of them measure in the first window."""
+
+
 class Metric:
     """A factor L of the covariance, from unit scales to the target's.
 
@@ -87,6 +93,13 @@ class Preconditioned(Kernel, ABC):
 def wants_metric(kernel: Kernel) -> bool:
     """Return whether the kernel has a metric that burn-in has yet to measure."""
     return isinstance(kernel, Preconditioned) and kernel.wanted != "none"
+
+
+def why_not_measured(kernel: Kernel, burn_in: int) -> str | None:
+    """Why a burn-in of so many steps cannot measure the metric that the kernel asks for; None where it can."""
+    if not wants_metric(kernel) or burn_in >= LEAST_BURN_IN:
+        return None
+    return f"metric is measured in burn-in, which must be >= {LEAST_BURN_IN}, got {burn_in}; 1000 are usual"
 
 
 class Moments:

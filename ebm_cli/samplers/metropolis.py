@@ -5,7 +5,6 @@ between independent samples; MALA needs O(D^⅓).
 """
 
 from dataclasses import dataclass
-from typing import ClassVar
 
 import torch
 from torch import Tensor
@@ -37,7 +36,7 @@ class Metropolis(Kernel):
     """
 
     step_size: float = 0.25
-    target_accept: ClassVar[float | None] = 0.234
+    target_accept = 0.234
 
     def evaluations(self, n_steps: int) -> Cost:
         return Cost(energy=n_steps + 1)

@@ -93,7 +93,8 @@ class NUTS(Preconditioned):
 
     step_size: float = 0.1
     max_depth: int = 10
-    target_accept: ClassVar[float | None] = 0.8
+    target_accept = 0.8
+    ends_where_last_evaluated: ClassVar[bool] = False
 
     def __post_init__(self) -> None:
         super().__post_init__()

@@ -71,6 +71,7 @@ class Tempering(Kernel):
     ladder: tuple[float, ...] | None = None
     tune: bool = True
     has_ladder: ClassVar[bool] = True
+    ends_where_last_evaluated: ClassVar[bool] = False
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -98,7 +99,7 @@ class Tempering(Kernel):
         return replace(self.kernel, step_size=self.step_size, temperature=self.temperature)
 
     @property
-    def target_accept(self) -> float | None:  # type: ignore[override]  # that of a field, not of the class
+    def target_accept(self) -> float | None:
         """Taken from the kernel."""
         return self.kernel.target_accept
 

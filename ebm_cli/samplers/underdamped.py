@@ -79,7 +79,7 @@ class Underdamped(Tuned):
             raise ValueError("metric needs energy_error or test_every, by which burn-in adapts the steps")
 
     @property
-    def target_accept(self) -> float | None:  # type: ignore[override]  # that of a field, not of the class
+    def target_accept(self) -> float | None:
         """0.8 with a test (Robnik & Seljak 2026: between 0.7 and 0.9)."""
         return None if self.test_every is None else 0.8
 

@@ -15,8 +15,11 @@ from ebm_cli.evaluation.annealing_path import AnnealingPath
 from ebm_cli.evaluation.annealing_schedule import plan_schedule, start_path
 from ebm_cli.evaluation.importance_weights import effective_size
 from ebm_cli.evaluation.not_integrable import NotIntegrable
+from ebm_cli.samplers.hmc import HMC
 from ebm_cli.samplers.langevin import Langevin
 from ebm_cli.samplers.mala import MALA
+from ebm_cli.samplers.nuts import NUTS
+from ebm_cli.samplers.tempering import Tempering
 from tests.evaluation.toys import exact_log_z, normal_density, skewed_gaussian
 from tests.support import seeded
 
@@ -88,6 +91,11 @@ def test_arguments_out_of_range_are_refused() -> None:
     energy, base = skewed_gaussian(), normal_density(3)
     with pytest.raises(ValueError, match="no acceptance test"):
         plan_schedule(energy, base, rng=seeded(), kernel=Langevin())
+    for kernel in (NUTS(), Tempering()):
+        with pytest.raises(ValueError, match="another point than the one that it evaluated last"):
+            plan_schedule(energy, base, rng=seeded(), kernel=kernel)
+    with pytest.raises(ValueError, match=r"kernel\.metric must be none"):
+        plan_schedule(energy, base, rng=seeded(), kernel=HMC(metric="full"))
     with pytest.raises(ValueError, match="temperature"):
         plan_schedule(energy, base, rng=seeded(), kernel=MALA(temperature=2.0))
     with pytest.raises(ValueError, match="n_temperatures"):

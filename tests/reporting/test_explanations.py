@@ -121,9 +121,10 @@ def test_explain_names_the_bias_of_an_unadjusted_chain() -> None:
     results: dict[str, Value] = {"sampler/virial": 1.2, "sampler/virial_se": 0.01, "sampler/virial_exact": 2}
     (sentence,) = explain(results)
     assert "is 3.2 where an exact chain has D T = 2. Lower eval.sampler.step_size" in sentence
-    assert sentence.endswith(", or take sampler@eval.sampler=mala.")
+    assert sentence.endswith(", or take a sampler with a Metropolis test, as sampler@eval.sampler=mala.")
     (sampled,) = explain({**results, "sampler/init": "noise"})
-    assert "Lower sampler.step_size, or take sampler=mala." in sampled
+    assert "Lower sampler.step_size (where burn-in finds it, sampler.energy_error), or take" in sampled
+    assert sampled.endswith("Metropolis test, as sampler=mala.")
     assert explain({**results, "sampler/virial": 0.02}) == []
     (exact,) = explain({**results, "sampler/acceptance": 0.6})
     assert exact.startswith("The chains have not forgotten their start: E[(x - c) grad f] is 3.2 where")

@@ -59,14 +59,19 @@ def test_adapt_is_dual_averaging(n_steps: int) -> None:
     assert math.log(adapted.step_size) == pytest.approx(expected, rel=1e-12)
 
 
-def test_adapt_follows_a_schedule_in_its_first_half() -> None:
+@pytest.mark.parametrize(
+    "kernel",
+    [MALA(), Underdamped(energy_error=1e-3), Underdamped(energy_error=1e-3, test_every=2)],
+    ids=["a test", "an energy error", "both"],
+)
+def test_adapt_follows_a_schedule_in_its_first_half(kernel: Kernel) -> None:
     seen: list[int] = []
 
     def schedule(step: int) -> dict[str, float]:
         seen.append(step)
         return {"temperature": 2.0}
 
-    adapt(MALA(), harmonic, normal(4, 2), 7, seeded(), schedule=schedule)
+    adapt(kernel, harmonic, normal(4, 2), 7, seeded(), schedule=schedule)
     assert seen == [0, 1, 2]
 
 

@@ -13,7 +13,7 @@ from ebm_cli.samplers import Metric, Preconditioned, adapt, run
 from ebm_cli.samplers.hmc import HMC
 from ebm_cli.samplers.mala import MALA
 from ebm_cli.samplers.mclmc import MCLMC
-from ebm_cli.samplers.metric import Moments
+from ebm_cli.samplers.metric import Moments, why_not_measured
 from ebm_cli.samplers.nuts import NUTS
 from ebm_cli.selftest.invariance import harmonic, invariance
 from tests.samplers.targets import TARGETS, Target, name_of
@@ -125,3 +125,11 @@ def test_a_step_with_a_metric_stays_on_its_device(kernel: Preconditioned, metric
 def test_training_refuses_a_metric_that_nothing_measures() -> None:
     with pytest.raises(ValueError, match=r"^sampler\.metric must be none with cd and pcd"):
         CD((2,), MALA(metric="full"), Gaussian(normal(50, 2)))
+
+
+def test_a_short_burn_in_measures_no_metric() -> None:
+    assert why_not_measured(MALA(metric="full"), 79) == (
+        "metric is measured in burn-in, which must be >= 80, got 79; 1000 are usual"
+    )
+    assert why_not_measured(MALA(metric="full"), 80) is None
+    assert why_not_measured(MALA(), 0) is None
