@@ -14,7 +14,7 @@ import jax
 import jax.numpy as jnp
 import optax
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torchebm.losses import ContrastiveDivergence
 from torchebm.samplers import LangevinDynamics
 
@@ -98,6 +98,18 @@ def training_step(method: Method, energy: MLP, x: Tensor, rng: torch.Generator) 
     def step() -> None:
         flat.backward(method.loss(energy, x, rng).loss)
         move()
+
+    return step
+
+
+def module_step(module: nn.Module, x: Tensor) -> Callable[[], object]:
+    """A step of torch's own: the loss that the module computes of x, its gradient, and Adam."""
+    optimizer = torch.optim.Adam(module.parameters(), lr=LR)
+
+    def step() -> None:
+        optimizer.zero_grad()
+        module(x).backward()
+        optimizer.step()
 
     return step
 

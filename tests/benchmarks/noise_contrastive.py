@@ -17,7 +17,7 @@ from ebm_cli.energies.mlp import MLP
 from ebm_cli.methods.nce import NCE
 
 from . import networks as nets
-from .contrastive import training_step
+from .contrastive import module_step, training_step
 from .harness import FLOOR, Agreement, Effort, Measurement, Row, Target, Variant, measure_times, require_agreement
 
 BATCH, ACTIVATION, LR = 256, "silu", 1e-3
@@ -42,8 +42,8 @@ def _measure(effort: Effort) -> Measurement:
     energy = _network()
     variants = [
         Variant("ours", training_step(NCE(Gaussian(x)), energy, x, nets.generator(3))),
-        Variant(SEPARATE, _trained(_Separate(_network(), x), x)),
-        Variant("ebmkit", _trained(_Ebmkit(_network(), x), x)),
+        Variant(SEPARATE, module_step(_Separate(_network(), x), x)),
+        Variant("ebmkit", module_step(_Ebmkit(_network(), x), x)),
         Variant("JAX, whole step", _jax(nets.weights(_network()), x)),
         Variant(FLOOR, nets.floor(nets.training_products(nets.widths(energy), 2 * BATCH))),
     ]
@@ -87,17 +87,6 @@ class _Ebmkit(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         loss: Tensor = self.loss_fn(self.network, x).loss
         return loss
-
-
-def _trained(module: nn.Module, x: Tensor) -> Callable[[], object]:
-    optimizer = torch.optim.Adam(module.parameters(), lr=LR)
-
-    def step() -> None:
-        optimizer.zero_grad()
-        module(x).backward()
-        optimizer.step()
-
-    return step
 
 
 def _jax_loss(params: Any, log_z: Any, x: Any, y: Any, mean: Any, whiten: Any, log_norm: Any) -> Any:

@@ -18,10 +18,10 @@ from ebm_cli.methods.cnce import CNCE
 from ebm_cli.methods.ed import ED
 
 from . import networks as nets
-from .contrastive import training_step
+from .contrastive import module_step, training_step
 from .harness import FLOOR, Agreement, Effort, Measurement, Row, Target, Variant, measure_times, require_agreement
 
-BATCH, LR = 128, 1e-3
+BATCH = 128
 T, M, EPS = 0.25, 4, 1.0
 PEERS = {"ed": "ebmkit", "cnce": "two forward passes"}
 
@@ -46,7 +46,7 @@ def _measure(name: str, n_energies: int, effort: Effort) -> Measurement:
     peer: Callable[[MLP], nn.Module] = _Ebmkit if name == "ed" else _Separate
     variants = [
         Variant("ours", training_step(method, _network(), x, nets.generator(3))),
-        Variant(PEERS[name], _trained(peer(_network()), x)),
+        Variant(PEERS[name], module_step(peer(_network()), x)),
         Variant(FLOOR, nets.floor(nets.training_products(nets.widths(_network()), n_energies * BATCH))),
     ]
     found = Measurement(agreements=require_agreement(_agreements(method, peer, x)))
@@ -77,17 +77,6 @@ class _Separate(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         return 2 * F.softplus(self.network(x) - self.network(x + EPS * torch.randn_like(x))).mean()
-
-
-def _trained(module: nn.Module, x: Tensor) -> Callable[[], object]:
-    optimizer = torch.optim.Adam(module.parameters(), lr=LR)
-
-    def step() -> None:
-        optimizer.zero_grad()
-        module(x).backward()
-        optimizer.step()
-
-    return step
 
 
 def _agreements(method: Method, peer: Callable[[MLP], nn.Module], x: Tensor) -> list[Agreement]:
