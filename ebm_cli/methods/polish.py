@@ -14,13 +14,14 @@ Related: Grenioux, OuYang & Hernández-Lobato (2026), who join a classification 
 """
 
 import math
+from dataclasses import replace
 
 import torch
 from torch import Tensor, nn
 
 from ebm_cli.derivatives import detached_gradient
 from ebm_cli.energies import Energy
-from ebm_cli.methods.base import LossOutput, Method
+from ebm_cli.methods.base import LossOutput, Method, Symptom
 from ebm_cli.system.chunks import in_chunks
 
 ROWS = 1024
@@ -75,6 +76,10 @@ class Polish(nn.Module):
         of_energy = {id(p) for p in energy.parameters()}
         return [p for p in self.method.players(energy)["energy"] if id(p) not in of_energy]
 
+    def symptoms(self) -> tuple[Symptom, ...]:
+        """Those of the added objective, read from the metrics of this phase; their cures name its keys."""
+        return tuple(_of_this_phase(symptom) for symptom in self.method.symptoms())
+
     def begin(self, first: Method, energy: Energy, data: Tensor, rng: torch.Generator) -> None:
         """Fit the parts of the objective to the data [N, *D] and to the energy that the first phase has trained."""
         self.method.prepare(data, rng)
@@ -91,3 +96,9 @@ class Polish(nn.Module):
         metrics |= {f"polish_{name}": value for name, value in added.metrics.items()}
         loss = added.loss + self.keep * self.unit * kept.loss
         return LossOutput(loss, metrics, evaluations=kept.evaluations.add(added.evaluations))
+
+
+def _of_this_phase(symptom: Symptom) -> Symptom:
+    cure = symptom.cure.replace("method.", "polish.method.").replace("optimizer.lr", "polish.lr")
+    over = None if symptom.over is None else f"polish_{symptom.over}"
+    return replace(symptom, metric=f"polish_{symptom.metric}", over=over, cure=cure)

@@ -100,7 +100,8 @@ def _describe(session: Session, choices: Mapping[str, str], typed: Sequence[str]
         session.log.remark(remark)
     for finding in session.log.opening.findings:
         session.log.remark(f"data: {finding}")
-    for warning in (boundary_warning(parts), parts.method.remark(parts.energy)):
+    methods = [parts.method, *([] if parts.polish is None else [parts.polish.method])]
+    for warning in (boundary_warning(parts), *(method.remark(parts.energy) for method in methods)):
         if warning is not None:
             session.log.remark(warning)
 

@@ -5,6 +5,7 @@ states is a checkpoint, from which training continues bit for bit.
 """
 
 from collections.abc import Callable, Iterable
+from functools import partial
 from typing import Any
 
 import torch
@@ -84,7 +85,8 @@ class Trainer:
         self._clip = float("inf") if clip_grad_norm is None else clip_grad_norm
         averaged = self._players["energy"].flat if players["energy"] else Flat([])
         self.ema = EMA([names[id(p)] for p in averaged.parameters], averaged, ema)
-        self.guard = Guard(guard_interval, rng.device, method.symptoms(), is_ignored=not is_guarded)
+        self._make_guard = partial(Guard, guard_interval, rng.device, is_ignored=not is_guarded)
+        self.guard = self._guard_of_phase()
         self._precision = MatmulPrecision(precision)
 
     def advance(self) -> LossOutput:
@@ -106,10 +108,18 @@ class Trainer:
     def begin_polishing(self, data: Tensor) -> None:
         """Begin the second phase, from the averaged weights; its parts are fitted to data [N, *D]."""
         assert self.polishing is not None
+        self.guard.require_sound()
         self.ema.restart()
         self.polishing.begin(self.step, self.method, self.energy, data, self.rng)
         for player in self._players.values():
             player.restart(self.polishing.polish.lr, self.polishing.make_schedule)
+        self.guard = self._guard_of_phase()
+
+    def _guard_of_phase(self) -> Guard:
+        """A guard for the symptoms of the method, and in the second phase for those of its objective too."""
+        phase = self.polishing
+        added = () if phase is None or phase.began is None else phase.polish.symptoms()
+        return self._make_guard((*self.method.symptoms(), *added))
 
     def _loss(self, batch: Tensor) -> LossOutput:
         """The loss of the phase."""
@@ -164,6 +174,7 @@ class Trainer:
         if self.polishing is not None:
             self.polishing.load_state_dict(state["polish"])
             make_schedule = make_schedule if self.polishing.began is None else self.polishing.make_schedule
+            self.guard = self._guard_of_phase()
         for name, player in self._players.items():
             player.optimizer.load_state_dict(state["optimizers"][name])
             player.follow(make_schedule)

@@ -58,6 +58,27 @@ def test_second_phase_begins_with_the_averaged_weights() -> None:
     assert differences(averaged, made.energy.state_dict()) == []
 
 
+def test_symptoms_of_the_second_objective_end_the_second_phase_alone() -> None:
+    """ed with perturbations far outside the data is at its bound; in the first phase nothing looks at it."""
+    made, data = trainer("polish=ed", "polish.method.t=1e10", "polish.steps=400")
+    for _ in range(5):
+        made.advance()
+    made.begin_polishing(data)  # type: ignore[arg-type]
+    assert made.guard.read() is None
+    for _ in range(210):
+        made.advance()
+    found = made.guard.read()
+    assert found is not None
+    assert found.step == 6
+    assert "far outside the data" in str(found)
+    assert "lower polish.method.t, or set polish.method.whiten=true" in str(found)
+    # A rollback to the first phase watches for that of score matching alone.
+    first, _ = trainer("polish=ed", "polish.method.t=1e10")
+    made.load_state_dict(first.state_dict())
+    made.advance()
+    assert made.guard.read() is None
+
+
 # --- the command ------------------------------------------------------------------------------------------------------
 
 
