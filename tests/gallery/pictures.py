@@ -32,7 +32,7 @@ EIGHT = f"ebm train method=nce dataset=eight_gaussians hydra.run.dir={ROOT}/eigh
 DIGITS = (
     f"ebm train dataset=digits dataset.noise_std=2 energy=conv method=pcd steps=3000 hydra.run.dir={ROOT}/half_digits"
 )
-BOTH = f"ebm sample checkpoint=[{ROOT}/moons,{ROOT}/circles]"
+BOTH = f"ebm sample 'checkpoint=[{ROOT}/moons,{ROOT}/circles]'"
 
 PICTURES = (
     Picture(
@@ -72,7 +72,7 @@ PICTURES = (
             CIRCLES,
             f"{BOTH} hydra.run.dir={ROOT}/product",
             f"{BOTH} compose.kind=mixture hydra.run.dir={ROOT}/mixture",
-            f"{BOTH} compose.weights=[1,-0.5] hydra.run.dir={ROOT}/but_not",
+            f"{BOTH} 'compose.weights=[1,-0.5]' hydra.run.dir={ROOT}/but_not",
         ),
         tuple(f"{ROOT}/{name}/samples.png" for name in ("product", "mixture", "but_not")),
         "three minutes",
