@@ -63,6 +63,13 @@ def test_readme_is_at_most_6_kb() -> None:
     assert (REPO / "README.md").stat().st_size <= 6 * 1024
 
 
+@pytest.mark.parametrize("name", ["README.md", "README.ko.md"])
+def test_readme_has_every_method_in_its_table(name: str) -> None:
+    rows = re.findall(r"^\| (`.*?) \|", (REPO / name).read_text(encoding="utf-8"), re.MULTILINE)
+    named = [word for row in rows for word in re.findall(r"`(\w+)`", row)]
+    assert sorted(named) == sorted(path.stem for path in (REPO / "conf" / "method").glob("*.yaml"))
+
+
 def test_shown_experiments_exist() -> None:
     named = [re.findall(r"experiment=(\S+)", command) for command in COMMANDS]
     assert [name for names in named for name in names if not (REPO / f"conf/experiment/{name}.yaml").is_file()] == []
