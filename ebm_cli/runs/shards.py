@@ -149,7 +149,7 @@ class Shards:
         held = read_state(file)
         if held.get("identity") != self.identity:
             raise UserError(
-                f"{self.path}: holds samples of another config or another model; to go on with them, type their own "
+                f"{self.path}: holds samples of another config or another model; to continue them, type their own "
                 "command, or name another directory with hydra.run.dir=DIR"
             )
         self.files = list(held["files"])

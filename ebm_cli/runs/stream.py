@@ -32,7 +32,7 @@ NOT_THE_CHAINS = ("checkpoint", "which", "weights", "dataset", "trust", "strict"
 
 
 class Sink(Protocol):
-    """Where the samples go, shard by shard, with the state after each."""
+    """Takes the samples, shard by shard, with the state after each."""
 
     def state(self) -> dict[str, Any] | None:
         """The state that was stored last; None at the beginning."""

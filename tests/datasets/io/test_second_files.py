@@ -75,7 +75,7 @@ def test_a_missing_column_is_named_before_a_column_of_text(tmp_path: Path) -> No
 
 
 def test_points_of_samples_npz_are_rows(tmp_path: Path) -> None:
-    """What `ebm sample` writes has their energies beside them."""
+    """`ebm sample` writes their energies beside them."""
     np.savez(tmp_path / "samples.npz", x=np.eye(3), energy=np.arange(3.0))
     assert (
         read_matched("data", str(tmp_path / "samples.npz"), (3,), None, reading({})).rows.tolist() == np.eye(3).tolist()
