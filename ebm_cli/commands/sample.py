@@ -120,11 +120,11 @@ def _streamed(cfg: DictConfig, model: Model, path: Path, console: Console) -> tu
     try:
         shards = Shards(path, kind_of(cfg), identity(cfg, model), cfg.n_samples, _facts(cfg, model, names), names)
         if shards.n_written:
-            announce([f"{where}: goes on after {shards.n_written:,} of {cfg.n_samples:,} samples"], console)
+            announce([f"{where}: continues after {shards.n_written:,} of {cfg.n_samples:,} samples"], console)
         with Signals():
             drawn = stream(cfg, model, shards, partial(_bar, console), console.print)
     except Interrupted as signal:
-        again = f"the same command with {typed('hydra.run.dir', where)} goes on"
+        again = f"the same command with {typed('hydra.run.dir', where)} continues"
         done = f"; {shards.n_written:,} of {cfg.n_samples:,} samples are written, {again}"
         raise Interrupted(signal.number, done) from None
     finally:
@@ -133,7 +133,7 @@ def _streamed(cfg: DictConfig, model: Model, path: Path, console: Console) -> tu
 
 
 def _facts(cfg: DictConfig, model: Model, names: Sequence[str] | None) -> dict[str, Any]:
-    """What the samples of a stream are, for their manifest."""
+    """Facts on the samples of a stream, for their manifest."""
     like = model.standardizer.like
     return {
         "arrays": {"x": "samples, in the units of the data", "energy": "of each sample, nats"},

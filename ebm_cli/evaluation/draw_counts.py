@@ -1,4 +1,4 @@
-"""What is known of draws that are not kept: counts over all of them, and every k-th for the diagnostics.
+"""Draws that are not kept: counts over all of them, and every k-th for the diagnostics.
 
 R̂ and ESS need ranks among all draws, which a stream of them has not in memory. They are those of every k-th draw of
 each chain, which are draws of the same chains: R̂ is as valid, and the ESS of a part is at most that of the whole.

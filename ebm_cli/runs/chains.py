@@ -126,7 +126,7 @@ def draw(cfg: DictConfig, model: Model, bar: Bar = no_bar, say: Say = quiet) -> 
 
 
 class Plan(NamedTuple):
-    """What the chains of a config do, before their first step.
+    """The chains of a config, before their first step.
 
     Attributes:
         kernel, target: the sampler, and what the chains leave invariant, with their starts.

@@ -28,7 +28,7 @@ class SampleFile(NamedTuple):
 
     @property
     def shown(self) -> Path:
-        """What a reader opens."""
+        """The path that a reader opens."""
         return self.path
 
     @property

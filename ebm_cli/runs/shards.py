@@ -41,7 +41,7 @@ def streams(cfg: DictConfig) -> bool:
 
 
 def kind_of(cfg: DictConfig) -> str:
-    """What `shards` asks for: none, npz or parquet; auto is npz for more than a million samples, else none."""
+    """The files that `shards` asks for: none, npz or parquet; auto is npz for more than a million samples, else none."""
     if cfg.shards != "auto":
         return str(cfg.shards)
     return "npz" if cfg.n_samples > MANY else "none"
@@ -96,7 +96,7 @@ class Shards:
 
     @property
     def shown(self) -> Path:
-        """What a reader opens."""
+        """The path that a reader opens."""
         return self.path / FOLDER
 
     @property
