@@ -41,7 +41,7 @@ def streams(cfg: DictConfig) -> bool:
 
 
 def kind_of(cfg: DictConfig) -> str:
-    """The files that `shards` asks for: none, npz or parquet; auto is npz for more than a million samples, else none."""
+    """The files that `shards` asks for: none, npz or parquet; auto is npz above a million samples, else none."""
     if cfg.shards != "auto":
         return str(cfg.shards)
     return "npz" if cfg.n_samples > MANY else "none"
