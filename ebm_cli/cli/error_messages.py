@@ -91,7 +91,7 @@ def explain(error: BaseException, verb: str, folders: Sequence[Path], typed: Seq
 
 
 def _explain_lost_job(error: BaseException) -> str:
-    """What to do about a job that a queue ended, in place of submitit's many lines."""
+    """Say what to do about a job that a queue ended, in place of submitit's many lines."""
     again = "the same command with the same hydra.sweep.dir continues from the last checkpoints"
     if "timed-out" in str(error):
         return (

