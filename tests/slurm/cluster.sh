@@ -14,8 +14,8 @@ install() {
     command -v slurmctld slurmd munged sbatch >/dev/null && return
     [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null || { echo "no SLURM, and no apt-get as root to install it" >&2; exit 3; }
     # A policy that starts no daemon: those of the packages would use /etc/slurm.
-    { DEBIAN_FRONTEND=noninteractive timeout 100 apt-get install -y --no-install-recommends slurm-wlm munge ||
-      { timeout 60 apt-get update && DEBIAN_FRONTEND=noninteractive timeout 100 apt-get install -y --no-install-recommends slurm-wlm munge; }
+    { DEBIAN_FRONTEND=noninteractive timeout 60 apt-get install -y --no-install-recommends slurm-wlm munge ||
+      { timeout 30 apt-get update && DEBIAN_FRONTEND=noninteractive timeout 60 apt-get install -y --no-install-recommends slurm-wlm munge; }
     } >"$dir/apt.log" 2>&1 || { echo "apt-get cannot install slurm-wlm and munge: $(tail -1 "$dir/apt.log")" >&2; exit 3; }
 }
 
