@@ -37,6 +37,7 @@ from ebm_cli.samplers.langevin import Langevin
 from ebm_cli.samplers.mala import MALA
 from ebm_cli.samplers.metric import wants_metric
 from ebm_cli.samplers.tempering import X as REPLICAS
+from ebm_cli.system.ranks import Ranks
 
 
 class CD(Method):
@@ -65,6 +66,7 @@ class CD(Method):
         chain, and one gradient more for Langevin steps.
     """
 
+    divided = ("buffer", "age", "accepted", "hot.points")
     has_comparable_loss: ClassVar[bool] = False
     buffer: Tensor
     age: Tensor
@@ -155,6 +157,20 @@ class CD(Method):
         if self.kl and batch_size < 2:
             raise ValueError("batch_size must be >= 2 with method.kl: a chain is compared with the others, got 1")
 
+    def divide(self, ranks: Ranks) -> None:
+        super().divide(ranks)
+        if ranks.size == 1:
+            return
+        if self.is_weighted:
+            raise ValueError(
+                "method.weights must be none with parallel.ranks > 1: weighted walkers are resampled all together"
+            )
+        if self.start == "persistent":
+            n = ranks.share(len(self.buffer), "method.buffer_size")
+            self.buffer, self.age = self.buffer[:n].clone(), self.age[:n].clone()
+            if self.hot is not None:
+                self.hot.points = self.hot.points[:n].clone()
+
     def prepare(self, data: Tensor, rng: torch.Generator) -> None:
         if self.start == "persistent":
             self.replay_buffer.fill(self.noise, rng)
@@ -200,7 +216,7 @@ class CD(Method):
         return self.buffer if self.start == "persistent" else None
 
     def loss(self, energy: Energy, x: Tensor, rng: torch.Generator) -> LossOutput:
-        self.backoff.update(self.accepted)
+        self.backoff.update(self.accepted, self.ranks)
         kernel = self.kernel
         chains = self._chains(energy, x, rng)
         acceptance = chains.info.accept.mean()
@@ -245,7 +261,8 @@ class CD(Method):
             grad = each.grad if chains.info.gradients is None else n_gradients
             cost = Evaluations(energy=2 + jumps + share * each.energy, grad=share * grad)
         if self.kl:
-            divergence = chain_divergence(energy, chains.end, kernel.step_size, kernel.temperature, rng)
+            step, temperature = kernel.step_size, kernel.temperature
+            divergence = chain_divergence(energy, chains.end, step, temperature, rng, self.ranks)
             loss, metrics["chain_divergence"] = loss + self.kl * divergence, divergence.detach()
             cost = cost._replace(grad=cost.grad + 1, laplacian=1)
         return LossOutput(loss, metrics, evaluations=cost)
