@@ -21,7 +21,7 @@ CPU = torch.device("cpu")
 
 
 class Table:
-    """Where the threads of a run lay down what the others ask for."""
+    """A place where the threads of a run lay down what the others ask for."""
 
     def __init__(self, size: int) -> None:
         self.values: list[Any] = [None] * size
@@ -56,7 +56,7 @@ class ThreadRanks(Ranks):
 
 
 def together(size: int, work: Callable[[Ranks], T], make: Callable[[int, Table], Ranks] = ThreadRanks) -> list[T]:
-    """What each of several threads returns; an error of one of them is raised."""
+    """Run a function in several threads; the results of all. An error of one of them is raised."""
     table, found, errors = Table(size), [None] * size, []
 
     def run(index: int) -> None:

@@ -184,5 +184,5 @@ class EpochBatches(Batches):
         self._rng.set_state(state["rng"].cpu())
 
     def continue_anew(self, state: dict[str, Any], rng: torch.Generator) -> None:
-        # The epoch goes on: its order is common.
+        # Its order is common to any number of processes.
         self.load_state_dict(state | {"rng": rng.get_state()})

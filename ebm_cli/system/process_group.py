@@ -17,10 +17,10 @@ from ebm_cli.errors import ProcessLost, first_line
 from ebm_cli.system.ranks import Ranks
 
 PATIENCE = timedelta(days=7)
-"""How long a process waits for another one. The first one may evaluate for hours; one that dies closes its
+"""Time that a process waits for another one. The first one may evaluate for hours; one that dies closes its
 connections, which the others see at once."""
 JOINING = timedelta(minutes=10)
-"""How long the processes may take to find one another."""
+"""Time that the processes may take to find one another."""
 
 
 def backend_for(device: torch.device, n_local: int) -> str:

@@ -108,7 +108,7 @@ class Ranks:
         return total + self.size * (fixed - total).exp() * (own - fixed)
 
     def on_first(self, make: Callable[[], Any]) -> Any:
-        """What a function returns in the first process, in all of them; the others wait for it."""
+        """Call a function in the first process, and return its result in all of them; the others wait for it."""
         return self.announce(make() if self.is_first else None)
 
 

@@ -131,7 +131,7 @@ class Checkpointer:
                 self._history.best = float(stored["best"])
 
     def _best(self) -> dict[str, Any] | None:
-        """What best.pt was chosen by; None without one."""
+        """The numbers that best.pt was chosen by; None without one."""
         best = self.folder / "best.pt"
         if not best.is_file():
             return None
