@@ -84,15 +84,17 @@ def test_killed_rank_ends_the_run(ebm: Ebm, tmp_path: Path, monkeypatch: pytest.
 def test_rank_killed_in_the_evaluation_ends_it(
     ebm: Ebm, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, crews: list[Crew]
 ) -> None:
+    killed: list[float] = []
+
     def kill_and_wait(*args: object) -> None:
+        killed.append(time.monotonic())
         crews[-1]._others[0].kill()
-        time.sleep(20)
+        time.sleep(40)
 
     monkeypatch.setattr("ebm_cli.training.finish.suite.evaluate", kill_and_wait)
-    began = time.monotonic()
     ran = ebm("train", *WORDS, "hydra.run.dir=run")
     assert "was killed by SIGKILL" in ran.err
-    assert time.monotonic() - began < 19
+    assert time.monotonic() - killed[0] < 30
     assert last(tmp_path / "run")["step"] == 8
 
 
