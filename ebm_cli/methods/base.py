@@ -133,6 +133,11 @@ class Method(nn.Module, ABC):
                 f"parallel.ranks must be 1 with method={type(self).__name__.lower()}: it does not say how it is divided"
             )
         self.ranks = ranks
+        held = dict(self.named_buffers())
+        for name in self.divided or ():
+            if ranks.size > 1 and name in held and held[name].dim():
+                place, _, own = name.rpartition(".")
+                setattr(self.get_submodule(place), own, ranks.part(held[name]).clone())
 
     def n_directions(self, energy: Energy) -> int | None:
         """Directions along which a step differentiates f twice in x; 0 for gradients alone, None for no derivative."""

@@ -158,18 +158,10 @@ class CD(Method):
             raise ValueError("batch_size must be >= 2 with method.kl: a chain is compared with the others, got 1")
 
     def divide(self, ranks: Ranks) -> None:
+        if ranks.size > 1 and self.is_weighted:
+            raise ValueError("method.weights must be none with parallel.ranks > 1: chains are resampled all together")
+        ranks.share(len(self.buffer) if self.start == "persistent" else 0, "method.buffer_size")
         super().divide(ranks)
-        if ranks.size == 1:
-            return
-        if self.is_weighted:
-            raise ValueError(
-                "method.weights must be none with parallel.ranks > 1: weighted walkers are resampled all together"
-            )
-        if self.start == "persistent":
-            n = ranks.share(len(self.buffer), "method.buffer_size")
-            self.buffer, self.age = self.buffer[:n].clone(), self.age[:n].clone()
-            if self.hot is not None:
-                self.hot.points = self.hot.points[:n].clone()
 
     def prepare(self, data: Tensor, rng: torch.Generator) -> None:
         if self.start == "persistent":
@@ -261,8 +253,7 @@ class CD(Method):
             grad = each.grad if chains.info.gradients is None else n_gradients
             cost = Evaluations(energy=2 + jumps + share * each.energy, grad=share * grad)
         if self.kl:
-            step, temperature = kernel.step_size, kernel.temperature
-            divergence = chain_divergence(energy, chains.end, step, temperature, rng, self.ranks)
+            divergence = chain_divergence(energy, chains.end, kernel.step_size, kernel.temperature, rng, self.ranks)
             loss, metrics["chain_divergence"] = loss + self.kl * divergence, divergence.detach()
             cost = cost._replace(grad=cost.grad + 1, laplacian=1)
         return LossOutput(loss, metrics, evaluations=cost)

@@ -79,17 +79,23 @@ def run_training(
     except BaseException as error:
         if directory.is_finished:
             raise
-        full = full_disk(error)
-        reason = f"{type(error).__name__}: {error}" if full is None else f"no room to write in it ({full.strerror})"
-        directory.finish("failed", session.trainer.step if session else None, reason)
-        if full is not None:
-            raise NoRoom(
-                f"{path}: {reason}; free some space and rerun the command: it resumes from the last checkpoint"
-            ) from error
-        if isinstance(error, ProcessLost) and _last_checkpoint(path).is_file():
-            command = shell_command("train", {"checkpoint": relative_path(path)})
-            raise ProcessLost(f"{error}; {command} continues from the last checkpoint") from error
+        explained = _record_failure(error, directory, session)
+        if explained is not None:
+            raise explained from error
         raise
+
+
+def _record_failure(error: BaseException, directory: RunDirectory, session: Session | None) -> Exception | None:
+    """Record a failure in status.json; the error that says how the run is continued, None where nothing is known."""
+    full, path = full_disk(error), directory.path
+    reason = f"{type(error).__name__}: {error}" if full is None else f"no room to write in it ({full.strerror})"
+    directory.finish("failed", session.trainer.step if session else None, reason)
+    if full is not None:
+        return NoRoom(f"{path}: {reason}; free some space and rerun the command: it resumes from the last checkpoint")
+    if isinstance(error, ProcessLost) and _last_checkpoint(path).is_file():
+        command = shell_command("train", {"checkpoint": relative_path(path)})
+        return ProcessLost(f"{error}; {command} continues from the last checkpoint")
+    return None
 
 
 def _describe(session: Session, choices: Mapping[str, str], typed: Sequence[str]) -> None:
