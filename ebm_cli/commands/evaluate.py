@@ -3,6 +3,7 @@
 import math
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -109,6 +110,7 @@ def _compile_mode(cfg: DictConfig, model: Model) -> CompileMode:
 
 
 def _protocol(cfg: DictConfig, model: Model) -> Protocol:
-    """The evaluation protocol of the config, by default with the seed of the run."""
+    """The evaluation protocol of the config, by default with the seed of the run, and with its chains that follow."""
     seed = model.config.seed if cfg.seed is None else cfg.seed
-    return protocol_of(cfg, seed, model.config.batch_size, trust_of(cfg))
+    protocol = protocol_of(cfg, seed, model.config.batch_size, trust_of(cfg))
+    return replace(protocol, fallback=model.config.eval.fallback) if protocol.fallback == "auto" else protocol

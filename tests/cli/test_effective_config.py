@@ -77,3 +77,22 @@ def test_typed_class_drops_keys_of_the_replaced_option(ebm: Ebm, stand_in: Stand
     )
     assert [cfg.energy.get("rim") for cfg in seen] == [None, 4]
     assert "width" not in seen[0].energy
+
+
+@pytest.mark.parametrize(
+    ("words", "fallback"),
+    [
+        ((), "auto"),
+        (("eval.n_chains=20",), "auto"),
+        (("eval.sampler=mala",), "none"),
+        (("eval.sampler.step_size=0.1",), "none"),
+        (("eval.sampler=hmc", "eval.fallback=tempering"), "tempering"),
+        (("eval.fallback=none",), "none"),
+    ],
+)
+def test_a_sampler_that_was_typed_is_respected(
+    ebm: Ebm, stand_in: StandIn, words: tuple[str, ...], fallback: str
+) -> None:
+    seen = stand_in("train")
+    assert ebm("train", *words).code == 0
+    assert seen[0].eval.fallback == fallback
