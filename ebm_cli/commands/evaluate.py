@@ -59,7 +59,8 @@ def evaluate(cfg: DictConfig) -> None:
     apply_compile_mode(_compile_mode(cfg, model), parts.energy, work, threads, console.print)
     announce([*model.remarks, *described_data(parts.dataset, protocol)], console)
     with Stages("evaluation", console) as stages:
-        evaluation = suite.evaluate(parts.energy, parts.method, parts.dataset, protocol, stages.begin)
+        second = None if parts.polish is None else parts.polish.method
+        evaluation = suite.evaluate(parts.energy, parts.method, parts.dataset, protocol, stages.begin, second)
     findings, unbounded = examined(model.config, parts)
     evaluated = with_unbounded(evaluation.results, unbounded)
     assessment = overall(evaluated, math.prod(parts.dataset.shape))

@@ -14,6 +14,7 @@ from ebm_cli.densities.memo import of_few_rows
 from ebm_cli.errors import NotTrustworthy
 from ebm_cli.evaluation.overall import UNBOUNDED, overall, untrusted
 from ebm_cli.evaluation.results import Results
+from ebm_cli.lecture.base import Measurement
 from ebm_cli.lecture.report import build_measurement, measured_verdicts
 from ebm_cli.lecture.run import run_measurement
 from ebm_cli.reporting.closing_panel import as_sentence
@@ -39,7 +40,7 @@ def reserve(cfg: DictConfig, path: Path, *, lock: bool) -> None:
     if cfg.checkpoint is None and not (path / FOLDER / "last.pt").is_file():
         require_source(cfg)
     try:
-        reserve_directory(cfg, path, lock=lock)
+        reserve_directory(cfg, path, lock=lock, trains=_trains(build_measurement(cfg)))
     except AlreadyFinished as finished:
         results = _results(path)
         reason = untrusted(results, cfg.strict)
@@ -53,8 +54,7 @@ def validate(cfg: DictConfig) -> None:
     set_deterministic(cfg.deterministic)
     set_threads(cfg.threads)
     build_claims(cfg.claims, trust_of(cfg))
-    measurement = build_measurement(cfg)
-    if measurement is not None and not measurement.trains:
+    if not _trains(build_measurement(cfg)):
         return
     with of_few_rows():
         parts = assemble(cfg, trust_of(cfg))
@@ -112,6 +112,11 @@ def _judge(cfg: DictConfig, directory: Path, runs: list[Path]) -> None:
         records = [read(run) for run in runs]
         verdicts = collect_verdicts(claims, records) + measured_verdicts(measurement, directory, records)
         conclude(directory, verdicts)
+
+
+def _trains(measurement: Measurement | None) -> bool:
+    """True if a run trains a model, False if its measurement is all that it does."""
+    return measurement is None or measurement.trains
 
 
 def _worth(results: dict[str, Any]) -> str:

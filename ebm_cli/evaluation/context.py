@@ -56,10 +56,14 @@ class Context:
         method: for what it trained besides the energy.
         dataset: the data.
         protocol: which metric groups, and with which sizes.
+        second: the objective of a second phase; None without.
     """
 
-    def __init__(self, energy: Energy, method: Method, dataset: Dataset, protocol: Protocol) -> None:
+    def __init__(
+        self, energy: Energy, method: Method, dataset: Dataset, protocol: Protocol, second: Method | None = None
+    ) -> None:
         self.energy, self.method, self.dataset, self.protocol = energy, method, dataset, protocol
+        self.second = second
         self.divergences = Divergences(dataset, protocol.n_samples)
         self._annealings: dict[int, Annealed | NotIntegrable] = {}
 

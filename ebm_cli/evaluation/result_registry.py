@@ -220,6 +220,8 @@ RESULTS = (
     _cost("cost/grad_evals", "∇f", "per row", "low", "evaluations of ∇ₓf in a training step", headline=True),
     _cost("cost/laplacian_evals", "Δf", "per row", "low", "evaluations of second derivatives in x in a training step"),
     _cost("cost/peak_memory_mb", "memory", "MB", "low", "peak memory"),
+    Result(COST, "cost/polish_steps", "polish steps", "", "none",
+           "training steps of the second phase (`polish`); 0 where `max_seconds` left it out"),
     Result(COST, "cost/eval_seconds", "evaluation", "s", "low", "wall-clock time of the final evaluation"),
 
     # The training log.

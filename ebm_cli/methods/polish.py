@@ -77,7 +77,7 @@ class Polish(nn.Module):
         return [p for p in self.method.players(energy)["energy"] if id(p) not in of_energy]
 
     def symptoms(self) -> tuple[Symptom, ...]:
-        """Those of the added objective, read from the metrics of this phase; their cures name its keys."""
+        """Symptoms of the added objective, read from the metrics of this phase; their cures name its keys."""
         return tuple(_of_this_phase(symptom) for symptom in self.method.symptoms())
 
     def begin(self, first: Method, energy: Energy, data: Tensor, rng: torch.Generator) -> None:
@@ -98,7 +98,12 @@ class Polish(nn.Module):
         return LossOutput(loss, metrics, evaluations=kept.evaluations.add(added.evaluations))
 
 
+def of_this_phase(cure: str) -> str:
+    """A cure with the learning rate of the second phase."""
+    return cure.replace("optimizer.lr", "polish.lr")
+
+
 def _of_this_phase(symptom: Symptom) -> Symptom:
-    cure = symptom.cure.replace("method.", "polish.method.").replace("optimizer.lr", "polish.lr")
+    cure = of_this_phase(symptom.cure.replace("method.", "polish.method."))
     over = None if symptom.over is None else f"polish_{symptom.over}"
     return replace(symptom, metric=f"polish_{symptom.metric}", over=over, cure=cure)

@@ -27,6 +27,11 @@ def test_resume_refuses_to_change_the_training(ebm: Ebm, stand_in: StandIn, trai
     assert (ran.code, len(ran.err.splitlines()), seen) == (1, 1, [])
 
 
+def test_resume_refuses_keys_of_a_group_that_is_off_by_default(ebm: Ebm, trained: Path) -> None:
+    ran = ebm("train", "checkpoint=run", "polish.lr=1e-4")
+    assert ran.err == "ebm: polish.lr: cannot change when a run is continued; start a new run to change it\n"
+
+
 @pytest.mark.parametrize("verb", ["sample", "train"])
 def test_stored_config_names_no_foreign_class(ebm: Ebm, stand_in: StandIn, trained: Path, verb: str) -> None:
     stored = trained / "config.yaml"
