@@ -54,12 +54,14 @@ class Task:
         show_traceback: whether a failing job of a sweep prints its traceback.
         failures: the jobs that failed in this process, or that finished and are not to be trusted.
         directories: of the runs that were started in this process, in their order.
+        interrupted: directory of the sweep that a signal has ended; empty if none has.
     """
 
     verb: str
     show_traceback: bool = False
     failures: list[JobFailed] = field(default_factory=list, compare=False)
     directories: list[Path] = field(default_factory=list, compare=False)
+    interrupted: list[Path] = field(default_factory=list, compare=False)
 
     @property
     def module(self) -> ModuleType:
@@ -92,6 +94,10 @@ class Task:
                 run = Path(hydra.runtime.output_dir)
                 self.directories.append(run)
                 return getattr(module, self.verb)(effective_config(cfg, self.verb, hydra.overrides.task, run))
+        except KeyboardInterrupt:
+            if hydra.mode is RunMode.MULTIRUN:
+                self.interrupted.append(Path(hydra.runtime.cwd, hydra.sweep.dir))
+            raise
         except Exception as error:
             if hydra.mode is not RunMode.MULTIRUN:
                 raise Refused from error

@@ -9,6 +9,7 @@ from hydra.types import RunMode
 from omegaconf import DictConfig
 
 from ebm_cli.claims.judge import build_claims, collect_verdicts, conclude, judge_runs
+from ebm_cli.comparison.ranking import print_ranking
 from ebm_cli.config.trust import trust_of
 from ebm_cli.densities.memo import of_few_rows
 from ebm_cli.errors import NotTrustworthy
@@ -18,6 +19,7 @@ from ebm_cli.lecture.base import Measurement
 from ebm_cli.lecture.report import build_measurement, measured_verdicts
 from ebm_cli.lecture.run import run_measurement
 from ebm_cli.reporting.closing_panel import as_sentence
+from ebm_cli.reporting.console import make_console
 from ebm_cli.runs.assemble import assemble, protocol_of
 from ebm_cli.runs.checkpoint import FOLDER
 from ebm_cli.runs.record import jobs_of, read
@@ -99,8 +101,10 @@ def train(cfg: DictConfig) -> float | None:
 
 
 def finalize(cfg: DictConfig, sweep_dir: Path) -> None:
-    """Judge what an experiment claims, on all jobs of its sweep."""
-    _judge(cfg, sweep_dir, jobs_of(sweep_dir))
+    """Rank the jobs of a sweep, and judge what its experiment claims, on all of them."""
+    jobs = jobs_of(sweep_dir)
+    print_ranking(sweep_dir, jobs, make_console())
+    _judge(cfg, sweep_dir, jobs)
 
 
 def _judge(cfg: DictConfig, directory: Path, runs: list[Path]) -> None:
