@@ -251,7 +251,7 @@ def test_time_that_ends_before_the_second_phase_is_said(ebm: Ebm, tmp_path: Path
 
 
 def test_log_z_of_the_second_phase_is_reported(ebm: Ebm, tmp_path: Path) -> None:
-    """Witnesses have learned it, for the run and for an evaluation of it; for weights of the first phase they have not."""
+    """Witnesses have learned it, for a run and an evaluation of it; weights of the first phase have none."""
     words = [*FAST, "method=sm", "steps=3", "polish=jarzynski", "polish.steps=3", "sampler.step_size=0.01"]
     words += ["metrics=[density]", "polish.method.witnesses=64", "polish.method.buffer_size=64", "checkpoint_every=3"]
     assert ebm("train", *words, "keep=9", "hydra.run.dir=run").code == 0
