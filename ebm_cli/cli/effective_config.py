@@ -10,7 +10,7 @@ from ebm_cli.config.type_checks import parameters
 from ebm_cli.runs.stored_config import keep_old_values, merge_resume_overrides
 
 DEFAULT_SAMPLER = "ebm_cli.samplers.mala.MALA"
-"""Class of `eval.sampler` where nobody chose one."""
+"""Class of `eval.sampler` where none was chosen."""
 
 
 def effective_config(cfg: DictConfig, verb: str, typed: Sequence[str], run: Path | None) -> DictConfig:

@@ -108,8 +108,7 @@ class CD(Method):
             if start != "persistent" or kl:
                 raise ValueError("weights must be none unless start=persistent (method=pcd) and kl=0")
             jarzynski.require_weighable(sampler)
-        reason = sampler.why_not(prod(shape))
-        if reason is not None:
+        if (reason := sampler.why_not(prod(shape))) is not None:
             raise ValueError(f"sampler: {reason}")
         if wants_metric(sampler):
             raise ValueError("sampler.metric must be none with cd and pcd, whose chains have no burn-in")

@@ -51,15 +51,9 @@ def finish(session: Session, seconds: float) -> float | None:
         tails = calibrate_tails(parts.energy, parts.dataset, session.keys.seed)
         if tails is not None:
             session.checkpointer.add_tails(evaluated_step, tails)
+        protocol, second = session.protocol, trainer.second(evaluated_step)
         with Stages("evaluation", log.console) as stages:
-            found = suite.evaluate(
-                parts.energy,
-                parts.method,
-                parts.dataset,
-                session.protocol,
-                stages.begin,
-                trainer.second(evaluated_step),
-            )
+            found = suite.evaluate(parts.energy, parts.method, parts.dataset, protocol, stages.begin, second)
         evaluated = with_unbounded(found.results, log.opening.unbounded)
         assessment = overall(evaluated, math.prod(parts.dataset.shape))
         measured = with_overall(evaluated, assessment)
@@ -74,9 +68,7 @@ def finish(session: Session, seconds: float) -> float | None:
     kept = session.checkpointer.use_last_as_best() if math.isinf(history.best) else None
     write_json(run / "results.json", results)
     log.write(trainer.step, numbers)
-    stopped = _out_of_time(session)
-    if stopped is None and history.stopping.should_stop(session.keys.patience):
-        stopped = history.stopping.reason(monitor.key)
+    stopped = _out_of_time(session) or _out_of_patience(session)
     ending = Ending(trainer.step, evaluated_step, seconds, stopped, kept)
     session.directory.finish("finished", ending.steps, ending.stopped, history.stopping.waited, trainer.skipped)
     # The run is finished: a figure that fails, or a signal while it is drawn, changes nothing above.
@@ -102,6 +94,12 @@ def _evaluate_last_step(session: Session) -> tuple[Values, float | None]:
         return {}, stopping.last
     results = session.evaluate_monitor()
     return results, session.update_best(results)
+
+
+def _out_of_patience(session: Session) -> str | None:
+    """Sentence that says that training ended early; None where it did not."""
+    stopping = session.history.stopping
+    return stopping.reason(session.monitor.key) if stopping.should_stop(session.keys.patience) else None
 
 
 def _out_of_time(session: Session) -> str | None:

@@ -72,7 +72,7 @@ def test_a_ladder_is_not_tempered_again() -> None:
 
 @pytest.fixture
 def second(monkeypatch: pytest.MonkeyPatch) -> dict[str, object]:
-    """What is found of the second chains beside their R̂ of 1.05, in place of chains that run."""
+    """Results of the second chains beside their R̂ of 1.05, in place of chains that run."""
     changes: dict[str, object] = {}
 
     def drawn(*arguments: object) -> Drawn:

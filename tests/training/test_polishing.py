@@ -93,7 +93,7 @@ def test_advice_of_the_second_phase_names_its_own_rate() -> None:
 
 
 def not_finite(made: Trainer) -> Diverged | None:
-    """What the guard says of a step whose loss is not a number."""
+    """The divergence that the guard finds in a step whose loss is not a number."""
     made.guard.reset()
     metrics = dict.fromkeys(made.guard._metrics, torch.zeros(()))
     made.guard.observe(made.step + 1, torch.tensor(math.nan), torch.zeros(()), metrics)
@@ -223,7 +223,7 @@ def test_best_of_both_phases_resumes(ebm: Ebm, tmp_path: Path, monkeypatch: pyte
 
 
 def test_a_run_whose_patience_ended_is_finished(ebm: Ebm, tmp_path: Path) -> None:
-    """Typed again it is not evaluated again, and more steps polish for longer."""
+    """A rerun does not evaluate it again, and more steps polish for longer."""
     words = [*FAST, *WORDS, "steps=50", "eval_every=2", "patience=2", "optimizer.lr=1e-12", "polish.steps=2"]
     assert ebm("train", *words, "hydra.run.dir=run").code == 0
     skipped = status_of(tmp_path / "run")["skipped"]
@@ -251,7 +251,7 @@ def test_time_that_ends_before_the_second_phase_is_said(ebm: Ebm, tmp_path: Path
 
 
 def test_log_z_of_the_second_phase_is_reported(ebm: Ebm, tmp_path: Path) -> None:
-    """That of witnesses, by the run and by an evaluation of it; not for weights of the first phase."""
+    """Witnesses have learned it, for a run and an evaluation of it; weights of the first phase have none."""
     words = [*FAST, "method=sm", "steps=3", "polish=jarzynski", "polish.steps=3", "sampler.step_size=0.01"]
     words += ["metrics=[density]", "polish.method.witnesses=64", "polish.method.buffer_size=64", "checkpoint_every=3"]
     assert ebm("train", *words, "keep=9", "hydra.run.dir=run").code == 0
