@@ -36,6 +36,10 @@ class Player:
     def step(self, loss: Tensor, max_norm: float) -> Tensor:
         """Take one step of the optimizer on this loss; returns the norm of the gradient before clipping."""
         self.flat.backward(loss)
+        return self.update(max_norm)
+
+    def update(self, max_norm: float) -> Tensor:
+        """The same from the gradients that are in the buffer."""
         norm = clip_(self.flat, max_norm)
         self._update()
         return norm

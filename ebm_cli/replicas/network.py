@@ -1,0 +1,65 @@
+"""The networks of several runs as one energy.
+
+Points of all runs are one batch, R blocks of rows [R·B, *shape], in which a block belongs to one run: whatever takes an
+energy and points (derivatives, chains) takes these too. A layer of R weights is one batched product.
+"""
+
+from collections.abc import Iterator, Sequence
+
+import torch
+from torch import Tensor, nn
+
+from ebm_cli.derivatives import Differentiable, Jet, Pullback
+from ebm_cli.energies.base import NetworkEnergy
+
+
+class StackedLinear(nn.Module, Differentiable):
+    """h ← W_r h + b_r for the rows of the r-th block.
+
+    Args:
+        weight: [R, n_out, n_in].
+        bias: [R, n_out].
+
+    Shapes: [R·B, n_in] → [R·B, n_out].
+    """
+
+    def __init__(self, weight: Tensor, bias: Tensor) -> None:
+        super().__init__()
+        # Plain attributes: these are views of the runs' own parameters.
+        self.weight, self.bias = weight, bias
+
+    def forward(self, x: Tensor) -> Tensor:
+        blocks = torch.baddbmm(self.bias.unsqueeze(1), x.view(len(self.weight), -1, x.shape[1]), self.weight.mT)
+        return blocks.flatten(0, 1)
+
+    def sweep(self, jet: Jet) -> tuple[Jet, Pullback]:
+        """h ← W h + b, J ← W J, L ← W L, and back by Wᵀ."""
+        first = None
+        if jet.first is not None and jet.needs_first:
+            along = jet.first.expand(-1, len(jet.value), -1)
+            first = torch.stack([self._product(direction, self.weight.mT) for direction in along])
+        second = None if jet.second is None else self._product(jet.second, self.weight.mT)
+
+        def pullback(g: Tensor) -> Tensor:
+            return self._product(g.expand(len(jet.value), -1), self.weight)
+
+        return Jet(self(jet.value), first, second), pullback
+
+    def _product(self, x: Tensor, weight: Tensor) -> Tensor:
+        return torch.bmm(x.reshape(len(weight), -1, x.shape[1]), weight).flatten(0, 1)
+
+
+def stacked_energy(energy: NetworkEnergy, leaves: Sequence[Tensor]) -> NetworkEnergy:
+    """The energies of R runs as one.
+
+    Args:
+        energy: of one of the runs; its network is a sequence of linear layers with bias and of activations.
+        leaves: the parameters of all runs, [R, *shape] each, in the order of the energy's own.
+    """
+    assert isinstance(energy.network, nn.Sequential)
+    weights = iter(leaves)
+    return NetworkEnergy(energy.shape, nn.Sequential(*(_stacked(m, weights) for m in energy.network)), energy.base)
+
+
+def _stacked(module: nn.Module, weights: Iterator[Tensor]) -> nn.Module:
+    return StackedLinear(next(weights), next(weights)) if isinstance(module, nn.Linear) else module
