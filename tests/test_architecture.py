@@ -86,9 +86,13 @@ WITHOUT_TORCH = (
         "reporting/console",
         "reporting/narrow",
         "reporting/results_table",
+        "reporting/sweep_table",
         "reporting/explanations",
     ),
-    *(f"comparison/{name}" for name in ("__init__", "charts", "columns", "conclusions", "groups", "page", "settings")),
+    *(
+        f"comparison/{name}"
+        for name in ("__init__", "charts", "columns", "conclusions", "groups", "page", "ranking", "settings")
+    ),
     *("comparison/spread", "comparison/tables"),
 )
 """Modules behind `ebm --help`, completion, `--cfg` and `ebm runs`, which must answer at once."""

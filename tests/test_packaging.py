@@ -63,7 +63,7 @@ def files_under(root: Path, *folders: str) -> set[str]:
 
 
 def test_source_distribution_holds_code_tests_and_pages(sources: Path) -> None:
-    folders = ("ebm_cli", "conf", "tests", "docs")
+    folders = ("ebm_cli", "conf", "hydra_plugins", "tests", "docs")
     assert files_under(sources, *folders) == files_under(REPO, *folders)
     in_root = {path.name for pattern in ("*.md", "*.cff", "*.toml", "*.txt", "Makefile") for path in REPO.glob(pattern)}
     assert in_root <= {path.name for path in sources.iterdir()}
@@ -112,6 +112,7 @@ def test_wheel_holds_every_config_and_no_test(wheel: Path) -> None:
     configs = {f"ebm_cli/conf/{path.relative_to(REPO / 'conf').as_posix()}" for path in (REPO / "conf").rglob("*.yaml")}
     assert configs <= names
     data = {"ebm_cli/py.typed", "ebm_cli/acceleration/chains.cpp"}
+    assert "hydra_plugins/ebm_sweeps/processes.py" in names
     assert data | {f"ebm_cli/comparison/page.{kind}" for kind in ("html", "css")} <= names
     assert not any(name.startswith(("conf/", "tests/", "outputs/", "docs/")) for name in names)
     assert any(name.endswith("licenses/LICENSE") for name in names)

@@ -22,8 +22,9 @@ from ebm_cli.cli.output_dirs import (
     validate_launch,
 )
 from ebm_cli.cli.places import explained_place, require_own_place, require_writable
-from ebm_cli.cli.plugins import require_slurm
+from ebm_cli.cli.plugins import is_processes, require_slurm
 from ebm_cli.cli.replica_words import is_replicas, require_one_place_for_seeds
+from ebm_cli.cli.sweep_cores import worker_count
 from ebm_cli.cli.sweep_failures import JobFailed, SweepFailed, clear_failures, read_failures
 from ebm_cli.cli.task import Task, reraise_past_hydra
 from ebm_cli.config.validate import validate
@@ -46,6 +47,8 @@ class Validate(Callback):
         with reraise_past_hydra():
             cfg = self._validate(config)
             validate_launch(config)
+            if is_processes(config):
+                raise UserError("jobs: one run is one job; add -m and several values (seed=1,2) for a sweep")
             wanted = Path(config.hydra.run.dir).absolute()
             require_no_interpolation(wanted)
             with explained_place(wanted):
@@ -66,6 +69,8 @@ class Validate(Callback):
         with reraise_past_hydra():
             require_slurm(config)
             require_one_place_for_seeds(config)
+            if is_processes(config):
+                worker_count(config.hydra.launcher.jobs)
             if is_listed(config.hydra):
                 self._validate_jobs(config)
             with _explained_sweep(config):

@@ -62,6 +62,7 @@ def candidates(line: str) -> list[str]:
         folder = next((group.folder for group in groups if name in (group.name, group.package)), None)
         return _options(name, folder, value, folders) if folder else []
     keys = [key.name for key in verb_keys(verb, typed, folders)]
+    keys += ["jobs"] if {"-m", "--multirun"} & set(typed) else []
     return sorted(f"{known}=" for known in {group.package for group in groups} | set(keys) if known.startswith(word))
 
 

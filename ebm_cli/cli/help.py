@@ -16,7 +16,7 @@ from ebm_cli.config.groups import (
 )
 
 FLAGS = (
-    ("-m", "sweep: key=a,b runs once for each value"),
+    ("-m", "sweep: key=a,b runs once for each value; jobs=N runs N jobs at a time, jobs=auto one a core"),
     ("--cfg job", "print the composed config and stop"),
     ("--info", "print how it was composed and stop"),
     ("--config-dir DIR", "add a folder of your own groups and options"),

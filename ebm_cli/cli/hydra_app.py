@@ -32,11 +32,15 @@ def run(verb: str, argv: Sequence[str]) -> int:
     """
     import_from_current_folder()
     folders, show_traceback, typed = search_path(), os.environ.get(FULL_ERROR) == "1", argv
+    task = Task(verb, show_traceback)
     try:
         argv, folders = prepare(verb, argv)
-        execute(Task(verb, show_traceback), argv, folders)
+        execute(task, argv, folders)
     except KeyboardInterrupt as signal:
-        return print_error(str(signal) or "interrupted", getattr(signal, "exit_code", INTERRUPTED))
+        code = print_error(str(signal) or "interrupted", getattr(signal, "exit_code", INTERRUPTED))
+        for sweep in task.interrupted:
+            print_error(f"to continue, rerun {_same_command(sweep)} (finished jobs are skipped)", code)
+        return code
     except SystemExit as end:
         return end.code if isinstance(end.code, int) else 0 if end.code is None else print_error(str(end.code), 1)
     except JobFailed as failed:
@@ -88,7 +92,7 @@ def _conclude_sweep(verb: str, jobs: Sequence[JobFailed], folders: Sequence[Path
     codes = {job.exit_code for job in failed or doubtful}
     code = codes.pop() if len(codes) == 1 else 1
     if failed:
-        same = f"the same command with {quoted('hydra.sweep.dir', failed[0].sweep_dir)}"
+        same = _same_command(failed[0].sweep_dir)
         print_error(f"{_counted(failed)} failed; rerun {same} to retry (finished jobs are skipped)", code)
         for job in failed:
             print_error(job.line, code)
@@ -99,6 +103,10 @@ def _conclude_sweep(verb: str, jobs: Sequence[JobFailed], folders: Sequence[Path
         for job in doubtful:
             print_error(job.line, code)
     return code
+
+
+def _same_command(sweep: Path) -> str:
+    return f"the same command with {quoted('hydra.sweep.dir', sweep)}"
 
 
 def _counted(jobs: Sequence[JobFailed]) -> str:

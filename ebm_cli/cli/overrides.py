@@ -2,7 +2,8 @@
 
 A value of a group is compared with the names of its options; `eval.sampler=hmc` becomes `sampler@eval.sampler=hmc`, and
 `sampler.kernel=hmc` `sampler@sampler.kernel=hmc`; `ebm sample` is given the sampler that is stored in its run, and
-`energy._target_=a.B` becomes `+energy._target_=a.B` where no energy is chosen.
+`energy._target_=a.B` becomes `+energy._target_=a.B` where no energy is chosen. `jobs=2` chooses the launcher of
+processes, and `replicas=2` that of replicas.
 """
 
 import re
@@ -20,6 +21,7 @@ from ebm_cli.config.groups import Group, group_options, paired_groups, search_pa
 from ebm_cli.errors import UserError
 
 VALIDATE = "hydra.callbacks.validate"
+LAUNCHER = "hydra/launcher"
 
 
 def prepare(verb: str, argv: Sequence[str]) -> tuple[list[str], tuple[Path, ...]]:
@@ -35,7 +37,7 @@ def prepare(verb: str, argv: Sequence[str]) -> tuple[list[str], tuple[Path, ...]
     args = parse(argv)
     folders = search_path(args.config_dir)
     groups = verb_groups(verb, folders)
-    typed = quote_overrides(args.overrides, verb, is_sweep=args.multirun)
+    typed = _choose_processes(quote_overrides(args.overrides, verb, is_sweep=args.multirun))
     typed, is_replicated = choose_replicas(typed, verb, composes_only=bool(args.cfg or args.info))
     overrides = OverridesParser.create().parse_overrides(typed)
     for override in overrides:
@@ -56,6 +58,20 @@ def prepare(verb: str, argv: Sequence[str]) -> tuple[list[str], tuple[Path, ...]
     if any(group.name == "sampler" and group.default is None for group in groups):
         words += choose_stored_sampler(overrides)
     return words, folders
+
+
+def _choose_processes(words: Sequence[str]) -> list[str]:
+    """Spell `jobs=2` as Hydra reads it.
+
+    Raises:
+        UserError: another launcher is chosen, too.
+    """
+    jobs = [word for word in words if word.startswith("jobs=")]
+    other = next((word for word in words if word.startswith(f"{LAUNCHER}=")), None)
+    if jobs and other is not None and other != f"{LAUNCHER}=processes":
+        raise UserError(f"{jobs[0]} runs a sweep's jobs in processes of this machine, and {other} elsewhere: type one")
+    spelled = [f"hydra.launcher.{word}" for word in jobs]
+    return [word for word in words if word not in jobs] + ([f"{LAUNCHER}=processes", *spelled] if jobs else [])
 
 
 def _validate(override: Override, verb: str, groups: Sequence[Group], folders: Sequence[Path]) -> None:

@@ -41,6 +41,11 @@ def explain_missing_plugin(group: str, option: str, installed: Iterable[str]) ->
     return f"{group}={option}: no such option{did_you_mean(option, known)}{listed}"
 
 
+def is_processes(config: DictConfig) -> bool:
+    """Return whether `jobs=` chose the launcher of processes."""
+    return str(config.hydra.launcher._target_).endswith(".ProcessesLauncher")
+
+
 def require_slurm(config: DictConfig) -> None:
     """Refuse the launcher of Slurm on a machine without it, before the directory of the sweep is made.
 

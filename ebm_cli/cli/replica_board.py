@@ -9,7 +9,6 @@ from rich.console import Console
 from rich.text import Text
 
 from ebm_cli.evaluation.values import format_value
-from ebm_cli.reporting.commands import print_commands, shell_line
 from ebm_cli.reporting.console import make_console, relative_path
 from ebm_cli.reporting.progress import Progress
 from ebm_cli.runs.record import read
@@ -70,10 +69,6 @@ class ReplicaBoard:
             self._progress.message(str(line))
         else:
             self._console.print(line, soft_wrap=True)
-
-    def conclude(self) -> None:
-        """Print the command that compares the runs."""
-        print_commands(self._console, [shell_line("ebm", "compare", f"runs={relative_path(self._parent)}")])
 
     @property
     def _parent(self) -> Path:

@@ -104,7 +104,6 @@ def _train(task: Task, jobs: Sequence[_Job]) -> None:
         with board:
             runs = [task.steps(job.config, signals, board.quiet) for job in jobs]
             ended = task.module.train_together(runs, jobs[0].config, lambda i: jobs[i].enter(), board.show, board.end)
-        board.conclude()
         for job, end in zip(jobs, ended, strict=True):
             job.result.return_value = end.value if end.error is None else end.error
             job.result.status = JobStatus.COMPLETED if end.error is None else JobStatus.FAILED

@@ -56,7 +56,7 @@ def _require_companions(own: str, words: Sequence[str]) -> None:
                 f"{word}: the runs of {own} lie in one directory each; name the one above: hydra.sweep.dir=DIR"
             )
         if word.startswith(LAUNCHER):
-            raise UserError(f"{word}: {own} trains in one process; type one of the two")
+            raise UserError(f"{own} trains all seeds in one process, and {word} starts processes: type one")
 
 
 def is_replicas(config: DictConfig) -> bool:

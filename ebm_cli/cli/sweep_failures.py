@@ -58,16 +58,26 @@ def read_failures(cfg: DictConfig, sweep_dir: Path) -> list[JobFailed]:
     """
     failures = []
     for path in _files(sweep_dir):
-        stored = json.loads(path.read_text(encoding="utf-8"))
-        failures.append(JobFailed(stored["exit_code"], cfg, sweep_dir, stored["line"]))
+        failures.append(_read(path, cfg, sweep_dir))
         path.unlink()
     return failures
+
+
+def failure_of(number: int, cfg: DictConfig, sweep_dir: Path) -> JobFailed | None:
+    """The failure that another process recorded for a job, which stays recorded; None if there is none."""
+    path = sweep_dir / FILE.format(number=number)
+    return _read(path, cfg, sweep_dir) if path.exists() else None
 
 
 def clear_failures(sweep_dir: Path) -> None:
     """Remove the records of an earlier sweep that did not reach its end."""
     for path in _files(sweep_dir):
         path.unlink(missing_ok=True)
+
+
+def _read(path: Path, cfg: DictConfig, sweep_dir: Path) -> JobFailed:
+    stored = json.loads(path.read_text(encoding="utf-8"))
+    return JobFailed(stored["exit_code"], cfg, sweep_dir, stored["line"])
 
 
 def _files(sweep_dir: Path) -> Iterator[Path]:

@@ -61,12 +61,14 @@ class Task:
         show_traceback: whether a failing job of a sweep prints its traceback.
         failures: the jobs that failed in this process, or that finished and are not to be trusted.
         directories: of the runs that were started in this process, in their order.
+        interrupted: directory of the sweep that a signal has ended; empty if none has.
     """
 
     verb: str
     show_traceback: bool = False
     failures: list[JobFailed] = field(default_factory=list, compare=False)
     directories: list[Path] = field(default_factory=list, compare=False)
+    interrupted: list[Path] = field(default_factory=list, compare=False)
 
     @property
     def module(self) -> ModuleType:
@@ -115,6 +117,11 @@ class Task:
                 self.directories.append(run)
                 yield effective_config(cfg, self.verb, hydra.overrides.task, run)
             return
+        except KeyboardInterrupt:
+            sweep = Path(hydra.runtime.cwd, hydra.sweep.dir)
+            if hydra.mode is RunMode.MULTIRUN and sweep not in self.interrupted:
+                self.interrupted.append(sweep)
+            raise
         except Exception as error:
             if hydra.mode is not RunMode.MULTIRUN:
                 raise Refused from error

@@ -12,16 +12,19 @@ from rich.console import Console
 from torch import Tensor
 
 from ebm_cli.claims.judge import build_claims, collect_verdicts, conclude, judge_runs
+from ebm_cli.comparison.ranking import print_ranking
 from ebm_cli.config.trust import trust_of
 from ebm_cli.densities.memo import of_few_rows
 from ebm_cli.errors import NotTrustworthy
 from ebm_cli.evaluation.overall import UNBOUNDED, overall, untrusted
 from ebm_cli.evaluation.results import Results
+from ebm_cli.lecture.base import Measurement
 from ebm_cli.lecture.report import build_measurement, measured_verdicts
 from ebm_cli.lecture.run import run_measurement
 from ebm_cli.replicas.drive import Ended, Lockstep
 from ebm_cli.replicas.support import require_supported
 from ebm_cli.reporting.closing_panel import as_sentence
+from ebm_cli.reporting.console import make_console
 from ebm_cli.runs.assemble import assemble, protocol_of
 from ebm_cli.runs.checkpoint import FOLDER
 from ebm_cli.runs.record import jobs_of, read
@@ -45,7 +48,7 @@ def reserve(cfg: DictConfig, path: Path, *, lock: bool) -> None:
     if cfg.checkpoint is None and not (path / FOLDER / "last.pt").is_file():
         require_source(cfg)
     try:
-        reserve_directory(cfg, path, lock=lock)
+        reserve_directory(cfg, path, lock=lock, trains=_trains(build_measurement(cfg)))
     except AlreadyFinished as finished:
         results = _results(path)
         reason = untrusted(results, cfg.strict)
@@ -59,8 +62,7 @@ def validate(cfg: DictConfig) -> None:
     set_deterministic(cfg.deterministic)
     set_threads(cfg.threads)
     build_claims(cfg.claims, trust_of(cfg))
-    measurement = build_measurement(cfg)
-    if measurement is not None and not measurement.trains:
+    if not _trains(build_measurement(cfg)):
         return
     with of_few_rows():
         parts = assemble(cfg, trust_of(cfg))
@@ -151,8 +153,10 @@ def train_together(
 
 
 def finalize(cfg: DictConfig, sweep_dir: Path) -> None:
-    """Judge what an experiment claims, on all jobs of its sweep."""
-    _judge(cfg, sweep_dir, jobs_of(sweep_dir))
+    """Rank the jobs of a sweep, and judge what its experiment claims, on all of them."""
+    jobs = jobs_of(sweep_dir)
+    print_ranking(sweep_dir, jobs, make_console())
+    _judge(cfg, sweep_dir, jobs)
 
 
 def _judge(cfg: DictConfig, directory: Path, runs: list[Path]) -> None:
@@ -164,6 +168,11 @@ def _judge(cfg: DictConfig, directory: Path, runs: list[Path]) -> None:
         records = [read(run) for run in runs]
         verdicts = collect_verdicts(claims, records) + measured_verdicts(measurement, directory, records)
         conclude(directory, verdicts)
+
+
+def _trains(measurement: Measurement | None) -> bool:
+    """True if a run trains a model, False if its measurement is all that it does."""
+    return measurement is None or measurement.trains
 
 
 def _worth(results: dict[str, Any]) -> str:

@@ -29,7 +29,7 @@ def run_measurement(cfg: DictConfig, measurement: Measurement, path: Path) -> No
     """
     set_threads(cfg.threads)
     with Signals(), take_reserved(path) as directory:
-        directory.begin(1, config_hash(cfg))
+        directory.begin(1, config_hash(cfg, trains=False))
         write_text(path / CONFIG, OmegaConf.to_yaml(OmegaConf.create(stored_form(cfg))))
         began = perf_counter()
         try:

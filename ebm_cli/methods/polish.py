@@ -77,7 +77,7 @@ class Polish(nn.Module):
         return [p for p in self.method.players(energy)["energy"] if id(p) not in of_energy]
 
     def symptoms(self) -> tuple[Symptom, ...]:
-        """Those of the added objective, read from the metrics of this phase; their cures name its keys."""
+        """Symptoms of the added objective, read from the metrics of this phase; their cures name its keys."""
         return tuple(_of_this_phase(symptom) for symptom in self.method.symptoms())
 
     def begin(self, first: Method, energy: Energy, data: Tensor, rng: torch.Generator) -> None:

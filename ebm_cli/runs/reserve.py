@@ -19,6 +19,8 @@ from ebm_cli.runs.stored_config import fill, run_dir, stored_form, tolerant_conf
 
 NOT_THE_RUN = ("checkpoint", "trust", "resume", "device", "threads", "precision", "compile", "claims", "strict")
 """Keys that do not identify a run: how a command reaches it, where it runs and what is expected of it."""
+CHECKPOINTS = ("checkpoint_every", "keep")
+"""Keys that identify a run only where it may return to its checkpoints (`guard=rollback`)."""
 
 _reserved: dict[Path, RunDirectory] = {}
 """Directories that are locked for runs which have not begun: Hydra writes to a directory before its run begins."""
@@ -39,7 +41,7 @@ class AlreadyFinished(Exception):
         self.path = path
 
 
-def reserve(cfg: DictConfig, path: Path, *, lock: bool) -> None:
+def reserve(cfg: DictConfig, path: Path, *, lock: bool, trains: bool = True) -> None:
     """Refuse a directory that holds a run of another config; with `lock`, also one that is in use or finished.
 
     Args:
@@ -47,6 +49,7 @@ def reserve(cfg: DictConfig, path: Path, *, lock: bool) -> None:
         path: its directory, which may not exist yet.
         lock: whether to make the directory and lock it for this process; False for the jobs of a sweep, each of which
             locks its directory when it starts.
+        trains: see `config_hash`.
 
     Raises:
         UserError: the directory belongs to another run or another process.
@@ -61,7 +64,7 @@ def reserve(cfg: DictConfig, path: Path, *, lock: bool) -> None:
             raise UserError(
                 f"hydra.run.dir={path}: already holds a run; resume it with resume=auto, or name another directory"
             )
-        if not _is_run_of(cfg, path, status):
+        if not _is_run_of(cfg, path, status, trains):
             raise UserError(
                 f"hydra.run.dir={path}: holds a run of another config; resume that one with "
                 f"{typed('checkpoint', path)}, or name another directory"
@@ -91,9 +94,15 @@ def total_steps(cfg: DictConfig) -> int:
     return int(cfg.steps) + (0 if polish is None else int(polish.steps))
 
 
-def config_hash(cfg: DictConfig) -> str:
-    """Hash of the keys that identify a run."""
-    return _hash(stored_form(cfg))
+def config_hash(cfg: DictConfig, *, trains: bool = True) -> str:
+    """Hash of the keys that identify a run: those that its numbers depend on.
+
+    Args:
+        cfg: config of the run.
+        trains: whether the run trains a model. Its `measurement` is then made on it, and draws a figure of it, such as
+            a table of the sweep that it belongs to; else the measurement is what the run does.
+    """
+    return _hash(stored_form(cfg), trains=trains)
 
 
 def is_finished(cfg: DictConfig, status: Mapping[str, Any]) -> bool:
@@ -102,24 +111,31 @@ def is_finished(cfg: DictConfig, status: Mapping[str, Any]) -> bool:
     return status.get("state") == "finished" and ended
 
 
-def _hash(config: Mapping[str, Any]) -> str:
-    kept = {key: value for key, value in config.items() if key not in NOT_THE_RUN}
+def _hash(config: Mapping[str, Any], *, trains: bool) -> str:
+    left_out = {*NOT_THE_RUN, *(() if config.get("guard") == "rollback" else CHECKPOINTS)}
+    kept = {key: value for key, value in config.items() if key not in left_out}
+    if trains:
+        kept["measurement"] = None
     return hashlib.blake2b(json.dumps(kept, sort_keys=True).encode(), digest_size=8).hexdigest()
 
 
-def _is_run_of(cfg: DictConfig, path: Path, status: Mapping[str, Any]) -> bool:
+def _is_run_of(cfg: DictConfig, path: Path, status: Mapping[str, Any], trains: bool) -> bool:
     """True if a directory holds the run of this config.
 
-    The status holds the hash of the config as it was then, which lacks keys that were added later, and may name a
-    data file by a relative path: those runs are compared by their stored config, filled.
+    The status holds the hash of the config as it was then, which lacks keys that were added later, counts keys that do
+    not count any more, and may name a data file by a relative path: those runs are compared by their stored config,
+    filled. A stored measurement of another class may have been made in place of a training.
     """
-    if status.get("config_hash") == config_hash(cfg):
+    own = config_hash(cfg, trains=trains)
+    if status.get("config_hash") == own:
         return True
     stored = tolerant_config(path)
     if not stored:
         return False
     as_now = with_absolute_paths(fill(stored))
-    return as_now != stored and _hash(as_now) == config_hash(cfg)
+    measured = as_now.get("measurement")
+    is_alike = measured is None or (cfg.measurement is not None and measured["_target_"] == cfg.measurement["_target_"])
+    return _hash(as_now, trains=trains and is_alike) == own
 
 
 def _stopped_early(cfg: DictConfig, status: Mapping[str, Any]) -> bool:

@@ -17,7 +17,10 @@ from tests.support import Ebm, StandIn
     [
         ("hydra/sweeper=ax", "hydra/sweeper=ax: not installed; install it with: pip install hydra-ax-sweeper"),
         ("hydra/launcher=rq", "hydra/launcher=rq: not installed; install it with: pip install hydra-rq-launcher"),
-        ("hydra/launcher=jobli", "hydra/launcher=jobli: no such option; did you mean joblib? (basic, joblib, ray, "),
+        (
+            "hydra/launcher=jobli",
+            "hydra/launcher=jobli: no such option; did you mean joblib? (basic, joblib, ",
+        ),
         ("hydra/sweeper=optna", "hydra/sweeper=optna: no such option; did you mean optuna? (ax, basic, nevergrad, "),
     ],
 )

@@ -18,7 +18,7 @@ from ebm_cli.cli.task import Task
 from ebm_cli.errors import NotTrustworthy
 from ebm_cli.runs.status import read_status
 from ebm_cli.training.session import Session
-from tests.support import FAST, Ebm, StandIn, no_pictures
+from tests.support import FAST, Ebm, StandIn, differences, no_pictures, trained
 
 
 @pytest.fixture(autouse=True)
@@ -146,19 +146,29 @@ def test_failed_job_does_not_stop_the_next_batch(ebm: Ebm, stand_in: StandIn) ->
     assert [cfg.seed for cfg in seen] == [1, 2, 3]
 
 
-def test_failures_in_other_processes_are_listed(ebm: Ebm, tmp_path: Path) -> None:
-    """joblib's workers write files for the sweep's end, which removes them; those of an earlier sweep are not read."""
+@pytest.mark.parametrize(
+    "launcher",
+    [["jobs=2"], pytest.param(["hydra/launcher=joblib", "hydra.launcher.n_jobs=2"], marks=pytest.mark.slow)],
+    ids=["jobs", "joblib"],
+)
+def test_failures_in_other_processes_are_listed(ebm: Ebm, tmp_path: Path, launcher: list[str]) -> None:
+    """Workers write files for the sweep's end, which removes them; those of an earlier sweep are not read."""
     sweep = tmp_path / "sweep"
     sweep.mkdir()
     (sweep / ".failed-7.json").write_text('{"exit_code": 1, "line": "job 7 (of yesterday)"}')
-    words = ["method=cd", "sampler=langevin", "sampler.step_size=0.01,1e3", "steps=30", "hydra.sweep.dir=sweep"]
-    ran = ebm("train", *FAST, "-m", "seed=1,2", *words, "hydra/launcher=joblib", "hydra.launcher.n_jobs=2")
+    words = ["method=cd", "sampler=langevin", "sampler.step_size=0.01,1e3", "steps=30"]
+    ran = ebm("train", *FAST, "-m", "seed=1,2", *words, "hydra.sweep.dir=sweep", *launcher)
     assert ran.code == 3
     assert states(sweep) == ["finished", "diverged", "finished", "diverged"]
     listed = ran.err.partition("2 jobs failed;")[2].splitlines()[1:]
     assert [line.partition(" (")[0] for line in listed] == ["ebm: job 1", "ebm: job 3"]
     assert all("the energies have exploded" in line for line in listed)
     assert not list(sweep.glob(".failed-*"))
+
+    # The bits are those of the same sweep in one process.
+    assert ebm("train", *FAST, "-m", "seed=1,2", *words, "hydra.sweep.dir=serial").code == 3
+    for job in "02":
+        assert differences(trained(sweep / job), trained(tmp_path / "serial" / job)) == []
 
 
 def test_failures_are_read_once_and_in_order_of_the_jobs(tmp_path: Path) -> None:

@@ -44,6 +44,7 @@ def test_measured_run_is_listed_as_finished_and_not_repeated(ebm: Ebm) -> None:
     assert again.code == 0
     assert "nothing to do" in again.out + again.err
     assert "another config" in ebm("train", *NUMBER[:2], "seed=8").err
+    assert "another config" in ebm("train", NUMBER[0].replace("0.5", "0.6"), *NUMBER[1:]).err
 
 
 def test_interrupted_measurement_begins_again(ebm: Ebm) -> None:
@@ -84,6 +85,20 @@ def test_measurement_on_runs_is_made_after_the_sweep(ebm: Ebm, monkeypatch: pyte
     assert json.loads(Path("sweep/numbers.json").read_text())["rows"] == [{"number": 1}, {"number": 1}]
     assert Path("sweep/figures/measurement.png").is_file()
     assert not Path("sweep/0/numbers.json").exists()
+
+
+def test_finished_sweep_is_judged_by_a_new_measurement(ebm: Ebm, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its runs are not repeated, also one whose hash still counts the measurement, as earlier versions stored it."""
+    no_pictures(monkeypatch)
+    words = ("train", "-m", *FAST, "steps=1", "seed=1,2", "hydra.sweep.dir=sweep")
+    assert ebm(*words, STEPS).code == 0
+    files = [Path(f"sweep/{i}/status.json") for i in (0, 1)]
+    files[0].write_text(json.dumps(json.loads(files[0].read_text()) | {"config_hash": "with the measurement"}))
+    before = [file.read_text() for file in files]
+    again = ebm(*words, STEPS.replace("2}", "3}"))
+    assert again.code == 1
+    assert "steps 2 not ≥ 3" in again.out
+    assert [file.read_text() for file in files] == before
 
 
 def test_measurement_on_one_run_fails_if_it_does_not_hold(ebm: Ebm, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -8,7 +8,8 @@ import pytest
 
 from ebm_cli.cli.main import main
 from ebm_cli.runs.directory import RunDirectory
-from tests.support import TINY, Ebm, no_pictures, status_of
+from ebm_cli.runs.reserve import config_hash
+from tests.support import TINY, Ebm, composed, no_pictures, status_of
 
 RUN = [*TINY, "dataset=gaussian", "dataset.density.dim=1", "steps=4", "hydra.run.dir=run"]
 
@@ -60,6 +61,30 @@ def test_steps_of_a_second_phase_are_not_counted(ebm: Ebm, tmp_path: Path) -> No
     assert ebm("train", "checkpoint=run", "steps=5").code == 0
     assert status_of(tmp_path / "run")["step"] == 8
     assert "set steps > 5 (the further" in ebm("train", "checkpoint=run").err
+
+
+STEPS = "measurement={_target_: tests.lecture.measurements.Steps, n_steps: 1}"
+NUMBER = "measurement={_target_: tests.lecture.measurements.Number, number: 0.5}"
+
+
+def test_keys_without_an_influence_on_numbers_do_not_count(ebm: Ebm, finished: Path) -> None:
+    before = contents(finished)
+    assert "finished at step 4, nothing to do. " in ebm("train", *RUN, "keep=3", "checkpoint_every=2", STEPS).err
+    assert contents(finished) == before
+
+
+@pytest.mark.parametrize("word", ["log_every=2", NUMBER])
+def test_keys_with_an_influence_on_numbers_count(ebm: Ebm, finished: Path, word: str) -> None:
+    """The control: the log is part of the numbers, and the last one trains nothing."""
+    assert "holds a run of another config" in ebm("train", *RUN, word).err
+
+
+def test_checkpoints_count_where_a_run_returns_to_them() -> None:
+    often, seldom = (composed("checkpoint_every=1", "keep=9"), composed("checkpoint_every=5"))
+    assert config_hash(often) == config_hash(seldom)
+    for cfg in (often, seldom):
+        cfg.guard = "rollback"
+    assert config_hash(often) != config_hash(seldom)
 
 
 @pytest.mark.parametrize(

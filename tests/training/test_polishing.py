@@ -58,7 +58,7 @@ def test_second_phase_begins_with_the_averaged_weights() -> None:
     assert differences(averaged, made.energy.state_dict()) == []
 
 
-def test_symptoms_of_the_second_objective_end_the_second_phase_alone() -> None:
+def test_symptoms_of_the_second_objective_end_its_phase_alone() -> None:
     """ed with perturbations far outside the data is at its bound; in the first phase nothing looks at it."""
     made, data = trainer("polish=ed", "polish.method.t=1e10", "polish.steps=400")
     for _ in range(5):

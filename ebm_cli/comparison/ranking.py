@@ -1,0 +1,138 @@
+"""The jobs of a sweep, best first: one table at its end, and the command that compares them.
+
+A row is one run; means over seeds and significance tests are `ebm compare`'s. Runs on several data sets are ranked on
+each, because their results are not comparable.
+"""
+
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from ebm_cli.comparison.columns import QUALITIES, Column
+from ebm_cli.comparison.groups import DATASET, exclusion_reason
+from ebm_cli.comparison.settings import format_setting, settings_of
+from ebm_cli.evaluation.values import format_value, number
+from ebm_cli.reporting.closing_panel import OVERALL_STYLES
+from ebm_cli.reporting.commands import print_commands, shell_command
+from ebm_cli.reporting.console import duration, relative_path
+from ebm_cli.reporting.narrow import Fitting
+from ebm_cli.runs.overrides import read_overrides
+from ebm_cli.runs.record import Record, read
+
+CHANCE = frozenset({"seed", "dataset.seed"})
+"""Keys that make repetitions of one experiment."""
+USUAL = frozenset({"method", DATASET})
+"""Keys that `ebm compare` groups by when it is told nothing."""
+MOST_ROWS = 50
+"""Rows of a table that are printed."""
+
+
+class Ranking(NamedTuple):
+    """Runs on one data set.
+
+    Attributes:
+        dataset: empty if the sweep has one data set only.
+        column: that ranks them; None if no run has a result that can.
+        ranked: with a value, best first.
+        others: without one.
+    """
+
+    dataset: str
+    column: Column | None
+    ranked: tuple[Record, ...]
+    others: tuple[Record, ...]
+
+
+def print_ranking(sweep: Path, runs: Sequence[Path], console: Console) -> None:
+    """Print the jobs of a sweep that trained, ranked, and the command that compares them; nothing for a single job.
+
+    Args:
+        sweep: its directory.
+        runs: directories of its jobs.
+        console: where to print.
+    """
+    records = [read(run) for run in runs if (run / "status.json").exists()]
+    if len(records) < 2:
+        return
+    typed = {record.path: read_overrides(record.path) for record in records}
+    keys = differing(list(typed.values()))
+    console.print()
+    for ranking in rank(records):
+        shown = [key for key in keys if key != DATASET or not ranking.dataset]
+        settings = {
+            path: " ".join(f"{key}={words[key]}" for key in shown if key in words) for path, words in typed.items()
+        }
+        console.print(Fitting(_table(ranking, settings)))
+        hidden = len(ranking.ranked) - MOST_ROWS
+        if hidden > 0:
+            console.print(Text(f"and {hidden} more", style="dim"))
+    unfinished = [(record, reason) for record in records if (reason := exclusion_reason(record)) is not None]
+    for record, reason in unfinished:
+        line = Text.assemble((f"{record.state:<11}", "red"), f" job {record.path.name}  {reason}")
+        console.print(line, soft_wrap=True)
+    if len(unfinished) < len(records):
+        print_commands(console, [compare_command(sweep, records, keys)])
+
+
+def rank(records: Iterable[Record]) -> list[Ranking]:
+    """Rank the finished runs of each data set by the first result that most of them have."""
+    finished = [record for record in records if exclusion_reason(record) is None]
+    by_dataset: dict[str, list[Record]] = {}
+    for record in finished:
+        by_dataset.setdefault(format_setting(record.get(DATASET)), []).append(record)
+    return [_rank(name if len(by_dataset) > 1 else "", found) for name, found in sorted(by_dataset.items())]
+
+
+def differing(typed: Sequence[dict[str, str]]) -> list[str]:
+    """Keys of the overrides in which the jobs of a sweep differ, in the order in which they were typed."""
+    keys = dict.fromkeys(key for words in typed for key in words if not key.startswith("hydra"))
+    return [key for key in keys if len({words.get(key) for words in typed}) > 1]
+
+
+def compare_command(sweep: Path, records: Sequence[Record], keys: Sequence[str]) -> str:
+    """The command that compares the runs of a sweep, grouped by what they differ in except seeds."""
+    known = {key for record in records for key in settings_of(record)}
+    by = [key for key in keys if key in known and key not in CHANCE]
+    chosen = {} if set(by) <= USUAL else {"by": by}
+    return shell_command("compare", {"runs": relative_path(sweep), **chosen})
+
+
+def _rank(dataset: str, records: list[Record]) -> Ranking:
+    able = [column for column in QUALITIES if column.is_ranked]
+    counts = {column: sum(column.value(record) is not None for record in records) for column in able}
+    column = max(counts, key=counts.__getitem__) if any(counts.values()) else None
+    if column is None:
+        return Ranking(dataset, None, (), tuple(records))
+    found = [(value, record) for record in records if (value := column.value(record)) is not None]
+    ranked = [record for _, record in sorted(found, key=lambda pair: column.loss(pair[0]))]
+    return Ranking(dataset, column, tuple(ranked), tuple(record for record in records if record not in ranked))
+
+
+def _table(ranking: Ranking, settings: dict[Path, str]) -> Table:
+    table = Table(box=None, header_style="bold", pad_edge=False, title=ranking.dataset or None, title_justify="left")
+    column = ranking.column
+    for name, side in (
+        ("", "right"),
+        ("job", "right"),
+        ("settings", "left"),
+        (column.label if column else "", "right"),
+    ):
+        table.add_column(name, justify="right" if side == "right" else "left", no_wrap=True)
+    table.add_column("overall", no_wrap=True)
+    table.add_column("trained in", justify="right", no_wrap=True)
+    for place, record in enumerate((*ranking.ranked, *ranking.others)[:MOST_ROWS], start=1):
+        value = None if column is None else column.value(record)
+        word, seconds = str(record.results.get("eval/overall", "")), number(record.results, "cost/seconds")
+        table.add_row(
+            "" if value is None else str(place),
+            record.path.name,
+            Text(settings[record.path]),
+            format_value(value),
+            Text(word, style=OVERALL_STYLES.get(word, "")),
+            "" if seconds is None else duration(seconds),
+        )
+    return table
