@@ -43,13 +43,11 @@ def run_training(
         console: the terminal, or one that is quiet.
 
     Raises:
-        Diverged: training diverged, and no rollback is left.
-        Interrupted: by a signal.
+        Diverged, Interrupted: training diverged, and no rollback is left; by a signal.
         NoRoom: the disk is full.
         UserError: a checkpoint that is damaged or does not fit the config.
     """
-    path = directory.path
-    file = _resume_file(cfg, path)
+    file = _resume_file(cfg, path := directory.path)
     # Read before the directory is written to: a damaged checkpoint changes nothing.
     state = None if file is None else checkpoints.read(file)
     if state is not None:
