@@ -5,6 +5,7 @@ energy and points (derivatives, chains) takes these too. A layer of R weights is
 """
 
 from collections.abc import Iterator, Sequence
+from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -22,6 +23,8 @@ class StackedLinear(nn.Module, Differentiable):
 
     Shapes: [R·B, n_in] → [R·B, n_out].
     """
+
+    needs_whole_batch: ClassVar[bool] = True
 
     def __init__(self, weight: Tensor, bias: Tensor) -> None:
         super().__init__()

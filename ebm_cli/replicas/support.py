@@ -7,12 +7,21 @@ from omegaconf import DictConfig
 from ebm_cli.energies.mlp import MLP
 from ebm_cli.errors import UserError
 from ebm_cli.methods import Method
+from ebm_cli.methods.dsm import DSM
 from ebm_cli.methods.nce import NCE
+from ebm_cli.methods.sm import SM
+from ebm_cli.methods.ssm import SSM
 from ebm_cli.replicas.nce import ReplicatedNCE
 from ebm_cli.replicas.objective import Objective
+from ebm_cli.replicas.score_matching import ReplicatedDSM, ReplicatedSM, ReplicatedSSM
 from ebm_cli.runs.instantiate import Parts
 
-OBJECTIVES: dict[type[Method], type[Objective[Any]]] = {NCE: ReplicatedNCE}
+OBJECTIVES: dict[type[Method], type[Objective[Any]]] = {
+    NCE: ReplicatedNCE,
+    SM: ReplicatedSM,
+    SSM: ReplicatedSSM,
+    DSM: ReplicatedDSM,
+}
 """Method → the same for several runs."""
 INSTEAD = "a sweep over seed does it: -m seed=0,1,2"
 

@@ -16,6 +16,10 @@ OBJECTIVES = [
     ("method=nce",),
     ("method=nce", "method.nu=3", "optimizer=sgd"),
     ("method=nce", "noise=flow", "method.fit_steps=2", "clip_grad_norm=0.1"),
+    ("method=sm",),
+    ("method=ssm", "method.n_projections=3"),
+    ("method=ssm", "method.variance_reduction=false", "dataset=gaussian"),
+    ("method=dsm", "energy.activation=tanh"),
 ]
 
 
