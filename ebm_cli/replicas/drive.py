@@ -20,8 +20,8 @@ from ebm_cli.replicas.step import JointStep
 from ebm_cli.training.session import Session
 from ebm_cli.training.steps import Steps
 
-TOGETHER = 8
-"""Runs of one joint step, at most: the activations of more leave the cache."""
+TOGETHER = 16
+"""Runs of one joint step, at most: fewer take longer each, and the activations of more need more memory."""
 
 
 @dataclass

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from ebm_cli.densities import Gaussian
 from ebm_cli.energies.base import NetworkEnergy
 from ebm_cli.methods.base import Evaluations
 from ebm_cli.methods.nce import NCE
@@ -33,11 +34,8 @@ class ReplicatedNCE(Objective[NCE]):
         n_noise = max(1, round(nu * n_data))
         nu = n_noise / n_data
         with torch.no_grad():
-            drawn = [
-                method.noise.sample_with_log_prob(n_noise, rng) for method, rng in zip(self.methods, rngs, strict=True)
-            ]
-            log_q_noise = torch.stack([log_q for _, log_q in drawn])
-            points = torch.cat((x, torch.stack([y for y, _ in drawn])), 1)
+            y, log_q_noise = self._noise(n_noise, rngs)
+            points = torch.cat((x, y), 1)
             log_q = torch.cat((self._log_q(x), log_q_noise), 1)
         f = self.energy(points.flatten(0, 1)).view_as(log_q)
         (log_z,) = self.own
@@ -52,6 +50,15 @@ class ReplicatedNCE(Objective[NCE]):
             "log_z": log_z.detach().clone(),
         }
         return Losses(loss, metrics, Evaluations(energy=1 + nu))
+
+    def _noise(self, n: int, rngs: Sequence[torch.Generator]) -> tuple[Tensor, Tensor]:
+        """Noise [R, n, *shape] by the numbers of each run, with log q [R, n]."""
+        noise = self.methods[0].noise
+        if self._has_one_noise and type(noise) is Gaussian:
+            y, log_q = noise.from_standard(torch.cat([noise.standard(n, rng) for rng in rngs]))
+            return y.unflatten(0, (-1, n)), log_q.view(-1, n)
+        drawn = [method.noise.sample_with_log_prob(n, rng) for method, rng in zip(self.methods, rngs, strict=True)]
+        return torch.stack([y for y, _ in drawn]), torch.stack([log_q for _, log_q in drawn])
 
     def _log_q(self, x: Tensor) -> Tensor:
         if self._has_one_noise:

@@ -32,7 +32,7 @@ class Stack:
             view.requires_grad_(p.requires_grad)
             for p, view in zip(first.parameters, first.stacked(values), strict=True)
         ]
-        self._gradients = first.stacked(gradients)
+        self._rows, self._gradients = gradients, first.stacked(gradients)
 
     def backward(self, losses: Tensor) -> None:
         """Write the gradient of each run's own loss into its buffer; losses [R], each of its own parameters alone."""
@@ -43,3 +43,7 @@ class Stack:
         pairs = [pair for pair in zip(self._gradients, gradients, strict=True) if pair[1] is not None]
         with torch.no_grad():
             foreach_copy_([target for target, _ in pairs], [gradient for _, gradient in pairs])
+
+    def norms(self) -> Sequence[Tensor]:
+        """The norm of each run's gradient."""
+        return torch.linalg.vector_norm(self._rows, dim=1).unbind()

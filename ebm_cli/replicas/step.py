@@ -6,6 +6,8 @@ import torch
 
 from ebm_cli.energies.base import NetworkEnergy
 from ebm_cli.methods import LossOutput
+from ebm_cli.optim.clip import clip_
+from ebm_cli.optim.fused_adam import step_together
 from ebm_cli.replicas.network import stacked_energy
 from ebm_cli.replicas.stack import Stack
 from ebm_cli.replicas.support import objective_of
@@ -38,9 +40,16 @@ class JointStep:
         with trainers[0].precision:
             losses = self._objective.losses(batches, [trainer.rng for trainer in trainers])
             self._stack.backward(losses.loss)
-            for trainer in trainers:
-                trainer.grad_norm = trainer.players["energy"].update(trainer.max_norm)
+            self._update()
         found = losses.split()
         for trainer, out in zip(trainers, found, strict=True):
             trainer.conclude(out)
         return found
+
+    def _update(self) -> None:
+        """Clip the gradient of each run, and step its optimizer."""
+        for trainer, norm in zip(self._trainers, self._stack.norms(), strict=True):
+            trainer.grad_norm = norm
+            if norm.device.type != "cpu" or not float(norm) + 1e-6 < trainer.max_norm:
+                trainer.grad_norm = clip_(trainer.players["energy"].flat, trainer.max_norm)
+        step_together([trainer.players["energy"].update_values for trainer in self._trainers])

@@ -29,7 +29,7 @@ class Player:
     def __init__(self, parameters: Sequence[nn.Parameter], optimizer: Optimizer, make_schedule: MakeSchedule) -> None:
         self.flat = Flat(parameters)
         self.optimizer = optimizer
-        self._update = make_step(optimizer, self.flat)
+        self.update_values = make_step(optimizer, self.flat)
         self._make_schedule = make_schedule
         self.schedule = make_schedule(optimizer)
 
@@ -41,7 +41,7 @@ class Player:
     def update(self, max_norm: float) -> Tensor:
         """The same from the gradients that are in the buffer."""
         norm = clip_(self.flat, max_norm)
-        self._update()
+        self.update_values()
         return norm
 
     @property
