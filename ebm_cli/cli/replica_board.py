@@ -1,4 +1,4 @@
-"""What the terminal shows of runs that are trained together: one bar for all, and a line for each that has ended."""
+"""The terminal while runs are trained together: one bar for all, and a line for each that has ended."""
 
 from collections.abc import Sequence
 from pathlib import Path

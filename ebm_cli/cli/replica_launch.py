@@ -1,6 +1,6 @@
 """The jobs of a sweep that differ in their seeds alone, trained together in this process (`replicas=R`).
 
-Hydra starts each job as in any sweep, which makes its directory, its log and its stored config; the runs then go on
+Hydra starts each job as in any sweep, which makes its directory, its log and its stored config; the runs then train
 together. Each finds its own Hydra config and its own log wherever its code runs.
 """
 
@@ -23,7 +23,7 @@ from ebm_cli.runs.signals import Interrupted, Signals
 
 @dataclass
 class _Job:
-    """A job that Hydra has started: what its code needs when it goes on.
+    """A job that Hydra has started: what its code needs when it runs.
 
     Attributes:
         words: its overrides.

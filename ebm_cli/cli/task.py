@@ -47,7 +47,7 @@ def reraise_past_hydra() -> Iterator[None]:
 
 @dataclass
 class _Result:
-    """What a verb's function has returned."""
+    """The result of a verb's function."""
 
     value: Any = None
 

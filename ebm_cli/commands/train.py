@@ -138,8 +138,8 @@ def train_together(
     Args:
         runs: `steps_of` each.
         cfg: of one of them.
-        focus: called with the number of a run before its code goes on.
-        show: called every `log_every` steps with the step, the last step, and the loss of each run that goes on.
+        focus: called with the number of a run before its code runs.
+        show: called every `log_every` steps with the step, the last step, and the loss of each run that has not ended.
         on_end: called with the number of a run that has ended.
     """
     steps, log_every = total_steps(cfg), int(cfg.log_every)

@@ -1,8 +1,8 @@
 """Several runs in lockstep: each is the generator of its own run, and their steps are taken together.
 
-A run that asks for a step waits until all others do; then one joint step is taken, and each goes on with its result.
+A run that asks for a step waits until all others do; then one joint step is taken, and each is given its result.
 What a run does between two steps (logs, evaluations, checkpoints) is its own code, in turn. One that ends leaves: the
-others go on without it.
+others train without it.
 """
 
 import time
@@ -26,7 +26,7 @@ TOGETHER = 16
 
 @dataclass
 class Ended:
-    """How a run ended.
+    """The end of a run.
 
     Attributes:
         value: that its generator returned.
@@ -50,7 +50,7 @@ class Lockstep:
 
     Args:
         runs: generators of the runs, whose configs differ in their seeds.
-        focus: called with the number of a run before its generator goes on: sets what is global and belongs to a run.
+        focus: called with the number of a run before its generator runs: sets what is global and belongs to a run.
         threads: of the joint step, ≥ 1; a run has its own number in its own code.
         on_step: called with the step and the loss [] of each run that took it.
         on_end: called with the number of a run that has ended.
@@ -103,7 +103,7 @@ class Lockstep:
         return [pair for own, step in self._steps for pair in zip(own, step(), strict=True)]
 
     def _continue(self, i: int, go_on: Callable[[], Session], share: float) -> None:
-        """Let a run go on until it asks for a step, or ends.
+        """Let a run proceed until it asks for a step, or ends.
 
         Its clock counts its own time and its `share` of the step, in seconds.
         """

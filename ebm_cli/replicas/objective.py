@@ -15,7 +15,7 @@ M = TypeVar("M", bound=Method)
 
 
 class Losses(NamedTuple):
-    """What `LossOutput` is for one run, for R of them.
+    """A `LossOutput` of R runs.
 
     Attributes:
         loss: [R], the r-th differentiable in the parameters of run r.

@@ -46,4 +46,5 @@ class Stack:
 
     def norms(self) -> Sequence[Tensor]:
         """The norm of each run's gradient."""
-        return torch.linalg.vector_norm(self._rows, dim=1).unbind()
+        norms: Tensor = torch.linalg.vector_norm(self._rows, dim=1)
+        return norms.unbind()

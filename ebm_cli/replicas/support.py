@@ -1,4 +1,4 @@
-"""What can be trained as replicas; everything else is refused before the first directory is made."""
+"""The configs that can be trained as replicas; others are refused before the first directory is made."""
 
 from typing import Any
 

@@ -100,7 +100,7 @@ class Trainer:
         return out
 
     def conclude(self, out: LossOutput) -> None:
-        """What a step does when its player has moved."""
+        """Finish a step whose player has moved."""
         for player in self.players.values():
             player.schedule.step()
         self.step += 1
