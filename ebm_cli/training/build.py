@@ -91,16 +91,19 @@ def make_trainer(cfg: DictConfig, parts: Parts, trust: Trust = None, ranks: Rank
         raise UserError(str(error)) from error
 
 
-def make_session(cfg: DictConfig, directory: RunDirectory, state: dict[str, Any] | None, ranks: Ranks = ONE) -> Session:
+def make_session(
+    cfg: DictConfig, directory: RunDirectory, state: dict[str, Any] | None, console: Console, ranks: Ranks = ONE
+) -> Session:
     """Build everything that a run trains with, and restore it to where the run begins or continues.
 
     Args:
         cfg: a training config, validated.
         directory: of the run; its config.yaml is written.
         state: of the checkpoint that the run continues from; None for a new run.
+        console: the terminal.
         ranks: the processes that train the run; all but the first have an `UnwrittenDirectory`.
     """
-    trust, console = trust_of(cfg), Console(quiet=not ranks.is_first)
+    trust = trust_of(cfg)
     device = device_of(cfg.device)
     keep_freed_memory()
     reset_peak_memory(device)

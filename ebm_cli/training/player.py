@@ -40,7 +40,7 @@ class Player:
         self.flat = Flat(parameters)
         self._ranks = ranks
         self.optimizer = optimizer
-        self._update = make_step(optimizer, self.flat)
+        self.update_values = make_step(optimizer, self.flat)
         self._make_schedule = make_schedule
         self.schedule = make_schedule(optimizer)
 
@@ -48,8 +48,12 @@ class Player:
         """Take one step of the optimizer on this loss; returns the norm of the gradient before clipping."""
         self.flat.backward(loss)
         self._ranks.mean_(self.flat.gradients)
+        return self.update(max_norm)
+
+    def update(self, max_norm: float) -> Tensor:
+        """The same from the gradients that are in the buffer."""
         norm = clip_(self.flat, max_norm)
-        self._update()
+        self.update_values()
         return norm
 
     @property

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
+from rich.console import Console
 
 from ebm_cli.errors import ProcessLost, describe
 from ebm_cli.runs.directory import UnwrittenDirectory
@@ -22,6 +23,7 @@ from ebm_cli.training.build import make_session
 from ebm_cli.training.finish import accompany
 from ebm_cli.training.guard import Diverged
 from ebm_cli.training.processes import LOST_ANOTHER, join, ready_file
+from ebm_cli.training.steps import alone
 
 
 def follow(cfg: DictConfig, run: Path, ranks: Ranks, signals: Signals) -> None:
@@ -31,8 +33,8 @@ def follow(cfg: DictConfig, run: Path, ranks: Ranks, signals: Signals) -> None:
         Diverged, Interrupted: as in all its processes.
         ProcessLost: another one died.
     """
-    session = make_session(cfg, UnwrittenDirectory(run), ranks.announce(None), ranks)
-    session.train(signals)
+    session = make_session(cfg, UnwrittenDirectory(run), ranks.announce(None), Console(quiet=True), ranks)
+    alone(session.train(signals))
     accompany(session)
 
 

@@ -40,7 +40,7 @@ VARIANTS = [
 
 def moved(trainer: Trainer) -> Tensor:
     """All parameters of all players."""
-    return torch.cat([player.flat.values for player in trainer._players.values()])
+    return torch.cat([player.flat.values for player in trainer.players.values()])
 
 
 class Ran(NamedTuple):
