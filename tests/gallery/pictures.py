@@ -32,7 +32,6 @@ EIGHT = f"ebm train method=nce dataset=eight_gaussians hydra.run.dir={ROOT}/eigh
 DIGITS = (
     f"ebm train dataset=digits dataset.noise_std=2 energy=conv method=pcd steps=3000 hydra.run.dir={ROOT}/half_digits"
 )
-FIVE = "nce,sm,ssm,cd,fce"
 BOTH = f"ebm sample 'checkpoint=[{ROOT}/moons,{ROOT}/circles]'"
 
 PICTURES = (
@@ -84,7 +83,8 @@ PICTURES = (
         "The page of `ebm compare`",
         "Which method is best on each data set, with its cost. Made by a browser, where chromium is on the path.",
         (
-            f"ebm train -m method={FIVE} dataset=eight_gaussians,moons seed=1,2 hydra.sweep.dir={ROOT}/sweep",
+            "ebm train -m method=nce,sm,ssm,cd,fce dataset=eight_gaussians,moons seed=1,2 "
+            f"hydra.sweep.dir={ROOT}/sweep",
             f"ebm compare runs={ROOT}/sweep hydra.run.dir={ROOT}/compare",
         ),
         (f"{ROOT}/compare/compare.html",),
