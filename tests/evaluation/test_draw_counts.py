@@ -37,7 +37,7 @@ def test_kept_draws_do_not_grow_with_the_draws() -> None:
     assert "every 625th draw" in counts.results().notes[0]
 
 
-def test_chains_at_rest_and_lost_draws_are_counted_over_all_draws() -> None:
+def test_chains_at_rest_and_lost_draws_are_all_counted() -> None:
     """Also where no kept draw shows them."""
     draws = normal(200, 5, 2)
     draws[:, 1] = draws[0, 1]
