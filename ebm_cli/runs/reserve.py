@@ -17,7 +17,10 @@ from ebm_cli.runs.directory import RunDirectory
 from ebm_cli.runs.status import read_status
 from ebm_cli.runs.stored_config import fill, run_dir, stored_form, tolerant_config, with_absolute_paths
 
-NOT_THE_RUN = ("checkpoint", "trust", "resume", "device", "threads", "precision", "compile", "claims", "strict")
+NOT_THE_RUN = (
+    *("checkpoint", "trust", "resume", "device", "threads", "precision", "compile", "parallel"),
+    *("claims", "strict"),
+)
 """Keys that do not identify a run: how a command reaches it, where it runs and what is expected of it."""
 CHECKPOINTS = ("checkpoint_every", "keep")
 """Keys that identify a run only where it may return to its checkpoints (`guard=rollback`)."""
@@ -107,7 +110,8 @@ def config_hash(cfg: DictConfig, *, trains: bool = True) -> str:
 
 def is_finished(cfg: DictConfig, status: Mapping[str, Any]) -> bool:
     """True if there is nothing to do. A run that `max_seconds` ended is resumed only if `checkpoint` names it."""
-    ended = cfg.checkpoint is None or status["step"] >= total_steps(cfg) or _stopped_early(cfg, status)
+    end = total_steps(cfg) - status.get("skipped", 0)
+    ended = cfg.checkpoint is None or status["step"] >= end or _stopped_early(cfg, status)
     return status.get("state") == "finished" and ended
 
 
@@ -153,4 +157,4 @@ def _how_to_train_further(cfg: DictConfig, status: Mapping[str, Any]) -> str:
         return f"; stopped early after {times} without improvement: to continue, set patience=null or > {waited}"
     n_polishing = total_steps(cfg) - int(cfg.steps)
     where = " (the further steps come on top of the second phase)" if n_polishing else ""
-    return f"; to train it further, set steps > {status['step'] - n_polishing}{where}"
+    return f"; to train it further, set steps > {status['step'] + status.get('skipped', 0) - n_polishing}{where}"

@@ -17,6 +17,7 @@ from ebm_cli.system.files import write_json
 from ebm_cli.system.memory import peak_memory_mb
 from ebm_cli.training import final_figures
 from ebm_cli.training.causes import Evidence, causes
+from ebm_cli.training.component_calibration import calibrate_components
 from ebm_cli.training.monitor import monitored_value
 from ebm_cli.training.session import Session
 from ebm_cli.training.summary import Ending, closing_summary
@@ -48,11 +49,12 @@ def finish(session: Session, seconds: float) -> float | None:
         value, evaluated_step = history.best, session.checkpointer.load_best_weights()
     logger.info(f"trained to step {trainer.step} in {duration(seconds)}")
     with trainer.ema.applied():
+        scales = calibrate_components(parts.energy, parts.method, parts.dataset, session.keys.seed)
         tails = calibrate_tails(parts.energy, parts.dataset, session.keys.seed)
-        if tails is not None:
-            session.checkpointer.add_tails(evaluated_step, tails)
+        session.checkpointer.add_corrections(evaluated_step, scales, tails)
+        protocol, second = session.protocol, trainer.second(evaluated_step)
         with Stages("evaluation", log.console) as stages:
-            found = suite.evaluate(parts.energy, parts.method, parts.dataset, session.protocol, stages.begin)
+            found = suite.evaluate(parts.energy, parts.method, parts.dataset, protocol, stages.begin, second)
         evaluated = with_unbounded(found.results, log.opening.unbounded)
         assessment = overall(evaluated, math.prod(parts.dataset.shape))
         measured = with_overall(evaluated, assessment)
@@ -67,9 +69,9 @@ def finish(session: Session, seconds: float) -> float | None:
     kept = session.checkpointer.use_last_as_best() if math.isinf(history.best) else None
     write_json(run / "results.json", results)
     log.write(trainer.step, numbers)
-    stopped = history.stopping.reason(monitor.key) if history.stopping.should_stop(session.keys.patience) else None
+    stopped = _out_of_time(session) or _out_of_patience(session)
     ending = Ending(trainer.step, evaluated_step, seconds, stopped, kept)
-    session.directory.finish("finished", ending.steps, ending.stopped, history.stopping.waited)
+    session.directory.finish("finished", ending.steps, ending.stopped, history.stopping.waited, trainer.skipped)
     # The run is finished: a figure that fails, or a signal while it is drawn, changes nothing above.
     failures: list[str] = []
     with trainer.ema.applied():
@@ -85,6 +87,13 @@ def finish(session: Session, seconds: float) -> float | None:
     return monitored_value(session.keys.monitor, results)
 
 
+def accompany(session: Session) -> None:
+    """Take part in what `finish` does in common, in a process that is not the first of its run."""
+    _evaluate_last_step(session)
+    if not session.monitor.uses_validation_rows and session.keys.patience is None:
+        session.update_best({})
+
+
 def _evaluate_last_step(session: Session) -> tuple[Values, float | None]:
     """The monitor's results at the last step, empty if they are written already or not needed, and their value."""
     stopping = session.history.stopping
@@ -93,6 +102,26 @@ def _evaluate_last_step(session: Session) -> tuple[Values, float | None]:
         return {}, stopping.last
     results = session.evaluate_monitor()
     return results, session.update_best(results)
+
+
+def _out_of_patience(session: Session) -> str | None:
+    """Sentence that says that training ended early; None where it did not."""
+    stopping = session.history.stopping
+    return stopping.reason(session.monitor.key) if stopping.should_stop(session.keys.patience) else None
+
+
+def _out_of_time(session: Session) -> str | None:
+    """Sentence that says that `max_seconds` left out the second phase, or a part of it; None where it did not."""
+    phase, limit, step = session.trainer.polishing, session.keys.max_seconds, session.trainer.step
+    if phase is None or limit is None:
+        return None
+    how = "raise it and continue with checkpoint= and this run"
+    if phase.began is None:
+        return f"max_seconds={limit:g} ended training at step {step:,}, before the second phase, polish: {how}"
+    if step < phase.end and not session.history.stopping.should_stop(session.keys.patience):
+        done, of_all = step - phase.began, phase.end - phase.began
+        return f"max_seconds={limit:g} ended the second phase, polish, after {done:,} of {of_all:,} steps: {how}"
+    return None
 
 
 def _causes(session: Session, results: Values) -> list[str]:
@@ -107,4 +136,6 @@ def _costs(trainer: Trainer, seconds: float) -> dict[str, float]:
     """Costs of training; evaluations are per data row: a mean over the steps."""
     steps = max(1, trainer.step)
     costs = {f"cost/{name}_evals": count / steps for name, count in trainer.evaluations._asdict().items()}
+    if trainer.polishing is not None:
+        costs["cost/polish_steps"] = trainer.phase_step if trainer.polishing.began is not None else 0
     return {**costs, "cost/seconds": seconds, "cost/peak_memory_mb": peak_memory_mb(trainer.rng.device)}

@@ -33,6 +33,10 @@ class Clock:
         """Count from now."""
         self.began = time.monotonic()
 
+    def skip(self, seconds: float) -> None:
+        """Leave out seconds that went to another run."""
+        self.began += seconds
+
     def read(self) -> float:
         """Seconds so far."""
         return self.before + time.monotonic() - self.began
@@ -91,6 +95,11 @@ class Rollbacks:
         self.history.append(entry)
         lowered = sum(bool(entry.get("lowers_rates", True)) for entry in self.since(state))
         return float(RATE_FACTOR**lowered)
+
+    @property
+    def rate_factor(self) -> float:
+        """The factor that all rollbacks together have put on the learning rates."""
+        return float(RATE_FACTOR ** sum(bool(entry.get("lowers_rates", True)) for entry in self.history))
 
     def describe(self) -> str:
         """Sentence about the last rollback, for the user."""

@@ -40,9 +40,19 @@ class Polishing:
         return self.polish.steps + max(0, self._steps - self._planned)
 
     @property
+    def skipped(self) -> int:
+        """Steps of the first phase that patience left out."""
+        return 0 if self.began is None else self._planned - self.began
+
+    @property
     def end(self) -> int:
         """Last step of the phase."""
         return (self._steps if self.began is None else self.began) + self.length
+
+    @property
+    def divided(self) -> list[str]:
+        """Entries of the objective's state that the processes of a run do not have in common (`Method.divided`)."""
+        return [f"method.{name}" for name in self.polish.method.divided or ()]
 
     def make_schedule(self, optimizer: Optimizer) -> LRScheduler:
         """The schedule of the phase, from its first step."""

@@ -20,6 +20,7 @@ from ebm_cli.runs.directory import RunDirectory
 from ebm_cli.runs.instantiate import Parts
 from ebm_cli.runs.signals import Interrupted, Signals
 from ebm_cli.training.checkpointer import Checkpointer
+from ebm_cli.training.common_stop import CommonStop
 from ebm_cli.training.early_stopping import EarlyStopping
 from ebm_cli.training.guard import Diverged
 from ebm_cli.training.history import History
@@ -27,6 +28,7 @@ from ebm_cli.training.monitor import Monitor, spans_phases
 from ebm_cli.training.rollback import roll_back
 from ebm_cli.training.run_log import RunLog
 from ebm_cli.training.snapshots import Snapshots
+from ebm_cli.training.steps import Steps
 from ebm_cli.training.trainer import Trainer
 
 EARLY = (8, 4, 2)
@@ -57,6 +59,9 @@ class LoopKeys:
 class Session:
     """One process's training of one run; see the module.
 
+    Where several processes train a run (`ranks`), each has a session. They take the same steps and decisions; the first
+    one evaluates, while the others wait, and writes.
+
     Args:
         keys: of the config.
         parts, trainer: what is trained, and what trains it.
@@ -85,15 +90,16 @@ class Session:
         self.history, self.checkpointer = history, checkpointer
         self.log, self.directory = log, directory
 
-    def train(self, signals: Signals) -> float:
-        """Train to the end, and write the last checkpoint; returns seconds of training.
+    def train(self, signals: Signals) -> Steps[float]:
+        """Train to the end, and write the last checkpoint; returns seconds of training. Every step is asked for.
 
         Raises:
             Diverged: training diverged, and no rollback is left.
             Interrupted: after a signal; the last checkpoint is written.
         """
         with self.log.progress, signals.deferred():
-            seconds = self._train_with_rollbacks(signals)
+            seconds = yield from self._train_with_rollbacks(signals)
+            signals.received = max(self.trainer.ranks.collect(signals.received or 0)) or None
         if signals.received is not None:
             raise Interrupted(signals.received, f" at step {self.trainer.step}; a checkpoint was written")
         return seconds
@@ -101,15 +107,15 @@ class Session:
     def evaluate_monitor(self) -> Values:
         """The monitor's results for the averaged weights."""
         with self.trainer.ema.applied():
-            return self.monitor.evaluate()
+            return dict(self.trainer.ranks.on_first(self.monitor.evaluate))
 
     def update_best(self, results: Values) -> float | None:
         """Write best.pt if the monitored value is the lowest so far; returns the value, None if there is none."""
-        value = self.monitor.value(results)
+        value: float | None = self.trainer.ranks.on_first(lambda: self.monitor.value(results))
         self.checkpointer.save_if_best(value)
         return value
 
-    def _train_with_rollbacks(self, signals: Signals) -> float:
+    def _train_with_rollbacks(self, signals: Signals) -> Steps[float]:
         """Train to the end, with returns to the last checkpoint if `guard=rollback`; returns seconds of training."""
         can_roll_back = self.keys.guard == "rollback"
         self.history.clock.start()
@@ -119,7 +125,7 @@ class Session:
             self._save()
         while True:
             try:
-                seconds = self._train(signals)
+                seconds = yield from self._train(signals)
                 self._save()
                 return seconds
             except Diverged as error:
@@ -130,21 +136,21 @@ class Session:
                 roll_back(error, self.trainer, self.history, self.checkpointer, self.keys.seed)
                 self._log_rollback()
 
-    def _train(self, signals: Signals) -> float:
+    def _train(self, signals: Signals) -> Steps[float]:
         """The loop; returns seconds of training."""
         keys, trainer, clock = self.keys, self.trainer, self.history.clock
         log_every, eval_every, checkpoint_every = keys.log_every, keys.eval_every, keys.checkpoint_every
         # A small table is learned and then memorised within a few epochs, which may be fewer steps than `eval_every`.
         early = {(eval_every or 0) // part for part in EARLY} if self.monitor.compares_start else set()
         clock.start()
-        deadline = math.inf if keys.max_seconds is None else clock.began + keys.max_seconds
-        end = self._end()
-        while signals.received is None and time.monotonic() < deadline:
+        longest = math.inf if keys.max_seconds is None else keys.max_seconds
+        end, stop = self._end(), CommonStop(trainer.ranks, trainer.step)
+        while not stop.is_due(trainer.step, signals, time.monotonic() >= clock.began + longest):
             if trainer.step >= end or self.history.stopping.should_stop(keys.patience):
                 if not self._begin_polishing():
                     break
                 end = self._end()
-            out = trainer.advance()
+            out = yield self
             step = trainer.step
             is_last = step == end and (trainer.polishing is None or trainer.polishing.began is not None)
             if step % log_every == 0 or step == end:
@@ -164,13 +170,13 @@ class Session:
     def _begin_polishing(self) -> bool:
         """Begin the second phase; False if the run has none, or is at the end of it.
 
-        It has its own patience. It has its own best weights where the monitored result does not see what it mends: the
-        first phase would nearly always be the better one.
+        It has its own patience, and a learning rate that earlier rollbacks have lowered. It has its own best weights
+        where the monitored result does not see what it mends: the first phase would nearly always be the better one.
         """
         polishing = self.trainer.polishing
         if polishing is None or polishing.began is not None:
             return False
-        self.trainer.begin_polishing(self.parts.dataset.reference)
+        self.trainer.begin_polishing(self.parts.dataset.reference, slower=self.history.rollbacks.rate_factor)
         self.history.stopping = EarlyStopping()
         if not spans_phases(self.history.monitored):
             self.history.best = math.inf
@@ -186,6 +192,7 @@ class Session:
         values = {f"train/{name}": float(value) for name, value in out.metrics.items()}
         values[f"train/loss{'' if out.player == 'energy' else '_' + out.player}"] = float(out.loss.detach())
         values["train/grad_norm"] = float(self.trainer.grad_norm)
+        values = self.trainer.ranks.means(values)
         values |= {f"train/lr_{player}": rate for player, rate in self.trainer.learning_rates().items()}
         self.log.write(self.trainer.step, values)
 
@@ -200,8 +207,11 @@ class Session:
             self.log.write(step, numbers)
         if not is_last:
             with self.trainer.ema.applied():
-                for sentence in self.snapshots.write(self.log.board, step):
-                    self.log.remark_once(sentence)
+                self.trainer.ranks.on_first(lambda: self._write_snapshots(step))
+
+    def _write_snapshots(self, step: int) -> None:
+        for sentence in self.snapshots.write(self.log.board, step):
+            self.log.remark_once(sentence)
 
     def _save(self) -> None:
         self.checkpointer.save()
