@@ -79,9 +79,18 @@ start() {
 }
 
 stop() {
+    local pids=() pid
     for name in slurmd slurmctld munged; do
-        [ -e "$dir/$name.pid" ] && kill "$(cat "$dir/$name.pid")" 2>/dev/null || true
+        [ -e "$dir/$name.pid" ] && pids+=("$(cat "$dir/$name.pid")")
     done
+    # Steps of jobs outlive the daemons.
+    for pid in $(pgrep -x slurmstepd || true); do
+        tr '\0' '\n' 2>/dev/null <"/proc/$pid/environ" | grep -qx "SLURM_CONF=$SLURM_CONF" && pids+=("$pid") || true
+    done
+    [ ${#pids[@]} = 0 ] && return
+    kill "${pids[@]}" 2>/dev/null || true
+    sleep 2
+    kill -9 "${pids[@]}" 2>/dev/null || true
 }
 
 "$verb"
