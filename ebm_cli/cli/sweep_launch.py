@@ -49,9 +49,7 @@ def launch_grid(order: Order, jobs: Any, overrides: Sequence[Sequence[str]], fir
         board.expect(todo, differing(todo))
 
         def end(job: Job, message: Ended | Died) -> None:
-            # A worker that the signal reached between two jobs ends without a word.
-            is_silent = isinstance(message, Died) and message.exit_code == 0 and signals.received is not None
-            if is_silent or (isinstance(message, Ended) and message.is_interrupted):
+            if signals.received is not None and isinstance(message, Ended) and message.is_interrupted:
                 board.ended(job, None, is_interrupted=True)
                 return
             result = results[job.number] = result_of(order, job, message)
@@ -77,11 +75,11 @@ def result_of(order: Order, job: Job, message: Ended | Died) -> JobReturn:
     The death of a job's process is recorded in a grid sweep as a job records its own failure.
     """
     returned = JobReturn(overrides=job.overrides, status=JobStatus.COMPLETED)
-    if isinstance(message, Ended) and message.failure is None:
+    if isinstance(message, Ended) and message.failure is None and not message.is_interrupted:
         returned.return_value = message.value
         return returned
     failure = _death(job, message) if isinstance(message, Died) else message.failure
-    assert failure is not None
+    failure = failure or Failure(1, f"{title_of(job)}: a signal to its process alone has ended it")
     failed = JobFailed(failure.exit_code, order.config, order.sweep_dir, failure.line)
     if not (is_grid(order.config.hydra) and write_failure(failed, job.number)):
         returned.status, returned.return_value = JobStatus.FAILED, failed
