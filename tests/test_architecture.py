@@ -67,7 +67,7 @@ WITHOUT_TORCH = (
     ),
     *("runs/reserve", "system/__init__", "system/files", "system/versions"),
     *("evaluation/__init__", "evaluation/values", "evaluation/verdicts"),
-    *("evaluation/result_description", "evaluation/result_registry"),
+    *("evaluation/monitored", "evaluation/result_description", "evaluation/result_registry"),
     *(
         "reporting/__init__",
         "reporting/commands",

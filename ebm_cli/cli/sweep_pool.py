@@ -126,7 +126,7 @@ class Pool:
             self._close(None)
 
     def stop(self, number: int) -> None:
-        """Ask the job of this number to end with its checkpoint; one that has ended is left alone."""
+        """Ask the job of this number to end with its checkpoint; nothing for one that has ended."""
         for worker in self._workers:
             if worker.job is not None and worker.job.number == number:
                 worker.stop()
