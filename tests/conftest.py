@@ -1,11 +1,15 @@
 """Fixtures of all tests: one thread, and the command run in this process from an empty folder."""
 
 import gc
+import os
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import ModuleType
 from typing import Any
+
+# Read when numpy is loaded: two processes of tests, each with as many threads as cores, wait for one another.
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
 import pytest
 import torch

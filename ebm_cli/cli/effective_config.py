@@ -9,6 +9,9 @@ from ebm_cli.config.trust import import_class
 from ebm_cli.config.type_checks import parameters
 from ebm_cli.runs.stored_config import keep_old_values, merge_resume_overrides
 
+DEFAULT_SAMPLER = "ebm_cli.samplers.mala.MALA"
+"""Class of `eval.sampler` where none was chosen."""
+
 
 def effective_config(cfg: DictConfig, verb: str, typed: Sequence[str], run: Path | None) -> DictConfig:
     """The config that the verb's function is called with.
@@ -26,9 +29,19 @@ def effective_config(cfg: DictConfig, verb: str, typed: Sequence[str], run: Path
     words = OmegaConf.to_container(typed, resolve=False) if isinstance(typed, ListConfig) else list(typed)
     assert isinstance(words, list)
     if verb == "train" and isinstance(cfg.get("checkpoint"), str):
-        return merge_resume_overrides(cfg, words)
-    cfg = drop_foreign_keys(cfg, words)
+        return _respect_sampler(merge_resume_overrides(cfg, words), words)
+    cfg = _respect_sampler(drop_foreign_keys(cfg, words), words)
     return keep_old_values(cfg, run, words) if verb == "train" and run is not None else cfg
+
+
+def _respect_sampler(cfg: DictConfig, typed: Sequence[str]) -> DictConfig:
+    """Settle `eval.fallback=auto` where a sampler was chosen: then no other chains follow its own."""
+    if OmegaConf.select(cfg, "eval.fallback") == "auto":
+        names = [word.partition("=")[0].lstrip("+") for word in typed]
+        chosen = any(f"{name}.".startswith(("sampler@eval.sampler.", "eval.sampler.")) for name in names)
+        if chosen or OmegaConf.select(cfg, "eval.sampler._target_") != DEFAULT_SAMPLER:
+            cfg.eval.fallback = "none"
+    return cfg
 
 
 def drop_foreign_keys(cfg: DictConfig, typed: Sequence[str]) -> DictConfig:

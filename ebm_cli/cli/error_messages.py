@@ -164,7 +164,9 @@ def _explain_composition(error: BaseException, verb: str, folders: Sequence[Path
         return "a grid sweeps over listed values only (key=a,b); hydra/sweeper=optuna takes intervals, too"
     unknown = re.match(r"Could not override '([^']+)'", message)
     if unknown:
-        return _reference(unknown[1], verb, folders, typed) or _explain_unknown_key(unknown[1], cause, verb, folders)
+        key = unknown[1]
+        meant = _reference(key, verb, folders, typed) or _of_no_option(key, cause, verb, folders, typed)
+        return meant or _explain_unknown_key(key, cause, verb, folders)
     detail = f" ({first_line(cause)})" if cause is not None and str(cause) else ""
     return f"{first_line(error)}{detail}" if message.strip() else first_line(cause or error)
 
@@ -192,6 +194,21 @@ def _reference(key: str, verb: str, folders: Sequence[Path], typed: Sequence[str
     written = next((k.default for k in verb_keys(verb, typed, folders) if k.name == parent), "")
     group = re.fullmatch(r"\$\{(\w+)\}", written)
     return f"{key}: {parent} is the group {group[1]}; set {group[1]}.{name}" if group else None
+
+
+def _of_no_option(
+    key: str, cause: BaseException | None, verb: str, folders: Sequence[Path], typed: Sequence[str]
+) -> str | None:
+    """Ask for an option of the group that a key belongs to, where none is chosen; None for any other key."""
+    groups = [group for group in verb_groups(verb, folders) if group.default is None]
+    group = next((group for group in groups if key.startswith(f"{group.package}.")), None)
+    # What is missing is the whole group, and not a key of its option.
+    if group is None or getattr(cause, "full_key", None) != group.package:
+        return None
+    if verb == "train" and any(re.match(r"\+*checkpoint=(?!null$)", word) for word in typed):
+        return f"{key}: cannot change when a run is continued; start a new run to change it"
+    known = ", ".join(group_options(group.folder, folders))
+    return f"{key}: no {group.package} is chosen; add {group.package}=NAME ({known})"
 
 
 def _siblings(cause: BaseException | None) -> list[str]:

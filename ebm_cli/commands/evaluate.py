@@ -3,6 +3,7 @@
 import math
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -58,7 +59,8 @@ def evaluate(cfg: DictConfig) -> None:
     apply_compile_mode(_compile_mode(cfg, model), parts.energy, work, threads, console.print)
     announce([*model.remarks, *described_data(parts.dataset, protocol)], console)
     with Stages("evaluation", console) as stages:
-        evaluation = suite.evaluate(parts.energy, parts.method, parts.dataset, protocol, stages.begin)
+        second = None if parts.polish is None else parts.polish.method
+        evaluation = suite.evaluate(parts.energy, parts.method, parts.dataset, protocol, stages.begin, second)
     findings, unbounded = examined(model.config, parts)
     evaluated = with_unbounded(evaluation.results, unbounded)
     assessment = overall(evaluated, math.prod(parts.dataset.shape))
@@ -109,6 +111,7 @@ def _compile_mode(cfg: DictConfig, model: Model) -> CompileMode:
 
 
 def _protocol(cfg: DictConfig, model: Model) -> Protocol:
-    """The evaluation protocol of the config, by default with the seed of the run."""
+    """The evaluation protocol of the config, by default with the seed of the run, and with its chains that follow."""
     seed = model.config.seed if cfg.seed is None else cfg.seed
-    return protocol_of(cfg, seed, model.config.batch_size, trust_of(cfg))
+    protocol = protocol_of(cfg, seed, model.config.batch_size, trust_of(cfg))
+    return replace(protocol, fallback=model.config.eval.fallback) if protocol.fallback == "auto" else protocol

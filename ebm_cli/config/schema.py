@@ -47,6 +47,7 @@ class EvalKeys:
     n_temperatures: int
     base: Literal["auto", "gaussian", "method"]
     init: Literal["annealed", "noise"]
+    fallback: Literal["auto", "tempering", "none"]
 
     def __post_init__(self) -> None:
         _require_at_least(10, n_samples=self.n_samples, n_chains=self.n_chains)

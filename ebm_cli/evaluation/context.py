@@ -1,6 +1,7 @@
 """The model that is evaluated, with everything that several metric groups need; each part is computed once."""
 
 import math
+from dataclasses import replace
 from functools import cached_property
 
 import torch
@@ -11,6 +12,7 @@ from ebm_cli.densities import Density, Gaussian
 from ebm_cli.energies import Energy
 from ebm_cli.evaluation.annealing import Annealed, anneal, resample
 from ebm_cli.evaluation.annealing_schedule import FADE
+from ebm_cli.evaluation.crossing import crossed
 from ebm_cli.evaluation.divergences import DivergenceResult, Divergences
 from ebm_cli.evaluation.expectation import MOST_COLUMNS
 from ebm_cli.evaluation.importance_sampling import (
@@ -54,10 +56,14 @@ class Context:
         method: for what it trained besides the energy.
         dataset: the data.
         protocol: which metric groups, and with which sizes.
+        second: the objective of a second phase; None without.
     """
 
-    def __init__(self, energy: Energy, method: Method, dataset: Dataset, protocol: Protocol) -> None:
+    def __init__(
+        self, energy: Energy, method: Method, dataset: Dataset, protocol: Protocol, second: Method | None = None
+    ) -> None:
         self.energy, self.method, self.dataset, self.protocol = energy, method, dataset, protocol
+        self.second = second
         self.divergences = Divergences(dataset, protocol.n_samples)
         self._annealings: dict[int, Annealed | NotIntegrable] = {}
 
@@ -190,12 +196,13 @@ class Context:
 
     @cached_property
     def drawn(self) -> Drawn:
-        """Samples of the model by chains, with their diagnostics."""
+        """Samples of the model by chains, with their diagnostics; by tempered ones where these have not mixed."""
         p = self.protocol
         starts, notes = self._starts()
         jumps = self.energy.reference if self._starts_at_reference else None
         found = draw(self.energy, p.kernel, starts, p.n_samples, p.burn_in, self.rng("chains"), jumps)
-        return Drawn(found.draws, found.results | Results(notes=notes))
+        found = crossed(found, self.energy, p, starts, self.rng("chains/crossing"))
+        return replace(found, results=found.results | Results(notes=notes))
 
     def _starts(self) -> tuple[Tensor, tuple[str, ...]]:
         """First points of the chains [n_chains, *shape], and notes.

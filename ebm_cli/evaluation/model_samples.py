@@ -8,7 +8,7 @@ density, they start at its draws, resampled likewise, and jump between modes by 
 
 import math
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -25,10 +25,36 @@ THIN = 10
 
 @dataclass(frozen=True)
 class Drawn:
-    """Stored positions of the chains [n_stored, n_chains, *shape], standardised units; results about the chains."""
+    """Samples of a model.
+
+    Attributes:
+        draws: stored positions of the chains [n_stored, n_chains, *shape], standardised units.
+        results: about the chains.
+        gradients: of all chains after burn-in; an energy alone counts as much, where there are gradients: at most half
+            too much.
+        seconds: with burn-in.
+        n_apart: positions of a chain that are nearly independent of each other, ≥ 1.
+    """
 
     draws: Tensor
     results: Results
+    gradients: int
+    seconds: float
+    n_apart: int = 1
+
+    @property
+    def independent(self) -> Tensor:
+        """The last position of every chain, or of each of `n_apart` parts of it [N, *shape]."""
+        last = [part * len(self.draws) // self.n_apart - 1 for part in range(1, self.n_apart + 1)]
+        return self.draws[last].flatten(0, 1)
+
+    def with_costs(self) -> "Drawn":
+        """With the effective sample size per gradient and per second."""
+        ess, costs = self.results.values.get("sampler/ess_bulk"), {"grad": self.gradients, "second": self.seconds}
+        if not isinstance(ess, float):
+            return self
+        found = {f"sampler/ess_per_{name}": ess / cost for name, cost in costs.items() if cost > 0}
+        return replace(self, results=self.results | Results({**found}))
 
 
 def n_steps(n_samples: int, n_chains: int) -> int:
@@ -74,10 +100,7 @@ def draw(
     if info.gradients is not None:
         cost = cost._replace(grad=round(n * float(info.gradients.mean())) + n_starts)
     seconds = time.monotonic() - began
-    results = chain_results(kernel, energy, info, draws, state.x, THIN) | found
-    # An energy alone counts as much as one with its gradient where there is one: at most half too much.
-    ess, gradients = results.values.get("sampler/ess_bulk"), len(starts) * (cost.grad + cost.energy if cost.grad else 0)
-    if isinstance(ess, float):
-        costs = {"sampler/ess_per_grad": gradients, "sampler/ess_per_second": seconds}
-        results |= Results({key: ess / cost for key, cost in costs.items() if cost > 0})
-    return Drawn(draws, results)
+    results = Results({"sampler/drawn_by": type(kernel).__name__.lower()})
+    results |= chain_results(kernel, energy, info, draws, state.x, THIN) | found
+    gradients = len(starts) * (cost.grad + cost.energy if cost.grad else 0)
+    return Drawn(draws, results, gradients, seconds).with_costs()

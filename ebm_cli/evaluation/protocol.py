@@ -3,6 +3,7 @@
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 from ebm_cli.datasets import Dataset
 from ebm_cli.datasets.matching import match_data_sets
@@ -28,6 +29,8 @@ class Protocol:
         batch_size: rows of the method's own short chains.
         seed: of everything that is random here.
         foreign: a data set whose rows out-of-distribution detection compares too; None for none.
+        fallback: chains that follow where those of the kernel have not mixed: "tempering"; "auto" only where it is
+            cheap (`crossing`); "none".
     """
 
     metrics: Sequence[str | MetricGroup]
@@ -41,6 +44,7 @@ class Protocol:
     batch_size: int
     seed: int
     foreign: Dataset | None = None
+    fallback: Literal["auto", "tempering", "none"] = "none"
 
     @property
     def names(self) -> frozenset[str]:

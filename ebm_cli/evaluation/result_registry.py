@@ -150,6 +150,13 @@ RESULTS = (
     # Chains, of an evaluation and of `ebm sample`.
     Result(CHAINS, "sampler/init", "start", "", "none",
            "where the chains of `ebm sample` started: annealed, noise, data, or a file"),
+    Result(CHAINS, "sampler/drawn_by", "sampler", "", "none",
+           "of an evaluation: the sampler whose chains the samples are from; tempering, where those of another had not "
+           "mixed (`eval.fallback`)"),
+    Result(CHAINS, "sampler/rhat_first", "first R-hat", "", "low",
+           "split rank-normalised R̂ of the chains that had not mixed, and that tempered ones followed"),
+    Result(CHAINS, "sampler/rhat_second", "second R-hat", "", "low",
+           "split rank-normalised R̂ of tempered chains that were no better, so that the samples are not theirs"),
     Result(CHAINS, "sampler/acceptance", "acceptance", "", "none",
            "mean acceptance rate, of a sampler with a Metropolis test", chain_rules.ACCEPTANCE),
     Result(CHAINS, "sampler/acceptance_low", "lowest good acceptance", "", "none",
@@ -213,6 +220,8 @@ RESULTS = (
     _cost("cost/grad_evals", "∇f", "per row", "low", "evaluations of ∇ₓf in a training step", headline=True),
     _cost("cost/laplacian_evals", "Δf", "per row", "low", "evaluations of second derivatives in x in a training step"),
     _cost("cost/peak_memory_mb", "memory", "MB", "low", "peak memory"),
+    Result(COST, "cost/polish_steps", "polish steps", "", "none",
+           "training steps of the second phase (`polish`); 0 where `max_seconds` left it out"),
     Result(COST, "cost/eval_seconds", "evaluation", "s", "low", "wall-clock time of the final evaluation"),
 
     # The training log.

@@ -59,6 +59,7 @@ def evaluate(
     dataset: Dataset,
     protocol: Protocol,
     announce: Callable[[str, int, int], None] = lambda stage, number, total: None,
+    second: Method | None = None,
 ) -> Evaluation:
     """Measure every result that the protocol asks for.
 
@@ -67,12 +68,13 @@ def evaluate(
         method: for what it trained besides the energy.
         dataset: the data.
         protocol: which metric groups, and with which sizes.
+        second: the objective of a second phase, for the log Z that it trained.
         announce: is told which stage begins: its name, its number from 1, and how many there are.
 
     Raises:
         UserError: results of an added metric group that cannot be stored.
     """
-    context, found = Context(energy, method, dataset, protocol), Results()
+    context, found = Context(energy, method, dataset, protocol, second), Results()
     asked = [(STAGES.get(results, name), results) for name, results in GROUPS if context.is_asked(name)]
     n_stages = len(asked) + len(protocol.added)
     for number, (stage, results) in enumerate(asked, start=1):

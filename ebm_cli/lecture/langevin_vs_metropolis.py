@@ -122,8 +122,8 @@ class LangevinVsMetropolis(Measurement):
             dims, values = ([float(row[key] or 0) for row in rows] for key in ("dimension", PER_MILLION))
             points(ax, number, dims, values, name)
             curve = [values[-1] * (dim / dims[-1]) ** exponent for dim in dims]
-            power = "d^(−1/3)" if number == 0 else "d^(−1)"
-            theory(ax, dims, curve, f"theory {power}", color=COLOURS[number], alpha=0.8)
+            power = "d^{-1/3}" if number == 0 else "d^{-1}"
+            theory(ax, dims, curve, f"theory for large d: ${power}$", color=COLOURS[number], alpha=0.8)
         label_plainly(ax, x=[float(dim) for dim in self.dims])
         title = "Gradients make better proposals:\nthe more so, the higher the dimension"
         style_axes(ax, title, "dimension d", "effective samples per million evaluations")

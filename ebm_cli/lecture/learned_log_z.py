@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 NOISE, ROWS, GAP = "noise", "rows", "rms gap, nats"
+NAMES = {"gaussian": "Gaussian noise", "uniform": "noise in a box", "mixture": "ten Gaussians"}
+"""Option of `noise` → its name in the figure."""
 
 
 @final
@@ -47,11 +49,13 @@ class LearnedLogZ(Measurement):
             points(right, number, x, y, "_")
             if number == 0:
                 theory(right, x, [0.5 * y[0] * sqrt(x[0] / n) for n in x], "∝ 1/√n")
-            left.plot([], [], color=colour, linewidth=1.6, label=f"{noise} noise")
+            points(left, number, [], [], NAMES.get(noise, f"{noise} noise"))
         left.plot([], [], color=INK, label="trained")
         left.plot([], [], color=INK, linestyle=":", label="integral")
         right.set(xscale="log", yscale="log")
-        label_plainly(right, sorted({float(row[ROWS] or 0) for row in outcome.rows}))
+        label_plainly(right, sorted({float(row[ROWS] or 0) for row in outcome.rows}), [0.001, 0.01, 0.1, 1.0])
+        gaps = [float(row[GAP] or 0) for row in outcome.rows]
+        right.set_ylim(min(gaps) / 3, 2 * max(gaps))
         style_axes(left, "The trained log Z finds\nthe integral …", "training step", "log Z, nats")
         style_axes(right, "… the closer, the more\nrows there are", "rows of data, n", "gap of log Z (rms), nats")
 

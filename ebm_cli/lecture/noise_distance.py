@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, ClassVar, final
 from ebm_cli.claims.noise_contrastive import limit_of_run
 from ebm_cli.lecture.base import Measurement, Outcome
 from ebm_cli.lecture.run_numbers import by_setting, last_logged, mean_result
-from ebm_cli.reporting.figures.chart import label_plainly, points, style_axes, theory
+from ebm_cli.reporting.figures.chart import INK, label_plainly, points, style_axes, theory
 from ebm_cli.runs.record import Record
 
 if TYPE_CHECKING:
@@ -48,16 +48,18 @@ class NoiseDistance(Measurement):
         ax = figure.subplots()
         x = [float(row[DISTANCE] or 0) for row in outcome.rows]
         found = [float(row[FOUND] or 0) for row in outcome.rows]
-        theory(ax, x, [float(row[LIMIT] or 0) for row in outcome.rows], "theory (Gutmann & Hyvärinen 2012)")
+        theory(ax, x, [float(row[LIMIT] or 0) for row in outcome.rows], "theory: Gutmann & Hyvärinen (2012)")
         points(ax, 0, x, found, "measured; % = accuracy of the classifier", linestyle="")
         for row, left, height in zip(outcome.rows, x, found, strict=True):
             percent = f"{100 * float(row[ACCURACY] or 0):.0f} %"
-            ax.annotate(percent, (left, height), (9, -11), textcoords="offset points", fontsize=9.5)
+            ax.annotate(
+                percent, (left, height), (0, 8), textcoords="offset points", ha="center", fontsize=9.5, color=INK
+            )
         ax.set_yscale("log")
         low, high = min(found), max(found)
         ax.set_ylim(low / 2, high * 2.5)
         label_plainly(
             ax, y=[tick for tick in (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1) if low / 2 < tick < 2.5 * high]
         )
-        title = "The easier the noise is to tell from the data,\nthe less NCE learns from as many rows"
+        title = "The easier the noise is to tell from the data,\nthe less NCE learns from the same number of rows"
         style_axes(ax, title, "distance of the noise, KL(data‖noise), nats", "error, KL(data‖model), nats")

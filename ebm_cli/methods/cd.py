@@ -14,7 +14,7 @@ Sources: Hinton (2002); Du & Mordatch (2019), regularisation of the energies; Du
 divergence of the chain itself (`chain_divergence`).
 """
 
-from math import inf
+from math import inf, prod
 from typing import ClassVar, Literal
 
 import torch
@@ -108,6 +108,8 @@ class CD(Method):
             if start != "persistent" or kl:
                 raise ValueError("weights must be none unless start=persistent (method=pcd) and kl=0")
             jarzynski.require_weighable(sampler)
+        if (reason := sampler.why_not(prod(shape))) is not None:
+            raise ValueError(f"sampler: {reason}")
         if wants_metric(sampler):
             raise ValueError("sampler.metric must be none with cd and pcd, whose chains have no burn-in")
         self.sampler = sampler
@@ -214,7 +216,7 @@ class CD(Method):
         loss = plus.mean() - jarzynski.mean(minus, chains.walkers)
         metrics = {
             "energy_gap": loss.detach(),
-            "step_size": torch.tensor(kernel.step_size),
+            "step_size": x.new_full((), kernel.step_size),
             "chain_length": chains.age.mean(),
             "dead_chains": 1 - chains.finite.float().mean(),
         }

@@ -98,7 +98,12 @@ class Polish(nn.Module):
         return LossOutput(loss, metrics, evaluations=kept.evaluations.add(added.evaluations))
 
 
+def of_this_phase(cure: str) -> str:
+    """A cure with the learning rate of the second phase."""
+    return cure.replace("optimizer.lr", "polish.lr")
+
+
 def _of_this_phase(symptom: Symptom) -> Symptom:
-    cure = symptom.cure.replace("method.", "polish.method.").replace("optimizer.lr", "polish.lr")
+    cure = of_this_phase(symptom.cure.replace("method.", "polish.method."))
     over = None if symptom.over is None else f"polish_{symptom.over}"
     return replace(symptom, metric=f"polish_{symptom.metric}", over=over, cure=cure)

@@ -105,6 +105,8 @@ def _mixing(values: Values) -> Iterator[str]:
 def _crossing(values: Values) -> str:
     """The way to chains that cross between modes: tempering, or a better ladder."""
     group, option, _ = sampler_keys(values)
+    if "sampler/rhat_second" in values:
+        return f" Tempered chains were no better: try {option}=tempering {group}.hottest=100 {group}.n_replicas=10."
     if "sampler/swap_rate" not in values:
         return f" With {option}=tempering they cross between separate modes."
     if verdict("sampler/swap_rate", values).good is False:

@@ -84,6 +84,7 @@ def protocol_of(cfg: DictConfig, seed: int, batch_size: int, trust: Trust) -> Pr
         init=keys.init,
         batch_size=batch_size,
         seed=seed,
+        fallback=keys.fallback,
         foreign=build(keys.ood, "eval.ood", Dataset, trust=trust) if keys.get("ood") else None,
     )
 

@@ -65,16 +65,20 @@ class RunDirectory:
         """True once the run is recorded as finished."""
         return self._status.get("state") == "finished"
 
-    def finish(self, state: StateName, step: int | None = None, reason: str | None = None, waited: int = 0) -> None:
+    def finish(
+        self, state: StateName, step: int | None = None, reason: str | None = None, waited: int = 0, skipped: int = 0
+    ) -> None:
         """Record how the run ended.
 
         Args:
             state, reason: in status.json.
             step: that was reached; None for the last one recorded.
             waited: evaluations without improvement at the end, which `patience` is compared with.
+            skipped: steps that it is shorter than planned, since the first of two phases ended early.
         """
         reached = self._status["step"] if step is None else step
         self._status |= {"state": state, "step": reached, "ended": _now(), "reason": reason, "waited": waited}
+        self._status |= {"skipped": skipped} if skipped else {}
         path = self.path / "status.json"
         try:
             write_json(path, self._status)

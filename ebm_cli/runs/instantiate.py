@@ -22,7 +22,7 @@ MAX_TENSORS = 20_000
 class Parts:
     """The parts of a run that its config describes, on their device; and remarks on runs that were loaded for them.
 
-    `polish` is the second phase of its training; None for a loaded run, and for one without.
+    `polish` is the second phase of its training; None without, and for a loaded run that had not begun it.
     """
 
     dataset: Dataset

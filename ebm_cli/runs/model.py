@@ -19,7 +19,7 @@ from ebm_cli.densities.memo import of_few_rows
 from ebm_cli.energies import Energy, Rescaled, Sum, Tilted
 from ebm_cli.energies.column_tails import Tails
 from ebm_cli.errors import UserError, first_line
-from ebm_cli.methods import Method
+from ebm_cli.methods import Method, Polish
 from ebm_cli.runs import checkpoint as checkpoints
 from ebm_cli.runs.data_file import build_data
 from ebm_cli.runs.instantiate import Parts, seeded, size_limited
@@ -39,7 +39,7 @@ class Model:
         versions: of the software that trained it.
         path: checkpoint file.
         trust: packages whose classes the config may name.
-        trained: other results of training: the method's state, and the moving averages.
+        trained: other results of training: the method's state, that of the second phase, and the moving averages.
         data_file: fingerprint of the file that the run was trained on, in plain form; None for other data.
         remarks: sentences that name the checkpoint of a run directory if `which=auto` took best.pt.
     """
@@ -111,7 +111,7 @@ class Model:
         return self
 
     def parts(self) -> Parts:
-        """Data set, energy and method of the run, on the energy's device; the method has its trained state.
+        """Data set, energy and method of the run, and its second phase, on the energy's device, as they were trained.
 
         Raises:
             UserError: data that are no longer available, or a method that does not fit its config.
@@ -128,9 +128,17 @@ class Model:
         # Densities that the method fits to the rows are those of its state.
         with seeded(0, "initialisation"), of_few_rows():
             method = build(self.config.method, "method", Method, trust=self.trust, **given).to(like.device, like.dtype)
+            phase: Mapping[str, Any] = self.trained.get("polish") or {"began": None}
+            polish: Polish | None = None
+            if phase["began"] is not None:
+                polish = build(self.config.polish, "polish", Polish, trust=self.trust, **given)
+                polish = polish.to(like.device, like.dtype)
         with _naming(self.path):
             _load(method, "method", self.trained["method"], self.trained["ema"])
-        return Parts(dataset, self.energy, method.eval().requires_grad_(False))
+            if polish is not None:
+                _load(polish, "polish", phase["parts"], self.trained["ema"])
+                polish.eval().requires_grad_(False)
+        return Parts(dataset, self.energy, method.eval().requires_grad_(False), polish=polish)
 
 
 def load(
@@ -184,7 +192,7 @@ def load(
         dict(state["versions"]),
         file,
         tuple(trust),
-        {"method": state["method"], "ema": averages},
+        {"method": state["method"], "ema": averages, "polish": state.get("polish")},
         state["dataset"].get("fingerprint"),
         (remark,) if remark else (),
     )

@@ -107,7 +107,8 @@ def config_hash(cfg: DictConfig, *, trains: bool = True) -> str:
 
 def is_finished(cfg: DictConfig, status: Mapping[str, Any]) -> bool:
     """True if there is nothing to do. A run that `max_seconds` ended is resumed only if `checkpoint` names it."""
-    ended = cfg.checkpoint is None or status["step"] >= total_steps(cfg) or _stopped_early(cfg, status)
+    end = total_steps(cfg) - status.get("skipped", 0)
+    ended = cfg.checkpoint is None or status["step"] >= end or _stopped_early(cfg, status)
     return status.get("state") == "finished" and ended
 
 
@@ -153,4 +154,4 @@ def _how_to_train_further(cfg: DictConfig, status: Mapping[str, Any]) -> str:
         return f"; stopped early after {times} without improvement: to continue, set patience=null or > {waited}"
     n_polishing = total_steps(cfg) - int(cfg.steps)
     where = " (the further steps come on top of the second phase)" if n_polishing else ""
-    return f"; to train it further, set steps > {status['step'] - n_polishing}{where}"
+    return f"; to train it further, set steps > {status['step'] + status.get('skipped', 0) - n_polishing}{where}"

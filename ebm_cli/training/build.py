@@ -27,6 +27,7 @@ from ebm_cli.runs.directory import RunDirectory
 from ebm_cli.runs.instantiate import Parts
 from ebm_cli.runs.reserve import total_steps
 from ebm_cli.runs.stored_config import drop_filled, stored_form
+from ebm_cli.samplers import Langevin
 from ebm_cli.system.device import device_of, set_deterministic
 from ebm_cli.system.files import write_text
 from ebm_cli.system.memory import keep_freed_memory, reset_peak_memory
@@ -158,11 +159,16 @@ def training_work(parts: Parts, batch_size: int, protocol: Protocol, steps: int)
         parts: energy and method.
         batch_size: rows a step.
         protocol: of the evaluation.
-        steps: training steps.
+        steps: training steps, of both phases.
     """
     method, chains = parts.method, [chains_of(protocol)]
     if method.kernel is not None:
         chains.append(ChainWork(method.kernel, steps, method.n_chain_steps, batch_size))
+    if parts.polish is not None:
+        kernel, n_steps = parts.polish.method.kernel, parts.polish.method.n_chain_steps
+        # A Langevin step with a weight is taken in torch, whatever is built.
+        if kernel is not None and not isinstance(kernel, Langevin):
+            chains.append(ChainWork(kernel, parts.polish.steps, n_steps, batch_size))
     return Work(steps, batch_size, method.n_directions(parts.energy), tuple(chains))
 
 

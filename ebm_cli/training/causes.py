@@ -251,7 +251,12 @@ def _learning_rate(run: Evidence) -> Iterator[str]:
 def _steps(run: Evidence) -> Iterator[str]:
     steps, values = run.get("steps"), run.monitored
     reached = max((int(row["step"] or 0) for row in run.history if "step" in row), default=0)
-    if isinstance(steps, int) and 0 < reached < steps and run.get("max_seconds") is not None:
+    if (
+        isinstance(steps, int)
+        and 0 < reached < steps
+        and run.get("max_seconds") is not None
+        and run.get("polish") is None
+    ):
         yield f"max_seconds={run.get('max_seconds'):g} ended training at step {reached:,} of {steps:,}: raise it."
     elif isinstance(steps, int) and reached < steps:
         return  # early stopping, or a signal, ended it

@@ -51,8 +51,9 @@ def finish(session: Session, seconds: float) -> float | None:
         tails = calibrate_tails(parts.energy, parts.dataset, session.keys.seed)
         if tails is not None:
             session.checkpointer.add_tails(evaluated_step, tails)
+        protocol, second = session.protocol, trainer.second(evaluated_step)
         with Stages("evaluation", log.console) as stages:
-            found = suite.evaluate(parts.energy, parts.method, parts.dataset, session.protocol, stages.begin)
+            found = suite.evaluate(parts.energy, parts.method, parts.dataset, protocol, stages.begin, second)
         evaluated = with_unbounded(found.results, log.opening.unbounded)
         assessment = overall(evaluated, math.prod(parts.dataset.shape))
         measured = with_overall(evaluated, assessment)
@@ -67,9 +68,9 @@ def finish(session: Session, seconds: float) -> float | None:
     kept = session.checkpointer.use_last_as_best() if math.isinf(history.best) else None
     write_json(run / "results.json", results)
     log.write(trainer.step, numbers)
-    stopped = history.stopping.reason(monitor.key) if history.stopping.should_stop(session.keys.patience) else None
+    stopped = _out_of_time(session) or _out_of_patience(session)
     ending = Ending(trainer.step, evaluated_step, seconds, stopped, kept)
-    session.directory.finish("finished", ending.steps, ending.stopped, history.stopping.waited)
+    session.directory.finish("finished", ending.steps, ending.stopped, history.stopping.waited, trainer.skipped)
     # The run is finished: a figure that fails, or a signal while it is drawn, changes nothing above.
     failures: list[str] = []
     with trainer.ema.applied():
@@ -95,6 +96,26 @@ def _evaluate_last_step(session: Session) -> tuple[Values, float | None]:
     return results, session.update_best(results)
 
 
+def _out_of_patience(session: Session) -> str | None:
+    """Sentence that says that training ended early; None where it did not."""
+    stopping = session.history.stopping
+    return stopping.reason(session.monitor.key) if stopping.should_stop(session.keys.patience) else None
+
+
+def _out_of_time(session: Session) -> str | None:
+    """Sentence that says that `max_seconds` left out the second phase, or a part of it; None where it did not."""
+    phase, limit, step = session.trainer.polishing, session.keys.max_seconds, session.trainer.step
+    if phase is None or limit is None:
+        return None
+    how = "raise it and continue with checkpoint= and this run"
+    if phase.began is None:
+        return f"max_seconds={limit:g} ended training at step {step:,}, before the second phase, polish: {how}"
+    if step < phase.end and not session.history.stopping.should_stop(session.keys.patience):
+        done, of_all = step - phase.began, phase.end - phase.began
+        return f"max_seconds={limit:g} ended the second phase, polish, after {done:,} of {of_all:,} steps: {how}"
+    return None
+
+
 def _causes(session: Session, results: Values) -> list[str]:
     """Findings about the data, and likely causes of the results, from what the run has logged."""
     history = read(session.directory.path / "metrics.jsonl")
@@ -107,4 +128,6 @@ def _costs(trainer: Trainer, seconds: float) -> dict[str, float]:
     """Costs of training; evaluations are per data row: a mean over the steps."""
     steps = max(1, trainer.step)
     costs = {f"cost/{name}_evals": count / steps for name, count in trainer.evaluations._asdict().items()}
+    if trainer.polishing is not None:
+        costs["cost/polish_steps"] = trainer.phase_step if trainer.polishing.began is not None else 0
     return {**costs, "cost/seconds": seconds, "cost/peak_memory_mb": peak_memory_mb(trainer.rng.device)}

@@ -44,6 +44,7 @@ class Guard:
         interval: steps between two reads at most, ≥ 1; beyond `held` of them the guard examines them by itself.
         device: of the losses. On the CPU they are kept as numbers, a tenth of the cost of writing to a tensor.
         symptoms: of the method.
+        remedy: for values that are not finite.
         is_ignored: whether `require_sound` lets everything pass (guard=ignore).
         held: steps whose values are kept at most, ≥ 1.
     """
@@ -54,12 +55,13 @@ class Guard:
         device: torch.device,
         symptoms: Sequence[Symptom] = (),
         *,
+        remedy: str = REMEDY,
         is_ignored: bool = False,
         held: int = MAX_STEPS_HELD,
     ) -> None:
         metrics = [name for symptom in symptoms for name in symptom.metrics]
         size = (min(interval, held), 2 + len(metrics))
-        self.is_ignored = is_ignored
+        self.is_ignored, self._remedy = is_ignored, remedy
         self._values: Any = np.zeros(size) if device.type == "cpu" else torch.zeros(size, device=device)
         self._symptoms, self._metrics = symptoms, metrics
         self._since: list[int | None] = [None] * len(symptoms)
@@ -107,7 +109,9 @@ class Guard:
         bad = ~values[:, :2].isfinite()
         if bad.any():
             row = int(bad.any(1).nonzero()[0])
-            return Diverged(self._first + row, f"the {'loss' if bad[row, 0] else 'gradient'} is not finite")
+            return Diverged(
+                self._first + row, f"the {'loss' if bad[row, 0] else 'gradient'} is not finite", self._remedy
+            )
         by_symptom = values[:, 2:].split([len(symptom.metrics) for symptom in self._symptoms], dim=1)
         found = [self._persisting(index, own) for index, own in enumerate(by_symptom)]
         return min((error for error in found if error is not None), key=lambda error: error.step, default=None)

@@ -92,6 +92,11 @@ class Rollbacks:
         lowered = sum(bool(entry.get("lowers_rates", True)) for entry in self.since(state))
         return float(RATE_FACTOR**lowered)
 
+    @property
+    def rate_factor(self) -> float:
+        """The factor that all rollbacks together have put on the learning rates."""
+        return float(RATE_FACTOR ** sum(bool(entry.get("lowers_rates", True)) for entry in self.history))
+
     def describe(self) -> str:
         """Sentence about the last rollback, for the user."""
         last = self.history[-1]

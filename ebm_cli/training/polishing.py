@@ -40,6 +40,11 @@ class Polishing:
         return self.polish.steps + max(0, self._steps - self._planned)
 
     @property
+    def skipped(self) -> int:
+        """Steps of the first phase that patience left out."""
+        return 0 if self.began is None else self._planned - self.began
+
+    @property
     def end(self) -> int:
         """Last step of the phase."""
         return (self._steps if self.began is None else self.began) + self.length

@@ -164,13 +164,13 @@ class Session:
     def _begin_polishing(self) -> bool:
         """Begin the second phase; False if the run has none, or is at the end of it.
 
-        It has its own patience. It has its own best weights where the monitored result does not see what it mends: the
-        first phase would nearly always be the better one.
+        It has its own patience, and a learning rate that earlier rollbacks have lowered. It has its own best weights
+        where the monitored result does not see what it mends: the first phase would nearly always be the better one.
         """
         polishing = self.trainer.polishing
         if polishing is None or polishing.began is not None:
             return False
-        self.trainer.begin_polishing(self.parts.dataset.reference)
+        self.trainer.begin_polishing(self.parts.dataset.reference, slower=self.history.rollbacks.rate_factor)
         self.history.stopping = EarlyStopping()
         if not spans_phases(self.history.monitored):
             self.history.best = math.inf

@@ -5,6 +5,7 @@ states is a checkpoint, from which training continues bit for bit.
 """
 
 from collections.abc import Callable, Iterable
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -16,9 +17,10 @@ from ebm_cli.datasets.batches import Batches
 from ebm_cli.energies import Energy
 from ebm_cli.methods import LossOutput, Method
 from ebm_cli.methods.base import Evaluations
+from ebm_cli.methods.polish import of_this_phase
 from ebm_cli.optim.ema import EMA
 from ebm_cli.optim.flat import Flat
-from ebm_cli.training.guard import Guard
+from ebm_cli.training.guard import REMEDY, Guard
 from ebm_cli.training.player import MakeSchedule, Player
 from ebm_cli.training.polishing import Polishing
 from ebm_cli.training.precision import MatmulPrecision, Precision
@@ -105,21 +107,28 @@ class Trainer:
             self.ema.update()
         return out
 
-    def begin_polishing(self, data: Tensor) -> None:
-        """Begin the second phase, from the averaged weights; its parts are fitted to data [N, *D]."""
+    def begin_polishing(self, data: Tensor, slower: float = 1.0) -> None:
+        """Begin the second phase, from the averaged weights.
+
+        Args:
+            data: that its parts are fitted to [N, *D].
+            slower: factor on its learning rate.
+        """
         assert self.polishing is not None
         self.guard.require_sound()
         self.ema.restart()
         self.polishing.begin(self.step, self.method, self.energy, data, self.rng)
         for player in self._players.values():
-            player.restart(self.polishing.polish.lr, self.polishing.make_schedule)
+            player.restart(slower * self.polishing.polish.lr, self.polishing.make_schedule)
         self.guard = self._guard_of_phase()
 
     def _guard_of_phase(self) -> Guard:
         """A guard for the symptoms of the method, and in the second phase for those of its objective too."""
-        phase = self.polishing
-        added = () if phase is None or phase.began is None else phase.polish.symptoms()
-        return self._make_guard((*self.method.symptoms(), *added))
+        phase, symptoms = self.polishing, self.method.symptoms()
+        if phase is None or phase.began is None:
+            return self._make_guard(symptoms)
+        slower = [replace(symptom, cure=of_this_phase(symptom.cure)) for symptom in symptoms]
+        return self._make_guard((*slower, *phase.polish.symptoms()), remedy=of_this_phase(REMEDY))
 
     def _loss(self, batch: Tensor) -> LossOutput:
         """The loss of the phase."""
@@ -127,8 +136,18 @@ class Trainer:
             return self.method.loss(self.energy, batch, self.rng)
         return self.polishing.loss(self.method, self.energy, batch, self.rng)
 
+    def second(self, step: int) -> Method | None:
+        """The objective of the second phase, for what it learned by this step; None before it, and without one."""
+        phase = self.polishing
+        return phase.polish.method if phase is not None and phase.began is not None and step > phase.began else None
+
     @property
-    def _phase_step(self) -> int:
+    def skipped(self) -> int:
+        """Steps of the first of two phases that patience left out."""
+        return 0 if self.polishing is None else self.polishing.skipped
+
+    @property
+    def phase_step(self) -> int:
         """Steps of the present phase."""
         began = None if self.polishing is None else self.polishing.began
         return self.step - (began or 0)
@@ -141,7 +160,7 @@ class Trainer:
         """Multiply the learning rates by `factor`, and replace the method's random numbers by those of `rng`."""
         for player in self._players.values():
             player.scale_learning_rate(factor)
-            player.replay_schedule(self._phase_step)
+            player.replay_schedule(self.phase_step)
         self.rng.set_state(rng.get_state())
         self.guard.reset()
 
@@ -178,7 +197,7 @@ class Trainer:
         for name, player in self._players.items():
             player.optimizer.load_state_dict(state["optimizers"][name])
             player.follow(make_schedule)
-            player.replay_schedule(self._phase_step)
+            player.replay_schedule(self.phase_step)
         self.ema.load_state_dict(state["ema"])
         self.batches.load_state_dict(state["batches"])
         self.rng.set_state(state["rng"].cpu())

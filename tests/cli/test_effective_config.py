@@ -27,6 +27,11 @@ def test_resume_refuses_to_change_the_training(ebm: Ebm, stand_in: StandIn, trai
     assert (ran.code, len(ran.err.splitlines()), seen) == (1, 1, [])
 
 
+def test_resume_refuses_keys_of_a_group_that_is_off_by_default(ebm: Ebm, trained: Path) -> None:
+    ran = ebm("train", "checkpoint=run", "polish.lr=1e-4")
+    assert ran.err == "ebm: polish.lr: cannot change when a run is continued; start a new run to change it\n"
+
+
 @pytest.mark.parametrize("verb", ["sample", "train"])
 def test_stored_config_names_no_foreign_class(ebm: Ebm, stand_in: StandIn, trained: Path, verb: str) -> None:
     stored = trained / "config.yaml"
@@ -77,3 +82,22 @@ def test_typed_class_drops_keys_of_the_replaced_option(ebm: Ebm, stand_in: Stand
     )
     assert [cfg.energy.get("rim") for cfg in seen] == [None, 4]
     assert "width" not in seen[0].energy
+
+
+@pytest.mark.parametrize(
+    ("words", "fallback"),
+    [
+        ((), "auto"),
+        (("eval.n_chains=20",), "auto"),
+        (("eval.sampler=mala",), "none"),
+        (("eval.sampler.step_size=0.1",), "none"),
+        (("eval.sampler=hmc", "eval.fallback=tempering"), "tempering"),
+        (("eval.fallback=none",), "none"),
+    ],
+)
+def test_a_sampler_that_was_typed_is_respected(
+    ebm: Ebm, stand_in: StandIn, words: tuple[str, ...], fallback: str
+) -> None:
+    seen = stand_in("train")
+    assert ebm("train", *words).code == 0
+    assert seen[0].eval.fallback == fallback

@@ -46,6 +46,8 @@ def fail_with(error: BaseException) -> Any:
             "sampler.kernel=hmc",
             "sampler.kernel: only tempering moves its replicas by another sampler; add sampler=temper",
         ),
+        ("polish.lr=1e-4", "polish.lr: no polish is chosen; add polish=NAME (ed, jarzynski, nce)"),
+        ("eval.ood.path=a", "eval.ood.path: no eval.ood is chosen; add eval.ood=NAME (banana, "),
         ("steps=abc", "steps must be a whole number, got 'abc'"),
         ("steps=2.5", "steps must be a whole number, got 2.5"),
         ("steps=true", "steps must be a whole number, got True"),

@@ -347,6 +347,9 @@ def test_sampler_of_another_dimension_is_refused_before_a_step(ebm: Ebm, tmp_pat
     ran = ebm("train", "method=nce", *words)
     assert ran.code == 1
     assert ran.err == "ebm: eval.sampler: mclmc needs points of at least two dimensions: take mala, hmc or nuts\n"
+    ran = ebm("train", "method=cd", "sampler=mclmc", *words[:2])
+    assert ran.code == 1
+    assert ran.err == "ebm: method.sampler: mclmc needs points of at least two dimensions: take mala, hmc or nuts\n"
     assert list(tmp_path.iterdir()) == []
 
 

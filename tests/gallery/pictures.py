@@ -32,7 +32,7 @@ EIGHT = f"ebm train method=nce dataset=eight_gaussians hydra.run.dir={ROOT}/eigh
 DIGITS = (
     f"ebm train dataset=digits dataset.noise_std=2 energy=conv method=pcd steps=3000 hydra.run.dir={ROOT}/half_digits"
 )
-BOTH = f"ebm sample checkpoint=[{ROOT}/moons,{ROOT}/circles]"
+BOTH = f"ebm sample 'checkpoint=[{ROOT}/moons,{ROOT}/circles]'"
 
 PICTURES = (
     Picture(
@@ -72,7 +72,7 @@ PICTURES = (
             CIRCLES,
             f"{BOTH} hydra.run.dir={ROOT}/product",
             f"{BOTH} compose.kind=mixture hydra.run.dir={ROOT}/mixture",
-            f"{BOTH} compose.weights=[1,-0.5] hydra.run.dir={ROOT}/but_not",
+            f"{BOTH} 'compose.weights=[1,-0.5]' hydra.run.dir={ROOT}/but_not",
         ),
         tuple(f"{ROOT}/{name}/samples.png" for name in ("product", "mixture", "but_not")),
         "three minutes",
@@ -81,13 +81,13 @@ PICTURES = (
     Picture(
         "compare.png",
         "The page of `ebm compare`",
-        "Which method is best on each data set, with its cost. Made by a browser, where chromium is on the path.",
+        "Which method is best on the data, with its cost. Made by a browser, where chromium is on the path.",
         (
-            f"ebm train -m method=nce,sm,ssm,cd dataset=eight_gaussians,moons seed=1,2,3 hydra.sweep.dir={ROOT}/sweep",
+            f"ebm train -m method=nce,sm,ssm,cd dataset=eight_gaussians seed=1,2,3 hydra.sweep.dir={ROOT}/sweep",
             f"ebm compare runs={ROOT}/sweep hydra.run.dir={ROOT}/compare",
         ),
         (f"{ROOT}/compare/compare.html",),
-        "half an hour",
+        "ten minutes",
     ),
     Picture(
         "digits_pcd.png",

@@ -15,6 +15,7 @@ from tests.gallery.__main__ import join
 from tests.gallery.page import FOLDER, PAGE, page
 from tests.gallery.pictures import PICTURES
 from tests.gallery.screens import terminal_svg
+from tests.site.shown import is_expanded
 from tests.support import REPO
 
 COMMANDS = list(dict.fromkeys(command for picture in PICTURES for command in picture.commands))
@@ -34,6 +35,10 @@ def test_command_of_the_gallery_composes(command: str) -> None:
     with initialize_config_dir(str(REPO / "conf"), version_base="1.3"):
         cfg = compose(verb, list(first_job(words)), return_hydra_config=True)
     assert cfg.hydra.job.name == verb
+
+
+def test_commands_of_the_gallery_quote_what_a_shell_would_expand() -> None:
+    assert list(filter(is_expanded, COMMANDS)) == []
 
 
 def test_command_with_an_unknown_key_does_not_compose() -> None:

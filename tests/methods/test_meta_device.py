@@ -39,6 +39,11 @@ class Strict(TorchDispatchMode):
         ["method=ed", "method.whiten=true", "method.w=0"],
         ["method=cnce"],
         ["method=cnce", "method.eps_least=0.1", "method.whiten=true"],
+        ["method=cd"],
+        ["method=cd", "sampler=langevin", "method.kl=0.1", "method.l2=0.1"],
+        ["method=pcd", "sampler=hmc"],
+        ["method=pcd", "sampler=tempering"],
+        ["method=pcd", "method.weights=jarzynski", "method.witnesses=8"],
     ],
     ids=" ".join,
 )

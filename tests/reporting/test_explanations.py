@@ -78,6 +78,7 @@ def test_explain_names_chains_that_have_not_mixed() -> None:
     [
         ({"sampler/init": "noise"}, "With sampler=tempering they cross"),
         ({}, "With sampler@eval.sampler=tempering they cross"),
+        ({"sampler/rhat_second": 3.0}, "were no better: try sampler@eval.sampler=tempering eval.sampler.hottest=100"),
         ({"sampler/swap_rate": 0.3, "sampler/swap_rate_low": 0.02}, "raise eval.sampler.n_replicas"),
         ({"sampler/swap_rate": 0.3, "sampler/round_trips": 2.0}, "take more steps, or fewer eval.sampler.n_replicas"),
         ({"sampler/swap_rate": 0.3, "sampler/round_trips": 50.0}, "raise eval.sampler.hottest"),

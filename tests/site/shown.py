@@ -38,6 +38,11 @@ def words(command: str) -> list[str]:
     return shlex.split(command)[1:]
 
 
+def is_expanded(command: str) -> bool:
+    """True if a shell would expand a part of the command: zsh, that of a Mac, refuses brackets that match no file."""
+    return re.search(r"[\[\]{}*?$]", re.sub(r"'[^']*'|\"[^\"]*\"", "", command)) is not None
+
+
 def shown() -> dict[str, list[str]]:
     """Every command of the pages → the pages that show it."""
     found: dict[str, list[str]] = {}

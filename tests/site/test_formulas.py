@@ -27,6 +27,12 @@ def test_fraction_has_its_two_parts() -> None:
     assert re.search(r"<mfrac>.*p.*q.*</mfrac>", formulas.mathml(r"\frac{p}{q}"))
 
 
+def test_logarithm_stands_apart_from_its_neighbours() -> None:
+    thin, log = formulas.THIN, "<mi>log</mi>"
+    assert f"<mi>a</mi>{thin}{log}{thin}<mi>p</mi>" in formulas.mathml(r"a \log p")
+    assert f"<mo>&#x0002B;</mo>{log}<mo" in formulas.mathml(r"a + \log(p)")
+
+
 def test_unknown_command_is_refused() -> None:
     with pytest.raises(ValueError, match=r"no formula is made of \\nothing"):
         formulas.mathml(r"\nothing x")

@@ -1,18 +1,21 @@
 """Two phases in one loop: the first is the run without a second, and both resume bit for bit."""
 
 import json
+import math
 import signal
 from pathlib import Path
 
 import pytest
+import torch
 
 from ebm_cli.reporting.jsonl import read as metrics_in
 from ebm_cli.runs import checkpoint as checkpoints
-from ebm_cli.runs.assemble import assemble
-from ebm_cli.training.build import make_trainer
+from ebm_cli.runs.assemble import assemble, protocol_of
+from ebm_cli.training.build import make_trainer, training_work
+from ebm_cli.training.guard import Diverged
 from ebm_cli.training.monitor import Monitor
 from ebm_cli.training.trainer import Trainer
-from tests.support import FAST, Ebm, at_step, composed, differences, last, no_pictures, state_of, trained
+from tests.support import FAST, Ebm, at_step, composed, differences, last, no_pictures, state_of, status_of, trained
 
 WORDS = ["method=sm", "polish=nce", "polish.steps=4", "optimizer.lr=0.01"]
 
@@ -77,6 +80,43 @@ def test_symptoms_of_the_second_objective_end_its_phase_alone() -> None:
     made.load_state_dict(first.state_dict())
     made.advance()
     assert made.guard.read() is None
+
+
+def test_advice_of_the_second_phase_names_its_own_rate() -> None:
+    made, data = trainer("polish=nce")
+    assert "optimizer.lr" in str(not_finite(made))
+    made.begin_polishing(data)  # type: ignore[arg-type]
+    assert "; lower polish.lr or sampler.step_size" in str(not_finite(made))
+    cures = [symptom.cure for symptom in made.guard._symptoms]
+    assert any("polish.lr" in cure for cure in cures)
+    assert not any("optimizer.lr" in cure for cure in cures)
+
+
+def not_finite(made: Trainer) -> Diverged | None:
+    """The divergence that the guard finds in a step whose loss is not a number."""
+    made.guard.reset()
+    metrics = dict.fromkeys(made.guard._metrics, torch.zeros(()))
+    made.guard.observe(made.step + 1, torch.tensor(math.nan), torch.zeros(()), metrics)
+    return made.guard.read()
+
+
+def test_second_phase_is_as_slow_as_rollbacks_made_the_first() -> None:
+    rates = []
+    for slower in (1.0, 0.25):
+        made, data = trainer("polish=nce", "schedule=constant", "polish.lr=0.02")
+        made.begin_polishing(data, slower)  # type: ignore[arg-type]
+        rates.append(made.learning_rates()["energy"])
+    assert rates == [0.02, 0.005]
+
+
+@pytest.mark.parametrize(
+    ("sampler", "steps"), [("mala", [1, 6]), ("langevin", [1])], ids=["in native code", "weighted in torch"]
+)
+def test_chains_of_the_second_phase_are_work(sampler: str, steps: list[int]) -> None:
+    cfg = composed("method=sm", "polish=jarzynski", "polish.steps=6", f"sampler={sampler}")
+    work = training_work(assemble(cfg), 16, protocol_of(cfg, 0, 16, None), 11)
+    assert [chains.n_runs for chains in work.chains] == steps
+    assert work.chains[-1].n_steps == (5 if len(steps) > 1 else 20)
 
 
 # --- the command ------------------------------------------------------------------------------------------------------
@@ -180,6 +220,49 @@ def test_best_of_both_phases_resumes(ebm: Ebm, tmp_path: Path, monkeypatch: pyte
     assert last(tmp_path / "whole")["best"] == last(tmp_path / "half")["best"] == 1.0
     assert list(found) == []
     assert differences(trained(tmp_path / "half"), trained(tmp_path / "whole")) == []
+
+
+def test_a_run_whose_patience_ended_is_finished(ebm: Ebm, tmp_path: Path) -> None:
+    """A rerun does not evaluate it again, and more steps polish for longer."""
+    words = [*FAST, *WORDS, "steps=50", "eval_every=2", "patience=2", "optimizer.lr=1e-12", "polish.steps=2"]
+    assert ebm("train", *words, "hydra.run.dir=run").code == 0
+    skipped = status_of(tmp_path / "run")["skipped"]
+    assert state_of(tmp_path / "run") == ("finished", 52 - skipped, 52)
+    before = (tmp_path / "run" / "results.json").stat().st_mtime_ns
+    ran = ebm("train", "checkpoint=run")
+    assert ran.code == 0
+    assert "nothing to do; to train it further, set steps > 50 (the further" in ran.out + ran.err
+    assert (tmp_path / "run" / "results.json").stat().st_mtime_ns == before
+    assert ebm("train", "checkpoint=run", "steps=51").code == 0
+    assert state_of(tmp_path / "run") == ("finished", 53 - skipped, 53)
+
+
+def test_time_that_ends_before_the_second_phase_is_said(ebm: Ebm, tmp_path: Path) -> None:
+    words = [*FAST, *WORDS, "steps=3", "max_seconds=1e-9", "hydra.run.dir=run"]
+    ran = ebm("train", *words)
+    assert ran.code == 0
+    said = "max_seconds=1e-09 ended training at step 0, before the second phase, polish: raise it and continue"
+    assert said in " ".join(ran.out.replace("│", "").split())
+    assert status_of(tmp_path / "run")["reason"].startswith(said)
+    assert json.loads((tmp_path / "run" / "results.json").read_text())["cost/polish_steps"] == 0
+    assert ebm("train", "checkpoint=run", "max_seconds=null").code == 0
+    assert status_of(tmp_path / "run")["reason"] is None
+    assert json.loads((tmp_path / "run" / "results.json").read_text())["cost/polish_steps"] == 4
+
+
+def test_log_z_of_the_second_phase_is_reported(ebm: Ebm, tmp_path: Path) -> None:
+    """Witnesses have learned it, for a run and an evaluation of it; weights of the first phase have none."""
+    words = [*FAST, "method=sm", "steps=3", "polish=jarzynski", "polish.steps=3", "sampler.step_size=0.01"]
+    words += ["metrics=[density]", "polish.method.witnesses=64", "polish.method.buffer_size=64", "checkpoint_every=3"]
+    assert ebm("train", *words, "keep=9", "hydra.run.dir=run").code == 0
+    found = json.loads((tmp_path / "run" / "results.json").read_text())
+    assert "eval/log_z_learned" in found
+    for name, has in (("last.pt", True), ("step-00000003.pt", False)):
+        file = f"checkpoint=run/checkpoints/{name}"
+        sizes = [word for word in words if word.startswith("eval.")]
+        assert ebm("evaluate", file, *sizes, "metrics=[density]", f"hydra.run.dir={name}").code == 0
+        again = json.loads((tmp_path / name / "results.json").read_text())
+        assert again.get("eval/log_z_learned") == (found["eval/log_z_learned"] if has else None)
 
 
 def test_polish_is_refused_by_one_line(ebm: Ebm) -> None:

@@ -151,6 +151,9 @@ def test_rollbacks_since_the_checkpoint_multiply() -> None:
     assert rollbacks.record(error, {"step": 6, "rollbacks": rollbacks.history[:2]}) == RATE_FACTOR
     assert "back to step 6" in rollbacks.describe()
     assert rollbacks.attempts_left == MAX_ROLLBACKS - 3
+    assert rollbacks.rate_factor == RATE_FACTOR**3
+    rollbacks.record(error, {"step": 6, "rollbacks": rollbacks.history[:3]}, is_shortened=True, lowers_rates=False)
+    assert rollbacks.rate_factor == RATE_FACTOR**3
 
 
 @pytest.mark.slow

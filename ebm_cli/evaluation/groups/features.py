@@ -14,7 +14,7 @@ def results(context: Context) -> Results:
     """Class and memorisation results of the last positions of the chains; none where the density is known."""
     if not context.is_real:
         return Results()
-    found, model = Results(notes=context.drawn.results.notes), context.drawn.draws[-1]
+    found, model = Results(notes=context.drawn.results.notes), context.drawn.independent
     if not bool(torch.isfinite(model).all()):
         return found | Results(absent=dict.fromkeys(("eval/feature_distance", "eval/nn_ratio"), DIVERGED))
     # The classifier is small, and trained on the CPU: the same on every device.

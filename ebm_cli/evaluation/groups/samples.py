@@ -13,13 +13,13 @@ DIVERGED = "some chains diverged (non-finite values)"
 
 
 def results(context: Context) -> Results:
-    """Distances of the last positions of the chains from held-out rows, and mode masses by counting."""
+    """Distances of positions of the chains from held-out rows, and mode masses by counting."""
     return Results(notes=context.drawn.results.notes) | _distances(context) | _mode_weights(context)
 
 
 def _distances(context: Context) -> Results:
-    """Every distance of `two_sample`; of one position a chain, since those of different chains are independent."""
-    model = context.drawn.draws[-1]
+    """Every distance of `two_sample`; of positions that are independent, as a rule one a chain."""
+    model = context.drawn.independent
     if not bool(torch.isfinite(model).all()):
         return Results(absent={"eval/mmd": DIVERGED})
     try:
@@ -39,4 +39,4 @@ def _mode_weights(context: Context) -> Results:
     if by_cells or not isinstance(density, Target) or density.n_modes < 2:
         return Results()
     to_data_units = context.dataset.standardizer.to_data_units
-    return Results(counted_mode_tv(density, to_data_units(context.drawn.draws[-1]), to_data_units(context.rows)))
+    return Results(counted_mode_tv(density, to_data_units(context.drawn.independent), to_data_units(context.rows)))

@@ -14,7 +14,9 @@ from tests.evaluation.toys import small_evaluation
 
 DIAGNOSTICS = {f"sampler/{name}" for name in ("acceptance", "step_size", "ess_per_grad", "ess_per_second")}
 DIAGNOSTICS |= {f"sampler/{name}" for name in ("rhat", "ess_bulk", "ess_tail", "acceptance_low", "acceptance_high")}
-DIAGNOSTICS |= {f"sampler/{name}" for name in ("never_moved", "n_chains", "non_finite", "n_draws", "n_steps")}
+DIAGNOSTICS |= {
+    f"sampler/{name}" for name in ("never_moved", "n_chains", "non_finite", "n_draws", "n_steps", "drawn_by")
+}
 DIAGNOSTICS |= {f"sampler/{name}" for name in ("virial", "virial_se", "virial_exact")}
 
 
