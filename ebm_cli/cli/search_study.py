@@ -105,7 +105,7 @@ class Search:
         for key, values in self._space.items():
             _suggest(trial, key, values)
         self._running[trial.number] = trial
-        return trial.number
+        return int(trial.number)
 
     def overrides(self, number: int) -> list[str]:
         """The values of a trial as overrides."""
