@@ -26,7 +26,7 @@ LAYERS = [
     {"evaluation"},
     {"reporting", "runs"},
     {"training", "claims", "comparison", "cli"},
-    {"selftest", "lecture"},
+    {"selftest", "lecture", "replicas"},
     {"commands"},
     {"api"},
 ]
@@ -41,7 +41,19 @@ LONGEST_FUNCTION, LONGEST_FILE, LONGEST_NAME = 60, 300, 60
 NAMES_ONLY = {"__init__", "__main__"}
 """The two modules at the top that import what they are asked for: the public Python API, and the command."""
 
-HYDRA = {"api", "cli", "config", "commands", "runs", "training", "selftest", "claims", "comparison", "lecture"}
+HYDRA = {
+    "api",
+    "replicas",
+    "cli",
+    "config",
+    "commands",
+    "runs",
+    "training",
+    "selftest",
+    "claims",
+    "comparison",
+    "lecture",
+}
 """Packages that read a composed config; the mathematics, the machine and the reports are given plain values."""
 
 WITHOUT_TORCH = (

@@ -74,6 +74,8 @@ def run_verb(verb: str, words: Sequence[str], quiet: bool) -> Path:
     flags = parse([_text(word) for word in words])
     if flags.multirun:
         raise UserError("--multirun: a sweep is many runs; start it with `ebm train -m …`, or call train for each")
+    if any(word.startswith("replicas=") for word in words):
+        raise UserError("replicas: many runs; start them with `ebm train replicas=…`, or call train for each seed")
     extra = [word for word in words if word.startswith("-") and word.partition("=")[0] not in ("--config-dir", "-cd")]
     if extra:
         raise UserError(f"{extra[0]}: of the flags, a function takes --config-dir only")

@@ -23,6 +23,7 @@ from ebm_cli.cli.output_dirs import (
 )
 from ebm_cli.cli.places import explained_place, require_own_place, require_writable
 from ebm_cli.cli.plugins import is_processes, require_optuna, require_slurm
+from ebm_cli.cli.replica_words import is_replicas, require_one_place_for_seeds
 from ebm_cli.cli.sweep_cores import worker_count
 from ebm_cli.cli.sweep_failures import JobFailed, SweepFailed, clear_failures, read_failures
 from ebm_cli.cli.task import Task, reraise_past_hydra
@@ -68,6 +69,7 @@ class Validate(Callback):
         with reraise_past_hydra():
             require_slurm(config)
             require_optuna(config)
+            require_one_place_for_seeds(config)
             if is_processes(config):
                 worker_count(config.hydra.launcher.jobs)
             if is_listed(config.hydra):
@@ -118,6 +120,8 @@ class Validate(Callback):
         cfg = effective_config(cfg, self.verb, config.hydra.overrides.task, run_directory(config))
         validate(cfg, self.verb)
         Task(self.verb).hook("validate", cfg)
+        if is_replicas(config):
+            Task(self.verb).hook("validate_together", cfg)
         return cfg
 
 

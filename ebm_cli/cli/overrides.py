@@ -3,7 +3,7 @@
 A value of a group is compared with the names of its options; `eval.sampler=hmc` becomes `sampler@eval.sampler=hmc`, and
 `sampler.kernel=hmc` `sampler@sampler.kernel=hmc`; `ebm sample` is given the sampler that is stored in its run, and
 `energy._target_=a.B` becomes `+energy._target_=a.B` where no energy is chosen. `jobs=2` chooses the launcher of
-processes.
+processes, and `replicas=2` that of replicas.
 """
 
 import re
@@ -14,6 +14,7 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override
 
 from ebm_cli.cli.flags import parse
+from ebm_cli.cli.replica_words import choose_replicas
 from ebm_cli.cli.stored_sampler import choose_stored_sampler
 from ebm_cli.cli.unquoted import quote_overrides
 from ebm_cli.config.groups import Group, group_options, paired_groups, search_path, verb_groups
@@ -37,11 +38,13 @@ def prepare(verb: str, argv: Sequence[str]) -> tuple[list[str], tuple[Path, ...]
     folders = search_path(args.config_dir)
     groups = verb_groups(verb, folders)
     typed = _choose_processes(quote_overrides(args.overrides, verb, is_sweep=args.multirun))
+    typed, is_replicated = choose_replicas(typed, verb, composes_only=bool(args.cfg or args.info))
     overrides = OverridesParser.create().parse_overrides(typed)
     for override in overrides:
         _validate(override, verb, groups, folders)
     # Flags first: Hydra's own parser refuses overrides on both sides of a flag.
     words = [word for word in argv if word not in args.overrides]
+    words += ["--multirun"] if is_replicated and not args.multirun else []
     # Without its value, this flag would take an override for it.
     if args.info == "all" and "all" not in words:
         words = ["--info=all" if word in ("--info", "-i") else word for word in words]

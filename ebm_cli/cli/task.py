@@ -10,7 +10,7 @@ A verb's module may define, beside its plain function of the same name,
 
 import gc
 import importlib
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -43,6 +43,13 @@ def reraise_past_hydra() -> Iterator[None]:
         yield
     except Exception as error:
         raise Refused from error
+
+
+@dataclass
+class _Result:
+    """The result of a verb's function."""
+
+    value: Any = None
 
 
 @dataclass(frozen=True)
@@ -84,19 +91,36 @@ class Task:
             Refused: the run failed.
             JobFailed: a job failed, and its failure cannot be recorded or another sweeper than the grid has to see it.
         """
+        result = _Result()
+        with self._concluded(cfg, result) as effective:
+            result.value = getattr(self.module, self.verb)(effective)
+        return result.value
+
+    def steps(self, cfg: DictConfig, *given: Any) -> Generator[Any, Any, Any]:
+        """The same as a generator of the verb's steps, its `steps_of`; the other arguments are passed on."""
+        result = _Result()
+        with self._concluded(cfg, result) as effective:
+            result.value = yield from self.module.steps_of(effective, *given)
+        return result.value
+
+    @contextmanager
+    def _concluded(self, cfg: DictConfig, result: "_Result") -> Iterator[DictConfig]:
+        """Log the verb in the block, which is given its effective config, and conclude its failure; see `__call__`."""
         gc.enable()  # off while the program starts, see `cli.main.command`
         hydra = HydraConfig.get()
         protect_screen()  # in a process of a launcher, too
         try:
             with logged(self.verb, hydra.overrides.task):
-                module = self.module
+                assert self.module
                 flush_warnings()
                 run = Path(hydra.runtime.output_dir)
                 self.directories.append(run)
-                return getattr(module, self.verb)(effective_config(cfg, self.verb, hydra.overrides.task, run))
+                yield effective_config(cfg, self.verb, hydra.overrides.task, run)
+            return
         except KeyboardInterrupt:
-            if hydra.mode is RunMode.MULTIRUN:
-                self.interrupted.append(Path(hydra.runtime.cwd, hydra.sweep.dir))
+            sweep = Path(hydra.runtime.cwd, hydra.sweep.dir)
+            if hydra.mode is RunMode.MULTIRUN and sweep not in self.interrupted:
+                self.interrupted.append(sweep)
             raise
         except Exception as error:
             if hydra.mode is not RunMode.MULTIRUN:
@@ -105,9 +129,10 @@ class Task:
             if isinstance(error, NotTrustworthy):
                 # A finished job: the sweeper gets its value, and the sweep ends with its exit code.
                 self._keep(failed)
-                return error.value
+                result.value = error.value
+                return
         if is_grid(hydra) and self._keep(failed):
-            return None
+            return
         raise failed
 
     def _failed_job(self, error: Exception, cfg: DictConfig) -> JobFailed:

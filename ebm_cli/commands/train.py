@@ -1,12 +1,15 @@
 """`ebm train`: train one model, evaluate it, and judge what its experiment claims."""
 
 import json
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
 from omegaconf import DictConfig
+from rich.console import Console
+from torch import Tensor
 
 from ebm_cli.claims.judge import build_claims, collect_verdicts, conclude, judge_runs
 from ebm_cli.comparison.ranking import print_ranking
@@ -19,20 +22,23 @@ from ebm_cli.evaluation.results import Results
 from ebm_cli.lecture.base import Measurement
 from ebm_cli.lecture.report import build_measurement, measured_verdicts
 from ebm_cli.lecture.run import run_measurement
+from ebm_cli.replicas.drive import Ended, Lockstep
+from ebm_cli.replicas.support import require_supported
 from ebm_cli.reporting.closing_panel import as_sentence
 from ebm_cli.reporting.console import make_console
 from ebm_cli.runs.assemble import assemble, protocol_of
 from ebm_cli.runs.checkpoint import FOLDER
 from ebm_cli.runs.record import jobs_of, read
-from ebm_cli.runs.reserve import AlreadyFinished, is_finished, take_reserved
+from ebm_cli.runs.reserve import AlreadyFinished, is_finished, take_reserved, total_steps
 from ebm_cli.runs.reserve import reserve as reserve_directory
 from ebm_cli.runs.signals import Signals
 from ebm_cli.runs.status import read_status
 from ebm_cli.system.device import set_deterministic
-from ebm_cli.system.threads import set_threads
+from ebm_cli.system.threads import ALL_THREADS, set_threads
 from ebm_cli.training.build import make_trainer
 from ebm_cli.training.init_from import require_source, start_from
 from ebm_cli.training.run import run_training
+from ebm_cli.training.steps import Steps, alone
 
 __all__ = ["finalize", "reserve", "train", "validate"]
 
@@ -67,11 +73,29 @@ def validate(cfg: DictConfig) -> None:
     protocol_of(cfg, cfg.seed, cfg.batch_size, trust_of(cfg)).validate(parts.dataset)
 
 
+def validate_together(cfg: DictConfig) -> None:
+    """Refuse a config that cannot be trained as replicas; writes nothing."""
+    with of_few_rows():
+        require_supported(cfg, assemble(cfg, trust_of(cfg)))
+
+
 def train(cfg: DictConfig) -> float | None:
     """Train one model and judge what its experiment claims; returns its monitored value, for a sweeper to minimise.
 
     Raises:
         NotTrustworthy: the run finished, and its results are not to be trusted.
+    """
+    with Signals() as signals:
+        return alone(steps_of(cfg, signals))
+
+
+def steps_of(cfg: DictConfig, signals: Signals, console: Console | None = None) -> Steps[float | None]:
+    """`train`, whose steps are taken by whoever runs the generator.
+
+    Args:
+        cfg: as for `train`.
+        signals: that end the run after its current step.
+        console: the terminal, or one that is quiet.
     """
     job = HydraConfig.get()
     path = Path(job.runtime.output_dir)
@@ -82,8 +106,9 @@ def train(cfg: DictConfig) -> float | None:
     if measurement is not None and not measurement.trains:
         run_measurement(cfg, measurement, path)
         return None
-    # The directory is released first: a launcher that puts the job back into its queue may start it at once.
-    with Signals() as signals, take_reserved(path) as directory:
+    # The directory is released before the signals: a launcher that puts the job back into its queue may start it at
+    # once.
+    with take_reserved(path) as directory:
         reserve(cfg, path, lock=False)
         status = read_status(path)
         if status is not None and is_finished(cfg, status):
@@ -91,13 +116,40 @@ def train(cfg: DictConfig) -> float | None:
             print(f"{path}: finished at step {status['step']}, nothing to do{_worth(results)}")
             value = monitored_value(cfg.monitor, results)
         else:
-            value = run_training(cfg, directory, signals, choices, list(job.overrides.task))
+            words = list(job.overrides.task)
+            value = yield from run_training(cfg, directory, signals, choices, words, console or Console())
     if job.mode is not RunMode.MULTIRUN:
         _judge(cfg, path, [path])
     reason = untrusted(_results(path), cfg.strict)
     if reason is not None:
         raise NotTrustworthy(reason, value)
     return value
+
+
+def train_together(
+    runs: Sequence[Steps[float | None]],
+    cfg: DictConfig,
+    focus: Callable[[int], None],
+    show: Callable[[int, int, Sequence[float]], None],
+    on_end: Callable[[int], None],
+) -> list[Ended]:
+    """Train runs whose configs differ in their seeds as one network; returns how each of them ended.
+
+    Args:
+        runs: `steps_of` each.
+        cfg: of one of them.
+        focus: called with the number of a run before its code runs.
+        show: called every `log_every` steps with the step, the last step, and the loss of each run that has not ended.
+        on_end: called with the number of a run that has ended.
+    """
+    steps, log_every = total_steps(cfg), int(cfg.log_every)
+
+    def on_step(step: int, losses: Sequence[Tensor]) -> None:
+        if step % log_every == 0:
+            show(step, steps, [float(loss) for loss in losses])
+
+    threads = cfg.threads if isinstance(cfg.threads, int) else ALL_THREADS
+    return Lockstep(runs, focus, threads, on_step, on_end).run()
 
 
 def finalize(cfg: DictConfig, sweep_dir: Path) -> None:

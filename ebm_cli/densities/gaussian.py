@@ -50,8 +50,15 @@ class Gaussian(Density):
         return torch.sub(self.log_norm, z.square().sum(1), alpha=0.5)
 
     def sample_with_log_prob(self, n: int, rng: torch.Generator) -> tuple[Tensor, Tensor]:
-        z = torch.randn(n, len(self.mean), generator=rng, dtype=self.mean.dtype, device=self.mean.device)
-        x = torch.addmm(self.mean, z, self.factor.T).view(n, *self.shape)
+        return self.from_standard(self.standard(n, rng))
+
+    def standard(self, n: int, rng: torch.Generator) -> Tensor:
+        """Draw the standard normal numbers [n, D] of n points."""
+        return torch.randn(n, len(self.mean), generator=rng, dtype=self.mean.dtype, device=self.mean.device)
+
+    def from_standard(self, z: Tensor) -> tuple[Tensor, Tensor]:
+        """The points of standard normal numbers [n, D], and their log-density."""
+        x = torch.addmm(self.mean, z, self.factor.T).view(len(z), *self.shape)
         return x, torch.sub(self.log_norm, z.square().sum(1), alpha=0.5)
 
     def differentials(self, x: Tensor, v: Tensor | None = None) -> Differentials:

@@ -10,6 +10,7 @@ from ebm_cli.densities import Reference
 from ebm_cli.densities.place import Place
 from ebm_cli.derivatives import Jet, sweep
 from ebm_cli.energies.bounded_inputs import BoundedInputs
+from ebm_cli.energies.component_scales import ComponentScales
 from ebm_cli.energies.local_features import LocalFeatures, local_features
 
 Seen = tuple[Jet, Jet, Callable[[Tensor, Tensor], Tensor]]
@@ -59,14 +60,20 @@ class ReferenceInputs(nn.Module):
         own: Tensor = self.own(x)
         return torch.cat((own, (local_features(at) - self.mean) / self.std), 1)
 
-    def sweep(self, reference: Reference, jet: Jet) -> Seen:
-        """Derivative rule of u and of log q, which share the place of the points."""
+    def sweep(self, reference: Reference, jet: Jet, scales: ComponentScales | None = None) -> Seen:
+        """Derivative rule of u and of log q, which share the place of the points.
+
+        Args:
+            reference: q.
+            jet: of flat points.
+            scales: of the components; log q becomes log q + log a with them.
+        """
         own, through_own = sweep(self.own, jet._replace(needs_first=True))
         rule = reference.rule(jet.value)
         with torch.no_grad():
             local = LocalFeatures.of(rule.at)
             u = Jet(torch.cat((own.value, (local.value - self.mean) / self.std), 1))
-            log_q = Jet(rule.at.log_prob)
+            log_q = Jet(rule.at.log_prob if scales is None else rule.at.log_prob + scales(rule.at.share))
             if jet.first is not None:
                 moved = rule.move(jet.first, jet.second)
                 first, second = local.move(moved)
@@ -77,10 +84,16 @@ class ReferenceInputs(nn.Module):
                     second=torch.cat((own.second, second / self.std), -1),
                 )
                 log_q = log_q._replace(first=moved.log_prob, second=moved.bent_log_prob)
+                if scales is not None:
+                    a = scales.move(rule.at.share, moved)
+                    log_q = Jet(log_q.value, moved.log_prob + a.first, moved.bent_log_prob + a.second)
         n = own.value.shape[1]
 
         def pullback(on_u: Tensor, on_log_q: Tensor) -> Tensor:
-            through_place = rule.pull(on_log_q, *local.pull(on_u[:, n:] / self.std))
+            on_term, on_s, on_z = local.pull(on_u[:, n:] / self.std)
+            if scales is not None:
+                on_term = on_term + scales.pull(rule.at.share, on_log_q)
+            through_place = rule.pull(on_log_q, on_term, on_s, on_z)
             return through_own(on_u[:, :n]) + through_place
 
         return u, log_q, pullback

@@ -14,6 +14,7 @@ from ebm_cli.derivatives import Differentiable, Jet, Pullback, ValueAndPullback,
 from ebm_cli.energies.activations import Activation
 from ebm_cli.energies.base import Energy
 from ebm_cli.energies.column_tails import ColumnTails
+from ebm_cli.energies.component_scales import ComponentScales
 from ebm_cli.energies.initialisation import require_size
 from ebm_cli.energies.mlp import MLP
 from ebm_cli.energies.reference_inputs import ReferenceInputs, Seen
@@ -26,7 +27,8 @@ class Tilted(Energy, Differentiable):
     therefore starts at q, with log Z = 0, and learns only what q misses: mode weights and tails are those of q unless
     the data say otherwise. u has a point's own coordinates and its place within the components of q, all of them
     bounded (`ReferenceInputs`): so is g, exp(−f) decays as q does, and Z = E_q[exp(−g)] is finite. After training,
-    steps at the tails of each column may be added to f, bounded as well (`ColumnTails`).
+    the components may get other weights (`ComponentScales`), and steps at the tails of each column may be added to f
+    (`ColumnTails`); both are bounded as well.
 
     Args:
         shape: shape of one point.
@@ -41,7 +43,8 @@ class Tilted(Energy, Differentiable):
             rows of more columns are farther apart, g varies as much between two of them for every D.
         bound: robust standard deviations of a coordinate around which u levels off, > 0; None gives g the points
             themselves, and nothing bounds it.
-        calibrate: whether a run on a table ends with a fit of the tails (`training.tail_calibration`).
+        calibrate: whether a run on a table ends with a fit of the tails, and after score matching of the components'
+            weights (`training.calibration`).
 
     Shapes: x [B, *shape] → [B].  Raises: ValueError if a number is out of range.
     """
@@ -73,6 +76,7 @@ class Tilted(Energy, Differentiable):
         *_, last = self.tilt.network.children()
         for parameter in last.parameters():
             nn.init.zeros_(parameter)
+        self.scales = ComponentScales()
         self.tails = ColumnTails(math.prod(shape))
 
     @property
@@ -86,6 +90,8 @@ class Tilted(Energy, Differentiable):
         else:
             at = self.density.locate(flat)
             tilt, log_q = self.tilt(self.inputs(flat, at)), at.log_prob
+            if not self.scales.is_zero:
+                log_q = log_q + self.scales(at.share)
         f: Tensor = tilt - log_q
         return f if self.tails.is_zero else f + self.tails(flat)
 
@@ -131,7 +137,7 @@ class Tilted(Energy, Differentiable):
         """The rules of u and of log q, for a jet of points and the same one of flat points."""
         first, second = flat.first, flat.second
         if self.inputs is not None and self.density.flow is None:
-            return self.inputs.sweep(self.density, flat)
+            return self.inputs.sweep(self.density, flat, None if self.scales.is_zero else self.scales)
         log_q, grad, bent = self.density.differentials(jet.value, jet.first)
         grad = grad.flatten(1)
         if bent is not None and second is not None:

@@ -21,7 +21,7 @@ class EMA:
 
     def __init__(self, names: Sequence[str], flat: Flat, decay: float) -> None:
         self._decay = decay
-        self._live = flat.values
+        self._flat = flat
         self._mean = flat.values.clone()
         self._by_name = dict(zip(names, flat.split(self._mean), strict=True))
         self._count = 0
@@ -31,12 +31,12 @@ class EMA:
         """Include the present values of the parameters."""
         decay = min(self._decay, (1 + self._count) / (10 + self._count)) if self._decay else 0.0
         self._count += 1
-        self._mean.lerp_(self._live, 1 - decay)
+        self._mean.lerp_(self._flat.values, 1 - decay)
 
     @torch.no_grad()
     def restart(self) -> None:
         """Give the parameters their averaged values, and begin the average anew."""
-        self._live.copy_(self._mean)
+        self._flat.values.copy_(self._mean)
         self._count = 0
 
     @contextmanager
@@ -49,8 +49,8 @@ class EMA:
             self._swap()
 
     def _swap(self) -> None:
-        held = self._live.clone()
-        self._live.copy_(self._mean)
+        held = self._flat.values.clone()
+        self._flat.values.copy_(self._mean)
         self._mean.copy_(held)
 
     def state_dict(self) -> dict[str, object]:

@@ -59,10 +59,29 @@ class Flat:
             view.copy_(parameter)
             parameter.data = view
 
+    @torch.no_grad()
+    def move(self, values: Tensor, gradients: Tensor) -> None:
+        """Move the parameters and their gradients into other buffers, which are like `values` and `gradients`."""
+        values.copy_(self.values)
+        gradients.copy_(self.gradients)
+        self.values, self.gradients, self.all_views = values, gradients, self.split(gradients)
+        for parameter, view in zip(self.parameters, self.split(values), strict=True):
+            parameter.data = view
+        self.views = list(compress(self.all_views, self.has_grad))
+        # Another list, by which the step of an optimizer sees that the buffers have changed.
+        self.has_grad = list(self.has_grad)
+
     def split(self, buffer: Tensor) -> list[Tensor]:
         """A buffer like `values` → the part of each parameter, in its shape; views."""
+        first = buffer.storage_offset()
         parts = zip(self.parameters, self._strides, self._starts[:-1], strict=True)
-        return [buffer.as_strided(p.shape, stride, start) for p, stride, start in parts]
+        return [buffer.as_strided(p.shape, stride, first + start) for p, stride, start in parts]
+
+    def stacked(self, buffers: Tensor) -> list[Tensor]:
+        """The rows of a matrix, buffers like `values` each → the part of each parameter [R, *its shape]; views."""
+        parts = zip(self.parameters, self._strides, self._starts[:-1], strict=True)
+        row = buffers.stride(0)
+        return [buffers.as_strided((len(buffers), *p.shape), (row, *stride), start) for p, stride, start in parts]
 
     def contiguous_slices(self) -> list[slice]:
         """The longest slices of a buffer that hold nothing but parameters with a gradient, and gaps."""
@@ -85,11 +104,17 @@ class Flat:
         gradients = torch.autograd.grad(loss, self.parameters, allow_unused=True)
         has_grad = [gradient is not None for gradient in gradients]
         with torch.no_grad():
-            if has_grad != self.has_grad:
-                self._select(has_grad)
+            self.select(has_grad)
             foreach_copy_(self.views, [gradient for gradient in gradients if gradient is not None])
 
-    def _select(self, has_grad: list[bool]) -> None:
+    def select(self, has_grad: list[bool]) -> None:
+        """Declare which parameters have a gradient; the gradients are 0 afterwards if that has changed.
+
+        Raises:
+            ValueError: none has.
+        """
+        if has_grad == self.has_grad:
+            return
         if not any(has_grad):
             raise ValueError("the loss depends on no parameter of its player")
         self.gradients.zero_()

@@ -1,5 +1,6 @@
 """The step of a player's optimizer: Adam's on the buffer of its parameters, any other as torch takes it."""
 
+from collections.abc import Sequence
 from itertools import compress
 from typing import Any
 
@@ -33,6 +34,46 @@ def make_step(optimizer: Optimizer, flat: Flat) -> Step:
     return FlatAdam(optimizer, flat, step, FUSED_ADAM) if fused and FUSED_ADAM is not None else step
 
 
+@torch.no_grad()
+def step_together(steps: Sequence[Step]) -> None:
+    """Take the steps of several optimizers, in one call of the kernel if all are `FlatAdam` with equal settings."""
+    flat = [step for step in steps if isinstance(step, FlatAdam)]
+    settings = [{key: value for key, value in step.group.items() if key != "params"} for step in flat]
+    alike = len(flat) == len(steps) and all(own == settings[0] for own in settings)
+    if alike and all(step.is_packed() for step in flat):
+        _update(flat)
+    else:
+        for step in steps:
+            step()
+
+
+def _update(steps: "Sequence[FlatAdam]") -> None:
+    """The kernel on the buffers of these optimizers, which have equal settings."""
+    group = steps[0].group
+    beta1, beta2 = group["betas"]
+    for step in steps:
+        step.counts.add_(1)
+    kernel = steps[0].adamw if group["decoupled_weight_decay"] else steps[0].adam
+    values, gradients, means, squares = ([part for step in steps for part in step.slices[i]] for i in range(4))
+    kernel(
+        values,
+        gradients,
+        means,
+        squares,
+        [],
+        [count for step in steps for count in step.count],
+        amsgrad=False,
+        lr=group["lr"],
+        beta1=beta1,
+        beta2=beta2,
+        weight_decay=group["weight_decay"],
+        eps=group["eps"],
+        maximize=group["maximize"],
+        grad_scale=None,
+        found_inf=None,
+    )
+
+
 class FlatAdam:
     """A step of Adam or AdamW: torch's fused kernel on the contiguous slices of the buffer, in most cases a single one.
 
@@ -52,38 +93,27 @@ class FlatAdam:
 
     def __init__(self, optimizer: Optimizer, flat: Flat, by_parameter: Step, kernels: tuple[Kernel, Kernel]) -> None:
         self._optimizer, self._flat, self._by_parameter = optimizer, flat, by_parameter
-        self._adam, self._adamw = kernels
+        self.adam, self.adamw = kernels
         self._packed: tuple[object, object] | None = None
         self._uneven: tuple[object, object] | None = None
 
     @torch.no_grad()
     def __call__(self) -> None:
-        # A loaded state is another object, and so is the list `has_grad` where it has changed.
-        if not self._is_current(self._packed) and (self._is_current(self._uneven) or not self._pack()):
+        if self.is_packed():
+            _update([self])
+        else:
             self._by_parameter()
-            return
-        (group,) = self._optimizer.param_groups
-        beta1, beta2 = group["betas"]
-        self._counts.add_(1)
-        kernel = self._adamw if group["decoupled_weight_decay"] else self._adam
-        values, gradients, means, squares = self._slices
-        kernel(
-            values,
-            gradients,
-            means,
-            squares,
-            [],
-            self._count,
-            amsgrad=False,
-            lr=group["lr"],
-            beta1=beta1,
-            beta2=beta2,
-            weight_decay=group["weight_decay"],
-            eps=group["eps"],
-            maximize=group["maximize"],
-            grad_scale=None,
-            found_inf=None,
-        )
+
+    def is_packed(self) -> bool:
+        """True if the state is in one tensor of each kind, where it is moved if need be; False if torch must step."""
+        # A loaded state is another object, and so is the list `has_grad` where it has changed.
+        return self._is_current(self._packed) or (not self._is_current(self._uneven) and self._pack())
+
+    @property
+    def group(self) -> dict[str, Any]:
+        """The settings of the optimizer, as they are now."""
+        group: dict[str, Any] = self._optimizer.param_groups[0]
+        return group
 
     def _is_current(self, of: tuple[object, object] | None) -> bool:
         return of is not None and of[0] is self._optimizer.state and of[1] is self._flat.has_grad
@@ -95,18 +125,18 @@ class FlatAdam:
         states: list[dict[str, Any]] = [state.get(p, {}) for p in compress(flat.parameters, flat.has_grad)]
         if any(not own for own in states):
             return False
-        self._counts = torch.stack([own["step"] for own in states])
-        if bool((self._counts != self._counts[0]).any()):
+        self.counts = torch.stack([own["step"] for own in states])
+        if bool((self.counts != self.counts[0]).any()):
             self._uneven = state, flat.has_grad
             return False
         means, squares = torch.zeros_like(flat.values), torch.zeros_like(flat.values)
         parts = zip(flat.split(means), flat.split(squares), strict=True)
-        for own, count, (mean, square) in zip(states, self._counts, compress(parts, flat.has_grad), strict=True):
+        for own, count, (mean, square) in zip(states, self.counts, compress(parts, flat.has_grad), strict=True):
             mean.copy_(own["exp_avg"])
             square.copy_(own["exp_avg_sq"])
             own |= {"step": count, "exp_avg": mean, "exp_avg_sq": square}
         slices = flat.contiguous_slices()
-        self._slices = [[buffer[part] for part in slices] for buffer in (flat.values, flat.gradients, means, squares)]
-        self._count = [self._counts[0]] * len(slices)
+        self.slices = [[buffer[part] for part in slices] for buffer in (flat.values, flat.gradients, means, squares)]
+        self.count = [self.counts[0]] * len(slices)
         self._packed = state, flat.has_grad
         return True

@@ -180,8 +180,11 @@ def load(
         if weights == "ema" and missing:
             raise KeyError(f"no average of {min(missing)}")
         _load(energy.to(dtype=getattr(torch, cfg.dtype)), "energy", state["energy"], averages)
-        if weights == "ema" and "tails" in state and isinstance(energy, Tilted):
-            energy.tails.take(Tails(**state["tails"]))
+        if weights == "ema" and isinstance(energy, Tilted):
+            if "scales" in state:
+                energy.scales.take(state["scales"])
+            if "tails" in state:
+                energy.tails.take(Tails(**state["tails"]))
     target, step = device_of(device), int(state["step"])
     remark = checkpoints.explain_auto(path, which, file, step)
     return Model(

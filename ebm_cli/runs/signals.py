@@ -29,20 +29,23 @@ class Signals:
 
     def __init__(self) -> None:
         self.received: int | None = None
-        self._deferred = False
+        self._n_deferring = 0
         self._before: dict[int, Any] = {}
 
     @contextmanager
     def deferred(self) -> Iterator[None]:
-        """Record the first signal in `received` inside the block; a second one raises at once."""
-        self._deferred = True
+        """Record the first signal in `received` inside the block; a second one raises at once.
+
+        Several runs of one process may be in such a block at a time.
+        """
+        self._n_deferring += 1
         try:
             yield
         finally:
-            self._deferred = False
+            self._n_deferring -= 1
 
     def _handle(self, number: int, frame: FrameType | None) -> None:
-        if self.received is not None or not self._deferred:
+        if self.received is not None or not self._n_deferring:
             raise Interrupted(number)
         self.received = number
 

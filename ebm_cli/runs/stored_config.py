@@ -82,6 +82,7 @@ ADDED_KEYS: tuple[AddedKey, ...] = (
     AddedKey("eps", 0.1, after="421cd4e", target="ebm_cli.methods.SSM"),
     AddedKey("calibrate", False, after="421cd4e", target=TILTED),
     AddedKey("eval.fallback", "none", after="bb0dc35"),
+    AddedKey("target_accept", 0.8, after="412d032", target="ebm_cli.samplers.nuts.NUTS"),
 )
 """Every key that training configs have got since commit 1b2473a, in the order in which they were added."""
 

@@ -87,15 +87,16 @@ def make_trainer(cfg: DictConfig, parts: Parts, trust: Trust = None) -> Trainer:
         raise UserError(str(error)) from error
 
 
-def make_session(cfg: DictConfig, directory: RunDirectory, state: dict[str, Any] | None) -> Session:
+def make_session(cfg: DictConfig, directory: RunDirectory, state: dict[str, Any] | None, console: Console) -> Session:
     """Build everything that a run trains with, and restore it to where the run begins or continues.
 
     Args:
         cfg: a training config, validated.
         directory: of the run; its config.yaml is written.
         state: of the checkpoint that the run continues from; None for a new run.
+        console: the terminal.
     """
-    trust, console = trust_of(cfg), Console()
+    trust = trust_of(cfg)
     device = device_of(cfg.device)
     keep_freed_memory()
     reset_peak_memory(device)

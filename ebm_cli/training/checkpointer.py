@@ -10,6 +10,8 @@ import math
 from pathlib import Path
 from typing import Any
 
+from torch import Tensor
+
 from ebm_cli.datasets import Dataset
 from ebm_cli.energies.column_tails import Tails
 from ebm_cli.evaluation.values import format_value
@@ -82,12 +84,17 @@ class Checkpointer:
         checkpoints.link(self.folder / "last.pt", best)
         return None
 
-    def add_tails(self, step: int, tails: Tails) -> None:
-        """Add tails to best.pt and last.pt, where they are of this step. A run that continues does so without them."""
-        for file in (self.folder / "best.pt", self.folder / "last.pt"):
+    def add_corrections(self, step: int, scales: Tensor | None, tails: Tails | None) -> None:
+        """Add what was fitted after training to best.pt and last.pt, where they are of this step.
+
+        A run that continues does so without them.
+        """
+        added: dict[str, Any] = {} if scales is None else {"scales": scales}
+        added |= {} if tails is None else {"tails": tails._asdict()}
+        for file in (self.folder / "best.pt", self.folder / "last.pt") if added else ():
             state = checkpoints.read(file) if file.is_file() else {}
             if state.get("step") == step:
-                checkpoints.save(file, state | {"tails": tails._asdict()})
+                checkpoints.save(file, state | added)
 
     def load_last(self) -> dict[str, Any]:
         """State in last.pt."""

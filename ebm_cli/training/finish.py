@@ -18,6 +18,7 @@ from ebm_cli.system.files import write_json
 from ebm_cli.system.memory import peak_memory_mb
 from ebm_cli.training import final_figures
 from ebm_cli.training.causes import Evidence, causes
+from ebm_cli.training.component_calibration import calibrate_components
 from ebm_cli.training.session import Session
 from ebm_cli.training.summary import Ending, closing_summary
 from ebm_cli.training.tail_calibration import calibrate_tails
@@ -48,9 +49,9 @@ def finish(session: Session, seconds: float) -> float | None:
         value, evaluated_step = history.best, session.checkpointer.load_best_weights()
     logger.info(f"trained to step {trainer.step} in {duration(seconds)}")
     with trainer.ema.applied():
+        scales = calibrate_components(parts.energy, parts.method, parts.dataset, session.keys.seed)
         tails = calibrate_tails(parts.energy, parts.dataset, session.keys.seed)
-        if tails is not None:
-            session.checkpointer.add_tails(evaluated_step, tails)
+        session.checkpointer.add_corrections(evaluated_step, scales, tails)
         protocol, second = session.protocol, trainer.second(evaluated_step)
         with Stages("evaluation", log.console) as stages:
             found = suite.evaluate(parts.energy, parts.method, parts.dataset, protocol, stages.begin, second)

@@ -33,6 +33,10 @@ class Clock:
         """Count from now."""
         self.began = time.monotonic()
 
+    def skip(self, seconds: float) -> None:
+        """Leave out seconds that went to another run."""
+        self.began += seconds
+
     def read(self) -> float:
         """Seconds so far."""
         return self.before + time.monotonic() - self.began

@@ -29,15 +29,19 @@ class Player:
     def __init__(self, parameters: Sequence[nn.Parameter], optimizer: Optimizer, make_schedule: MakeSchedule) -> None:
         self.flat = Flat(parameters)
         self.optimizer = optimizer
-        self._update = make_step(optimizer, self.flat)
+        self.update_values = make_step(optimizer, self.flat)
         self._make_schedule = make_schedule
         self.schedule = make_schedule(optimizer)
 
     def step(self, loss: Tensor, max_norm: float) -> Tensor:
         """Take one step of the optimizer on this loss; returns the norm of the gradient before clipping."""
         self.flat.backward(loss)
+        return self.update(max_norm)
+
+    def update(self, max_norm: float) -> Tensor:
+        """The same from the gradients that are in the buffer."""
         norm = clip_(self.flat, max_norm)
-        self._update()
+        self.update_values()
         return norm
 
     @property

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any, cast
 
 from omegaconf import DictConfig, OmegaConf
+from rich.console import Console
 
 from ebm_cli.errors import NoRoom, full_disk
 from ebm_cli.reporting.commands import print_commands, shell_command
@@ -20,29 +21,33 @@ from ebm_cli.training.build import make_session
 from ebm_cli.training.finish import finish
 from ebm_cli.training.guard import Diverged
 from ebm_cli.training.session import Session
+from ebm_cli.training.steps import Steps
 
 logger = logging.getLogger(__name__)
 
 
 def run_training(
-    cfg: DictConfig, directory: RunDirectory, signals: Signals, choices: Mapping[str, str], typed: Sequence[str] = ()
-) -> float | None:
+    cfg: DictConfig,
+    directory: RunDirectory,
+    signals: Signals,
+    choices: Mapping[str, str],
+    typed: Sequence[str],
+    console: Console,
+) -> Steps[float | None]:
     """Train the run in a directory, from its last checkpoint if it has one; returns the monitored value of its result.
 
     Args:
-        cfg: a training config, validated.
-        directory: of the run, locked.
+        cfg, directory: a training config, validated, and the run's directory, locked.
         signals: that end the run after its current step.
         choices, typed: group → option, and overrides, for TensorBoard's page of settings.
+        console: the terminal, or one that is quiet.
 
     Raises:
-        Diverged: training diverged, and no rollback is left.
-        Interrupted: by a signal.
+        Diverged, Interrupted: training diverged, and no rollback is left; by a signal.
         NoRoom: the disk is full.
         UserError: a checkpoint that is damaged or does not fit the config.
     """
-    path = directory.path
-    file = _resume_file(cfg, path)
+    file = _resume_file(cfg, path := directory.path)
     # Read before the directory is written to: a damaged checkpoint changes nothing.
     state = None if file is None else checkpoints.read(file)
     if state is not None:
@@ -50,7 +55,7 @@ def run_training(
     session: Session | None = None
     try:
         directory.begin(total_steps(cfg), config_hash(cfg))
-        session = make_session(_with_resolved_auto(cfg, state), directory, state)
+        session = make_session(_with_resolved_auto(cfg, state), directory, state, console)
         with session.log.open():
             if file is not None:
                 session.log.note(f"resumed from step {session.trainer.step:,} ({file.name})")
@@ -58,7 +63,7 @@ def run_training(
                 session.log.note(sentence)
             if state is None:
                 _describe(session, choices, typed)
-            return finish(session, session.train(signals))
+            return finish(session, (yield from session.train(signals)))
     except Diverged as error:
         directory.finish("diverged", error.step, str(error))
         raise

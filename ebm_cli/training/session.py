@@ -27,6 +27,7 @@ from ebm_cli.training.monitor import Monitor, spans_phases
 from ebm_cli.training.rollback import roll_back
 from ebm_cli.training.run_log import RunLog
 from ebm_cli.training.snapshots import Snapshots
+from ebm_cli.training.steps import Steps
 from ebm_cli.training.trainer import Trainer
 
 EARLY = (8, 4, 2)
@@ -85,15 +86,15 @@ class Session:
         self.history, self.checkpointer = history, checkpointer
         self.log, self.directory = log, directory
 
-    def train(self, signals: Signals) -> float:
-        """Train to the end, and write the last checkpoint; returns seconds of training.
+    def train(self, signals: Signals) -> Steps[float]:
+        """Train to the end, and write the last checkpoint; returns seconds of training. Every step is asked for.
 
         Raises:
             Diverged: training diverged, and no rollback is left.
             Interrupted: after a signal; the last checkpoint is written.
         """
         with self.log.progress, signals.deferred():
-            seconds = self._train_with_rollbacks(signals)
+            seconds = yield from self._train_with_rollbacks(signals)
         if signals.received is not None:
             raise Interrupted(signals.received, f" at step {self.trainer.step}; a checkpoint was written")
         return seconds
@@ -109,7 +110,7 @@ class Session:
         self.checkpointer.save_if_best(value)
         return value
 
-    def _train_with_rollbacks(self, signals: Signals) -> float:
+    def _train_with_rollbacks(self, signals: Signals) -> Steps[float]:
         """Train to the end, with returns to the last checkpoint if `guard=rollback`; returns seconds of training."""
         can_roll_back = self.keys.guard == "rollback"
         self.history.clock.start()
@@ -119,7 +120,7 @@ class Session:
             self._save()
         while True:
             try:
-                seconds = self._train(signals)
+                seconds = yield from self._train(signals)
                 self._save()
                 return seconds
             except Diverged as error:
@@ -130,21 +131,21 @@ class Session:
                 roll_back(error, self.trainer, self.history, self.checkpointer, self.keys.seed)
                 self._log_rollback()
 
-    def _train(self, signals: Signals) -> float:
+    def _train(self, signals: Signals) -> Steps[float]:
         """The loop; returns seconds of training."""
         keys, trainer, clock = self.keys, self.trainer, self.history.clock
         log_every, eval_every, checkpoint_every = keys.log_every, keys.eval_every, keys.checkpoint_every
         # A small table is learned and then memorised within a few epochs, which may be fewer steps than `eval_every`.
         early = {(eval_every or 0) // part for part in EARLY} if self.monitor.compares_start else set()
         clock.start()
-        deadline = math.inf if keys.max_seconds is None else clock.began + keys.max_seconds
+        longest = math.inf if keys.max_seconds is None else keys.max_seconds
         end = self._end()
-        while signals.received is None and time.monotonic() < deadline:
+        while signals.received is None and time.monotonic() < clock.began + longest:
             if trainer.step >= end or self.history.stopping.should_stop(keys.patience):
                 if not self._begin_polishing():
                     break
                 end = self._end()
-            out = trainer.advance()
+            out = yield self
             step = trainer.step
             is_last = step == end and (trainer.polishing is None or trainer.polishing.began is not None)
             if step % log_every == 0 or step == end:

@@ -5,6 +5,8 @@ A network sees a few dozen rows in each tail of a column, and its error there is
 kept only where the validation rows, which chose the weights, do not become less likely.
 """
 
+from typing import TypeGuard
+
 import torch
 from torch import Tensor
 
@@ -25,6 +27,11 @@ FEWEST_EFFECTIVE = 1000
 """Effective number of draws below which the model is too far from its reference for anything to be known from them."""
 
 
+def wants_calibration(energy: Energy, dataset: Dataset) -> TypeGuard[Tilted]:
+    """True for an energy that bends a reference to a table, and is to be corrected when it has been trained."""
+    return isinstance(energy, Tilted) and energy.calibrate and energy.reference is not None and dataset.is_table
+
+
 def calibrate_tails(energy: Energy, dataset: Dataset, seed: int) -> Tails | None:
     """Fit the tails of an energy that bends a reference to a table's training rows, if it wants it.
 
@@ -38,8 +45,9 @@ def calibrate_tails(energy: Energy, dataset: Dataset, seed: int) -> Tails | None
 
     Cost: 200,000 draws of the reference a column, and an energy for 100,000 of them and for those in the tails.
     """
-    if not (isinstance(energy, Tilted) and energy.calibrate and energy.reference is not None and dataset.is_table):
+    if not wants_calibration(energy, dataset):
         return None
+    assert energy.reference is not None
     energy.tails.clear()
     rows = dataset.reference
     steps = steps_of(rows)

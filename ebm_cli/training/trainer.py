@@ -79,33 +79,37 @@ class Trainer:
             names |= {id(p): f"polish.{name}" for name, p in polishing.polish.named_parameters()}
         if len({id(p) for own in players.values() for p in own}) < sum(map(len, players.values())):
             raise ValueError(f"{type(method).__name__} lists a parameter twice among its players")
-        self._players = {
+        self.players = {
             name: Player(parameters, make_optimizer(parameters, rates.get(name)), make_schedule)
             for name, parameters in players.items()
             if parameters
         }
-        self._clip = float("inf") if clip_grad_norm is None else clip_grad_norm
-        averaged = self._players["energy"].flat if players["energy"] else Flat([])
+        self.max_norm = float("inf") if clip_grad_norm is None else clip_grad_norm
+        averaged = self.players["energy"].flat if players["energy"] else Flat([])
         self.ema = EMA([names[id(p)] for p in averaged.parameters], averaged, ema)
         self._make_guard = partial(Guard, guard_interval, rng.device, is_ignored=not is_guarded)
         self.guard = self._guard_of_phase()
-        self._precision = MatmulPrecision(precision)
+        self.precision = MatmulPrecision(precision)
 
     def advance(self) -> LossOutput:
         """Take one training step; returns the method's loss and metrics."""
         batch = self.batches.next()
-        with self._precision:
+        with self.precision:
             out = self._loss(batch)
-            if out.player in self._players:
-                self.grad_norm = self._players[out.player].step(out.loss, self._clip)
-        for player in self._players.values():
+            if out.player in self.players:
+                self.grad_norm = self.players[out.player].step(out.loss, self.max_norm)
+        self.conclude(out)
+        return out
+
+    def conclude(self, out: LossOutput) -> None:
+        """Finish a step whose player has moved."""
+        for player in self.players.values():
             player.schedule.step()
         self.step += 1
         self.evaluations = self.evaluations.add(out.evaluations)
         self.guard.observe(self.step, out.loss, self.grad_norm, out.metrics)
         if out.player == "energy":
             self.ema.update()
-        return out
 
     def begin_polishing(self, data: Tensor, slower: float = 1.0) -> None:
         """Begin the second phase, from the averaged weights.
@@ -118,7 +122,7 @@ class Trainer:
         self.guard.require_sound()
         self.ema.restart()
         self.polishing.begin(self.step, self.method, self.energy, data, self.rng)
-        for player in self._players.values():
+        for player in self.players.values():
             player.restart(slower * self.polishing.polish.lr, self.polishing.make_schedule)
         self.guard = self._guard_of_phase()
 
@@ -154,11 +158,11 @@ class Trainer:
 
     def learning_rates(self) -> dict[str, float]:
         """Learning rate of each player's next step."""
-        return {name: player.learning_rate for name, player in self._players.items()}
+        return {name: player.learning_rate for name, player in self.players.items()}
 
     def slow_down(self, factor: float, rng: torch.Generator) -> None:
         """Multiply the learning rates by `factor`, and replace the method's random numbers by those of `rng`."""
-        for player in self._players.values():
+        for player in self.players.values():
             player.scale_learning_rate(factor)
             player.replay_schedule(self.phase_step)
         self.rng.set_state(rng.get_state())
@@ -173,8 +177,8 @@ class Trainer:
             "energy": self.energy.state_dict(),
             "ema": self.ema.state_dict(),
             "method": self.method.state_dict(),
-            "optimizers": {name: player.optimizer.state_dict() for name, player in self._players.items()},
-            "schedules": {name: player.schedule.state_dict() for name, player in self._players.items()},
+            "optimizers": {name: player.optimizer.state_dict() for name, player in self.players.items()},
+            "schedules": {name: player.schedule.state_dict() for name, player in self.players.items()},
             "batches": self.batches.state_dict(),
             "rng": self.rng.get_state(),
             "evaluations": list(self.evaluations),
@@ -194,7 +198,7 @@ class Trainer:
             self.polishing.load_state_dict(state["polish"])
             make_schedule = make_schedule if self.polishing.began is None else self.polishing.make_schedule
             self.guard = self._guard_of_phase()
-        for name, player in self._players.items():
+        for name, player in self.players.items():
             player.optimizer.load_state_dict(state["optimizers"][name])
             player.follow(make_schedule)
             player.replay_schedule(self.phase_step)

@@ -112,6 +112,20 @@ def test_rules_with_tails_equal_autograd(marginals: Marginals) -> None:
     assert_same_derivatives(energy, autograd_only(energy), far, torch.randn(3, 7, 3, generator=seeded()).double())
 
 
+@pytest.mark.parametrize("marginals", ["none", "sinh_arcsinh"])
+def test_rules_with_scaled_components_equal_autograd(marginals: Marginals) -> None:
+    x = torch.cat((rows(300), rows(300) + 4)).double()
+    energy = bent(Tilted((3,), x, reference="mixture", marginals=marginals, width=8).double())
+    before = energy(x[:7])
+    share = energy.density.locate(x[:7]).share
+    assert share.shape[1] > 1
+    energy.scales.take(1 + torch.arange(share.shape[1]).double())
+    torch.testing.assert_close(energy(x[:7]), before - (share @ energy.scales.scales).log())
+    # Between the components, where their shares change.
+    between = x[:7] + 2
+    assert_same_derivatives(energy, autograd_only(energy), between, torch.randn(3, 7, 3, generator=seeded()).double())
+
+
 def test_rules_of_an_energy_that_bends_a_flow_equal_autograd() -> None:
     """The place within components is that of the simple density, whatever the flow does."""
     x = rows(60).double()

@@ -81,13 +81,14 @@ PICTURES = (
     Picture(
         "compare.png",
         "The page of `ebm compare`",
-        "Which method is best on the data, with its cost. Made by a browser, where chromium is on the path.",
+        "Which method is best on each data set, with its cost. Made by a browser, where chromium is on the path.",
         (
-            f"ebm train -m method=nce,sm,ssm,cd dataset=eight_gaussians seed=1,2,3 hydra.sweep.dir={ROOT}/sweep",
+            "ebm train -m method=nce,sm,ssm,cd,fce dataset=eight_gaussians,moons seed=1,2 "
+            f"hydra.sweep.dir={ROOT}/sweep",
             f"ebm compare runs={ROOT}/sweep hydra.run.dir={ROOT}/compare",
         ),
         (f"{ROOT}/compare/compare.html",),
-        "ten minutes",
+        "half an hour",
     ),
     Picture(
         "digits_pcd.png",

@@ -150,3 +150,14 @@ def test_a_doubling_stays_on_its_device() -> None:
 def test_a_depth_out_of_range_is_refused(depth: int) -> None:
     with pytest.raises(ValueError, match=f"max_depth must be in 1 to 20, got {depth}"):
         replace(NUTS(), max_depth=depth)
+
+
+def test_burn_in_finds_the_acceptance_that_is_asked_for() -> None:
+    found = {}
+    for target in (0.7, 0.9):
+        kernel, state = adapt(NUTS(0.5, max_depth=4, target_accept=target), harmonic, normal(50, 20), 120, seeded())
+        found[target] = kernel.step_size
+        assert float(run(kernel, harmonic, state, 10, seeded(1))[1].accept.mean()) == pytest.approx(target, abs=0.03)
+    assert found[0.9] < 0.8 * found[0.7]
+    with pytest.raises(ValueError, match=r"target_accept must be in \(0, 1\), got 1.0"):
+        NUTS(target_accept=1.0)

@@ -89,7 +89,7 @@ def test_trainer_resumes_bit_for_bit(words: list[str], tmp_path: Path) -> None:
     half = whole.energy.state_dict()
     half = {name: value.clone() for name, value in half.items()}
     players |= advance(whole, n)
-    assert players == set(whole._players)
+    assert players == set(whole.players)
     assert differences(half, whole.energy.state_dict())
 
     resumed, _ = fresh(cfg)
@@ -125,7 +125,7 @@ def test_resume_without_a_part_of_the_state_differs(lost: str) -> None:
 def test_players_partition_the_parameters(method: str) -> None:
     """They are disjoint, and together hold every parameter that is trained."""
     trainer, parts = fresh(composed(f"method={method}"))
-    mine = Counter(id(p) for player in trainer._players.values() for p in player.flat.parameters)
+    mine = Counter(id(p) for player in trainer.players.values() for p in player.flat.parameters)
     wanted = {id(p) for module in (parts.energy, parts.method) for p in module.parameters() if p.requires_grad}
     assert set(mine.values()) == {1}
     assert set(mine) == wanted

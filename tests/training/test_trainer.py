@@ -73,10 +73,10 @@ def test_only_the_player_of_the_loss_moves() -> None:
     made = trainer("method=fce", "method.turn_every=1", "optimizer.lr=0.05", "schedule=constant")
     seen = set()
     for _ in range(20):
-        before = {name: [p.detach().clone() for p in player.flat.parameters] for name, player in made._players.items()}
+        before = {name: [p.detach().clone() for p in player.flat.parameters] for name, player in made.players.items()}
         ema = made.ema._mean.clone()
         turn = made.advance().player
-        for name, player in made._players.items():
+        for name, player in made.players.items():
             moved = any(not torch.equal(p, b) for p, b in zip(player.flat.parameters, before[name], strict=True))
             assert moved == (name == turn)
         has_moved = not torch.equal(made.ema._mean, ema)

@@ -1,0 +1,10 @@
+"""Many seeds of one config in one process: their networks are evaluated as one, everything else is that of R runs;
+layer 8, imported by commands.
+
+    stack       parameters of R runs in one buffer
+    network     R networks as one energy, of points of all runs
+    objective   the losses of R runs, computed together; one file a method (nce, …)
+    step        one training step of R runs
+    drive       R runs in lockstep, from their start to their ends
+    support     what can be trained so
+"""

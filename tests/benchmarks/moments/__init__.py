@@ -1,0 +1,1 @@
+"""Gradients until second moments are right, ours and those of blackjax."""

@@ -1,0 +1,90 @@
+"""A joint step of several runs is the step of each, to rounding; batches and random numbers are theirs bit for bit."""
+
+from collections.abc import Sequence
+
+import pytest
+import torch
+
+from ebm_cli.replicas.step import JointStep
+from ebm_cli.runs.assemble import assemble
+from ebm_cli.training.build import make_trainer
+from ebm_cli.training.trainer import Trainer
+from tests.support import composed, differences
+
+WORDS = ("dataset=moons", "energy=mlp", "steps=30", "energy.width=16")
+OBJECTIVES = [
+    ("method=nce",),
+    ("method=nce", "method.nu=3", "optimizer=sgd"),
+    ("method=nce", "noise=flow", "method.fit_steps=2", "clip_grad_norm=0.1"),
+    ("method=sm",),
+    ("method=ssm", "method.n_projections=3"),
+    ("method=ssm", "method.variance_reduction=false", "dataset=gaussian"),
+    ("method=dsm", "energy.activation=tanh"),
+]
+
+
+def trainer(*words: str) -> Trainer:
+    cfg = composed(*WORDS, *words)
+    parts = assemble(cfg)
+    made = make_trainer(cfg, parts)
+    parts.method.prepare(parts.dataset.reference, made.rng)
+    return made
+
+
+def trainers(seeds: Sequence[int], *words: str) -> list[Trainer]:
+    return [trainer(f"seed={seed}", *words) for seed in seeds]
+
+
+def distance(a: Trainer, b: Trainer) -> float:
+    """Relative distance of all weights of two runs."""
+    ours, theirs = (t.players["energy"].flat.values for t in (a, b))
+    return float((ours - theirs).norm() / theirs.norm())
+
+
+@pytest.mark.parametrize("words", OBJECTIVES)
+def test_replicas_equal_their_own_runs(words: tuple[str, ...]) -> None:
+    together, alone = trainers([3, 4, 5], *words), trainers([3, 4, 5], *words)
+    joint = JointStep(together)
+    for _ in range(20):
+        found, own = joint(), [one.advance() for one in alone]
+    for ours, theirs, out, expected in zip(together, alone, found, own, strict=True):
+        assert distance(ours, theirs) < 1e-5
+        assert float(out.loss) == pytest.approx(float(expected.loss.detach()), rel=1e-4)
+        assert out.metrics.keys() == expected.metrics.keys()
+        assert out.evaluations == expected.evaluations
+        state, reference = ours.state_dict(), theirs.state_dict()
+        for key in ("step", "rng", "batches", "schedules", "evaluations"):
+            assert differences(state[key], reference[key]) == []
+    # The control: neighbouring seeds are other runs.
+    assert distance(together[0], alone[1]) > 0.1
+
+
+def test_run_that_leaves_goes_on_alone() -> None:
+    together, alone = trainers([1, 2, 3], "method=nce"), trainers([1, 2, 3], "method=nce")
+    joint = JointStep(together)
+    for _ in range(3):
+        joint()
+    left = together.pop(1)
+    joint = JointStep(together)
+    for _ in range(3):
+        joint()
+        left.advance()
+    for _ in range(6):
+        for one in alone:
+            one.advance()
+    for ours, theirs in zip([together[0], left, together[1]], alone, strict=True):
+        assert ours.step == 6
+        assert distance(ours, theirs) < 1e-5
+
+
+def test_diverged_run_leaves_the_others_as_they_are() -> None:
+    together, alone = trainers([1, 2], "method=nce"), trainers([1], "method=nce")
+    joint = JointStep(together)
+    with torch.no_grad():
+        together[1].players["energy"].flat.values.fill_(float("nan"))
+    for _ in range(2):
+        joint()
+        alone[0].advance()
+    assert distance(together[0], alone[0]) < 1e-6
+    assert together[0].guard.read() is None
+    assert together[1].guard.read() is not None

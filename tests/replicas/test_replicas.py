@@ -1,0 +1,107 @@
+"""`ebm train replicas=R`: the runs of a sweep over seeds, trained together."""
+
+from pathlib import Path
+
+import pytest
+
+from ebm_cli.runs.record import read
+from ebm_cli.training.guard import Diverged
+from ebm_cli.training.trainer import Trainer
+from tests.support import FAST, Ebm, differences, last, no_pictures, state_of
+
+WORDS = (*FAST, "energy=mlp", "method=nce", "checkpoint_every=4", "eval_every=3")
+
+
+@pytest.fixture(autouse=True)
+def _no_pictures(monkeypatch: pytest.MonkeyPatch) -> None:
+    no_pictures(monkeypatch)
+
+
+def near(a: Path, b: Path) -> bool:
+    """True if two runs have nearly the same weights, and the same config, random state and position in the data."""
+    ours, theirs = last(a), last(b)
+    for key in ("step", "rng", "dataset", "config"):
+        assert differences(ours[key], theirs[key]) == [], key
+    return all((ours["energy"][name] - value).norm() < 1e-4 * value.norm() for name, value in theirs["energy"].items())
+
+
+def test_replicas_are_the_runs_of_a_sweep(ebm: Ebm, tmp_path: Path) -> None:
+    assert ebm("train", "replicas=2", "seed=5", *WORDS, "steps=6", "hydra.sweep.dir=both").code == 0
+    assert ebm("train", "-m", "seed=5,6", *WORDS, "steps=6", "hydra.sweep.dir=own").code == 0
+    for job in ("0", "1"):
+        ours, theirs = tmp_path / "both" / job, tmp_path / "own" / job
+        assert near(ours, theirs)
+        assert state_of(ours) == ("finished", 6, 6)
+        events = {path.name for path in ours.iterdir() if "tfevents" not in path.name}
+        assert events == {path.name for path in theirs.iterdir() if "tfevents" not in path.name}
+        assert read(ours).results.keys() == read(theirs).results.keys()
+        log = (ours / "train.log").read_text()
+        assert log.count("ended after") == log.count(f"seed={5 + int(job)}") == 1
+    # The control: a seed of the other directory is another run.
+    assert (
+        last(tmp_path / "both" / "0")["energy"]["network.0.weight"]
+        .ne(last(tmp_path / "both" / "1")["energy"]["network.0.weight"])
+        .all()
+    )
+
+
+def test_one_of_the_replicas_is_resumed_alone(ebm: Ebm, tmp_path: Path) -> None:
+    assert ebm("train", "replicas=2", *WORDS, "schedule=constant", "steps=4", "hydra.sweep.dir=both").code == 0
+    assert ebm("train", "seed=1", *WORDS, "schedule=constant", "steps=6", "hydra.run.dir=own").code == 0
+    assert ebm("train", "checkpoint=both/1", "steps=6").code == 0
+    ours, theirs = last(tmp_path / "both" / "1"), last(tmp_path / "own")
+    assert differences(ours["rng"], theirs["rng"]) == []
+    assert (ours["energy"]["network.0.weight"] - theirs["energy"]["network.0.weight"]).abs().max() < 1e-5
+
+
+def test_replica_that_diverges_leaves_the_others(ebm: Ebm, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    conclude = Trainer.conclude
+
+    def fail(trainer: Trainer, out: object) -> None:
+        conclude(trainer, out)  # type: ignore[arg-type]
+        if trainer.step == 3 and trainer.rng.initial_seed() == other:
+            trainer.guard._found = Diverged(3, "a test")
+
+    other = _method_seed(1)
+    monkeypatch.setattr(Trainer, "conclude", fail)
+    ran = ebm("train", "replicas=2", *WORDS, "steps=4", "hydra.sweep.dir=both")
+    assert ran.code == 3
+    states = [state_of(tmp_path / "both" / job)[0] for job in "01"]
+    assert states == ["finished", "diverged"]
+    assert "seed=1" in ran.err
+
+
+def _method_seed(seed: int) -> int:
+    import torch
+
+    from ebm_cli.rng import generator
+
+    return generator(seed, "method", torch.device("cpu")).initial_seed()
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["replicas=0"], "whole number"),
+        (["replicas=two"], "whole number"),
+        (["replicas=2", "seed=1,2"], "the first of the seeds"),
+        (["replicas=2", "checkpoint=run"], "resumed alone"),
+        (["replicas=2", "hydra.run.dir=run"], "hydra.sweep.dir=DIR"),
+        (["replicas=2", "hydra/launcher=joblib"], "one process"),
+        (["replicas=2", "energy=quadratic", "method=nce"], "energy=mlp"),
+        (["replicas=2", "energy=mlp", "method=mle"], "only with"),
+        (["replicas=2", "energy=mlp", "method=nce", "method.redraw=false"], "method.redraw=false"),
+        (["replicas=2", "energy=mlp", "method=nce", "guard=rollback"], "guard=rollback"),
+    ],
+)
+def test_what_replicas_cannot_do_is_refused(ebm: Ebm, tmp_path: Path, words: list[str], said: str) -> None:
+    ran = ebm("train", *words)
+    assert ran.code == 1
+    assert said in ran.err
+    assert ran.err.count("\n") == 1
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_one_replica_is_a_plain_run(ebm: Ebm, tmp_path: Path) -> None:
+    assert ebm("train", "replicas=1", *WORDS, "steps=2", "hydra.run.dir=run").code == 0
+    assert state_of(tmp_path / "run") == ("finished", 2, 2)
