@@ -77,6 +77,10 @@ class NativeChains:
         if self.threads < 1:
             raise ValueError(f"threads must be >= 1, got {self.threads}")
 
+    def covers(self, kernel: Kernel, energy: Energy, x: Tensor | State) -> bool:
+        """True if `run` and `trace` do not return None for these chains."""
+        return Chains.of(kernel, energy, x) is not None
+
     def run(
         self,
         kernel: Kernel,

@@ -63,6 +63,7 @@ def candidates(line: str) -> list[str]:
         return _options(name, folder, value, folders) if folder else []
     keys = [key.name for key in verb_keys(verb, typed, folders)]
     keys += ["jobs"] if {"-m", "--multirun"} & set(typed) else []
+    keys += ["replicas"] if verb == "train" else []
     return sorted(f"{known}=" for known in {group.package for group in groups} | set(keys) if known.startswith(word))
 
 

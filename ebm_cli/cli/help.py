@@ -23,6 +23,8 @@ FLAGS = (
     ("--hydra-help", "Hydra's own flags"),
 )
 """Flags that the page of a verb describes."""
+WORDS_OF_TRAIN = (("replicas=R", "train R seeds, seed, seed + 1, …, as one network, in a directory each"),)
+"""Words that the page of `ebm train` describes, and that are no keys of a run."""
 
 
 def verbs() -> dict[str, str]:
@@ -60,7 +62,13 @@ def verb_page(verb: str, words: Sequence[str] = ()) -> str:
         lines.append("")
     keys = verb_keys(verb, words, folders)
     rows_of_keys = [(f"{key.name}={'' if key.default == '???' else key.default}", key.meaning) for key in keys]
-    lines += ["keys", *_columns(rows_of_keys), "", "flags", *_columns(FLAGS)]
+    lines += [
+        "keys",
+        *_columns(rows_of_keys),
+        "",
+        "flags",
+        *_columns([*FLAGS, *(WORDS_OF_TRAIN if verb == "train" else ())]),
+    ]
     return "\n".join(lines)
 
 

@@ -17,7 +17,7 @@ HYDRA, LAST_OF_HYDRA = ".hydra", "overrides.yaml"
 OURS = (
     *("status.json", "results.json", "config.yaml", "metrics.jsonl", "checkpoints", "figures", HYDRA),
     *("samples.npz", "samples.png", "evaluation.png", "density.csv", "density.npz", "claims.json", "numbers.json"),
-    *("compare.csv", "compare.tex", "compare.html"),
+    *("compare.csv", "compare.tex", "compare.html", "manifest.json", "chains.pt"),
 )
 """Names of what commands write."""
 

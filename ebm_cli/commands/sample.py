@@ -5,6 +5,7 @@ distribution may be conditional on given rows: on the coordinates that a mask ke
 (`noise_std`).
 """
 
+import os
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -23,6 +24,7 @@ from ebm_cli.evaluation.coordinate_summary import summarise_coordinates
 from ebm_cli.evaluation.result_registry import verdict
 from ebm_cli.evaluation.results import Results
 from ebm_cli.evaluation.values import Value, Values, format_value
+from ebm_cli.quoting import typed
 from ebm_cli.reporting.closing_panel import closing_panel
 from ebm_cli.reporting.console import announce, relative_path
 from ebm_cli.reporting.coordinate_table import coordinate_table
@@ -32,11 +34,15 @@ from ebm_cli.reporting.figures.completions import GIVEN, completions_figure
 from ebm_cli.reporting.figures.overview import samples_figure
 from ebm_cli.reporting.optional_pictures import optional
 from ebm_cli.reporting.progress import Progress
-from ebm_cli.reporting.sample_files import write_samples
-from ebm_cli.runs.chains import draw, n_chains, validate_chains
+from ebm_cli.runs.chains import Drawn, draw, n_chains, validate_chains
 from ebm_cli.runs.conditioning import ChainTarget
+from ebm_cli.runs.lock import lock_directory
 from ebm_cli.runs.model import Model
+from ebm_cli.runs.sample_files import SampleFile, write_samples
 from ebm_cli.runs.sampled_model import model_to_sample
+from ebm_cli.runs.shards import Shards, kind_of, require_no_shards, require_writer, streams
+from ebm_cli.runs.signals import Interrupted, Signals
+from ebm_cli.runs.stream import identity, stream
 from ebm_cli.system.files import write_json
 from ebm_cli.system.memory import peak_memory_mb
 from ebm_cli.system.threads import set_threads
@@ -48,11 +54,12 @@ if TYPE_CHECKING:
 def validate(cfg: DictConfig) -> None:
     """Refuse an unusable checkpoint and numbers that do not fit together; writes nothing."""
     set_threads(cfg.threads)
+    require_writer(cfg.shards)
     validate_chains(cfg, model_to_sample(cfg))
 
 
 def sample(cfg: DictConfig) -> None:
-    """Run the chains; write samples.npz, results.json and samples.png.
+    """Run the chains; write samples.npz (many samples: files of a part each), results.json and samples.png.
 
     Raises:
         NotTrustworthy: chains never moved, samples are not finite, or with `strict` chains have not mixed; after
@@ -63,29 +70,34 @@ def sample(cfg: DictConfig) -> None:
     model = model_to_sample(cfg)
     announce(model.remarks, console)
     began = time.monotonic()
-    drawn = draw(cfg, model, partial(_bar, console), console.print)
+    file: SampleFile | Shards
+    if streams(cfg):
+        drawn, file, n = _streamed(cfg, model, path, console)
+    else:
+        require_no_shards(path)
+        drawn = draw(cfg, model, partial(_bar, console), console.print)
+        file = write_samples(path, drawn.x.flatten(0, 1), drawn.energy.flatten(), drawn.row)
+        n = drawn.energy.numel()
     target, x = drawn.target, drawn.x
-    flat = drawn.energy.flatten()
-    file = write_samples(path, x.flatten(0, 1), flat, drawn.row)
     costs: dict[str, Value] = {
         "cost/seconds": time.monotonic() - began,
-        "cost/peak_memory_mb": peak_memory_mb(flat.device),
+        "cost/peak_memory_mb": peak_memory_mb(x.device),
     }
     measured = drawn.measured | Results(costs)
     names = model.column_names  # of a run without a file, its data set is built for them
     table = _coordinates(target, x, names)
     write_json(path / "results.json", {**measured.values, **({"sampler/coordinates": table} if table else {})})
-    files = {"samples": relative_path(file.path), "results": relative_path(path / "results.json")}
+    files = {"samples": relative_path(file.shown), "results": relative_path(path / "results.json")}
     notes = [*explain(measured.values), *measured.notes, *absences(measured.absent)]
     failures = [*problems(measured.values), *file.failures]
     if file.is_whole:
         picture = path / "samples.png"
         with optional(f"picture: {relative_path(picture)}", notes):
-            data = _held_out_rows(cfg, model, target, len(flat), notes)
+            data = _held_out_rows(cfg, model, target, drawn.energy.numel(), notes)
             save(_picture(target, x, data, names), picture)
             files["picture"] = relative_path(picture)
     chains = f"{n_chains(cfg):,} chain{'s' * (n_chains(cfg) != 1)}"
-    samples = f"{len(flat):,} sample{'s' * (len(flat) != 1)}"
+    samples = f"{n:,} sample{'s' * (n != 1)}"
     title = f"{samples} by {type(drawn.kernel).__name__} from {chains} ({_source(cfg, model)})"
     if table:
         console.print(coordinate_table(table, console.width))
@@ -97,10 +109,50 @@ def sample(cfg: DictConfig) -> None:
         raise NotTrustworthy(" ".join(reasons))
 
 
+def _streamed(cfg: DictConfig, model: Model, path: Path, console: Console) -> tuple[Drawn, Shards, int]:
+    """Write the samples while the chains run, from where an earlier command in this directory ended; with their number.
+
+    Raises:
+        Interrupted: by a signal; the message says how to continue.
+    """
+    names, where = model.column_names, relative_path(path)
+    lock = lock_directory(path)
+    try:
+        shards = Shards(path, kind_of(cfg), identity(cfg, model), cfg.n_samples, _facts(cfg, model, names), names)
+        if shards.n_written:
+            announce([f"{where}: continues after {shards.n_written:,} of {cfg.n_samples:,} samples"], console)
+        with Signals():
+            drawn = stream(cfg, model, shards, partial(_bar, console), console.print)
+    except Interrupted as signal:
+        again = f"the same command with {typed('hydra.run.dir', where)} continues"
+        done = f"; {shards.n_written:,} of {cfg.n_samples:,} samples are written, {again}"
+        raise Interrupted(signal.number, done) from None
+    finally:
+        os.close(lock)
+    return drawn, shards, shards.n_written
+
+
+def _facts(cfg: DictConfig, model: Model, names: Sequence[str] | None) -> dict[str, Any]:
+    """Facts on the samples of a stream, for their manifest."""
+    like = model.standardizer.like
+    return {
+        "arrays": {"x": "samples, in the units of the data", "energy": "of each sample, nats"},
+        "shape": list(like.shape),
+        "dtype": str(like.dtype).removeprefix("torch."),
+        "columns": None if names is None else list(names),
+        "order": f"sample i of all is of chain i mod {n_chains(cfg)}: draw i // {n_chains(cfg)} of it",
+        "n_chains": n_chains(cfg),
+        "burn_in": cfg.burn_in,
+        "thin": cfg.thin,
+        "seed": cfg.seed,
+        "checkpoint": str(model.path) if cfg.checkpoint is not None else None,
+    }
+
+
 @contextmanager
-def _bar(console: Console, total: int) -> Iterator[Callable[[int], None]]:
-    """A progress bar of so many steps; yields what takes the steps done."""
-    with Progress(total, console=console) as progress:
+def _bar(console: Console, total: int, done: int = 0) -> Iterator[Callable[[int], None]]:
+    """A progress bar of so many steps, some done before; yields what takes the steps done."""
+    with Progress(total, done, console=console) as progress:
         yield lambda done: progress.update(done, {})
 
 

@@ -150,6 +150,8 @@ class SampleKeys(ModelKeys):
     compose: ComposeKeys
     n_samples: int
     n_chains: int | None
+    shards: Literal["auto", "none", "npz", "parquet"]
+    shard_samples: int | None
     burn_in: int
     thin: int
     init: str
@@ -164,6 +166,7 @@ class SampleKeys(ModelKeys):
     def __post_init__(self) -> None:
         _require_at_least(0, seed=self.seed, burn_in=self.burn_in)
         _require_at_least(1, n_samples=self.n_samples, n_chains=self.n_chains, thin=self.thin, anneal=self.anneal)
+        _require_at_least(1, shard_samples=self.shard_samples)
         sides = [self.shape] if isinstance(self.shape, int) else self.shape
         if sides is not None and (not sides or min(sides) < 1):
             raise ValueError(f"shape must be whole numbers >= 1, such as [2], got {self.shape}")

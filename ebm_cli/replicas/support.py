@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 
 from ebm_cli.energies.mlp import MLP
 from ebm_cli.errors import UserError
@@ -54,6 +54,8 @@ def _refusal(cfg: DictConfig, parts: Parts) -> str | None:
     if known is None:
         names = ", ".join(sorted(kind.__name__.lower() for kind in OBJECTIVES))
         return f"method {type(method).__name__.lower()} (only with {names})"
+    if OmegaConf.select(cfg, "parallel.ranks") not in (None, 1):
+        return "parallel.ranks"
     if parts.polish is not None:
         return "polish"
     if cfg.guard == "rollback":

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 import torch
 from omegaconf import DictConfig
@@ -40,13 +40,25 @@ from ebm_cli.system.threads import set_threads
 DEFAULT_CHAINS = 1000
 """Chains that run in parallel if `n_chains` is not set."""
 
-Bar = Callable[[int], AbstractContextManager[Callable[[int], None]]]
-"""Opens the display of so many steps, which yields what takes the steps done."""
+Show = Callable[[int], None]
+"""Takes the steps done."""
+Say = Callable[[str], None]
+"""Takes a line on compiling."""
 
 
-def no_bar(total: int) -> AbstractContextManager[Callable[[int], None]]:
+class Bar(Protocol):
+    """Opens the display of so many steps, of which some were done before, and yields what takes the steps done."""
+
+    def __call__(self, total: int, done: int = 0) -> AbstractContextManager[Show]: ...
+
+
+def no_bar(total: int, done: int = 0) -> AbstractContextManager[Show]:
     """The display that shows nothing."""
     return nullcontext(lambda done: None)
+
+
+def quiet(line: str) -> None:
+    """Say nothing."""
 
 
 def validate_chains(cfg: DictConfig, model: Model) -> None:
@@ -85,7 +97,7 @@ class Drawn(NamedTuple):
     target: ChainTarget
 
 
-def draw(cfg: DictConfig, model: Model, bar: Bar = no_bar, say: Callable[[str], None] = lambda line: None) -> Drawn:
+def draw(cfg: DictConfig, model: Model, bar: Bar = no_bar, say: Say = quiet) -> Drawn:
     """Run the chains of a validated config.
 
     Args:
@@ -94,6 +106,73 @@ def draw(cfg: DictConfig, model: Model, bar: Bar = no_bar, say: Callable[[str], 
         bar: shows the steps done.
         say: takes a line on compiling.
     """
+    plan = prepare(cfg, model, say)
+    rng = generator(cfg.seed, "chains", plan.target.starts.device)
+    n_kept = cfg.n_samples // n_chains(cfg)
+    with bar(cfg.burn_in + n_kept * cfg.thin) as show:
+        settled = burn_in(cfg, plan, rng, show)
+        steps = n_kept * cfg.thin, cfg.thin, rng, lambda n: show(cfg.burn_in + n)
+        energy, jumps = plan.target.energy, Results()
+        if plan.density is None:
+            draws, info = trace(settled.kernel, energy, settled.at, *steps)
+        else:
+            draws, info, accepted = trace_with_jumps(settled.kernel, energy, plan.density, settled.at, *steps)
+            jumps = Results({"sampler/jumps": float(accepted.mean())})
+    measured = chain_results(
+        settled.kernel, energy, info, draws, settled.starts, cfg.thin, plan.target.n_rows, plan.used, cfg.burn_in
+    )
+    x, values, row = plan.samples(cfg, model, draws)
+    return Drawn(x, values, row, plan.said | measured | jumps, settled.kernel, plan.target)
+
+
+class Plan(NamedTuple):
+    """The chains of a config, before their first step.
+
+    Attributes:
+        kernel, target: the sampler, and what the chains leave invariant, with their starts.
+        density: of the jumps before each kept position; None for no jumps.
+        starts: of the chains, with their kind.
+    """
+
+    kernel: Kernel
+    target: ChainTarget
+    density: Density | None
+    starts: Starts
+
+    @property
+    def said(self) -> Results:
+        """The kind of the starts, and the remarks on them."""
+        return Results({"sampler/init": self.starts.init}, notes=(*self.target.notes, *self.starts.notes))
+
+    @property
+    def used(self) -> Tensor | None:
+        """The coordinates of each chain that are part of its distribution [n_chains, *Z]; None is all."""
+        return None if self.target.conditional is None else self.target.conditional.free
+
+    def samples(self, cfg: DictConfig, model: Model, draws: Tensor) -> tuple[Tensor, Tensor, Tensor | None]:
+        """Positions of the chains [N, n_chains, *Z] as samples.
+
+        Returns:
+            x [N, n_chains, *shape] in data units, energy [N, n_chains] in nats, and the given row of each flat sample
+            [N n_chains], None without given rows.
+        """
+        points = self.target.points(draws)
+        flat = points.flatten(0, 1)
+        with torch.no_grad():
+            energy = torch.cat([model.energy(part) for part in flat.split(65_536)])
+            x = self.target.in_data_units(model, points)
+        given = self.target.given is not None
+        row = torch.arange(len(flat)) % n_chains(cfg) % self.target.n_rows if given else None
+        return x, energy.view(points.shape[:2]), row
+
+
+def prepare(cfg: DictConfig, model: Model, say: Say = quiet, starts: Starts | None = None) -> Plan:
+    """Build the sampler and the target of a validated config, and choose where the chains start.
+
+    Args:
+        cfg, model, say: as in `draw`.
+        starts: of chains that have run already; None to make them.
+    """
     _settle_adapt(cfg, model)
     threads = set_threads(cfg.threads, model.energy)
     kernel, target = _kernel(cfg, model), _target(cfg, model)
@@ -101,19 +180,11 @@ def draw(cfg: DictConfig, model: Model, bar: Bar = no_bar, say: Callable[[str], 
     # Adapting reads the acceptance after every step, in torch.
     chains = ChainWork(kernel, 1, n_steps - (cfg.burn_in if cfg.adapt else 0), n_chains(cfg))
     apply_compile_mode(cfg.compile, target.energy, Work(n_steps, n_chains(cfg), 0, (chains,)), threads, say)
-    starts = _starts(cfg, model, target)
+    starts = _starts(cfg, model, target) if starts is None else starts
     # Only starts in every mode say that a density is known which covers all of them.
     can_jump = starts.init == "annealed" and kernel.target_accept is not None and not kernel.has_ladder
     density = model.energy.reference if can_jump else None
-    draws, measured = _run_chains(cfg, kernel, replace(target, starts=starts.x), bar, density)
-    points = target.points(draws)
-    flat = points.flatten(0, 1)
-    with torch.no_grad():
-        energy = torch.cat([model.energy(part) for part in flat.split(65_536)])
-        x = target.in_data_units(model, points)
-    row = torch.arange(len(flat)) % n_chains(cfg) % target.n_rows if target.given is not None else None
-    measured = Results({"sampler/init": starts.init}, notes=(*target.notes, *starts.notes)) | measured
-    return Drawn(x, energy.view(points.shape[:2]), row, measured, kernel, target)
+    return Plan(kernel, replace(target, starts=starts.x), density, starts)
 
 
 def _starts(cfg: DictConfig, model: Model, target: ChainTarget) -> Starts:
@@ -130,38 +201,30 @@ def _starts(cfg: DictConfig, model: Model, target: ChainTarget) -> Starts:
     return annealed_starts(model, target.starts, cfg.seed)
 
 
-def _run_chains(
-    cfg: DictConfig, kernel: Kernel, target: ChainTarget, bar: Bar, density: Density | None
-) -> tuple[Tensor, Results]:
-    """Burn in, then keep every thin-th position [n_samples / n_chains, n_chains, *Z]; positions and diagnostics.
+class Settled(NamedTuple):
+    """Chains after burn-in: the kernel, adapted or not, their positions or state, and the starts that they left or not.
 
-    Before each kept position chains jump by proposals from the density, if there is one.
+    A chain that left its start during burn-in has moved.
     """
-    starts = target.starts
-    begin: Tensor | State = starts
-    rng = generator(cfg.seed, "chains", starts.device)
-    n_kept = cfg.n_samples // n_chains(cfg)
-    total = cfg.burn_in + n_kept * cfg.thin
+
+    kernel: Kernel
+    at: Tensor | State
+    starts: Tensor
+
+
+def burn_in(cfg: DictConfig, plan: Plan, rng: torch.Generator, show: Show) -> Settled:
+    """Run the chains from their starts through burn-in; `show` takes the steps done."""
+    kernel, energy, starts = plan.kernel, plan.target.energy, plan.target.starts
+    if not cfg.burn_in:
+        return Settled(kernel, starts, starts)
     schedule = _annealing(cfg, kernel)
-    with bar(total) as show:
-        if cfg.adapt and cfg.burn_in:
-            kernel, begin = adapt(kernel, target.energy, starts, cfg.burn_in, rng, schedule=schedule)
-        elif cfg.burn_in:
-            kernel, state = settle(kernel, target.energy, starts, cfg.burn_in, rng, schedule, show)
-            freed = free_stuck(kernel, target.energy, state.x, starts, cfg.burn_in, rng)
-            # Those have left their start on a detour only.
-            starts = torch.where(freed == state.x, starts, freed)
-            begin = state if freed is state.x else freed
-        steps, jumps = (n_kept * cfg.thin, cfg.thin, rng, lambda n: show(cfg.burn_in + n)), Results()
-        if density is None:
-            draws, info = trace(kernel, target.energy, begin, *steps)
-        else:
-            draws, info, accepted = trace_with_jumps(kernel, target.energy, density, begin, *steps)
-            jumps = Results({"sampler/jumps": float(accepted.mean())})
-    used = None if target.conditional is None else target.conditional.free
-    # A chain that left its start during burn-in has moved.
-    measured = chain_results(kernel, target.energy, info, draws, starts, cfg.thin, target.n_rows, used, cfg.burn_in)
-    return draws, measured | jumps
+    if cfg.adapt:
+        return Settled(*adapt(kernel, energy, starts, cfg.burn_in, rng, schedule=schedule), starts)
+    kernel, state = settle(kernel, energy, starts, cfg.burn_in, rng, schedule, show)
+    freed = free_stuck(kernel, energy, state.x, starts, cfg.burn_in, rng)
+    # Those have left their start on a detour only.
+    starts = torch.where(freed == state.x, starts, freed)
+    return Settled(kernel, state if freed is state.x else freed, starts)
 
 
 def _annealing(cfg: DictConfig, kernel: Kernel) -> Schedule | None:

@@ -103,7 +103,7 @@ def read(path: Path, device: str | torch.device = "cpu") -> dict[str, Any]:
     Raises:
         UserError: not a checkpoint of ebm, damaged, or of a later format.
     """
-    _verify_archive(path)
+    verify_archive(path)
     try:
         state = torch.load(path, map_location=device, weights_only=True)
     except Exception as error:  # torch raises many kinds of exceptions here
@@ -113,8 +113,12 @@ def read(path: Path, device: str | torch.device = "cpu") -> dict[str, Any]:
     return dict(state) | {"config": fill(state["config"])}
 
 
-def _verify_archive(path: Path) -> None:
-    """Refuse a file that is no intact, uncompressed zip archive."""
+def verify_archive(path: Path) -> None:
+    """Refuse a file that is no intact, uncompressed zip archive.
+
+    Raises:
+        UserError: it is not.
+    """
     try:
         with zipfile.ZipFile(path) as archive:
             # torch.save does not compress: a compressed entry is untrusted input that could exhaust memory.

@@ -92,8 +92,31 @@ def trace(
         return done
     energy = prepare(energy)
     state = x if isinstance(x, State) and kernel.has_ladder else kernel.init(energy, at.detach(), rng)
+    draws, total, _ = keep(kernel, energy, state, n_steps, thin, rng, progress)
+    return draws, _mean(total, n_steps, at)
+
+
+def keep(
+    kernel: Kernel,
+    energy: EnergyFn,
+    state: State,
+    n_steps: int,
+    thin: int,
+    rng: torch.Generator,
+    progress: Callable[[int], None] | None = None,
+) -> tuple[Tensor, Info | None, State]:
+    """Step a state n_steps times in torch, and keep every thin-th position.
+
+    Args:
+        kernel, n_steps, thin, rng, progress: as in `trace`.
+        energy: prepared (`derivatives.prepare`).
+        state: of this kernel, continued as it is.
+
+    Returns:
+        Positions [n_steps / thin, B, *D], the sum of `Info` over the steps (None over none), and the last state.
+    """
     total: Info | None = None
-    draws = at.new_empty(n_steps // thin, *at.shape)
+    draws = state.x.new_empty(n_steps // thin, *state.x.shape)
     for kept in range(len(draws)):
         for _ in range(thin):
             state, info = kernel.step(energy, state, rng)
@@ -101,7 +124,7 @@ def trace(
         draws[kept] = state.x
         if progress is not None:
             progress((kept + 1) * thin)
-    return draws, _mean(total, n_steps, at)
+    return draws, total, state
 
 
 def _mean(total: Info | None, n: int, x: Tensor) -> Info:

@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from ebm_cli.cli.main import main
+from ebm_cli.samplers.metric import LEAST_BURN_IN
 from tests.site.conftest import CHEAP, write_rows
 from tests.site.shown import PAGES, commands, is_expanded, make_commands, python_blocks, shown, words
 from tests.support import REPO, StandIn
@@ -16,13 +17,13 @@ COMMANDS = sorted(shown())
 FEW = {
     "train": CHEAP,
     "evaluate": ("eval.n_samples=40", "eval.n_chains=10", "eval.burn_in=4", "eval.n_temperatures=4"),
-    "sample": ("n_samples=40", "n_chains=10", "burn_in=20", "thin=1"),
+    "sample": ("n_samples=40", "n_chains=10", f"burn_in={LEAST_BURN_IN}", "thin=1"),
     "density": ("n_chains=10", "n_temperatures=4"),
     "compare": ("pictures=false",),
     "check": ("only=optimizers",),
     "runs": (),
 }
-"""Verb → words that make it cheap."""
+"""Verb → words that make it cheap; a burn-in that a metric can be measured in."""
 EXPERIMENT = "experiment="
 """In commands that take minutes; `tests/claims` composes and judges every experiment."""
 IN_README = {command for command, pages in shown().items() if "README.md" in pages}

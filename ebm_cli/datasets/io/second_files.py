@@ -19,6 +19,9 @@ from ebm_cli.errors import UserError
 READINGS = (Reading(delimiter="comma"), Reading(decimal="comma", thousands="none"))
 """Both readings of 1,5."""
 
+SAMPLES = "x"
+"""The array of samples.npz that holds the points."""
+
 
 class SecondFile(NamedTuple):
     """The rows of a second file.
@@ -92,3 +95,5 @@ def _ways(file: str, names: Sequence[str] | None, keys: Reading) -> Iterator[tup
             # Few rows may have too many classes for a label, which is not needed here.
             yield replace(own, label=None, drop=(*(own.drop or ()), own.label)), None
         yield own, None
+    if row_files.suffix_of(Path(file)) == ".npz":
+        yield Reading(array=SAMPLES), None

@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from ebm_cli.datasets.io.conditioning_files import read_matched
@@ -71,3 +72,11 @@ def test_what_stays_doubtful_says_what_to_do(tmp_path: Path) -> None:
 def test_a_missing_column_is_named_before_a_column_of_text(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"has no column a: its columns are q, b, the run was trained on a, b$"):
         rows_of("q,b,kind\n1.5,2.5,x\n2.5,3.5,y\n4.5,0.5,x\n", tmp_path, 2, ("a", "b"), label="kind")
+
+
+def test_points_of_samples_npz_are_rows(tmp_path: Path) -> None:
+    """`ebm sample` writes their energies beside them."""
+    np.savez(tmp_path / "samples.npz", x=np.eye(3), energy=np.arange(3.0))
+    assert (
+        read_matched("data", str(tmp_path / "samples.npz"), (3,), None, reading({})).rows.tolist() == np.eye(3).tolist()
+    )

@@ -27,6 +27,11 @@ class SampleFile(NamedTuple):
     n: int
 
     @property
+    def shown(self) -> Path:
+        """The path that a reader opens."""
+        return self.path
+
+    @property
     def is_whole(self) -> bool:
         """True if every sample is finite."""
         return self.n_lost == 0
@@ -54,15 +59,20 @@ def write_samples(folder: Path, x: Tensor, energy: Tensor, row: Tensor | None) -
     The file has the arrays `x` and `energy`, `row` if there is one, and a partial file also `sample`, the number of
     each of its samples among all N, and `n_not_finite`.
     """
+    arrays, n_lost = finite_arrays(x, energy, row)
+    path = folder / (PARTIAL if n_lost else WHOLE)
+    np.savez(path, **arrays)
+    return SampleFile(path, n_lost, len(x))
+
+
+def finite_arrays(x: Tensor, energy: Tensor, row: Tensor | None) -> tuple[dict[str, Any], int]:
+    """The arrays of a file of samples, of those that are finite, and the number of the others."""
     finite = x.flatten(1).isfinite().all(1) & energy.isfinite()
     arrays = {"x": x, "energy": energy} | ({} if row is None else {"row": row})
-    is_whole = bool(finite.all())
-    if not is_whole:
+    n_lost = int((~finite).sum())
+    if n_lost:
         arrays = {name: array[finite] for name, array in arrays.items()} | {
             "sample": finite.nonzero().squeeze(1),
             "n_not_finite": (~finite).sum(),
         }
-    path = folder / (WHOLE if is_whole else PARTIAL)
-    content: dict[str, Any] = {name: array.cpu().numpy() for name, array in arrays.items()}
-    np.savez(path, **content)
-    return SampleFile(path, int((~finite).sum()), len(x))
+    return {name: array.cpu().numpy() for name, array in arrays.items()}, n_lost
