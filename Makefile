@@ -7,7 +7,7 @@ BENCH := .venv-bench
 BENCH_STAMP := $(BENCH)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test test-slow check format docs gallery diamonds lecture bench mutants clean
+.PHONY: help install demo test test-slow test-slurm check format docs gallery diamonds lecture bench mutants clean
 
 help:  ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 12
@@ -28,6 +28,10 @@ test: install  ## the tests
 test-slow: install  ## the tests that take minutes
 	$(BIN)/python -m pip install --quiet --editable '.[notebook]' --constraint constraints.txt
 	$(BIN)/python -m pytest -n 2 -m slow
+
+test-slurm: install  ## sweeps on a real Slurm of one node, which is started here (Debian's slurm-wlm and munge)
+	$(BIN)/python -m pip install --quiet --editable '.[slurm]' --constraint constraints.txt
+	$(BIN)/python -m pytest -m slurm tests/slurm
 
 check: install  ## format, lint, types, words
 	$(BIN)/ruff format --check .

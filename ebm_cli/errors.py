@@ -31,6 +31,12 @@ class NoRoom(Exception):
     exit_code = 1
 
 
+class ProcessLost(Exception):
+    """One of the processes of a run does not answer any more. The message says which, and what to do."""
+
+    exit_code = 1
+
+
 class NotTrustworthy(Exception):
     """A command finished, and its outcome is not to be trusted; it is raised after everything is written and printed.
 

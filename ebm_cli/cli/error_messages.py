@@ -24,6 +24,8 @@ FULL_ERROR = "HYDRA_FULL_ERROR"
 """Environment variable: 1 shows the traceback before the message."""
 LONGEST = 2000
 """Characters of a message that are shown."""
+LOST_JOBS = ("UncompletedJobError", "FailedJobError")
+"""Exceptions of submitit for a job that did not come to its end."""
 COMPOSERS = ("hydra", "omegaconf", "logging")
 """Packages that turn overrides into a config and set up logging."""
 OTHER_NAMES = {
@@ -71,6 +73,8 @@ def explain(error: BaseException, verb: str, folders: Sequence[Path], typed: Seq
         return _explain_unreadable(error.override)
     if isinstance(error, HydraException | OmegaConfBaseException):
         return _with_typed(_explain_composition(error, verb, folders, typed), typed)
+    if type(error).__name__ in LOST_JOBS:
+        return _explain_lost_job(error)
     full = full_disk(error)
     if full is not None:
         return f"no room to write{f' {full.filename}' if full.filename else ''} ({full.strerror})"
@@ -84,6 +88,17 @@ def explain(error: BaseException, verb: str, folders: Sequence[Path], typed: Seq
             "fewer columns or pixels of the data"
         )
     return _explain_unexpected(error, typed)
+
+
+def _explain_lost_job(error: BaseException) -> str:
+    """Say what to do about a job that a queue ended, in place of submitit's many lines."""
+    again = "the same command with the same hydra.sweep.dir continues from the last checkpoints"
+    if "timed-out" in str(error):
+        return (
+            "the job's time was over (hydra.launcher.timeout_min) and it was not put back into the queue "
+            f"(hydra.launcher.max_num_timeout): {again}"
+        )
+    return f"a job ended without a result, since it was cancelled or its node went down: {again}"
 
 
 def _explain_unreadable(word: str) -> str:

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-from ebm_cli.cli.error_messages import explain
+from ebm_cli.cli.error_messages import LOST_JOBS, explain
 from ebm_cli.config.groups import search_path
 from ebm_cli.errors import INTERRUPTED, NoRoom, NotTrustworthy, UserError
 from ebm_cli.reporting.commands import shell_line
@@ -67,10 +67,13 @@ def _log_end(error: BaseException, verb: str, seconds: float) -> None:
         code = getattr(error, "exit_code", INTERRUPTED)
         _log(logging.ERROR, f"ended {after}: {str(error) or 'interrupted'} (exit code {code})")
     elif isinstance(error, Exception):
-        is_expected = isinstance(error, UserError) or hasattr(error, "exit_code")
+        is_expected = isinstance(error, UserError) or hasattr(error, "exit_code") or type(error).__name__ in LOST_JOBS
         what = "nothing to do" if code == 0 else "failed"
         line = f"ended {after}: {what}: {explain(error, verb, search_path())} (exit code {code})"
         _log(logging.INFO if code == 0 else logging.ERROR, line, None if is_expected else error)
+    elif isinstance(error.__context__, KeyboardInterrupt):
+        # The handler of a launcher, which was called after the checkpoint, ended the process.
+        _log(logging.INFO, f"ended {after}: {error.__context__}; the launcher's handler has taken over")
     else:
         _log(logging.ERROR, f"ended {after}: {type(error).__name__} {error}".rstrip())
 

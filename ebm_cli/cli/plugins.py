@@ -8,8 +8,10 @@ from omegaconf import DictConfig
 
 from ebm_cli.errors import UserError, did_you_mean
 
+GROUP = "hydra/launcher"
 PACKAGES = {
-    "hydra/launcher": {
+    GROUP: {
+        "slurm": "'ebm-cli[slurm]'",
         "joblib": "'ebm-cli[sweep]'",
         "submitit_slurm": "'ebm-cli[slurm]'",
         "submitit_local": "'ebm-cli[slurm]'",
@@ -66,13 +68,17 @@ def require_optuna(config: DictConfig) -> None:
 
 
 def require_slurm(config: DictConfig) -> None:
-    """Refuse the launcher of Slurm on a machine without it, before the directory of the sweep is made.
+    """Refuse the launcher of Slurm without its package or without a Slurm, before the directory of the sweep is made.
 
     Raises:
-        UserError: there is no `sbatch`.
+        UserError: submitit is not installed, or there is no `sbatch`.
     """
-    if str(config.hydra.launcher._target_).endswith(".SlurmLauncher") and shutil.which("sbatch") is None:
+    if not str(config.hydra.launcher._target_).endswith(".SlurmLauncher"):
+        return
+    if find_spec("submitit") is None or find_spec("hydra_plugins.hydra_submitit_launcher") is None:
+        raise UserError(f"hydra/launcher=slurm: not installed; install it with: pip install {PACKAGES[GROUP]['slurm']}")
+    if shutil.which("sbatch") is None:
         raise UserError(
-            "hydra/launcher=submitit_slurm: this machine has no Slurm (no sbatch); hydra/launcher=joblib or "
-            "submitit_local runs the jobs here"
+            "hydra/launcher=slurm: this machine has no Slurm (no sbatch); jobs=auto runs the jobs here, and "
+            "hydra/launcher=submitit_local as a queue would"
         )

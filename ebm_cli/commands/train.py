@@ -34,6 +34,7 @@ from ebm_cli.runs.reserve import reserve as reserve_directory
 from ebm_cli.runs.signals import Signals
 from ebm_cli.runs.status import read_status
 from ebm_cli.system.device import set_deterministic
+from ebm_cli.system.ranks import Ranks
 from ebm_cli.system.threads import ALL_THREADS, set_threads
 from ebm_cli.training.build import make_trainer
 from ebm_cli.training.init_from import require_source, start_from
@@ -69,7 +70,7 @@ def validate(cfg: DictConfig) -> None:
     # Whether the run is resumed, for which its source may be gone, is known when its directory is (`reserve`).
     if cfg.checkpoint is None and cfg.init_from is not None and Path(cfg.init_from).exists():
         start_from(cfg, parts)
-    make_trainer(cfg, parts, trust_of(cfg))
+    make_trainer(cfg, parts, trust_of(cfg), Ranks(size=cfg.parallel.ranks))
     protocol_of(cfg, cfg.seed, cfg.batch_size, trust_of(cfg)).validate(parts.dataset)
 
 

@@ -55,6 +55,16 @@ class EvalKeys:
         _require_at_least(0, burn_in=self.burn_in)
 
 
+@dataclass(frozen=True)
+class ParallelKeys:
+    """The processes of a run, `parallel.*`."""
+
+    ranks: int
+
+    def __post_init__(self) -> None:
+        _require_at_least(1, ranks=self.ranks)
+
+
 Metric = Literal["density", "score", "samples", "chains", "features", "ood"] | dict[str, Any]
 """A metric group of `evaluation.suite`, or a node whose class is an `evaluation.metric_group.MetricGroup`."""
 
@@ -91,6 +101,7 @@ class TrainKeys:
     precision: Literal["highest", "high", "medium"]
     compile: Compile
     deterministic: bool
+    parallel: ParallelKeys
     eval: EvalKeys
 
     def __post_init__(self) -> None:
@@ -259,6 +270,7 @@ SCHEMAS: dict[str, type] = {
 
 CHANGEABLE_ON_RESUME = frozenset(
     {"checkpoint", "trust", "resume", "steps", "max_seconds", "device", "eval", "monitor", "metrics"}
+    | {"parallel"}
     | {"log_every", "eval_every", "checkpoint_every", "keep", "patience", "strict"}
 )
 """Keys that may be set beside `checkpoint=RUN` to resume a run: none of them changes what was trained so far."""

@@ -11,6 +11,9 @@ from typing import Any, final
 import torch
 from torch import Tensor
 
+from ebm_cli.errors import UserError
+from ebm_cli.system.ranks import ONE, Ranks
+
 BLOCK_BATCHES = 64
 """Batches of a block, at most."""
 BLOCK_NUMBERS = 2**22
@@ -26,6 +29,20 @@ class Batches(ABC):
     def next(self) -> Tensor:
         """Return the next batch [B, *shape]."""
 
+    def divide(self, ranks: Ranks, rng: torch.Generator) -> None:
+        """Serve this process's share of every batch; called once, before the first batch.
+
+        Args:
+            ranks: the processes that train together.
+            rng: this process's own source of random numbers. That of the stream, which is the same in all processes,
+                stays the source of what they have in common.
+
+        Raises:
+            UserError: the stream cannot be divided.
+        """
+        if ranks.size > 1:
+            raise UserError(f"parallel.ranks must be 1 with batches of {type(self).__name__}, got {ranks.size}")
+
     @abstractmethod
     def state_dict(self) -> dict[str, Any]:
         """Return the position in the sequence: plain numbers and CPU tensors."""
@@ -33,6 +50,10 @@ class Batches(ABC):
     @abstractmethod
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Continue from `state`, as if the stream had never stopped."""
+
+    def continue_anew(self, state: dict[str, Any], rng: torch.Generator) -> None:
+        """Continue from the state of another number of processes, with the random numbers of `rng`."""
+        raise UserError(f"parallel.ranks must stay as it was with batches of {type(self).__name__}")
 
 
 def _require_batch_size(batch_size: int) -> None:
@@ -59,10 +80,22 @@ class FreshBatches(Batches):
         self.batch_size = batch_size
         self._draw = draw
         self._rng = rng
-        self._n_batches = max(1, min(BLOCK_BATCHES, BLOCK_NUMBERS // (batch_size * n_numbers)))
+        self._n_numbers = n_numbers
+        self._n_batches = self._batches_of_block()
         self._start = rng.get_state()
         self._cursor = 0
         self._block: Tensor | None = None
+
+    def _batches_of_block(self) -> int:
+        return max(1, min(BLOCK_BATCHES, BLOCK_NUMBERS // (self.batch_size * self._n_numbers)))
+
+    def divide(self, ranks: Ranks, rng: torch.Generator) -> None:
+        if ranks.size > 1:
+            # Every process draws rows of its own.
+            self.batch_size = ranks.share(self.batch_size, "batch_size")
+            self._n_batches = self._batches_of_block()
+            self._rng.set_state(rng.get_state())
+            self._start = self._rng.get_state()
 
     def next(self) -> Tensor:
         if self._block is None:
@@ -83,6 +116,10 @@ class FreshBatches(Batches):
         self._cursor = int(state["cursor"])
         self._block = None
         self._rng.set_state(self._start)
+
+    def continue_anew(self, state: dict[str, Any], rng: torch.Generator) -> None:
+        # Its blocks have another length.
+        self.load_state_dict({"rng": rng.get_state(), "cursor": 0})
 
 
 @final
@@ -106,22 +143,33 @@ class EpochBatches(Batches):
         self.batch_size = min(batch_size, n_rows)
         self._serve = serve
         self._n_rows = n_rows
-        self._rng = rng
+        self._rng = self._order_rng = rng
+        self._ranks = ONE
+        self._joint = self.batch_size
         self._start = rng.get_state()
         self._cursor = 0
         self._order: Tensor | None = None
 
+    def divide(self, ranks: Ranks, rng: torch.Generator) -> None:
+        if ranks.size > 1:
+            # The order of the rows is common; each process takes its part of a batch, with noise of its own.
+            self._joint -= self._joint % ranks.size if self._joint == self._n_rows else 0
+            self.batch_size = ranks.share(self._joint, "batch_size")
+            if not self.batch_size:
+                raise UserError(f"parallel.ranks must be at most the {self._n_rows} training rows, got {ranks.size}")
+            self._ranks, self._rng = ranks, rng
+
     def next(self) -> Tensor:
-        if self._cursor + self.batch_size > self._n_rows:
-            self._start, self._cursor, self._order = self._rng.get_state(), 0, None
+        if self._cursor + self._joint > self._n_rows:
+            self._start, self._cursor, self._order = self._order_rng.get_state(), 0, None
         if self._order is None:
             self._order = self._shuffle()
-        index = self._order[self._cursor : self._cursor + self.batch_size]
-        self._cursor += self.batch_size
-        return self._serve(index, self._rng)
+        index = self._order[self._cursor : self._cursor + self._joint]
+        self._cursor += self._joint
+        return self._serve(self._ranks.part(index), self._rng)
 
     def _shuffle(self) -> Tensor:
-        return torch.randperm(self._n_rows, generator=self._rng, device=self._rng.device)
+        return torch.randperm(self._n_rows, generator=self._order_rng, device=self._order_rng.device)
 
     def state_dict(self) -> dict[str, Any]:
         return {"epoch_rng": self._start, "rng": self._rng.get_state(), "cursor": self._cursor}
@@ -129,8 +177,12 @@ class EpochBatches(Batches):
     def load_state_dict(self, state: dict[str, Any]) -> None:
         self._start = state["epoch_rng"].cpu()
         self._cursor = int(state["cursor"])
-        self._rng.set_state(self._start)
+        self._order_rng.set_state(self._start)
         self._order = None
         if self._cursor:
             self._order = self._shuffle()
-            self._rng.set_state(state["rng"].cpu())
+        self._rng.set_state(state["rng"].cpu())
+
+    def continue_anew(self, state: dict[str, Any], rng: torch.Generator) -> None:
+        # Its order is common to any number of processes.
+        self.load_state_dict(state | {"rng": rng.get_state()})

@@ -18,6 +18,7 @@ from ebm_cli.densities import Density
 from ebm_cli.energies import Energy
 from ebm_cli.energies.activations import PIECEWISE_LINEAR
 from ebm_cli.samplers import Kernel
+from ebm_cli.system.ranks import ONE, Ranks
 
 LOSS_LIMIT = 1e9
 """Size of a loss from which no run was seen to recover; nearly collinear columns bring score matching to 1e5."""
@@ -101,6 +102,11 @@ class Method(nn.Module, ABC):
     has_comparable_loss: ClassVar[bool] = True
     """True if the loss on fresh rows measures the quality of an energy. The value of a game and the surrogate of a
     gradient do not."""
+    divided: ClassVar[tuple[str, ...] | None] = None
+    """Entries of the state that the processes of a run (`ranks`) do not have in common: each has its rows of a tensor
+    with rows, and its own number. None if the loss is not the mean of what the processes compute on their rows."""
+    ranks: Ranks = ONE
+    """The processes that train together; what a loss needs to know in common goes through them."""
     n_chain_steps: int = 0
     """Steps of the chains of a training step, ≥ 0; there are as many chains as rows."""
 
@@ -115,6 +121,23 @@ class Method(nn.Module, ABC):
 
     def validate(self, energy: Energy, batch_size: int) -> None:
         """Raise ValueError, beginning with the name of the key, for an energy or a batch that it cannot train with."""
+
+    def divide(self, ranks: Ranks) -> None:
+        """Keep the part of one of several processes; called once, before anything is fitted or drawn.
+
+        Raises:
+            ValueError: this objective cannot be divided; the message begins with a key.
+        """
+        if ranks.size > 1 and self.divided is None:
+            raise ValueError(
+                f"parallel.ranks must be 1 with method={type(self).__name__.lower()}: it does not say how it is divided"
+            )
+        self.ranks = ranks
+        held = dict(self.named_buffers())
+        for name in self.divided or ():
+            if ranks.size > 1 and name in held and held[name].dim():
+                place, _, own = name.rpartition(".")
+                setattr(self.get_submodule(place), own, ranks.part(held[name]).clone())
 
     def n_directions(self, energy: Energy) -> int | None:
         """Directions along which a step differentiates f twice in x; 0 for gradients alone, None for no derivative."""

@@ -68,6 +68,8 @@ class Bridges(Method):
     Cost: 2 energies a data row, however many bridges there are, and the small network at every waymark.
     """
 
+    divided = ()
+
     def __init__(
         self,
         shape: tuple[int, ...],

@@ -10,6 +10,8 @@ accepted ones are far from the row at which they would have started, and in any 
 cross between modes lose the masses of these, unless they are weighted (`jarzynski`), or tempered: then they keep all
 their replicas from step to step (`hot_replicas`).
 
+Long because chains of every kind, plain, persistent, tempered and weighted, share one step.
+
 Sources: Hinton (2002); Du & Mordatch (2019), regularisation of the energies; Du, Li, Tenenbaum & Mordatch (2021), the
 divergence of the chain itself (`chain_divergence`).
 """
@@ -37,6 +39,7 @@ from ebm_cli.samplers.langevin import Langevin
 from ebm_cli.samplers.mala import MALA
 from ebm_cli.samplers.metric import wants_metric
 from ebm_cli.samplers.tempering import X as REPLICAS
+from ebm_cli.system.ranks import Ranks
 
 
 class CD(Method):
@@ -65,6 +68,7 @@ class CD(Method):
         chain, and one gradient more for Langevin steps.
     """
 
+    divided = ("buffer", "age", "accepted", "hot.points")
     has_comparable_loss: ClassVar[bool] = False
     buffer: Tensor
     age: Tensor
@@ -157,6 +161,12 @@ class CD(Method):
         if self.kl and batch_size < 2:
             raise ValueError("batch_size must be >= 2 with method.kl: a chain is compared with the others, got 1")
 
+    def divide(self, ranks: Ranks) -> None:
+        if ranks.size > 1 and self.is_weighted:
+            raise ValueError("method.weights must be none with parallel.ranks > 1: chains are resampled all together")
+        ranks.share(len(self.buffer) if self.start == "persistent" else 0, "method.buffer_size")
+        super().divide(ranks)
+
     def prepare(self, data: Tensor, rng: torch.Generator) -> None:
         if self.start == "persistent":
             self.replay_buffer.fill(self.noise, rng)
@@ -202,7 +212,7 @@ class CD(Method):
         return self.buffer if self.start == "persistent" else None
 
     def loss(self, energy: Energy, x: Tensor, rng: torch.Generator) -> LossOutput:
-        self.backoff.update(self.accepted)
+        self.backoff.update(self.accepted, self.ranks)
         kernel = self.kernel
         chains = self._chains(energy, x, rng)
         acceptance = chains.info.accept.mean()
@@ -247,7 +257,7 @@ class CD(Method):
             grad = each.grad if chains.info.gradients is None else n_gradients
             cost = Evaluations(energy=2 + jumps + share * each.energy, grad=share * grad)
         if self.kl:
-            divergence = chain_divergence(energy, chains.end, kernel.step_size, kernel.temperature, rng)
+            divergence = chain_divergence(energy, chains.end, kernel.step_size, kernel.temperature, rng, self.ranks)
             loss, metrics["chain_divergence"] = loss + self.kl * divergence, divergence.detach()
             cost = cost._replace(grad=cost.grad + 1, laplacian=1)
         return LossOutput(loss, metrics, evaluations=cost)

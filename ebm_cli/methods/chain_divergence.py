@@ -23,11 +23,14 @@ from torch import Tensor
 
 from ebm_cli.derivatives import value_and_grad
 from ebm_cli.energies import Energy
+from ebm_cli.system.ranks import ONE, Ranks
 
 EULER = 0.5772156649015329
 
 
-def chain_divergence(energy: Energy, x: Tensor, step_size: float, temperature: float, rng: torch.Generator) -> Tensor:
+def chain_divergence(
+    energy: Energy, x: Tensor, step_size: float, temperature: float, rng: torch.Generator, ranks: Ranks = ONE
+) -> Tensor:
     """KL(q_θ ‖ exp(−f/T)/Z) − log Z [], nats, differentiable in θ through one Langevin step from x alone.
 
     Args:
@@ -36,6 +39,7 @@ def chain_divergence(energy: Energy, x: Tensor, step_size: float, temperature: f
         step_size: ε > 0.
         temperature: T > 0.
         rng: draws z.
+        ranks: the processes whose chains are neighbours, too.
 
     Cost: for each chain one gradient that is differentiated again, and one energy with its gradient.
     """
@@ -47,22 +51,25 @@ def chain_divergence(energy: Energy, x: Tensor, step_size: float, temperature: f
     # f with θ held fixed, from its value and slope at the points: only the points carry a derivative.
     value, grad = value_and_grad(energy, moved)
     fixed = (value + (grad * (moved - moved.detach())).flatten(1).sum(1)) / temperature
-    return fixed.mean() - entropy(moved, x.detach())
+    return fixed.mean() - entropy(moved, ranks.join(x.detach()), ranks.index * len(x))
 
 
-def entropy(x: Tensor, others: Tensor) -> Tensor:
+def entropy(x: Tensor, others: Tensor, first: int = 0) -> Tensor:
     """Nearest-neighbour estimate of the entropy of a distribution [], nats, differentiable in x.
 
     Args:
         x: n ≥ 2 points of the distribution [n, *D].
-        others: points of the same distribution [n, *D]; x_i is not compared with the i-th.
+        others: points of the same distribution [N, *D], N ≥ n; x_i is not compared with the one at `first` + i.
+        first: ≥ 0.
 
-    Cost: n² distances.
+    Cost: n N distances.
     """
-    n, dim = len(x), x[0].numel()
+    n, dim = len(others), x[0].numel()
     a, b = x.flatten(1), others.flatten(1)
     with torch.no_grad():
-        nearest = torch.cdist(a, b).fill_diagonal_(math.inf).argmin(1)
+        distances = torch.cdist(a, b)
+        distances[:, first : first + len(a)].fill_diagonal_(math.inf)
+        nearest = distances.argmin(1)
     # Distances to the neighbours alone: the root of a sum of squares, kept away from 0, where its slope is infinite.
     squares = (a - b[nearest]).square().sum(1).clamp_min(torch.finfo(x.dtype).tiny)
     volume = 0.5 * dim * math.log(math.pi) - math.lgamma(0.5 * dim + 1)

@@ -49,6 +49,8 @@ class CNCE(Method):
     Cost: 1 + n_copies energies a row, in one forward pass.
     """
 
+    divided = ()
+
     def __init__(
         self,
         eps: float = 1.0,

@@ -25,6 +25,8 @@ class DSM(Method):
     Shapes: x [B, *D].  Raises: ValueError if σ is not positive.  Cost: one gradient a row.
     """
 
+    divided = ()
+
     def __init__(self, sigma: float = 0.1) -> None:
         super().__init__()
         if sigma <= 0:

@@ -53,6 +53,8 @@ class ED(Method):
     Cost: 1 + M energies a row, in one forward pass.
     """
 
+    divided = ()
+
     def __init__(
         self,
         t: float = 0.25,

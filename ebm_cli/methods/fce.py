@@ -49,6 +49,7 @@ class FCE(Method):
     Cost: 2 energies a data row.
     """
 
+    divided = ("accuracy",)
     has_comparable_loss: ClassVar[bool] = False
     accuracy: Tensor
 
@@ -105,7 +106,7 @@ class FCE(Method):
 
     def loss(self, energy: Energy, x: Tensor, rng: torch.Generator) -> LossOutput:
         if self._step % self.turn_every == 0:
-            self._flow_turn = not self._flow_turn and bool(self.accuracy > self.threshold)
+            self._flow_turn = not self._flow_turn and bool(self.ranks.mean(self.accuracy) > self.threshold)
         self._step += 1
         with torch.set_grad_enabled(self._flow_turn):
             y, log_q_y = self.flow.sample_with_log_prob(len(x), rng)

@@ -36,6 +36,8 @@ class MLE(Method):
     Cost: 1 energy a data row, and those of the grid.
     """
 
+    divided = ()
+
     def __init__(self, shape: tuple[int, ...], n_grid: int = 32, scale: float = 1.0) -> None:
         super().__init__()
         if n_grid < 8:
@@ -66,22 +68,24 @@ class MLE(Method):
                     "definite any more; lower optimizer.lr"
                 )
             y, log_weight = self._nodes(x, rng)
-            nodes = len(y)
+            nodes = self.n_grid**self.size
             value = energy(torch.cat((x, y)))
             data_energy = value[: len(x)].mean()
-            log_z = (log_weight - value[len(x) :]).logsumexp(0) - math.log(nodes)
+            log_z = self.ranks.log_sum_exp((log_weight - value[len(x) :]).logsumexp(0)) - math.log(nodes)
         metrics = {"log_z": log_z.detach(), "data_energy": data_energy.detach()}
-        return LossOutput(data_energy + log_z, metrics, evaluations=Evaluations(energy=1 + nodes / len(x)))
+        return LossOutput(
+            data_energy + log_z, metrics, evaluations=Evaluations(energy=1 + nodes / (self.ranks.size * len(x)))
+        )
 
     def _nodes(self, x: Tensor, rng: torch.Generator) -> tuple[Tensor, Tensor]:
-        """Draw a shift of the grid: nodes [M, *shape], and −log π at them [M]."""
+        """Draw a shift of the grid: this process's nodes [M, *shape], and −log π at them [M]."""
         ticks = torch.arange(self.n_grid, dtype=x.dtype, device=x.device)
         shift = torch.rand(self.size, 1, generator=rng, dtype=x.dtype, device=x.device)
-        t = (ticks + shift) / self.n_grid
+        t = (ticks + self.ranks.broadcast_(shift)) / self.n_grid
         # A shift of exactly 0 would put a node at infinity.
         t = t.clamp(min=1e-6, max=1 - 1e-6)
         axis = self.scale * torch.log(t / (1 - t))
         minus_log_pi = math.log(self.scale) + F.softplus(axis / self.scale) + F.softplus(-axis / self.scale)
         points = torch.cartesian_prod(*axis).view(-1, *self.shape)
         weights = torch.cartesian_prod(*minus_log_pi).view(len(points), -1).sum(1)
-        return points, weights
+        return self.ranks.part(points), self.ranks.part(weights)

@@ -35,6 +35,7 @@ class SM(Method):
         takes the points as they are.
     """
 
+    divided = ()
     needs_continuous_density = True
 
     def __init__(self, whiten: bool = False, shape: tuple[int, ...] = (), data: Tensor | None = None) -> None:
@@ -63,6 +64,6 @@ class SM(Method):
         metrics = {
             "score_norm": terms.square,
             "laplacian": terms.curvature,
-            "loss_se": terms.deviation / len(x) ** 0.5,
+            "loss_se": terms.deviation / (self.ranks.size * len(x)) ** 0.5,
         }
         return LossOutput(terms.objective, metrics, evaluations=Evaluations(grad=1, laplacian=1))

@@ -61,6 +61,7 @@ class SSM(Method):
     Cost: n_projections second directional derivatives a row, whatever D is; or 1 + 2 n_projections energies.
     """
 
+    divided = ()
     needs_continuous_density = True
 
     def __init__(
@@ -121,7 +122,7 @@ class SSM(Method):
         metrics = {
             "score_norm": terms.square,
             "laplacian": terms.curvature,
-            "loss_se": terms.deviation / len(x) ** 0.5,
+            "loss_se": terms.deviation / (self.ranks.size * len(x)) ** 0.5,
         }
         return LossOutput(terms.objective, metrics, evaluations=cost)
 

@@ -15,6 +15,7 @@ from dataclasses import replace
 from torch import Tensor
 
 from ebm_cli.samplers import Kernel
+from ebm_cli.system.ranks import ONE, Ranks
 
 UPDATE_EVERY = 5
 """Training steps between two updates; an update waits for the device."""
@@ -41,14 +42,15 @@ class StepBackoff:
         self.factor = 1.0
         self.n_steps = 0
 
-    def update(self, accepted: Tensor) -> None:
+    def update(self, accepted: Tensor, ranks: Ranks = ONE) -> None:
         """Begin a training step: adapt the factor if it is due.
 
         Args:
             accepted: sum of the mean acceptances of the steps since the last update [], zeroed in place by an update.
+            ranks: the processes whose chains have this step size, all of which must be asked.
         """
         if self.target is not None and self.n_steps and self.n_steps % UPDATE_EVERY == 0:
-            acceptance = float(accepted) / UPDATE_EVERY
+            acceptance = float(ranks.mean(accepted)) / UPDATE_EVERY
             if math.isfinite(acceptance):
                 excess = acceptance - LOW_ACCEPTANCE * self.target
                 self.factor = min(1.0, self.factor * math.exp(SHRINK_GAIN * excess if excess < 0 else excess))

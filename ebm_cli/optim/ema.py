@@ -6,6 +6,7 @@ from contextlib import contextmanager
 import torch
 
 from ebm_cli.optim.flat import Flat
+from ebm_cli.system.ranks import Ranks
 
 
 class EMA:
@@ -38,6 +39,10 @@ class EMA:
         """Give the parameters their averaged values, and begin the average anew."""
         self._flat.values.copy_(self._mean)
         self._count = 0
+
+    def agree(self, ranks: Ranks) -> None:
+        """Take the first process's average in all of them."""
+        ranks.broadcast_(self._mean)
 
     @contextmanager
     def applied(self) -> Iterator[None]:

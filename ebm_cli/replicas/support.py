@@ -58,6 +58,8 @@ def _refusal(cfg: DictConfig, parts: Parts) -> str | None:
         return "parallel.ranks"
     if parts.polish is not None:
         return "polish"
+    if cfg.parallel.ranks > 1:
+        return f"parallel.ranks={cfg.parallel.ranks}"
     if cfg.guard == "rollback":
         return "guard=rollback"
     if cfg.compile == "always":

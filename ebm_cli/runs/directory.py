@@ -101,5 +101,25 @@ class RunDirectory:
         self.close()
 
 
+class UnwrittenDirectory(RunDirectory):
+    """The directory of a run for a process that is not its first: not locked, and nothing is written to it.
+
+    Args:
+        path: run directory.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def set_progress(self, step: int) -> None:
+        pass
+
+    def record_rollback(self, step: int, history: list[dict[str, Any]]) -> None:
+        pass
+
+    def close(self) -> None:
+        pass
+
+
 def _now() -> str:
     return datetime.now().astimezone().isoformat(timespec="seconds")

@@ -17,7 +17,10 @@ from ebm_cli.runs.directory import RunDirectory
 from ebm_cli.runs.status import read_status
 from ebm_cli.runs.stored_config import fill, run_dir, stored_form, tolerant_config, with_absolute_paths
 
-NOT_THE_RUN = ("checkpoint", "trust", "resume", "device", "threads", "precision", "compile", "claims", "strict")
+NOT_THE_RUN = (
+    *("checkpoint", "trust", "resume", "device", "threads", "precision", "compile", "parallel"),
+    *("claims", "strict"),
+)
 """Keys that do not identify a run: how a command reaches it, where it runs and what is expected of it."""
 CHECKPOINTS = ("checkpoint_every", "keep")
 """Keys that identify a run only where it may return to its checkpoints (`guard=rollback`)."""

@@ -81,6 +81,7 @@ ADDED_KEYS: tuple[AddedKey, ...] = (
     AddedKey("estimator", "exact", after="421cd4e", target="ebm_cli.methods.SSM"),
     AddedKey("eps", 0.1, after="421cd4e", target="ebm_cli.methods.SSM"),
     AddedKey("calibrate", False, after="421cd4e", target=TILTED),
+    AddedKey("parallel", {"ranks": 1}, after="bb0dc35"),
     AddedKey("eval.fallback", "none", after="bb0dc35"),
     AddedKey("target_accept", 0.8, after="412d032", target="ebm_cli.samplers.nuts.NUTS"),
 )

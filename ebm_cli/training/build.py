@@ -31,6 +31,7 @@ from ebm_cli.samplers import Langevin
 from ebm_cli.system.device import device_of, set_deterministic
 from ebm_cli.system.files import write_text
 from ebm_cli.system.memory import keep_freed_memory, reset_peak_memory
+from ebm_cli.system.ranks import ONE, Ranks
 from ebm_cli.system.threads import set_threads
 from ebm_cli.system.torch_internals import skip_dynamo_import
 from ebm_cli.training.checkpointer import Checkpointer
@@ -39,17 +40,17 @@ from ebm_cli.training.init_from import start_from
 from ebm_cli.training.monitor import Monitor
 from ebm_cli.training.polishing import Polishing
 from ebm_cli.training.rollback import KEPT
-from ebm_cli.training.run_log import Opening, RunLog
+from ebm_cli.training.run_log import Opening, RunLog, SilentLog
 from ebm_cli.training.session import LoopKeys, Session
 from ebm_cli.training.snapshots import Snapshots
 from ebm_cli.training.trainer import Trainer
 
 
-def make_trainer(cfg: DictConfig, parts: Parts, trust: Trust = None) -> Trainer:
-    """Build the trainer of a new run.
+def make_trainer(cfg: DictConfig, parts: Parts, trust: Trust = None, ranks: Ranks = ONE) -> Trainer:
+    """Build the trainer of a new run, for one of the processes that train it.
 
     Raises:
-        UserError: an optimizer, a schedule or parameters that cannot be trained with.
+        UserError: an optimizer, a schedule or parameters that cannot be trained with, or parts that cannot be divided.
     """
     device = device_of(cfg.device)
     skip_dynamo_import()
@@ -69,25 +70,30 @@ def make_trainer(cfg: DictConfig, parts: Parts, trust: Trust = None) -> Trainer:
     polish = parts.polish
     polishing = None if polish is None else Polishing(polish, cfg.steps, partial(schedule, lr=polish.lr))
     try:
+        batches = parts.dataset.batches(cfg.batch_size, generator(cfg.seed, "data", device))
+        batches.divide(ranks, generator(cfg.seed, ranks.stream("data"), device))
         return Trainer(
             parts.energy,
             parts.method,
-            parts.dataset.batches(cfg.batch_size, generator(cfg.seed, "data", device)),
+            batches,
             optimizer,
             partial(schedule, steps=cfg.steps),
-            generator(cfg.seed, "method", device),
+            generator(cfg.seed, ranks.stream("method"), device),
             cfg.clip_grad_norm,
             cfg.ema,
             guard_interval=cfg.log_every,
             is_guarded=cfg.guard != "ignore",
             precision=cfg.precision,
             polishing=polishing,
+            ranks=ranks,
         )
     except ValueError as error:
         raise UserError(str(error)) from error
 
 
-def make_session(cfg: DictConfig, directory: RunDirectory, state: dict[str, Any] | None, console: Console) -> Session:
+def make_session(
+    cfg: DictConfig, directory: RunDirectory, state: dict[str, Any] | None, console: Console, ranks: Ranks = ONE
+) -> Session:
     """Build everything that a run trains with, and restore it to where the run begins or continues.
 
     Args:
@@ -95,6 +101,7 @@ def make_session(cfg: DictConfig, directory: RunDirectory, state: dict[str, Any]
         directory: of the run; its config.yaml is written.
         state: of the checkpoint that the run continues from; None for a new run.
         console: the terminal.
+        ranks: the processes that train the run; all but the first have an `UnwrittenDirectory`.
     """
     trust = trust_of(cfg)
     device = device_of(cfg.device)
@@ -108,7 +115,7 @@ def make_session(cfg: DictConfig, directory: RunDirectory, state: dict[str, Any]
     # A checkpoint that is continued holds all weights: no other run's matter.
     remarks = [*parts.remarks, *start_from(cfg, parts)] if state is None else []
     threads = set_threads(cfg.threads, parts.energy)
-    trainer = make_trainer(cfg, parts, trust)
+    trainer = make_trainer(cfg, parts, trust, ranks)
     protocol = protocol_of(cfg, cfg.seed, cfg.batch_size, trust)
     work = training_work(parts, trainer.batches.batch_size, protocol, total_steps(cfg))
     # A run of a version that stored no mode was in none.
@@ -122,13 +129,16 @@ def make_session(cfg: DictConfig, directory: RunDirectory, state: dict[str, Any]
     keep = max(cfg.keep, KEPT) if cfg.guard == "rollback" else cfg.keep
     checkpointer = Checkpointer(directory.path, config, trainer, history, parts.dataset, keep)
     if state is None:
-        parts.method.prepare(parts.dataset.reference, trainer.rng)
+        trainer.prepare(parts.dataset.reference)
     else:
         checkpointer.restore(state)
-    opening = Opening(*examined(cfg, parts), tuple(remarks))
-    bar = {"train/loss": "loss", monitor.key: monitor.name}
-    log = RunLog(directory.path, console, total_steps(cfg), trainer.step, bar, opening)
-    write_text(directory.path / "config.yaml", OmegaConf.to_yaml(OmegaConf.create(config)))
+    if ranks.is_first:
+        opening = Opening(*examined(cfg, parts), tuple(remarks))
+        bar = {"train/loss": "loss", monitor.key: monitor.name}
+        log = RunLog(directory.path, console, total_steps(cfg), trainer.step, bar, opening)
+        write_text(directory.path / "config.yaml", OmegaConf.to_yaml(OmegaConf.create(config)))
+    else:
+        log = SilentLog(directory.path, console, total_steps(cfg), trainer.step, {})
     keys = LoopKeys.of(cfg)
     return Session(keys, parts, trainer, protocol, monitor, snapshots, history, checkpointer, log, directory)
 

@@ -1,5 +1,7 @@
 """The checkpoints of a run: what one holds, which of them are kept, and how a run continues from one.
 
+Where several processes train a run, all of them save and load together: the first one writes and reads.
+
 checkpoints/step-00000100.pt   every `checkpoint_every` steps and at the end; the newest `keep` of them
 checkpoints/last.pt            another name of the newest of these
 checkpoints/best.pt            lowest monitored value (`monitor`), of all evaluations during training
@@ -42,6 +44,7 @@ class Checkpointer:
         self.folder = run / checkpoints.FOLDER
         self.config = config
         self._trainer, self._history, self._dataset, self._keep = trainer, history, dataset, keep
+        self._ranks = trainer.ranks
 
     def save(self) -> None:
         """Write a numbered checkpoint, which is also the last one; remove the oldest.
@@ -50,6 +53,9 @@ class Checkpointer:
             Diverged: the state is not sound; nothing is written.
         """
         file = self._write(f"step-{self._trainer.step:08d}.pt")
+        self._ranks.on_first(lambda: self._name_last(file))
+
+    def _name_last(self, file: Path) -> None:
         checkpoints.link(file, file.with_name("last.pt"))
         # Numbered checkpoints of later steps are those that a rollback went behind.
         newest = self._trainer.step if self._history.rollbacks.history else None
@@ -98,7 +104,7 @@ class Checkpointer:
 
     def load_last(self) -> dict[str, Any]:
         """State in last.pt."""
-        return checkpoints.read(self.folder / "last.pt")
+        return dict(self._ranks.on_first(lambda: checkpoints.read(self.folder / "last.pt")))
 
     def load_numbered(self, newest: int, n_rollbacks: int) -> dict[str, Any] | None:
         """State of the newest numbered checkpoint up to a step; None if there is none.
@@ -107,6 +113,10 @@ class Checkpointer:
             newest: the step.
             n_rollbacks: rollbacks that its run had made, at most: a kill may have left one with more.
         """
+        found: dict[str, Any] | None = self._ranks.on_first(lambda: self._numbered(newest, n_rollbacks))
+        return found
+
+    def _numbered(self, newest: int, n_rollbacks: int) -> dict[str, Any] | None:
         for step, path in sorted(checkpoints.numbered(self.folder), reverse=True):
             if step <= newest:
                 state = checkpoints.read(path)
@@ -120,13 +130,21 @@ class Checkpointer:
         self._dataset.standardizer.load_state_dict(dataset["standardizer"])
         self._trainer.load_state_dict(state | {"batches": dataset["batches"]})
         self._history.load_state_dict(state)
-        best = self.folder / "best.pt"
-        if best.is_file():
-            # Its own value counts: last.pt was written before the evaluation that may have made this best.pt.
-            stored = checkpoints.read(best)
-            is_comparable = spans_phases(self._history.monitored) or _is_polishing(stored) == _is_polishing(state)
-            if stored.get("monitored") == self._history.monitored and is_comparable:
+        # Its own value counts: last.pt was written before the evaluation that may have made this best.pt.
+        stored = self._ranks.on_first(self._best)
+        if stored is not None:
+            is_comparable = spans_phases(self._history.monitored) or stored["is_polishing"] == _is_polishing(state)
+            if stored["monitored"] == self._history.monitored and is_comparable:
                 self._history.best = float(stored["best"])
+
+    def _best(self) -> dict[str, Any] | None:
+        """The numbers that best.pt was chosen by; None without one."""
+        best = self.folder / "best.pt"
+        if not best.is_file():
+            return None
+        state = checkpoints.read(best)
+        chosen_by = {key: state.get(key) for key in ("monitored", "best")}
+        return chosen_by | {"is_polishing": _is_polishing(state)}
 
     def load_best_weights(self) -> int:
         """Replace the weights in memory by those of best.pt; returns their step. The last weights are in last.pt."""
@@ -141,10 +159,10 @@ class Checkpointer:
         guard = self._trainer.guard
         guard.require_sound()
         state, file = self._state(), self.folder / name
-        bad = None if guard.is_ignored else checkpoints.first_non_finite(state)
+        bad = self._ranks.on_first(lambda: None if guard.is_ignored else checkpoints.first_non_finite(state))
         if bad is not None:
             raise Diverged(self._trainer.step, f"{bad} is not finite")
-        checkpoints.save(file, state)
+        self._ranks.on_first(lambda: checkpoints.save(file, state))
         return file
 
     def _state(self) -> dict[str, Any]:

@@ -87,6 +87,13 @@ def finish(session: Session, seconds: float) -> float | None:
     return monitored_value(session.keys.monitor, results)
 
 
+def accompany(session: Session) -> None:
+    """Take part in what `finish` does in common, in a process that is not the first of its run."""
+    _evaluate_last_step(session)
+    if not session.monitor.uses_validation_rows and session.keys.patience is None:
+        session.update_best({})
+
+
 def _evaluate_last_step(session: Session) -> tuple[Values, float | None]:
     """The monitor's results at the last step, empty if they are written already or not needed, and their value."""
     stopping = session.history.stopping

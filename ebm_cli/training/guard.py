@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from ebm_cli.methods import Symptom
+from ebm_cli.system.ranks import ONE, Ranks
 
 MAX_STEPS_HELD = 10_000
 """Steps whose values are kept between two reads, at most."""
@@ -47,6 +48,8 @@ class Guard:
         remedy: for values that are not finite.
         is_ignored: whether `require_sound` lets everything pass (guard=ignore).
         held: steps whose values are kept at most, ≥ 1.
+        ranks: the processes of the run. The values are averaged over them as they are examined, so that all find the
+            same.
     """
 
     def __init__(
@@ -58,10 +61,11 @@ class Guard:
         remedy: str = REMEDY,
         is_ignored: bool = False,
         held: int = MAX_STEPS_HELD,
+        ranks: Ranks = ONE,
     ) -> None:
         metrics = [name for symptom in symptoms for name in symptom.metrics]
         size = (min(interval, held), 2 + len(metrics))
-        self.is_ignored, self._remedy = is_ignored, remedy
+        self.is_ignored, self._remedy, self._ranks = is_ignored, remedy, ranks
         self._values: Any = np.zeros(size) if device.type == "cpu" else torch.zeros(size, device=device)
         self._symptoms, self._metrics = symptoms, metrics
         self._since: list[int | None] = [None] * len(symptoms)
@@ -104,7 +108,9 @@ class Guard:
         self._since = [None] * len(self._symptoms)
 
     def _examine(self) -> Diverged | None:
-        values = torch.as_tensor(self._values[: self._filled]).cpu()
+        if not self._filled:
+            return None
+        values = self._ranks.mean_(torch.as_tensor(self._values[: self._filled]).cpu())
         self._filled = 0
         bad = ~values[:, :2].isfinite()
         if bad.any():

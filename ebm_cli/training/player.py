@@ -10,6 +10,7 @@ from torch.optim.lr_scheduler import LRScheduler
 from ebm_cli.optim.clip import clip_
 from ebm_cli.optim.flat import Flat
 from ebm_cli.optim.fused_adam import make_step
+from ebm_cli.system.ranks import ONE, Ranks
 
 MakeSchedule = Callable[[Optimizer], LRScheduler]
 
@@ -21,13 +22,23 @@ class Player:
         parameters: on one device and of one dtype.
         optimizer: of these parameters, in this order.
         make_schedule: builds the schedule of the optimizer.
+        ranks: the processes that the gradient is averaged over, all of it at once. (An absent gradient is 0 in the
+            buffer: nothing waits for a parameter that no process has a gradient of, such as a last bias in score
+            matching.)
 
     Raises:
         ValueError: the parameters have several dtypes or devices, or the optimizer steps by a closure.
     """
 
-    def __init__(self, parameters: Sequence[nn.Parameter], optimizer: Optimizer, make_schedule: MakeSchedule) -> None:
+    def __init__(
+        self,
+        parameters: Sequence[nn.Parameter],
+        optimizer: Optimizer,
+        make_schedule: MakeSchedule,
+        ranks: Ranks = ONE,
+    ) -> None:
         self.flat = Flat(parameters)
+        self._ranks = ranks
         self.optimizer = optimizer
         self.update_values = make_step(optimizer, self.flat)
         self._make_schedule = make_schedule
@@ -36,6 +47,7 @@ class Player:
     def step(self, loss: Tensor, max_norm: float) -> Tensor:
         """Take one step of the optimizer on this loss; returns the norm of the gradient before clipping."""
         self.flat.backward(loss)
+        self._ranks.mean_(self.flat.gradients)
         return self.update(max_norm)
 
     def update(self, max_norm: float) -> Tensor:

@@ -49,6 +49,11 @@ class Polishing:
         """Last step of the phase."""
         return (self._steps if self.began is None else self.began) + self.length
 
+    @property
+    def divided(self) -> list[str]:
+        """Entries of the objective's state that the processes of a run do not have in common (`Method.divided`)."""
+        return [f"method.{name}" for name in self.polish.method.divided or ()]
+
     def make_schedule(self, optimizer: Optimizer) -> LRScheduler:
         """The schedule of the phase, from its first step."""
         return self._make_schedule(optimizer, self.length)

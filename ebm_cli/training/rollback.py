@@ -39,7 +39,7 @@ def roll_back(error: Diverged, trainer: Trainer, history: History, checkpointer:
     is_shortened = trainer.method.shorten_steps(rollbacks.step_factor(state, lowers_step)) and lowers_step
     factor = rollbacks.record(error, state, is_shortened, lowers_rates=goes_further or not is_shortened)
     name = f"method/after {len(rollbacks.history)} rollbacks"
-    trainer.slow_down(factor, generator(seed, name, trainer.rng.device))
+    trainer.slow_down(factor, generator(seed, trainer.ranks.stream(name), trainer.rng.device))
 
 
 def _start(rollbacks: Rollbacks, checkpointer: Checkpointer) -> tuple[dict[str, Any], bool]:

@@ -8,7 +8,7 @@ from typing import Any, cast
 from omegaconf import DictConfig, OmegaConf
 from rich.console import Console
 
-from ebm_cli.errors import NoRoom, full_disk
+from ebm_cli.errors import NoRoom, ProcessLost, full_disk
 from ebm_cli.reporting.commands import print_commands, shell_command
 from ebm_cli.reporting.console import relative_path
 from ebm_cli.runs import checkpoint as checkpoints
@@ -18,8 +18,10 @@ from ebm_cli.runs.directory import RunDirectory
 from ebm_cli.runs.reserve import config_hash, total_steps
 from ebm_cli.runs.signals import Signals
 from ebm_cli.training.build import make_session
+from ebm_cli.training.divided import was_divided
 from ebm_cli.training.finish import finish
 from ebm_cli.training.guard import Diverged
+from ebm_cli.training.processes import ranks_of
 from ebm_cli.training.session import Session
 from ebm_cli.training.steps import Steps
 
@@ -45,6 +47,7 @@ def run_training(
     Raises:
         Diverged, Interrupted: training diverged, and no rollback is left; by a signal.
         NoRoom: the disk is full.
+        ProcessLost: one of the run's processes died.
         UserError: a checkpoint that is damaged or does not fit the config.
     """
     file = _resume_file(cfg, path := directory.path)
@@ -55,15 +58,18 @@ def run_training(
     session: Session | None = None
     try:
         directory.begin(total_steps(cfg), config_hash(cfg))
-        session = make_session(_with_resolved_auto(cfg, state), directory, state, console)
-        with session.log.open():
-            if file is not None:
-                session.log.note(f"resumed from step {session.trainer.step:,} ({file.name})")
-            for sentence in described_data(session.parts.dataset, session.protocol):
-                session.log.note(sentence)
-            if state is None:
-                _describe(session, choices, typed)
-            return finish(session, (yield from session.train(signals)))
+        resolved = _with_resolved_auto(cfg, state)
+        with ranks_of(resolved, path) as ranks:
+            session = make_session(resolved, directory, ranks.announce(state), console, ranks)
+            with session.log.open():
+                if file is not None and state is not None:
+                    session.log.note(f"resumed from step {session.trainer.step:,} ({file.name})")
+                    _remark_other_ranks(session, state)
+                for sentence in described_data(session.parts.dataset, session.protocol):
+                    session.log.note(sentence)
+                if state is None:
+                    _describe(session, choices, typed)
+                return finish(session, (yield from session.train(signals)))
     except Diverged as error:
         directory.finish("diverged", error.step, str(error))
         raise
@@ -78,14 +84,23 @@ def run_training(
     except BaseException as error:
         if directory.is_finished:
             raise
-        full = full_disk(error)
-        reason = f"{type(error).__name__}: {error}" if full is None else f"no room to write in it ({full.strerror})"
-        directory.finish("failed", session.trainer.step if session else None, reason)
-        if full is not None:
-            raise NoRoom(
-                f"{path}: {reason}; free some space and rerun the command: it resumes from the last checkpoint"
-            ) from error
+        explained = _record_failure(error, directory, session)
+        if explained is not None:
+            raise explained from error
         raise
+
+
+def _record_failure(error: BaseException, directory: RunDirectory, session: Session | None) -> Exception | None:
+    """Record a failure in status.json; the error that says how the run is continued, None where nothing is known."""
+    full, path = full_disk(error), directory.path
+    reason = f"{type(error).__name__}: {error}" if full is None else f"no room to write in it ({full.strerror})"
+    directory.finish("failed", session.trainer.step if session else None, reason)
+    if full is not None:
+        return NoRoom(f"{path}: {reason}; free some space and rerun the command: it resumes from the last checkpoint")
+    if isinstance(error, ProcessLost) and _last_checkpoint(path).is_file():
+        command = shell_command("train", {"checkpoint": relative_path(path)})
+        return ProcessLost(f"{error}; {command} continues from the last checkpoint")
+    return None
 
 
 def _describe(session: Session, choices: Mapping[str, str], typed: Sequence[str]) -> None:
@@ -99,7 +114,7 @@ def _describe(session: Session, choices: Mapping[str, str], typed: Sequence[str]
     shape = " x ".join(map(str, parts.dataset.shape))
     logger.info(
         f"{chosen}; rows of shape {shape}, {size:,} parameters, {keys.steps:,} steps of "
-        f"{session.trainer.batches.batch_size} rows, seed {keys.seed}, device {session.checkpointer.config['device']}"
+        f"{_rows(session)}, seed {keys.seed}, device {session.checkpointer.config['device']}"
     )
     for remark in session.log.opening.remarks:
         session.log.remark(remark)
@@ -109,6 +124,23 @@ def _describe(session: Session, choices: Mapping[str, str], typed: Sequence[str]
     for warning in (boundary_warning(parts), *(method.remark(parts.energy) for method in methods)):
         if warning is not None:
             session.log.remark(warning)
+
+
+def _rows(session: Session) -> str:
+    """The rows of a step, in words."""
+    n, ranks = session.trainer.batches.batch_size, session.trainer.ranks
+    return f"{n} rows" if ranks.size == 1 else f"{n} rows on each of {ranks.size} processes"
+
+
+def _remark_other_ranks(session: Session, state: Mapping[str, Any]) -> None:
+    """Say what a run loses that is resumed on another number of processes than its checkpoint was written by."""
+    before, now = was_divided(state), session.trainer.ranks.size
+    if before != now:
+        session.log.remark(
+            f"resumed on {now} process{'es' if now > 1 else ''}, before on {before}: weights, optimizer, chains and "
+            "the place in an epoch are those of the checkpoint; random numbers from here on are others, so that the "
+            "run is not the one that it would have been"
+        )
 
 
 def _resume_file(cfg: DictConfig, path: Path) -> Path | None:

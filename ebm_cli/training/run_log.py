@@ -148,3 +148,23 @@ class RunLog:
             files.board.close()
         finally:
             files.metrics.close()
+
+
+class SilentLog(RunLog):
+    """The log of a process that is not the first of its run: it writes nothing."""
+
+    @contextmanager
+    def open(self) -> Iterator[None]:
+        yield
+
+    def write(self, step: int, values: Values) -> None:
+        pass
+
+    def note(self, sentence: str) -> None:
+        pass
+
+    def remark(self, sentence: str) -> None:
+        pass
+
+    def cut_back(self, step: int) -> None:
+        pass

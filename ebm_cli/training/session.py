@@ -20,6 +20,7 @@ from ebm_cli.runs.directory import RunDirectory
 from ebm_cli.runs.instantiate import Parts
 from ebm_cli.runs.signals import Interrupted, Signals
 from ebm_cli.training.checkpointer import Checkpointer
+from ebm_cli.training.common_stop import CommonStop
 from ebm_cli.training.early_stopping import EarlyStopping
 from ebm_cli.training.guard import Diverged
 from ebm_cli.training.history import History
@@ -58,6 +59,9 @@ class LoopKeys:
 class Session:
     """One process's training of one run; see the module.
 
+    Where several processes train a run (`ranks`), each has a session. They take the same steps and decisions; the first
+    one evaluates, while the others wait, and writes.
+
     Args:
         keys: of the config.
         parts, trainer: what is trained, and what trains it.
@@ -95,6 +99,7 @@ class Session:
         """
         with self.log.progress, signals.deferred():
             seconds = yield from self._train_with_rollbacks(signals)
+            signals.received = max(self.trainer.ranks.collect(signals.received or 0)) or None
         if signals.received is not None:
             raise Interrupted(signals.received, f" at step {self.trainer.step}; a checkpoint was written")
         return seconds
@@ -102,11 +107,11 @@ class Session:
     def evaluate_monitor(self) -> Values:
         """The monitor's results for the averaged weights."""
         with self.trainer.ema.applied():
-            return self.monitor.evaluate()
+            return dict(self.trainer.ranks.on_first(self.monitor.evaluate))
 
     def update_best(self, results: Values) -> float | None:
         """Write best.pt if the monitored value is the lowest so far; returns the value, None if there is none."""
-        value = self.monitor.value(results)
+        value: float | None = self.trainer.ranks.on_first(lambda: self.monitor.value(results))
         self.checkpointer.save_if_best(value)
         return value
 
@@ -139,8 +144,8 @@ class Session:
         early = {(eval_every or 0) // part for part in EARLY} if self.monitor.compares_start else set()
         clock.start()
         longest = math.inf if keys.max_seconds is None else keys.max_seconds
-        end = self._end()
-        while signals.received is None and time.monotonic() < clock.began + longest:
+        end, stop = self._end(), CommonStop(trainer.ranks, trainer.step)
+        while not stop.is_due(trainer.step, signals, time.monotonic() >= clock.began + longest):
             if trainer.step >= end or self.history.stopping.should_stop(keys.patience):
                 if not self._begin_polishing():
                     break
@@ -187,6 +192,7 @@ class Session:
         values = {f"train/{name}": float(value) for name, value in out.metrics.items()}
         values[f"train/loss{'' if out.player == 'energy' else '_' + out.player}"] = float(out.loss.detach())
         values["train/grad_norm"] = float(self.trainer.grad_norm)
+        values = self.trainer.ranks.means(values)
         values |= {f"train/lr_{player}": rate for player, rate in self.trainer.learning_rates().items()}
         self.log.write(self.trainer.step, values)
 
@@ -201,8 +207,11 @@ class Session:
             self.log.write(step, numbers)
         if not is_last:
             with self.trainer.ema.applied():
-                for sentence in self.snapshots.write(self.log.board, step):
-                    self.log.remark_once(sentence)
+                self.trainer.ranks.on_first(lambda: self._write_snapshots(step))
+
+    def _write_snapshots(self, step: int) -> None:
+        for sentence in self.snapshots.write(self.log.board, step):
+            self.log.remark_once(sentence)
 
     def _save(self) -> None:
         self.checkpointer.save()

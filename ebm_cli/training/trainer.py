@@ -20,6 +20,9 @@ from ebm_cli.methods.base import Evaluations
 from ebm_cli.methods.polish import of_this_phase
 from ebm_cli.optim.ema import EMA
 from ebm_cli.optim.flat import Flat
+from ebm_cli.rng import generator
+from ebm_cli.system.ranks import ONE, Ranks
+from ebm_cli.training.divided import agree, joined, parted, was_divided
 from ebm_cli.training.guard import REMEDY, Guard
 from ebm_cli.training.player import MakeSchedule, Player
 from ebm_cli.training.polishing import Polishing
@@ -45,8 +48,10 @@ class Trainer:
         is_guarded: whether divergence ends training.
         precision: of matrix products in a step.
         polishing: second phase; None without.
+        ranks: the processes that train together; method and batches keep the part of this one.
 
     Raises:
+        UserError: they cannot be divided.
         ValueError: a parameter is listed twice, the parameters of a player have several dtypes or devices, or an
             optimizer steps by a closure.
     """
@@ -65,12 +70,17 @@ class Trainer:
         is_guarded: bool = True,
         precision: Precision = "highest",
         polishing: Polishing | None = None,
+        ranks: Ranks = ONE,
     ) -> None:
+        self.ranks = ranks
         self.energy, self.method, self.batches, self.rng = energy, method, batches, rng
         self.polishing, self._make_schedule = polishing, make_schedule
         self.step = 0
         self.evaluations = Evaluations()
         self.grad_norm = torch.zeros(())
+        method.divide(ranks)
+        if polishing is not None:
+            polishing.polish.method.divide(ranks)
         players, rates = method.players(energy), method.learning_rates()
         names = {id(p): f"energy.{name}" for name, p in energy.named_parameters()}
         names |= {id(p): f"method.{name}" for name, p in method.named_parameters()}
@@ -80,14 +90,14 @@ class Trainer:
         if len({id(p) for own in players.values() for p in own}) < sum(map(len, players.values())):
             raise ValueError(f"{type(method).__name__} lists a parameter twice among its players")
         self.players = {
-            name: Player(parameters, make_optimizer(parameters, rates.get(name)), make_schedule)
+            name: Player(parameters, make_optimizer(parameters, rates.get(name)), make_schedule, ranks)
             for name, parameters in players.items()
             if parameters
         }
         self.max_norm = float("inf") if clip_grad_norm is None else clip_grad_norm
         averaged = self.players["energy"].flat if players["energy"] else Flat([])
         self.ema = EMA([names[id(p)] for p in averaged.parameters], averaged, ema)
-        self._make_guard = partial(Guard, guard_interval, rng.device, is_ignored=not is_guarded)
+        self._make_guard = partial(Guard, guard_interval, rng.device, is_ignored=not is_guarded, ranks=ranks)
         self.guard = self._guard_of_phase()
         self.precision = MatmulPrecision(precision)
 
@@ -111,6 +121,11 @@ class Trainer:
         if out.player == "energy":
             self.ema.update()
 
+    def prepare(self, data: Tensor) -> None:
+        """Fit parts of the method to data [N, *D], before the first step of a new run."""
+        self.method.prepare(data, self.rng)
+        self._agree()
+
     def begin_polishing(self, data: Tensor, slower: float = 1.0) -> None:
         """Begin the second phase, from the averaged weights.
 
@@ -122,9 +137,24 @@ class Trainer:
         self.guard.require_sound()
         self.ema.restart()
         self.polishing.begin(self.step, self.method, self.energy, data, self.rng)
+        self._agree()
         for player in self.players.values():
             player.restart(slower * self.polishing.polish.lr, self.polishing.make_schedule)
         self.guard = self._guard_of_phase()
+
+    def _agree(self) -> None:
+        """Begin with the same parameters and the same fits in all processes: those of the first."""
+        if self.ranks.size > 1:
+            polish = {} if self.polishing is None else {"polish.": self.polishing.polish}
+            modules = {"energy.": self.energy, "method.": self.method, **polish}
+            agree(modules, self._divided, self.ranks)
+            self.ema.agree(self.ranks)
+
+    @property
+    def _divided(self) -> list[str]:
+        """Entries of the states that the processes do not have in common, with a prefix."""
+        own = [f"method.{name}" for name in self.method.divided or ()]
+        return own + [f"polish.{name}" for name in (() if self.polishing is None else self.polishing.divided)]
 
     def _guard_of_phase(self) -> Guard:
         """A guard for the symptoms of the method, and in the second phase for those of its objective too."""
@@ -169,18 +199,27 @@ class Trainer:
         self.guard.reset()
 
     def state_dict(self) -> dict[str, Any]:
-        """The whole state, in plain containers and tensors."""
-        polish = {} if self.polishing is None else {"polish": self.polishing.state_dict()}
+        """The state of all processes, in plain containers and tensors; all of them must ask for it.
+
+        It is that of one process, where the ranks' chains are joined, and beside it what each rank has for itself.
+        """
+        batches, rng, polish = self.batches.state_dict(), self.rng.get_state(), {}
+        method, own = joined(self.method.state_dict(), self.method.divided or (), self.ranks)
+        mine = {"batches": batches, "rng": rng, "method": own}
+        if self.polishing is not None:
+            polish = self.polishing.state_dict()
+            polish["parts"], mine["polish"] = joined(polish["parts"], self.polishing.divided, self.ranks)
         return {
-            **polish,
+            **({"polish": polish} if polish else {}),
+            **({"ranks": self.ranks.collect(mine)} if self.ranks.size > 1 else {}),
             "step": self.step,
             "energy": self.energy.state_dict(),
             "ema": self.ema.state_dict(),
-            "method": self.method.state_dict(),
+            "method": method,
             "optimizers": {name: player.optimizer.state_dict() for name, player in self.players.items()},
             "schedules": {name: player.schedule.state_dict() for name, player in self.players.items()},
-            "batches": self.batches.state_dict(),
-            "rng": self.rng.get_state(),
+            "batches": batches,
+            "rng": rng,
             "evaluations": list(self.evaluations),
         }
 
@@ -189,13 +228,20 @@ class Trainer:
 
         Schedules are built for this run's length and replayed to the step, not loaded: for the same length that gives
         the same numbers, and a run that is resumed with more steps follows its longer schedule.
+
+        In a run of another number of processes chains are divided anew, and all random numbers are new.
         """
+        ranks, is_as_before = self.ranks, was_divided(state) == self.ranks.size
+        mine: dict[str, Any] = state["ranks"][ranks.index] if is_as_before and ranks.size > 1 else {}
         self.step = int(state["step"])
         self.energy.load_state_dict(state["energy"])
-        self.method.load_state_dict(state["method"])
+        divided = self.method.divided or ()
+        self.method.load_state_dict(parted(state["method"], divided, ranks, mine.get("method")))
         make_schedule = self._make_schedule
         if self.polishing is not None:
-            self.polishing.load_state_dict(state["polish"])
+            polish = state["polish"]
+            parts = parted(polish["parts"], self.polishing.divided, ranks, mine.get("polish"))
+            self.polishing.load_state_dict(polish | {"parts": parts})
             make_schedule = make_schedule if self.polishing.began is None else self.polishing.make_schedule
             self.guard = self._guard_of_phase()
         for name, player in self.players.items():
@@ -203,6 +249,18 @@ class Trainer:
             player.follow(make_schedule)
             player.replay_schedule(self.phase_step)
         self.ema.load_state_dict(state["ema"])
-        self.batches.load_state_dict(state["batches"])
-        self.rng.set_state(state["rng"].cpu())
+        if is_as_before:
+            own = mine or state
+            self.batches.load_state_dict(own["batches"])
+            self.rng.set_state(own["rng"].cpu())
+        else:
+            self._draw_anew(state)
         self.evaluations = Evaluations(*state["evaluations"])
+
+    def _draw_anew(self, state: dict[str, Any]) -> None:
+        """Continue with other random numbers, which the stored ones decide, in a run of another number of processes."""
+        device = self.rng.device
+        self.rng.set_state(state["rng"].cpu())
+        seed = int(torch.randint(2**62, (), generator=self.rng, device=device))
+        self.rng.set_state(generator(seed, self.ranks.stream("method"), device).get_state())
+        self.batches.continue_anew(state["batches"], generator(seed, self.ranks.stream("data"), device))

@@ -50,7 +50,11 @@ def test_a_plugin_of_an_extra_is_installed_by_it(option: str, extra: str) -> Non
 
 
 def test_slurm_is_refused_where_there_is_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(plugins, "find_spec", lambda name: None)
     config = OmegaConf.create({"hydra": {"launcher": {"_target_": "hydra_plugins.x.SlurmLauncher"}}})
+    with pytest.raises(UserError, match=r"not installed; install it with: pip install 'ebm-cli\[slurm\]'"):
+        require_slurm(config)
+    monkeypatch.setattr(plugins, "find_spec", lambda name: name)
     monkeypatch.setattr(plugins.shutil, "which", lambda name: "/bin/sbatch")
     require_slurm(config)
     monkeypatch.setattr(plugins.shutil, "which", lambda name: None)

@@ -1,0 +1,74 @@
+"""One of the other processes of a run: `python -m ebm_cli.training.rank`, which `training.processes` starts.
+
+It reads its task from its standard input, one line of JSON, and trains in step with the first process. It writes
+nothing but, if it fails, one line on its standard error. The end of its standard input is the end of the first process.
+"""
+
+import json
+import os
+import signal
+import sys
+import threading
+from pathlib import Path
+from typing import Any
+
+from omegaconf import DictConfig, OmegaConf
+from rich.console import Console
+
+from ebm_cli.errors import ProcessLost, describe
+from ebm_cli.runs.directory import UnwrittenDirectory
+from ebm_cli.runs.signals import Signals
+from ebm_cli.system.ranks import Ranks
+from ebm_cli.training.build import make_session
+from ebm_cli.training.finish import accompany
+from ebm_cli.training.guard import Diverged
+from ebm_cli.training.processes import LOST_ANOTHER, join, ready_file
+from ebm_cli.training.steps import alone
+
+
+def follow(cfg: DictConfig, run: Path, ranks: Ranks, signals: Signals) -> None:
+    """Train a run from its start or its checkpoint to its end, in a process that is not its first.
+
+    Raises:
+        Diverged, Interrupted: as in all its processes.
+        ProcessLost: another one died.
+    """
+    session = make_session(cfg, UnwrittenDirectory(run), ranks.announce(None), Console(quiet=True), ranks)
+    alone(session.train(signals))
+    accompany(session)
+
+
+def main() -> None:
+    """Do the task, and end the process."""
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGUSR2):
+        signal.signal(number, signal.SIG_IGN)
+    task = json.loads(sys.stdin.readline())
+    threading.Thread(target=_end_with_the_first, daemon=True).start()
+    os._exit(_done(task))
+
+
+def _done(task: dict[str, Any]) -> int:
+    """Do a task; returns the exit code."""
+    cfg = OmegaConf.create(task["config"])
+    assert isinstance(cfg, DictConfig)
+    try:
+        ready_file(Path(task["store"]), task["index"]).touch()
+        ranks = join(cfg, task["index"], task["size"], Path(task["store"]))
+        follow(cfg, Path(task["run"]), ranks, Signals())
+    except (Diverged, KeyboardInterrupt):
+        return 0
+    except ProcessLost:
+        return LOST_ANOTHER
+    except Exception as error:
+        print(describe(error), file=sys.stderr, flush=True)
+        return 1
+    return 0
+
+
+def _end_with_the_first() -> None:
+    sys.stdin.read()
+    os._exit(LOST_ANOTHER)
+
+
+if __name__ == "__main__":
+    main()

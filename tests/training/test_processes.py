@@ -1,0 +1,112 @@
+"""Runs of several processes by the command: started, interrupted, killed, resumed."""
+
+import os
+import signal
+import time
+from pathlib import Path
+
+import pytest
+
+from ebm_cli.training import processes
+from ebm_cli.training.processes import Crew
+from tests.support import FAST, Ebm, at_step, differences, last, no_pictures, state_of, trained
+
+pytestmark = pytest.mark.slow
+WORDS = [*FAST, "method=pcd", "method.buffer_size=64", "method.k=2", "steps=8", "parallel.ranks=2"]
+
+
+@pytest.fixture(autouse=True)
+def _no_pictures(monkeypatch: pytest.MonkeyPatch) -> None:
+    no_pictures(monkeypatch)
+
+
+@pytest.fixture
+def crews(monkeypatch: pytest.MonkeyPatch) -> list[Crew]:
+    """The crews that runs have had, in their order."""
+    found: list[Crew] = []
+
+    class Seen(Crew):
+        def __enter__(self) -> "Seen":
+            found.append(self)
+            super().__enter__()
+            return self
+
+    monkeypatch.setattr(processes, "Crew", Seen)
+    return found
+
+
+def test_terminated_run_of_two_resumes_to_the_same_end(
+    ebm: Ebm, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, crews: list[Crew]
+) -> None:
+    assert ebm("train", *WORDS, "hydra.run.dir=whole").code == 0
+    with monkeypatch.context() as patched:
+        at_step(patched, 4, lambda: os.kill(os.getpid(), signal.SIGTERM))
+        ran = ebm("train", *WORDS, "hydra.run.dir=half")
+    assert ran.code == 143
+    assert "interrupted by SIGTERM at step" in ran.err
+    half, whole = tmp_path / "half", tmp_path / "whole"
+    step = last(half)["step"]
+    assert 4 <= step < 8
+    ran = ebm("train", "checkpoint=half")
+    assert (ran.code, ran.err) == (0, "")
+    assert "random numbers from here on are others" not in ran.out
+    assert state_of(half) == ("finished", 8, 8)
+    assert differences(trained(half), trained(whole)) == []
+    assert last(whole)["method"]["buffer"].shape[0] == 64
+    assert all(process.returncode == 0 for crew in crews for process in crew._others)
+    # On another number of processes.
+    ran = ebm("train", "checkpoint=half", "steps=10", "parallel.ranks=1")
+    assert ran.code == 0
+    assert "resumed on 1 process, before on 2" in ran.out.replace("\n", " ")
+    assert "ranks" not in last(half)
+
+
+def test_killed_rank_ends_the_run(ebm: Ebm, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, crews: list[Crew]) -> None:
+    killed: list[float] = []
+
+    def kill() -> None:
+        killed.append(time.monotonic())
+        crews[-1]._others[0].kill()
+
+    at_step(monkeypatch, 5, kill)
+    ran = ebm("train", *WORDS, "steps=100000", "checkpoint_every=2", "hydra.run.dir=run")
+    assert ran.code == 1
+    assert time.monotonic() - killed[0] < 30
+    assert ran.err == (
+        "ebm: rank 1 of the 2 processes, counted from 0, was killed by SIGKILL; ebm train checkpoint=run continues "
+        "from the last checkpoint\n"
+    )
+    assert state_of(tmp_path / "run")[0] == "failed"
+    assert last(tmp_path / "run")["step"] == 4
+    assert not crews[-1]._folder.exists()
+
+
+def test_rank_killed_in_the_evaluation_ends_it(
+    ebm: Ebm, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, crews: list[Crew]
+) -> None:
+    killed: list[float] = []
+
+    def kill_and_wait(*args: object) -> None:
+        killed.append(time.monotonic())
+        crews[-1]._others[0].kill()
+        time.sleep(40)
+
+    monkeypatch.setattr("ebm_cli.training.finish.suite.evaluate", kill_and_wait)
+    ran = ebm("train", *WORDS, "hydra.run.dir=run")
+    assert "was killed by SIGKILL" in ran.err
+    assert time.monotonic() - killed[0] < 30
+    assert last(tmp_path / "run")["step"] == 8
+
+
+def test_error_of_a_rank_is_the_run_s(ebm: Ebm, monkeypatch: pytest.MonkeyPatch) -> None:
+    start = Crew._start
+
+    def broken(crew: Crew, index: int) -> object:
+        crew._cfg = crew._cfg.copy()
+        crew._cfg.batch_size = 15
+        return start(crew, index)
+
+    monkeypatch.setattr(Crew, "_start", broken)
+    ran = ebm("train", *WORDS, "hydra.run.dir=run")
+    assert ran.code == 1
+    assert "rank 1 of the 2 processes, counted from 0, failed: UserError: batch_size must be a multiple" in ran.err
