@@ -26,7 +26,8 @@ def results(context: Context) -> Results:
         found = replace(found, values={key: value for key, value in found.values.items() if not is_score(key)})
     found = _compared(found, context) | mode_weights.results(context)
     learned = method.learned_log_z(context.energy)
-    if learned is None and context.second is not None:
+    # Weighted chains measure it; that of nce is a number that the sum of two losses moves.
+    if learned is None and context.second is not None and context.second.persistent_chains() is not None:
         learned = context.second.learned_log_z(context.energy)
     if learned is not None:
         found = with_learned_log_z(found, float(learned.detach()))
