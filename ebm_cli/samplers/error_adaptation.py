@@ -11,8 +11,9 @@ n steps of B chains
 
     τ = mean over coordinates of n Var(means of the chains) / Var(draws)
 
-Without a metric, unit scales are those of the draws. A chain whose step has no finite energy stays where it was, and
-the step size is halved. One that had none before the step says nothing of the step size.
+Without a metric, unit scales are those of the draws. A chain whose step diverges, to a huge energy or to none that is
+finite, stays where it was, and the step size is halved. One that had none before the step says nothing of the step
+size.
 
 Sources: Robnik, De Luca, Silverstein & Seljak (2023), arXiv:2212.08549, section 3; the many chains that estimate V at
 once: Robnik & Seljak (2026), arXiv:2601.16696.
@@ -40,6 +41,8 @@ and change after which the mean begins anew."""
 MAX_SHIFT, LEAST = 1e6, 1e-8
 """Bounds of the step size over that of the start, and of its inverse; and of V over the wanted V: a flat energy has no
 error."""
+MAX_VARIANCE = 1e6
+"""Squared error per dimension from which a step has diverged."""
 SHARE = 0.4
 """Length in units of the distance between two independent draws."""
 MIN_GROUPS = 16
@@ -117,11 +120,12 @@ class Moved(NamedTuple):
 
 
 def _moved(kernel: Tuned, energy: EnergyFn, state: State, rng: torch.Generator) -> Moved:
-    """A step of the chains for which it ends with a finite error."""
+    """A step of the chains for which it ends with a finite error that is not one of a divergence."""
     was = (energy_of(state) + grad_of(state).flatten(1).sum(1)).isfinite()
     after, _ = kernel.step(energy, state, rng)
     total = after.aux["error"] + grad_of(after).flatten(1).sum(1)
-    finite = total.isfinite()
+    # Compared by its root, since the square of an error overflows in float32.
+    finite = total.isfinite() & (after.aux["error"].abs() < sqrt(MAX_VARIANCE * after.x[0].numel()))
     aux = {name: select_chains(finite, new, state.aux[name]) for name, new in after.aux.items()}
     x, grad = (select_chains(finite, *pair) for pair in ((after.x, state.x), (grad_of(after), grad_of(state))))
     moved = State(x, select_chains(finite, energy_of(after), energy_of(state)), grad, aux)

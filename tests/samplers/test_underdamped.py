@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from ebm_cli.samplers import EnergyFn, State, adapt, run
+from ebm_cli.samplers import MCLMC, EnergyFn, State, adapt, run
 from ebm_cli.samplers.underdamped import Underdamped
 from ebm_cli.selftest.invariance import harmonic, invariance
 from tests.samplers.targets import BANANA, SIGMAS, TARGETS, Target, deviation_of_variance
@@ -120,3 +120,12 @@ def test_a_tested_step_stays_on_its_device() -> None:
     kernel, x = Underdamped(test_every=2), torch.empty(4, 3, device="meta")
     state, info = kernel.step(harmonic, kernel.init(harmonic, x, seeded()), seeded())
     assert state.x.device == info.accept.device == x.device
+
+
+@pytest.mark.parametrize("kernel", [Underdamped(0.1, energy_error=1e-3), MCLMC(0.1, energy_error=1e-3)])
+def test_burn_in_leaves_steps_that_diverge_to_a_finite_energy(kernel: Underdamped | MCLMC) -> None:
+    """In float32, where the square of such an error overflows: N(0, 10⁻¹⁰), from a step 10⁴ times its width."""
+    width = 1e-5
+    found, state = adapt(kernel, lambda x: harmonic(x / width), width * normal(20, 2).float(), 150, seeded())
+    assert 0.1 * width < found.step_size < 2 * width
+    assert float(state.x.abs().max()) < 6 * width

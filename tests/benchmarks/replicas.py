@@ -1,0 +1,66 @@
+"""Cost of a step of several seeds as one network, against a step of one: `python -m tests.benchmarks.replicas`.
+
+Both are timed in one process, in turn, so that whatever else the machine does falls on both. Target: 16 seeds of nce
+with `energy=mlp` as shipped, batch 256, cost at most 5 times a single one, both on two threads.
+"""
+
+import statistics
+import time
+from collections.abc import Callable, Sequence
+
+import torch
+from hydra import compose, initialize_config_dir
+
+from ebm_cli.cli.resolvers import register_resolvers
+from ebm_cli.config.groups import conf_dir
+from ebm_cli.replicas.step import JointStep
+from ebm_cli.runs.assemble import assemble
+from ebm_cli.system.memory import keep_freed_memory
+from ebm_cli.training.build import make_trainer
+from ebm_cli.training.trainer import Trainer
+
+METHODS = ("nce", "sm", "ssm", "dsm")
+SEEDS = (4, 16)
+ROUNDS = 40
+
+
+def trainers(method: str, n: int) -> list[Trainer]:
+    """Trainers of `method` with `energy=mlp` on moons as shipped, of n seeds."""
+    with initialize_config_dir(str(conf_dir()), version_base="1.3"):
+        cfg = compose("train", [f"method={method}", "energy=mlp", "dataset=moons"])
+    made = []
+    for cfg.seed in range(n):
+        parts = assemble(cfg)
+        made.append(make_trainer(cfg, parts))
+        parts.method.prepare(parts.dataset.reference, made[-1].rng)
+    return made
+
+
+def medians(steps: Sequence[Callable[[], object]]) -> list[float]:
+    """Median milliseconds of each of these steps, taken in turn."""
+    seconds: list[list[float]] = [[] for _ in steps]
+    for _ in range(ROUNDS + 3):
+        for step, own in zip(steps, seconds, strict=True):
+            began = time.perf_counter()
+            step()
+            own.append(time.perf_counter() - began)
+    return [1e3 * statistics.median(own[3:]) for own in seconds]
+
+
+def main() -> None:
+    """Print a table."""
+    register_resolvers(())
+    keep_freed_memory()
+    print("method  seeds  threads  one, ms  all, ms  ratio")
+    for method in METHODS:
+        for n in SEEDS:
+            (alone,), joint = trainers(method, 1), JointStep(trainers(method, n))
+            for threads in (1, 2):
+                torch.set_num_threads(threads)
+                one, every = medians([alone.advance, joint])
+                print(f"{method:6}  {n:5}  {threads:7}  {one:7.2f}  {every:7.2f}  {every / one:5.2f}", flush=True)
+            torch.set_num_threads(1)
+
+
+if __name__ == "__main__":
+    main()
