@@ -10,6 +10,7 @@ A verb's module may define, beside its plain function of the same name,
 
 import gc
 import importlib
+import sys
 from collections.abc import Generator, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -22,12 +23,12 @@ from hydra.types import RunMode
 from omegaconf import DictConfig
 
 from ebm_cli.cli.effective_config import effective_config
-from ebm_cli.cli.error_messages import explain, report
+from ebm_cli.cli.error_messages import explain, print_error, report
 from ebm_cli.cli.grid import is_grid
 from ebm_cli.cli.job_log import logged
 from ebm_cli.cli.sweep_failures import JobFailed, write_failure
 from ebm_cli.config.groups import search_path
-from ebm_cli.errors import NotTrustworthy
+from ebm_cli.errors import INTERRUPTED, NotTrustworthy
 from ebm_cli.system.library_warnings import flush_warnings
 from ebm_cli.system.screen import protect_screen
 
@@ -117,10 +118,13 @@ class Task:
                 self.directories.append(run)
                 yield effective_config(cfg, self.verb, hydra.overrides.task, run)
             return
-        except KeyboardInterrupt:
+        except KeyboardInterrupt as signal:
             sweep = Path(hydra.runtime.cwd, hydra.sweep.dir)
             if hydra.mode is RunMode.MULTIRUN and sweep not in self.interrupted:
                 self.interrupted.append(sweep)
+            if str(hydra.launcher._target_).startswith("hydra_plugins.hydra_submitit_launcher."):
+                # In a process of submitit, which would print a traceback.
+                sys.exit(print_error(str(signal) or "interrupted", getattr(signal, "exit_code", INTERRUPTED)))
             raise
         except Exception as error:
             if hydra.mode is not RunMode.MULTIRUN:

@@ -157,7 +157,7 @@ def sliced_wasserstein(z: Tensor, labels: Tensor, directions: Tensor) -> Tensor:
     projected, order = (z @ directions.T).sort(0)
     gaps = projected.diff(dim=0)
     n = len(z) // 2
-    total = torch.zeros(labels.shape[1], dtype=z.dtype)
+    total = z.new_zeros(labels.shape[1])
     # Counts are whole numbers of at most n: small integers need a quarter of the memory traffic.
     small, counts = labels.to(torch.int8), torch.int16 if n < 2**15 else torch.int32
     for gap, ranks in zip(gaps.T, order.T, strict=True):
@@ -194,8 +194,8 @@ def _two_sample_mean(z: Tensor, labels: Tensor, kernel: Callable[[Tensor], Tenso
     matrix product serves all labellings.
     """
     n = len(z) // 2
-    total = torch.zeros((), dtype=z.dtype)
-    form = torch.zeros(labels.shape[1], dtype=z.dtype)
+    total = z.new_zeros(())
+    form = z.new_zeros(labels.shape[1])
     for start in range(0, len(z), block):
         rows = slice(start, min(start + block, len(z)))
         # K is symmetric: the part right of the block on the diagonal counts twice, for the part below it too.

@@ -53,7 +53,8 @@ def test_terminated_run_of_two_resumes_to_the_same_end(
     assert state_of(half) == ("finished", 8, 8)
     assert differences(trained(half), trained(whole)) == []
     assert last(whole)["method"]["buffer"].shape[0] == 64
-    assert all(process.returncode == 0 for crew in crews for process in crew._others)
+    # Of the interrupted run they may be ended before they have.
+    assert [process.returncode for crew in (crews[0], crews[2]) for process in crew._others] == [0, 0]
     # On another number of processes.
     ran = ebm("train", "checkpoint=half", "steps=10", "parallel.ranks=1")
     assert ran.code == 0
