@@ -35,6 +35,9 @@ LAYERS = [
 PLOTTING = (*(f"reporting/figures/{name}" for name in ("canvas", "chart", "completions", "style")), "comparison/charts")
 """Modules that import matplotlib."""
 
+WITH_OPTUNA = ("ebm_cli.cli.search", "ebm_cli.cli.search_study")
+"""Modules that import Optuna, which is imported nowhere else, and which only a search imports."""
+
 LONGEST_FUNCTION, LONGEST_FILE, LONGEST_NAME = 60, 300, 60
 """Lines of a function, lines of a file without a reason in its docstring, characters of a test's name."""
 
@@ -79,7 +82,7 @@ WITHOUT_TORCH = (
     ),
     *("runs/reserve", "system/__init__", "system/files", "system/versions"),
     *("evaluation/__init__", "evaluation/values", "evaluation/verdicts"),
-    *("evaluation/result_description", "evaluation/result_registry"),
+    *("evaluation/monitored", "evaluation/result_description", "evaluation/result_registry"),
     *(
         "reporting/__init__",
         "reporting/commands",
@@ -262,7 +265,7 @@ def test_uses_of_private_torch_are_seen() -> None:
 
 def test_what_a_config_names_is_final() -> None:
     """No class derives from one that a config can name: what is shared stands in an abstract base or a function."""
-    import importlib
+    import importlib.util
     import inspect
 
     from ebm_cli.config.trust import import_class
@@ -273,10 +276,19 @@ def test_what_a_config_names_is_final() -> None:
     }
     # Importing __main__ is running the command.
     modules = [".".join(path.relative_to(REPO).with_suffix("").parts) for path in FILES if path.stem != "__main__"]
+    if importlib.util.find_spec("optuna") is None:  # an extra
+        modules = [name for name in modules if name not in WITH_OPTUNA]
     classes = {c for m in modules for _, c in inspect.getmembers(importlib.import_module(m), inspect.isclass)}
     assert len(named) > 20
     assert named <= classes
     assert {(c.__name__, base.__name__) for c in classes for base in c.__bases__ if base in named} == set()
+
+
+def test_only_a_search_imports_optuna() -> None:
+    names = {".".join(path.relative_to(REPO).with_suffix("").parts): path for path in FILES}
+    assert {name for name, path in names.items() if any(found.startswith("optuna") for found in imports(path))} == set(
+        WITH_OPTUNA
+    )
 
 
 def test_functions_have_at_most_60_lines() -> None:

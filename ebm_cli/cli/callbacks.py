@@ -22,7 +22,7 @@ from ebm_cli.cli.output_dirs import (
     validate_launch,
 )
 from ebm_cli.cli.places import explained_place, require_own_place, require_writable
-from ebm_cli.cli.plugins import is_processes, require_slurm
+from ebm_cli.cli.plugins import is_processes, require_optuna, require_slurm
 from ebm_cli.cli.replica_words import is_replicas, require_one_place_for_seeds
 from ebm_cli.cli.sweep_cores import worker_count
 from ebm_cli.cli.sweep_failures import JobFailed, SweepFailed, clear_failures, read_failures
@@ -68,6 +68,7 @@ class Validate(Callback):
         """Validate every job of a sweep, if they are known yet: otherwise, each is validated as it starts."""
         with reraise_past_hydra():
             require_slurm(config)
+            require_optuna(config)
             require_one_place_for_seeds(config)
             if is_processes(config):
                 worker_count(config.hydra.launcher.jobs)

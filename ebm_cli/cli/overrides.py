@@ -68,6 +68,8 @@ def _choose_processes(words: Sequence[str]) -> list[str]:
     """
     jobs = [word for word in words if word.startswith("jobs=")]
     other = next((word for word in words if word.startswith(f"{LAUNCHER}=")), None)
+    if "hydra/sweeper=optuna" in words and not jobs and other is None:
+        jobs = ["jobs=1"]
     if jobs and other is not None and other != f"{LAUNCHER}=processes":
         raise UserError(f"{jobs[0]} runs a sweep's jobs in processes of this machine, and {other} elsewhere: type one")
     spelled = [f"hydra.launcher.{word}" for word in jobs]

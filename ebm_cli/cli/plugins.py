@@ -49,6 +49,24 @@ def is_processes(config: DictConfig) -> bool:
     return str(config.hydra.launcher._target_).endswith(".ProcessesLauncher")
 
 
+def require_optuna(config: DictConfig) -> None:
+    """Refuse a search where Optuna is not installed, or where something else than `jobs=` would run its trials.
+
+    Raises:
+        UserError: see above.
+    """
+    if not str(config.hydra.sweeper._target_).endswith("ebm_sweeps.search.OptunaSweeper"):
+        return
+    if find_spec("optuna") is None:
+        raise UserError(explain_missing_plugin("hydra/sweeper", "optuna", ()))
+    launcher = str(config.hydra.launcher._target_).rpartition(".")[2]
+    if launcher not in ("ProcessesLauncher", "BasicLauncher"):
+        raise UserError(
+            "hydra/sweeper=optuna runs its trials by jobs=N; to search on several machines, type the same command on "
+            "each with one hydra.sweeper.storage"
+        )
+
+
 def require_slurm(config: DictConfig) -> None:
     """Refuse the launcher of Slurm without its package or without a Slurm, before the directory of the sweep is made.
 

@@ -10,7 +10,7 @@ from ebm_cli.errors import NotTrustworthy
 from ebm_cli.reporting.console import duration
 from ebm_cli.reporting.sweep_table import JobRow, SweepTable
 
-ENDED = ("finished", "diverged", "failed", "not to be trusted")
+ENDED = ("finished", "stopped early", "diverged", "failed", "not to be trusted")
 STATES = {3: "diverged", NotTrustworthy.exit_code: "not to be trusted"}
 """Exit code of a failed job → its state; any other is `failed`."""
 
@@ -22,13 +22,15 @@ class SweepBoard:
         table: where they are shown.
         n_workers: jobs at a time.
         total: jobs of the sweep.
+        monitor: key of their config.
 
     Attributes:
         is_ending: whether a signal ends the sweep.
     """
 
-    def __init__(self, table: SweepTable, n_workers: int, total: int) -> None:
+    def __init__(self, table: SweepTable, n_workers: int, total: int, monitor: str = "auto") -> None:
         self._table, self._n_workers, self._total = table, n_workers, total
+        self._monitor = monitor
         self._rows: dict[int, JobRow] = {}
         self._watches: dict[int, JobWatch] = {}
         self._seconds: list[float] = []
@@ -41,18 +43,18 @@ class SweepBoard:
 
     def began(self, job: Job, directory: Path) -> None:
         """Show that a job begins."""
-        self._watches[job.number] = JobWatch(directory)
+        self._watches[job.number] = JobWatch(directory, self._monitor)
         self._rows[job.number] = self._rows[job.number]._replace(state="starting")
         self._table.began(self._rows[job.number])
         self.refresh()
 
-    def ended(self, job: Job, failed: JobFailed | None, *, is_interrupted: bool = False) -> None:
+    def ended(self, job: Job, failed: JobFailed | None, state: str = "finished") -> None:
         """Show that a job has ended.
 
         Args:
             job: the job.
             failed: why it failed; None if it did not.
-            is_interrupted: whether a signal ended it.
+            state: of a job that did not fail.
         """
         row, watch = self._rows[job.number], self._watches.pop(job.number, None)
         if watch is not None:
@@ -60,13 +62,16 @@ class SweepBoard:
             row = row._replace(step=watch.step, steps=watch.steps, result=watch.result)
             if watch.did_work:
                 self._seconds.append(watch.seconds)
-        state = "interrupted" if is_interrupted else "finished"
         if failed is not None:
             reason = failed.line.removeprefix(f"{title_of(job)}: ")
             row, state = row._replace(reason=reason), STATES.get(failed.exit_code, "failed")
         self._rows[job.number] = row._replace(state=state, left=None)
         self._table.ended(self._rows[job.number], self.summary())
         self.refresh()
+
+    def values(self) -> dict[int, dict[int, float]]:
+        """Running job → step → value of its monitored result so far."""
+        return {number: dict(watch.values) for number, watch in self._watches.items()}
 
     def refresh(self) -> None:
         """Read how far the running jobs are, and draw."""

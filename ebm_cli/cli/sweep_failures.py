@@ -69,6 +69,13 @@ def failure_of(number: int, cfg: DictConfig, sweep_dir: Path) -> JobFailed | Non
     return _read(path, cfg, sweep_dir) if path.exists() else None
 
 
+def take_failure(number: int, cfg: DictConfig, sweep_dir: Path) -> JobFailed | None:
+    """The failure that another process recorded for a job, which is removed; None if there is none."""
+    found = failure_of(number, cfg, sweep_dir)
+    (sweep_dir / FILE.format(number=number)).unlink(missing_ok=True)
+    return found
+
+
 def clear_failures(sweep_dir: Path) -> None:
     """Remove the records of an earlier sweep that did not reach its end."""
     for path in _files(sweep_dir):

@@ -49,10 +49,8 @@ def launch_grid(order: Order, jobs: Any, overrides: Sequence[Sequence[str]], fir
         board.expect(todo, differing(todo))
 
         def end(job: Job, message: Ended | Died) -> None:
-            # A worker that the signal reached between two jobs ends without a word.
-            is_silent = isinstance(message, Died) and message.exit_code == 0 and signals.received is not None
-            if is_silent or (isinstance(message, Ended) and message.is_interrupted):
-                board.ended(job, None, is_interrupted=True)
+            if signals.received is not None and isinstance(message, Ended) and message.is_interrupted:
+                board.ended(job, None, "interrupted")
                 return
             result = results[job.number] = result_of(order, job, message)
             board.ended(job, failure_in(order, job, result))
@@ -77,15 +75,21 @@ def result_of(order: Order, job: Job, message: Ended | Died) -> JobReturn:
     The death of a job's process is recorded in a grid sweep as a job records its own failure.
     """
     returned = JobReturn(overrides=job.overrides, status=JobStatus.COMPLETED)
-    if isinstance(message, Ended) and message.failure is None:
+    failed = failure_in_message(order, job, message)
+    if failed is None:
+        assert isinstance(message, Ended)
         returned.return_value = message.value
-        return returned
-    failure = _death(job, message) if isinstance(message, Died) else message.failure
-    assert failure is not None
-    failed = JobFailed(failure.exit_code, order.config, order.sweep_dir, failure.line)
-    if not (is_grid(order.config.hydra) and write_failure(failed, job.number)):
+    elif not (is_grid(order.config.hydra) and write_failure(failed, job.number)):
         returned.status, returned.return_value = JobStatus.FAILED, failed
     return returned
+
+
+def failure_in_message(order: Order, job: Job, message: Ended | Died) -> JobFailed | None:
+    """The failure that the end of a job's message says; None also for one that the job has recorded itself."""
+    failure = _death(job, message) if isinstance(message, Died) else message.failure
+    if isinstance(message, Ended) and message.is_interrupted:
+        failure = Failure(1, f"{title_of(job)}: a signal to its process alone has ended it")
+    return None if failure is None else JobFailed(failure.exit_code, order.config, order.sweep_dir, failure.line)
 
 
 def failure_in(order: Order, job: Job, result: JobReturn) -> JobFailed | None:

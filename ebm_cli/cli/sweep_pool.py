@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from ebm_cli.cli.sweep_cores import THREADS, threads_of_a_job
-from ebm_cli.cli.sweep_worker import Began, Ended, Job, Order, work
+from ebm_cli.cli.sweep_worker import Began, Ended, Job, Order, Stop, work
 
 REFRESH = 0.5
 """Seconds between two looks at the running jobs."""
@@ -59,10 +59,11 @@ class Worker:
         assert isinstance(message, Began | Ended)
         return message
 
-    def interrupt(self) -> None:
+    def stop(self) -> None:
         """Ask it to end its job with a checkpoint."""
-        if self.process.is_alive() and self.process.pid is not None:
-            os.kill(self.process.pid, signal.SIGINT)
+        if self.job is not None:
+            with suppress(OSError):
+                self.connection.send(Stop(self.job.number))
 
     def close(self, patience: float | None = None) -> None:
         """Wait for its end, or kill it after `patience` seconds."""
@@ -100,7 +101,7 @@ class Pool:
             jobs: asked for the next one only when a worker is free.
             on_begin: called with a job and its directory.
             on_end: called when a job has ended.
-            on_wait: called every `REFRESH` seconds; True interrupts: the running jobs end, and no other begins.
+            on_wait: called every `REFRESH` seconds; True ends the sweep: the running jobs stop, and no other begins.
         """
         is_ending = False
         try:
@@ -115,14 +116,20 @@ class Pool:
                 if on_wait() and not is_ending:
                     is_ending = True
                     for worker in self._workers:
-                        worker.interrupt()
+                        worker.stop()
         except BaseException:
             for worker in self._workers:
-                worker.interrupt()
+                worker.stop()
             self._close(PATIENCE)
             raise
         finally:
             self._close(None)
+
+    def stop(self, number: int) -> None:
+        """Ask the job of this number to end with its checkpoint; nothing for one that has ended."""
+        for worker in self._workers:
+            if worker.job is not None and worker.job.number == number:
+                worker.stop()
 
     def _give_out(self, jobs: Iterator[Job]) -> None:
         """Give a job to every free worker, which is started if need be."""
@@ -147,7 +154,7 @@ class Pool:
             on_begin(job, message.directory)
             return
         worker.job = None
-        if isinstance(message, Died) or message.is_interrupted:
+        if isinstance(message, Died):
             self._workers.remove(worker)
             worker.close()
         on_end(job, message)

@@ -5,6 +5,7 @@ import time
 from collections import deque
 from pathlib import Path
 
+from ebm_cli.evaluation.monitored import monitored_value
 from ebm_cli.evaluation.result_registry import MONITORED
 from ebm_cli.evaluation.values import number
 from ebm_cli.runs.status import read_status
@@ -20,19 +21,22 @@ class JobWatch:
 
     Args:
         directory: of the job; nothing in it need exist yet.
+        monitor: its key of the config.
 
     Attributes:
         state: in status.json; empty before it is written by this attempt.
         step, steps: reached and planned; None while they are unknown.
+        values: step → value of the monitored result.
         result: key and value of the newest monitored result, else of the loss; None if there is neither.
     """
 
-    def __init__(self, directory: Path) -> None:
-        self.directory = directory
+    def __init__(self, directory: Path, monitor: str = "auto") -> None:
+        self.directory, self._monitor = directory, monitor
         self._began = time.monotonic()
         self.state = ""
         self.step: int | None = None
         self.steps: int | None = None
+        self.values: dict[int, float] = {}
         self.result: tuple[str, float] | None = None
         self._file, self._offset = 0, 0
         self._times: deque[tuple[float, int]] = deque()
@@ -99,6 +103,9 @@ class JobWatch:
             return
         if isinstance(row.get("step"), int):
             self.step = row["step"]
+            value = monitored_value(self._monitor, row)
+            if value is not None:
+                self.values[self.step] = value
         wanted = [f"{group}/{name}" for group in GROUPS for name in MONITORED]
         found = next(((key, value) for key in wanted if (value := number(row, key)) is not None), None)
         if found is None and (self.result is None or self.result[0] in LOSSES):

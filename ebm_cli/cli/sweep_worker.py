@@ -1,17 +1,18 @@
 """A worker process of a sweep: imports once, runs one job after the other, and prints nothing.
 
-What a job prints goes to `terminal.txt` in its directory. The terminal's Ctrl-C does not reach a worker: the parent
-passes one on, on which the job writes its checkpoint. If the parent is gone, the worker does this to itself.
+What a job prints goes to `terminal.txt` in its directory. The terminal's Ctrl-C does not reach a worker. The parent
+sends it a word, on which the job writes its checkpoint and ends; the end of the parent itself has the same effect.
 """
 
-import multiprocessing
 import os
+import queue
 import signal
 import sys
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
-from multiprocessing.connection import Connection, wait
+from functools import partial
+from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -57,6 +58,12 @@ class Job(NamedTuple):
     overrides: Sequence[str]
 
 
+class Stop(NamedTuple):
+    """A message to a worker: end this job with its checkpoint, if it is still the present one."""
+
+    number: int
+
+
 class Began(NamedTuple):
     """A message of a worker: its job begins in this directory."""
 
@@ -88,28 +95,73 @@ def work(connection: Connection, order: Order) -> None:
     """Run jobs until the parent has no more.
 
     Args:
-        connection: to the parent; it gives a `Job`, or None, and is given one `Began` and one `Ended` for each.
+        connection: to the parent; it sends a `Job` or a `Stop`, and is sent one `Began` and one `Ended` for each job.
         order: of the sweep.
     """
     os.setpgid(0, 0)
     signal.signal(signal.SIGINT, signal.default_int_handler)
-    threading.Thread(target=_end_with_parent, daemon=True).start()
-    with suppress(EOFError, KeyboardInterrupt, BrokenPipeError):
-        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
+    post = Post(connection)
+    with suppress(BrokenPipeError):
         _prepare(order)
-        while (job := connection.recv()) is not None:
-            ended = _run(connection, order, job)
-            connection.send(ended)
-            if ended.is_interrupted:
-                break
+        while (job := post.next_job()) is not None:
+            connection.send(post.run(job, partial(_run, connection, order, job)))
 
 
-def _end_with_parent() -> None:
-    """Interrupt this process when its parent has gone."""
-    parent = multiprocessing.parent_process()
-    if parent is not None:
-        wait([parent.sentinel])
-        os.kill(os.getpid(), signal.SIGINT)
+class Post:
+    """The messages of the parent, read by a thread beside the job so that one to stop is heard at once.
+
+    Args:
+        connection: to the parent.
+    """
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+        self._jobs: queue.SimpleQueue[Job | None] = queue.SimpleQueue()
+        self._lock = threading.Lock()
+        self._present: int | None = None
+        self._stopped: set[int] = set()
+        threading.Thread(target=self._listen, daemon=True).start()
+
+    def next_job(self) -> Job | None:
+        """Wait for a job; None if there is no other."""
+        return self._jobs.get()
+
+    def run(self, job: Job, call: Callable[[], Ended]) -> Ended:
+        """Run a job that a message can stop: a signal to this process's main thread, as from a keyboard."""
+        try:
+            with self._lock:
+                if job.number in self._stopped:
+                    return Ended(is_interrupted=True)
+                self._present = job.number
+            ended = call()
+            # After this block no signal comes any more that is meant for this job.
+            with self._lock:
+                self._present = None
+            return ended
+        except KeyboardInterrupt:
+            self._present = None
+            return Ended(is_interrupted=True)
+
+    def _listen(self) -> None:
+        while True:
+            try:
+                message = self._connection.recv()
+            except (EOFError, OSError):  # the parent has no more jobs, or is gone
+                self._jobs.put(None)
+                self._stop(self._present)
+                return
+            if isinstance(message, Stop):
+                self._stop(message.number)
+            else:
+                self._jobs.put(message)
+
+    def _stop(self, number: int | None) -> None:
+        with self._lock:
+            if number is not None:
+                self._stopped.add(number)
+                if number == self._present:
+                    signal.pthread_kill(threading.get_ident(), signal.SIGINT)  # Python handles it in the main thread
 
 
 def _prepare(order: Order) -> None:
@@ -144,8 +196,6 @@ def _run(connection: Connection, order: Order, job: Job) -> Ended:
         if returned.status is JobStatus.COMPLETED:
             return Ended(returned.return_value)
         raise returned._return_value
-    except KeyboardInterrupt:
-        return Ended(is_interrupted=True)
     except JobFailed as failed:
         return Ended(failure=Failure(failed.exit_code, failed.line))
     except (Exception, Refused) as raised:

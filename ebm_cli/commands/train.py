@@ -16,6 +16,7 @@ from ebm_cli.comparison.ranking import print_ranking
 from ebm_cli.config.trust import trust_of
 from ebm_cli.densities.memo import of_few_rows
 from ebm_cli.errors import NotTrustworthy
+from ebm_cli.evaluation.monitored import monitored_value
 from ebm_cli.evaluation.overall import UNBOUNDED, overall, untrusted
 from ebm_cli.evaluation.results import Results
 from ebm_cli.lecture.base import Measurement
@@ -37,7 +38,6 @@ from ebm_cli.system.ranks import Ranks
 from ebm_cli.system.threads import ALL_THREADS, set_threads
 from ebm_cli.training.build import make_trainer
 from ebm_cli.training.init_from import require_source, start_from
-from ebm_cli.training.monitor import monitored_value
 from ebm_cli.training.run import run_training
 from ebm_cli.training.steps import Steps, alone
 

@@ -4,6 +4,7 @@ A row is one run; means over seeds and significance tests are `ebm compare`'s. R
 each, because their results are not comparable.
 """
 
+import json
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -27,6 +28,8 @@ CHANCE = frozenset({"seed", "dataset.seed"})
 """Keys that make repetitions of one experiment."""
 USUAL = frozenset({"method", DATASET})
 """Keys that `ebm compare` groups by when it is told nothing."""
+SEARCH = "search.json"
+"""File of a sweep's directory with the best trial of a search, see `cli.search`."""
 MOST_ROWS = 50
 """Rows of a table that are printed."""
 
@@ -75,7 +78,7 @@ def print_ranking(sweep: Path, runs: Sequence[Path], console: Console) -> None:
         line = Text.assemble((f"{record.state:<11}", "red"), f" job {record.path.name}  {reason}")
         console.print(line, soft_wrap=True)
     if len(unfinished) < len(records):
-        print_commands(console, [compare_command(sweep, records, keys)])
+        print_commands(console, [compare_command(sweep, records, keys), *_command_of_a_search(sweep)])
 
 
 def rank(records: Iterable[Record]) -> list[Ranking]:
@@ -99,6 +102,14 @@ def compare_command(sweep: Path, records: Sequence[Record], keys: Sequence[str])
     by = [key for key in keys if key in known and key not in CHANCE]
     chosen = {} if set(by) <= USUAL else {"by": by}
     return shell_command("compare", {"runs": relative_path(sweep), **chosen})
+
+
+def _command_of_a_search(sweep: Path) -> list[str]:
+    """The command that trains the best trial of a search; none after a grid."""
+    try:
+        return [str(json.loads((sweep / SEARCH).read_text(encoding="utf-8"))["command"])]
+    except (OSError, ValueError, LookupError):
+        return []
 
 
 def _rank(dataset: str, records: list[Record]) -> Ranking:

@@ -15,9 +15,10 @@ from ebm_cli.reporting.narrow import Fitting
 
 STYLES = {
     "training": "cyan", "evaluating": "cyan", "starting": "cyan", "finished": "green", "interrupted": "yellow",
+    "stopped early": "yellow",
     "waiting": "dim", "not to be trusted": "red", "diverged": "red", "failed": "red",
 }  # fmt: skip
-SETTLED = ("finished",)
+SETTLED = ("finished", "stopped early")
 """States of jobs that give way where the screen has too few lines."""
 LONGEST_REASON = 40
 """Characters of the reason of a failure in the live table; the table at the end of the sweep has it whole."""

@@ -6,6 +6,7 @@ import time
 
 from ebm_cli.config.trust import foreign_packages
 from ebm_cli.evaluation import suite
+from ebm_cli.evaluation.monitored import monitored_value
 from ebm_cli.evaluation.narrowest import narrowest_width
 from ebm_cli.evaluation.overall import overall, with_overall, with_unbounded
 from ebm_cli.evaluation.results import Results
@@ -18,7 +19,6 @@ from ebm_cli.system.memory import peak_memory_mb
 from ebm_cli.training import final_figures
 from ebm_cli.training.causes import Evidence, causes
 from ebm_cli.training.component_calibration import calibrate_components
-from ebm_cli.training.monitor import monitored_value
 from ebm_cli.training.session import Session
 from ebm_cli.training.summary import Ending, closing_summary
 from ebm_cli.training.tail_calibration import calibrate_tails

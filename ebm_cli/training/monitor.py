@@ -25,7 +25,6 @@ from ebm_cli.evaluation.log_z import Normalisation, by_annealing, by_importance
 from ebm_cli.evaluation.objective import objective
 from ebm_cli.evaluation.protocol import Protocol
 from ebm_cli.evaluation.quadrature_grid import COARSE_GRID
-from ebm_cli.evaluation.result_registry import MONITORED
 from ebm_cli.evaluation.results import Results
 from ebm_cli.evaluation.values import Values
 from ebm_cli.rng import generator
@@ -162,11 +161,3 @@ class Monitor:
 def spans_phases(key: str) -> bool:
     """True if a monitored result sees what a second phase mends: its values in both phases can then be compared."""
     return key.rpartition("/")[2] not in LOCAL
-
-
-def monitored_value(monitor: str, results: Values) -> float | None:
-    """The value that a finished run was monitored by, from its results alone; None if there is none."""
-    names = MONITORED if monitor == "auto" else (monitor.rpartition("/")[2],)
-    validation = [key for key in results if key.startswith("val/") and (monitor == "auto" or key[4:] in names)]
-    found = (results.get(key) for key in (*validation, *(f"eval/{name}" for name in names)))
-    return next((float(value) for value in found if isinstance(value, float)), None)

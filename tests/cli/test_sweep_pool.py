@@ -61,6 +61,16 @@ def test_an_interrupt_ends_running_jobs_and_begins_no_other() -> None:
     assert ran.asked == [0]
 
 
+def test_a_stopped_job_leaves_its_worker_to_the_next() -> None:
+    ended: dict[int, Any] = {}
+    order: Any = "order"
+    pool = Pool(order, 1)
+    jobs = iter([Job(0, ["wait"]), Job(1, ["value=a"])])
+    pool.run(jobs, lambda job, directory: pool.stop(0), lambda job, message: ended.update({job.number: message}), bool)
+    assert ended[0] == Ended(is_interrupted=True)
+    assert ended[1].value[0] == "a"
+
+
 def test_an_error_in_the_parent_leaves_no_process() -> None:
     class Stop(Exception):
         pass

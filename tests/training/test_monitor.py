@@ -14,10 +14,11 @@ from ebm_cli.datasets.finite import Finite
 from ebm_cli.densities import Density, Gaussian
 from ebm_cli.energies import Energy
 from ebm_cli.evaluation.expectation import DataDistribution
+from ebm_cli.evaluation.monitored import monitored_value
 from ebm_cli.runs.assemble import assemble, protocol_of
 from ebm_cli.runs.instantiate import Parts
 from ebm_cli.training.build import make_trainer
-from ebm_cli.training.monitor import Monitor, monitored_value
+from ebm_cli.training.monitor import Monitor
 from tests.evaluation.toys import Bent, FunctionEnergy
 from tests.support import TINY, Ebm, composed, differences, last, no_pictures
 
