@@ -9,6 +9,7 @@ from torch import Tensor
 from ebm_cli.densities.elliptical import EllipticalMixture
 from ebm_cli.densities.mixture import FittedMixture
 from ebm_cli.densities.mixture_by_bic import (
+    MOST_CLUSTERS,
     MOST_ROWS_TO_CHOOSE,
     MOST_ROWS_TO_FIT,
     Components,
@@ -23,8 +24,6 @@ from ebm_cli.densities.student_em import FIRST_DOF, StudentFit, student_em
 
 Family = Literal["gaussian", "mixture", "student"]
 
-MOST_CLUSTERS = 8
-"""Up to so many components two starts are tried: of more the second one takes long and gains little."""
 N_POLISHED = 2
 """Numbers of components that are compared after more steps."""
 

@@ -1,12 +1,14 @@
 """The mixture whose number of components the data choose."""
 
 import copy
+import importlib
 import math
 
 import pytest
 import torch
 from torch import Tensor
 
+from ebm_cli.datasets import TableSuite
 from ebm_cli.densities import FittedMixture, Gaussian, mixture_by_bic
 from tests.densities.support import hard_rows
 from tests.support import seeded
@@ -26,6 +28,21 @@ def test_bic_finds_the_number_of_components_and_their_weights() -> None:
     torch.testing.assert_close(
         mixture.weights.sort().values, torch.tensor([0.2, 0.3, 0.5]).double(), atol=error, rtol=0
     )
+
+
+FIVE = [0.05, 0.15, 0.2, 0.25, 0.35]
+
+
+@pytest.mark.parametrize("seed", [0, 1, 2])
+def test_cluster_of_a_twentieth_of_the_rows_is_found(seed: int) -> None:
+    """Five Gaussians of 8 columns; the first partition alone leaves it in another component on seeds 1 and 2."""
+    found = mixture_by_bic(TableSuite("clusters", seed=seed).reference).weights.sort().values
+    assert found.tolist() == pytest.approx(FIVE, abs=0.02)
+
+
+def test_control_one_partition_misses_a_cluster(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(importlib.import_module(mixture_by_bic.__module__), "MOST_CLUSTERS", 1)
+    assert len(mixture_by_bic(TableSuite("clusters", n_rows=9000, seed=1).reference).weights) == 4
 
 
 def test_bic_takes_one_component_for_normal_rows() -> None:
