@@ -3,12 +3,14 @@
 from collections.abc import Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import Self
 
 from rich.console import Console
 from rich.text import Text
 
+from ebm_cli.evaluation.result_registry import HEADLINES
 from ebm_cli.evaluation.values import format_value
+from ebm_cli.evaluation.values import number as number_of
 from ebm_cli.reporting.console import make_console, relative_path
 from ebm_cli.reporting.progress import Progress
 from ebm_cli.runs.record import read
@@ -59,7 +61,7 @@ class ReplicaBoard:
         parts = [f"{seed}: {record.state}" if record.state != "?" else f"{seed}: failed"]
         if record.reason:
             parts.append(record.reason)
-        value = next(((k, record.results[k]) for k in MAIN if isinstance(record.results.get(k), float)), None)
+        value = next(((k, v) for k in HEADLINES if (v := number_of(record.results, k)) is not None), None)
         if value is not None:
             parts.append(f"{value[0]} {format_value(value[1])}")
         if "eval/overall" in record.results:
@@ -73,10 +75,6 @@ class ReplicaBoard:
     @property
     def _parent(self) -> Path:
         return self._runs[0][0].parent
-
-
-MAIN: tuple[Any, ...] = ("eval/kl", "eval/nll", "val/nll", "eval/objective", "val/objective", "eval/fisher")
-"""Results of which the first that a run has is shown."""
 
 
 def _seed(words: Sequence[str]) -> str:

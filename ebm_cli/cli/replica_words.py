@@ -3,7 +3,7 @@
 import re
 from collections.abc import Sequence
 
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 
 from ebm_cli.errors import UserError
 
@@ -61,7 +61,9 @@ def _require_companions(own: str, words: Sequence[str]) -> None:
 
 def is_replicas(config: DictConfig) -> bool:
     """Return whether the jobs of a sweep are trained as replicas."""
-    return str(config.hydra.launcher._target_).endswith(".ReplicasLauncher")
+    launcher = config.hydra.launcher
+    # Anything may have been typed, and is refused by what checks the launcher.
+    return OmegaConf.is_dict(launcher) and str(launcher.get("_target_")).endswith(".ReplicasLauncher")
 
 
 def require_one_place_for_seeds(config: DictConfig) -> None:

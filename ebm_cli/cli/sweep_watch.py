@@ -13,7 +13,7 @@ from ebm_cli.runs.status import read_status
 WINDOW = 10.0
 """Seconds over which the speed is averaged."""
 GROUPS = ("eval", "val")
-LOSSES = ("train/loss", "train/loss_flow")
+LOSSES = tuple(f"train/{name}" for name in ("loss", "loss_flow"))
 
 
 class JobWatch:

@@ -14,7 +14,7 @@ from contextlib import contextmanager, suppress
 from functools import partial
 from multiprocessing.connection import Connection
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 from hydra.core.hydra_config import HydraConfig
 from hydra.core.plugins import Plugins
@@ -161,7 +161,7 @@ class Post:
             if number is not None:
                 self._stopped.add(number)
                 if number == self._present:
-                    signal.pthread_kill(threading.get_ident(), signal.SIGINT)  # Python handles it in the main thread
+                    signal.pthread_kill(cast(int, threading.main_thread().ident), signal.SIGINT)
 
 
 def _prepare(order: Order) -> None:

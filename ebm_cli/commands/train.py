@@ -12,7 +12,6 @@ from rich.console import Console
 from torch import Tensor
 
 from ebm_cli.claims.judge import build_claims, collect_verdicts, conclude, judge_runs
-from ebm_cli.comparison.ranking import print_ranking
 from ebm_cli.config.trust import trust_of
 from ebm_cli.densities.memo import of_few_rows
 from ebm_cli.errors import NotTrustworthy
@@ -156,6 +155,9 @@ def train_together(
 def finalize(cfg: DictConfig, sweep_dir: Path) -> None:
     """Rank the jobs of a sweep, and judge what its experiment claims, on all of them."""
     jobs = jobs_of(sweep_dir)
+    # Imports scipy, which training does without.
+    from ebm_cli.comparison.ranking import print_ranking
+
     print_ranking(sweep_dir, jobs, make_console())
     _judge(cfg, sweep_dir, jobs)
 

@@ -13,6 +13,8 @@ from ebm_cli.cli.sweep_worker import Began, Ended, Job, Post
 
 def light_work(connection: Connection, order: Any) -> None:
     """`value=X` returns X with the process's number and threads, `die` kills the process, `wait` waits for a signal."""
+    # What runs tests in the background may have told them to ignore it.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
     post = Post(connection)
     while (job := post.next_job()) is not None:

@@ -32,7 +32,7 @@ KEYS = {
 }
 CHAINS = ("acceptance", "step_size", "rhat", "ess_bulk", "ess_tail", "ess_per_grad", "ess_per_second")
 CHAINS += ("acceptance_low", "acceptance_high", "never_moved", "non_finite", "n_chains", "n_draws", "n_steps")
-CHAINS += ("virial", "virial_se", "virial_exact")
+CHAINS += ("virial", "virial_se", "virial_exact", "drawn_by")
 COST = ("energy_evals", "grad_evals", "laplacian_evals", "seconds", "eval_seconds", "peak_memory_mb")
 RESULT_KEYS = {f"eval/{key}" for key in KEYS} | {f"sampler/{key}" for key in CHAINS} | {f"cost/{key}" for key in COST}
 """Keys of results.json for nce on a two-dimensional set."""
@@ -90,6 +90,7 @@ def test_results_of_a_run(run: Path) -> None:
     assert set(results) == RESULT_KEYS
     assert results.pop("eval/log_z_method") == "grid"
     assert results.pop("eval/overall") in WORDS
+    assert results.pop("sampler/drawn_by") == "mala"
     assert all(isinstance(value, int | float) and math.isfinite(value) for value in results.values())
     assert results["eval/kl"] == pytest.approx(results["eval/nll"] - results["eval/entropy"], abs=1e-6)
     assert results["eval/log_z_gap"] == pytest.approx(results["eval/log_z_learned"] - results["eval/log_z"], abs=1e-9)

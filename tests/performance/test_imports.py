@@ -95,5 +95,5 @@ def test_sampling_starts_without_optimizers_and_boards(
     """No optimizer is made, so that its share of torch is not imported either; nor TensorBoard."""
     no_pictures(monkeypatch)
     assert ebm("train", *FAST, "steps=1", "hydra.run.dir=run").code == 0
-    modules = imported_until("ebm_cli.runs.chains", "_run_chains", "sample", "checkpoint=run", cwd=tmp_path)
+    modules = imported_until("ebm_cli.runs.chains", "prepare", "sample", "checkpoint=run", cwd=tmp_path)
     assert not modules & (NOT_AT_START | {"tensorboard", "torch._dynamo", "ebm_cli.training.session"})
