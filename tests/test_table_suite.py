@@ -11,6 +11,7 @@ from tests.table_suite import main
 BASELINES = {"shell/0/200": {"mixture": 0.05, "flow": 0.06, "seconds": 1e6}}
 
 
+@pytest.mark.slow
 def test_script_judges_runs_of_two_directories_together(
     ebm: Ebm, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ):

@@ -261,6 +261,7 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("CXX", sys.executable)
 
 
+@pytest.mark.slow
 def test_resumed_run_keeps_its_mode(ebm: Ebm, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, quick: None) -> None:
     """The mode that `auto` resolved to, bit for bit, although the rule would now give another."""
     monkeypatch.setattr(compile_mode, "WORTH_AFTER", 1)

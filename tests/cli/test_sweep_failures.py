@@ -146,9 +146,10 @@ def test_failed_job_does_not_stop_the_next_batch(ebm: Ebm, stand_in: StandIn) ->
     assert [cfg.seed for cfg in seen] == [1, 2, 3]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "launcher",
-    [["jobs=2"], pytest.param(["hydra/launcher=joblib", "hydra.launcher.n_jobs=2"], marks=pytest.mark.slow)],
+    [["jobs=2"], ["hydra/launcher=joblib", "hydra.launcher.n_jobs=2"]],
     ids=["jobs", "joblib"],
 )
 def test_failures_in_other_processes_are_listed(ebm: Ebm, tmp_path: Path, launcher: list[str]) -> None:

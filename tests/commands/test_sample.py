@@ -658,6 +658,7 @@ def test_wrong_words_for_an_energy_are_refused(
     assert line in refused(ebm, tmp_path, *words)
 
 
+@pytest.mark.slow
 def test_step_size_of_an_energy_with_a_reference_is_adapted(ebm: Ebm, tmp_path: Path) -> None:
     """Its run was trained without chains, so that the step size in its config fits nothing."""
     words = [*TINY, "dataset=iris", "method=nce", "steps=20", "metrics=[density]", "sampler.step_size=3"]

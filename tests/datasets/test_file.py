@@ -79,6 +79,7 @@ def test_file_refuses_fewer_than_four_rows(n: int, count: str, tmp_path: Path):
             File(write(tmp_path, name, content))
 
 
+@pytest.mark.slow
 def test_interrupted_run_on_a_mapped_file_resumes_bit_for_bit(
     ebm: Ebm, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):

@@ -118,6 +118,7 @@ def short_training(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("ebm_cli.densities.flow_fit.BATCH_SIZE", 128)
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("short_training")
 def test_flow_bends_one_component_into_a_parabola() -> None:
     """Better on fresh rows than the Gaussian by most of what it lacks; the fit is the same in every call."""

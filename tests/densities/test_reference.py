@@ -111,6 +111,7 @@ def test_state_is_loaded_bit_for_bit_without_data(forced: tuple[Density, dict[st
     assert empty.log_prob(x).dtype == dtype
 
 
+@pytest.mark.slow
 def test_sinh_arcsinh_and_spline_are_stored_together() -> None:
     rows = skewed_rows() + 0.9 * skewed_rows().sin()
     density = Reference(rows)
@@ -128,6 +129,7 @@ def test_state_of_a_version_without_splines_is_loaded() -> None:
     assert torch.equal(empty.log_prob(bent_data()), density.log_prob(bent_data()))
 
 
+@pytest.mark.slow
 def test_same_rows_are_fitted_once_and_alike() -> None:
     rows = heavy_rows(200)
     first, again = fit_reference(rows), fit_reference.__wrapped__(rows)  # type: ignore[attr-defined]
@@ -135,6 +137,7 @@ def test_same_rows_are_fitted_once_and_alike() -> None:
     assert torch.equal(first.log_prob(rows), fit_reference(rows.clone()).log_prob(rows))
 
 
+@pytest.mark.slow
 def test_fit_of_few_rows_is_not_remembered() -> None:
     rows = heavy_rows(600)
     with of_few_rows():

@@ -20,6 +20,7 @@ def test_loss_of_a_quadratic_energy_has_its_closed_form(way: str) -> None:
     assert float(loss.detach()) == pytest.approx(4.5 * float(x.square().sum(1).mean()) - 9)
 
 
+@pytest.mark.slow
 def test_loop_costs_the_dimension_and_sliced_does_not() -> None:
     outcome = SMALL.measure([])
     rows = {(row["trace by"], row["dimension"]): row for row in outcome.rows}

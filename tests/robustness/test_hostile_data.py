@@ -189,6 +189,7 @@ def test_million_columns_are_refused(tmp_path: Path) -> None:
     refuse(tmp_path / "x.tsv", r"has a line of more than 1,048,576 bytes, line 1: store so many columns in \.npy$")
 
 
+@pytest.mark.slow
 def test_control_long_tables_of_allowed_lines_are_read(tmp_path: Path) -> None:
     """A table longer than the longest line, and lines just below that limit."""
     cell = b"0." + b"5" * (LONGEST_LINE // 4 - 4)

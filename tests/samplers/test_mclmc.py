@@ -140,6 +140,7 @@ def test_chains_without_energy_keep_the_step_size() -> None:
     assert kernel.step_size == pytest.approx(0.3)
 
 
+@pytest.mark.slow
 def test_steps_that_always_fail_end_at_a_shortest_step() -> None:
     calls = iter([0.0] + [math.nan] * 10_000)
 

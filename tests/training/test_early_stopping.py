@@ -111,6 +111,7 @@ def test_evaluate_repeats_the_results_of_the_best(ebm: Ebm, stopped: Path, tmp_p
     assert {key: results[key] for key in numbers["last"]} != numbers["last"]
 
 
+@pytest.mark.slow
 def test_other_verbs_take_the_best_too_and_say_so(ebm: Ebm, stopped: Path, tmp_path: Path) -> None:
     """Samples, compositions, scores of rows, and first weights; control: which=last."""
     shutil.copytree(stopped, tmp_path / "run")

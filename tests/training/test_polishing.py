@@ -205,6 +205,7 @@ def test_best_of_the_first_phase_is_not_destroyed(
     assert list(found) == []
 
 
+@pytest.mark.slow
 def test_best_of_both_phases_resumes(ebm: Ebm, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The best of the first phase is still to be beaten where a resumed run ends."""
     words = [*FAST, *WORDS, "metrics=[density]", "steps=4", "eval_every=1"]

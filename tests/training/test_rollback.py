@@ -63,6 +63,7 @@ def test_step_of_unadjusted_chains_is_lowered(ebm: Ebm, tmp_path: Path) -> None:
     assert "step size of the chains times 0.25, try 1 of 5" in " ".join(ran.out.split())
 
 
+@pytest.mark.slow
 def test_run_that_diverges_again_is_given_up(ebm: Ebm, tmp_path: Path) -> None:
     ran = ebm("train", *SHORT, *UNADJUSTED, "sampler.step_size=1e9", "guard=rollback", "hydra.run.dir=run")
     status = status_of(tmp_path / "run")
@@ -85,6 +86,7 @@ def diverge_at_30(monkeypatch: pytest.MonkeyPatch, n_times: int) -> None:
     monkeypatch.setattr(Session, "_log", log_or_diverge)
 
 
+@pytest.mark.slow
 def test_two_failures_at_one_place_lead_further_back(ebm: Ebm, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The third try starts a checkpoint earlier, and lowers both the learning rates and the step of the chains."""
     diverge_at_30(monkeypatch, 3)

@@ -36,6 +36,7 @@ def test_a_run_on_digits_has_feature_results(ebm: Ebm, monkeypatch: pytest.Monke
     assert json.loads(evaluated.read_text()) == {key: stored[key] for key in KEYS}
 
 
+@pytest.mark.slow
 def test_data_without_classes_have_a_reason(ebm: Ebm, monkeypatch: pytest.MonkeyPatch) -> None:
     no_pictures(monkeypatch)
     ran = ebm("train", *WORDS, "dataset=diabetes")
