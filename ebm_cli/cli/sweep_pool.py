@@ -111,8 +111,9 @@ class Pool:
                 busy = {worker.connection: worker for worker in self._workers if worker.job is not None}
                 if not busy:
                     return
-                for ready in wait(list(busy), REFRESH):
-                    self._hear(busy[ready], on_begin, on_end)  # type: ignore[index]
+                ready = wait(list(busy), REFRESH)
+                for worker in [worker for connection, worker in busy.items() if connection in ready]:
+                    self._hear(worker, on_begin, on_end)
                 if on_wait() and not is_ending:
                     is_ending = True
                     for worker in self._workers:
