@@ -1,7 +1,7 @@
 """The samplers of blackjax for `tests.benchmarks.moments`, tuned by its own rules."""
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 import blackjax
 import jax
@@ -28,6 +28,22 @@ def log_density(target: Target) -> Callable[[Any], Any]:
     return lambda x: -target.energy(jnp, x, data)
 
 
+class Tuned(NamedTuple):
+    """A sampler after its tuning.
+
+    Attributes:
+        states: of all chains.
+        step: of one chain.
+        words: what was tuned.
+        scale: of the target's coordinates in units of the sampler's.
+    """
+
+    states: Any
+    step: Step
+    words: str
+    scale: Any = 1.0
+
+
 def disagreement(target: Target, truth: Truth) -> float:
     """Largest difference of the energies of a hundred draws, relative where they are above 1.
 
@@ -47,8 +63,7 @@ def theirs(name: str, tuning: int, target: Target, truth: Truth, seed: int = 0) 
     x = _array(truth.draw(target.n_chains, torch.Generator().manual_seed(seed)).float())
     key = jax.random.key(seed)
     make = {"mclmc": _mclmc, "nuts": _nuts, "mala": _mala}[name]
-    start, step, tuned = make(log_density(target), x, tuning, key, truth)
-    scale = getattr(step, "scale", 1.0)
+    start, step, tuned, scale = make(log_density(target), x, tuning, key, truth)
     mean, variance = _array(truth.mean.float()), _array(truth.variance.float())
 
     @jax.jit
@@ -72,7 +87,7 @@ def theirs(name: str, tuning: int, target: Target, truth: Truth, seed: int = 0) 
     return float("inf"), f"b² {bias.last:.3g} at last; {tuned}"
 
 
-def _mclmc(logdensity: Any, x: Any, n: int, key: Any, truth: Truth) -> tuple[Any, Step, str]:
+def _mclmc(logdensity: Any, x: Any, n: int, key: Any, truth: Truth) -> Tuned:
     kernel = blackjax.mcmc.mclmc.build_kernel()
 
     def tune(x: Any, key: Any) -> Any:
@@ -90,10 +105,10 @@ def _mclmc(logdensity: Any, x: Any, n: int, key: Any, truth: Truth) -> tuple[Any
         state, _ = sampler.step(key, state)
         return state, jnp.asarray(2.0)
 
-    return states, step, f"eps {found.step_size:.3g}, L {found.L:.3g}"
+    return Tuned(states, step, f"eps {found.step_size:.3g}, L {found.L:.3g}")
 
 
-def _nuts(logdensity: Any, x: Any, n: int, key: Any, truth: Truth) -> tuple[Any, Step, str]:
+def _nuts(logdensity: Any, x: Any, n: int, key: Any, truth: Truth) -> Tuned:
     nothing = blackjax.adaptation.base.get_filter_adapt_info_fn()
 
     def tune(x: Any, key: Any) -> Any:
@@ -107,10 +122,10 @@ def _nuts(logdensity: Any, x: Any, n: int, key: Any, truth: Truth) -> tuple[Any,
         state, info = sampler.step(key, state)
         return state, info.num_integration_steps.astype(jnp.float32)
 
-    return jax.vmap(sampler.init)(x), step, f"eps {found['step_size']:.3g}"
+    return Tuned(jax.vmap(sampler.init)(x), step, f"eps {found['step_size']:.3g}")
 
 
-def _mala(logdensity: Any, x: Any, n: int, key: Any, truth: Truth) -> tuple[Any, Step, str]:
+def _mala(logdensity: Any, x: Any, n: int, key: Any, truth: Truth) -> Tuned:
     """Its mala has no metric and no tuning: the coordinates are those of the true scales, the rule is its own."""
     scale = _array(truth.mean.sqrt().float())
 
@@ -135,8 +150,7 @@ def _mala(logdensity: Any, x: Any, n: int, key: Any, truth: Truth) -> tuple[Any,
     def step(key: Any, state: Any) -> Any:
         return sampler.step(key, state)[0], jnp.asarray(1.0)
 
-    step.scale = scale  # type: ignore[attr-defined]
-    return jax.vmap(sampler.init)(x / scale), step, f"eps {eps:.3g}"
+    return Tuned(jax.vmap(sampler.init)(x / scale), step, f"eps {eps:.3g}", scale)
 
 
 def _medians(tune: Callable[[Any, Any], Any], x: Any, key: Any) -> Any:
