@@ -1,6 +1,7 @@
 """The study of a search: it continues, is shared, survives failed trials, and stops bad ones."""
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -16,8 +17,8 @@ from ebm_cli.errors import UserError  # noqa: E402
 SPACE: dict[str, Numbers | Words] = {"lr": Numbers(1e-4, 1e-2, is_log=True), "method": Words(("nce", "sm"))}
 
 
-def options(n_trials: int = 3, **changed: object) -> Options:
-    return Options(n_trials, "ebm", None, "tpe", 0, "median", 1)._replace(**changed)  # type: ignore[arg-type]
+def options(n_trials: int = 3, **changed: Any) -> Options:
+    return Options(n_trials, "ebm", None, "tpe", 0, "median", 1)._replace(**changed)
 
 
 @pytest.fixture
@@ -96,7 +97,7 @@ def test_a_trial_worse_than_half_of_the_others_is_stopped(tmp_path: Path, journa
 def test_wrong_options_and_another_study_are_refused(tmp_path: Path, journal: str) -> None:
     for wrong in ({"n_trials": 0}, {"seed": -1}, {"startup": True}, {"sampler": "cmaes"}, {"pruner": "never"}):
         with pytest.raises(UserError, match=rf"hydra.sweeper.{next(iter(wrong))}="):
-            options(**wrong).check()  # type: ignore[arg-type]
+            options(**wrong).check()
     options().check()
     with pytest.raises(UserError, match="neither a URL such as sqlite:///study"):
         Search(options(storage="study.db"), SPACE, tmp_path)
