@@ -6,7 +6,7 @@ Hyvärinen (2012), JMLR 13. The same two samples can also estimate the likelihoo
 """
 
 import math
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import torch
 from torch import Tensor, nn
@@ -19,6 +19,9 @@ from ebm_cli.methods.logistic_loss import EXPLODED_ENERGIES, balanced_log_z, cla
 from ebm_cli.methods.noise_likelihoods import FEW_WEIGHTS, ranking, self_normalised
 from ebm_cli.methods.noise_tails import has_light_tails
 from ebm_cli.system.chunks import in_chunks
+
+if TYPE_CHECKING:
+    from ebm_cli.methods.replicated import Replicated
 
 ROWS = 1024
 """Rows whose energies are taken at once when log Z is fitted."""
@@ -121,6 +124,12 @@ class NCE(Method):
 
     def proposal(self) -> Density:
         return self.noise
+
+    def replicated(self) -> "type[Replicated[NCE]]":
+        # It imports this module.
+        from ebm_cli.methods.replicated.nce import ReplicatedNCE
+
+        return ReplicatedNCE
 
     def loss(self, energy: Energy, x: Tensor, rng: torch.Generator) -> LossOutput:
         n_noise = max(1, round(self.nu * len(x)))

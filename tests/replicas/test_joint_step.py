@@ -5,7 +5,11 @@ from collections.abc import Sequence
 import pytest
 import torch
 
+from ebm_cli.densities import Uniform
+from ebm_cli.methods import NCE
+from ebm_cli.methods.replicated.nce import ReplicatedNCE
 from ebm_cli.replicas.step import JointStep
+from ebm_cli.replicas.support import objective_of
 from ebm_cli.runs.assemble import assemble
 from ebm_cli.training.build import make_trainer
 from ebm_cli.training.trainer import Trainer
@@ -88,3 +92,12 @@ def test_diverged_run_leaves_the_others_as_they_are() -> None:
     assert distance(together[0], alone[0]) < 1e-6
     assert together[0].guard.read() is None
     assert together[1].guard.read() is not None
+
+
+def test_subclass_of_a_method_must_declare_its_own_losses() -> None:
+    class Other(NCE):
+        """A method of somebody else, with another loss."""
+
+    noise = Uniform(torch.eye(2))
+    assert objective_of(NCE(noise)) is ReplicatedNCE
+    assert objective_of(Other(noise)) is None

@@ -11,10 +11,10 @@ from ebm_cli.densities import Gaussian
 from ebm_cli.energies.base import NetworkEnergy
 from ebm_cli.methods.base import Evaluations
 from ebm_cli.methods.nce import NCE
-from ebm_cli.replicas.objective import Losses, Objective
+from ebm_cli.methods.replicated.base import Losses, Replicated
 
 
-class ReplicatedNCE(Objective[NCE]):
+class ReplicatedNCE(Replicated[NCE]):
     """L_r = E_data softplus(−h_r) + ν E_q softplus(h_r),   h_r = −f_r − log Z_r − log q_r − log ν."""
 
     def __init__(self, methods: Sequence[NCE], energy: NetworkEnergy, own: Sequence[Tensor]) -> None:

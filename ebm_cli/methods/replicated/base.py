@@ -8,8 +8,7 @@ import torch
 from torch import Tensor
 
 from ebm_cli.energies.base import NetworkEnergy
-from ebm_cli.methods import LossOutput, Method
-from ebm_cli.methods.base import Evaluations
+from ebm_cli.methods.base import Evaluations, LossOutput, Method
 
 M = TypeVar("M", bound=Method)
 
@@ -36,14 +35,14 @@ class Losses(NamedTuple):
         ]
 
 
-class Objective(ABC, Generic[M]):
+class Replicated(ABC, Generic[M]):
     """The objective of R runs with one player, the energy.
 
     Random numbers are drawn as each run's own loss draws them: from its generator, in the same order.
 
     Args:
         methods: of the runs, of one class and with equal settings.
-        energy: of all runs (see `network`).
+        energy: of all runs, of points of all: R blocks of rows [R·B, *shape].
         own: parameters of the methods, [R, *shape] each, in their order.
     """
 
