@@ -96,7 +96,7 @@ def test_diverged_run_leaves_the_others_as_they_are() -> None:
 
 def test_subclass_of_a_method_must_declare_its_own_losses() -> None:
     class Other(NCE):
-        """A method of somebody else, with another loss."""
+        """A method of a user, with another loss."""
 
     noise = Uniform(torch.eye(2))
     assert objective_of(NCE(noise)) is ReplicatedNCE

@@ -1,4 +1,4 @@
-"""What score matching of several runs has in common: `derivatives.ScoreTerms` with one more dimension."""
+"""Losses of score matching of several runs: `derivatives.ScoreTerms` with one more dimension."""
 
 import torch
 from torch import Tensor
