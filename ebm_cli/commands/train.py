@@ -20,7 +20,7 @@ from ebm_cli.evaluation.overall import UNBOUNDED, overall, untrusted
 from ebm_cli.evaluation.results import Results
 from ebm_cli.lecture.base import Measurement
 from ebm_cli.lecture.report import build_measurement, measured_verdicts
-from ebm_cli.lecture.run import run_measurement
+from ebm_cli.lecture.run import conclude_again, run_measurement
 from ebm_cli.replicas.drive import Ended, Lockstep
 from ebm_cli.replicas.support import require_supported
 from ebm_cli.reporting.closing_panel import as_sentence
@@ -48,9 +48,15 @@ def reserve(cfg: DictConfig, path: Path, *, lock: bool) -> None:
     """Reserve the run's directory; a run that begins in it needs the run that it starts from."""
     if cfg.checkpoint is None and not (path / FOLDER / "last.pt").is_file():
         require_source(cfg)
+    measurement = build_measurement(cfg)
     try:
-        reserve_directory(cfg, path, lock=lock, trains=_trains(build_measurement(cfg)))
+        reserve_directory(cfg, path, lock=lock, trains=_trains(measurement))
     except AlreadyFinished as finished:
+        # As at the end of a finished sweep: what is claimed, measured and drawn may be another thing by now.
+        if measurement is None or measurement.trains:
+            _judge(cfg, path, [path])
+        else:
+            conclude_again(measurement, path)
         results = _results(path)
         reason = untrusted(results, cfg.strict)
         if reason is not None:

@@ -176,6 +176,16 @@ class Trainer:
         return phase.polish.method if phase is not None and phase.began is not None and step > phase.began else None
 
     @property
+    def last_method(self) -> Method:
+        """The objective of the last phase: of two, the only one that may have chains."""
+        return self.method if self.polishing is None else self.polishing.polish.method
+
+    @property
+    def in_last_phase(self) -> bool:
+        """True in a run of one phase, and in the second of two."""
+        return self.polishing is None or self.polishing.began is not None
+
+    @property
     def skipped(self) -> int:
         """Steps of the first of two phases that patience left out."""
         return 0 if self.polishing is None else self.polishing.skipped
