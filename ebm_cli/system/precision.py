@@ -22,10 +22,11 @@ Precision = Literal["highest", "high", "medium"]
 
 AUTOCAST = ("cpu", "cuda")
 """Kinds of devices on which a caller may have turned autocast on."""
+_BACKENDS: Any = torch.backends
 _HAS_PARTS = hasattr(torch.backends.cudnn, "conv")
 """From torch 2.9 on the switches have parts that a caller may set apart: torch has no word for them all then."""
-_PRODUCTS: tuple[Any, ...] = (torch.backends.cuda.matmul, torch.backends.mkldnn.matmul) if _HAS_PARTS else ()
-_CONVOLUTIONS: tuple[Any, ...] = (torch.backends.cudnn.conv, torch.backends.cudnn.rnn) if _HAS_PARTS else ()
+_PRODUCTS: tuple[Any, ...] = (_BACKENDS.cuda.matmul, _BACKENDS.mkldnn.matmul) if _HAS_PARTS else ()
+_CONVOLUTIONS: tuple[Any, ...] = (_BACKENDS.cudnn.conv, _BACKENDS.cudnn.rnn) if _HAS_PARTS else ()
 
 Setting = str | tuple[str, ...]
 """The word for a switch, or that of each of its parts."""
