@@ -33,7 +33,7 @@ Setting = str | tuple[str, ...]
 
 
 class Recorded(NamedTuple):
-    """What torch says of its switches.
+    """The state of the switches, as torch records it.
 
     Args:
         products: of matrices: highest, high or medium.

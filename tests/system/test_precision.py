@@ -18,7 +18,7 @@ def _switches() -> Iterator[None]:
 
 @pytest.mark.parametrize(("precision", "convolutions"), [("highest", "float32"), ("high", "tf32"), ("medium", "tf32")])
 def test_context_sets_every_switch_and_puts_it_back(precision: Precision, convolutions: str) -> None:
-    """Of a caller that has TF32 for matrices and convolutions, and autocast on both kinds of devices."""
+    """A caller has TF32 for matrices and convolutions, and autocast on both kinds of devices."""
     torch.set_float32_matmul_precision("high")
     torch.backends.cudnn.allow_tf32 = True
     torch.set_autocast_enabled("cuda", True)

@@ -20,7 +20,7 @@ from ebm_cli.training.player import Player
 from tests.support import FAST, METHODS, TINY, Ebm, composed, no_pictures, normal
 
 FULL, AMBIENT = ("highest", "float32", ()), ("high", "tf32", ("cpu",))
-"""What the switches say in full precision, and what they say in the process of a caller who has turned them on."""
+"""The switches in full precision, and in the process of a caller who has turned them on."""
 
 
 @pytest.fixture
