@@ -31,6 +31,7 @@ from ebm_cli.runs.reserve import reserve as reserve_directory
 from ebm_cli.runs.signals import Signals
 from ebm_cli.runs.status import read_status
 from ebm_cli.system.device import set_deterministic
+from ebm_cli.system.precision import use_full_precision
 from ebm_cli.system.ranks import Ranks
 from ebm_cli.system.threads import ALL_THREADS, set_threads
 from ebm_cli.training.build import make_trainer
@@ -67,6 +68,7 @@ def reserve(cfg: DictConfig, path: Path, *, lock: bool) -> None:
 def validate(cfg: DictConfig) -> None:
     """Refuse a config whose parts do not fit together; writes nothing."""
     set_deterministic(cfg.deterministic)
+    use_full_precision()
     set_threads(cfg.threads)
     build_claims(cfg.claims, trust_of(cfg))
     if not _trains(build_measurement(cfg)):

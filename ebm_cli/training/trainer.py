@@ -21,12 +21,12 @@ from ebm_cli.methods.polish import of_this_phase
 from ebm_cli.optim.ema import EMA
 from ebm_cli.optim.flat import Flat
 from ebm_cli.rng import generator
+from ebm_cli.system.precision import Precision, ProductPrecision
 from ebm_cli.system.ranks import ONE, Ranks
 from ebm_cli.training.divided import agree, joined, parted, was_divided
 from ebm_cli.training.guard import REMEDY, Guard
 from ebm_cli.training.player import MakeSchedule, Player
 from ebm_cli.training.polishing import Polishing
-from ebm_cli.training.precision import MatmulPrecision, Precision
 
 MakeOptimizer = Callable[[Iterable[nn.Parameter], float | None], Optimizer]
 """Parameters and, for a player that has its own, a learning rate → optimizer."""
@@ -46,7 +46,7 @@ class Trainer:
         ema: decay of the moving average over the player "energy", in [0, 1).
         guard_interval: steps between two reads of `guard`, at most.
         is_guarded: whether divergence ends training.
-        precision: of matrix products in a step.
+        precision: of float32 products in a step.
         polishing: second phase; None without.
         ranks: the processes that train together; method and batches keep the part of this one.
 
@@ -99,7 +99,7 @@ class Trainer:
         self.ema = EMA([names[id(p)] for p in averaged.parameters], averaged, ema)
         self._make_guard = partial(Guard, guard_interval, rng.device, is_ignored=not is_guarded, ranks=ranks)
         self.guard = self._guard_of_phase()
-        self.precision = MatmulPrecision(precision)
+        self.precision = ProductPrecision(precision, rng.device)
 
     def advance(self) -> LossOutput:
         """Take one training step; returns the method's loss and metrics."""
