@@ -35,7 +35,8 @@ class JointStep:
         self._stack = Stack([trainer.players["energy"].flat for trainer in trainers])
         n, leaves = len(list(model.parameters())), self._stack.leaves
         energy = NetworkEnergy(model.shape, stacked(model.network, leaves[:n]), model.base)
-        self._objective = kind([trainer.method for trainer in trainers], energy, leaves[n:])
+        methods, energies = [trainer.method for trainer in trainers], [trainer.energy for trainer in trainers]
+        self._objective = kind(methods, energies, energy, leaves[n:])
 
     def __call__(self) -> list[LossOutput]:
         """Take one step of every run; returns the loss and metrics of each."""

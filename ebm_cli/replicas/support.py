@@ -1,5 +1,6 @@
 """The configs that can be trained as replicas; others are refused before the first directory is made."""
 
+from inspect import isabstract
 from typing import Any
 
 from omegaconf import DictConfig
@@ -14,8 +15,15 @@ INSTEAD = "a sweep over seed does it: -m seed=0,1,2"
 
 
 def objective_of(method: Method) -> type[Replicated[Any]] | None:
-    """The class that computes the losses of several runs of this method; None if its own class declares none."""
-    return method.replicated() if "replicated" in vars(type(method)) else None
+    """The class that computes the losses of several runs of this method; None if there is none.
+
+    It belongs to the class that declares it, or to all subclasses of an abstract one that leave its `loss` as it is:
+    another subclass may have another loss.
+    """
+    kind = type(method)
+    declared, loss = (next(c for c in kind.__mro__ if name in vars(c)) for name in ("replicated", "loss"))
+    is_own = declared is kind or (declared is loss and isabstract(declared))
+    return method.replicated() if is_own else None
 
 
 def require_supported(cfg: DictConfig, parts: Parts) -> None:

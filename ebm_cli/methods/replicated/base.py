@@ -2,11 +2,12 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
-from typing import Generic, NamedTuple, TypeVar
+from typing import Generic, NamedTuple, Self, TypeVar
 
 import torch
 from torch import Tensor
 
+from ebm_cli.energies import Energy
 from ebm_cli.energies.base import NetworkEnergy
 from ebm_cli.methods.base import Evaluations, LossOutput, Method
 
@@ -18,21 +19,25 @@ class Losses(NamedTuple):
 
     Attributes:
         loss: [R], the r-th differentiable in the parameters of run r.
-        metrics: [R] by name.
-        evaluations: cost of a step of one run.
+        metrics: of each run, by name.
+        evaluations: cost of a step of each.
     """
 
     loss: Tensor
-    metrics: Mapping[str, Tensor]
-    evaluations: Evaluations
+    metrics: Sequence[Mapping[str, Tensor]]
+    evaluations: Sequence[Evaluations]
+
+    @classmethod
+    def of(cls, loss: Tensor, metrics: Mapping[str, Tensor], evaluations: Evaluations) -> Self:
+        """The losses [R] of runs with metrics [R] and a step of one cost."""
+        values = {name: of_runs.unbind() for name, of_runs in metrics.items()}
+        each = [{name: of_runs[r] for name, of_runs in values.items()} for r in range(len(loss))]
+        return cls(loss, each, [evaluations] * len(loss))
 
     def split(self) -> list[LossOutput]:
         """The result of each run."""
-        metrics = {name: values.unbind() for name, values in self.metrics.items()}
-        return [
-            LossOutput(loss, {name: values[r] for name, values in metrics.items()}, evaluations=self.evaluations)
-            for r, loss in enumerate(self.loss.detach().unbind())
-        ]
+        parts = zip(self.loss.detach().unbind(), self.metrics, self.evaluations, strict=True)
+        return [LossOutput(loss, metrics, evaluations=evaluations) for loss, metrics, evaluations in parts]
 
 
 class Replicated(ABC, Generic[M]):
@@ -42,12 +47,15 @@ class Replicated(ABC, Generic[M]):
 
     Args:
         methods: of the runs, of one class and with equal settings.
+        energies: of the runs; the weights are those of `energy`, and only this is to be differentiated in them.
         energy: of all runs, of points of all: R blocks of rows [R·B, *shape].
         own: parameters of the methods, [R, *shape] each, in their order.
     """
 
-    def __init__(self, methods: Sequence[M], energy: NetworkEnergy, own: Sequence[Tensor]) -> None:
-        self.methods, self.energy, self.own = list(methods), energy, list(own)
+    def __init__(
+        self, methods: Sequence[M], energies: Sequence[Energy], energy: NetworkEnergy, own: Sequence[Tensor]
+    ) -> None:
+        self.methods, self.energies, self.energy, self.own = list(methods), list(energies), energy, list(own)
 
     @staticmethod
     @abstractmethod

@@ -26,4 +26,4 @@ class ReplicatedDSM(Replicated[DSM]):
         grad = gradient(self.energy, x.flatten(0, 1) + sigma * noise)
         rows = 0.5 * squared(sigma * grad - noise)
         metrics = {"score_norm": squared(grad.detach()).view(x.shape[:2]).mean(1)}
-        return Losses(rows.view(x.shape[:2]).mean(1), metrics, Evaluations(grad=1))
+        return Losses.of(rows.view(x.shape[:2]).mean(1), metrics, Evaluations(grad=1))

@@ -18,7 +18,7 @@ def score_losses(square: Tensor, curvature: Tensor, x: Tensor, cost: Evaluations
         "laplacian": curvature.detach().mean(1),
         "loss_se": deviation / n_rows**0.5,
     }
-    return Losses(rows.mean(1), metrics, cost)
+    return Losses.of(rows.mean(1), metrics, cost)
 
 
 def squared(grad: Tensor) -> Tensor:
