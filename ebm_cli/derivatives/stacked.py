@@ -1,11 +1,10 @@
 """Networks of one shape as one: a layer of R weights is one batched product.
 
 Points of all are one batch, R blocks of rows [R·B, n], in which a block belongs to one network: whatever takes a
-network and points takes these too.
+network and all of its points at once takes these too.
 """
 
 from collections.abc import Iterator, Sequence
-from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -23,8 +22,6 @@ class StackedLinear(nn.Module, Differentiable):
 
     Shapes: [R·B, n_in] → [R·B, n_out].
     """
-
-    needs_whole_batch: ClassVar[bool] = True
 
     def __init__(self, weight: Tensor, bias: Tensor) -> None:
         super().__init__()

@@ -3,13 +3,12 @@
 from collections.abc import Sequence
 
 import torch
-from torch import nn
 
-from ebm_cli.derivatives import stacked
 from ebm_cli.energies.base import NetworkEnergy
 from ebm_cli.methods import LossOutput
 from ebm_cli.optim.clip import clip_
 from ebm_cli.optim.fused_adam import step_together
+from ebm_cli.replicas.network import StackedEnergy
 from ebm_cli.replicas.stack import Stack
 from ebm_cli.replicas.support import objective_of
 from ebm_cli.training.trainer import Trainer
@@ -30,11 +29,10 @@ class JointStep:
         first = self._trainers[0]
         model, kind = first.energy, objective_of(first.method)
         assert isinstance(model, NetworkEnergy)
-        assert isinstance(model.network, nn.Sequential)
         assert kind is not None
         self._stack = Stack([trainer.players["energy"].flat for trainer in trainers])
         n, leaves = len(list(model.parameters())), self._stack.leaves
-        energy = NetworkEnergy(model.shape, stacked(model.network, leaves[:n]), model.base)
+        energy = StackedEnergy(model, leaves[:n])
         methods, energies = [trainer.method for trainer in trainers], [trainer.energy for trainer in trainers]
         self._objective = kind(methods, energies, energy, leaves[n:])
 

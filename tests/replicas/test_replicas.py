@@ -91,6 +91,7 @@ def _method_seed(seed: int) -> int:
         (["replicas=2", "energy=quadratic", "method=nce"], "energy=mlp"),
         (["replicas=2", "energy=mlp", "method=bridges"], "one by one"),
         (["replicas=2", "energy=mlp", "method=sm", "method.whiten=true"], "method.whiten=true"),
+        (["replicas=2", "energy=mlp", "method=cd", "method.kl=0.5"], "method.kl=0.5"),
         (["replicas=2", "energy=mlp", "method=nce", "guard=rollback"], "guard=rollback"),
     ],
 )
