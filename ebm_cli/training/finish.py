@@ -3,8 +3,13 @@
 import logging
 import math
 import time
+from typing import Any
+
+from torch import Tensor
 
 from ebm_cli.config.trust import foreign_packages
+from ebm_cli.energies import Energy, Tilted
+from ebm_cli.energies.column_tails import Tails
 from ebm_cli.evaluation import suite
 from ebm_cli.evaluation.monitored import monitored_value
 from ebm_cli.evaluation.narrowest import narrowest_width
@@ -53,8 +58,11 @@ def finish(session: Session, seconds: float) -> float | None:
         tails = calibrate_tails(parts.energy, parts.dataset, session.keys.seed)
         session.checkpointer.add_corrections(evaluated_step, scales, tails)
         protocol, second = session.protocol, trainer.second(evaluated_step)
+        _tell_weights(session, scales, tails)
         with Stages("evaluation", log.console) as stages:
-            found = suite.evaluate(parts.energy, parts.method, parts.dataset, protocol, stages.begin, second)
+            found = suite.evaluate(
+                parts.energy, parts.method, parts.dataset, protocol, stages.begin, second, trainer.ranks
+            )
         evaluated = with_unbounded(found.results, log.opening.unbounded)
         assessment = overall(evaluated, math.prod(parts.dataset.shape))
         measured = with_overall(evaluated, assessment)
@@ -90,8 +98,28 @@ def finish(session: Session, seconds: float) -> float | None:
 def take_part(session: Session) -> None:
     """Take part in what `finish` does in common, in a process that is not the first of its run."""
     _evaluate_last_step(session)
+    parts, ranks = session.parts, session.trainer.ranks
+    parts.energy.eval()
+    _take_weights(parts.energy, ranks.announce(None))
+    suite.serve(parts.energy, parts.method, parts.dataset, session.protocol, ranks)
     if not session.monitor.uses_validation_rows and session.keys.patience is None:
         session.update_best({})
+
+
+def _tell_weights(session: Session, scales: Tensor | None, tails: Tails | None) -> None:
+    """Tell the other processes the weights that are evaluated, with what was fitted after training."""
+    ranks = session.trainer.ranks
+    if ranks.size > 1:
+        state = {"weights": session.parts.energy.state_dict(), "scales": scales}
+        ranks.announce(state | {"tails": None if tails is None else tails._asdict()})
+
+
+def _take_weights(energy: Energy, state: dict[str, Any]) -> None:
+    energy.load_state_dict(state["weights"])
+    if isinstance(energy, Tilted) and state["scales"] is not None:
+        energy.scales.take(state["scales"])
+    if isinstance(energy, Tilted) and state["tails"] is not None:
+        energy.tails.take(Tails(**state["tails"]))
 
 
 def _evaluate_last_step(session: Session) -> tuple[Values, float | None]:
