@@ -2,7 +2,8 @@
 
 A try starts at the last checkpoint, with learning rates times `RATE_FACTOR` and other random numbers. If the symptom is
 that of unadjusted chains whose step is too large, which no learning rate cures, that step is lowered instead. Behind a
-checkpoint from which `FAILURES` tries have failed, the next try starts at an earlier one, and lowers both.
+checkpoint from which `FAILURES` tries have failed, the next try starts at an earlier one, and lowers both. In a run
+with a second phase it is that phase which may have chains, and their step is lowered for what happens in it alone.
 
 `history.Rollbacks` records the returns; `guard` detects divergence. Nothing is written here: a run that is killed
 before its next checkpoint repeats the returns, with the same numbers.
@@ -33,10 +34,10 @@ def roll_back(error: Diverged, trainer: Trainer, history: History, checkpointer:
     """
     spent, rollbacks = history.clock.read(), history.rollbacks
     state, goes_further = _start(rollbacks, checkpointer)
+    lowers_step = (error.names_step_size or goes_further) and trainer.in_last_phase
     checkpointer.restore(state)
     history.clock.before = spent
-    lowers_step = error.names_step_size or goes_further
-    is_shortened = trainer.method.shorten_steps(rollbacks.step_factor(state, lowers_step)) and lowers_step
+    is_shortened = trainer.last_method.shorten_steps(rollbacks.step_factor(state, lowers_step)) and lowers_step
     factor = rollbacks.record(error, state, is_shortened, lowers_rates=goes_further or not is_shortened)
     name = f"method/after {len(rollbacks.history)} rollbacks"
     trainer.slow_down(factor, generator(seed, trainer.ranks.stream(name), trainer.rng.device))

@@ -21,12 +21,12 @@ from ebm_cli.methods.polish import of_this_phase
 from ebm_cli.optim.ema import EMA
 from ebm_cli.optim.flat import Flat
 from ebm_cli.rng import generator
+from ebm_cli.system.precision import Precision, ProductPrecision
 from ebm_cli.system.ranks import ONE, Ranks
 from ebm_cli.training.divided import agree, joined, parted, was_divided
 from ebm_cli.training.guard import REMEDY, Guard
 from ebm_cli.training.player import MakeSchedule, Player
 from ebm_cli.training.polishing import Polishing
-from ebm_cli.training.precision import MatmulPrecision, Precision
 
 MakeOptimizer = Callable[[Iterable[nn.Parameter], float | None], Optimizer]
 """Parameters and, for a player that has its own, a learning rate → optimizer."""
@@ -46,7 +46,7 @@ class Trainer:
         ema: decay of the moving average over the player "energy", in [0, 1).
         guard_interval: steps between two reads of `guard`, at most.
         is_guarded: whether divergence ends training.
-        precision: of matrix products in a step.
+        precision: of float32 products in a step.
         polishing: second phase; None without.
         ranks: the processes that train together; method and batches keep the part of this one.
 
@@ -99,7 +99,7 @@ class Trainer:
         self.ema = EMA([names[id(p)] for p in averaged.parameters], averaged, ema)
         self._make_guard = partial(Guard, guard_interval, rng.device, is_ignored=not is_guarded, ranks=ranks)
         self.guard = self._guard_of_phase()
-        self.precision = MatmulPrecision(precision)
+        self.precision = ProductPrecision(precision, rng.device)
 
     def advance(self) -> LossOutput:
         """Take one training step; returns the method's loss and metrics."""
@@ -174,6 +174,16 @@ class Trainer:
         """The objective of the second phase, for what it learned by this step; None before it, and without one."""
         phase = self.polishing
         return phase.polish.method if phase is not None and phase.began is not None and step > phase.began else None
+
+    @property
+    def last_method(self) -> Method:
+        """The objective of the last phase: of two, the only one that may have chains."""
+        return self.method if self.polishing is None else self.polishing.polish.method
+
+    @property
+    def in_last_phase(self) -> bool:
+        """True in a run of one phase, and in the second of two."""
+        return self.polishing is None or self.polishing.began is not None
 
     @property
     def skipped(self) -> int:

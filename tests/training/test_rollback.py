@@ -63,6 +63,34 @@ def test_step_of_unadjusted_chains_is_lowered(ebm: Ebm, tmp_path: Path) -> None:
     assert "step size of the chains times 0.25, try 1 of 5" in " ".join(ran.out.split())
 
 
+def test_step_of_chains_in_a_second_phase_is_lowered(ebm: Ebm, tmp_path: Path) -> None:
+    """Chains of the second phase alone: the step that diverges there is lowered, not the learning rates."""
+    words = ["method=sm", "polish=jarzynski", "polish.steps=5", "polish.method.k=100", "steps=5", "log_every=5"]
+    words += ["checkpoint_every=5", "sampler=langevin", "energy.base=2.0", "sampler.step_size=3.0", "guard=rollback"]
+    ran = ebm("train", *SHORT, *words, "hydra.run.dir=run")
+    assert (ran.code, ran.err) == (0, "")
+    [first] = status_of(tmp_path / "run")["rollbacks"]
+    assert (first["step"], first["to"], first["shortened"], first["lowers_rates"]) == (6, 5, True, False)
+    state = last(tmp_path / "run")
+    assert state["polish"]["parts"]["method._extra_state"]["shortened"] == 0.25
+    [group] = state["optimizers"]["energy"]["param_groups"]
+    assert group["lr"] == state["config"]["polish"]["lr"]
+
+
+@pytest.mark.slow
+def test_failures_before_a_second_phase_leave_its_step(
+    ebm: Ebm, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Going further back in score matching lowers the learning rates alone."""
+    diverge_at_30(monkeypatch, 3)
+    words = ["method=sm", "polish=jarzynski", "polish.steps=1", "sampler=langevin", "guard=rollback"]
+    ran = ebm("train", *SHORT, *words, "hydra.run.dir=run")
+    assert (ran.code, ran.err) == (0, "")
+    history = status_of(tmp_path / "run")["rollbacks"]
+    assert [(back["to"], back.get("shortened", False)) for back in history] == [(20, False), (20, False), (10, False)]
+    assert last(tmp_path / "run")["polish"]["parts"]["method._extra_state"]["shortened"] == 1
+
+
 @pytest.mark.slow
 def test_run_that_diverges_again_is_given_up(ebm: Ebm, tmp_path: Path) -> None:
     ran = ebm("train", *SHORT, *UNADJUSTED, "sampler.step_size=1e9", "guard=rollback", "hydra.run.dir=run")
