@@ -30,7 +30,7 @@ SAME = "eval/"
 
 
 class Spent(NamedTuple):
-    """What a sweep took, seconds: by the clock, of the cores by all of its processes, and of the cores by the first."""
+    """Seconds of a sweep: by the clock, of the cores by all of its processes, and of the cores by the first."""
 
     clock: float
     cores: float
