@@ -17,7 +17,7 @@ def device_of(name: str) -> torch.device:
     if name == "auto":
         return torch.device(next(kind for kind, there in available.items() if there))
     if not available[name]:
-        raise UserError(f"device={name} is not available on this machine; try device=auto")
+        raise UserError(f"device={name} is not available on this machine; try device=auto, or device=cpu")
     return torch.device(name)
 
 

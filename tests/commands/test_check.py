@@ -90,7 +90,8 @@ def test_check_answers_a_wrong_value_with_one_line(ebm: Ebm, words: list[str], l
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a CUDA device")
 def test_check_skips_a_missing_device_unless_it_is_asked_for(ebm: Ebm, monkeypatch: pytest.MonkeyPatch) -> None:
     of_options(monkeypatch, "mlp", "mala", "nce")
-    assert ebm("check", "device=cuda").err == "ebm: device=cuda is not available on this machine; try device=auto\n"
+    line = "ebm: device=cuda is not available on this machine; try device=auto, or device=cpu\n"
+    assert (asked := ebm("check", "device=cuda")) == (1, "", line), asked
     ran = ebm("check", "only=device")
     assert ran.code == 0
     assert "cuda: this machine has no cuda device" in ran.out
