@@ -15,6 +15,8 @@ evaluation do not disturb each other: changing `eval_every` changes no weight.
 """
 
 import hashlib
+from collections.abc import Sequence
+from typing import Self
 
 import torch
 from torch import Tensor
@@ -51,3 +53,20 @@ def restore(rng: torch.Generator, state: Tensor) -> None:
     else:
         digest = hashlib.blake2b(state.numpy().tobytes(), digest_size=8).digest()
         rng.manual_seed(int.from_bytes(digest, "big") >> 1)
+
+
+class Streams(torch.Generator):
+    """The generators of several runs, for a batch whose equal blocks of rows belong to one run each.
+
+    Only what splits its draws among them may be given one (`samplers.base.normal_like`, `uniform_like`); its own state
+    is no stream.
+
+    Args:
+        each: the generators, on one device.
+    """
+
+    def __new__(cls, each: Sequence[torch.Generator]) -> Self:
+        return super().__new__(cls, each[0].device)  # type: ignore[call-arg]
+
+    def __init__(self, each: Sequence[torch.Generator]) -> None:
+        self.each = list(each)

@@ -3,7 +3,7 @@
 import json
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
@@ -21,8 +21,6 @@ from ebm_cli.evaluation.results import Results
 from ebm_cli.lecture.base import Measurement
 from ebm_cli.lecture.report import build_measurement, measured_verdicts
 from ebm_cli.lecture.run import conclude_again, run_measurement
-from ebm_cli.replicas.drive import Ended, Lockstep
-from ebm_cli.replicas.support import require_supported
 from ebm_cli.reporting.closing_panel import as_sentence
 from ebm_cli.reporting.console import make_console
 from ebm_cli.runs.assemble import assemble, protocol_of
@@ -40,6 +38,9 @@ from ebm_cli.training.build import make_trainer
 from ebm_cli.training.init_from import require_source, start_from
 from ebm_cli.training.run import run_training
 from ebm_cli.training.steps import Steps, alone
+
+if TYPE_CHECKING:
+    from ebm_cli.replicas.drive import Ended
 
 __all__ = ["finalize", "reserve", "train", "validate"]
 
@@ -83,6 +84,8 @@ def validate(cfg: DictConfig) -> None:
 
 def validate_together(cfg: DictConfig) -> None:
     """Refuse a config that cannot be trained as replicas; writes nothing."""
+    from ebm_cli.replicas.support import require_supported
+
     with of_few_rows():
         require_supported(cfg, assemble(cfg, trust_of(cfg)))
 
@@ -140,7 +143,7 @@ def train_together(
     focus: Callable[[int], None],
     show: Callable[[int, int, Sequence[float]], None],
     on_end: Callable[[int], None],
-) -> list[Ended]:
+) -> "list[Ended]":
     """Train runs whose configs differ in their seeds as one network; returns how each of them ended.
 
     Args:
@@ -150,6 +153,8 @@ def train_together(
         show: called every `log_every` steps with the step, the last step, and the loss of each run that has not ended.
         on_end: called with the number of a run that has ended.
     """
+    from ebm_cli.replicas.drive import Lockstep
+
     steps, log_every = total_steps(cfg), int(cfg.log_every)
 
     def on_step(step: int, losses: Sequence[Tensor]) -> None:
