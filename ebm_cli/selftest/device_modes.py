@@ -7,52 +7,62 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.utils._python_dispatch import TorchDispatchMode
+from torch.overrides import TorchFunctionMode
 
-READS = ("_local_scalar_dense", "nonzero", "equal", "is_nonzero", "masked_select", "unique")
-"""Operations with a result that the host needs: on a GPU it waits for everything that was launched before."""
+READS = (
+    "item",
+    "__float__",
+    "__int__",
+    "__bool__",
+    "__index__",
+    "tolist",
+    "cpu",
+    "numpy",
+    "nonzero",
+    "equal",
+    "unique",
+)
+"""Functions with a result that the host needs: it waits for everything that was launched on the device before."""
 NAMED = 3
 """Places of waits that are named."""
 
 
-class DrawnOnCPU(TorchDispatchMode):
+class DrawnOnCPU(TorchFunctionMode):
     """Every draw from a generator of the CPU is made on the CPU, and moved to the device that asked for it.
 
     So computations on two devices get the same random numbers, which their own generators would not give.
     """
 
-    def __init__(self) -> None:
-        super().__init__()  # type: ignore[no-untyped-call]
-
-    def __torch_dispatch__(self, op: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+    def __torch_function__(self, function: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = dict(kwargs or {})
         rng = kwargs.get("generator")
         like = next((value for value in args if isinstance(value, Tensor)), None)
         device = kwargs.get("device") or (None if like is None else like.device)
         if rng is None or device is None or rng.device == torch.device(device):
-            return op(*args, **kwargs)
-        if like is not None and op.overloadpacket.__name__.endswith("_"):
-            return like.copy_(op(torch.empty_like(like, device=rng.device), *args[1:], **kwargs))
+            return function(*args, **kwargs)
+        if like is not None and function.__name__.endswith("_"):
+            return like.copy_(function(torch.empty_like(like, device=rng.device), *args[1:], **kwargs))
         here = [value.to(rng.device) if isinstance(value, Tensor) else value for value in args]
-        return op(*here, **(kwargs | ({"device": rng.device} if "device" in kwargs else {}))).to(device)
+        drawn = function(*here, **(kwargs | ({"device": rng.device} if "device" in kwargs else {})))
+        return drawn.to(device)
 
 
-class _Reads(TorchDispatchMode):
-    """Names the operations that the host needs the result of."""
+class _Reads(TorchFunctionMode):
+    """Names the functions that the host needs the result of."""
 
     def __init__(self) -> None:
-        super().__init__()  # type: ignore[no-untyped-call]
+        super().__init__()
         self.found: list[str] = []
 
-    def __torch_dispatch__(self, op: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        name = op.overloadpacket.__name__
+    def __torch_function__(self, function: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        name = getattr(function, "__name__", "")
         self.found += [name] * (name in READS)
-        return op(*args, **(kwargs or {}))
+        return function(*args, **(kwargs or {}))
 
 
 @contextmanager
 def waits(device: torch.device) -> Iterator[Callable[[], list[str]]]:
-    """Note where the host waits for the device: on CUDA by torch's own report, elsewhere by the operations.
+    """Note where the host waits for the device: on CUDA by torch's own report, elsewhere by the functions that read.
 
     Yields:
         A function without arguments → a text for each wait so far.

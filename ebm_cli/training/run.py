@@ -64,8 +64,7 @@ def run_training(
             with session.log.open():
                 if file is not None and state is not None:
                     session.log.note(f"resumed from step {session.trainer.step:,} ({file.name})")
-                    _remark_other_ranks(session, state)
-                    _remark_other_device(session, state)
+                    _remark_changes(session, state)
                 for sentence in described_data(session.parts.dataset, session.protocol):
                     session.log.note(sentence)
                 if state is None:
@@ -131,6 +130,12 @@ def _rows(session: Session) -> str:
     """The rows of a step, in words."""
     n, ranks = session.trainer.batches.batch_size, session.trainer.ranks
     return f"{n} rows" if ranks.size == 1 else f"{n} rows on each of {ranks.size} processes"
+
+
+def _remark_changes(session: Session, state: Mapping[str, Any]) -> None:
+    """Say what a resumed run loses by what has changed around it."""
+    _remark_other_ranks(session, state)
+    _remark_other_device(session, state)
 
 
 def _remark_other_ranks(session: Session, state: Mapping[str, Any]) -> None:
