@@ -36,13 +36,15 @@ from ebm_cli.system.ranks import Ranks
 from ebm_cli.system.threads import ALL_THREADS, set_threads
 from ebm_cli.training.build import make_trainer
 from ebm_cli.training.init_from import require_source, start_from
+from ebm_cli.training.launched import ECHO, with_number_of_ranks
+from ebm_cli.training.rank import accompany
 from ebm_cli.training.run import run_training
 from ebm_cli.training.steps import Steps, alone
 
 if TYPE_CHECKING:
     from ebm_cli.replicas.drive import Ended
 
-__all__ = ["finalize", "reserve", "train", "validate"]
+__all__ = ["accompany", "finalize", "reserve", "train", "validate"]
 
 
 def reserve(cfg: DictConfig, path: Path, *, lock: bool) -> None:
@@ -78,7 +80,8 @@ def validate(cfg: DictConfig) -> None:
     # Whether the run is resumed, for which its source may be gone, is known when its directory is (`reserve`).
     if cfg.checkpoint is None and cfg.init_from is not None and Path(cfg.init_from).exists():
         start_from(cfg, parts)
-    make_trainer(cfg, parts, trust_of(cfg), Ranks(size=cfg.parallel.ranks))
+    size = with_number_of_ranks(cfg).parallel.ranks
+    make_trainer(cfg, parts, trust_of(cfg), Ranks(size=size))
     protocol_of(cfg, cfg.seed, cfg.batch_size, trust_of(cfg)).validate(parts.dataset)
 
 
@@ -96,7 +99,7 @@ def train(cfg: DictConfig) -> float | None:
     Raises:
         NotTrustworthy: the run finished, and its results are not to be trusted.
     """
-    with Signals() as signals:
+    with Signals(ECHO if cfg.parallel.ranks == "env" else 0.0) as signals:
         return alone(steps_of(cfg, signals))
 
 

@@ -21,6 +21,7 @@ from ebm_cli.training.build import make_session
 from ebm_cli.training.divided import was_divided
 from ebm_cli.training.finish import finish
 from ebm_cli.training.guard import Diverged
+from ebm_cli.training.launched import with_number_of_ranks
 from ebm_cli.training.processes import ranks_of
 from ebm_cli.training.session import Session
 from ebm_cli.training.steps import Steps
@@ -58,7 +59,7 @@ def run_training(
     session: Session | None = None
     try:
         directory.begin(total_steps(cfg), config_hash(cfg))
-        resolved = _with_resolved_auto(cfg, state)
+        resolved = with_number_of_ranks(_with_resolved_auto(cfg, state))
         with ranks_of(resolved, path) as ranks:
             session = make_session(resolved, directory, ranks.announce(state), console, ranks)
             with session.log.open():
