@@ -45,6 +45,7 @@ from ebm_cli.runs.signals import Interrupted, Signals
 from ebm_cli.runs.stream import identity, stream
 from ebm_cli.system.files import write_json
 from ebm_cli.system.memory import peak_memory_mb
+from ebm_cli.system.precision import use_full_precision
 from ebm_cli.system.threads import set_threads
 
 if TYPE_CHECKING:
@@ -53,6 +54,7 @@ if TYPE_CHECKING:
 
 def validate(cfg: DictConfig) -> None:
     """Refuse an unusable checkpoint and numbers that do not fit together; writes nothing."""
+    use_full_precision()
     set_threads(cfg.threads)
     require_writer(cfg.shards)
     validate_chains(cfg, model_to_sample(cfg))

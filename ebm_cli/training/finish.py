@@ -87,7 +87,7 @@ def finish(session: Session, seconds: float) -> float | None:
     return monitored_value(session.keys.monitor, results)
 
 
-def accompany(session: Session) -> None:
+def take_part(session: Session) -> None:
     """Take part in what `finish` does in common, in a process that is not the first of its run."""
     _evaluate_last_step(session)
     if not session.monitor.uses_validation_rows and session.keys.patience is None:

@@ -5,12 +5,13 @@ A run is compared with the same run outside of the queue, bit for bit.
 
 import json
 import os
+import shlex
 import shutil
 import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -186,3 +187,58 @@ def test_missing_slurm_is_said_in_one_line(cluster: Cluster) -> None:
     without = Cluster(cluster.folder, cluster.environment | {"PATH": here})
     code, errors = ended(without.ebm("-m", *WORDS, "seed=1,2", *QUEUE, "hydra.sweep.dir=s"))
     assert (code, len(errors.splitlines()), "no sbatch" in errors) == (1, 1, True)
+
+
+ENV = "parallel.ranks=env"
+
+
+def job_of(cluster: Cluster, name: str, words: Sequence[str], then: str = "") -> str:
+    """Queue a script of two tasks that runs `ebm train WORDS`; returns its number."""
+    line = shlex.join([sys.executable, "-m", "ebm_cli", "train", *words])
+    script = f"#!/bin/bash\nsrun {line}\n{then}\n"
+    (cluster.folder / f"{name}.sh").write_text(script)
+    options = [f"--chdir={cluster.folder}", f"--output={cluster.folder / name}.out", "--open-mode=append", "--requeue"]
+    words = ["sbatch", "--parsable", "--ntasks=2", *options, str(cluster.folder / f"{name}.sh")]
+    return cluster.slurm(*words).strip()
+
+
+def test_tasks_of_srun_train_the_run_that_ranks_do(cluster: Cluster) -> None:
+    """A signal before its end, back into the queue, on in the same directory: the bits of a run of two processes."""
+    job = job_of(
+        cluster, "job", [*LONG, "seed=1", ENV, "hydra.run.dir=a"], '[ $? = 140 ] && scontrol requeue "$SLURM_JOB_ID"'
+    )
+    until(lambda: cluster.has_checkpoint("a"))
+    cluster.slurm("scancel", "--signal=USR2", job)
+    until(lambda: cluster.state("a")["state"] == "interrupted")
+    until(lambda: cluster.state("a")["state"] == "finished")
+    assert ended(cluster.ebm(*LONG, "seed=1", "parallel.ranks=2", "hydra.run.dir=b")) == (0, "")
+    assert differences(cluster.last("a"), cluster.last("b")) == []
+    assert cluster.log("a").count("interrupted by SIGUSR2") == 1
+    printed = (cluster.folder / "job.out").read_text()
+    assert "Traceback" not in printed
+
+
+def test_killed_task_ends_the_others(cluster: Cluster) -> None:
+    job_of(cluster, "job", [*LONG, "steps=1000000", ENV, "hydra.run.dir=a"])
+    until(lambda: cluster.has_checkpoint("a"))
+    os.kill(task_of(cluster, 1), signal.SIGKILL)
+    until(lambda: not cluster.queued())
+    assert cluster.state("a")["state"] == "failed"
+    printed = (cluster.folder / "job.out").read_text()
+    assert printed.count("ebm: rank 1 of the 2 processes, counted from 0, does not answer any more") == 1
+
+
+def task_of(cluster: Cluster, index: int) -> int:
+    """The process of a task."""
+    own = {f"SLURM_PROCID={index}".encode(), f"SLURM_CONF={cluster.environment['SLURM_CONF']}".encode()}
+    found = subprocess.run(["pgrep", "-f", f"ebm_cli train.*{ENV}"], capture_output=True, text=True, check=True)
+    pids = [pid for pid in found.stdout.split() if own <= set(Path(f"/proc/{pid}/environ").read_bytes().split(b"\0"))]
+    return int(pids[0])
+
+
+def test_script_without_srun_is_told_to_use_it(cluster: Cluster) -> None:
+    line = shlex.join([sys.executable, "-m", "ebm_cli", "train", *WORDS, ENV])
+    options = [f"--chdir={cluster.folder}", f"--output={cluster.folder}/out", "--ntasks=2"]
+    cluster.slurm("sbatch", *options, f"--wrap={line}")
+    until(lambda: not cluster.queued())
+    assert "write srun before the command" in (cluster.folder / "out").read_text()
