@@ -61,7 +61,7 @@ class QualityByData(Measurement):
             x = [data.index(str(row[DATA])) + shift for row in alike]
             points(ax, place, x, [float(row[FOUND] or 0) for row in alike], name, linestyle="")
         ax.set_yscale("log")
-        found = sorted(float(row[FOUND]) for row in outcome.rows if row[FOUND]) or [1.0]
+        found = sorted(float(row[FOUND] or 0) for row in outcome.rows if row[FOUND]) or [1.0]
         label_plainly(ax, y=[tick for tick in TICKS if found[0] / 1.5 < tick < 1.5 * found[-1]])
         ax.set_xticks(range(len(data)), [name.replace(" ", "\n") for name in data])
         ax.set_xlim(-0.5, len(data) - 0.5)
