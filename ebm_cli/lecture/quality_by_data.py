@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 DATA, SERIES, FOUND = "data set", "series", "KL(data‖model), nats"
 TICKS = [digit * 10.0**power for power in range(-6, 3) for digit in (1, 3)]
-"""Of the axis of KL, nats."""
+"""Labelled values of KL, nats."""
 LAST = 10
 """Lines of the log that the accuracy is a mean over: it is noted for one batch."""
 
