@@ -129,11 +129,11 @@ class Search:
                     check_distribution_compatibility(before, wanted[key])
                 except ValueError as error:
                     raise UserError(f"{where}: its trials choose {key} among other values {cure}") from error
-        before = self.study.user_attrs.get(SETTINGS)
-        if before is None:
+        settings = self.study.user_attrs.get(SETTINGS)
+        if settings is None:
             self.study.set_user_attr(SETTINGS, fixed)
-        elif before != fixed:
-            raise UserError(f"{where}: its trials have other settings ({' '.join(before) or 'the defaults'}) {cure}")
+        elif settings != fixed:
+            raise UserError(f"{where}: its trials have other settings ({' '.join(settings) or 'the defaults'}) {cure}")
 
     def next_trial(self) -> int | None:
         """Number of the next trial: one whose process is gone, or a new one; None if there are enough."""
