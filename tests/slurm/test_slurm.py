@@ -89,7 +89,7 @@ class Cluster:
         return {key: value for key, value in state.items() if key not in others}
 
     def hold(self, run: str) -> None:
-        """Stop the process of a run as soon as there is a checkpoint: it neither ends nor goes on meanwhile."""
+        """Stop the process of a run as soon as there is a checkpoint: meanwhile it neither ends nor makes a step."""
         until((self.folder / run / "checkpoints" / "last.pt").is_file)
         os.kill(self.state(run)["pid"], signal.SIGSTOP)
         assert self.state(run)["state"] == "running"
