@@ -19,6 +19,7 @@ from collections.abc import Sequence
 from typing import Self
 
 import torch
+from torch import Tensor
 
 
 def generator(seed: int, name: str, device: torch.device, prefix: str = "ebm/") -> torch.Generator:
@@ -34,6 +35,24 @@ def generator(seed: int, name: str, device: torch.device, prefix: str = "ebm/") 
     """
     digest = hashlib.blake2b(f"{prefix}{seed}/{name}".encode(), digest_size=8).digest()
     return torch.Generator(device).manual_seed(int.from_bytes(digest, "big") >> 1)
+
+
+def restore(rng: torch.Generator, state: Tensor) -> None:
+    """Continue a generator from a stored state.
+
+    Kinds of devices have generators of different kinds: of another one's state (it has another size) only a seed can be
+    made, from which other random numbers follow, the same ones each time.
+
+    Args:
+        rng: on any device.
+        state: of a generator, on any device.
+    """
+    state = state.cpu()
+    if state.numel() == rng.get_state().numel():
+        rng.set_state(state)
+    else:
+        digest = hashlib.blake2b(state.numpy().tobytes(), digest_size=8).digest()
+        rng.manual_seed(int.from_bytes(digest, "big") >> 1)
 
 
 class Streams(torch.Generator):

@@ -65,7 +65,7 @@ def run_training(
             with session.log.open():
                 if file is not None and state is not None:
                     session.log.note(f"resumed from step {session.trainer.step:,} ({file.name})")
-                    _remark_other_ranks(session, state)
+                    _remark_changes(session, state)
                 for sentence in described_data(session.parts.dataset, session.protocol):
                     session.log.note(sentence)
                 if state is None:
@@ -133,6 +133,12 @@ def _rows(session: Session) -> str:
     return f"{n} rows" if ranks.size == 1 else f"{n} rows on each of {ranks.size} processes"
 
 
+def _remark_changes(session: Session, state: Mapping[str, Any]) -> None:
+    """Say what a resumed run loses by what has changed around it."""
+    _remark_other_ranks(session, state)
+    _remark_other_device(session, state)
+
+
 def _remark_other_ranks(session: Session, state: Mapping[str, Any]) -> None:
     """Say what a run loses that is resumed on another number of processes than its checkpoint was written by."""
     before, now = was_divided(state), session.trainer.ranks.size
@@ -141,6 +147,16 @@ def _remark_other_ranks(session: Session, state: Mapping[str, Any]) -> None:
             f"resumed on {now} process{'es' if now > 1 else ''}, before on {before}: weights, optimizer, chains and "
             "the place in an epoch are those of the checkpoint; random numbers from here on are others, so that the "
             "run is not the one that it would have been"
+        )
+
+
+def _remark_other_device(session: Session, state: Mapping[str, Any]) -> None:
+    """Say what a run loses that is resumed on another kind of device."""
+    before, now = state["config"].get("device"), session.checkpointer.config["device"]
+    if before not in (None, "auto", now):
+        session.log.remark(
+            f"resumed on {now}, before on {before}: weights, optimizer and chains are those of the checkpoint; random "
+            "numbers and rounding from here on are others, so that the run is not the one that it would have been"
         )
 
 
