@@ -16,6 +16,7 @@ from ebm_cli.evaluation.narrowest import narrowest_width
 from ebm_cli.evaluation.overall import overall, with_overall, with_unbounded
 from ebm_cli.evaluation.results import Results
 from ebm_cli.evaluation.values import Values
+from ebm_cli.methods import Method
 from ebm_cli.reporting.console import duration
 from ebm_cli.reporting.jsonl import read
 from ebm_cli.reporting.stages import Stages
@@ -57,12 +58,8 @@ def finish(session: Session, seconds: float) -> float | None:
         scales = calibrate_components(parts.energy, parts.method, parts.dataset, session.keys.seed)
         tails = calibrate_tails(parts.energy, parts.dataset, session.keys.seed)
         session.checkpointer.add_corrections(evaluated_step, scales, tails)
-        protocol, second = session.protocol, trainer.second(evaluated_step)
         _tell_weights(session, scales, tails)
-        with Stages("evaluation", log.console) as stages:
-            found = suite.evaluate(
-                parts.energy, parts.method, parts.dataset, protocol, stages.begin, second, trainer.ranks
-            )
+        found = _evaluate(session, trainer.second(evaluated_step))
         evaluated = with_unbounded(found.results, log.opening.unbounded)
         assessment = overall(evaluated, math.prod(parts.dataset.shape))
         measured = with_overall(evaluated, assessment)
@@ -93,6 +90,13 @@ def finish(session: Session, seconds: float) -> float | None:
     summary.log()
     summary.show(log.console)
     return monitored_value(session.keys.monitor, results)
+
+
+def _evaluate(session: Session, second: Method | None) -> suite.Evaluation:
+    """Evaluate the weights in memory; the run's other processes take part."""
+    parts, ranks = session.parts, session.trainer.ranks
+    with Stages("evaluation", session.log.console) as stages:
+        return suite.evaluate(parts.energy, parts.method, parts.dataset, session.protocol, stages.begin, second, ranks)
 
 
 def take_part(session: Session) -> None:
