@@ -14,8 +14,8 @@ from ebm_cli.reporting.console import duration
 from ebm_cli.reporting.narrow import Fitting
 
 STYLES = {
-    "training": "cyan", "evaluating": "cyan", "starting": "cyan", "finished": "green", "interrupted": "yellow",
-    "stopped early": "yellow",
+    "training": "cyan", "evaluating": "cyan", "starting": "cyan", "sampling": "cyan", "finished": "green",
+    "interrupted": "yellow", "stopped early": "yellow",
     "waiting": "dim", "not to be trusted": "red", "diverged": "red", "failed": "red",
 }  # fmt: skip
 SETTLED = ("finished", "stopped early")

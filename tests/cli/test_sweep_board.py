@@ -61,6 +61,13 @@ def test_a_line_that_is_being_written_is_left_for_the_next_look(tmp_path: Path) 
     assert (watch.step, watch.result) == (20, ("train/loss", 0.4))
 
 
+def test_a_job_that_samples_is_followed_by_its_manifest(tmp_path: Path) -> None:
+    (tmp_path / "manifest.json").write_text(json.dumps({"n_written": 400, "n_samples": 1000}))
+    watch = JobWatch(tmp_path)
+    watch.read()
+    assert (watch.is_sampling, watch.step, watch.steps) == (True, 400, 1000)
+
+
 JOBS = [Job(0, ["lr=1", "seed=1", "hydra.x=1"]), Job(1, ["lr=1", "seed=2", "hydra.x=2"])]
 
 
