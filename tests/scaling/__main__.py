@@ -9,7 +9,7 @@ from tests.support import REPO
 PAGE = REPO / "docs" / "concepts" / "scaling.md"
 PARAMETERS, GPUS, DIM = 10**9, 10**4, 3072
 WIDTH, DEPTH = 8192, 15
-"""Of a perceptron of 10⁹ parameters."""
+"""Size of a perceptron of 10⁹ parameters."""
 ROWS, BATCH = 256, 2**18
 H100 = Machine()
 
@@ -47,7 +47,7 @@ def steps() -> str:
 
 
 def speedups() -> str:
-    """How many times faster p GPUs take a step of one batch than one GPU, and the share of p that this is."""
+    """Table of how many times faster p GPUs take a step of one batch than one GPU, and the share of p that this is."""
     rows = []
     for name, method in model.methods(DIM).items():
         one = model.step(method, 1, BATCH, PARAMETERS, H100)

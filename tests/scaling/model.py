@@ -10,7 +10,7 @@ import math
 from dataclasses import dataclass
 
 BYTES = 4
-"""Of a float32 number."""
+"""Size of a float32 number."""
 
 
 @dataclass(frozen=True)
