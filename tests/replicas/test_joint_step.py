@@ -18,12 +18,16 @@ OBJECTIVES = [
     ("method=nce", "method.nu=3", "optimizer=sgd"),
     ("method=nce", "noise=flow", "method.fit_steps=2", "clip_grad_norm=0.1"),
     ("method=nce", "method.objective=self_normalised", "method.nu=2", "method.redraw=false"),
+    ("method=bridges", "method.width=8"),
+    ("method=bridges", "method.n_bridges=1"),
     ("method=sm",),
+    ("method=sm", "method.whiten=true", "dataset.seed=${seed}"),
     ("method=ssm", "method.n_projections=3"),
-    ("method=ssm", "method.variance_reduction=false", "dataset=gaussian"),
+    ("method=ssm", "method.variance_reduction=false", "method.whiten=true", "dataset=gaussian"),
     ("method=dsm", "energy.activation=tanh"),
 ]
 OF_DIFFERENCES = [
+    ("method=ssm", "method.estimator=finite_difference", "dataset=gaussian"),
     ("method=nce", "method.objective=ranking", "method.nu=2"),
     ("method=cnce", "method.n_copies=3", "method.eps_least=0.1"),
     ("method=ed", "method.whiten=true"),
