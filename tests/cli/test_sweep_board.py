@@ -125,7 +125,7 @@ def test_a_terminal_gets_a_table_that_is_drawn_anew(tmp_path: Path, clock: list[
 
 
 @pytest.mark.parametrize("width", [40, 60, 100])
-def test_running_jobs_and_the_summary_have_a_place_on_a_small_screen(width: int) -> None:
+def test_running_jobs_and_summary_fit_on_a_small_screen(width: int) -> None:
     """Forty jobs, most of which failed; a narrow screen takes several lines for each."""
     file = io.StringIO()
     console = Console(file=file, width=width, height=24, force_terminal=True, color_system=None)
