@@ -28,7 +28,7 @@ LONG = (*WORDS, "steps=4000")
 """Seconds of training, so that a run which is held at its first checkpoint is far from its end."""
 QUEUE = ("hydra/launcher=slurm",)
 PATIENCE = 600
-"""Seconds in which something has to happen, also on a machine whose cores are busy: imports alone take minutes there."""
+"""Seconds in which something has to happen, also where the cores are so busy that imports take minutes."""
 
 
 @pytest.fixture(scope="module")
