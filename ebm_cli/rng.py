@@ -15,8 +15,11 @@ evaluation do not disturb each other: changing `eval_every` changes no weight.
 """
 
 import hashlib
+from collections.abc import Sequence
+from typing import Self
 
 import torch
+from torch import Tensor
 
 
 def generator(seed: int, name: str, device: torch.device, prefix: str = "ebm/") -> torch.Generator:
@@ -32,3 +35,38 @@ def generator(seed: int, name: str, device: torch.device, prefix: str = "ebm/") 
     """
     digest = hashlib.blake2b(f"{prefix}{seed}/{name}".encode(), digest_size=8).digest()
     return torch.Generator(device).manual_seed(int.from_bytes(digest, "big") >> 1)
+
+
+def restore(rng: torch.Generator, state: Tensor) -> None:
+    """Continue a generator from a stored state.
+
+    Kinds of devices have generators of different kinds: of another one's state (it has another size) only a seed can be
+    made, from which other random numbers follow, the same ones each time.
+
+    Args:
+        rng: on any device.
+        state: of a generator, on any device.
+    """
+    state = state.cpu()
+    if state.numel() == rng.get_state().numel():
+        rng.set_state(state)
+    else:
+        digest = hashlib.blake2b(state.numpy().tobytes(), digest_size=8).digest()
+        rng.manual_seed(int.from_bytes(digest, "big") >> 1)
+
+
+class Streams(torch.Generator):
+    """The generators of several runs, for a batch whose equal blocks of rows belong to one run each.
+
+    Only what splits its draws among them may be given one (`samplers.base.normal_like`, `uniform_like`); its own state
+    is no stream.
+
+    Args:
+        each: the generators, on one device.
+    """
+
+    def __new__(cls, each: Sequence[torch.Generator]) -> Self:
+        return super().__new__(cls, each[0].device)  # type: ignore[call-arg]
+
+    def __init__(self, each: Sequence[torch.Generator]) -> None:
+        self.each = list(each)

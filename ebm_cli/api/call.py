@@ -21,6 +21,7 @@ from ebm_cli.config.groups import conf_dir, search_path
 from ebm_cli.errors import UserError
 from ebm_cli.runs.reserve import AlreadyFinished
 from ebm_cli.system.library_warnings import log_warnings
+from ebm_cli.system.precision import ProductPrecision
 from ebm_cli.system.process_state import restored
 
 _turn = threading.RLock()
@@ -39,7 +40,7 @@ def guest(verb: str, words: Sequence[str] = ()) -> Iterator[None]:
         UserError: for every error that the command would print as a line, with that line. An error with an exit code of
             its own keeps its class: `Diverged`, `NotTrustworthy`.
     """
-    with _turn, restored(), own_hydra(), _as_text():
+    with _turn, restored(), ProductPrecision(), own_hydra(), _as_text():
         import_from_current_folder()
         log_warnings()
         try:

@@ -26,6 +26,7 @@ from ebm_cli.quoting import override
 from ebm_cli.runs import chains
 from ebm_cli.runs import checkpoint as checkpoints
 from ebm_cli.runs import model as models
+from ebm_cli.system.precision import ProductPrecision
 
 
 class _HasPath(Protocol):
@@ -105,7 +106,8 @@ class Model:
         Shapes: x [B, *shape] → [B, *shape].  Raises: UserError for another shape.
         """
         points = self._points(x)
-        slope = in_chunks(lambda u: value_and_grad(self.network, u)[1], self._standardised(points))
+        with ProductPrecision():
+            slope = in_chunks(lambda u: value_and_grad(self.network, u)[1], self._standardised(points))
         found: Rows = points.like_given(-slope / self.standardizer.scale)
         return found
 
@@ -195,7 +197,7 @@ class Model:
         return ((points.x - standardizer.mean.double()) / standardizer.scale.double()).to(standardizer.like)
 
     def _energy(self, points: Points) -> Tensor:
-        with torch.no_grad():
+        with torch.no_grad(), ProductPrecision():
             return in_chunks(self.network, self._standardised(points))
 
     @property

@@ -6,6 +6,7 @@ once.
 
 import atexit
 import gc
+import os
 import sys
 from collections.abc import Sequence
 from importlib.metadata import version
@@ -78,7 +79,14 @@ def main(argv: Sequence[str] | None = None) -> int:
         show(verb_page(first, rest))
         return 0
     from ebm_cli.cli.hydra_app import run
+    from ebm_cli.cli.launched import asks_for_launched, run_launched, stray
 
+    if asks_for_launched(rest):
+        return run_launched(first, rest, run)
+    reason = stray(first, os.environ)
+    if reason is not None:
+        print(f"ebm: {reason}", file=sys.stderr)
+        return 1
     return run(first, rest)
 
 

@@ -20,6 +20,7 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.core.plugins import Plugins
 from hydra.core.utils import JobRuntime, JobStatus, run_job, setup_globals
 from hydra.types import HydraContext, TaskFunction
+from hydra.version import setbase
 from omegaconf import DictConfig, open_dict
 
 from ebm_cli.cli.error_messages import explain
@@ -168,6 +169,8 @@ def _prepare(order: Order) -> None:
     """Make this process what Hydra's own is when the first job starts."""
     if str(Path.cwd()) not in sys.path:
         sys.path.append(str(Path.cwd()))
+    # Without it Hydra makes a job's directory the current one, and relative paths lead nowhere.
+    setbase("1.3")
     setup_globals()
     folders = [source.path for source in order.config.hydra.runtime.config_sources if source.schema == "file"]
     register_resolvers([Path(folder) for folder in folders])

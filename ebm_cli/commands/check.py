@@ -1,7 +1,5 @@
-"""`ebm check`: the self-test as a table; exit code 1 if a row failed, else 0."""
+"""`ebm check`: the self-test as a table, for a GPU a report, too; exit code 1 if a row failed, else 0."""
 
-import os
-import platform
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -15,12 +13,14 @@ from rich.table import Table
 from rich.text import Text
 
 from ebm_cli.errors import UserError, did_you_mean
+from ebm_cli.reporting.commands import shell_command
 from ebm_cli.reporting.console import make_console
 from ebm_cli.reporting.narrow import Fitting
-from ebm_cli.selftest import SUBJECTS, Harness, Row, examine
+from ebm_cli.selftest import OF_A_DEVICE, SUBJECTS, Harness, Row, examine
 from ebm_cli.selftest.device import is_available
-from ebm_cli.system.device import device_of
-from ebm_cli.system.versions import versions
+from ebm_cli.selftest.report import machine, report, summary
+from ebm_cli.system.device import device_of, fix_workspace
+from ebm_cli.system.precision import use_full_precision
 
 STYLES = {"ok": "green", "FAILED": "bold red", "skipped": "yellow"}
 COLUMNS = {
@@ -45,11 +45,14 @@ class ChecksFailed(Exception):
 
 def check(cfg: DictConfig) -> None:
     """Run the checks; print the table of each subject as soon as it is complete."""
+    # Before anything computes on a GPU.
+    fix_workspace()
+    use_full_precision()
     subjects, devices = _subjects(cfg), _devices(cfg)
     console = make_console()
     torch.set_num_threads(1)
     began = time.monotonic()
-    console.print(Text(_machine(devices), style="dim"))
+    console.print(Text(of_machine := machine(devices), style="dim"))
     harness = Harness(lambda words: compose("train", list(words)), _config_folders(), cfg.seed, devices)
     found: list[tuple[str, Row]] = []
     for subject in subjects:
@@ -57,9 +60,11 @@ def check(cfg: DictConfig) -> None:
             rows = examine(harness, subject)
         console.print(_table(subject, rows))
         found += [(subject, row) for row in rows]
-    counts = {outcome: sum(row.outcome == outcome for _, row in found) for outcome in STYLES}
-    summary = f"{counts['ok']} ok, {counts['FAILED']} failed, {counts['skipped']} skipped"
-    console.print(Text(f"\n{summary}, in {time.monotonic() - began:.0f} s"))
+    seconds = time.monotonic() - began
+    if _is_accelerator(cfg):
+        told = report(shell_command("check", {"device": cfg.device}), of_machine, found, seconds)
+        console.print(Text(f"\nTo report, paste these lines:\n\n```\n{told}\n```"), soft_wrap=True)
+    console.print(Text(f"\n{summary([row for _, row in found], seconds)}"))
     failed = [f"{subject} {_name(row)}" for subject, row in found if row.outcome == "FAILED"]
     if failed:
         more = f"; and {len(failed) - N_NAMED} more" if len(failed) > N_NAMED else ""
@@ -93,7 +98,7 @@ def _subjects(cfg: DictConfig) -> list[str]:
     """The subjects that `only` names, in the order of `SUBJECTS`."""
     named = [cfg.only] if isinstance(cfg.only, str) else list(cfg.only)
     if named == [ALL]:
-        return list(SUBJECTS)
+        return list(OF_A_DEVICE if _is_accelerator(cfg) else SUBJECTS)
     for name in named:
         if name not in SUBJECTS:
             near = did_you_mean(name, SUBJECTS)
@@ -101,6 +106,11 @@ def _subjects(cfg: DictConfig) -> list[str]:
     if not named:
         raise UserError(f"only=[]: must be all, or among {', '.join(SUBJECTS)}")
     return [subject for subject in SUBJECTS if subject in named]
+
+
+def _is_accelerator(cfg: DictConfig) -> bool:
+    """True if a device other than the CPU was asked for."""
+    return cfg.device not in ("auto", "cpu")
 
 
 def _devices(cfg: DictConfig) -> list[torch.device]:
@@ -113,11 +123,3 @@ def _devices(cfg: DictConfig) -> list[torch.device]:
 def _config_folders() -> list[Path]:
     """The folders that Hydra composes from: ours, then the user's."""
     return [Path(source.path) for source in HydraConfig.get().runtime.config_sources if source.schema == "file"]
-
-
-def _machine(devices: Sequence[torch.device]) -> str:
-    """Versions, processor and GPUs in one line."""
-    parts = [f"{name} {version}" for name, version in versions().items()]
-    parts.append(f"{platform.system()} {platform.machine()}, {os.cpu_count()} cores")
-    parts += [torch.cuda.get_device_name(device) for device in devices if device.type == "cuda"]
-    return ", ".join(parts)

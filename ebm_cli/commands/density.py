@@ -25,11 +25,13 @@ from ebm_cli.runs.model import Model, load
 from ebm_cli.samplers.mala import MALA
 from ebm_cli.system.device import device_of
 from ebm_cli.system.files import write_json
+from ebm_cli.system.precision import use_full_precision
 from ebm_cli.system.threads import set_threads
 
 
 def validate(cfg: DictConfig) -> None:
     """Refuse an unusable checkpoint, and a file that does not fit it; writes nothing."""
+    use_full_precision()
     set_threads(cfg.threads)
     read_given_rows(cfg.data, _load_model(cfg))
 

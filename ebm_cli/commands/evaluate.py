@@ -36,6 +36,7 @@ from ebm_cli.runs.model import Model, load
 from ebm_cli.runs.stored_config import run_dir
 from ebm_cli.system.device import device_of
 from ebm_cli.system.files import write_json
+from ebm_cli.system.precision import use_full_precision
 from ebm_cli.system.threads import set_threads
 from ebm_cli.training.build import chains_of, examined
 from ebm_cli.training.causes import Evidence, causes
@@ -43,6 +44,7 @@ from ebm_cli.training.causes import Evidence, causes
 
 def validate(cfg: DictConfig) -> None:
     """Refuse an unusable checkpoint, missing data, and keys that do not fit together; writes nothing."""
+    use_full_precision()
     set_threads(cfg.threads)
     model = _load_model(cfg)
     _protocol(cfg, model).validate(model.parts().dataset)

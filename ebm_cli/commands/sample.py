@@ -18,7 +18,7 @@ from omegaconf import DictConfig
 from rich.console import Console
 from torch import Tensor
 
-from ebm_cli.errors import NotTrustworthy, UserError
+from ebm_cli.errors import NoRoom, NotTrustworthy, UserError, full_disk
 from ebm_cli.evaluation.chain_health import problems
 from ebm_cli.evaluation.coordinate_summary import summarise_coordinates
 from ebm_cli.evaluation.result_registry import verdict
@@ -45,6 +45,7 @@ from ebm_cli.runs.signals import Interrupted, Signals
 from ebm_cli.runs.stream import identity, stream
 from ebm_cli.system.files import write_json
 from ebm_cli.system.memory import peak_memory_mb
+from ebm_cli.system.precision import use_full_precision
 from ebm_cli.system.threads import set_threads
 
 if TYPE_CHECKING:
@@ -53,6 +54,7 @@ if TYPE_CHECKING:
 
 def validate(cfg: DictConfig) -> None:
     """Refuse an unusable checkpoint and numbers that do not fit together; writes nothing."""
+    use_full_precision()
     set_threads(cfg.threads)
     require_writer(cfg.shards)
     validate_chains(cfg, model_to_sample(cfg))
@@ -114,8 +116,10 @@ def _streamed(cfg: DictConfig, model: Model, path: Path, console: Console) -> tu
 
     Raises:
         Interrupted: by a signal; the message says how to continue.
+        NoRoom: the disk is full; likewise.
     """
     names, where = model.column_names, relative_path(path)
+    again = f"the same command with {typed('hydra.run.dir', where)} continues"
     lock = lock_directory(path)
     try:
         shards = Shards(path, kind_of(cfg), identity(cfg, model), cfg.n_samples, _facts(cfg, model, names), names)
@@ -124,9 +128,13 @@ def _streamed(cfg: DictConfig, model: Model, path: Path, console: Console) -> tu
         with Signals():
             drawn = stream(cfg, model, shards, partial(_bar, console), console.print)
     except Interrupted as signal:
-        again = f"the same command with {typed('hydra.run.dir', where)} continues"
         done = f"; {shards.n_written:,} of {cfg.n_samples:,} samples are written, {again}"
         raise Interrupted(signal.number, done) from None
+    except Exception as error:
+        full = full_disk(error)
+        if full is None:
+            raise
+        raise NoRoom(f"{where}: no room to write in it ({full.strerror}); free some space, and {again}") from error
     finally:
         os.close(lock)
     return drawn, shards, shards.n_written

@@ -3,7 +3,7 @@
 import json
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
@@ -20,9 +20,7 @@ from ebm_cli.evaluation.overall import UNBOUNDED, overall, untrusted
 from ebm_cli.evaluation.results import Results
 from ebm_cli.lecture.base import Measurement
 from ebm_cli.lecture.report import build_measurement, measured_verdicts
-from ebm_cli.lecture.run import run_measurement
-from ebm_cli.replicas.drive import Ended, Lockstep
-from ebm_cli.replicas.support import require_supported
+from ebm_cli.lecture.run import conclude_again, run_measurement
 from ebm_cli.reporting.closing_panel import as_sentence
 from ebm_cli.reporting.console import make_console
 from ebm_cli.runs.assemble import assemble, protocol_of
@@ -33,23 +31,35 @@ from ebm_cli.runs.reserve import reserve as reserve_directory
 from ebm_cli.runs.signals import Signals
 from ebm_cli.runs.status import read_status
 from ebm_cli.system.device import set_deterministic
+from ebm_cli.system.precision import use_full_precision
 from ebm_cli.system.ranks import Ranks
 from ebm_cli.system.threads import ALL_THREADS, set_threads
 from ebm_cli.training.build import make_trainer
 from ebm_cli.training.init_from import require_source, start_from
+from ebm_cli.training.launched import ECHO, with_number_of_ranks
+from ebm_cli.training.rank import accompany
 from ebm_cli.training.run import run_training
 from ebm_cli.training.steps import Steps, alone
 
-__all__ = ["finalize", "reserve", "train", "validate"]
+if TYPE_CHECKING:
+    from ebm_cli.replicas.drive import Ended
+
+__all__ = ["accompany", "finalize", "reserve", "train", "validate"]
 
 
 def reserve(cfg: DictConfig, path: Path, *, lock: bool) -> None:
     """Reserve the run's directory; a run that begins in it needs the run that it starts from."""
     if cfg.checkpoint is None and not (path / FOLDER / "last.pt").is_file():
         require_source(cfg)
+    measurement = build_measurement(cfg)
     try:
-        reserve_directory(cfg, path, lock=lock, trains=_trains(build_measurement(cfg)))
+        reserve_directory(cfg, path, lock=lock, trains=_trains(measurement))
     except AlreadyFinished as finished:
+        # As at the end of a finished sweep: what is claimed, measured and drawn may be another thing by now.
+        if measurement is None or measurement.trains:
+            _judge(cfg, path, [path])
+        else:
+            conclude_again(measurement, path)
         results = _results(path)
         reason = untrusted(results, cfg.strict)
         if reason is not None:
@@ -60,6 +70,7 @@ def reserve(cfg: DictConfig, path: Path, *, lock: bool) -> None:
 def validate(cfg: DictConfig) -> None:
     """Refuse a config whose parts do not fit together; writes nothing."""
     set_deterministic(cfg.deterministic)
+    use_full_precision()
     set_threads(cfg.threads)
     build_claims(cfg.claims, trust_of(cfg))
     if not _trains(build_measurement(cfg)):
@@ -69,12 +80,15 @@ def validate(cfg: DictConfig) -> None:
     # Whether the run is resumed, for which its source may be gone, is known when its directory is (`reserve`).
     if cfg.checkpoint is None and cfg.init_from is not None and Path(cfg.init_from).exists():
         start_from(cfg, parts)
-    make_trainer(cfg, parts, trust_of(cfg), Ranks(size=cfg.parallel.ranks))
+    size = with_number_of_ranks(cfg).parallel.ranks
+    make_trainer(cfg, parts, trust_of(cfg), Ranks(size=size))
     protocol_of(cfg, cfg.seed, cfg.batch_size, trust_of(cfg)).validate(parts.dataset)
 
 
 def validate_together(cfg: DictConfig) -> None:
     """Refuse a config that cannot be trained as replicas; writes nothing."""
+    from ebm_cli.replicas.support import require_supported
+
     with of_few_rows():
         require_supported(cfg, assemble(cfg, trust_of(cfg)))
 
@@ -85,7 +99,7 @@ def train(cfg: DictConfig) -> float | None:
     Raises:
         NotTrustworthy: the run finished, and its results are not to be trusted.
     """
-    with Signals() as signals:
+    with Signals(ECHO if cfg.parallel.ranks == "env" else 0.0) as signals:
         return alone(steps_of(cfg, signals))
 
 
@@ -132,7 +146,7 @@ def train_together(
     focus: Callable[[int], None],
     show: Callable[[int, int, Sequence[float]], None],
     on_end: Callable[[int], None],
-) -> list[Ended]:
+) -> "list[Ended]":
     """Train runs whose configs differ in their seeds as one network; returns how each of them ended.
 
     Args:
@@ -142,6 +156,8 @@ def train_together(
         show: called every `log_every` steps with the step, the last step, and the loss of each run that has not ended.
         on_end: called with the number of a run that has ended.
     """
+    from ebm_cli.replicas.drive import Lockstep
+
     steps, log_every = total_steps(cfg), int(cfg.log_every)
 
     def on_step(step: int, losses: Sequence[Tensor]) -> None:

@@ -99,7 +99,7 @@ def _title(comparison: Comparison) -> str:
 
 def _conclusion(section: Section) -> str:
     """The conclusion with the data set, if it names one, in bold."""
-    sentence = conclusion(section)
+    sentence = conclusion(section).replace(" ± ", "\N{NO-BREAK SPACE}±\N{NO-BREAK SPACE}")
     where, colon, rest = sentence.partition(": ")
     return f"<b>{escape(where)}</b>{colon}{escape(rest)}" if colon and "," not in where else escape(sentence)
 

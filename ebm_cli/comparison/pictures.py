@@ -21,6 +21,7 @@ from ebm_cli.rng import generator
 from ebm_cli.runs.model import Model, load
 from ebm_cli.runs.record import Record
 from ebm_cli.samplers import Kernel, warm_up, wide_starts
+from ebm_cli.system.precision import use_full_precision
 from ebm_cli.system.threads import set_threads
 
 if TYPE_CHECKING:
@@ -73,6 +74,7 @@ def _panels_of_group(label: str, record: Record, trust: Sequence[str]) -> tuple[
 
 def _draws(model: Model) -> "dict[str, Draw]":
     """The panels of a model in two dimensions: name → function that draws it."""
+    use_full_precision()
     set_threads("auto", model.energy)
     data = model.dataset
     # The model's own units: the standardizer that was fitted to other rows would differ.

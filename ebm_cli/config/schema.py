@@ -59,10 +59,11 @@ class EvalKeys:
 class ParallelKeys:
     """The processes of a run, `parallel.*`."""
 
-    ranks: int
+    ranks: int | Literal["env"]
 
     def __post_init__(self) -> None:
-        _require_at_least(1, ranks=self.ranks)
+        if isinstance(self.ranks, int):
+            _require_at_least(1, ranks=self.ranks)
 
 
 Metric = Literal["density", "score", "samples", "chains", "features", "ood"] | dict[str, Any]

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from ebm_cli.errors import UserError
+from ebm_cli.rng import restore
 from ebm_cli.system.ranks import ONE, Ranks
 
 BLOCK_BATCHES = 64
@@ -112,10 +113,10 @@ class FreshBatches(Batches):
         return {"rng": self._start, "cursor": self._cursor}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        self._start = state["rng"].cpu()
+        restore(self._rng, state["rng"])
+        self._start = self._rng.get_state()
         self._cursor = int(state["cursor"])
         self._block = None
-        self._rng.set_state(self._start)
 
     def continue_anew(self, state: dict[str, Any], rng: torch.Generator) -> None:
         # Its blocks have another length.
@@ -175,13 +176,13 @@ class EpochBatches(Batches):
         return {"epoch_rng": self._start, "rng": self._rng.get_state(), "cursor": self._cursor}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        self._start = state["epoch_rng"].cpu()
+        restore(self._order_rng, state["epoch_rng"])
+        self._start = self._order_rng.get_state()
         self._cursor = int(state["cursor"])
-        self._order_rng.set_state(self._start)
         self._order = None
         if self._cursor:
             self._order = self._shuffle()
-        self._rng.set_state(state["rng"].cpu())
+        restore(self._rng, state["rng"])
 
     def continue_anew(self, state: dict[str, Any], rng: torch.Generator) -> None:
         # Its order is common to any number of processes.

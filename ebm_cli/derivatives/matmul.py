@@ -1,4 +1,5 @@
-"""Products with a weight, each by the fastest library: one call for a narrow weight, oneDNN for a large one.
+"""Products with a weight or a stack of them, each by the fastest library: one call for a narrow weight, oneDNN for a
+large one.
 
 torch takes products of matrices from MKL, which uses AVX-512 on Intel's processors alone; oneDNN, which torch takes
 convolutions from, uses it on every processor that has it. On the others (AMD since Zen 4) float32 products are up to
@@ -70,6 +71,17 @@ def _large_product(weight: Tensor, bias: Tensor | None, x: Tensor) -> Tensor:
     return found
 
 
+def stacked_product(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
+    """x_r W_rᵀ + b_r for every r, differentiable any number of times in reverse mode.
+
+    Shapes: x [R, B, n_in], weight [R, n_out, n_in], bias [R, n_out] → [R, B, n_out].
+    """
+    if torch.is_grad_enabled() and any(t is not None and t.requires_grad for t in (x, weight, bias)):
+        found: Tensor = _Product.apply(x, weight, bias)  # type: ignore[no-untyped-call]
+        return found
+    return _by_bmm(x, weight, bias)
+
+
 def lay_out(weight: Tensor) -> Tensor:
     """The same weight, in the memory layout that its products and those of its transpose want: itself, or a view.
 
@@ -91,25 +103,36 @@ def _is_worth_onednn(x: Tensor, weight: Tensor, least: int) -> bool:
 
 
 class _Product(torch.autograd.Function):
-    """x Wᵀ + b by oneDNN; its gradients are products again."""
+    """x Wᵀ + b, by oneDNN of one weight; its gradients are products again."""
 
     @staticmethod
     def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
         ctx.save_for_backward(x, weight)
         ctx.biased = bias is not None
-        return _by_onednn(x, weight, bias)
+        return _by_onednn(x, weight, bias) if weight.dim() == 2 else _by_bmm(x, weight, bias)
 
     @staticmethod
     def backward(ctx: Any, g: Tensor) -> tuple[Tensor | None, Tensor | None, Tensor | None]:
         x, weight = ctx.saved_tensors
-        g_x = product(g, weight.t()) if ctx.needs_input_grad[0] else None
-        rows, cotangents = x.reshape(-1, x.shape[-1]), g.reshape(-1, g.shape[-1])
+        is_stack = weight.dim() == 3
+        by = stacked_product if is_stack else product
+        g_x = by(g, weight.mT) if ctx.needs_input_grad[0] else None
+        rows, cotangents = (x, g) if is_stack else (x.reshape(-1, x.shape[-1]), g.reshape(-1, g.shape[-1]))
         g_weight = None
         if ctx.needs_input_grad[1]:
-            transposed = cotangents.t()
-            large = weight.numel() >= MIN_WEIGHT_GRADIENT
-            g_weight = product(transposed, rows.t()) if large else transposed @ rows
-        return g_x, g_weight, cotangents.sum(0) if ctx.biased and ctx.needs_input_grad[2] else None
+            large = is_stack or weight.numel() >= MIN_WEIGHT_GRADIENT
+            g_weight = by(cotangents.mT, rows.mT) if large else cotangents.mT @ rows
+        return g_x, g_weight, cotangents.sum(-2) if ctx.biased and ctx.needs_input_grad[2] else None
+
+
+def _by_bmm(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+    """x_r W_rᵀ + b_r; MKL takes up to ten times as long where the narrow side of the result is its last."""
+    n_out, n_in = weight.shape[1:]
+    if bias is not None:
+        return torch.baddbmm(bias.unsqueeze(1), x, weight.mT)
+    if n_in == 1:
+        return x * weight.mT
+    return torch.bmm(weight, x.mT).mT if 1 < n_out < NARROW else torch.bmm(x, weight.mT)
 
 
 def _by_onednn(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:

@@ -8,13 +8,15 @@ from typing import TYPE_CHECKING, ClassVar, final
 from ebm_cli.evaluation.values import number
 from ebm_cli.lecture.base import Measurement, Outcome
 from ebm_cli.lecture.run_numbers import by_setting, curve, mean_result
-from ebm_cli.reporting.figures.chart import points, style_axes
+from ebm_cli.reporting.figures.chart import label_plainly, points, style_axes
 from ebm_cli.runs.record import Record
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 DATA, SERIES, FOUND = "data set", "series", "KL(data‖model), nats"
+TICKS = [digit * 10.0**power for power in range(-6, 3) for digit in (1, 3)]
+"""Labelled values of KL, nats."""
 LAST = 10
 """Lines of the log that the accuracy is a mean over: it is noted for one batch."""
 
@@ -59,6 +61,8 @@ class QualityByData(Measurement):
             x = [data.index(str(row[DATA])) + shift for row in alike]
             points(ax, place, x, [float(row[FOUND] or 0) for row in alike], name, linestyle="")
         ax.set_yscale("log")
+        found = sorted(float(row[FOUND] or 0) for row in outcome.rows if row[FOUND]) or [1.0]
+        label_plainly(ax, y=[tick for tick in TICKS if found[0] / 1.5 < tick < 1.5 * found[-1]])
         ax.set_xticks(range(len(data)), [name.replace(" ", "\n") for name in data])
         ax.set_xlim(-0.5, len(data) - 0.5)
         style_axes(ax, self.title, "data set", FOUND)

@@ -1,5 +1,6 @@
 """The end of a measurement: claim, numbers and verdicts printed; numbers.json and one figure written."""
 
+import json
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -45,15 +46,34 @@ def measured_verdicts(measurement: Measurement, directory: Path, runs: Sequence[
     statements = [{"statement": name, "passed": v.passed, "what": v.what} for name, v in outcome.verdicts]
     numbers = {"claim": measurement.claim, "rows": [dict(row) for row in outcome.rows], "verdicts": statements}
     write_json(directory / NUMBERS, numbers)
-    console = make_console()
-    console.print(f"Claim: {measurement.claim}.", highlight=False, markup=False)
-    console.print(numbers_table(outcome.rows))
+    _print(measurement, outcome.rows)
     figure = empty_chart()
     measurement.draw(figure, outcome)
     (directory / FIGURE).parent.mkdir(exist_ok=True)
     save(figure, directory / FIGURE)
-    console.print(f"figure: {relative_path(directory / FIGURE)}", highlight=False, markup=False)
+    _print_figure(directory)
     return list(outcome.verdicts)
+
+
+def stored_verdicts(measurement: Measurement, directory: Path) -> list[tuple[str, Verdict]]:
+    """Print the claim and the numbers that numbers.json holds; returns the verdicts, none without that file."""
+    file = directory / NUMBERS
+    if not file.is_file():
+        return []
+    numbers = json.loads(file.read_text(encoding="utf-8"))
+    _print(measurement, numbers["rows"])
+    _print_figure(directory)
+    return [(one["statement"], Verdict(one["passed"], one["what"])) for one in numbers["verdicts"]]
+
+
+def _print(measurement: Measurement, rows: Sequence[Row]) -> None:
+    console = make_console()
+    console.print(f"Claim: {measurement.claim}.", highlight=False, markup=False)
+    console.print(numbers_table(rows))
+
+
+def _print_figure(directory: Path) -> None:
+    make_console().print(f"figure: {relative_path(directory / FIGURE)}", highlight=False, markup=False)
 
 
 def numbers_table(rows: Sequence[Row]) -> Table:

@@ -7,7 +7,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from ebm_cli.claims.judge import conclude
 from ebm_cli.lecture.base import Measurement
-from ebm_cli.lecture.report import measured_verdicts
+from ebm_cli.lecture.report import measured_verdicts, stored_verdicts
 from ebm_cli.runs.reserve import config_hash, take_reserved
 from ebm_cli.runs.signals import Signals
 from ebm_cli.runs.stored_config import CONFIG, stored_form
@@ -43,3 +43,18 @@ def run_measurement(cfg: DictConfig, measurement: Measurement, path: Path) -> No
         write_json(path / "results.json", {"cost/seconds": perf_counter() - began})
         directory.finish("finished", 1)
     conclude(path, verdicts)
+
+
+def conclude_again(measurement: Measurement, path: Path) -> None:
+    """Print the numbers of a finished measurement, and conclude by its verdicts; nothing is measured.
+
+    Args:
+        measurement: that trains nothing.
+        path: its run directory, which an earlier version may have left without verdicts: they are not missed.
+
+    Raises:
+        ClaimsFailed: the claim failed.
+    """
+    verdicts = stored_verdicts(measurement, path)
+    if verdicts:
+        conclude(path, verdicts)

@@ -9,7 +9,7 @@ comes with its loss.
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import ClassVar, NamedTuple
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -19,6 +19,9 @@ from ebm_cli.energies import Energy
 from ebm_cli.energies.activations import PIECEWISE_LINEAR
 from ebm_cli.samplers import Kernel
 from ebm_cli.system.ranks import ONE, Ranks
+
+if TYPE_CHECKING:
+    from ebm_cli.methods.replicated import Replicated
 
 LOSS_LIMIT = 1e9
 """Size of a loss from which no run was seen to recover; nearly collinear columns bring score matching to 1e5."""
@@ -138,6 +141,13 @@ class Method(nn.Module, ABC):
             if ranks.size > 1 and name in held and held[name].dim():
                 place, _, own = name.rpartition(".")
                 setattr(self.get_submodule(place), own, ranks.part(held[name]).clone())
+
+    def replicated(self) -> "type[Replicated[Any]] | None":
+        """The objective of several runs of this class, computed together; None if their steps are taken one by one.
+
+        It is asked for where the class declares it itself: a subclass may have another loss.
+        """
+        return None
 
     def n_directions(self, energy: Energy) -> int | None:
         """Directions along which a step differentiates f twice in x; 0 for gradients alone, None for no derivative."""

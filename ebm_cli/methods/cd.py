@@ -16,8 +16,9 @@ Sources: Hinton (2002); Du & Mordatch (2019), regularisation of the energies; Du
 divergence of the chain itself (`chain_divergence`).
 """
 
+from functools import partial
 from math import inf, prod
-from typing import ClassVar, Literal
+from typing import TYPE_CHECKING, ClassVar, Literal
 
 import torch
 from torch import Tensor
@@ -25,14 +26,15 @@ from torch import Tensor
 from ebm_cli.densities import Density
 from ebm_cli.energies import Energy, evaluating
 from ebm_cli.methods import jarzynski
-from ebm_cli.methods.base import Evaluations, LossOutput, Method, Symptom
+from ebm_cli.methods.base import Evaluations, LossOutput, Symptom
 from ebm_cli.methods.chain_divergence import chain_divergence
 from ebm_cli.methods.chains import CLAMPED, SYMPTOMS, Chains, store, weighted
 from ebm_cli.methods.hot_replicas import HotReplicas
 from ebm_cli.methods.jarzynski import Walkers, Witnesses
+from ebm_cli.methods.of_energies import OfEnergies, Query
 from ebm_cli.methods.replay_buffer import ReplayBuffer, Starts
 from ebm_cli.methods.step_backoff import StepBackoff
-from ebm_cli.samplers import Kernel, State, Tempering, replace_diverged, run
+from ebm_cli.samplers import Info, Kernel, State, Tempering, replace_diverged, run
 from ebm_cli.samplers.base import gradients
 from ebm_cli.samplers.independence import jump
 from ebm_cli.samplers.langevin import Langevin
@@ -41,8 +43,11 @@ from ebm_cli.samplers.metric import wants_metric
 from ebm_cli.samplers.tempering import X as REPLICAS
 from ebm_cli.system.ranks import Ranks
 
+if TYPE_CHECKING:
+    from ebm_cli.methods.replicated import Replicated
 
-class CD(Method):
+
+class CD(OfEnergies):
     """L = mean f(x⁺) − mean f(x⁻) + l2 (mean f(x⁺)² + mean f(x⁻)²) + kl KL(chain ‖ model), x⁻ detached.
 
     The step of a kernel with a correction is shortened while it accepts too little (see `step_backoff`).
@@ -189,7 +194,7 @@ class CD(Method):
         return {"energy": list(energy.parameters())}
 
     def negatives(self, energy: Energy, x: Tensor, rng: torch.Generator) -> Tensor:
-        chains = self._chains(energy, x, rng)
+        chains = self.chains(energy, x, rng)
         if chains.walkers is None:
             return chains.end
         # Points that stand for the model have equal weights.
@@ -211,22 +216,40 @@ class CD(Method):
     def persistent_chains(self) -> Tensor | None:
         return self.buffer if self.start == "persistent" else None
 
-    def loss(self, energy: Energy, x: Tensor, rng: torch.Generator) -> LossOutput:
+    def replicated(self) -> "type[Replicated[CD]]":
+        # It imports this module.
+        from ebm_cli.methods.replicated.cd import ReplicatedCD
+
+        return ReplicatedCD
+
+    def query(self, energy: Energy, x: Tensor, rng: torch.Generator) -> Query:
+        self.adapt()
+        return self.query_of(self.chains(energy, x, rng), energy, x, rng)
+
+    def adapt(self) -> None:
+        """Begin a step: adapt the step size of its chains if that is due."""
         self.backoff.update(self.accepted, self.ranks)
-        kernel = self.kernel
-        chains = self._chains(energy, x, rng)
+
+    def query_of(self, chains: Chains, energy: Energy, x: Tensor, rng: torch.Generator) -> Query:
+        """The query of a step whose chains have run; they go back into the buffer."""
         acceptance = chains.info.accept.mean()
         self.accepted += acceptance
         if chains.rows is not None:
             store(chains, self.replay_buffer, rng)
             if self.hot is not None and chains.replicas is not None:
                 self.hot.store(chains.rows, chains.replicas, chains.end)
-        value = energy(torch.cat((x, chains.end)))
-        plus, minus = value[: len(x)], value[len(x) :]
+        return Query(torch.cat((x, chains.end)), partial(self._from_values, chains, acceptance, energy, rng))
+
+    def _from_values(
+        self, chains: Chains, acceptance: Tensor, energy: Energy, rng: torch.Generator, value: Tensor
+    ) -> LossOutput:
+        """The loss from the energies of the rows and of the ends of the chains [2B]."""
+        n, kernel = len(chains.end), self.kernel
+        plus, minus = value[:n], value[n:]
         loss = plus.mean() - jarzynski.mean(minus, chains.walkers)
         metrics = {
             "energy_gap": loss.detach(),
-            "step_size": x.new_full((), kernel.step_size),
+            "step_size": value.new_full((), kernel.step_size),
             "chain_length": chains.age.mean(),
             "dead_chains": 1 - chains.finite.float().mean(),
         }
@@ -252,8 +275,11 @@ class CD(Method):
         n_gradients = gradients(self.sampler, self.k, chains.info)
         cost = Evaluations(energy=2 + chain.energy + jumps, grad=n_gradients)
         if chains.walkers is not None:
-            each, n = jarzynski.cost(self.sampler, self.k), 0 if self.witnesses is None else len(self.witnesses.points)
-            share = 1 + n / len(x)
+            each, more = (
+                jarzynski.cost(self.sampler, self.k),
+                0 if self.witnesses is None else len(self.witnesses.points),
+            )
+            share = 1 + more / n
             grad = each.grad if chains.info.gradients is None else n_gradients
             cost = Evaluations(energy=2 + jumps + share * each.energy, grad=share * grad)
         if self.kl:
@@ -262,9 +288,9 @@ class CD(Method):
             cost = cost._replace(grad=cost.grad + 1, laplacian=1)
         return LossOutput(loss, metrics, evaluations=cost)
 
-    def _chains(self, energy: Energy, x: Tensor, rng: torch.Generator) -> Chains:
+    def chains(self, energy: Energy, x: Tensor, rng: torch.Generator) -> Chains:
         """Jump and run k steps; chains that diverge are replaced by noise."""
-        starts, kernel = self._starts(x, rng), self.kernel
+        starts, kernel = self.starts(x, rng), self.kernel
         if starts.log_weight is not None and starts.energy is not None:
             walkers = Walkers(starts.x, starts.log_weight, starts.energy)
             with evaluating(energy):
@@ -278,8 +304,13 @@ class CD(Method):
             if self.hot is not None and isinstance(kernel, Tempering):
                 begin = self.hot.start(kernel, energy, starts, at, rng)
             state, info = run(kernel, energy, begin, self.k, rng)
-        end, finite = replace_diverged(state.x.detach(), self.noise.sample(len(x), rng))
-        return Chains(end, finite, starts.age + self.k, starts.rows, info, accepted, replicas=state.aux.get(REPLICAS))
+        ended = self.ended(starts, state.x.detach(), info, rng)
+        return ended._replace(jumps=accepted, replicas=state.aux.get(REPLICAS))
+
+    def ended(self, starts: Starts, x: Tensor, info: Info, rng: torch.Generator) -> Chains:
+        """The chains that ended at x [B, *D] after k steps; those that have diverged are replaced by noise."""
+        end, finite = replace_diverged(x, self.noise.sample(len(x), rng))
+        return Chains(end, finite, starts.age + self.k, starts.rows, info, None)
 
     def _jumped(self, energy: Energy, x: Tensor, rng: torch.Generator) -> tuple[Tensor, Tensor | None]:
         """Positions after the jumps, and the acceptance of these."""
@@ -291,7 +322,8 @@ class CD(Method):
             accepted.append(accept.mean())
         return x, torch.stack(accepted).mean()
 
-    def _starts(self, x: Tensor, rng: torch.Generator) -> Starts:
+    def starts(self, x: Tensor, rng: torch.Generator) -> Starts:
+        """Draw where the chains of a step begin."""
         new = torch.zeros(len(x), dtype=x.dtype, device=x.device)
         if self.start == "data":
             return Starts(x, new)

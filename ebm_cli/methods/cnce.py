@@ -19,7 +19,8 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from ebm_cli.energies import Energy
-from ebm_cli.methods.base import Evaluations, LossOutput, Method, Symptom
+from ebm_cli.methods.base import Evaluations, LossOutput, Symptom
+from ebm_cli.methods.of_energies import OfEnergies, Query
 from ebm_cli.methods.whitening import Whitening
 
 FAR_COPIES = Symptom(
@@ -32,7 +33,7 @@ FAR_COPIES = Symptom(
 )
 
 
-class CNCE(Method):
+class CNCE(OfEnergies):
     """L = 2 mean_x mean_j softplus( f(x) − f(x + ε ξ_j) ), ξ_j ~ N(0, I).
 
     Args:
@@ -75,9 +76,9 @@ class CNCE(Method):
     def symptoms(self) -> tuple[Symptom, ...]:
         return (*super().symptoms(), FAR_COPIES)
 
-    def loss(self, energy: Energy, x: Tensor, rng: torch.Generator) -> LossOutput:
+    def query(self, energy: Energy, x: Tensor, rng: torch.Generator) -> Query:
         if self.whitening is not None:
-            energy, x = self.whitening.transform(energy, x)
+            x = self.whitening.to_white(x)
         k = self.n_copies
         xi = torch.randn((k - k // 2, *x.shape), generator=rng, dtype=x.dtype, device=x.device)
         # In the sum over ξ and −ξ the odd terms of ε cancel, which are most of the variance where ε is small.
@@ -87,8 +88,14 @@ class CNCE(Method):
         else:
             u = torch.rand((k, len(x), *[1] * (x.dim() - 1)), generator=rng, dtype=x.dtype, device=x.device)
             copies = x + self.eps * torch.exp(u * math.log(self.eps_least / self.eps)) * xi
-        value = energy(torch.cat((x, copies.flatten(0, 1)))).view(1 + k, len(x))
+        points = torch.cat((x, copies.flatten(0, 1)))
+        return Query(points if self.whitening is None else self.whitening.from_white(points), self._from_values)
+
+    def _from_values(self, value: Tensor) -> LossOutput:
+        """The loss from the energies of rows and their copies [(1 + k) B]."""
+        k = self.n_copies
+        value = value.view(1 + k, -1)
         difference = value[0] - value[1:]
         loss = 2 * F.softplus(difference).mean()
-        metrics = {"accuracy": (difference.detach() < 0).to(x.dtype).mean()}
+        metrics = {"accuracy": (difference.detach() < 0).to(value.dtype).mean()}
         return LossOutput(loss, metrics, evaluations=Evaluations(energy=1 + k))

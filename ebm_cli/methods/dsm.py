@@ -8,12 +8,17 @@ is minimal where −∇f is the score of p_data ∗ N(0, σ²I): it learns the *
 no second derivative. Source: Vincent (2011), "A connection between score matching and denoising autoencoders", eq. 9.
 """
 
+from typing import TYPE_CHECKING
+
 import torch
 from torch import Tensor
 
 from ebm_cli.derivatives import gradient
 from ebm_cli.energies import Energy
 from ebm_cli.methods.base import Evaluations, LossOutput, Method
+
+if TYPE_CHECKING:
+    from ebm_cli.methods.replicated import Replicated
 
 
 class DSM(Method):
@@ -39,6 +44,12 @@ class DSM(Method):
 
     def n_directions(self, energy: Energy) -> int:
         return 0
+
+    def replicated(self) -> "type[Replicated[DSM]]":
+        # It imports this module.
+        from ebm_cli.methods.replicated.dsm import ReplicatedDSM
+
+        return ReplicatedDSM
 
     def loss(self, energy: Energy, x: Tensor, rng: torch.Generator) -> LossOutput:
         eps = torch.randn(x.shape, generator=rng, dtype=x.dtype, device=x.device)

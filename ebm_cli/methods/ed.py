@@ -24,7 +24,8 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from ebm_cli.energies import Energy
-from ebm_cli.methods.base import Evaluations, LossOutput, Method, Symptom
+from ebm_cli.methods.base import Evaluations, LossOutput, Symptom
+from ebm_cli.methods.of_energies import OfEnergies, Query
 from ebm_cli.methods.whitening import Whitening
 
 FAR_PERTURBATIONS = Symptom(
@@ -37,7 +38,7 @@ FAR_PERTURBATIONS = Symptom(
 )
 
 
-class ED(Method):
+class ED(OfEnergies):
     """L = mean_x log( w/M + (1/M) Σ_j exp(f(x) − f(x + √t ξ + √t ξ'_j)) ), ξ, ξ'_j ~ N(0, I).
 
     Args:
@@ -79,13 +80,19 @@ class ED(Method):
     def symptoms(self) -> tuple[Symptom, ...]:
         return (*super().symptoms(), FAR_PERTURBATIONS) if self.w else super().symptoms()
 
-    def loss(self, energy: Energy, x: Tensor, rng: torch.Generator) -> LossOutput:
+    def query(self, energy: Energy, x: Tensor, rng: torch.Generator) -> Query:
         if self.whitening is not None:
-            energy, x = self.whitening.transform(energy, x)
+            x = self.whitening.to_white(x)
         m, scale = self.n_perturbations, math.sqrt(self.t)
         xi = torch.randn((1 + m, *x.shape), generator=rng, dtype=x.dtype, device=x.device)
         perturbed = torch.add(x + scale * xi[0], xi[1:], alpha=scale)
-        value = energy(torch.cat((x, perturbed.flatten(0, 1)))).view(1 + m, len(x))
+        points = torch.cat((x, perturbed.flatten(0, 1)))
+        return Query(points if self.whitening is None else self.whitening.from_white(points), self._from_values)
+
+    def _from_values(self, value: Tensor) -> LossOutput:
+        """The loss from the energies of rows and their perturbations [(1 + M) B]."""
+        m = self.n_perturbations
+        value = value.view(1 + m, -1)
         # log(w/M + mean_j exp d_j) = logsumexp(log w, d_1 … d_M) − log M
         difference = value[0] - value[1:]
         if self.w:

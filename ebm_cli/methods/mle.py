@@ -20,10 +20,11 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from ebm_cli.energies import Energy
-from ebm_cli.methods.base import Evaluations, LossOutput, Method
+from ebm_cli.methods.base import Evaluations, LossOutput
+from ebm_cli.methods.of_energies import OfEnergies, Query
 
 
-class MLE(Method):
+class MLE(OfEnergies):
     """L = mean_x f(x) + log Z(θ).
 
     Args:
@@ -56,26 +57,29 @@ class MLE(Method):
                 f"not {self.size}: choose energy=quadratic, or another method"
             )
 
-    def loss(self, energy: Energy, x: Tensor, rng: torch.Generator) -> LossOutput:
+    def query(self, energy: Energy, x: Tensor, rng: torch.Generator) -> Query:
         log_z = energy.log_z()
-        nodes = 0
         if log_z is not None:
-            data_energy = energy(x).mean()
-        else:
-            if self.size > 2:
-                raise ValueError(
-                    f"energy {type(energy).__name__} has lost its closed-form log Z: its precision is not positive "
-                    "definite any more; lower optimizer.lr"
-                )
-            y, log_weight = self._nodes(x, rng)
-            nodes = self.n_grid**self.size
-            value = energy(torch.cat((x, y)))
+            return Query(x, lambda value: self._loss(value.mean(), log_z, 0, len(x)))
+        if self.size > 2:
+            raise ValueError(
+                f"energy {type(energy).__name__} has lost its closed-form log Z: its precision is not positive "
+                "definite any more; lower optimizer.lr"
+            )
+        y, log_weight = self._nodes(x, rng)
+        nodes = self.n_grid**self.size
+
+        def from_values(value: Tensor) -> LossOutput:
             data_energy = value[: len(x)].mean()
-            log_z = self.ranks.log_sum_exp((log_weight - value[len(x) :]).logsumexp(0)) - math.log(nodes)
+            of_nodes = (log_weight - value[len(x) :]).logsumexp(0)
+            return self._loss(data_energy, self.ranks.log_sum_exp(of_nodes) - math.log(nodes), nodes, len(x))
+
+        return Query(torch.cat((x, y)), from_values)
+
+    def _loss(self, data_energy: Tensor, log_z: Tensor, nodes: int, n_rows: int) -> LossOutput:
         metrics = {"log_z": log_z.detach(), "data_energy": data_energy.detach()}
-        return LossOutput(
-            data_energy + log_z, metrics, evaluations=Evaluations(energy=1 + nodes / (self.ranks.size * len(x)))
-        )
+        cost = Evaluations(energy=1 + nodes / (self.ranks.size * n_rows))
+        return LossOutput(data_energy + log_z, metrics, evaluations=cost)
 
     def _nodes(self, x: Tensor, rng: torch.Generator) -> tuple[Tensor, Tensor]:
         """Draw a shift of the grid: this process's nodes [M, *shape], and −log π at them [M]."""

@@ -6,7 +6,7 @@ Hyvärinen (2012), JMLR 13. The same two samples can also estimate the likelihoo
 """
 
 import math
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import torch
 from torch import Tensor, nn
@@ -19,6 +19,9 @@ from ebm_cli.methods.logistic_loss import EXPLODED_ENERGIES, balanced_log_z, cla
 from ebm_cli.methods.noise_likelihoods import FEW_WEIGHTS, ranking, self_normalised
 from ebm_cli.methods.noise_tails import has_light_tails
 from ebm_cli.system.chunks import in_chunks
+
+if TYPE_CHECKING:
+    from ebm_cli.methods.replicated import Replicated
 
 ROWS = 1024
 """Rows whose energies are taken at once when log Z is fitted."""
@@ -122,11 +125,17 @@ class NCE(Method):
     def proposal(self) -> Density:
         return self.noise
 
+    def replicated(self) -> "type[Replicated[NCE]]":
+        # It imports this module.
+        from ebm_cli.methods.replicated.nce import ReplicatedNCE
+
+        return ReplicatedNCE
+
     def loss(self, energy: Energy, x: Tensor, rng: torch.Generator) -> LossOutput:
         n_noise = max(1, round(self.nu * len(x)))
         nu = n_noise / len(x)
         with torch.no_grad():
-            noise_rng = rng if self.redraw else torch.Generator(x.device).manual_seed(self._kept_seed)
+            noise_rng = rng if self.redraw else self.kept_noise(x.device)
             y, log_q_noise = self.noise.sample_with_log_prob(n_noise, noise_rng)
             log_q = torch.cat((self.noise.log_prob(x), log_q_noise))
         f = energy(torch.cat((x, y)))
@@ -140,10 +149,9 @@ class NCE(Method):
         metrics = {"accuracy": accuracy, "log_z": self.log_z.detach().clone()}
         return LossOutput(loss, metrics, evaluations=Evaluations(energy=1 + nu))
 
-    @property
-    def _kept_seed(self) -> int:
-        """Seed of this process's part of the sample that is kept."""
-        return int(self.noise_seed) + self.ranks.index
+    def kept_noise(self, device: torch.device) -> torch.Generator:
+        """A generator of this process's part of the sample that is kept."""
+        return torch.Generator(device).manual_seed(int(self.noise_seed) + self.ranks.index)
 
     def _likelihood(self, f: Tensor, log_q: Tensor, n_data: int) -> LossOutput:
         """The loss of the other objectives, from f and log q of the rows of data and then of noise."""

@@ -10,6 +10,7 @@ Source: Hyvärinen (2005), "Estimation of non-normalized statistical models by s
 """
 
 import math
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
@@ -19,6 +20,9 @@ from ebm_cli.energies import Energy
 from ebm_cli.methods.base import Evaluations, LossOutput, Method, Symptom, require_smooth
 from ebm_cli.methods.unbounded import UNBOUNDED
 from ebm_cli.methods.whitening import Whitening
+
+if TYPE_CHECKING:
+    from ebm_cli.methods.replicated import Replicated
 
 
 class SM(Method):
@@ -57,6 +61,12 @@ class SM(Method):
 
     def symptoms(self) -> tuple[Symptom, ...]:
         return (*super().symptoms(), UNBOUNDED)
+
+    def replicated(self) -> "type[Replicated[SM]]":
+        # It imports this module.
+        from ebm_cli.methods.replicated.sm import ReplicatedSM
+
+        return ReplicatedSM
 
     def loss(self, energy: Energy, x: Tensor, rng: torch.Generator) -> LossOutput:
         energy, x = self.in_coordinates(energy, x)

@@ -18,7 +18,7 @@ Sources: Song, Garg, Shi & Ermon (2019), "Sliced score matching", eq. 7–9; Hut
 
 import math
 from functools import cache
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import torch
 from torch import Tensor
@@ -29,6 +29,9 @@ from ebm_cli.methods.base import Evaluations, LossOutput, Method, Symptom, requi
 from ebm_cli.methods.finite_difference import LEAST_STEP, difference_terms
 from ebm_cli.methods.unbounded import UNBOUNDED
 from ebm_cli.methods.whitening import Whitening
+
+if TYPE_CHECKING:
+    from ebm_cli.methods.replicated import Replicated
 
 Estimator = Literal["exact", "finite_difference"]
 Projection = Literal["orthogonal", "rademacher", "gaussian", "sphere"]
@@ -108,6 +111,12 @@ class SSM(Method):
 
     def symptoms(self) -> tuple[Symptom, ...]:
         return (*super().symptoms(), UNBOUNDED)
+
+    def replicated(self) -> "type[Replicated[SSM]]":
+        # It imports this module.
+        from ebm_cli.methods.replicated.ssm import ReplicatedSSM
+
+        return ReplicatedSSM
 
     def loss(self, energy: Energy, x: Tensor, rng: torch.Generator) -> LossOutput:
         energy, x = self.in_coordinates(energy, x)

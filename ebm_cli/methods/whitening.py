@@ -48,8 +48,16 @@ class Whitening(nn.Module):
 
     def transform(self, energy: Energy, x: Tensor) -> tuple[Energy, Tensor]:
         """Return the energy z ↦ f(Lz + m) and the points z [B, D] of x [B, D]."""
-        z = torch.linalg.solve_triangular(self.factor, (x - self.mean).T, upper=False).T
-        return _Whitened(energy, self.factor, self.mean), z
+        return _Whitened(energy, self.factor, self.mean), self.to_white(x)
+
+    def to_white(self, x: Tensor) -> Tensor:
+        """The points z = L⁻¹(x − m) of x [B, D]."""
+        z: Tensor = torch.linalg.solve_triangular(self.factor, (x - self.mean).T, upper=False).T
+        return z
+
+    def from_white(self, z: Tensor) -> Tensor:
+        """The points x = Lz + m of z [B, D]."""
+        return F.linear(z, self.factor, self.mean)
 
 
 class _Whitened(Energy, Differentiable):

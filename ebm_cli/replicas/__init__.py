@@ -2,9 +2,10 @@
 layer 8, imported by commands.
 
     stack       parameters of R runs in one buffer
-    network     R networks as one energy, of points of all runs
-    objective   the losses of R runs, computed together; one file a method (nce, …)
+    network     R networks as one energy
     step        one training step of R runs
     drive       R runs in lockstep, from their start to their ends
     support     what can be trained so
+
+The losses of R runs are the methods' own, `methods.replicated`.
 """

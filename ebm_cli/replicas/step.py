@@ -8,7 +8,7 @@ from ebm_cli.energies.base import NetworkEnergy
 from ebm_cli.methods import LossOutput
 from ebm_cli.optim.clip import clip_
 from ebm_cli.optim.fused_adam import step_together
-from ebm_cli.replicas.network import stacked_energy
+from ebm_cli.replicas.network import StackedEnergy
 from ebm_cli.replicas.stack import Stack
 from ebm_cli.replicas.support import objective_of
 from ebm_cli.training.trainer import Trainer
@@ -27,11 +27,14 @@ class JointStep:
     def __init__(self, trainers: Sequence[Trainer]) -> None:
         self._trainers = list(trainers)
         first = self._trainers[0]
-        assert isinstance(first.energy, NetworkEnergy)
+        model, kind = first.energy, objective_of(first.method)
+        assert isinstance(model, NetworkEnergy)
+        assert kind is not None
         self._stack = Stack([trainer.players["energy"].flat for trainer in trainers])
-        n, leaves = len(list(first.energy.parameters())), self._stack.leaves
-        energy = stacked_energy(first.energy, leaves[:n])
-        self._objective = objective_of(first.method)([trainer.method for trainer in trainers], energy, leaves[n:])
+        n, leaves = len(list(model.parameters())), self._stack.leaves
+        energy = StackedEnergy(model, leaves[:n])
+        methods, energies = [trainer.method for trainer in trainers], [trainer.energy for trainer in trainers]
+        self._objective = kind(methods, energies, energy, leaves[n:])
 
     def __call__(self) -> list[LossOutput]:
         """Take one step of every run; returns the loss and metrics of each."""

@@ -1,34 +1,29 @@
 """The configs that can be trained as replicas; others are refused before the first directory is made."""
 
+from inspect import isabstract
 from typing import Any
 
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig
 
 from ebm_cli.energies.mlp import MLP
 from ebm_cli.errors import UserError
 from ebm_cli.methods import Method
-from ebm_cli.methods.dsm import DSM
-from ebm_cli.methods.nce import NCE
-from ebm_cli.methods.sm import SM
-from ebm_cli.methods.ssm import SSM
-from ebm_cli.replicas.nce import ReplicatedNCE
-from ebm_cli.replicas.objective import Objective
-from ebm_cli.replicas.score_matching import ReplicatedDSM, ReplicatedSM, ReplicatedSSM
+from ebm_cli.methods.replicated import Replicated
 from ebm_cli.runs.instantiate import Parts
 
-OBJECTIVES: dict[type[Method], type[Objective[Any]]] = {
-    NCE: ReplicatedNCE,
-    SM: ReplicatedSM,
-    SSM: ReplicatedSSM,
-    DSM: ReplicatedDSM,
-}
-"""Method → the same for several runs."""
 INSTEAD = "a sweep over seed does it: -m seed=0,1,2"
 
 
-def objective_of(method: Method) -> type[Objective[Any]]:
-    """The class that computes the losses of several runs of this method."""
-    return OBJECTIVES[type(method)]
+def objective_of(method: Method) -> type[Replicated[Any]] | None:
+    """The class that computes the losses of several runs of this method; None if there is none.
+
+    It belongs to the class that declares it, or to all subclasses of an abstract one that leave its `loss` as it is:
+    another subclass may have another loss.
+    """
+    kind = type(method)
+    declared, loss = (next(c for c in kind.__mro__ if name in vars(c)) for name in ("replicated", "loss"))
+    is_own = declared is kind or (declared is loss and isabstract(declared))
+    return method.replicated() if is_own else None
 
 
 def require_supported(cfg: DictConfig, parts: Parts) -> None:
@@ -50,12 +45,8 @@ def _refusal(cfg: DictConfig, parts: Parts) -> str | None:
     energy, method = parts.energy, parts.method
     if type(energy) is not MLP:
         return f"energy {type(energy).__name__} (only with energy=mlp)"
-    known = OBJECTIVES.get(type(method))
-    if known is None:
-        names = ", ".join(sorted(kind.__name__.lower() for kind in OBJECTIVES))
-        return f"method {type(method).__name__.lower()} (only with {names})"
-    if OmegaConf.select(cfg, "parallel.ranks") not in (None, 1):
-        return "parallel.ranks"
+    if (objective := objective_of(method)) is None:
+        return f"method {type(method).__name__.lower()}, whose steps are taken one by one"
     if parts.polish is not None:
         return "polish"
     if cfg.parallel.ranks > 1:
@@ -64,4 +55,4 @@ def _refusal(cfg: DictConfig, parts: Parts) -> str | None:
         return "guard=rollback"
     if cfg.compile == "always":
         return "compile=always"
-    return known.refusal(method)
+    return objective.refusal(method)

@@ -80,7 +80,7 @@ def strangest_table(
         # Two columns of one name stay two.
         columns[head if head not in columns else f"{head} ({j})"], n_shown = cells, j + 1
     hidden = flat.shape[1] - n_shown
-    caption = f"{hidden:,} more columns" if hidden else None
+    caption = f"{hidden:,} more column{'s' if hidden > 1 else ''}" if hidden else None
     title = "the only row" if len(rows) == 1 else f"the {len(rows)} strangest rows, highest energy first"
     table = Table(title=title, caption=caption, title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False)
     table.padding = (0, GAP - 1, 0, 0)

@@ -1,6 +1,8 @@
 """Handling of SIGINT, SIGTERM and SIGUSR2 during a run."""
 
+import math
 import signal
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType, TracebackType
@@ -23,12 +25,17 @@ class Signals:
     At the end of the context the signal is passed to the handler that a launcher had installed: that of submitit
     requeues the job when SIGUSR2 announces its time limit.
 
+    Args:
+        echo: seconds for which a second signal is the first one again: torchrun passes on what its processes, which
+            share a terminal with it, have received already.
+
     Attributes:
         received: number of the recorded signal; None if there was none.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, echo: float = 0.0) -> None:
         self.received: int | None = None
+        self._echo, self._first = echo, -math.inf
         self._n_deferring = 0
         self._before: dict[int, Any] = {}
 
@@ -45,9 +52,11 @@ class Signals:
             self._n_deferring -= 1
 
     def _handle(self, number: int, frame: FrameType | None) -> None:
+        if self.received is not None and time.monotonic() < self._first + self._echo:
+            return
         if self.received is not None or not self._n_deferring:
             raise Interrupted(number)
-        self.received = number
+        self.received, self._first = number, time.monotonic()
 
     def __enter__(self) -> "Signals":
         for number in (signal.SIGINT, signal.SIGTERM, signal.SIGUSR2):

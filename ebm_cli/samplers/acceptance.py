@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor
 
-from ebm_cli.samplers.base import Info, State, energy_of, grad_of, select_chains
+from ebm_cli.samplers.base import Info, State, energy_of, grad_of, select_chains, uniform_like
 
 
 def accept_reject(state: State, proposal: State, log_ratio: Tensor, rng: torch.Generator) -> tuple[State, Info]:
@@ -17,7 +17,7 @@ def accept_reject(state: State, proposal: State, log_ratio: Tensor, rng: torch.G
     Shapes: log_ratio [B].
     """
     accept = (log_ratio + _zero_if_finite(proposal)).clamp_(max=0.0).exp_().nan_to_num_(0.0)
-    uniform = torch.rand(accept.shape, generator=rng, dtype=accept.dtype, device=accept.device)
+    uniform = uniform_like(accept, rng)
     moves = uniform < accept
     x = select_chains(moves, proposal.x, state.x)
     energy = select_chains(moves, energy_of(proposal), energy_of(state))

@@ -11,6 +11,7 @@ Nothing here waits for the device: no decision of a step is taken on the host.
 """
 
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar, NamedTuple, Self
 
@@ -19,6 +20,7 @@ from torch import Tensor
 
 from ebm_cli.derivatives import EnergyFn
 from ebm_cli.errors import require_positive
+from ebm_cli.rng import Streams
 
 
 class State(NamedTuple):
@@ -147,6 +149,20 @@ class Kernel(ABC):
         """
         return None if self.target_accept is None else self.temperature * variance
 
+    def of_runs(self, factors: Sequence[float], x: Tensor) -> Self | None:
+        """The kernel of the chains of several runs as one batch, in which a run has a factor of the step size.
+
+        A kernel that has one draws all its numbers by `normal_like` and `uniform_like`, which take `rng.Streams`.
+
+        Args:
+            factors: > 0, of the runs.
+            x: positions of the chains [B, *D], an equal block of rows for each run.
+
+        Returns:
+            None where chains of several runs cannot be one batch.
+        """
+        return None
+
     def tuned(self, info: Info) -> Self:
         """The kernel with what is not its step size adapted to the mean `info` of some steps; itself as a rule."""
         return self
@@ -182,8 +198,19 @@ def grad_of(state: State) -> Tensor:
 
 
 def normal_like(x: Tensor, rng: torch.Generator) -> Tensor:
-    """Draw z ~ N(0, I) of x's shape, dtype and device."""
+    """Draw z ~ N(0, I) of x's shape, dtype and device; by `Streams` each block of rows from its own."""
+    if isinstance(rng, Streams):
+        rows = (len(x) // len(rng.each), *x.shape[1:])
+        return torch.cat([torch.randn(rows, generator=own, dtype=x.dtype, device=x.device) for own in rng.each])
     return torch.randn(x.shape, generator=rng, dtype=x.dtype, device=x.device)
+
+
+def uniform_like(x: Tensor, rng: torch.Generator) -> Tensor:
+    """Draw u ~ U[0, 1) of x's shape, dtype and device; by `Streams` each block of rows from its own."""
+    if isinstance(rng, Streams):
+        rows = (len(x) // len(rng.each), *x.shape[1:])
+        return torch.cat([torch.rand(rows, generator=own, dtype=x.dtype, device=x.device) for own in rng.each])
+    return torch.rand(x.shape, generator=rng, dtype=x.dtype, device=x.device)
 
 
 def inner(a: Tensor, b: Tensor) -> Tensor:

@@ -6,7 +6,8 @@ Euler's scheme is not exact: on N(0, σ²) the stationary variance of the chain 
 diverges for ε > 2σ². `mala` removes this bias.
 """
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from math import inf, sqrt
 
 import torch
@@ -63,6 +64,9 @@ class Langevin(Kernel):
             return None
         shrink = 1 - self.step_size / (2 * variance)
         return self.noise_scale**2 * self.temperature * variance / shrink if shrink > 0 else inf
+
+    def of_runs(self, factors: Sequence[float], x: Tensor) -> "Langevin | None":
+        return replace(self, step_size=self.step_size * factors[0]) if len(set(factors)) == 1 else None
 
     def init(self, energy: EnergyFn, x: Tensor, rng: torch.Generator) -> State:
         return State(x.detach(), None, None, {})

@@ -9,7 +9,8 @@ where the two terms ½‖z‖², which grow with D, have cancelled on paper and 
 this holds in its coordinates.
 """
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from math import sqrt
 
 import torch
@@ -18,7 +19,7 @@ from torch import Tensor
 from ebm_cli.derivatives import EnergyFn, value_and_grad
 from ebm_cli.samplers.acceptance import accept_reject
 from ebm_cli.samplers.base import Info, State, energy_of, grad_of, inner, normal_like
-from ebm_cli.samplers.metric import Preconditioned
+from ebm_cli.samplers.metric import Preconditioned, ScaleOfChains
 
 
 @dataclass(frozen=True)
@@ -50,6 +51,15 @@ class MALA(Preconditioned):
     def good_accept(self, dimension: int) -> tuple[float, float]:
         """Between 0.4 and 0.8 (Roberts & Rosenthal 2001, Stat. Sci. 16(4))."""
         return 0.4, 0.8
+
+    def of_runs(self, factors: Sequence[float], x: Tensor) -> "MALA | None":
+        if len(set(factors)) == 1:
+            return replace(self, step_size=self.step_size * factors[0])
+        if self.metric != "none":
+            return None
+        # In coordinates of the scale √c a step eps is c eps.
+        scales = x.new_tensor(factors).sqrt().repeat_interleave(len(x) // len(factors))
+        return replace(self, metric=ScaleOfChains(scales))
 
     def init(self, energy: EnergyFn, x: Tensor, rng: torch.Generator) -> State:
         return State(x.detach(), *value_and_grad(energy, x), {})

@@ -57,6 +57,22 @@ class Metric:
         return (grad.flatten(1) @ self.factor).view(grad.shape)
 
 
+class ScaleOfChains(Metric):
+    """A multiple of the identity for each chain: L = c_i I.
+
+    Args:
+        factor: c > 0 of each chain [B].
+    """
+
+    def to_target(self, v: Tensor) -> Tensor:
+        """c v of each row."""
+        return v * self.factor.view(-1, *(1,) * (v.dim() - 1))
+
+    def to_unit(self, grad: Tensor) -> Tensor:
+        """c g of each row."""
+        return self.to_target(grad)
+
+
 @dataclass(frozen=True)
 class Preconditioned(Kernel, ABC):
     """A kernel whose step is taken in the coordinates of a metric.

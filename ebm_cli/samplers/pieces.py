@@ -13,6 +13,7 @@ from torch import Tensor
 
 from ebm_cli.densities.base import Density
 from ebm_cli.derivatives import EnergyFn, prepare
+from ebm_cli.rng import restore
 from ebm_cli.samplers.base import Info, Kernel, State
 from ebm_cli.samplers.independence import trace_with_jumps
 from ebm_cli.samplers.loops import keep, run, trace
@@ -126,7 +127,7 @@ class Pieces:
         at = state["at"]
         self._at = State(**at) if len(at) > 1 else at["x"]
         self._is_begun = state["is_begun"]
-        self.rng.set_state(state["rng"].cpu())
+        restore(self.rng, state["rng"])
         self.total = None if state["total"] is None else Info(**state["total"])
         self.jumps, self.n_kept = state["jumps"], state["n_kept"]
 

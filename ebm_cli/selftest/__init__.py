@@ -16,8 +16,9 @@ from ebm_cli.selftest.harness import Check, Fact, Harness, Row, Skip, Unavailabl
 from ebm_cli.selftest.methods import method_checks
 from ebm_cli.selftest.optimizers import optimizer_checks
 from ebm_cli.selftest.samplers import sampler_checks
+from ebm_cli.selftest.training import training_checks
 
-__all__ = ["SUBJECTS", "Check", "Fact", "Harness", "Row", "Skip", "Unavailable", "examine", "failures"]
+__all__ = ["OF_A_DEVICE", "SUBJECTS", "Check", "Fact", "Harness", "Row", "Skip", "Unavailable", "examine", "failures"]
 
 SUBJECTS: dict[str, Callable[[Harness], Iterator[Check]]] = {
     "device": device_checks,
@@ -27,8 +28,11 @@ SUBJECTS: dict[str, Callable[[Harness], Iterator[Check]]] = {
     "samplers": sampler_checks,
     "methods": method_checks,
     "optimizers": optimizer_checks,
+    "training": training_checks,
 }
 """The subjects of the self-test, each after those that it depends on."""
+OF_A_DEVICE = ("device", "training")
+"""The subjects that compute on a device other than the CPU, and nothing else there."""
 
 
 def examine(harness: Harness, subject: str) -> list[Row]:

@@ -5,6 +5,7 @@ becomes a failed row with the message of the exception; something that cannot be
 reason.
 """
 
+import math
 import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -29,7 +30,7 @@ Outcome = Literal["ok", "FAILED", "skipped"]
 
 
 class Fact(NamedTuple):
-    """A measured number: the fact holds if `number` ≤ `bound`, both in `unit`."""
+    """A measured number: the fact holds if `number` ≤ `bound`, both in `unit`; an infinite bound is one on nothing."""
 
     what: str
     number: float
@@ -151,7 +152,8 @@ def measure_check(check: Check) -> Iterator[Row]:
 def _row(name: str, found: Fact | Skip) -> Row:
     if isinstance(found, Skip):
         return Row(name, found.what, "skipped", reason=found.reason)
-    return Row(name, found.what, "ok" if found.holds else "FAILED", found.number, found.bound, found.unit)
+    bound = None if math.isinf(found.bound) else found.bound
+    return Row(name, found.what, "ok" if found.holds else "FAILED", found.number, bound, found.unit)
 
 
 def failures(facts: Iterable[Fact | Skip]) -> list[Fact]:

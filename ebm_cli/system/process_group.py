@@ -23,10 +23,14 @@ JOINING = timedelta(minutes=10)
 """Time that the processes may take to find one another."""
 
 
-def backend_for(device: torch.device, n_local: int) -> str:
-    """Backends by kind of device: nccl where every process of this machine has a GPU of its own."""
-    has_own = device.type == "cuda" and n_local <= torch.cuda.device_count() and dist.is_nccl_available()
-    return "cpu:gloo,cuda:nccl" if has_own else "gloo"
+def backend_for(device: torch.device, has_own: bool) -> str:
+    """Backends by kind of device: nccl where every process has a GPU of its own."""
+    return "cpu:gloo,cuda:nccl" if has_own and device.type == "cuda" and dist.is_nccl_available() else "gloo"
+
+
+def stay_here() -> None:
+    """Have processes of one machine speak over its loopback device, whatever its name resolves to."""
+    os.environ.setdefault("GLOO_SOCKET_IFNAME", "lo0" if sys.platform == "darwin" else "lo")
 
 
 class ProcessGroup(Ranks):
@@ -36,7 +40,7 @@ class ProcessGroup(Ranks):
         index, size: of this process.
         store: where the processes find one another.
         device: of the run; it decides how gradients travel.
-        n_local: processes on this machine.
+        has_own: whether every process has a device of its own.
         explain: sentence on what became of the others, once one of them does not answer.
 
     Raises:
@@ -49,12 +53,12 @@ class ProcessGroup(Ranks):
         size: int,
         store: Store,
         device: torch.device,
-        n_local: int,
+        has_own: bool,
         explain: Callable[[str], str] = str,
     ) -> None:
         super().__init__(index, size)
         self._explain = explain
-        backend = backend_for(device, n_local)
+        backend = backend_for(device, has_own)
         self._direct = ("cpu", "cuda") if "nccl" in backend else ("cpu",)
         store.set_timeout(JOINING)
         self._call(dist.init_process_group, backend, store=store, rank=index, world_size=size, timeout=PATIENCE)
@@ -64,9 +68,9 @@ class ProcessGroup(Ranks):
         cls, index: int, size: int, file: Path, device: torch.device, explain: Callable[[str], str] = str
     ) -> "ProcessGroup":
         """Join processes of one machine, which find one another in a file that only they know."""
-        # Nothing leaves the machine, whatever its name resolves to.
-        os.environ.setdefault("GLOO_SOCKET_IFNAME", "lo0" if sys.platform == "darwin" else "lo")
-        return cls(index, size, FileStore(str(file), size), device, size, explain)
+        stay_here()
+        has_own = device.type == "cuda" and size <= torch.cuda.device_count()
+        return cls(index, size, FileStore(str(file), size), device, has_own, explain)
 
     def sum_(self, value: Tensor) -> Tensor:
         return self._in_place(value, dist.all_reduce)

@@ -31,6 +31,7 @@ from ebm_cli.samplers import Langevin
 from ebm_cli.system.device import device_of, set_deterministic
 from ebm_cli.system.files import write_text
 from ebm_cli.system.memory import keep_freed_memory, reset_peak_memory
+from ebm_cli.system.precision import use_full_precision
 from ebm_cli.system.ranks import ONE, Ranks
 from ebm_cli.system.threads import set_threads
 from ebm_cli.system.torch_internals import skip_dynamo_import
@@ -108,6 +109,7 @@ def make_session(
     keep_freed_memory()
     reset_peak_memory(device)
     set_deterministic(cfg.deterministic)
+    use_full_precision()
     set_threads(cfg.threads)
     # Densities that energy and method fit to the rows are in the checkpoint that is continued.
     with nullcontext() if state is None else of_few_rows():

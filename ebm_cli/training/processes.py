@@ -13,7 +13,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -23,7 +23,9 @@ from omegaconf import DictConfig, OmegaConf
 
 from ebm_cli.errors import ProcessLost
 from ebm_cli.system.device import device_of
+from ebm_cli.system.meeting import meeting
 from ebm_cli.system.ranks import ONE, Ranks
+from ebm_cli.training.launched import lead
 
 LOST_ANOTHER = 75
 """Exit code of a process that ended because another one did."""
@@ -44,6 +46,11 @@ def ranks_of(cfg: DictConfig, run: Path) -> Iterator[Ranks]:
     Raises:
         ProcessLost: one of them died.
     """
+    launched = meeting()
+    if launched is not None:
+        with closing(lead(launched, cfg, run)) as ranks:
+            yield ranks
+        return
     if cfg.parallel.ranks == 1:
         yield ONE
         return

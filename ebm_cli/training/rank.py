@@ -1,27 +1,34 @@
-"""One of the other processes of a run: `python -m ebm_cli.training.rank`, which `training.processes` starts.
+"""One of the other processes of a run: `python -m ebm_cli.training.rank`, which `training.processes` starts, or
+`ebm train parallel.ranks=env`, which something else has started.
 
 It reads its task from its standard input, one line of JSON, and trains in step with the first process. It writes
 nothing but, if it fails, one line on its standard error. The end of its standard input is the end of the first process.
 """
 
 import json
+import logging
 import os
 import signal
 import sys
 import threading
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 from rich.console import Console
 
-from ebm_cli.errors import ProcessLost, describe
+from ebm_cli.errors import ProcessLost, UserError, describe
 from ebm_cli.runs.directory import UnwrittenDirectory
-from ebm_cli.runs.signals import Signals
+from ebm_cli.runs.signals import Interrupted, Signals
+from ebm_cli.system.launched import Place
+from ebm_cli.system.meeting import DONE, Meeting
 from ebm_cli.system.ranks import Ranks
 from ebm_cli.training.build import make_session
-from ebm_cli.training.finish import accompany
+from ebm_cli.training.finish import take_part
 from ebm_cli.training.guard import Diverged
+from ebm_cli.training.launched import ECHO
+from ebm_cli.training.launched import join as join_launched
 from ebm_cli.training.processes import LOST_ANOTHER, join, ready_file
 from ebm_cli.training.steps import alone
 
@@ -35,7 +42,36 @@ def follow(cfg: DictConfig, run: Path, ranks: Ranks, signals: Signals) -> None:
     """
     session = make_session(cfg, UnwrittenDirectory(run), ranks.announce(None), Console(quiet=True), ranks)
     alone(session.train(signals))
-    accompany(session)
+    take_part(session)
+
+
+def accompany(place: Place) -> int:
+    """Train in step with the first process, where something else has started all of them. Returns the exit code.
+
+    Nothing is printed, unless the first process itself is lost.
+    """
+    logging.getLogger().addHandler(logging.NullHandler())
+    with Meeting(place) as found, Signals(ECHO) as signals:
+        code, last = 1, DONE
+        try:
+            task = found.hear("task", None)
+            if "end" in task:
+                code = task["end"]
+            else:
+                cfg = OmegaConf.create(task["config"])
+                assert isinstance(cfg, DictConfig)
+                with closing(join_launched(found, cfg)) as ranks:
+                    follow(cfg, Path(task["run"]), ranks, signals)
+                code = 0
+        except (Diverged, Interrupted) as end:
+            code = end.exit_code
+        except ProcessLost:
+            if found.speaks:
+                print(f"ebm: {found.lost}", file=sys.stderr, flush=True)
+        except Exception as error:
+            last = f"failed: {error if isinstance(error, UserError) else describe(error)}"
+        found.leave(code, last)
+    return code
 
 
 def main() -> None:

@@ -21,6 +21,7 @@ from ebm_cli.training.build import make_session
 from ebm_cli.training.divided import was_divided
 from ebm_cli.training.finish import finish
 from ebm_cli.training.guard import Diverged
+from ebm_cli.training.launched import with_number_of_ranks
 from ebm_cli.training.processes import ranks_of
 from ebm_cli.training.session import Session
 from ebm_cli.training.steps import Steps
@@ -58,13 +59,13 @@ def run_training(
     session: Session | None = None
     try:
         directory.begin(total_steps(cfg), config_hash(cfg))
-        resolved = _with_resolved_auto(cfg, state)
+        resolved = with_number_of_ranks(_with_resolved_auto(cfg, state))
         with ranks_of(resolved, path) as ranks:
             session = make_session(resolved, directory, ranks.announce(state), console, ranks)
             with session.log.open():
                 if file is not None and state is not None:
                     session.log.note(f"resumed from step {session.trainer.step:,} ({file.name})")
-                    _remark_other_ranks(session, state)
+                    _remark_changes(session, state)
                 for sentence in described_data(session.parts.dataset, session.protocol):
                     session.log.note(sentence)
                 if state is None:
@@ -132,6 +133,12 @@ def _rows(session: Session) -> str:
     return f"{n} rows" if ranks.size == 1 else f"{n} rows on each of {ranks.size} processes"
 
 
+def _remark_changes(session: Session, state: Mapping[str, Any]) -> None:
+    """Say what a resumed run loses by what has changed around it."""
+    _remark_other_ranks(session, state)
+    _remark_other_device(session, state)
+
+
 def _remark_other_ranks(session: Session, state: Mapping[str, Any]) -> None:
     """Say what a run loses that is resumed on another number of processes than its checkpoint was written by."""
     before, now = was_divided(state), session.trainer.ranks.size
@@ -140,6 +147,16 @@ def _remark_other_ranks(session: Session, state: Mapping[str, Any]) -> None:
             f"resumed on {now} process{'es' if now > 1 else ''}, before on {before}: weights, optimizer, chains and "
             "the place in an epoch are those of the checkpoint; random numbers from here on are others, so that the "
             "run is not the one that it would have been"
+        )
+
+
+def _remark_other_device(session: Session, state: Mapping[str, Any]) -> None:
+    """Say what a run loses that is resumed on another kind of device."""
+    before, now = state["config"].get("device"), session.checkpointer.config["device"]
+    if before not in (None, "auto", now):
+        session.log.remark(
+            f"resumed on {now}, before on {before}: weights, optimizer and chains are those of the checkpoint; random "
+            "numbers and rounding from here on are others, so that the run is not the one that it would have been"
         )
 
 

@@ -20,13 +20,13 @@ from ebm_cli.methods.base import Evaluations
 from ebm_cli.methods.polish import of_this_phase
 from ebm_cli.optim.ema import EMA
 from ebm_cli.optim.flat import Flat
-from ebm_cli.rng import generator
+from ebm_cli.rng import generator, restore
+from ebm_cli.system.precision import Precision, ProductPrecision
 from ebm_cli.system.ranks import ONE, Ranks
 from ebm_cli.training.divided import agree, joined, parted, was_divided
 from ebm_cli.training.guard import REMEDY, Guard
 from ebm_cli.training.player import MakeSchedule, Player
 from ebm_cli.training.polishing import Polishing
-from ebm_cli.training.precision import MatmulPrecision, Precision
 
 MakeOptimizer = Callable[[Iterable[nn.Parameter], float | None], Optimizer]
 """Parameters and, for a player that has its own, a learning rate → optimizer."""
@@ -46,7 +46,7 @@ class Trainer:
         ema: decay of the moving average over the player "energy", in [0, 1).
         guard_interval: steps between two reads of `guard`, at most.
         is_guarded: whether divergence ends training.
-        precision: of matrix products in a step.
+        precision: of float32 products in a step.
         polishing: second phase; None without.
         ranks: the processes that train together; method and batches keep the part of this one.
 
@@ -99,7 +99,7 @@ class Trainer:
         self.ema = EMA([names[id(p)] for p in averaged.parameters], averaged, ema)
         self._make_guard = partial(Guard, guard_interval, rng.device, is_ignored=not is_guarded, ranks=ranks)
         self.guard = self._guard_of_phase()
-        self.precision = MatmulPrecision(precision)
+        self.precision = ProductPrecision(precision, rng.device)
 
     def advance(self) -> LossOutput:
         """Take one training step; returns the method's loss and metrics."""
@@ -239,7 +239,8 @@ class Trainer:
         Schedules are built for this run's length and replayed to the step, not loaded: for the same length that gives
         the same numbers, and a run that is resumed with more steps follows its longer schedule.
 
-        In a run of another number of processes chains are divided anew, and all random numbers are new.
+        In a run of another number of processes chains are divided anew, and all random numbers are new; so are those of
+        a run on another kind of device.
         """
         ranks, is_as_before = self.ranks, was_divided(state) == self.ranks.size
         mine: dict[str, Any] = state["ranks"][ranks.index] if is_as_before and ranks.size > 1 else {}
@@ -262,7 +263,7 @@ class Trainer:
         if is_as_before:
             own = mine or state
             self.batches.load_state_dict(own["batches"])
-            self.rng.set_state(own["rng"].cpu())
+            restore(self.rng, own["rng"])
         else:
             self._draw_anew(state)
         self.evaluations = Evaluations(*state["evaluations"])
@@ -270,7 +271,7 @@ class Trainer:
     def _draw_anew(self, state: dict[str, Any]) -> None:
         """Continue with other random numbers, which the stored ones decide, in a run of another number of processes."""
         device = self.rng.device
-        self.rng.set_state(state["rng"].cpu())
+        restore(self.rng, state["rng"])
         seed = int(torch.randint(2**62, (), generator=self.rng, device=device))
         self.rng.set_state(generator(seed, self.ranks.stream("method"), device).get_state())
         self.batches.continue_anew(state["batches"], generator(seed, self.ranks.stream("data"), device))

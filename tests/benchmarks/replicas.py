@@ -1,16 +1,19 @@
-"""Cost of a step of several seeds as one network, against a step of one: `python -m tests.benchmarks.replicas`.
+"""Cost of a step of several seeds as one network: `python -m tests.benchmarks.replicas [METHOD …]`.
 
-Both are timed in one process, in turn, so that whatever else the machine does falls on both. Target: 16 seeds of nce
-with `energy=mlp` as shipped, batch 256, cost at most 5 times a single one, both on two threads.
+Both are timed in one process, in turn, so that whatever else the machine does falls on both: on one thread by the
+CPU's time, which other programs hardly lengthen, on two by the clock. Target: 16 seeds of nce with `energy=mlp` as
+shipped, batch 256, cost at most 5 times a single one, both on two threads.
 """
 
 import statistics
+import sys
 import time
 from collections.abc import Callable, Sequence
 
 import torch
 from hydra import compose, initialize_config_dir
 
+from ebm_cli.acceleration.native_chains import NativeChains
 from ebm_cli.cli.resolvers import register_resolvers
 from ebm_cli.config.groups import conf_dir
 from ebm_cli.replicas.step import JointStep
@@ -19,7 +22,9 @@ from ebm_cli.system.memory import keep_freed_memory
 from ebm_cli.training.build import make_trainer
 from ebm_cli.training.trainer import Trainer
 
-METHODS = ("nce", "sm", "ssm", "dsm")
+METHODS = ("nce", "cnce", "ed", "mle", "sm", "ssm", "dsm", "cd", "pcd")
+WITH_NATIVE_CHAINS = ("cd", "pcd")
+"""Methods that are timed a second time with chains in native code, which `compile=auto` chooses for long runs."""
 SEEDS = (4, 16)
 ROUNDS = 40
 
@@ -36,30 +41,39 @@ def trainers(method: str, n: int) -> list[Trainer]:
     return made
 
 
-def medians(steps: Sequence[Callable[[], object]]) -> list[float]:
-    """Median milliseconds of each of these steps, taken in turn."""
+def medians(steps: Sequence[Callable[[], object]], clock: Callable[[], float]) -> list[float]:
+    """Median milliseconds of each of these steps, taken in turn, by a clock of seconds."""
     seconds: list[list[float]] = [[] for _ in steps]
     for _ in range(ROUNDS + 3):
         for step, own in zip(steps, seconds, strict=True):
-            began = time.perf_counter()
+            began = clock()
             step()
-            own.append(time.perf_counter() - began)
+            own.append(clock() - began)
     return [1e3 * statistics.median(own[3:]) for own in seconds]
 
 
 def main() -> None:
-    """Print a table."""
+    """Print a table of the methods that are named, or of all."""
     register_resolvers(())
     keep_freed_memory()
-    print("method  seeds  threads  one, ms  all, ms  ratio")
-    for method in METHODS:
-        for n in SEEDS:
-            (alone,), joint = trainers(method, 1), JointStep(trainers(method, n))
-            for threads in (1, 2):
-                torch.set_num_threads(threads)
-                one, every = medians([alone.advance, joint])
-                print(f"{method:6}  {n:5}  {threads:7}  {one:7.2f}  {every:7.2f}  {every / one:5.2f}", flush=True)
-            torch.set_num_threads(1)
+    print("method      seeds  threads  one, ms  all, ms  ratio")
+    for method in sys.argv[1:] or METHODS:
+        for native in (False, True) if method in WITH_NATIVE_CHAINS else (False,):
+            for n in SEEDS:
+                time_steps(method, n, native)
+
+
+def time_steps(method: str, n: int, native: bool) -> None:
+    """Print the rows of n seeds of one method."""
+    (alone,), together = trainers(method, 1), trainers(method, n)
+    joint, name = JointStep(together), f"{method} native" if native else method
+    for threads in (1, 2):
+        torch.set_num_threads(threads)
+        for trainer in (alone, *together):
+            trainer.energy.native = NativeChains(threads) if native else None
+        one, every = medians([alone.advance, joint], time.process_time if threads == 1 else time.perf_counter)
+        print(f"{name:10}  {n:5}  {threads:7}  {one:7.2f}  {every:7.2f}  {every / one:5.2f}", flush=True)
+    torch.set_num_threads(1)
 
 
 if __name__ == "__main__":

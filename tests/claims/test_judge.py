@@ -132,6 +132,14 @@ def test_claims_are_not_part_of_the_identity_of_a_run(ebm: Ebm, tmp_path: Path, 
     assert stored_verdicts(tmp_path / "sweep") == [("nll", None), ("nll", True), ("fisher", False)]
 
 
+def test_finished_run_is_judged_by_another_bound(ebm: Ebm, tmp_path: Path, own: list[str]) -> None:
+    words = [*own, "hydra.mode=RUN", "method=mle", "seed=1", "hydra.run.dir=run"]
+    assert ebm("train", *words).code == 0
+    again = ebm("train", *words, "claims.fisher.at_most=-1")
+    assert (again.code, "step" in again.out) == (1, False)
+    assert stored_verdicts(tmp_path / "run") == [("nll", None), ("nll", True), ("fisher", False)]
+
+
 def test_diverged_job_fails_the_experiment_by_name(
     ebm: Ebm, tmp_path: Path, own: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

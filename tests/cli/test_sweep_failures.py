@@ -18,7 +18,7 @@ from ebm_cli.cli.task import Task
 from ebm_cli.errors import NotTrustworthy
 from ebm_cli.runs.status import read_status
 from ebm_cli.training.session import Session
-from tests.support import FAST, Ebm, StandIn, differences, no_pictures, trained
+from tests.support import FAST, TINY, Ebm, StandIn, differences, no_pictures, trained
 
 
 @pytest.fixture(autouse=True)
@@ -270,3 +270,13 @@ def test_failed_job_outweighs_one_that_is_not_to_be_trusted(ebm: Ebm, stand_in: 
 def test_untrusted_results_can_be_pickled_with_their_value() -> None:
     error = pickle.loads(pickle.dumps(NotTrustworthy("why", 0.5)))
     assert (str(error), error.value, error.exit_code) == ("why", 0.5, 4)
+
+
+@pytest.mark.slow
+def test_jobs_in_other_processes_read_relative_files(ebm: Ebm, tmp_path: Path) -> None:
+    """Hydra's older default would make the directory of the job the current one."""
+    for name in ("a", "b"):
+        (tmp_path / f"{name}.csv").write_text("u,v\n" + "".join(f"{i % 7}.5,{i % 11}.25\n" for i in range(60)))
+    words = [*TINY, "dataset=file", "metrics=[score]", "dataset.path=a.csv,b.csv", "jobs=2", "hydra.sweep.dir=sweep"]
+    assert ebm("train", "-m", *words).code == 0
+    assert states(tmp_path / "sweep") == ["finished", "finished"]

@@ -90,11 +90,37 @@ def test_check_answers_a_wrong_value_with_one_line(ebm: Ebm, words: list[str], l
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a CUDA device")
 def test_check_skips_a_missing_device_unless_it_is_asked_for(ebm: Ebm, monkeypatch: pytest.MonkeyPatch) -> None:
     of_options(monkeypatch, "mlp", "mala", "nce")
-    assert ebm("check", "device=cuda").err == "ebm: device=cuda is not available on this machine; try device=auto\n"
+    line = "ebm: device=cuda is not available on this machine; try device=auto, or device=cpu\n"
+    assert (asked := ebm("check", "device=cuda")) == (1, "", line), asked
     ran = ebm("check", "only=device")
     assert ran.code == 0
     assert "cuda: this machine has no cuda device" in ran.out
     assert "ok " in ran.out
+
+
+def test_check_of_a_gpu_ends_in_a_report(ebm: Ebm, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It has the two subjects that compute there; the CPU stands for the GPU."""
+    rows = {"device": [Row("cuda float32", "matrix products", "ok", 2e-6, 1e-3, "relative")]}
+    rows["training"] = [
+        Row("nce", "time of a step", "ok", 0.4567, None, "ms"),
+        Row("cd", "waits in 3 steps (a.py:1)", "FAILED", 3, 0.0, "waits"),
+        Row("cd", "memory returned", "skipped", reason="torch does not say"),
+    ]
+    monkeypatch.setattr(check, "_devices", lambda cfg: [torch.device("cpu")])
+    monkeypatch.setattr(check, "examine", lambda harness, subject: rows[subject])
+    ran = ebm("check", "device=cuda")
+    assert ran.code == 1
+    _, told, _ = ran.out.split("```")
+    first, machine, counts, *lines = told.strip().splitlines()
+    assert (first, "torch 2." in machine) == ("ebm check device=cuda", True)
+    assert counts.startswith("2 ok, 1 failed, 1 skipped, in ")
+    assert lines == [
+        "FAILED | training | cd | waits in 3 steps (a.py:1) | 3 waits (at most 0)",
+        "ok | device | cuda float32 | matrix products | 2e-06 relative (at most 0.001)",
+        "ok | training | nce | time of a step | 0.457 ms",
+        "skipped | training | cd | memory returned | torch does not say",
+    ]
+    assert "```" not in ebm("check", "only=device").out
 
 
 def test_check_ends_with_130_when_interrupted(ebm: Ebm, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -64,12 +64,12 @@ def _plain(line: str) -> str:
 def page_png(page: Path, file: Path) -> bool:
     """Photograph a page with a browser, sharp at the width of a README; False where there is none.
 
-    A table of five methods is 980 pixels wide; the height ends below the pictures of a first data set of two.
+    With five methods the height ends below the charts of one data set.
     """
     browser = next(filter(None, map(shutil.which, BROWSERS)), None)
     if browser is None:
         return False
-    flags = ("--headless", "--no-sandbox", "--disable-gpu", "--hide-scrollbars", "--window-size=1060,1800")
+    flags = ("--headless", "--no-sandbox", "--disable-gpu", "--hide-scrollbars", "--window-size=1060,1640")
     flags += ("--force-device-scale-factor=1.5",)
     subprocess.run([browser, *flags, f"--screenshot={file}", page.resolve().as_uri()], check=True, capture_output=True)
     return True

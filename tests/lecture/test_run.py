@@ -47,6 +47,20 @@ def test_measured_run_is_listed_as_finished_and_not_repeated(ebm: Ebm) -> None:
     assert "another config" in ebm("train", NUMBER[0].replace("0.5", "0.6"), *NUMBER[1:]).err
 
 
+def test_finished_measurement_ends_with_its_verdict_again(ebm: Ebm) -> None:
+    """Its numbers and its exit code, without another measurement."""
+    words = (*NUMBER, "+measurement.bound=0.1")
+    assert ebm("train", *words).code == 1
+    Path("run/claims.json").unlink()
+    before = Path("run/numbers.json").stat().st_mtime_ns
+    again = ebm("train", *words)
+    assert again.code == 1
+    assert "Claim: the number is small." in again.out
+    assert "claims that failed: small" in again.err
+    assert json.loads(Path("run/claims.json").read_text())[0]["passed"] is False
+    assert Path("run/numbers.json").stat().st_mtime_ns == before
+
+
 def test_interrupted_measurement_begins_again(ebm: Ebm) -> None:
     words = ("train", "measurement={_target_: tests.lecture.measurements.Patient}", "hydra.run.dir=run")
     assert ebm(*words).code == 130
@@ -99,6 +113,20 @@ def test_finished_sweep_is_judged_by_a_new_measurement(ebm: Ebm, monkeypatch: py
     assert again.code == 1
     assert "steps 2 not ≥ 3" in again.out
     assert [file.read_text() for file in files] == before
+
+
+def test_finished_run_is_judged_by_a_new_measurement(ebm: Ebm, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The run is not repeated; its verdict, numbers and figure are those of the measurement that is asked for now."""
+    no_pictures(monkeypatch)
+    words = ("train", *FAST, "steps=1", "hydra.run.dir=run")
+    assert ebm(*words, STEPS.replace("2}", "1}")).code == 0
+    before, figure = Path("run/status.json").read_text(), Path("run/figures/measurement.png")
+    figure.unlink()
+    again = ebm(*words, STEPS)
+    assert again.code == 1
+    assert "steps 1 not ≥ 2" in again.out
+    assert (Path("run/status.json").read_text(), figure.is_file()) == (before, True)
+    assert ebm(*words, STEPS.replace("2}", "1}")).code == 0
 
 
 def test_measurement_on_one_run_fails_if_it_does_not_hold(ebm: Ebm, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -20,8 +20,10 @@ NOT_AT_START = {
     "pandas",
     "torch._inductor.compile_fx",
     "torch.utils.cpp_extension",
+    "ebm_cli.replicas",
+    "ebm_cli.methods.replicated",
 }
-"""Modules of evaluation, figures, flows and compilers: together a second or more of imports."""
+"""Modules of evaluation, figures, flows and compilers, together a second or more of imports; those of replicas."""
 
 STOP_AT = """
 import importlib, os, sys

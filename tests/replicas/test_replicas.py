@@ -89,8 +89,8 @@ def _method_seed(seed: int) -> int:
         (["replicas=2", "hydra.run.dir=run"], "hydra.sweep.dir=DIR"),
         (["replicas=2", "hydra/launcher=joblib"], "one process"),
         (["replicas=2", "energy=quadratic", "method=nce"], "energy=mlp"),
-        (["replicas=2", "energy=mlp", "method=mle"], "only with"),
-        (["replicas=2", "energy=mlp", "method=nce", "method.redraw=false"], "method.redraw=false"),
+        (["replicas=2", "energy=mlp", "method=fce"], "one by one"),
+        (["replicas=2", "energy=mlp", "method=cd", "method.kl=0.5"], "method.kl=0.5"),
         (["replicas=2", "energy=mlp", "method=nce", "guard=rollback"], "guard=rollback"),
     ],
 )

@@ -46,3 +46,5 @@ def test_table_shows_values_as_far_as_they_fit() -> None:
         assert ("0.3333" in text, "1.000" in text, "…" in text) == (True, True, False)
         assert "more columns" in text
         assert shown < 20
+    one = strangest_table(SCORES, [0, 1], x[:, :1], ["column0"], 40)
+    assert one.caption == "1 more column"
