@@ -92,7 +92,7 @@ def test_burn_in_reaches_the_energy_error_and_a_length() -> None:
     assert 0.4 * kernel.step_size <= kernel.length < 4 * math.sqrt(DIM)
 
 
-def test_narrow_places_of_few_chains_weigh_by_the_size_of_their_errors() -> None:
+def test_few_chains_in_a_narrow_place_do_not_decide_alone() -> None:
     """A quarter of the chains in a well of half the scale: their errors are 8 times as large at the same step."""
 
     def wells(x: torch.Tensor) -> torch.Tensor:
