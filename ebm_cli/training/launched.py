@@ -74,7 +74,7 @@ def join(found: Meeting, cfg: DictConfig) -> Ranks:
 
 
 def how_to_continue(run: Path) -> str:
-    """The command that continues a run which has lost a process, to append; empty if it has no checkpoint that is seen from here."""
+    """The command that continues a run that has lost a process, to append; empty if no checkpoint is seen from here."""
     if not (run / checkpoints.FOLDER / "last.pt").is_file():
         return ""
     command = shell_command("train", {"checkpoint": relative_path(run)})
