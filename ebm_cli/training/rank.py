@@ -11,6 +11,7 @@ import os
 import signal
 import sys
 import threading
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -59,7 +60,8 @@ def accompany(place: Place) -> int:
             else:
                 cfg = OmegaConf.create(task["config"])
                 assert isinstance(cfg, DictConfig)
-                follow(cfg, Path(task["run"]), join_launched(found, cfg), signals)
+                with closing(join_launched(found, cfg)) as ranks:
+                    follow(cfg, Path(task["run"]), ranks, signals)
                 code = 0
         except (Diverged, Interrupted) as end:
             code = end.exit_code

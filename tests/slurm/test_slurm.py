@@ -27,8 +27,8 @@ WORDS += ("checkpoint_every=50", "log_every=50")
 LONG = (*WORDS, "steps=4000")
 """Seconds of training, so that a run which is held at its first checkpoint is far from its end."""
 QUEUE = ("hydra/launcher=slurm",)
-PATIENCE = 300
-"""Seconds in which something has to happen."""
+PATIENCE = 600
+"""Seconds in which something has to happen, also where the cores are so busy that imports take minutes."""
 
 
 @pytest.fixture(scope="module")
