@@ -36,7 +36,7 @@ REASONS: dict[str, dict[str, str]] = {
         "densities/": "fits to the rows, once before the first step, by numpy and scikit-learn on the CPU",
     },
     "Chains of evaluation and of ebm sample": {
-        "samplers/adaptation.py": "acceptance, at each step of burn-in with adaptation: the step size is a number of the host",
+        "samplers/adaptation.py": "acceptance, at each step of burn-in with adaptation, for the step size",
         "samplers/error_adaptation.py": "error of the energy, and positions for the autocorrelation, in burn-in",
         "samplers/base.py": "gradients that a kernel of variable length took, once for its cost",
         "samplers/conditional.py": "free coordinates of given rows, once",
@@ -101,7 +101,8 @@ A GPU computes while the host runs ahead; where the host asks for a value, it wa
 before. This page lists every file of the mathematics that does so, with the reason. It is generated
 (`python -m tests.host_reads`) from the source, and a test fails when a file that reads is missing here or no longer
 reads. *Reads* counts the places in the source: calls of `item`, `tolist`, `cpu`, `numpy`, `nonzero`, `equal`, `unique`,
-and casts by `float`, `bool`, `int`, some of which are of numbers that the host has already. Masks as an index are not looked for.
+and casts by `float`, `bool`, `int`, some of which are of numbers that the host has already.
+Masks as an index are not looked for.
 
 Between two logged steps a training step reads nothing else. Losses, chains and whole steps
 (`tests/performance/test_host_syncs.py`, `tests/methods/test_meta_device.py`, `tests/training/test_meta_device.py`) and
