@@ -45,8 +45,8 @@ def run_launched(verb: str, argv: Sequence[str], run: Callable[[str, Sequence[st
             return _in_meeting(place, lambda: run(verb, argv))
         import_from_current_folder()
         gc.enable()  # off while the program starts, see `cli.main.command`
-        code: int = Task(verb).module.accompany(place)
-        return code
+        # torch's threads may abort a process that ends in the ordinary way.
+        os._exit(Task(verb).module.accompany(place))
     except UserError as error:
         return UserError.exit_code if is_another(os.environ) else print_error(str(error), UserError.exit_code)
 

@@ -64,7 +64,7 @@ def _choose_processes(words: Sequence[str]) -> list[str]:
     """Spell `jobs=2` as Hydra reads it.
 
     Raises:
-        UserError: another launcher is chosen, too.
+        UserError: another launcher is chosen, too, or several numbers.
     """
     jobs = [word for word in words if word.startswith("jobs=")]
     other = next((word for word in words if word.startswith(f"{LAUNCHER}=")), None)
@@ -72,6 +72,8 @@ def _choose_processes(words: Sequence[str]) -> list[str]:
         jobs = ["jobs=1"]
     if jobs and other is not None and other != f"{LAUNCHER}=processes":
         raise UserError(f"{jobs[0]} runs a sweep's jobs in processes of this machine, and {other} elsewhere: type one")
+    if len(jobs) > 1 or "," in "".join(jobs):
+        raise UserError(f"{' '.join(jobs)}: one number of jobs at a time, such as jobs=2, or jobs=auto (one a core)")
     spelled = [f"hydra.launcher.{word}" for word in jobs]
     return [word for word in words if word not in jobs] + ([f"{LAUNCHER}=processes", *spelled] if jobs else [])
 

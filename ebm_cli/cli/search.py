@@ -53,7 +53,7 @@ def search(order: Order, options: Mapping[str, Any], arguments: Sequence[str]) -
     _validate(order, space, fixed)
     order.sweep_dir.mkdir(parents=True, exist_ok=True)
     OmegaConf.save(order.config, order.sweep_dir / "multirun.yaml")
-    run = _Run(order, Search(chosen, space, order.sweep_dir), fixed, chosen.n_trials)
+    run = _Run(order, Search(chosen, space, order.sweep_dir, fixed), fixed, chosen.n_trials)
     run.describe(space)
     run.work()
     return run.conclude()

@@ -8,6 +8,7 @@ key=a,b,c                     one of these
 """
 
 from collections.abc import Sequence
+from math import isfinite
 from typing import NamedTuple
 
 from hydra.core.override_parser.overrides_parser import OverridesParser
@@ -81,7 +82,12 @@ def _interval(override: Override) -> Numbers:
     start, end = sweep.start, sweep.end
     if start is None or end is None or not float(start) < float(end):
         raise UserError(f"{override.input_line}: the first number of an interval must be below the second")
+    if not (isfinite(start) and isfinite(end)):
+        raise UserError(f"{override.input_line}: the ends of an interval are numbers")
     tags = sweep.tags
+    strange = sorted(tags - {"log", "linear"})
+    if strange:
+        raise UserError(f"{override.input_line}: a tag is log or linear, not {', '.join(strange)}")
     is_wide = start > 0 and end / start >= LOG_FROM
     is_log = "log" in tags or (is_wide and "linear" not in tags)
     if is_log and start <= 0:

@@ -6,15 +6,25 @@ the next command takes the trial over, in the directory in which it began.
 """
 
 import os
+import random
 import socket
-from collections.abc import Mapping
+import time
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import optuna
+from optuna.distributions import (
+    BaseDistribution,
+    CategoricalDistribution,
+    FloatDistribution,
+    IntDistribution,
+    check_distribution_compatibility,
+)
 from optuna.samplers import BaseSampler, RandomSampler, TPESampler
 from optuna.storages import BaseStorage, JournalStorage, RDBStorage
 from optuna.storages.journal import JournalFileBackend
+from optuna.study import Study
 from optuna.trial import FrozenTrial, Trial, TrialState
 
 from ebm_cli.cli.search_space import Numbers, Space, Words
@@ -25,6 +35,14 @@ MINE = "process"
 FOLDER = "folder"
 REASON = "reason"
 """Names of what a trial notes beside its values: its process, its directory and why it failed."""
+SETTINGS = "settings"
+"""Name of what a study notes: the overrides that all of its trials have."""
+NOT_THE_TRIALS = ("checkpoint_every", "keep", "threads")
+"""Keys of which trials of one study may have different values."""
+MADE_TWICE = ("alembic_version", "already exists")
+"""Words of a database that another process makes at the same moment."""
+ATTEMPTS = 10
+"""Times that such a database is opened."""
 
 
 class Options(NamedTuple):
@@ -60,34 +78,62 @@ class Search:
         options: of the search.
         space: the values to choose from.
         folder: of the sweep.
+        fixed: overrides that all trials have.
 
     Raises:
-        UserError: the storage cannot be opened, or the study has other keys.
+        UserError: the storage cannot be opened, or the study is that of another search.
     """
 
-    def __init__(self, options: Options, space: Space, folder: Path) -> None:
+    def __init__(self, options: Options, space: Space, folder: Path, fixed: Sequence[str] = ()) -> None:
         optuna.logging.set_verbosity(optuna.logging.ERROR)
         self._options = options
         self._space = space
         self.storage = options.storage or f"sqlite:///{folder / 'study.db'}"
-        median = optuna.pruners.MedianPruner(n_startup_trials=options.startup)
-        try:
-            self.study = optuna.create_study(
-                study_name=options.study_name,
-                storage=_open(self.storage),
-                load_if_exists=True,
-                direction="minimize",
-                pruner=median if options.pruner == "median" else optuna.pruners.NopPruner(),
-            )
-        except Exception as error:  # of the database's own library, or of the file system
-            raise UserError(f"hydra.sweeper.storage={self.storage}: {first_line(error)}") from error
-        for trial in self.study.get_trials(deepcopy=False):
-            if trial.params and trial.params.keys() != space.keys():
-                raise UserError(
-                    f"hydra.sweeper.study_name={options.study_name}: its trials choose {', '.join(trial.params)} in "
-                    f"{self.storage}; name another study"
-                )
+        self.study = self._opened()
+        self._require_same(sorted(word for word in fixed if word.partition("=")[0] not in NOT_THE_TRIALS))
         self._running: dict[int, Trial] = {}
+
+    def _opened(self) -> Study:
+        """Open the study, or make it."""
+        median = optuna.pruners.MedianPruner(n_startup_trials=self._options.startup)
+        for left in reversed(range(ATTEMPTS)):
+            try:
+                return optuna.create_study(
+                    study_name=self._options.study_name,
+                    storage=_open(self.storage),
+                    load_if_exists=True,
+                    direction="minimize",
+                    pruner=median if self._options.pruner == "median" else optuna.pruners.NopPruner(),
+                )
+            except Exception as error:  # of the database's own library, or of the file system
+                if not (left and any(words in str(error) for words in MADE_TWICE)):
+                    raise UserError(f"hydra.sweeper.storage={self.storage}: {first_line(error)}") from error
+            time.sleep(random.uniform(0.1, 0.5))  # not in step with the other
+        raise AssertionError
+
+    def _require_same(self, fixed: list[str]) -> None:
+        """Refuse a study of another search: its values would be compared with those of this one.
+
+        Raises:
+            UserError: its trials have other keys, other kinds of values or other settings.
+        """
+        where, cure = f"hydra.sweeper.study_name={self._options.study_name}", f"in {self.storage}; name another study"
+        wanted = {key: _distribution(values) for key, values in self._space.items()}
+        for trial in self.study.get_trials(deepcopy=False):
+            # One whose process was killed early may lack some.
+            missing = wanted.keys() - trial.params.keys() if trial.state.is_finished() and trial.params else ()
+            if missing or trial.params.keys() - wanted.keys():
+                raise UserError(f"{where}: its trials choose {', '.join(trial.params)} {cure}")
+            for key, before in trial.distributions.items():
+                try:
+                    check_distribution_compatibility(before, wanted[key])
+                except ValueError as error:
+                    raise UserError(f"{where}: its trials choose {key} among other values {cure}") from error
+        settings = self.study.user_attrs.get(SETTINGS)
+        if settings is None:
+            self.study.set_user_attr(SETTINGS, fixed)
+        elif settings != fixed:
+            raise UserError(f"{where}: its trials have other settings ({' '.join(settings) or 'the defaults'}) {cure}")
 
     def next_trial(self) -> int | None:
         """Number of the next trial: one whose process is gone, or a new one; None if there are enough."""
@@ -167,13 +213,23 @@ def _overrides(params: dict[str, Any], space: Space) -> list[str]:
     ]
 
 
-def _suggest(trial: Trial, key: str, values: Numbers | Words) -> None:
+def _distribution(values: Numbers | Words) -> BaseDistribution:
     if isinstance(values, Words):
-        trial.suggest_categorical(key, values.values)
-    elif values.is_whole:
-        trial.suggest_int(key, int(values.low), int(values.high), step=int(values.step or 1), log=values.is_log)
+        return CategoricalDistribution(values.values)
+    if values.is_whole:
+        return IntDistribution(int(values.low), int(values.high), log=values.is_log, step=int(values.step or 1))
+    return FloatDistribution(float(values.low), float(values.high), log=values.is_log, step=values.step)
+
+
+def _suggest(trial: Trial, key: str, values: Numbers | Words) -> None:
+    found = _distribution(values)
+    if isinstance(found, CategoricalDistribution):
+        trial.suggest_categorical(key, found.choices)
+    elif isinstance(found, IntDistribution):
+        trial.suggest_int(key, found.low, found.high, step=found.step, log=found.log)
     else:
-        trial.suggest_float(key, float(values.low), float(values.high), step=values.step, log=values.is_log)
+        assert isinstance(found, FloatDistribution)
+        trial.suggest_float(key, found.low, found.high, step=found.step, log=found.log)
 
 
 def _sampler(options: Options, number: int) -> BaseSampler:

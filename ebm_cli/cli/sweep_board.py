@@ -77,8 +77,9 @@ class SweepBoard:
         """Read how far the running jobs are, and draw."""
         for number, watch in self._watches.items():
             watch.read()
-            is_trained = watch.step is not None and watch.step == watch.steps
-            state = "starting" if watch.step is None else "evaluating" if is_trained else "training"
+            is_trained = watch.step == watch.steps
+            work = "sampling" if watch.is_sampling else "evaluating" if is_trained else "training"
+            state = "starting" if watch.step is None else work
             self._rows[number] = self._rows[number]._replace(
                 state=state, step=watch.step, steps=watch.steps, result=watch.result, left=watch.seconds_left
             )

@@ -8,6 +8,7 @@ from pathlib import Path
 from ebm_cli.evaluation.monitored import monitored_value
 from ebm_cli.evaluation.result_registry import MONITORED
 from ebm_cli.evaluation.values import number
+from ebm_cli.runs.shards import MANIFEST
 from ebm_cli.runs.status import read_status
 
 WINDOW = 10.0
@@ -17,7 +18,7 @@ LOSSES = tuple(f"train/{name}" for name in ("loss", "loss_flow"))
 
 
 class JobWatch:
-    """Reads status.json and what is new in metrics.jsonl.
+    """Reads status.json and what is new in metrics.jsonl; of a job that samples its manifest.
 
     Args:
         directory: of the job; nothing in it need exist yet.
@@ -25,7 +26,8 @@ class JobWatch:
 
     Attributes:
         state: in status.json; empty before it is written by this attempt.
-        step, steps: reached and planned; None while they are unknown.
+        step, steps: reached and planned, or samples written and asked for; None while they are unknown.
+        is_sampling: whether they are samples.
         values: step → value of the monitored result.
         result: key and value of the newest monitored result, else of the loss; None if there is neither.
     """
@@ -36,6 +38,7 @@ class JobWatch:
         self.state = ""
         self.step: int | None = None
         self.steps: int | None = None
+        self.is_sampling = False
         self.values: dict[int, float] = {}
         self.result: tuple[str, float] | None = None
         self._file, self._offset = 0, 0
@@ -50,6 +53,8 @@ class JobWatch:
             self.steps = steps if isinstance(steps, int) else None
             if isinstance(step, int):
                 self.step = max(step, self.step or 0) if self.state == "running" else step
+        else:
+            self._read_manifest()
         self._read_metrics()
         if self.step is not None and (not self._times or self._times[-1][1] != self.step):
             self._times.append((time.monotonic(), self.step))
@@ -74,6 +79,15 @@ class JobWatch:
         (then, before), (_, step) = self._times[0], self._times[-1]
         elapsed = self._times[-1][0] - then
         return None if step <= before else max(0.0, (self.steps - step) * elapsed / (step - before))
+
+    def _read_manifest(self) -> None:
+        """Count the samples of `ebm sample` that are in files."""
+        try:
+            found = json.loads((self.directory / MANIFEST).read_text(encoding="utf-8"))
+            self.step, self.steps = found["n_written"], found["n_samples"]
+        except (OSError, ValueError, KeyError):
+            return
+        self.is_sampling = True
 
     def _read_metrics(self) -> None:
         path = self.directory / "metrics.jsonl"

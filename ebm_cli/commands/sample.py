@@ -18,7 +18,7 @@ from omegaconf import DictConfig
 from rich.console import Console
 from torch import Tensor
 
-from ebm_cli.errors import NotTrustworthy, UserError
+from ebm_cli.errors import NoRoom, NotTrustworthy, UserError, full_disk
 from ebm_cli.evaluation.chain_health import problems
 from ebm_cli.evaluation.coordinate_summary import summarise_coordinates
 from ebm_cli.evaluation.result_registry import verdict
@@ -116,8 +116,10 @@ def _streamed(cfg: DictConfig, model: Model, path: Path, console: Console) -> tu
 
     Raises:
         Interrupted: by a signal; the message says how to continue.
+        NoRoom: the disk is full; likewise.
     """
     names, where = model.column_names, relative_path(path)
+    again = f"the same command with {typed('hydra.run.dir', where)} continues"
     lock = lock_directory(path)
     try:
         shards = Shards(path, kind_of(cfg), identity(cfg, model), cfg.n_samples, _facts(cfg, model, names), names)
@@ -126,9 +128,13 @@ def _streamed(cfg: DictConfig, model: Model, path: Path, console: Console) -> tu
         with Signals():
             drawn = stream(cfg, model, shards, partial(_bar, console), console.print)
     except Interrupted as signal:
-        again = f"the same command with {typed('hydra.run.dir', where)} continues"
         done = f"; {shards.n_written:,} of {cfg.n_samples:,} samples are written, {again}"
         raise Interrupted(signal.number, done) from None
+    except Exception as error:
+        full = full_disk(error)
+        if full is None:
+            raise
+        raise NoRoom(f"{where}: no room to write in it ({full.strerror}); free some space, and {again}") from error
     finally:
         os.close(lock)
     return drawn, shards, shards.n_written

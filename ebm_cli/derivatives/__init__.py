@@ -7,7 +7,7 @@ imported by layers 3 and above.
     rules by layer                    rules              supports, sweep, vjp; in linear, elementwise, activations
     compiled sweeps                   compiled           Compiled
     products with a weight            matmul             product, product_by, stacked_product
-    networks of one shape as one      stacked            stacked
+    networks of one shape as one      stacked            stacked, StackedLinear
 
 Every sampler and every score-matching method takes its derivatives here. An energy whose layers all have a rule is
 differentiated by the rules, which is several times faster than autograd; any other callable goes through autograd with
@@ -27,7 +27,7 @@ from ebm_cli.derivatives.second_order import (
     laplacian,
     sliced_terms,
 )
-from ebm_cli.derivatives.stacked import stacked
+from ebm_cli.derivatives.stacked import StackedLinear, stacked
 
 __all__ = [
     "Compiled",
@@ -38,6 +38,7 @@ __all__ = [
     "Linear",
     "Pullback",
     "ScoreTerms",
+    "StackedLinear",
     "ValueAndPullback",
     "VjpFn",
     "detached_gradient",

@@ -215,16 +215,24 @@ def _run(
         acceptance=acceptance,
         evaluations=path.evaluations + schedule.evaluations,
         schedule=schedule,
-        warning=_warning(ess, n, acceptance, path),
+        warning=warn(ess, n, acceptance, int(path.undefined), path.evaluations),
     )
 
 
-def _warning(ess: float, n: int, acceptance: float, path: AnnealingPath) -> str | None:
-    undefined = int(path.undefined)
+def warn(ess: float, n: int, acceptance: float, undefined: int = 0, evaluations: int = 0) -> str | None:
+    """One sentence where the numbers of an annealing are not reliable; None where they are.
+
+    Args:
+        ess: effective number of families.
+        n: chains.
+        acceptance: mean over levels and chains.
+        undefined: points at which the energy was NaN or −∞, of `evaluations`.
+        evaluations: of the energy.
+    """
     if ess < min(RELIABLE, n / 4):
         return f"{ess:.1f} of {n} chains carry the weight: log Z and its error are guesses; take more temperatures"
     if acceptance < 0.1:
         return f"the chains accept {acceptance:.0%} of their moves: the step sizes do not fit the energy"
     if undefined:
-        return f"the energy was NaN or -inf at {undefined} of {path.evaluations} points: their mass is not counted"
+        return f"the energy was NaN or -inf at {undefined} of {evaluations} points: their mass is not counted"
     return None

@@ -3,6 +3,7 @@
 import math
 from dataclasses import replace
 from functools import cached_property
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -12,7 +13,7 @@ from ebm_cli.densities import Density, Gaussian
 from ebm_cli.energies import Energy
 from ebm_cli.evaluation.annealing import Annealed, anneal, resample
 from ebm_cli.evaluation.annealing_schedule import FADE
-from ebm_cli.evaluation.crossing import crossed
+from ebm_cli.evaluation.crossing import crossed, tempered_kernel
 from ebm_cli.evaluation.divergences import DivergenceResult, Divergences
 from ebm_cli.evaluation.expectation import MOST_COLUMNS
 from ebm_cli.evaluation.importance_sampling import (
@@ -32,11 +33,13 @@ from ebm_cli.evaluation.not_integrable import NotIntegrable
 from ebm_cli.evaluation.proposals import defensive_mixture
 from ebm_cli.evaluation.protocol import Protocol
 from ebm_cli.evaluation.results import Results
+from ebm_cli.evaluation.shared import anneal_together, are_shared, draw_together
 from ebm_cli.evaluation.two_sample import MIN_ROWS
 from ebm_cli.methods import Method
 from ebm_cli.rng import generator
 from ebm_cli.samplers import warm_up, wide_starts
 from ebm_cli.samplers.mala import MALA
+from ebm_cli.system.ranks import ONE, Ranks
 
 N_START = 200
 """Temperatures of the annealing where log Z comes from elsewhere and chains only have to start in the right modes."""
@@ -57,13 +60,20 @@ class Context:
         dataset: the data.
         protocol: which metric groups, and with which sizes.
         second: the objective of a second phase; None without.
+        ranks: the processes that share annealing and chains. The first one has the results; the others `serve` it.
     """
 
     def __init__(
-        self, energy: Energy, method: Method, dataset: Dataset, protocol: Protocol, second: Method | None = None
+        self,
+        energy: Energy,
+        method: Method,
+        dataset: Dataset,
+        protocol: Protocol,
+        second: Method | None = None,
+        ranks: Ranks = ONE,
     ) -> None:
         self.energy, self.method, self.dataset, self.protocol = energy, method, dataset, protocol
-        self.second = second
+        self.second, self.ranks = second, ranks
         self.divergences = Divergences(dataset, protocol.n_samples)
         self._annealings: dict[int, Annealed | NotIntegrable] = {}
 
@@ -190,19 +200,66 @@ class Context:
         # A reference is close to the model, and has its modes: nothing is gained by spreading it out first.
         fade = math.inf if base is self.energy.reference else FADE
         try:
+            # The others may not have what a method has trained.
+            if are_shared(n, self.ranks) and self.protocol.base != "method":
+                self._ask({"n_temperatures": n_temperatures})
+                own = self.rng(self.ranks.stream("annealing"))
+                return anneal_together(
+                    self.energy,
+                    base,
+                    self.ranks,
+                    n_chains=n,
+                    n_temperatures=n_temperatures,
+                    fade=fade,
+                    rng=rng,
+                    own=own,
+                )
             return anneal(self.energy, base, n_chains=n, n_temperatures=n_temperatures, fade=fade, rng=rng)
         except NotIntegrable as reason:
             return reason
 
+    def _ask(self, task: dict[str, Any]) -> None:
+        """Have the other processes do their part of what this one is about to do."""
+        if self.ranks.is_first:
+            self.ranks.announce(task)
+
+    def serve(self) -> None:
+        """Do what the first process asks for, in another one, until its evaluation is done."""
+        while (task := self.ranks.announce(None)) is not None:
+            if "starts" in task:
+                starts = task["starts"].to(self.dataset.standardizer.device)
+                self._chains(starts, jumps=task["jumps"], is_tempered=task["is_tempered"])
+            else:
+                self._annealing(task["n_temperatures"])
+
     @cached_property
     def drawn(self) -> Drawn:
         """Samples of the model by chains, with their diagnostics; by tempered ones where these have not mixed."""
-        p = self.protocol
         starts, notes = self._starts()
-        jumps = self.energy.reference if self._starts_at_reference else None
-        found = draw(self.energy, p.kernel, starts, p.n_samples, p.burn_in, self.rng("chains"), jumps)
-        found = crossed(found, self.energy, p, starts, self.rng("chains/crossing"))
+        found = self._chains(starts, jumps=self._starts_at_reference)
+        found = crossed(
+            found, self.energy, self.protocol, starts, lambda n: self._chains(starts[:n], jumps=False, is_tempered=True)
+        )
+        if are_shared(len(starts), self.ranks):
+            notes = (*notes, f"Chains were shared by {self.ranks.size} processes, each with random numbers of its own.")
         return replace(found, results=found.results | Results(notes=notes))
+
+    def _chains(self, starts: Tensor, *, jumps: bool, is_tempered: bool = False) -> Drawn:
+        """Samples by chains from these starts, shared by the processes if there are several.
+
+        Args:
+            starts: [n_chains, *shape].
+            jumps: whether chains jump by proposals of the energy's reference.
+            is_tempered: whether they are those that follow where the first have not mixed.
+        """
+        p, name = self.protocol, "chains/crossing" if is_tempered else "chains"
+        kernel, reference = tempered_kernel(p.kernel) if is_tempered else p.kernel, self.energy.reference
+        density = reference if jumps else None
+        if not are_shared(len(starts), self.ranks):
+            return draw(self.energy, kernel, starts, p.n_samples, p.burn_in, self.rng(name), density)
+        self._ask({"starts": starts.cpu(), "jumps": jumps, "is_tempered": is_tempered})
+        own = self.rng(self.ranks.stream(name))
+        return draw_together(self.energy, kernel, starts, p.n_samples, p.burn_in, self.ranks, own, density)
 
     def _starts(self) -> tuple[Tensor, tuple[str, ...]]:
         """First points of the chains [n_chains, *shape], and notes.

@@ -8,6 +8,7 @@ each ten times as long, and the samples are theirs where their R̂ is lower.
 Whether they can follow is a fixed rule on the shape of the points and on the work, never on a time.
 """
 
+from collections.abc import Callable
 from dataclasses import replace
 
 import torch
@@ -16,7 +17,7 @@ from torch import Tensor
 from ebm_cli.energies import Energy
 from ebm_cli.evaluation.chain_health import problems
 from ebm_cli.evaluation.chain_verdicts import UNMIXED
-from ebm_cli.evaluation.model_samples import Drawn, draw, n_steps
+from ebm_cli.evaluation.model_samples import Drawn, n_steps
 from ebm_cli.evaluation.protocol import Protocol
 from ebm_cli.evaluation.results import Results
 from ebm_cli.evaluation.values import Values, number
@@ -31,13 +32,13 @@ MOST_WORK = 3e11
 """Gradients × parameters that `auto` allows: a minute or two on one core of a CPU."""
 
 
-def crossed(first: Drawn, energy: Energy, protocol: Protocol, starts: Tensor, rng: torch.Generator) -> Drawn:
+def crossed(first: Drawn, energy: Energy, protocol: Protocol, starts: Tensor, again: Callable[[int], Drawn]) -> Drawn:
     """The samples of chains, or where these have not mixed those of tempered chains, with one note that says which.
 
     Args:
         first: of the chains.
         energy, protocol, starts: that they were drawn with.
-        rng: source of the second draw.
+        again: draws by so many chains of `tempered_kernel`, from the first of the starts.
 
     Returns:
         The samples. Their costs count both attempts; `sampler/rhat_first` is the R̂ of the first,
@@ -54,7 +55,7 @@ def crossed(first: Drawn, energy: Energy, protocol: Protocol, starts: Tensor, rn
     why = why_not(energy, starts.shape[1:], n * tempered.evaluations(steps).grad)
     if why is not None and p.fallback == "auto":
         return _noting(first, f"Tempering was not tried on these chains: {why}; eval.fallback=tempering tries it.")
-    second = draw(energy, tempered, starts[:n], p.n_samples, p.burn_in, rng)
+    second = again(n)
     values = second.results.values
     now, name = number(values, "sampler/rhat"), type(kernel).__name__.lower()
     if now is None or now >= rhat or (problems(values) and not problems(first.results.values)):

@@ -9,6 +9,7 @@ density, they start at its draws, resampled likewise, and jump between modes by 
 import math
 import time
 from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -16,7 +17,7 @@ from torch import Tensor
 from ebm_cli.densities import Density
 from ebm_cli.evaluation.chain_summary import chain_results
 from ebm_cli.evaluation.results import Results
-from ebm_cli.samplers import EnergyFn, Kernel, trace, warm_up
+from ebm_cli.samplers import EnergyFn, Info, Kernel, trace, warm_up
 from ebm_cli.samplers.independence import jump_cost, trace_with_jumps
 
 THIN = 10
@@ -86,21 +87,64 @@ def draw(
 
     Cost: burn_in + 10 n_samples/n_chains steps of n_chains chains, and two energies a jump.
     """
-    began = time.monotonic()
+    began, n = time.monotonic(), n_steps(n_samples, len(starts))
+    return described(run_chains(energy, kernel, starts, n, burn_in, rng, reference), energy, n, began)
+
+
+class Ran(NamedTuple):
+    """Chains after burn-in.
+
+    Attributes:
+        kernel: as burn-in has left it.
+        x: where the chains stood then [n_chains, *shape].
+        draws: stored positions [n_stored, n_chains, *shape].
+        info: averaged over their steps.
+        jumps: acceptance of the jumps [n_chains]; None without.
+    """
+
+    kernel: Kernel
+    x: Tensor
+    draws: Tensor
+    info: Info
+    jumps: Tensor | None
+
+
+def run_chains(
+    energy: EnergyFn,
+    kernel: Kernel,
+    starts: Tensor,
+    n: int,
+    burn_in: int,
+    rng: torch.Generator,
+    reference: Density | None = None,
+) -> Ran:
+    """Run chains for n steps after burn-in; the other arguments are those of `draw`."""
     kernel, state = warm_up(kernel, energy, starts, burn_in, rng)
-    n = n_steps(n_samples, len(starts))
-    found = Results()
     if reference is None or kernel.target_accept is None or kernel.has_ladder:
         draws, info = trace(kernel, energy, state, n, THIN, rng)
+        return Ran(kernel, state.x, draws, info, None)
+    return Ran(kernel, state.x, *trace_with_jumps(kernel, energy, reference, state, n, THIN, rng))
+
+
+def described(ran: Ran, energy: EnergyFn, n: int, began: float) -> Drawn:
+    """The samples of chains of n steps, with their diagnostics and costs.
+
+    Args:
+        ran: the chains.
+        energy: f.
+        n: steps after burn-in.
+        began: `time.monotonic()` before burn-in.
+    """
+    kernel, info, found = ran.kernel, ran.info, Results()
+    if ran.jumps is None:
         cost, n_starts = kernel.evaluations(n), kernel.n_points
     else:
-        draws, info, jumps = trace_with_jumps(kernel, energy, reference, state, n, THIN, rng)
         cost, n_starts = jump_cost(kernel, n, THIN), n // THIN
-        found = Results({"sampler/jumps": float(jumps.mean())})
+        found = Results({"sampler/jumps": float(ran.jumps.mean())})
     if info.gradients is not None:
         cost = cost._replace(grad=round(n * float(info.gradients.mean())) + n_starts)
     seconds = time.monotonic() - began
     results = Results({"sampler/drawn_by": type(kernel).__name__.lower()})
-    results |= chain_results(kernel, energy, info, draws, state.x, THIN) | found
-    gradients = len(starts) * (cost.grad + cost.energy if cost.grad else 0)
-    return Drawn(draws, results, gradients, seconds).with_costs()
+    results |= chain_results(kernel, energy, info, ran.draws, ran.x, THIN) | found
+    gradients = len(ran.x) * (cost.grad + cost.energy if cost.grad else 0)
+    return Drawn(ran.draws, results, gradients, seconds).with_costs()

@@ -25,6 +25,7 @@ from ebm_cli.evaluation.metric_group import measure
 from ebm_cli.evaluation.protocol import Protocol
 from ebm_cli.evaluation.results import Results
 from ebm_cli.methods import Method
+from ebm_cli.system.ranks import ONE, Ranks
 
 GROUPS: tuple[tuple[str, Callable[[Context], Results]], ...] = (
     ("density", density.results),
@@ -60,6 +61,7 @@ def evaluate(
     protocol: Protocol,
     announce: Callable[[str, int, int], None] = lambda stage, number, total: None,
     second: Method | None = None,
+    ranks: Ranks = ONE,
 ) -> Evaluation:
     """Measure every result that the protocol asks for.
 
@@ -70,11 +72,12 @@ def evaluate(
         protocol: which metric groups, and with which sizes.
         second: the objective of a second phase, for the log Z that it trained.
         announce: is told which stage begins: its name, its number from 1, and how many there are.
+        ranks: the processes that share annealing and chains; this is the first, and the others call `serve`.
 
     Raises:
         UserError: results of an added metric group that cannot be stored.
     """
-    context, found = Context(energy, method, dataset, protocol, second), Results()
+    context, found = Context(energy, method, dataset, protocol, second, ranks), Results()
     asked = [(STAGES.get(results, name), results) for name, results in GROUPS if context.is_asked(name)]
     n_stages = len(asked) + len(protocol.added)
     for number, (stage, results) in enumerate(asked, start=1):
@@ -86,4 +89,10 @@ def evaluate(
     if not found.values and not found.absent and protocol.names and not context.is_real:
         reason = "features and ood are for data whose density is unknown; metrics=[density] computes divergences"
         found |= Results(absent={"metrics": reason})
+    ranks.announce(None)
     return Evaluation(found.finite(), context.samples)
+
+
+def serve(energy: Energy, method: Method, dataset: Dataset, protocol: Protocol, ranks: Ranks) -> None:
+    """Do this process's part of an evaluation that the first one makes by `evaluate`, with the same arguments."""
+    Context(energy, method, dataset, protocol, ranks=ranks).serve()

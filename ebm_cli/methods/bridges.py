@@ -19,6 +19,7 @@ Source: Rhodes, Xu & Gutmann (2020), "Telescoping density-ratio estimation", eq.
 
 import math
 from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
@@ -28,6 +29,9 @@ from ebm_cli.energies import Energy
 from ebm_cli.methods.base import Evaluations, LossOutput, Method, Symptom
 from ebm_cli.methods.fit_density import fit_density
 from ebm_cli.methods.logistic_loss import EXPLODED_ENERGIES, classify
+
+if TYPE_CHECKING:
+    from ebm_cli.methods.replicated import Replicated
 
 SATURATED = Symptom(
     "easiest",
@@ -128,6 +132,12 @@ class Bridges(Method):
 
     def proposal(self) -> Density:
         return self.noise
+
+    def replicated(self) -> "type[Replicated[Bridges]]":
+        # It imports this module.
+        from ebm_cli.methods.replicated.bridges import ReplicatedBridges
+
+        return ReplicatedBridges
 
     def loss(self, energy: Energy, x: Tensor, rng: torch.Generator) -> LossOutput:
         with torch.no_grad():

@@ -32,10 +32,19 @@ def difference_terms(energy: Energy, x: Tensor, v: Tensor, step: float) -> Score
 
     Cost: 1 + 2K energies a row, in one forward pass.
     """
-    k = len(v)
+    return terms_of_values(energy(points_of(x, v, step)), x, v, step)
+
+
+def points_of(x: Tensor, v: Tensor, step: float) -> Tensor:
+    """The points [(1 + 2K) B, *D] whose energies `difference_terms` takes."""
     delta = step / x[0].numel() ** 0.5
-    points = torch.cat((x[None], torch.add(x, v, alpha=delta), torch.sub(x, v, alpha=delta)))
-    value = energy(points.flatten(0, 1)).view(1 + 2 * k, len(x))
+    return torch.cat((x[None], torch.add(x, v, alpha=delta), torch.sub(x, v, alpha=delta))).flatten(0, 1)
+
+
+def terms_of_values(value: Tensor, x: Tensor, v: Tensor, step: float) -> ScoreTerms:
+    """The terms from the energies at those points [(1 + 2K) B]."""
+    k, delta = len(v), step / x[0].numel() ** 0.5
+    value = value.view(1 + 2 * k, len(x))
     ahead, behind = value[1 : 1 + k], value[1 + k :]
     square = ((ahead - behind) / (2 * delta)).square().mean(0)
     # Differences first: their size is that of a slope, that of the sum of two energies is not.

@@ -14,16 +14,18 @@ from ebm_cli.reporting.console import duration
 from ebm_cli.reporting.narrow import Fitting
 
 STYLES = {
-    "training": "cyan", "evaluating": "cyan", "starting": "cyan", "finished": "green", "interrupted": "yellow",
-    "stopped early": "yellow",
+    "training": "cyan", "evaluating": "cyan", "starting": "cyan", "sampling": "cyan", "finished": "green",
+    "interrupted": "yellow", "stopped early": "yellow",
     "waiting": "dim", "not to be trusted": "red", "diverged": "red", "failed": "red",
 }  # fmt: skip
 SETTLED = ("finished", "stopped early")
 """States of jobs that give way where the screen has too few lines."""
+RUNNING = ("starting", "training", "evaluating", "sampling")
+"""States of jobs that are shown before all others."""
 LONGEST_REASON = 40
 """Characters of the reason of a failure in the live table; the table at the end of the sweep has it whole."""
-AROUND = 5
-"""Lines of the screen that are no row of the table."""
+HEAD, AROUND = 1, 5
+"""Lines of the head of the table; of the screen that are no row of the table, that of the head among them."""
 
 
 class JobRow(NamedTuple):
@@ -75,8 +77,9 @@ class SweepTable:
             summary: a line below them.
         """
         if self._live is not None:
-            shown, hidden = _fitting(rows, self._console.height - AROUND)
-            more = [Text(f"{hidden} more jobs, finished or waiting", style="dim")] if hidden else []
+            shown = self._fitting(rows)
+            hidden = len(rows) - len(shown)
+            more = [Text(f"{hidden} more job{'s' * (hidden > 1)}", style="dim")] if hidden else []
             self._live.update(Group(Fitting(_table(shown)), *more, Text(summary)), refresh=True)
 
     def began(self, row: JobRow) -> None:
@@ -89,6 +92,17 @@ class SweepTable:
         if self._live is None:
             what = row.reason or row.result_text
             self._line(f"job {row.number} ({row.settings}) {row.state}{f': {what}' if what else ''}; {summary}")
+
+    def _fitting(self, rows: Sequence[JobRow]) -> list[JobRow]:
+        """The rows for whose lines the screen has room, at least one; a narrow screen takes several lines a row."""
+        room, order = max(1, self._console.height - AROUND), _by_need(rows)
+        n = min(len(order), room)
+        while True:
+            shown = sorted(order[:n])
+            lines = len(self._console.render_lines(Fitting(_table(shown)), pad=False))
+            if lines <= room + HEAD or n <= 1:
+                return shown
+            n = max(1, min(n - 1, n * room // lines))
 
     def _line(self, text: str) -> None:
         self._console.print(Text(text), soft_wrap=True)
@@ -105,16 +119,14 @@ class SweepTable:
             self._live.stop()
 
 
-def _fitting(rows: Sequence[JobRow], room: int) -> tuple[list[JobRow], int]:
-    """The rows for which a screen has room, and the number of others: running and failed jobs first, then the newest
-    finished one, then those that come next."""
-    if len(rows) <= room:
-        return list(rows), 0
+def _by_need(rows: Sequence[JobRow]) -> list[JobRow]:
+    """Jobs in the order in which they get a place: those that run, failed ones with the newest first, two that finished
+    last, those that come next, and earlier ones."""
     finished = [row for row in rows if row.state in SETTLED]
     waiting = [row for row in rows if row.state == "waiting"]
-    others = [row for row in rows if row.state not in (*SETTLED, "waiting")]
-    chosen = [*others, *reversed(finished[-2:]), *waiting, *reversed(finished[:-2])][: max(room, 1)]
-    return sorted(chosen), len(rows) - len(chosen)
+    running = [row for row in rows if row.state in RUNNING]
+    failed = [row for row in rows if row.state not in (*SETTLED, *RUNNING, "waiting")]
+    return [*running, *reversed(failed), *reversed(finished[-2:]), *waiting, *reversed(finished[:-2])]
 
 
 def _table(rows: Sequence[JobRow]) -> Table:

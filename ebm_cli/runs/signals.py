@@ -4,7 +4,7 @@ import math
 import signal
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from types import FrameType, TracebackType
 from typing import Any
 
@@ -75,5 +75,21 @@ class Signals:
         if isinstance(error, Interrupted):
             earlier = self._before.get(error.number)
             if callable(earlier) and earlier is not signal.default_int_handler:
-                # Raised again instead of a call, so that the handler gets a proper frame. If it returns, the run ends.
-                signal.raise_signal(error.number)
+                with _commands_outlive_their_job() if error.number == signal.SIGUSR2 else nullcontext():
+                    # Raised again instead of a call, so that the handler gets a proper frame. If it returns, the run
+                    # ends.
+                    signal.raise_signal(error.number)
+
+
+@contextmanager
+def _commands_outlive_their_job() -> Iterator[None]:
+    """Let the commands that a launcher's handler starts in the block ignore SIGTERM, which they inherit.
+
+    Slurm ends all processes of a job as soon as it reads `scontrol requeue`: also that command, and submitit would
+    report a job as failed that is in the queue again.
+    """
+    before = signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)

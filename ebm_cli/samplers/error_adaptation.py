@@ -1,7 +1,13 @@
 """Burn-in of a kernel without a Metropolis test: its step size by the error of its energy, and its length.
 
-With V = E[error²]/D of a step of the size eps, V/eps⁶ varies little with eps, for an integrator of second order. Its
-discounted mean over chains and steps, a, predicts the step size of the wanted variance,
+The error of a step of the size eps has about the variance per dimension
+
+    V = (π/2) E[|error|]²/D
+
+exactly so if it is normal. Errors many times as large, of places where a chain hardly ever is, weigh less in it than in
+the mean of the squares, which on the posterior of eight schools was 43 times as large. V/eps⁶ varies little with eps,
+for an integrator of second order. Its discounted mean over chains and steps, a, predicts the step size of the wanted
+variance,
 
     eps = (V_wanted / a)^{1/6}
 
@@ -20,7 +26,7 @@ once: Robnik & Seljak (2026), arXiv:2601.16696.
 """
 
 from dataclasses import replace
-from math import exp, isfinite, log, sqrt
+from math import exp, isfinite, log, pi, sqrt
 from typing import Any, NamedTuple, TypeVar
 
 import torch
@@ -102,7 +108,7 @@ def _tuned(kernel: K, energy: EnergyFn, state: State, n_steps: int, rng: torch.G
             # Errors of much shorter steps are rounding errors, and those of the first steps are of a bad start.
             m = m + 1 if origin / MAX_MOVE < eps < origin * MAX_MOVE else 1
             origin = origin if m > 1 else eps
-            variance = float(errors.square().mean()) / dim + LEAST * target
+            variance = pi / 2 * float(errors.abs().mean()) ** 2 / dim + LEAST * target
             mean += (variance / eps**6 - mean) / min(m, MEMORY)
             wanted = max((target / mean) ** (1 / 6), eps / MAX_FACTOR, shortest)
             eps = min(wanted, eps * MAX_FACTOR, longest)

@@ -12,8 +12,8 @@ which stands for the kinetic energy (D − 1) log(cosh δ + (e·u) sinh δ). Its
 the integrator. It is composed as B A B A B with the coefficients of the smallest error of third order; then noise turns
 the direction so that it is forgotten over the length L.
 
-There is no Metropolis test: the bias follows from the variance of the error, V = E[error²]/D, which grows with eps⁶.
-Burn-in finds the step size at which V is `energy_error`, and L (`error_adaptation`).
+There is no Metropolis test: the bias follows from the variance V of the error per dimension, which grows with eps⁶.
+Burn-in finds the step size at which V is `energy_error`, by the mean size of the errors, and L (`error_adaptation`).
 
 Sources: Robnik, De Luca, Silverstein & Seljak (2023), JMLR 24, arXiv:2212.08549; the noise and the exact turn: Robnik &
 Seljak (2023), arXiv:2303.18221; the integrator: Omelyan, Mryglod & Folk (2003), Comput. Phys. Commun. 151, eq. (31).

@@ -95,7 +95,7 @@ class NUTS(Preconditioned):
 
     step_size: float = 0.1
     max_depth: int = 10
-    target_accept: float = 0.8
+    target_accept: float = 0.85
     ends_where_last_evaluated: ClassVar[bool] = False
 
     def __post_init__(self) -> None:

@@ -3,14 +3,20 @@
 import logging
 import math
 import time
+from typing import Any
+
+from torch import Tensor
 
 from ebm_cli.config.trust import foreign_packages
+from ebm_cli.energies import Energy, Tilted
+from ebm_cli.energies.column_tails import Tails
 from ebm_cli.evaluation import suite
 from ebm_cli.evaluation.monitored import monitored_value
 from ebm_cli.evaluation.narrowest import narrowest_width
 from ebm_cli.evaluation.overall import overall, with_overall, with_unbounded
 from ebm_cli.evaluation.results import Results
 from ebm_cli.evaluation.values import Values
+from ebm_cli.methods import Method
 from ebm_cli.reporting.console import duration
 from ebm_cli.reporting.jsonl import read
 from ebm_cli.reporting.stages import Stages
@@ -52,9 +58,8 @@ def finish(session: Session, seconds: float) -> float | None:
         scales = calibrate_components(parts.energy, parts.method, parts.dataset, session.keys.seed)
         tails = calibrate_tails(parts.energy, parts.dataset, session.keys.seed)
         session.checkpointer.add_corrections(evaluated_step, scales, tails)
-        protocol, second = session.protocol, trainer.second(evaluated_step)
-        with Stages("evaluation", log.console) as stages:
-            found = suite.evaluate(parts.energy, parts.method, parts.dataset, protocol, stages.begin, second)
+        _tell_weights(session, scales, tails)
+        found = _evaluate(session, trainer.second(evaluated_step))
         evaluated = with_unbounded(found.results, log.opening.unbounded)
         assessment = overall(evaluated, math.prod(parts.dataset.shape))
         measured = with_overall(evaluated, assessment)
@@ -87,11 +92,38 @@ def finish(session: Session, seconds: float) -> float | None:
     return monitored_value(session.keys.monitor, results)
 
 
+def _evaluate(session: Session, second: Method | None) -> suite.Evaluation:
+    """Evaluate the weights in memory; the run's other processes take part."""
+    parts, ranks = session.parts, session.trainer.ranks
+    with Stages("evaluation", session.log.console) as stages:
+        return suite.evaluate(parts.energy, parts.method, parts.dataset, session.protocol, stages.begin, second, ranks)
+
+
 def take_part(session: Session) -> None:
     """Take part in what `finish` does in common, in a process that is not the first of its run."""
     _evaluate_last_step(session)
+    parts, ranks = session.parts, session.trainer.ranks
+    parts.energy.eval()
+    _take_weights(parts.energy, ranks.announce(None))
+    suite.serve(parts.energy, parts.method, parts.dataset, session.protocol, ranks)
     if not session.monitor.uses_validation_rows and session.keys.patience is None:
         session.update_best({})
+
+
+def _tell_weights(session: Session, scales: Tensor | None, tails: Tails | None) -> None:
+    """Tell the other processes the weights that are evaluated, with what was fitted after training."""
+    ranks = session.trainer.ranks
+    if ranks.size > 1:
+        state = {"weights": session.parts.energy.state_dict(), "scales": scales}
+        ranks.announce(state | {"tails": None if tails is None else tails._asdict()})
+
+
+def _take_weights(energy: Energy, state: dict[str, Any]) -> None:
+    energy.load_state_dict(state["weights"])
+    if isinstance(energy, Tilted) and state["scales"] is not None:
+        energy.scales.take(state["scales"])
+    if isinstance(energy, Tilted) and state["tails"] is not None:
+        energy.tails.take(Tails(**state["tails"]))
 
 
 def _evaluate_last_step(session: Session) -> tuple[Values, float | None]:

@@ -1,7 +1,8 @@
 """Cost of a step of several seeds as one network: `python -m tests.benchmarks.replicas [METHOD …]`.
 
-Both are timed in one process, in turn, so that whatever else the machine does falls on both. Target: 16 seeds of nce
-with `energy=mlp` as shipped, batch 256, cost at most 5 times a single one, both on two threads.
+Both are timed in one process, in turn, so that whatever else the machine does falls on both: on one thread by the
+CPU's time, which other programs hardly lengthen, on two by the clock. Target: 16 seeds of nce with `energy=mlp` as
+shipped, batch 256, cost at most 5 times a single one, both on two threads.
 """
 
 import statistics
@@ -40,14 +41,14 @@ def trainers(method: str, n: int) -> list[Trainer]:
     return made
 
 
-def medians(steps: Sequence[Callable[[], object]]) -> list[float]:
-    """Median milliseconds of each of these steps, taken in turn."""
+def medians(steps: Sequence[Callable[[], object]], clock: Callable[[], float]) -> list[float]:
+    """Median milliseconds of each of these steps, taken in turn, by a clock of seconds."""
     seconds: list[list[float]] = [[] for _ in steps]
     for _ in range(ROUNDS + 3):
         for step, own in zip(steps, seconds, strict=True):
-            began = time.perf_counter()
+            began = clock()
             step()
-            own.append(time.perf_counter() - began)
+            own.append(clock() - began)
     return [1e3 * statistics.median(own[3:]) for own in seconds]
 
 
@@ -70,7 +71,7 @@ def time_steps(method: str, n: int, native: bool) -> None:
         torch.set_num_threads(threads)
         for trainer in (alone, *together):
             trainer.energy.native = NativeChains(threads) if native else None
-        one, every = medians([alone.advance, joint])
+        one, every = medians([alone.advance, joint], time.process_time if threads == 1 else time.perf_counter)
         print(f"{name:10}  {n:5}  {threads:7}  {one:7.2f}  {every:7.2f}  {every / one:5.2f}", flush=True)
     torch.set_num_threads(1)
 

@@ -19,6 +19,8 @@ def test_jobs_choose_the_launcher_of_processes() -> None:
     assert words == ["-m", "seed=1,2", "hydra/launcher=processes", "hydra.launcher.jobs=2"]
     with pytest.raises(UserError, match="in processes of this machine, and hydra/launcher=joblib elsewhere: type one"):
         prepare("train", ["-m", "jobs=2", "hydra/launcher=joblib"])
+    with pytest.raises(UserError, match=r"jobs=2,3: one number of jobs at a time, such as jobs=2"):
+        prepare("train", ["-m", "seed=1,2", "jobs=2,3"])
 
 
 @pytest.mark.parametrize(

@@ -105,3 +105,46 @@ def test_wrong_options_and_another_study_are_refused(tmp_path: Path, journal: st
     assert search.next_trial() == 0
     with pytest.raises(UserError, match=r"its trials choose lr, method in .*; name another study"):
         Search(options(storage=journal), {"width": Numbers(1, 9)}, tmp_path)
+
+
+def test_a_study_of_other_values_or_settings_is_refused(tmp_path: Path, journal: str) -> None:
+    """Before a trial is made, which would stay in the study without its values."""
+    first = Search(options(storage=journal), SPACE, tmp_path, ["steps=9", "threads=1"])
+    assert first.next_trial() == 0
+    first.tell(0, 0.5)
+    for other in (Words(("nce", "cd")), Numbers(1, 9)):
+        with pytest.raises(UserError, match=r"its trials choose method among other values in .*; name another study"):
+            Search(options(storage=journal), SPACE | {"method": other}, tmp_path)
+    with pytest.raises(UserError, match=r"its trials have other settings \(steps=9\) in .*; name another study"):
+        Search(options(storage=journal), SPACE, tmp_path, ["steps=10"])
+    wider = SPACE | {"lr": Numbers(1e-5, 1e-2, is_log=True)}
+    assert Search(options(storage=journal), wider, tmp_path, ["threads=2", "steps=9"]).next_trial() == 1
+
+
+def test_a_trial_killed_before_it_has_its_values_gets_them(tmp_path: Path, journal: str) -> None:
+    killed = Search(options(storage=journal), SPACE, tmp_path)
+    trial = killed.study.ask()
+    trial.set_user_attr(search_study.MINE, {})
+    trial.suggest_float("lr", 1e-4, 1e-2, log=True)
+    again = Search(options(storage=journal), SPACE, tmp_path)
+    assert again.next_trial() == 0
+    assert " method=" in " ".join(again.overrides(0))
+
+
+def test_a_database_made_by_two_commands_at_once_is_opened(
+    tmp_path: Path, journal: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """SQLite refuses the tables of the second; that of a damaged file is no reason to try again."""
+    right, lost = search_study._open, ["UNIQUE constraint failed: alembic_version.version_num", "table exists"]
+
+    def opened(storage: str) -> Any:
+        if lost:
+            raise RuntimeError(lost.pop(0))
+        return right(storage)
+
+    monkeypatch.setattr(search_study, "_open", opened)
+    monkeypatch.setattr(search_study.time, "sleep", lambda seconds: None)
+    with pytest.raises(UserError, match="table exists"):
+        Search(options(storage=journal), SPACE, tmp_path)
+    lost.append("table studies already exists")
+    assert Search(options(storage=journal), SPACE, tmp_path).next_trial() == 0

@@ -14,7 +14,7 @@ from ebm_cli.cli.sweep_board import SweepBoard, differing
 from ebm_cli.cli.sweep_failures import JobFailed
 from ebm_cli.cli.sweep_watch import JobWatch
 from ebm_cli.cli.sweep_worker import Job
-from ebm_cli.reporting.sweep_table import SweepTable
+from ebm_cli.reporting.sweep_table import JobRow, SweepTable
 
 
 def write(run: Path, state: str, step: int, *rows: dict[str, Any]) -> None:
@@ -59,6 +59,13 @@ def test_a_line_that_is_being_written_is_left_for_the_next_look(tmp_path: Path) 
     write(tmp_path, "running", 0, {"step": 10, "train/loss": 0.5}, {"step": 20, "train/loss": 0.4})
     watch.read()
     assert (watch.step, watch.result) == (20, ("train/loss", 0.4))
+
+
+def test_a_job_that_samples_is_followed_by_its_manifest(tmp_path: Path) -> None:
+    (tmp_path / "manifest.json").write_text(json.dumps({"n_written": 400, "n_samples": 1000}))
+    watch = JobWatch(tmp_path)
+    watch.read()
+    assert (watch.is_sampling, watch.step, watch.steps) == (True, 400, 1000)
 
 
 JOBS = [Job(0, ["lr=1", "seed=1", "hydra.x=1"]), Job(1, ["lr=1", "seed=2", "hydra.x=2"])]
@@ -115,3 +122,26 @@ def test_a_terminal_gets_a_table_that_is_drawn_anew(tmp_path: Path, clock: list[
     assert "1 seed=2 waiting" in rows
     assert [row for row in rows if "1 seed=2 diverged diverged at step 7: the loss is not fin…" in row]
     assert "begins" not in drawn
+
+
+@pytest.mark.parametrize("width", [40, 60, 100])
+def test_running_jobs_and_summary_fit_on_a_small_screen(width: int) -> None:
+    """Forty jobs, most of which failed; a narrow screen takes several lines for each."""
+    file = io.StringIO()
+    console = Console(file=file, width=width, height=24, force_terminal=True, color_system=None)
+    rows = [
+        JobRow(
+            i, f"method=nce dataset=eight_gaussians seed={i}", "diverged", 70, 100, None, None, "the loss is not finite"
+        )
+        for i in range(38)
+    ]
+    rows += [JobRow(i, f"method=nce dataset=eight_gaussians seed={i}", "training", 5, 100) for i in (38, 39)]
+    with SweepTable(console) as table:
+        table.update(rows, "38 of 40 jobs done")
+        drawn = file.getvalue()
+    lines = drawn.strip().splitlines()
+    assert len(lines) < 24
+    assert "seed=38" in drawn
+    assert "seed=39" in drawn
+    assert " more jobs" in lines[-2]
+    assert lines[-1].endswith("38 of 40 jobs done")

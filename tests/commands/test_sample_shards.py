@@ -1,7 +1,9 @@
 """`ebm sample` to files of a part each: the same samples with bounded memory, continued after a kill."""
 
+import errno
 import hashlib
 import json
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -149,3 +151,14 @@ def test_command_streams_and_names_lost_samples(ebm: Ebm, tmp_path: Path, monkey
     assert manifest(tmp_path / "lost")["files"][0]["name"] == "samples/00000.partial.npz"
     ran = ebm("sample", *words, "shards=none")
     assert (ran.code, len(ran.err.splitlines()), "hydra.run.dir=DIR" in ran.err) == (1, 1, True)
+
+
+def test_full_disk_says_how_to_continue(ebm: Ebm, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(shards: Shards, *args: Any) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(Shards, "write", full)
+    ran = ebm("sample", *WORDS, "hydra.run.dir=full")
+    assert (ran.code, ran.err.count("ebm: ")) == (1, 1)
+    assert "full: no room to write in it" in ran.err
+    assert "the same command with hydra.run.dir=full continues" in ran.err

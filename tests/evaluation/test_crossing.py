@@ -4,6 +4,7 @@ from dataclasses import replace
 
 import pytest
 import torch
+from torch import Tensor
 
 from ebm_cli.evaluation import crossing
 from ebm_cli.evaluation.context import Context
@@ -75,11 +76,15 @@ def second(monkeypatch: pytest.MonkeyPatch) -> dict[str, object]:
     """Results of the second chains beside their R̂ of 1.05, in place of chains that run."""
     changes: dict[str, object] = {}
 
-    def drawn(*arguments: object) -> Drawn:
+    chains = Context._chains
+
+    def drawn(context: Context, starts: Tensor, *, jumps: bool, is_tempered: bool = False) -> Drawn:
+        if not is_tempered:
+            return chains(context, starts, jumps=jumps)
         values = {"sampler/drawn_by": "tempering", "sampler/rhat": 1.05, "sampler/ess_bulk": 30.0, **changes}
         return Drawn(torch.zeros(20, LEAST, 2), Results(values), 1_000_000, 100.0)
 
-    monkeypatch.setattr(crossing, "draw", drawn)
+    monkeypatch.setattr(Context, "_chains", drawn)
     return changes
 
 

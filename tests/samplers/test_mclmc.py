@@ -92,6 +92,23 @@ def test_burn_in_reaches_the_energy_error_and_a_length() -> None:
     assert 0.4 * kernel.step_size <= kernel.length < 4 * math.sqrt(DIM)
 
 
+def test_few_chains_in_a_narrow_place_do_not_decide_alone() -> None:
+    """A quarter of the chains in a well of half the scale: their errors are 8 times as large at the same step."""
+
+    def wells(x: torch.Tensor) -> torch.Tensor:
+        narrow = x[:, 0] > 0
+        return harmonic(torch.where(narrow.view(-1, 1), 2 * (x - 100), x + 100))
+
+    found = {}
+    for n_narrow in (0, 16):
+        start = normal(64, DIM) - 100
+        start[:n_narrow] = 100 + normal(n_narrow, DIM) / 2
+        kernel, _ = adapt(MCLMC(0.2, length=3.0, energy_error=1e-3), wells, start, 200, seeded())
+        found[n_narrow] = kernel.step_size
+    # The mean of the squares would have (3/4 + 64/4)^(−1/6) = 0.63.
+    assert found[16] / found[0] == pytest.approx((3 / 4 + 8 / 4) ** (-1 / 3), abs=0.03)
+
+
 @pytest.mark.parametrize("n_chains", [1, 50])
 def test_burn_in_in_float32_finds_the_step_from_far_away(n_chains: int) -> None:
     """Rounding errors of a step far too short are no measure of its energy error."""

@@ -128,7 +128,7 @@ def test_adapt_reaches_the_rate_of_all_leaves() -> None:
     scales = torch.linspace(0.5, 2.0, 5, dtype=torch.float64)
     kernel, state = adapt(NUTS(0.5), lambda x: harmonic(x / scales), scales * normal(20, 5), 100, seeded())
     _, info = run(kernel, lambda x: harmonic(x / scales), state.x, 30, seeded())
-    assert float(info.accept.mean()) == pytest.approx(0.8, abs=0.05)
+    assert float(info.accept.mean()) == pytest.approx(0.85, abs=0.03)
 
 
 def test_a_doubling_stays_on_its_device() -> None:

@@ -24,10 +24,11 @@ pytestmark = pytest.mark.slurm
 
 WORDS = ("dataset=gaussian", "energy.width=8", "batch_size=16", "metrics=[score]", "threads=1", "compile=never")
 WORDS += ("checkpoint_every=50", "log_every=50")
-LONG = (*WORDS, "steps=1000")
+LONG = (*WORDS, "steps=4000")
+"""Seconds of training, so that a run which is held at its first checkpoint is far from its end."""
 QUEUE = ("hydra/launcher=slurm",)
-PATIENCE = 300
-"""Seconds in which something has to happen."""
+PATIENCE = 600
+"""Seconds in which something has to happen, also where the cores are so busy that imports take minutes."""
 
 
 @pytest.fixture(scope="module")
@@ -87,8 +88,21 @@ class Cluster:
         )
         return {key: value for key, value in state.items() if key not in others}
 
-    def has_checkpoint(self, run: str) -> bool:
-        return (self.folder / run / "checkpoints" / "last.pt").is_file()
+    def hold(self, run: str) -> None:
+        """Stop the process of a run as soon as there is a checkpoint: meanwhile it neither ends nor makes a step."""
+        until((self.folder / run / "checkpoints" / "last.pt").is_file)
+        os.kill(self.state(run)["pid"], signal.SIGSTOP)
+        assert self.state(run)["state"] == "running"
+
+    def close(self) -> None:
+        """End the commands that still run."""
+        for command in self.started:
+            command.kill()
+            command.communicate()
+
+    def output(self) -> str:
+        """The output of the jobs of a sweep, also of those that have ended."""
+        return "".join(path.read_text() for path in sorted((self.folder / "s" / ".submitit").glob("*/*_log.*")))
 
     def log(self, run: str) -> str:
         return (self.folder / run / "train.log").read_text()
@@ -99,7 +113,7 @@ def until(happened: Callable[[], bool]) -> None:
     end = time.monotonic() + PATIENCE
     while not happened():
         assert time.monotonic() < end, "nothing happened"
-        time.sleep(0.2)
+        time.sleep(0.02)
 
 
 def ended(command: subprocess.Popen[str]) -> tuple[int, str]:
@@ -112,9 +126,7 @@ def ended(command: subprocess.Popen[str]) -> tuple[int, str]:
 def cluster(tmp_path: Path, environment: dict[str, str]) -> Iterator[Cluster]:
     found = Cluster(tmp_path, environment)
     yield found
-    for command in found.started:
-        command.kill()
-        command.communicate()
+    found.close()
     for job in found.queued():
         found.slurm("scancel", job)
 
@@ -123,8 +135,11 @@ def cluster(tmp_path: Path, environment: dict[str, str]) -> Iterator[Cluster]:
 def whole(tmp_path_factory: pytest.TempPathFactory, environment: dict[str, str]) -> dict[str, Any]:
     """The training of the long run outside of the queue."""
     found = Cluster(tmp_path_factory.mktemp("whole"), environment)
-    assert ended(found.ebm(*LONG, "seed=1", "hydra.run.dir=run"))[0] == 0
-    return found.last("run")
+    try:
+        assert ended(found.ebm(*LONG, "seed=1", "hydra.run.dir=run")) == (0, "")
+        return found.last("run")
+    finally:
+        found.close()
 
 
 def test_sweep_of_four_jobs_runs(cluster: Cluster) -> None:
@@ -136,8 +151,9 @@ def test_sweep_of_four_jobs_runs(cluster: Cluster) -> None:
 def test_preempted_job_is_requeued_and_continues(cluster: Cluster, whole: dict[str, Any]) -> None:
     """SIGUSR2, as before a preemption: checkpoint, back into the queue, on in the same directory, bit for bit."""
     sweep = cluster.ebm("-m", *LONG, "seed=1", *QUEUE, "hydra.sweep.dir=s")
-    until(lambda: cluster.has_checkpoint("s/0"))
+    cluster.hold("s/0")
     cluster.slurm("scancel", "--signal=USR2", *cluster.queued())
+    os.kill(cluster.state("s/0")["pid"], signal.SIGCONT)
     assert ended(sweep) == (0, "")
     log = cluster.log("s/0")
     assert "interrupted by SIGUSR2" in log
@@ -159,9 +175,8 @@ def test_job_whose_time_is_over_says_what_to_do(cluster: Cluster) -> None:
 def test_node_that_goes_down_loses_nothing_but_steps(cluster: Cluster, whole: dict[str, Any]) -> None:
     """Killed without a signal, requeued by Slurm when the node is up again, and continued bit for bit."""
     sweep = cluster.ebm("-m", *LONG, "seed=1", *QUEUE, "hydra.sweep.dir=s")
-    until(lambda: cluster.has_checkpoint("s/0"))
+    cluster.hold("s/0")  # it gets no chance to write another checkpoint
     node = cluster.slurm("sinfo", "--noheader", "--format=%n").strip()
-    os.kill(cluster.state("s/0")["pid"], signal.SIGSTOP)  # it gets no chance to write another checkpoint
     cluster.slurm("scontrol", "update", f"nodename={node}", "state=down", "reason=test")
     os.kill(cluster.state("s/0")["pid"], signal.SIGKILL)
     cluster.slurm("scontrol", "update", f"nodename={node}", "state=resume")
@@ -172,9 +187,12 @@ def test_node_that_goes_down_loses_nothing_but_steps(cluster: Cluster, whole: di
 def test_cancelled_sweep_is_continued_by_the_same_command(cluster: Cluster, whole: dict[str, Any]) -> None:
     words = ("-m", *LONG, "seed=1,2", *QUEUE, "hydra.sweep.dir=s")
     cluster.ebm(*words)
-    until(lambda: cluster.has_checkpoint("s/0") and cluster.has_checkpoint("s/1"))
+    cluster.hold("s/0")
+    cluster.hold("s/1")
     cluster.slurm("scancel", *cluster.queued())
     until(lambda: not cluster.queued())
+    assert cluster.output().count("interrupted by SIGTERM") == 2
+    assert "Traceback" not in cluster.output()
     assert [cluster.state(f"s/{i}")["state"] for i in range(2)] == ["interrupted"] * 2
     cluster.started[0].kill()
     assert ended(cluster.ebm(*words)) == (0, "")
@@ -207,7 +225,7 @@ def test_tasks_of_srun_train_the_run_that_ranks_do(cluster: Cluster) -> None:
     job = job_of(
         cluster, "job", [*LONG, "seed=1", ENV, "hydra.run.dir=a"], '[ $? = 140 ] && scontrol requeue "$SLURM_JOB_ID"'
     )
-    until(lambda: cluster.has_checkpoint("a"))
+    until(lambda: (cluster.folder / "a" / "checkpoints" / "last.pt").is_file())
     cluster.slurm("scancel", "--signal=USR2", job)
     until(lambda: cluster.state("a")["state"] == "interrupted")
     until(lambda: cluster.state("a")["state"] == "finished")
@@ -220,7 +238,7 @@ def test_tasks_of_srun_train_the_run_that_ranks_do(cluster: Cluster) -> None:
 
 def test_killed_task_ends_the_others(cluster: Cluster) -> None:
     job_of(cluster, "job", [*LONG, "steps=1000000", ENV, "hydra.run.dir=a"])
-    until(lambda: cluster.has_checkpoint("a"))
+    until(lambda: (cluster.folder / "a" / "checkpoints" / "last.pt").is_file())
     os.kill(task_of(cluster, 1), signal.SIGKILL)
     until(lambda: not cluster.queued())
     assert cluster.state("a")["state"] == "failed"

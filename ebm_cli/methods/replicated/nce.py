@@ -5,7 +5,6 @@ from collections.abc import Sequence
 
 import torch
 from torch import Tensor
-from torch.nn import functional as F
 
 from ebm_cli.densities import Gaussian
 from ebm_cli.energies import Energy
@@ -13,6 +12,7 @@ from ebm_cli.energies.base import NetworkEnergy
 from ebm_cli.methods.base import Evaluations
 from ebm_cli.methods.nce import NCE
 from ebm_cli.methods.replicated.base import Losses, Replicated
+from ebm_cli.methods.replicated.classification import classify_runs
 
 
 class ReplicatedNCE(Replicated[NCE]):
@@ -69,10 +69,7 @@ def _logistic(f: Tensor, log_z: Tensor, n_data: int, nu: float) -> tuple[Tensor,
     h = -(f + log_z.unsqueeze(1))
     if nu != 1:
         h = h - math.log(nu)
-    h_data, h_noise = h[:, :n_data], h[:, n_data:]
-    of_noise = F.softplus(h_noise).mean(1)
-    loss = F.softplus(-h_data).mean(1) + (of_noise if nu == 1 else nu * of_noise)
-    accuracy = _accuracy(h_data.detach(), h_noise.detach(), -math.log(nu))
+    loss, accuracy = classify_runs(h[:, :n_data], h[:, n_data:], nu)
     return loss, {"accuracy": accuracy, "log_z": log_z.detach().clone()}
 
 
@@ -91,10 +88,3 @@ def _self_normalised(f: Tensor, log_q: Tensor, log_z: Tensor, n_data: int) -> tu
     weights = s_noise.detach().softmax(1)
     share = 1 / (s_noise.shape[1] * weights.square().sum(1))
     return loss, {"noise_share": share, "log_z": log_z.detach().clone()}
-
-
-def _accuracy(h_data: Tensor, h_noise: Tensor, threshold: float) -> Tensor:
-    """The accuracy of the classifiers [R], with both classes weighed alike."""
-    dtype = h_data.dtype
-    right_data, right_noise = (h_data > threshold).sum(1, dtype=dtype), (h_noise < threshold).sum(1, dtype=dtype)
-    return torch.add(right_data * (0.5 / h_data.shape[1]), right_noise, alpha=0.5 / h_noise.shape[1])

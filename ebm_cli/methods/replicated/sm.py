@@ -9,6 +9,7 @@ from ebm_cli.derivatives import laplacian
 from ebm_cli.methods.base import Evaluations
 from ebm_cli.methods.replicated.base import Losses, Replicated
 from ebm_cli.methods.replicated.score_terms import score_losses, squared
+from ebm_cli.methods.replicated.whitened import in_coordinates
 from ebm_cli.methods.sm import SM
 
 
@@ -17,8 +18,9 @@ class ReplicatedSM(Replicated[SM]):
 
     @staticmethod
     def refusal(method: SM) -> str | None:
-        return None if method.whitening is None else "method.whiten=true"
+        return None
 
     def losses(self, x: Tensor, rngs: Sequence[torch.Generator]) -> Losses:
-        grad, trace = laplacian(self.energy, x.flatten(0, 1))
+        energy, points = in_coordinates([method.whitening for method in self.methods], self.energy, x)
+        grad, trace = laplacian(energy, points)
         return score_losses(squared(grad), trace, x, Evaluations(grad=1, laplacian=1))

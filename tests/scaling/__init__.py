@@ -1,0 +1,1 @@
+"""The model behind docs/concepts/scaling.md."""
