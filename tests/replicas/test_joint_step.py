@@ -16,11 +16,11 @@ from tests.support import differences
 
 OBJECTIVES = [
     ("method=nce",),
-    ("method=nce", "method.nu=3", "optimizer=sgd"),
+    pytest.param(("method=nce", "method.nu=3", "optimizer=sgd"), marks=pytest.mark.slow),
     ("method=nce", "noise=flow", "method.fit_steps=2", "clip_grad_norm=0.1"),
     ("method=nce", "method.objective=self_normalised", "method.nu=2", "method.redraw=false"),
     ("method=bridges", "method.width=8"),
-    ("method=bridges", "method.n_bridges=1"),
+    pytest.param(("method=bridges", "method.n_bridges=1"), marks=pytest.mark.slow),
     ("method=sm",),
     ("method=sm", "method.whiten=true", "dataset.seed=${seed}"),
     ("method=ssm", "method.n_projections=3"),
