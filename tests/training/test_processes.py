@@ -42,6 +42,8 @@ def test_terminated_run_of_two_resumes_to_the_same_end(
 ) -> None:
     assert ebm("train", *WORDS, "hydra.run.dir=whole").code == 0
     with monkeypatch.context() as patched:
+        # Asked after every step: eight fast ones are over before the first question otherwise.
+        patched.setattr("ebm_cli.training.common_stop.INTERVAL", 0.0)
         at_step(patched, 4, lambda: os.kill(os.getpid(), signal.SIGTERM))
         ran = ebm("train", *WORDS, "hydra.run.dir=half")
     assert ran.code == 143
