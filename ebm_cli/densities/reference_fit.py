@@ -3,7 +3,9 @@
 The candidates are a Gaussian, a mixture of Gaussians and one of Student's t distributions, each of the rows as they are
 and of marginals that `SinhArcsinh` has transformed. The best mean log-density of the rows held out wins, unless one of
 fewer parameters is within a standard error of the paired difference: then the one with the fewest does. The winner gets
-the marginals of the rows by a spline (`SlopeSpline`) if that gains more than two standard errors.
+the marginals of the rows by a spline (`SlopeSpline`) if that gains more than two standard errors. A difference of more
+than 0.02 nats a column decides in any case, since a single row far from all others makes the standard error as large as
+any difference.
 """
 
 from collections.abc import Iterator
@@ -24,6 +26,8 @@ FAMILIES: tuple[Family, ...] = ("gaussian", "mixture", "student")
 
 FEW_ROWS = 2000
 """Up to so many rows every row is held out once, in one of three folds, because a fifth of them decides little."""
+MOST_BEHIND = 0.02
+"""Nats a column by which a candidate of fewer parameters may be behind the best one, however large the error is."""
 FEWEST_ROWS = 50
 """Fewer rows, or fewer different ones of several columns, choose nothing: they get a Gaussian."""
 
@@ -98,7 +102,7 @@ def _splits(z: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
 
 
 def _choose(found: dict[Kind, list[Density]], folds: list[_Fold], n_errors: float) -> Kind:
-    """The kind of fewest parameters within so many standard errors of the best, on the rows held out."""
+    """The kind of fewest parameters within so many standard errors of the best, and hardly behind it."""
     scores = {
         kind: torch.cat([density.log_prob(fold.held) for density, fold in zip(densities, folds, strict=True)])
         for kind, densities in found.items()
@@ -106,7 +110,12 @@ def _choose(found: dict[Kind, list[Density]], folds: list[_Fold], n_errors: floa
     finite = {kind: score for kind, score in scores.items() if score.isfinite().all()}
     best = max(finite.values(), key=lambda score: float(score.mean()))
     behind = {kind: best - score for kind, score in finite.items()}
-    close = [kind for kind, gap in behind.items() if float(gap.mean()) <= n_errors * float(gap.std()) / len(gap) ** 0.5]
+    most = MOST_BEHIND * folds[0].held.shape[1]
+    close = [
+        kind
+        for kind, gap in behind.items()
+        if float(gap.mean()) <= min(most, n_errors * float(gap.std()) / len(gap) ** 0.5)
+    ]
     return min(close, key=lambda kind: max(size_of(density) for density in found[kind]))
 
 

@@ -28,6 +28,8 @@ MISSED = 15
 """Signs that a process may miss. They are counted, not timed: of a job that Slurm has suspended nothing is missed."""
 JOINING = 600.0
 """Seconds that the processes may take to find one another."""
+ARRIVAL = 60.0
+"""Seconds for which a first process that has failed at once waits for the others, which would wait for it."""
 GRACE = 5.0
 """Seconds in which a process ends by itself after another one is lost, or hears of the end of the run."""
 DONE = "done"
@@ -159,14 +161,20 @@ class Meeting:
         self._are_gone()
 
     def _are_gone(self) -> bool:
-        """Wait until the others that live have ended; False if they have not in time."""
-        keys = [f"beat/{index}" for index in range(1, self.place.size) if index != self._dead]
-        there = [key for key in keys if self._beats.check([key])]
-        end = time.monotonic() + GRACE
-        while any(self._beats.get(key).decode().isdigit() for key in there):
-            if time.monotonic() > end:
-                return False
-            time.sleep(0.05)
+        """Wait until the others have ended, also those that are late; False if some have not in time."""
+        began = time.monotonic()
+        others = [index for index in range(1, self.place.size) if index != self._dead]
+        for index in others:
+            key = f"beat/{index}"
+            while not self._beats.check([key]) and not self.place.is_hosted:
+                if time.monotonic() > began + ARRIVAL:
+                    return False
+                time.sleep(0.05)
+            arrived = time.monotonic()
+            while self._beats.check([key]) and self._beats.get(key).decode().isdigit():
+                if time.monotonic() > arrived + GRACE:
+                    return False
+                time.sleep(0.05)
         return True
 
     # --- signs of life, in threads of their own -----------------------------------------------------------------------

@@ -11,6 +11,9 @@ import torch
 from omegaconf import DictConfig, OmegaConf
 
 from ebm_cli.errors import UserError
+from ebm_cli.reporting.commands import shell_command
+from ebm_cli.reporting.console import relative_path
+from ebm_cli.runs import checkpoint as checkpoints
 from ebm_cli.system.device import device_of
 from ebm_cli.system.launched import WORD
 from ebm_cli.system.meeting import Meeting, meeting
@@ -68,6 +71,14 @@ def join(found: Meeting, cfg: DictConfig) -> Ranks:
     if len({each["host"] for each in every}) == 1:
         stay_here()
     return ProcessGroup(place.index, place.size, found.store, device, has_own(every), found.explain)
+
+
+def how_to_continue(run: Path) -> str:
+    """The command that continues a run that has lost a process, to append; empty if no checkpoint is seen from here."""
+    if not (run / checkpoints.FOLDER / "last.pt").is_file():
+        return ""
+    command = shell_command("train", {"checkpoint": relative_path(run)})
+    return f"; {command} continues from the last checkpoint"
 
 
 def has_own(devices: list[Any]) -> bool:

@@ -27,7 +27,7 @@ from ebm_cli.system.ranks import Ranks
 from ebm_cli.training.build import make_session
 from ebm_cli.training.finish import take_part
 from ebm_cli.training.guard import Diverged
-from ebm_cli.training.launched import ECHO
+from ebm_cli.training.launched import ECHO, how_to_continue
 from ebm_cli.training.launched import join as join_launched
 from ebm_cli.training.processes import LOST_ANOTHER, join, ready_file
 from ebm_cli.training.steps import alone
@@ -52,7 +52,7 @@ def accompany(place: Place) -> int:
     """
     logging.getLogger().addHandler(logging.NullHandler())
     with Meeting(place) as found, Signals(ECHO) as signals:
-        code, last = 1, DONE
+        code, last, run = 1, DONE, Path()
         try:
             task = found.hear("task", None)
             if "end" in task:
@@ -60,14 +60,15 @@ def accompany(place: Place) -> int:
             else:
                 cfg = OmegaConf.create(task["config"])
                 assert isinstance(cfg, DictConfig)
+                run = Path(task["run"])
                 with closing(join_launched(found, cfg)) as ranks:
-                    follow(cfg, Path(task["run"]), ranks, signals)
+                    follow(cfg, run, ranks, signals)
                 code = 0
         except (Diverged, Interrupted) as end:
             code = end.exit_code
         except ProcessLost:
             if found.speaks:
-                print(f"ebm: {found.lost}", file=sys.stderr, flush=True)
+                print(f"ebm: {found.lost}{how_to_continue(run)}", file=sys.stderr, flush=True)
         except Exception as error:
             last = f"failed: {error if isinstance(error, UserError) else describe(error)}"
         found.leave(code, last)

@@ -21,7 +21,7 @@ from ebm_cli.training.build import make_session
 from ebm_cli.training.divided import was_divided
 from ebm_cli.training.finish import finish
 from ebm_cli.training.guard import Diverged
-from ebm_cli.training.launched import with_number_of_ranks
+from ebm_cli.training.launched import how_to_continue, with_number_of_ranks
 from ebm_cli.training.processes import ranks_of
 from ebm_cli.training.session import Session
 from ebm_cli.training.steps import Steps
@@ -98,10 +98,8 @@ def _record_failure(error: BaseException, directory: RunDirectory, session: Sess
     directory.finish("failed", session.trainer.step if session else None, reason)
     if full is not None:
         return NoRoom(f"{path}: {reason}; free some space and rerun the command: it resumes from the last checkpoint")
-    if isinstance(error, ProcessLost) and _last_checkpoint(path).is_file():
-        command = shell_command("train", {"checkpoint": relative_path(path)})
-        return ProcessLost(f"{error}; {command} continues from the last checkpoint")
-    return None
+    advice = how_to_continue(path)
+    return ProcessLost(f"{error}{advice}") if isinstance(error, ProcessLost) and advice else None
 
 
 def _describe(session: Session, choices: Mapping[str, str], typed: Sequence[str]) -> None:

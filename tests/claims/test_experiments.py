@@ -44,3 +44,13 @@ def test_shipped_experiment_makes_the_runs_of_its_claims(name: str) -> None:
             assert all(group.runs for group in group_runs(jobs, where or {}))
     text = (FOLDER / f"{name}.yaml").read_text()
     assert all(word in text for word in (("# Source", "# Accepted", "# Takes") if "/" in name else ("Takes:",)))
+
+
+@pytest.mark.parametrize("name", [name for name in EXPERIMENTS if name.startswith("tables")])
+def test_experiments_with_tables_stop_by_validation_rows(name: str) -> None:
+    """Without it a network of many columns memorises its training rows, and log Z is lost."""
+    with initialize_config_dir(str(conf_dir()), version_base="1.3"):
+        for method in ("nce", "cd"):
+            cfg = composed(f"experiment={name}", f"method={method}")
+            assert cfg.patience is not None
+            assert cfg.energy._target_ == "ebm_cli.energies.Tilted"

@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from ebm_cli.densities import Density, FittedMixture, Reference
+from ebm_cli.densities import Density, FittedMixture, Reference, reference_fit
 from ebm_cli.densities.differentials import differentials_by_autograd
 from ebm_cli.densities.memo import of_few_rows
 from ebm_cli.densities.moments import Moments
@@ -190,3 +190,15 @@ def test_points_of_two_axes_keep_their_shape() -> None:
 def test_share_of_the_wide_part_is_refused_out_of_its_range(wide: float) -> None:
     with pytest.raises(ValueError, match=r"^wide must"):
         Reference(shape=(2,), wide=wide)
+
+
+def test_row_far_from_all_others_does_not_choose_the_family(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It makes the standard error of any difference as large as the difference."""
+    bulk = torch.randn(2500, 2, generator=seeded()) + torch.tensor([6.0, 0.0])
+    bulk[::3, 0] -= 12
+    held_out = int(torch.randperm(2500, generator=torch.Generator().manual_seed(2))[0])
+    rows = bulk.clone()
+    rows[held_out] = torch.tensor([1000.0, -1000.0])
+    assert Reference(rows).log_prob(bulk).mean() > Reference(bulk).log_prob(bulk).mean() - 0.05
+    monkeypatch.setattr(reference_fit, "MOST_BEHIND", 1e9)
+    assert Reference(rows + 1e-3).log_prob(bulk).mean() < Reference(bulk).log_prob(bulk).mean() - 0.5

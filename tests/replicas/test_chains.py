@@ -12,7 +12,7 @@ from tests.support import differences
 CHAINS = [
     ("method=cd", "sampler=mala", "sampler.step_size=20"),
     ("method=cd", "sampler=langevin", "method.k=2", "method.l2=0.1"),
-    ("method=cd", "sampler=hmc", "sampler.n_leapfrog=3", "method.start=noise"),
+    pytest.param(("method=cd", "sampler=hmc", "sampler.n_leapfrog=3", "method.start=noise"), marks=pytest.mark.slow),
     ("method=pcd", "method.buffer_size=300"),
     ("method=pcd", "method.buffer_size=300", "method.weights=jarzynski", "method.witnesses=20"),
 ]

@@ -2,12 +2,13 @@
 
 import pytest
 import torch
+from torch import nn
 
 from ebm_cli.densities import Uniform
-from ebm_cli.energies import Energy
+from ebm_cli.energies import MLP, Energy
 from ebm_cli.methods import CNCE, NCE, LossOutput
 from ebm_cli.methods.replicated.nce import ReplicatedNCE
-from ebm_cli.methods.replicated.of_energies import ReplicatedOfEnergies
+from ebm_cli.methods.replicated.of_energies import ReplicatedOfEnergies, answered
 from ebm_cli.replicas.step import JointStep
 from ebm_cli.replicas.support import objective_of
 from tests.replicas.pairs import distance, forget_constant, trainers
@@ -15,11 +16,11 @@ from tests.support import differences
 
 OBJECTIVES = [
     ("method=nce",),
-    ("method=nce", "method.nu=3", "optimizer=sgd"),
+    pytest.param(("method=nce", "method.nu=3", "optimizer=sgd"), marks=pytest.mark.slow),
     ("method=nce", "noise=flow", "method.fit_steps=2", "clip_grad_norm=0.1"),
     ("method=nce", "method.objective=self_normalised", "method.nu=2", "method.redraw=false"),
     ("method=bridges", "method.width=8"),
-    ("method=bridges", "method.n_bridges=1"),
+    pytest.param(("method=bridges", "method.n_bridges=1"), marks=pytest.mark.slow),
     ("method=sm",),
     ("method=sm", "method.whiten=true", "dataset.seed=${seed}"),
     ("method=ssm", "method.n_projections=3"),
@@ -100,3 +101,22 @@ def test_subclass_of_a_method_must_declare_its_own_losses() -> None:
     assert objective_of(NCE(noise)) is ReplicatedNCE
     assert objective_of(CNCE()) is ReplicatedOfEnergies
     assert [objective_of(other) for other in (Other(noise), OtherLoss())] == [None, None]
+
+
+def test_method_with_parameters_of_its_own_is_refused() -> None:
+    class Scaled(CNCE):
+        """A method of a user that trains a number, which is in no stack."""
+
+        def __init__(self) -> None:
+            super().__init__()
+            self.scale = nn.Parameter(torch.ones(()))
+
+    assert ReplicatedOfEnergies.refusal(CNCE()) is None
+    assert "parameters of its own" in str(ReplicatedOfEnergies.refusal(Scaled()))
+
+
+def test_queries_of_different_sizes_are_an_error() -> None:
+    energy = MLP((2,), width=4)
+    query = CNCE().query(energy, torch.zeros(3, 2), torch.Generator())
+    with pytest.raises(ValueError, match="as many points"):
+        answered(energy, [query, query._replace(points=query.points[1:])])

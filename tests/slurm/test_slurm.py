@@ -225,7 +225,7 @@ def test_tasks_of_srun_train_the_run_that_ranks_do(cluster: Cluster) -> None:
     job = job_of(
         cluster, "job", [*LONG, "seed=1", ENV, "hydra.run.dir=a"], '[ $? = 140 ] && scontrol requeue "$SLURM_JOB_ID"'
     )
-    until(lambda: cluster.has_checkpoint("a"))
+    until(lambda: (cluster.folder / "a" / "checkpoints" / "last.pt").is_file())
     cluster.slurm("scancel", "--signal=USR2", job)
     until(lambda: cluster.state("a")["state"] == "interrupted")
     until(lambda: cluster.state("a")["state"] == "finished")
@@ -238,7 +238,7 @@ def test_tasks_of_srun_train_the_run_that_ranks_do(cluster: Cluster) -> None:
 
 def test_killed_task_ends_the_others(cluster: Cluster) -> None:
     job_of(cluster, "job", [*LONG, "steps=1000000", ENV, "hydra.run.dir=a"])
-    until(lambda: cluster.has_checkpoint("a"))
+    until(lambda: (cluster.folder / "a" / "checkpoints" / "last.pt").is_file())
     os.kill(task_of(cluster, 1), signal.SIGKILL)
     until(lambda: not cluster.queued())
     assert cluster.state("a")["state"] == "failed"

@@ -6,10 +6,12 @@ import time
 from pathlib import Path
 
 import pytest
+import torch
 
 from ebm_cli.training import processes
+from ebm_cli.training.history import MAX_ROLLBACKS, RATE_FACTOR
 from ebm_cli.training.processes import Crew
-from tests.support import FAST, Ebm, at_step, differences, last, no_pictures, state_of, trained
+from tests.support import FAST, Ebm, at_step, differences, last, no_pictures, state_of, status_of, trained
 
 pytestmark = pytest.mark.slow
 WORDS = [*FAST, "method=pcd", "method.buffer_size=64", "method.k=2", "steps=8", "parallel.ranks=2"]
@@ -111,3 +113,28 @@ def test_error_of_a_rank_is_the_run_s(ebm: Ebm, monkeypatch: pytest.MonkeyPatch)
     ran = ebm("train", *WORDS, "hydra.run.dir=run")
     assert ran.code == 1
     assert "rank 1 of the 2 processes, counted from 0, failed: UserError: batch_size must be a multiple" in ran.err
+
+
+def test_diverged_run_of_two_returns_and_finishes(ebm: Ebm, tmp_path: Path) -> None:
+    """All processes return to the same checkpoint, with the same lower rate: their weights stay the same bits."""
+    words = [*FAST, "method=nce", "energy.width=128", "optimizer.lr=10", "schedule=constant", "dataset=eight_gaussians"]
+    words = [word for word in words if word not in ("dataset=gaussian", "dataset.density.dim=3", "energy.width=8")]
+    words += [
+        "steps=40",
+        "log_every=10",
+        "checkpoint_every=10",
+        "eval_every=null",
+        "guard=rollback",
+        "parallel.ranks=2",
+    ]
+    ran = ebm("train", *words, "hydra.run.dir=run")
+    assert ran.code == 0
+    assert state_of(tmp_path / "run") == ("finished", 40, 40)
+    state, history = last(tmp_path / "run"), status_of(tmp_path / "run")["rollbacks"]
+    assert 1 <= len(history) <= MAX_ROLLBACKS
+    assert state["rollbacks"] == history
+    [group] = state["optimizers"]["energy"]["param_groups"]
+    assert group["lr"] == pytest.approx(10 * RATE_FACTOR ** len(history))
+    # Each has random numbers of its own after it, too.
+    one, other = (mine["rng"] for mine in state["ranks"])
+    assert not torch.equal(one, other)

@@ -15,7 +15,9 @@ class ReplicatedOfEnergies(Replicated[OfEnergies]):
 
     @staticmethod
     def refusal(method: OfEnergies) -> str | None:
-        return None
+        # They are the runs' own, and only what is stacked gets a gradient here.
+        has_own = any(parameter.requires_grad for parameter in method.parameters())
+        return "a method that has parameters of its own" if has_own else None
 
     def losses(self, x: Tensor, rngs: Sequence[torch.Generator]) -> Losses:
         given = zip(self.methods, self.energies, x, rngs, strict=True)
@@ -28,7 +30,12 @@ def answered(energy: NetworkEnergy, queries: Sequence[Query]) -> Losses:
     Args:
         energy: of all runs.
         queries: of the runs.
+
+    Raises:
+        ValueError: they differ in their number of points, and a block of the energy is not one run's.
     """
+    if len({len(query.points) for query in queries}) > 1:
+        raise ValueError("a query of replicas must have as many points in every run")
     values = energy(torch.cat([query.points for query in queries])).chunk(len(queries))
     found = [query.loss(value) for query, value in zip(queries, values, strict=True)]
     return Losses(
