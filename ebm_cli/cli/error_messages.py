@@ -70,7 +70,7 @@ def explain(error: BaseException, verb: str, folders: Sequence[Path], typed: Seq
     if isinstance(error, MissingConfigException) and error.missing_cfg_file:
         return _explain_missing_option(error, folders) or _with_typed(first_line(error), typed)
     if isinstance(error, OverrideParseException):
-        return _explain_unreadable(error.override)
+        return _explain_wrong_function(error) or _explain_unreadable(error.override)
     if isinstance(error, HydraException | OmegaConfBaseException):
         return _with_typed(_explain_composition(error, verb, folders, typed), typed)
     if type(error).__name__ in LOST_JOBS:
@@ -99,6 +99,12 @@ def _explain_lost_job(error: BaseException) -> str:
             f"(hydra.launcher.max_num_timeout): {again}"
         )
     return f"a job ended without a result, since it was cancelled or its node went down: {again}"
+
+
+def _explain_wrong_function(error: OverrideParseException) -> str | None:
+    """A function of Hydra's grammar with wrong arguments, such as interval(1); None for another mistake."""
+    found = re.search(r"while evaluating '.*': (.+)", str(error))
+    return f"{error.override}: {found[1]}" if found else None
 
 
 def _explain_unreadable(word: str) -> str:

@@ -35,6 +35,7 @@ def fail_with(error: BaseException) -> Any:
         ("+stepz=3", "stepz: no such key; did you mean steps?"),
         ("energy.widht=3", "energy.widht: no such key in energy; did you mean width?"),
         ("+energy.widht=3", "energy.widht: no such key in MLP; did you mean width?"),
+        ("seed=interval(1)", "seed=interval(1): missing a required argument: 'end'"),
         ("steps", "steps: cannot be read as key=value; a key is set with steps=VALUE"),
         ("steps==3", "steps must be a whole number, got '=3'"),
         ("steps=[3", "steps=[3: cannot be read as key=value; if the value is one text, quote it: \"steps='[3'\""),
