@@ -24,6 +24,7 @@ MOONS = (
     "runs/wines",
     "outputs/multirun/…/0",
     "runs/sweep/0",
+    "runs/seeds/2",
 )
 """Runs by the names that the pages give them; all on points in the plane, until `wines` trains one."""
 
@@ -51,6 +52,8 @@ def workspace(tmp_path_factory: pytest.TempPathFactory) -> Path:
     points = np.random.default_rng(0).normal(size=(4, 2)).astype("float32")
     np.savez(root / "rows.npz", x=points, mask=np.array([True, False]))
     np.save(root / "noisy.npy", points)
+    (root / "runs/many/samples").mkdir(parents=True)
+    np.savez(root / "runs/many/samples/00000.npz", x=points)
     for page in PAGES:
         for code in python_blocks(page.read_text(encoding="utf-8")):
             if file := re.match(r"# (\S+\.py)\n", code):
