@@ -122,9 +122,10 @@ def reads_of(source: str) -> Counter[str]:
             continue
         if isinstance(node.func, ast.Attribute) and node.func.attr in READS:
             found[node.func.attr] += 1
-        is_cast = isinstance(node.func, ast.Name) and node.func.id in CASTS and node.args
-        if is_cast and isinstance(node.args[0], ast.Call | ast.BinOp | ast.Compare | ast.Subscript):
-            found[node.func.id] += 1  # type: ignore[attr-defined]
+        name = node.func.id if isinstance(node.func, ast.Name) else ""
+        computed = node.args and isinstance(node.args[0], ast.Call | ast.BinOp | ast.Compare | ast.Subscript)
+        if name in CASTS and computed:
+            found[name] += 1
     return found
 
 

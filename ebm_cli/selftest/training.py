@@ -14,7 +14,7 @@ import time
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
 from omegaconf import DictConfig, OmegaConf
@@ -138,7 +138,7 @@ def checkpoint_facts(cfg: DictConfig) -> Iterator[Fact]:
     """A checkpoint of the device is continued on the CPU, and one of the CPU on the device: the same weights."""
     trainer = _trained(cfg)
     for place, device in (("the CPU", "cpu"), ("the device", cfg.device)):
-        cfg = OmegaConf.merge(cfg, {"device": device})  # type: ignore[assignment]
+        cfg = cast(DictConfig, OmegaConf.merge(cfg, {"device": device}))
         state, other = _through_a_file(trainer.state_dict()), begun(cfg)
         other.load_state_dict(state)
         pairs = list(zip(_values(trainer), _values(other), strict=True))
