@@ -1,9 +1,9 @@
 """A finding about a table, and the words that name columns in it."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import Literal, NamedTuple
 
-from ebm_cli.datasets.io.contents import column_label, key
+from ebm_cli.datasets.io.contents import Column, column_label, key
 
 NAMED = 4
 """Columns that a sentence names at most."""
@@ -58,6 +58,7 @@ class Run(NamedTuple):
         can_whiten: True if `method.whiten` is there and off.
         n_weights: trained parameters of the energy.
         is_convolutional: True if the energy has convolutions, which see the neighbours of a pixel.
+        dropped: columns of the file that are left out already.
     """
 
     method: str
@@ -66,6 +67,7 @@ class Run(NamedTuple):
     can_whiten: bool = False
     n_weights: int = 0
     is_convolutional: bool = False
+    dropped: tuple[Column, ...] = ()
 
 
 class Labels(NamedTuple):
@@ -92,15 +94,11 @@ class Labels(NamedTuple):
             return f"columns {', '.join(short)}, … ({len(columns)} in all)"
         return f"column{'s' * (len(columns) > 1)} {listed(short)}"
 
-    def words(self, columns: Iterable[int]) -> str:
-        """The columns as an override that is typed: `dataset.drop=a`, `'dataset.drop=[a,b]'`."""
-        return key("drop", *columns, names=self.names)
-
 
 def without(columns: Sequence[int], label: Labels, run: Run) -> str:
     """The cure of columns that the table is better without, in the imperative."""
     if "dataset.drop" in run.keys:
-        return f"set {label.words(columns)}"
+        return f"set {key('drop', *run.dropped, *columns, names=label.names)}"
     return f"leave {'it' if len(columns) == 1 else 'them'} out"
 
 

@@ -52,7 +52,7 @@ def array_rows(contents: Contents, keys: Reading, name: str, missing: bool = Fal
     else:
         choice = choose_columns(array.shape[1], None, keys, {}, has_own_label=contents.label is not None)
         rows = MappedRows(array, None if choice.used == list(range(array.shape[1])) else choice.used)
-        words = ColumnWords(None, choice.used)
+        words = ColumnWords(None, choice.used, keys.drop or ())
         label = label if choice.label is None else np.asarray(array[:, choice.label])
         require_finite(rows, words, missing=missing)
         if not missing:

@@ -142,10 +142,12 @@ class ColumnWords(NamedTuple):
     Attributes:
         names: one a column of the file; None if it has none.
         positions: in the file, of the columns of the rows; None if these are all.
+        dropped: columns that the user leaves out already, which a key that is typed must name again.
     """
 
     names: Sequence[str] | None = None
     positions: Sequence[int] | None = None
+    dropped: Sequence[Column] = ()
 
     def label(self, k: int) -> str:
         """Column k of the rows as it is called in a message."""
@@ -153,7 +155,8 @@ class ColumnWords(NamedTuple):
 
     def drop(self, *ks: int) -> str:
         """The key that leaves out columns of the rows, as it is typed."""
-        return key("drop", *(k if self.positions is None else self.positions[k] for k in ks), names=self.names)
+        more = (k if self.positions is None else self.positions[k] for k in ks)
+        return key("drop", *self.dropped, *more, names=self.names)
 
 
 def column_label(j: int, names: Sequence[str] | None) -> str:
@@ -161,9 +164,9 @@ def column_label(j: int, names: Sequence[str] | None) -> str:
     return f"column {j} ({names[j]})" if names and j < len(names) and names[j] else f"column {j}"
 
 
-def key(name: str, *columns: int, names: Sequence[str] | None = None) -> str:
+def key(name: str, *columns: Column, names: Sequence[str] | None = None) -> str:
     """A key as it is typed to choose columns: `dataset.drop=kind`; by position where a column has no name."""
-    words: list[Column] = [names[j] if names and names[j] else j for j in columns]
+    words: list[Column] = [names[j] if isinstance(j, int) and names and names[j] else j for j in columns]
     return typed(f"{GROUP}.{name}", words if len(words) != 1 else words[0])
 
 

@@ -37,14 +37,14 @@ def table_rows(table: ReadTable, keys: Reading, name: str, missing: bool = False
     columns = [table.columns[j] for j in choice.used]
     text = [j for j, column in zip(choice.used, columns, strict=True) if not is_numeric(column)]
     if text:
-        raise_for_text(table, text, choice.label)
-    words = ColumnWords(table.names, choice.used)
+        raise_for_text(table, text, choice.label, keys.drop or ())
+    words = ColumnWords(table.names, choice.used, keys.drop or ())
     if not missing:
         _require_no_gaps(table, columns, words)
     rows = torch.empty(len(columns[0]), len(columns))
     for k, column in enumerate(columns):
         of_column = MappedRows(column.to_numpy()[:, None])
-        alone = ColumnWords(table.names, choice.used[k : k + 1])
+        alone = words._replace(positions=choice.used[k : k + 1])
         require_finite(of_column, alone, table.row_label, missing=missing)
         if not missing:
             require_float32_precision(of_column, alone)
@@ -102,7 +102,7 @@ def _with_index(table: ReadTable, keys: Reading) -> ReadTable:
     if names[0] == "" and not keys.keeps_index and 0 not in (keys.drop or ()) and keys.label != 0:
         raise InvalidFile(
             "has no name above column 0, which may be a row index or data: "
-            f"{ColumnWords().drop(0)} leaves it out, {_keep(keys)}"
+            f"{ColumnWords(dropped=keys.drop or ()).drop(0)} leaves it out, {_keep(keys)}"
         )
     return table
 

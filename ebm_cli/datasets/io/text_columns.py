@@ -4,7 +4,7 @@ import re
 from collections.abc import Sequence
 from typing import Any, Never
 
-from ebm_cli.datasets.io.contents import ColumnWords, InvalidFile, ReadTable, column_label, key, listed
+from ebm_cli.datasets.io.contents import Column, ColumnWords, InvalidFile, ReadTable, column_label, key, listed
 
 _DATE = re.compile(r"\d{4}-\d\d?-\d\d?([ T].*)?|\d\d?[./]\d\d?[./]\d{2,4}([ ,].*)?|\d\d?:\d\d(:\d\d.*)?")
 _SIGNED = re.compile(r"[+-]?\s?[€$£¥%]?\s?[+-]?[\d.,' ]*\d[\d.,' ]*\s?([€$£¥%‰]|EUR|USD|GBP|CHF)?", re.ASCII)
@@ -19,13 +19,16 @@ def is_numeric(column: Any) -> bool:
     return column.dtype.kind in "biuf" or len(column.dropna()) == 0
 
 
-def raise_for_text(table: ReadTable, positions: Sequence[int], label: int | None) -> Never:
+def raise_for_text(
+    table: ReadTable, positions: Sequence[int], label: int | None, dropped: Sequence[Column] = ()
+) -> Never:
     """Refuse columns without numbers; the message is about the first of them, its key drops all.
 
     Args:
         table: as it was read.
         positions: of these columns.
         label: column of the classes; None if there is none yet.
+        dropped: columns that the user leaves out already.
 
     Raises:
         InvalidFile: always.
@@ -34,7 +37,7 @@ def raise_for_text(table: ReadTable, positions: Sequence[int], label: int | None
     column, where = table.columns[j], column_label(j, table.names)
     present = column.dropna()
     values = present.astype(str).str.strip()
-    all_drop = ColumnWords(table.names).drop(*positions)
+    all_drop = ColumnWords(table.names, dropped=dropped).drop(*positions)
     if column.dtype.kind in "mM":
         raise InvalidFile(f"holds dates in {where}, such as {values.iloc[0]}: {_as_numbers(all_drop)}")
     is_number = values.map(table.style.is_number)

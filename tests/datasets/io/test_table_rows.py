@@ -134,3 +134,12 @@ def test_column_that_counts_the_rows_is_refused(content: str, tmp_path: Path):
 def test_decimals_without_a_name_are_refused(tmp_path: Path):
     with pytest.raises(ValueError, match=r"has no name above column 0, .*: dataset.drop=0 leaves it out"):
         read_text(tmp_path, ",a\n0.5,5.1\n1.5,7.3\n2.5,6.2\n3.1,5.5\n")
+
+
+@pytest.mark.parametrize(
+    ("drop", "suggested"), [(("kind",), r"'dataset\.drop=\[kind,a\]'"), (("a",), r"'dataset\.drop=\[a,kind\]'")]
+)
+def test_suggested_drop_names_what_is_dropped_already(drop: tuple[str, ...], suggested: str, tmp_path: Path):
+    """Typed as it is, the suggestion must not bring back the column that was left out before."""
+    with pytest.raises(ValueError, match=suggested):
+        read_text(tmp_path, "a,kind,b\n1.5,x,2.5\n,y,0.5\n3.5,z,1.5\n4.5,x,9.5\n", drop=drop)
