@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from ebm_cli.methods.cd import CD
-from ebm_cli.methods.chains import Chains
+from ebm_cli.methods.chains import Chains, ended
 from ebm_cli.methods.replicated.base import Losses, Replicated
 from ebm_cli.methods.replicated.of_energies import answered
 from ebm_cli.rng import Streams
@@ -52,4 +52,4 @@ class ReplicatedCD(Replicated[CD]):
         state, info = run(kernel, self.energy, at, first.k, Streams(rngs))
         ends, accepted = state.x.detach().chunk(len(starts)), info.accept.chunk(len(starts))
         given = zip(self.methods, starts, ends, accepted, rngs, strict=True)
-        return [method.ended(own, end, Info(accept), rng) for method, own, end, accept, rng in given]
+        return [ended(method.course, own, end, Info(accept), rng) for method, own, end, accept, rng in given]
