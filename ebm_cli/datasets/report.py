@@ -31,7 +31,7 @@ from ebm_cli.datasets.file import File
 from ebm_cli.datasets.findings import Finding, Labels, Run, listed, to_be, without
 from ebm_cli.datasets.finite import FAR_OUT, Finite
 from ebm_cli.datasets.held_out_findings import far_held_out
-from ebm_cli.datasets.io.contents import ColumnWords
+from ebm_cli.datasets.io.contents import UNNAMED, ColumnWords
 from ebm_cli.datasets.row_findings import copies, few_rows, images, left_out
 
 MAX_ROWS = 100_000
@@ -71,7 +71,7 @@ def examine(
     train: Tensor,
     scale: Tensor,
     run: Run,
-    words: ColumnWords = ColumnWords(),
+    words: ColumnWords = UNNAMED,
     duplicates: Duplicates | None = None,
     n_train: int | None = None,
 ) -> tuple[Finding, ...]:

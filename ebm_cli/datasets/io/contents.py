@@ -141,6 +141,10 @@ class ColumnWords(NamedTuple):
         return key("drop", *self.dropped, *more, names=self.names)
 
 
+UNNAMED = ColumnWords()
+"""Of all columns of a file without names."""
+
+
 class FileRows(NamedTuple):
     """Rows of a user's file.
 
@@ -162,7 +166,7 @@ class FileRows(NamedTuple):
     pixel_range: tuple[float, float] | None = None
     description: str = ""
     fingerprint: Fingerprint | None = None
-    words: ColumnWords = ColumnWords()
+    words: ColumnWords = UNNAMED
 
 
 def column_label(j: int, names: Sequence[str] | None) -> str:
