@@ -142,7 +142,7 @@ class ColumnWords(NamedTuple):
 
 
 UNNAMED = ColumnWords()
-"""Of all columns of a file without names."""
+"""For all columns of a file without names."""
 
 
 class FileRows(NamedTuple):
