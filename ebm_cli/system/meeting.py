@@ -12,7 +12,7 @@ from datetime import timedelta
 from types import TracebackType
 from typing import Any
 
-from torch.distributed import PrefixStore, Store, TCPStore  # type: ignore[attr-defined]
+from torch.distributed import PrefixStore, Store, TCPStore
 
 from ebm_cli.errors import ProcessLost, UserError
 from ebm_cli.system.launched import WORD, Place
@@ -43,7 +43,8 @@ class Meeting:
         self.place = place
         self._base = _open(place)
         self.store: Store = PrefixStore(place.name, self._base)
-        self.life = SignsOfLife(place, PrefixStore(place.name, self._base.clone()))  # type: ignore[attr-defined]
+        again = self._base.clone()  # type: ignore[attr-defined]  # torch does not declare it
+        self.life = SignsOfLife(place, PrefixStore(place.name, again))
 
     def __enter__(self) -> "Meeting":
         me = {"host": socket.gethostname(), "pid": os.getpid(), "size": self.place.size}
