@@ -33,8 +33,6 @@ SEARCH = "search.json"
 """File of a sweep's directory with the best trial of a search, see `cli.search`."""
 MOST_ROWS = 50
 """Rows of a table that are printed."""
-TRAINING, EVALUATION = ("trained in", "cost/seconds"), ("measured in", "cost/eval_seconds")
-"""Head and key of the last column: the seconds of training, and of an evaluation."""
 
 
 class Ranking(NamedTuple):
@@ -67,7 +65,7 @@ def print_ranking(sweep: Path, runs: Sequence[Path], console: Console) -> None:
     typed = {record.path: read_overrides(record.path) for record in records}
     keys = differing(list(typed.values()))
     console.print()
-    print_tables(records, typed, keys, TRAINING, console)
+    print_tables(records, typed, keys, console)
     unfinished = [(record, reason) for record in records if (reason := exclusion_reason(record)) is not None]
     for record, reason in unfinished:
         is_early = reason.startswith(EARLY)
@@ -82,8 +80,9 @@ def print_tables(
     records: Sequence[Record],
     typed: Mapping[Path, Mapping[str, str]],
     keys: Sequence[str],
-    time: tuple[str, str],
     console: Console,
+    *,
+    trained: bool = True,
 ) -> None:
     """Print the runs, ranked, one table a data set.
 
@@ -91,12 +90,12 @@ def print_tables(
         records: of the runs.
         typed: run → its overrides.
         keys: of the overrides in which they differ.
-        time: head and key of the column of seconds.
         console: where to print.
+        trained: whether they have trained, and took a time for it that is shown.
     """
     for ranking in rank(records):
         settings = settings_of_jobs(typed, [key for key in keys if key != DATASET or not ranking.dataset])
-        console.print(Fitting(_table(ranking, settings, time)))
+        console.print(Fitting(_table(ranking, settings, trained)))
         hidden = len(ranking.ranked) - MOST_ROWS
         if hidden > 0:
             console.print(Text(f"and {hidden} more", style="dim"))
@@ -151,7 +150,7 @@ def _rank(dataset: str, records: list[Record]) -> Ranking:
     return Ranking(dataset, column, tuple(ranked), tuple(record for record in records if record not in ranked))
 
 
-def _table(ranking: Ranking, settings: Mapping[Path, str], time: tuple[str, str]) -> Table:
+def _table(ranking: Ranking, settings: Mapping[Path, str], trained: bool) -> Table:
     table = Table(box=None, header_style="bold", pad_edge=False, title=ranking.dataset or None, title_justify="left")
     column = ranking.column
     for name, side in (
@@ -162,16 +161,17 @@ def _table(ranking: Ranking, settings: Mapping[Path, str], time: tuple[str, str]
     ):
         table.add_column(name, justify="right" if side == "right" else "left", no_wrap=True)
     table.add_column("overall", no_wrap=True)
-    table.add_column(time[0], justify="right", no_wrap=True)
+    if trained:
+        table.add_column("trained in", justify="right", no_wrap=True)
     for place, record in enumerate((*ranking.ranked, *ranking.others)[:MOST_ROWS], start=1):
         value = None if column is None else column.value(record)
-        word, seconds = str(record.results.get("eval/overall", "")), number(record.results, time[1])
+        word, seconds = str(record.results.get("eval/overall", "")), number(record.results, "cost/seconds")
         table.add_row(
             "" if value is None else str(place),
             record.path.name,
             Text(settings[record.path]),
             format_value(value),
             Text(word, style=OVERALL_STYLES.get(word, "")),
-            "" if seconds is None else duration(seconds),
+            *(["" if seconds is None else duration(seconds)] if trained else []),
         )
     return table

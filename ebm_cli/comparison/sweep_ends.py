@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from ebm_cli.comparison.ranking import EVALUATION, differing, print_tables, settings_of_jobs
+from ebm_cli.comparison.ranking import differing, print_tables, settings_of_jobs
 from ebm_cli.evaluation.result_registry import describe
 from ebm_cli.evaluation.values import format_value, number
 from ebm_cli.reporting.console import duration, relative_path
@@ -37,7 +37,7 @@ def print_evaluations(runs: Sequence[Path], console: Console) -> None:
     if len(records) > 1:
         typed = {record.path: read_overrides(record.path) for record in records}
         console.print()
-        print_tables(records, typed, differing(list(typed.values())), EVALUATION, console)
+        print_tables(records, typed, differing(list(typed.values())), console, trained=False)
 
 
 def print_samples(runs: Sequence[Path], console: Console) -> None:

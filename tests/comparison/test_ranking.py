@@ -56,7 +56,7 @@ def test_the_table_shows_settings_results_and_reasons(runs: Runs) -> None:
     ]
 
 
-def test_trials_have_four_digits_and_are_said_to_be_stopped_early(runs: Runs) -> None:
+def test_trials_have_four_digits_and_stopped_ones_are_called_so(runs: Runs) -> None:
     typed(runs.write("nce", results={"eval/kl": 0.3}), "lr=0.0012520653814999472", "seed=1000000001")
     typed(runs.write("nce", results={"eval/kl": 0.1}), "lr=1e-05", "seed=1")
     typed(runs.write("nce", state="interrupted", reason="stopped early at step 400: worse"), "lr=3.5", "seed=2")

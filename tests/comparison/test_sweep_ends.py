@@ -31,15 +31,15 @@ def lines(print_them: Any, jobs: list[Path]) -> list[str]:
 def test_evaluations_are_ranked_on_each_data_set(tmp_path: Path, runs: Runs) -> None:
     moons, rings = runs.write(), runs.write(dataset="rings")
     found = [
-        {"eval/kl": 0.3, "eval/overall": "fair", "cost/eval_seconds": 70.0},
-        {"eval/kl": 0.1, "eval/overall": "close", "cost/eval_seconds": 5.0},
+        {"eval/kl": 0.3, "eval/overall": "fair"},
+        {"eval/kl": 0.1, "eval/overall": "close"},
     ]
     jobs = [job(tmp_path, str(i), values, checkpoint=moons, seed=i) for i, values in enumerate(found)]
     failed = job(tmp_path, "2", None, checkpoint=moons, seed=2)
     assert lines(print_evaluations, [*jobs, failed]) == [
-        "job settings KL overall measured in",
-        "1 1 seed=1 0.1000 close 5 s",
-        "2 0 seed=0 0.3000 fair 1 min 10 s",
+        "job settings KL overall",
+        "1 1 seed=1 0.1000 close",
+        "2 0 seed=0 0.3000 fair",
     ]
     other = job(tmp_path, "3", {"eval/kl": 0.2}, checkpoint=rings, seed=3)
     assert [line for line in lines(print_evaluations, [*jobs, other]) if " " not in line] == ["moons", "rings"]
