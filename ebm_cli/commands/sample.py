@@ -34,7 +34,8 @@ from ebm_cli.reporting.figures.completions import GIVEN, completions_figure
 from ebm_cli.reporting.figures.overview import samples_figure
 from ebm_cli.reporting.optional_pictures import optional
 from ebm_cli.reporting.progress import Progress
-from ebm_cli.runs.chains import Drawn, draw, n_chains, validate_chains
+from ebm_cli.runs.chain_settings import n_chains, validate_chains
+from ebm_cli.runs.chains import Drawn, draw
 from ebm_cli.runs.conditioning import ChainTarget
 from ebm_cli.runs.lock import lock_directory
 from ebm_cli.runs.model import Model
