@@ -61,12 +61,15 @@ class Streams(torch.Generator):
     Only what splits its draws among them may be given one (`samplers.base.normal_like`, `uniform_like`); its own state
     is no stream.
 
-    Args:
+    Attributes:
         each: the generators, on one device.
     """
 
-    def __new__(cls, each: Sequence[torch.Generator]) -> Self:
-        return super().__new__(cls, each[0].device)  # type: ignore[call-arg]
+    each: list[torch.Generator]
 
-    def __init__(self, each: Sequence[torch.Generator]) -> None:
-        self.each = list(each)
+    @classmethod
+    def of(cls, each: Sequence[torch.Generator]) -> Self:
+        """The streams of these generators, which are on one device."""
+        streams = cls(each[0].device)
+        streams.each = list(each)
+        return streams

@@ -79,6 +79,7 @@ WITHOUT_TORCH = (
         "runs/status",
         "runs/signals",
         "runs/stored_config",
+        "runs/added_keys",
     ),
     *("runs/reserve", "system/__init__", "system/files", "system/versions"),
     *("evaluation/__init__", "evaluation/values", "evaluation/verdicts"),

@@ -23,9 +23,10 @@ from ebm_cli.evaluation.batched import in_chunks
 from ebm_cli.evaluation.chain_health import problems
 from ebm_cli.evaluation.log_z import Normalisation
 from ebm_cli.quoting import override
-from ebm_cli.runs import chains
+from ebm_cli.runs import chains, composed
 from ebm_cli.runs import checkpoint as checkpoints
 from ebm_cli.runs import model as models
+from ebm_cli.runs.chain_settings import DEFAULT_CHAINS, validate_chains
 from ebm_cli.system.precision import ProductPrecision
 
 
@@ -173,12 +174,12 @@ class Model:
             raise UserError(f"n must be a whole number >= 1, got {n!r}")
         chosen = [] if sampler is None else [override("sampler", sampler)]
         typed = any(word.startswith("n_chains=") for word in map(str, overrides))
-        whole = int(n) if typed or n <= chains.DEFAULT_CHAINS else _rounded_up(int(n), chains.DEFAULT_CHAINS)
+        whole = int(n) if typed or n <= DEFAULT_CHAINS else _rounded_up(int(n), DEFAULT_CHAINS)
         words = [*self._words, *chosen, override("n_samples", whole), override("seed", seed), *overrides]
         with guest("sample", words):
             cfg = compose_config("sample", words)
             validate(cfg, "sample")
-            chains.validate_chains(cfg, self.loaded)
+            validate_chains(cfg, self.loaded)
             drawn = chains.draw(cfg, self.loaded)
         faults = problems(drawn.measured.values)
         x = drawn.x.flatten(0, 1)[:n].cpu().numpy()
@@ -263,7 +264,7 @@ def compose(
         UserError: a model cannot be loaded, or shapes or weights do not fit.
     """
     places = [str(path if isinstance(path, str | Path) else path.path) for path in paths]
-    loaded = models.compose(places, partial(models.load, trust=trust, device=device), kind, weights)
+    loaded = composed.compose(places, partial(models.load, trust=trust, device=device), kind, weights)
     return Model(loaded, places, device)
 
 

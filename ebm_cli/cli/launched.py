@@ -68,5 +68,5 @@ def _in_meeting(place: Place, run: Callable[[], int]) -> int:
         try:
             code = run()
         finally:
-            meeting.leave(code)
+            meeting.life.leave(code)
         return code

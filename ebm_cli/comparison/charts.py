@@ -123,7 +123,7 @@ def _svg(figure: "Figure") -> str:
 
     out = io.StringIO()
     with rc_context({"svg.fonttype": "path", "svg.hashsalt": "ebm"}):
-        FigureCanvasSVG(figure).print_svg(out, metadata={"Date": None})  # type: ignore[no-untyped-call]
+        FigureCanvasSVG(figure).print_svg(out, metadata={"Date": None})
     text = re.sub(r"<metadata>.*?</metadata>", "", out.getvalue()[out.getvalue().index("<svg") :], flags=re.DOTALL)
     head, close, body = text.replace(_INK, "currentColor").partition(">")
     return head + close + _THEME + body
@@ -140,7 +140,7 @@ def bare_png(draw: Callable[["Axes"], None], pixels: int = 320) -> bytes:
     ax.set_title("")
     ax.set_axis_off()
     out = io.BytesIO()
-    FigureCanvasAgg(figure).print_png(out)  # type: ignore[no-untyped-call]
+    FigureCanvasAgg(figure).print_png(out)
     return out.getvalue()
 
 

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from ebm_cli.datasets.batches import Batches
 from ebm_cli.datasets.fingerprint import Fingerprint
+from ebm_cli.datasets.io.contents import ColumnWords
 from ebm_cli.datasets.standardizer import Standardizer
 from ebm_cli.densities.base import Density
 
@@ -57,6 +58,11 @@ class Dataset(nn.Module, ABC):
     class_names: tuple[str, ...] | None = None
     description: str = ""
     fingerprint: Fingerprint | None = None
+
+    @property
+    def column_words(self) -> ColumnWords:
+        """Words for the columns in messages: by their places in the file that they come from."""
+        return ColumnWords(self.column_names)
 
     @property
     def is_table(self) -> bool:

@@ -5,7 +5,7 @@ from typing import Literal, final
 from ebm_cli.datasets.columns import whole_columns
 from ebm_cli.datasets.copies import Copies, copies_of
 from ebm_cli.datasets.finite import Dequantise, Finite, Standardize
-from ebm_cli.datasets.io.contents import Column, Reading, as_tuple
+from ebm_cli.datasets.io.contents import Column, ColumnWords, Reading, as_tuple
 from ebm_cli.datasets.io.row_files import read_rows
 from ebm_cli.datasets.split import split
 
@@ -96,7 +96,11 @@ class File(Finite):
             seed=seed,
         )
         self.column_names, self.class_names, self.description = read.column_names, read.class_names, read.description
-        self.fingerprint = read.fingerprint
+        self.fingerprint, self._words = read.fingerprint, read.words
+
+    @property
+    def column_words(self) -> ColumnWords:
+        return self._words
 
     @property
     def is_table(self) -> bool:

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import Literal, NamedTuple
 
-from ebm_cli.datasets.io.contents import Column, column_label, key
+from ebm_cli.datasets.io.contents import ColumnWords
 
 NAMED = 4
 """Columns that a sentence names at most."""
@@ -58,7 +58,6 @@ class Run(NamedTuple):
         can_whiten: True if `method.whiten` is there and off.
         n_weights: trained parameters of the energy.
         is_convolutional: True if the energy has convolutions, which see the neighbours of a pixel.
-        dropped: columns of the file that are left out already.
     """
 
     method: str
@@ -67,13 +66,17 @@ class Run(NamedTuple):
     can_whiten: bool = False
     n_weights: int = 0
     is_convolutional: bool = False
-    dropped: tuple[Column, ...] = ()
 
 
 class Labels(NamedTuple):
-    """Names of columns in sentences."""
+    """Names of columns in sentences.
 
-    names: Sequence[str] | None
+    Attributes:
+        words: for the columns.
+        noun: column or pixel.
+    """
+
+    words: ColumnWords
     noun: str
 
     @property
@@ -83,7 +86,7 @@ class Labels(NamedTuple):
 
     def one(self, j: int) -> str:
         """`column 0 (a)`."""
-        return column_label(j, self.names)
+        return self.words.label(j)
 
     def many(self, columns: Sequence[int]) -> str:
         """`column 0 (a)`, `columns 0 (a) and 1 (b)`, `columns 0 (a), 1 (b), … (9 in all)`, `3 pixels`."""
@@ -98,7 +101,7 @@ class Labels(NamedTuple):
 def without(columns: Sequence[int], label: Labels, run: Run) -> str:
     """The cure of columns that the table is better without, in the imperative."""
     if "dataset.drop" in run.keys:
-        return f"set {key('drop', *run.dropped, *columns, names=label.names)}"
+        return f"set {label.words.drop(*columns)}"
     return f"leave {'it' if len(columns) == 1 else 'them'} out"
 
 

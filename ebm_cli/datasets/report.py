@@ -31,6 +31,7 @@ from ebm_cli.datasets.file import File
 from ebm_cli.datasets.findings import Finding, Labels, Run, listed, to_be, without
 from ebm_cli.datasets.finite import FAR_OUT, Finite
 from ebm_cli.datasets.held_out_findings import far_held_out
+from ebm_cli.datasets.io.contents import UNNAMED, ColumnWords
 from ebm_cli.datasets.row_findings import copies, few_rows, images, left_out
 
 MAX_ROWS = 100_000
@@ -52,9 +53,9 @@ def report(dataset: Dataset, run: Run) -> tuple[Finding, ...]:
         return ()
     scale = dataset.standardizer.scale
     # The rows are shuffled: the first ones are a random sample.
-    n, label = min(MAX_ROWS, max(1000, MAX_NUMBERS // scale.numel())), Labels(dataset.column_names, "column")
+    n, label = min(MAX_ROWS, max(1000, MAX_NUMBERS // scale.numel())), Labels(dataset.column_words, "column")
     train = dataset.training_rows(n)
-    found = examine(train, scale, run, dataset.column_names, dataset.duplicates(), dataset.n_train)
+    found = examine(train, scale, run, dataset.column_words, dataset.duplicates(), dataset.n_train)
     if train.ndim == 2:
         unseen = torch.cat((dataset.validation(n), dataset.held_out(n)))
         seen = {
@@ -70,7 +71,7 @@ def examine(
     train: Tensor,
     scale: Tensor,
     run: Run,
-    names: Sequence[str] | None = None,
+    words: ColumnWords = UNNAMED,
     duplicates: Duplicates | None = None,
     n_train: int | None = None,
 ) -> tuple[Finding, ...]:
@@ -81,7 +82,7 @@ def examine(
             images have pixels in place of columns, and one line for all of them.
         scale: of the standardizer [*shape], data units.
         run: what is done with the rows.
-        names: of the columns; None if they have none.
+        words: for the columns.
         duplicates: equal rows of all parts; None if they were not counted.
         n_train: training rows, if `train` is a sample of them.
 
@@ -92,7 +93,7 @@ def examine(
     are_copies = duplicates is not None and duplicates.are_copies
     # Copies repeat every value: only what the different rows repeat is a tie.
     for_ties = [Values.of(column) for column in np.unique(x, axis=0).T] if are_copies else columns
-    label = Labels(names, "pixel" if train.ndim > 2 else "column")
+    label = Labels(words, "pixel" if train.ndim > 2 else "column")
     # A pixel is often white in nearly all images, which is no fault of theirs.
     least = 1.0 if label.is_image else CONSTANT_SHARE
     is_constant = [column.counts.max() >= least * column.n for column in columns]

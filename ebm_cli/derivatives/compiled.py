@@ -103,7 +103,7 @@ class Compiled:
             return compiled(energy, *inputs)
         # The outputs lie in the graph's own memory, which its next replay overwrites.
         torch.compiler.cudagraph_mark_step_begin()
-        return tuple(out.clone() for out in compiled(energy, *inputs))  # type: ignore[return-value]
+        return tuple(out.clone() for out in compiled(energy, *inputs))  # type: ignore[return-value]  # a tuple like the compiled one
 
     def _compile(self, function: SweepFn[Outputs]) -> SweepFn[Outputs]:
         # Looked up here and kept: their first import takes a second, and a step should not repeat the look-up.

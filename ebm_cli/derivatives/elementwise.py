@@ -1,5 +1,6 @@
 """The rule of the smooth activations, by their closed-form derivatives (`activations`)."""
 
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -21,7 +22,8 @@ def elementwise_vjp(module: nn.Module) -> VjpFn:
 
     def at(x: Tensor) -> ValueAndPullback:
         if torch.is_grad_enabled():
-            value, slope = _ValueAndSlope.apply(x, derivatives)  # type: ignore[no-untyped-call]
+            apply: Callable[..., tuple[Tensor, Tensor]] = _ValueAndSlope.apply
+            value, slope = apply(x, derivatives)
             return lambda: value, lambda g: g * slope
         value, slope = derivatives(x, 1)
         return lambda: value, slope.mul_
@@ -36,10 +38,8 @@ def elementwise(module: nn.Module, jet: Jet) -> tuple[Jet, Pullback]:
         return Jet(value_of()), pullback
     derivatives = derivatives_of(module)
     assert derivatives is not None
-    out = _ElementwiseJet.apply(  # type: ignore[no-untyped-call]
-        jet.value, jet.first, jet.second, derivatives, jet.needs_first
-    )
-    value, slope, first, second = out
+    apply: Callable[..., tuple[Tensor, Tensor, Tensor | None, Tensor]] = _ElementwiseJet.apply
+    value, slope, first, second = apply(jet.value, jet.first, jet.second, derivatives, jet.needs_first)
     return Jet(value, first, second), lambda g: g * slope
 
 

@@ -47,7 +47,7 @@ class Differentiable(ABC):
         super().__init_subclass__(**kwargs)
         first = next(base for base in cls.__mro__ if not {"sweep", "vjp"}.isdisjoint(vars(base)))
         if "vjp" not in vars(first):
-            cls.vjp = Differentiable.vjp  # type: ignore[method-assign]
+            cls.vjp = Differentiable.vjp  # type: ignore[method-assign]  # of a class, not of an object
 
     @abstractmethod
     def sweep(self, jet: Jet) -> tuple[Jet, Pullback]:

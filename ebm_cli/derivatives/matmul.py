@@ -67,8 +67,8 @@ def _large_product(weight: Tensor, bias: Tensor | None, x: Tensor) -> Tensor:
         return F.linear(x, weight, bias)
     if not trained:
         return _by_onednn(x, weight, bias)
-    found: Tensor = _Product.apply(x, weight, bias)  # type: ignore[no-untyped-call]
-    return found
+    apply: Callable[..., Tensor] = _Product.apply
+    return apply(x, weight, bias)
 
 
 def stacked_product(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
@@ -77,8 +77,8 @@ def stacked_product(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Te
     Shapes: x [R, B, n_in], weight [R, n_out, n_in], bias [R, n_out] → [R, B, n_out].
     """
     if torch.is_grad_enabled() and any(t is not None and t.requires_grad for t in (x, weight, bias)):
-        found: Tensor = _Product.apply(x, weight, bias)  # type: ignore[no-untyped-call]
-        return found
+        apply: Callable[..., Tensor] = _Product.apply
+        return apply(x, weight, bias)
     return _by_bmm(x, weight, bias)
 
 

@@ -68,7 +68,7 @@ class Tilted(Energy, Differentiable):
         require_size(width, depth, input_scale)
         self.shape = shape
         self.calibrate = calibrate
-        self.register_load_state_dict_pre_hook(_split_gaussian)  # type: ignore[no-untyped-call]
+        self.register_load_state_dict_pre_hook(_split_gaussian)  # type: ignore[no-untyped-call]  # torch has no annotation of it
         self.density = Reference(data, shape=shape, family=reference, marginals=marginals)
         self.inputs = None if bound is None else ReferenceInputs(self.density, data, bound)
         n_inputs = math.prod(shape) if self.inputs is None else self.inputs.n_outputs

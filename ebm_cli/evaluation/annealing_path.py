@@ -51,12 +51,12 @@ class Points(NamedTuple):
 
     def take(self, index: Tensor) -> "Points":
         """Select points by an index."""
-        return Points(*(None if part is None else part[index] for part in self))  # type: ignore[arg-type]
+        return Points._make(None if part is None else part[index] for part in self)
 
     def where(self, mask: Tensor, other: "Points") -> "Points":
         """Take these points where the mask [B] is true, and the others elsewhere."""
         pairs = zip(self, other, strict=True)
-        return Points(*(None if p is None or o is None else select_chains(mask, p, o) for p, o in pairs))  # type: ignore[arg-type]
+        return Points._make(None if p is None or o is None else select_chains(mask, p, o) for p, o in pairs)
 
 
 class Frame(NamedTuple):

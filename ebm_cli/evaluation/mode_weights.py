@@ -136,7 +136,7 @@ def _place(dataset: Dataset, clusters: Clusters, k: int) -> str:
     names = dataset.column_names
     if names is None and len(place) <= SHOWN:
         return f"({', '.join(texts.values())})"
-    named = [f"{f'column {i}' if names is None else names[i]} = {text}" for i, text in texts.items()]
+    named = [f"{dataset.column_words.label(i) if names is None else names[i]} = {text}" for i, text in texts.items()]
     return f"({', '.join(named)})"
 
 

@@ -10,7 +10,7 @@ accepted ones are far from the row at which they would have started, and in any 
 cross between modes lose the masses of these, unless they are weighted (`jarzynski`), or tempered: then they keep all
 their replicas from step to step (`hot_replicas`).
 
-Long because chains of every kind, plain, persistent, tempered and weighted, share one step.
+How chains of every kind run is in `chains`; their metrics and costs are in `chain_metrics`.
 
 Sources: Hinton (2002); Du & Mordatch (2019), regularisation of the energies; Du, Li, Tenenbaum & Mordatch (2021), the
 divergence of the chain itself (`chain_divergence`).
@@ -26,21 +26,19 @@ from torch import Tensor
 from ebm_cli.densities import Density
 from ebm_cli.energies import Energy, evaluating
 from ebm_cli.methods import jarzynski
-from ebm_cli.methods.base import Evaluations, LossOutput, Symptom
+from ebm_cli.methods.base import LossOutput, Symptom
 from ebm_cli.methods.chain_divergence import chain_divergence
-from ebm_cli.methods.chains import CLAMPED, SYMPTOMS, Chains, store, weighted
+from ebm_cli.methods.chain_metrics import CLAMPED, SYMPTOMS, cost_of, metrics_of
+from ebm_cli.methods.chains import Chains, Course, run_chains, store
 from ebm_cli.methods.hot_replicas import HotReplicas
-from ebm_cli.methods.jarzynski import Walkers, Witnesses
+from ebm_cli.methods.jarzynski import Witnesses
 from ebm_cli.methods.of_energies import OfEnergies, Query
 from ebm_cli.methods.replay_buffer import ReplayBuffer, Starts
 from ebm_cli.methods.step_backoff import StepBackoff
-from ebm_cli.samplers import Info, Kernel, State, Tempering, replace_diverged, run
-from ebm_cli.samplers.base import gradients
-from ebm_cli.samplers.independence import jump
+from ebm_cli.samplers import Kernel, Tempering
 from ebm_cli.samplers.langevin import Langevin
 from ebm_cli.samplers.mala import MALA
 from ebm_cli.samplers.metric import wants_metric
-from ebm_cli.samplers.tempering import X as REPLICAS
 from ebm_cli.system.ranks import Ranks
 
 if TYPE_CHECKING:
@@ -154,6 +152,11 @@ class CD(OfEnergies):
         return self.backoff.apply(self.sampler)
 
     @property
+    def course(self) -> Course:
+        """Kernel, steps and jumps of the next chains."""
+        return Course(self.kernel, self.k, self.jumps, self.noise)
+
+    @property
     def replay_buffer(self) -> ReplayBuffer:
         """The persistent chains."""
         weights = (self.log_weight, self.walker_energy) if self.is_weighted else ()
@@ -230,6 +233,23 @@ class CD(OfEnergies):
         """Begin a step: adapt the step size of its chains if that is due."""
         self.backoff.update(self.accepted, self.ranks)
 
+    def chains(self, energy: Energy, x: Tensor, rng: torch.Generator) -> Chains:
+        """Run the chains of a step on the batch x; those that diverge are replaced by noise."""
+        return run_chains(self.course, energy, self.starts(x, rng), self.hot, rng)
+
+    def starts(self, x: Tensor, rng: torch.Generator) -> Starts:
+        """Draw where the chains of a step begin."""
+        new = torch.zeros(len(x), dtype=x.dtype, device=x.device)
+        if self.start == "data":
+            return Starts(x, new)
+        if self.is_weighted:
+            new_walkers = jarzynski.fresh(self.noise, len(x), rng)
+            return self.replay_buffer.draw(new_walkers.x, self.restart, rng, new_walkers.log_weight)
+        noise = self.noise.sample(len(x), rng)
+        if self.start == "noise":
+            return Starts(noise, new)
+        return self.replay_buffer.draw(noise, self.restart, rng)
+
     def query_of(self, chains: Chains, energy: Energy, x: Tensor, rng: torch.Generator) -> Query:
         """The query of a step whose chains have run; they go back into the buffer."""
         acceptance = chains.info.accept.mean()
@@ -244,93 +264,21 @@ class CD(OfEnergies):
         self, chains: Chains, acceptance: Tensor, energy: Energy, rng: torch.Generator, value: Tensor
     ) -> LossOutput:
         """The loss from the energies of the rows and of the ends of the chains [2B]."""
-        n, kernel = len(chains.end), self.kernel
+        n, course, witnesses = len(chains.end), self.course, self.witnesses
+        kernel = course.kernel
         plus, minus = value[:n], value[n:]
         loss = plus.mean() - jarzynski.mean(minus, chains.walkers)
-        metrics = {
-            "energy_gap": loss.detach(),
-            "step_size": value.new_full((), kernel.step_size),
-            "chain_length": chains.age.mean(),
-            "dead_chains": 1 - chains.finite.float().mean(),
-        }
-        if kernel.target_accept is not None:
-            metrics["acceptance"] = acceptance
-        if chains.jumps is not None:
-            metrics["jumps"] = chains.jumps
-        if chains.info.swaps is not None:
-            metrics["swap_rate"] = chains.info.swaps.mean(0).min()
-        if self._clamp is not None:
-            metrics["at_clamp"] = (chains.end.abs() >= self._clamp).float().mean()
-        if chains.walkers is not None:
-            metrics["weights_ess"] = jarzynski.effective_share(chains.walkers.log_weight)
-        if self.witnesses is not None:
+        metrics = {"energy_gap": loss.detach(), "step_size": value.new_full((), kernel.step_size)}
+        metrics |= metrics_of(chains, None if kernel.target_accept is None else acceptance, self._clamp)
+        if witnesses is not None:
             with evaluating(energy):
-                self.witnesses.advance(kernel, energy, self.k, rng)
-            metrics["log_z"] = self.witnesses.log_z
+                witnesses.advance(kernel, energy, self.k, rng)
+            metrics["log_z"] = witnesses.log_z
         if self.l2:
             loss = loss + self.l2 * (plus.square().mean() + jarzynski.mean(minus.square(), chains.walkers))
-        # The first term is the loss; a chain with a correction also evaluates where it starts.
-        chain = self.sampler.evaluations(self.k)
-        jumps = 0 if chains.jumps is None else 2 * self.jumps
-        n_gradients = gradients(self.sampler, self.k, chains.info)
-        cost = Evaluations(energy=2 + chain.energy + jumps, grad=n_gradients)
-        if chains.walkers is not None:
-            each, more = (
-                jarzynski.cost(self.sampler, self.k),
-                0 if self.witnesses is None else len(self.witnesses.points),
-            )
-            share = 1 + more / n
-            grad = each.grad if chains.info.gradients is None else n_gradients
-            cost = Evaluations(energy=2 + jumps + share * each.energy, grad=share * grad)
+        cost = cost_of(chains, course, 0 if witnesses is None else len(witnesses.points))
         if self.kl:
             divergence = chain_divergence(energy, chains.end, kernel.step_size, kernel.temperature, rng, self.ranks)
             loss, metrics["chain_divergence"] = loss + self.kl * divergence, divergence.detach()
             cost = cost._replace(grad=cost.grad + 1, laplacian=1)
         return LossOutput(loss, metrics, evaluations=cost)
-
-    def chains(self, energy: Energy, x: Tensor, rng: torch.Generator) -> Chains:
-        """Jump and run k steps; chains that diverge are replaced by noise."""
-        starts, kernel = self.starts(x, rng), self.kernel
-        if starts.log_weight is not None and starts.energy is not None:
-            walkers = Walkers(starts.x, starts.log_weight, starts.energy)
-            with evaluating(energy):
-                walkers = jarzynski.reweighted(energy, walkers, kernel.temperature)
-                at, accepted = self._jumped(energy, walkers.x, rng)
-                walkers, info = jarzynski.moved(kernel, energy, walkers._replace(x=at), self.k, rng)
-            return weighted(walkers, starts, self.k, info, accepted, jarzynski.fresh(self.noise, len(at), rng))
-        with evaluating(energy):
-            at, accepted = self._jumped(energy, starts.x, rng)
-            begin: Tensor | State = at
-            if self.hot is not None and isinstance(kernel, Tempering):
-                begin = self.hot.start(kernel, energy, starts, at, rng)
-            state, info = run(kernel, energy, begin, self.k, rng)
-        ended = self.ended(starts, state.x.detach(), info, rng)
-        return ended._replace(jumps=accepted, replicas=state.aux.get(REPLICAS))
-
-    def ended(self, starts: Starts, x: Tensor, info: Info, rng: torch.Generator) -> Chains:
-        """The chains that ended at x [B, *D] after k steps; those that have diverged are replaced by noise."""
-        end, finite = replace_diverged(x, self.noise.sample(len(x), rng))
-        return Chains(end, finite, starts.age + self.k, starts.rows, info, None)
-
-    def _jumped(self, energy: Energy, x: Tensor, rng: torch.Generator) -> tuple[Tensor, Tensor | None]:
-        """Positions after the jumps, and the acceptance of these."""
-        if not self.jumps or energy.reference is None:
-            return x, None
-        accepted = []
-        for _ in range(self.jumps):
-            x, accept = jump(energy, energy.reference, x, rng, self.sampler.temperature)
-            accepted.append(accept.mean())
-        return x, torch.stack(accepted).mean()
-
-    def starts(self, x: Tensor, rng: torch.Generator) -> Starts:
-        """Draw where the chains of a step begin."""
-        new = torch.zeros(len(x), dtype=x.dtype, device=x.device)
-        if self.start == "data":
-            return Starts(x, new)
-        if self.is_weighted:
-            new_walkers = jarzynski.fresh(self.noise, len(x), rng)
-            return self.replay_buffer.draw(new_walkers.x, self.restart, rng, new_walkers.log_weight)
-        noise = self.noise.sample(len(x), rng)
-        if self.start == "noise":
-            return Starts(noise, new)
-        return self.replay_buffer.draw(noise, self.restart, rng)

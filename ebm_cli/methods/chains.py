@@ -1,37 +1,39 @@
-"""The chains of one training step of cd: where they ended, what goes back into the buffer, signs of divergence."""
+"""The chains of one training step of cd: how they run from their starts, and what goes back into the replay buffer.
+
+They jump to draws of the density that the energy bends, if that is asked for, and take k steps of the kernel. Weighted
+ones (`jarzynski`) are weighed for the present energy first, and tempered ones continue with their hot replicas.
+"""
 
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
-from ebm_cli.methods.base import Symptom
-from ebm_cli.methods.jarzynski import Walkers, resample_if_uneven, without_lost
+from ebm_cli.densities import Density
+from ebm_cli.energies import Energy, evaluating
+from ebm_cli.methods import jarzynski
+from ebm_cli.methods.hot_replicas import HotReplicas
+from ebm_cli.methods.jarzynski import Walkers
 from ebm_cli.methods.replay_buffer import ReplayBuffer, Starts
-from ebm_cli.samplers import Info, select_chains
+from ebm_cli.samplers import Info, Kernel, State, Tempering, replace_diverged, run, select_chains
+from ebm_cli.samplers.independence import jump
+from ebm_cli.samplers.tempering import X as REPLICAS
 
-SYMPTOMS = (
-    Symptom(
-        "dead_chains",
-        0.5,
-        "most chains have diverged, their coordinates are not finite",
-        "lower sampler.step_size, or choose sampler=mala, which rejects such steps",
-        names_step_size=True,
-    ),
-    Symptom(
-        "energy_gap",
-        1e6,
-        "the energies have exploded, those of data and chains differ by more than a million nats",
-        "lower optimizer.lr or sampler.step_size, or raise method.l2 or method.k",
-    ),
-)
-CLAMPED = Symptom(
-    "at_clamp",
-    0.5,
-    "most coordinates of the chains are at their bound sampler.clamp_sample",
-    "lower optimizer.lr, or raise energy.base: the energy falls towards the bound",
-    steps=100,
-)
+
+class Course(NamedTuple):
+    """The way of the chains of a step from their starts to their ends.
+
+    Attributes:
+        kernel: their transition.
+        k: its steps, ≥ 1.
+        jumps: proposals from the density that the energy bends, ≥ 0, before the steps; none where it bends none.
+        noise: density of the points that replace those of diverged chains.
+    """
+
+    kernel: Kernel
+    k: int
+    jumps: int
+    noise: Density
 
 
 class Chains(NamedTuple):
@@ -60,20 +62,57 @@ class Chains(NamedTuple):
     replicas: Tensor | None = None
 
 
-def weighted(walkers: Walkers, starts: Starts, k: int, info: Info, jumps: Tensor | None, new: Walkers) -> Chains:
-    """Describe the chains that ended as these walkers; one that has diverged loses its weight, and a new one is put
-    there.
+def run_chains(course: Course, energy: Energy, starts: Starts, hot: HotReplicas | None, rng: torch.Generator) -> Chains:
+    """Jump and take the steps; chains that diverge are replaced by noise.
 
     Args:
-        walkers: after their k steps.
-        starts: where they began.
-        k: steps.
-        info, jumps: their diagnostics.
-        new: fresh walkers, one a chain.
+        course: their kernel, steps and jumps.
+        energy: whose chains they are.
+        starts: where they begin, with weights if they have any.
+        hot: replicas of tempered chains that continue; None of others.
+        rng: source of every draw.
     """
-    walkers, finite = without_lost(walkers)
+    if starts.log_weight is not None and starts.energy is not None:
+        return _run_walkers(course, energy, starts, Walkers(starts.x, starts.log_weight, starts.energy), rng)
+    kernel = course.kernel
+    with evaluating(energy):
+        at, accepted = _jumped(course, energy, starts.x, rng)
+        begin: Tensor | State = at
+        if hot is not None and isinstance(kernel, Tempering):
+            begin = hot.start(kernel, energy, starts, at, rng)
+        state, info = run(kernel, energy, begin, course.k, rng)
+    chains = ended(course, starts, state.x.detach(), info, rng)
+    return chains._replace(jumps=accepted, replicas=state.aux.get(REPLICAS))
+
+
+def ended(course: Course, starts: Starts, x: Tensor, info: Info, rng: torch.Generator) -> Chains:
+    """The chains that ended at x [B, *D] after their steps; those that have diverged are replaced by noise."""
+    end, finite = replace_diverged(x, course.noise.sample(len(x), rng))
+    return Chains(end, finite, starts.age + course.k, starts.rows, info, None)
+
+
+def _run_walkers(course: Course, energy: Energy, starts: Starts, walkers: Walkers, rng: torch.Generator) -> Chains:
+    """The same of chains with weights: one that has diverged loses its weight, and a new one is put there."""
+    kernel, k = course.kernel, course.k
+    with evaluating(energy):
+        walkers = jarzynski.reweighted(energy, walkers, kernel.temperature)
+        at, accepted = _jumped(course, energy, walkers.x, rng)
+        walkers, info = jarzynski.moved(kernel, energy, walkers._replace(x=at), k, rng)
+    new = jarzynski.fresh(course.noise, len(at), rng)
+    walkers, finite = jarzynski.without_lost(walkers)
     end = select_chains(finite, walkers.x, new.x)
-    return Chains(end, finite, starts.age + k, starts.rows, info, jumps, walkers._replace(x=end), new)
+    return Chains(end, finite, starts.age + k, starts.rows, info, accepted, walkers._replace(x=end), new)
+
+
+def _jumped(course: Course, energy: Energy, x: Tensor, rng: torch.Generator) -> tuple[Tensor, Tensor | None]:
+    """Positions after the jumps, and the acceptance of these."""
+    if not course.jumps or energy.reference is None:
+        return x, None
+    accepted = []
+    for _ in range(course.jumps):
+        x, accept = jump(energy, energy.reference, x, rng, course.kernel.temperature)
+        accepted.append(accept.mean())
+    return x, torch.stack(accepted).mean()
 
 
 def store(chains: Chains, buffer: ReplayBuffer, rng: torch.Generator) -> None:
@@ -83,7 +122,7 @@ def store(chains: Chains, buffer: ReplayBuffer, rng: torch.Generator) -> None:
     if chains.walkers is None or chains.new is None:
         buffer.write(chains.rows, chains.end, age)
         return
-    kept, log_weight = resample_if_uneven(chains.walkers.log_weight, rng)
+    kept, log_weight = jarzynski.resample_if_uneven(chains.walkers.log_weight, rng)
     x, is_sound = chains.end.index_select(0, kept), chains.finite.index_select(0, kept)
     buffer.write(
         chains.rows,

@@ -14,8 +14,9 @@ from ebm_cli.errors import UserError
 from ebm_cli.evaluation.metric_group import MetricGroup
 from ebm_cli.evaluation.protocol import Protocol
 from ebm_cli.methods import Method, Polish
+from ebm_cli.runs.composed import load_member, noting
 from ebm_cli.runs.instantiate import Parts, seeded
-from ebm_cli.runs.model import load, load_member, noting
+from ebm_cli.runs.model import load
 from ebm_cli.samplers import Kernel
 from ebm_cli.system.device import device_of
 

@@ -12,7 +12,7 @@ from typing import Any, Literal
 import torch
 
 from ebm_cli.errors import UserError, first_line, full_disk
-from ebm_cli.runs.stored_config import fill
+from ebm_cli.runs.added_keys import fill
 from ebm_cli.system.files import replacing
 
 FORMAT = 1
@@ -98,7 +98,7 @@ def _has_patience(folder: Path) -> bool:
 
 
 def read(path: Path, device: str | torch.device = "cpu") -> dict[str, Any]:
-    """Read a state that `save` wrote; keys that its config lacks are filled (`stored_config.fill`).
+    """Read a state that `save` wrote; keys that its config lacks are filled (`added_keys.fill`).
 
     Raises:
         UserError: not a checkpoint of ebm, damaged, or of a later format.

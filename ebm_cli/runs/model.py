@@ -1,11 +1,11 @@
-"""A trained model, loaded from a checkpoint or composed of several."""
+"""A trained model, loaded from a checkpoint."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import torch
 from omegaconf import DictConfig, OmegaConf
@@ -16,11 +16,12 @@ from ebm_cli.config.trust import require_trusted
 from ebm_cli.datasets import Dataset, Standardizer
 from ebm_cli.datasets.io.contents import Reading, reading
 from ebm_cli.densities.memo import of_few_rows
-from ebm_cli.energies import Energy, Rescaled, Sum, Tilted
+from ebm_cli.energies import Energy, Tilted
 from ebm_cli.energies.column_tails import Tails
 from ebm_cli.errors import UserError, first_line
 from ebm_cli.methods import Method, Polish
 from ebm_cli.runs import checkpoint as checkpoints
+from ebm_cli.runs.composed import load_member
 from ebm_cli.runs.data_file import build_data
 from ebm_cli.runs.instantiate import Parts, seeded, size_limited
 from ebm_cli.runs.stored_config import move_data_file, require_data_file
@@ -199,73 +200,6 @@ def load(
         state["dataset"].get("fingerprint"),
         (remark,) if remark else (),
     )
-
-
-def compose(
-    paths: Sequence[str],
-    read: Callable[[str], Model],
-    kind: Literal["product", "mixture"] = "product",
-    weights: Sequence[float] | None = None,
-) -> Model:
-    """Compose trained models: the first one, with the sum of all energies (see `energies.Sum`) as its energy.
-
-    Args:
-        paths: two or more run directories or checkpoint files.
-        read: `load`, with its options.
-        kind, weights: of the sum.
-
-    Raises:
-        UserError: a model cannot be loaded, shapes of points differ, or weights do not fit.
-    """
-    if len(paths) < 2:
-        raise UserError(f"checkpoint={list(paths)}: a composition needs two or more checkpoints")
-    remarks: list[str] = []
-    read = noting(read, remarks)
-    first = read(paths[0])
-    like = first.standardizer.like
-    member = partial(load_member, read, first.standardizer, "checkpoint")
-    try:
-        energy = Sum(tuple(like.shape), list(paths), member, kind, None if weights is None else list(weights))
-    except ValueError as error:
-        raise UserError(f"compose.{error}") from error
-    return replace(first, energy=energy.to(like.device, like.dtype).eval(), remarks=tuple(remarks))
-
-
-def noting(read: Callable[[str], Model], remarks: list[str]) -> Callable[[str], Model]:
-    """`read`, which also adds a model's remarks to a list that does not have them."""
-
-    def noted(path: str) -> Model:
-        model = read(path)
-        remarks.extend(remark for remark in model.remarks if remark not in remarks)
-        return model
-
-    return noted
-
-
-def load_member(read: Callable[[str], Model], into: Standardizer, key: str, path: str) -> Energy:
-    """Load a trained energy as a function of another run's standardised units.
-
-    The other run's u = (x − m)/s is mapped to u' = (x − m')/s' of the loaded run.
-
-    Args:
-        read: `load`, with its options.
-        into: standardizer of the other run.
-        key: config key, for messages.
-        path: run directory or checkpoint file.
-
-    Raises:
-        UserError: no such run, or its points have another shape.
-    """
-    try:
-        model = read(path)
-    except UserError as error:
-        raise UserError(f"{key}: {str(error).removeprefix('checkpoint=')}") from error
-    own = model.standardizer
-    if own.mean.shape != into.mean.shape:
-        shapes = list(own.mean.shape), list(into.mean.shape)
-        raise UserError(f"{key}: points of {path} have the shape {shapes[0]}, those of the others {shapes[1]}")
-    mean, scale = (part.to(own.mean.device) for part in (into.mean, into.scale))
-    return Rescaled(model.energy, scale / own.scale, (mean - own.mean) / own.scale)
 
 
 def _describe_shape(shape: Sequence[int]) -> str:

@@ -13,7 +13,8 @@ from typing import Any, NamedTuple
 
 import yaml
 
-from ebm_cli.runs.stored_config import CONFIG, fill, read_plain
+from ebm_cli.runs.added_keys import fill
+from ebm_cli.runs.stored_config import CONFIG, read_plain
 
 EVALUATIONS = "evaluate"
 """Folder in a run directory with the results of `ebm evaluate`, one sub-folder each, named by the time."""

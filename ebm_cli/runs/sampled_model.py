@@ -5,8 +5,9 @@ from functools import partial
 from omegaconf import DictConfig
 
 from ebm_cli.errors import UserError
+from ebm_cli.runs.composed import compose
 from ebm_cli.runs.energy_alone import energy_alone
-from ebm_cli.runs.model import Model, compose, load
+from ebm_cli.runs.model import Model, load
 from ebm_cli.system.device import device_of
 
 

@@ -171,7 +171,8 @@ def read_state(file: Path) -> dict[str, Any]:
     try:
         checkpoints.verify_archive(file)
         found = torch.load(file, weights_only=True)
-        assert {"identity", "kind", "files", "chains"} <= set(found)
+        if not {"identity", "kind", "files", "chains"} <= set(found):
+            raise KeyError("an entry is missing")
     except Exception as error:  # torch raises many kinds of exceptions here
         raise UserError(f"{file}: damaged; sample again in another directory: hydra.run.dir=DIR") from error
     return dict(found)

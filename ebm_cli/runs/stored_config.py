@@ -1,16 +1,13 @@
 """The stored config of a run: locate it, read it, and apply the overrides that are allowed when the run is resumed.
 
-A stored config lacks the keys that were added after its run. They are filled with the values that reproduce what such
-runs did (`ADDED_KEYS`), before the config is hashed or built; they are never filled with newer defaults.
-
-Long because every key that was added is a line.
+It is completed by the keys that were added after its run (`added_keys`).
 """
 
 import copy
 import io
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import yaml
 from omegaconf import DictConfig, OmegaConf, open_dict
@@ -18,6 +15,7 @@ from omegaconf import DictConfig, OmegaConf, open_dict
 from ebm_cli.config.schema import CHANGEABLE_ON_RESUME
 from ebm_cli.config.trust import require_trusted, trust_of
 from ebm_cli.errors import UserError, first_line
+from ebm_cli.runs.added_keys import FILE, KeyPath, at, fill, mappings, missing_keys
 from ebm_cli.runs.changed_defaults import keep_old_defaults
 
 CONFIG = "config.yaml"
@@ -25,91 +23,8 @@ CONFIG = "config.yaml"
 DATA_FILE = "dataset.path"
 """Key of the place of a user's file, the only key of the data that a later command may change."""
 
-FILE = "ebm_cli.datasets.File"
-"""`_target_` of data from a user's file, whose `path` names it."""
-
-TILTED = "ebm_cli.energies.Tilted"
-WITH_METRIC = [f"ebm_cli.samplers.{name}" for name in ("mala.MALA", "hmc.HMC", "underdamped.Underdamped")]
-
-KeyPath = tuple[str | int, ...]
-"""Keys, and indices of lists, from the root of a config."""
-
-
-class AddedKey(NamedTuple):
-    """A config key that was added after runs had been stored without it.
-
-    Attributes:
-        name: dotted name in a training config; with a `target`, the name of a constructor's parameter.
-        value: reproduces what runs without the key did.
-        after: last commit or version whose stored configs lack the key.
-        target: `_target_` of the nodes that have the key, wherever they are; None for a key of the config itself.
-    """
-
-    name: str
-    value: Any
-    after: str
-    target: str | None = None
-
-
-# Text was read with a decimal point, names above numbers only, and every column trained on.
-ADDED_KEYS: tuple[AddedKey, ...] = (
-    AddedKey("copies", "apart", after="9fa8354", target=FILE),
-    AddedKey("array", None, "f1ab3ba", FILE),
-    AddedKey("columns", None, "f1ab3ba", FILE),
-    AddedKey("drop", [], "f1ab3ba", FILE),
-    AddedKey("label", None, "f1ab3ba", FILE),
-    AddedKey("delimiter", None, "f1ab3ba", FILE),
-    AddedKey("decimal", "point", "f1ab3ba", FILE),
-    AddedKey("thousands", "none", "f1ab3ba", FILE),
-    AddedKey("header", "text", "f1ab3ba", FILE),
-    AddedKey("strict", False, after="9fa8354"),
-    AddedKey("jitter", 0.0, after="9fa8354", target="ebm_cli.samplers.hmc.HMC"),
-    AddedKey("init_from", None, after="08d8297"),
-    AddedKey("init_weights", "ema", after="08d8297"),
-    # The fitted Gaussian with a correction that nothing bounds.
-    AddedKey("reference", "gaussian", after="7e16fc5", target=TILTED),
-    AddedKey("marginals", "none", after="7e16fc5", target=TILTED),
-    AddedKey("bound", None, after="7e16fc5", target=TILTED),
-    AddedKey("measurement", None, after="261f01b"),
-    *(AddedKey("metric", "none", "65e3076", target) for target in WITH_METRIC),
-    *(AddedKey(name, None, "65e3076", WITH_METRIC[-1]) for name in ("energy_error", "test_every")),
-    AddedKey("jumps", 0, after="f63c1fb", target="ebm_cli.methods.CD"),
-    AddedKey("weights", "none", after="65e3076", target="ebm_cli.methods.CD"),
-    AddedKey("witnesses", 0, after="65e3076", target="ebm_cli.methods.CD"),
-    AddedKey("train_means", False, after="65e3076", target="ebm_cli.energies.Mixture"),
-    AddedKey("objective", "logistic", after="421cd4e", target="ebm_cli.methods.NCE"),
-    AddedKey("estimator", "exact", after="421cd4e", target="ebm_cli.methods.SSM"),
-    AddedKey("eps", 0.1, after="421cd4e", target="ebm_cli.methods.SSM"),
-    AddedKey("calibrate", False, after="421cd4e", target=TILTED),
-    AddedKey("parallel", {"ranks": 1}, after="bb0dc35"),
-    AddedKey("eval.fallback", "none", after="bb0dc35"),
-    AddedKey("target_accept", 0.8, after="412d032", target="ebm_cli.samplers.nuts.NUTS"),
-)
-"""Every key that training configs have got since commit 1b2473a, in the order in which they were added."""
-
 
 # --- keys that came later ---------------------------------------------------------------------------------------------
-
-
-def missing_keys(config: Mapping[str, Any]) -> dict[KeyPath, Any]:
-    """The added keys that a plain stored config lacks, with the values that reproduce what its run did."""
-    nodes = list(_mappings(config)) if ADDED_KEYS else []
-    found: dict[KeyPath, Any] = {}
-    for key in ADDED_KEYS:
-        *parents, name = key.name.split(".")
-        for path, node in nodes:
-            is_its_node = path == tuple(parents) if key.target is None else node.get("_target_") == key.target
-            if is_its_node and name not in node:
-                found[(*path, name)] = key.value
-    return found
-
-
-def fill(config: Mapping[str, Any]) -> dict[str, Any]:
-    """Complete a plain stored config by its missing keys."""
-    filled = copy.deepcopy(dict(config))
-    for (*parents, name), value in missing_keys(config).items():
-        _at(filled, parents)[name] = copy.deepcopy(value)
-    return filled
 
 
 def keep_old_values(cfg: DictConfig, run: Path, typed: Sequence[str]) -> DictConfig:
@@ -140,7 +55,7 @@ def drop_filled(config: Mapping[str, Any], run: Path) -> dict[str, Any]:
     """
     kept = copy.deepcopy(dict(config))
     for (*parents, name), value in _missing_keys_of(run).items():
-        node = _at(kept, parents)
+        node = at(kept, parents)
         if node.get(name) == value:
             del node[name]
     return kept
@@ -148,23 +63,8 @@ def drop_filled(config: Mapping[str, Any], run: Path) -> dict[str, Any]:
 
 def _missing_keys_of(run: Path) -> dict[KeyPath, Any]:
     """Missing keys of the config in a run directory; none if there is no such config."""
-    config = tolerant_config(run) if ADDED_KEYS else {}
+    config = tolerant_config(run)
     return missing_keys(config) if config else {}
-
-
-def _mappings(node: Any, path: KeyPath = ()) -> Iterator[tuple[KeyPath, Mapping[str, Any]]]:
-    """Every mapping in a plain config."""
-    if isinstance(node, Mapping):
-        yield path, node
-    entries = node.items() if isinstance(node, Mapping) else enumerate(node) if isinstance(node, list) else ()
-    for key, value in entries:
-        yield from _mappings(value, (*path, key))
-
-
-def _at(config: Any, path: Sequence[str | int]) -> Any:
-    for key in path:
-        config = config[key]
-    return config
 
 
 # --- files ------------------------------------------------------------------------------------------------------------
@@ -216,7 +116,7 @@ def stored_config(checkpoint: str | Path) -> DictConfig | None:
         raise UserError(f"{path}: not a config")
     plain = OmegaConf.to_container(stored, resolve=False)
     assert isinstance(plain, dict)
-    return OmegaConf.create(fill({str(key): value for key, value in plain.items()})) if ADDED_KEYS else stored
+    return OmegaConf.create(fill({str(key): value for key, value in plain.items()}))
 
 
 def tolerant_config(run: Path) -> dict[str, Any]:
@@ -238,9 +138,9 @@ def stored_form(cfg: DictConfig) -> dict[str, Any]:
 def with_absolute_paths(config: Mapping[str, Any]) -> dict[str, Any]:
     """Write the paths of data files in a plain config from the root, so that they hold in any folder."""
     absolute = copy.deepcopy(dict(config))
-    for path, node in _mappings(absolute):
+    for path, node in mappings(absolute):
         if node.get("_target_") == FILE and isinstance(node.get("path"), str):
-            _at(absolute, path)["path"] = str(Path(node["path"]).expanduser().absolute())
+            at(absolute, path)["path"] = str(Path(node["path"]).expanduser().absolute())
     return absolute
 
 
@@ -295,7 +195,7 @@ def merge_resume_overrides(cfg: DictConfig, typed: Sequence[str]) -> DictConfig:
     if stored is None:
         raise UserError(f"checkpoint={cfg.checkpoint}: not a run directory (no {CONFIG}), so it cannot be resumed")
     require_trusted(OmegaConf.to_container(stored, resolve=False), trust_of(cfg) or [])
-    # Keys of versions before the first entry of ADDED_KEYS get the composed values.
+    # Keys of versions before the first entry of `added_keys` get the composed values.
     older = {str(key) for key in cfg if key not in stored}
     if DATA_FILE in keys:
         move_data_file(stored, OmegaConf.select(cfg, DATA_FILE))

@@ -21,7 +21,8 @@ from ebm_cli.evaluation.results import Results
 from ebm_cli.evaluation.virial import virial
 from ebm_cli.rng import generator
 from ebm_cli.runs.annealed_starts import Starts
-from ebm_cli.runs.chains import Bar, Drawn, Plan, Say, Settled, Show, burn_in, n_chains, no_bar, prepare, quiet
+from ebm_cli.runs.chain_settings import n_chains
+from ebm_cli.runs.chains import Bar, Drawn, Plan, Say, Settled, Show, burn_in, no_bar, prepare, quiet
 from ebm_cli.runs.model import Model
 from ebm_cli.samplers.pieces import Pieces
 

@@ -3,6 +3,7 @@
 A quadratic well of E is the same well in these units at every temperature, and a kernel needs no other step for it.
 """
 
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -32,8 +33,8 @@ class Replicas:
 
     def __call__(self, z: Tensor) -> Tensor:
         if torch.is_grad_enabled() and z.requires_grad:
-            found: Tensor = _Value.apply(z, self)  # type: ignore[no-untyped-call]  # torch has no annotation of it
-            return found
+            apply: Callable[..., Tensor] = _Value.apply
+            return apply(z, self)
         return self.beta * self.value(z * self.unit)
 
     def value(self, x: Tensor) -> Tensor:

@@ -11,7 +11,7 @@ from typing import Any
 import torch
 import torch.distributed as dist
 from torch import Tensor
-from torch.distributed import FileStore, Store  # type: ignore[attr-defined]
+from torch.distributed import FileStore, Store
 
 from ebm_cli.errors import ProcessLost, first_line
 from ebm_cli.system.ranks import Ranks

@@ -15,7 +15,6 @@ from ebm_cli.acceleration.compile_mode import ChainWork, CompileMode, Work, appl
 from ebm_cli.config.build import build
 from ebm_cli.config.trust import Trust, trust_of
 from ebm_cli.datasets.findings import Finding, Labels, Run
-from ebm_cli.datasets.io.contents import as_tuple
 from ebm_cli.datasets.report import report
 from ebm_cli.datasets.unbounded import unbounded
 from ebm_cli.densities.memo import of_few_rows
@@ -150,7 +149,7 @@ def examined(cfg: DictConfig, parts: Parts) -> tuple[tuple[Finding, ...], str]:
     """The report on the data of a run, and the columns of `datasets.unbounded`."""
     run, dataset = described(cfg, parts), parts.dataset
     findings = report(dataset, run)
-    label = Labels(dataset.column_names, "column" if len(dataset.shape) == 1 else "pixel")
+    label = Labels(dataset.column_words, "column" if len(dataset.shape) == 1 else "pixel")
     return findings, unbounded(findings, label, run)
 
 
@@ -163,7 +162,6 @@ def described(cfg: DictConfig, parts: Parts) -> Run:
         can_whiten="whiten" in cfg.method and not cfg.method.whiten,
         n_weights=sum(p.numel() for p in parts.energy.parameters() if p.requires_grad),
         is_convolutional=any(isinstance(module, nn.Conv2d) for module in parts.energy.modules()),
-        dropped=as_tuple(cfg.dataset.get("drop")) or (),
     )
 
 

@@ -73,7 +73,7 @@ def join(found: Meeting, cfg: DictConfig) -> Ranks:
             )
     if len({each["host"] for each in every}) == 1:
         stay_here()
-    return ProcessGroup(place.index, place.size, found.store, device, has_own(every), found.explain)
+    return ProcessGroup(place.index, place.size, found.store, device, has_own(every), found.life.explain)
 
 
 def how_to_continue(run: Path) -> str:

@@ -23,8 +23,9 @@ from ebm_cli.errors import ProcessLost, UserError, describe
 from ebm_cli.runs.directory import UnwrittenDirectory
 from ebm_cli.runs.signals import Interrupted, Signals
 from ebm_cli.system.launched import Place
-from ebm_cli.system.meeting import DONE, Meeting
+from ebm_cli.system.meeting import Meeting
 from ebm_cli.system.ranks import Ranks
+from ebm_cli.system.signs_of_life import DONE
 from ebm_cli.training.build import make_session
 from ebm_cli.training.finish import take_part
 from ebm_cli.training.guard import Diverged
@@ -73,11 +74,11 @@ def accompany(place: Place) -> int:
         except (Diverged, Interrupted) as end:
             code = end.exit_code
         except ProcessLost:
-            if found.speaks:
-                print(f"ebm: {found.lost}{how_to_continue(run)}", file=sys.stderr, flush=True)
+            if found.life.speaks:
+                print(f"ebm: {found.life.lost}{how_to_continue(run)}", file=sys.stderr, flush=True)
         except Exception as error:
             last = f"failed: {error if isinstance(error, UserError) else describe(error)}"
-        found.leave(code, last)
+        found.life.leave(code, last)
     return code
 
 

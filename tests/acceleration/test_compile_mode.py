@@ -301,6 +301,7 @@ def test_unavailable_mode_is_one_line_of_the_command(ebm: Ebm, tmp_path: Path, q
 CD = [*FAST, "method=cd", "method.k=2", "steps=6", "metrics=[chains]"]
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(shutil.which("c++") is None, reason="no C++ compiler")
 def test_native_run_resumes_bit_for_bit_where_it_can(ebm: Ebm, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """With the chains that `auto` chose when it began, although it would now choose others."""

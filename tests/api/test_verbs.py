@@ -203,6 +203,7 @@ def test_threads_take_turns() -> None:
     assert found[1].path != found[2].path
 
 
+@pytest.mark.slow
 def test_run_and_report_are_shown_in_a_few_lines() -> None:
     run = ebm_cli.train(*WORDS, "metrics=[density]", quiet=True)
     line = repr(run)

@@ -26,7 +26,7 @@ def composed(*words: str) -> DictConfig:
 def test_shipped_experiment_makes_the_runs_of_its_claims(name: str) -> None:
     """Every selector of its claims selects a job of its sweep."""
     with initialize_config_dir(str(conf_dir()), version_base="1.3"):
-        swept = compose("train", [f"experiment={name}"], return_hydra_config=True).hydra.sweeper.params
+        swept = composed(f"experiment={name}").hydra.sweeper.params
         words = [f"{key}={value}" for key, value in (swept or {}).items() if "seed" not in key]
         jobs = []
         for job in grid_jobs(words):

@@ -13,7 +13,7 @@ from ebm_cli.config.build import build
 from ebm_cli.datasets import Dataset, File
 from ebm_cli.datasets.io.arrays import MAPPED_FROM
 from ebm_cli.datasets.io.mapped import MappedRows
-from ebm_cli.runs.stored_config import fill
+from ebm_cli.runs.added_keys import fill
 from tests.datasets.support import ROWS, rows_of, take, write
 from tests.support import TINY, Ebm, at_step, differences, no_pictures, seeded, trained
 

@@ -1,6 +1,7 @@
 """The report on a table: each fault is found with its column, number and cure, and sound tables have none."""
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -9,6 +10,7 @@ from torch import Tensor
 
 from ebm_cli.datasets import Digits, File, Moons, Synthetic, Table
 from ebm_cli.datasets.findings import Finding, Run
+from ebm_cli.datasets.io.contents import ColumnWords
 from ebm_cli.datasets.report import examine, report
 from tests.datasets.support import write
 from tests.support import normal, seeded
@@ -23,7 +25,7 @@ X = normal(N, 3).float()
 def found(x: Tensor, run: Run = SCORES, names: tuple[str, ...] | None = None) -> list[Finding]:
     """The findings on these training rows, standardised by their own moments."""
     std = x.double().flatten(1).std(0).float()
-    return list(examine(x, torch.where(std > 0, std, torch.ones_like(std)), run, names))
+    return list(examine(x, torch.where(std > 0, std, torch.ones_like(std)), run, ColumnWords(names)))
 
 
 def with_column(values: Tensor | np.ndarray) -> Tensor:
@@ -81,6 +83,24 @@ def test_cure_of_ties_depends_on_the_objective() -> None:
 def test_columns_are_named_as_in_the_file() -> None:
     (finding,) = found(with_column(uniform() < 0.3), names=("age", "sex", "pay"))
     assert finding.fact.startswith("column 1 (sex) has only two values")
+
+
+@pytest.mark.parametrize(
+    ("name", "head", "keys", "key"),
+    [
+        ("x.npy", "", {"drop": 0}, "'dataset.drop=[0,2]'"),
+        ("x.csv", "", {"drop": 0}, "'dataset.drop=[0,2]'"),
+        ("x.csv", "id,,,c,d\n", {"drop": "id"}, "'dataset.drop=[id,2]'"),
+        ("x.csv", "", {"columns": [1, 2, 3, 4]}, "'dataset.columns=[1,3,4]'"),
+    ],
+)
+def test_columns_are_counted_in_the_file(tmp_path: Path, name: str, head: str, keys: dict[str, Any], key: str) -> None:
+    x = np.concatenate([X[:200].numpy(), X[:200, :2].numpy() ** 3], axis=1)
+    x[:, 2] = 3.0
+    text = head + "\n".join(",".join(f"{v:.7g}" for v in row) for row in x)
+    data = File(write(tmp_path, name, x if name == "x.npy" else text), **keys)
+    (finding,) = (one for one in report(data, CLASSIFIER) if one.kind == "constant")
+    assert str(finding) == f"column 2 is constant (3); set {key}"
 
 
 def test_constant_column_is_dropped_by_its_name() -> None:

@@ -59,6 +59,7 @@ def test_package_without_the_file_says_so(tmp_path: Path, monkeypatch: pytest.Mo
         package_file("river", "datasets/none.csv", "tables")
 
 
+@pytest.mark.slow
 def test_energy_of_normal_rows_is_tested_by_the_anomalies(
     ebm: Ebm, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -49,7 +49,9 @@ def test_train_help_lists_the_real_data_sets(ebm: Ebm):
         assert [name] in listed
 
 
-@pytest.mark.parametrize("words", [["dataset=iris"], ["dataset=digits", "dataset.image=false"]])
+@pytest.mark.parametrize(
+    "words", [pytest.param(["dataset=iris"], marks=pytest.mark.slow), ["dataset=digits", "dataset.image=false"]]
+)
 def test_train_finishes_on_real_rows(ebm: Ebm, words: list[str], monkeypatch: pytest.MonkeyPatch):
     no_pictures(monkeypatch)
     ran = ebm("train", *TINY, *words, "steps=3", "metrics=[score]")

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from ebm_cli.datasets.findings import Labels, Run
+from ebm_cli.datasets.io.contents import ColumnWords
 from ebm_cli.datasets.report import examine
 from ebm_cli.datasets.unbounded import unbounded
 from tests.support import normal
@@ -17,8 +18,8 @@ RUN = Run("nce", keys=frozenset({"dataset.drop", "dataset.dequantise", "dataset.
 
 def found(x: Tensor, names: tuple[str, ...] | None = ("a", "b", "c", "d")[: X.shape[1]], run: Run = RUN) -> str:
     std = x.double().flatten(1).std(0).float()
-    findings = examine(x, torch.where(std > 0, std, torch.ones_like(std)), run, names)
-    return unbounded(findings, Labels(names, "column" if x.ndim == 2 else "pixel"), run)
+    findings = examine(x, torch.where(std > 0, std, torch.ones_like(std)), run, ColumnWords(names))
+    return unbounded(findings, Labels(ColumnWords(names), "column" if x.ndim == 2 else "pixel"), run)
 
 
 def with_last(values: Tensor | np.ndarray) -> Tensor:

@@ -35,12 +35,12 @@ DENSITIES: dict[str, Callable[[], Density]] = {
 }
 
 
-SLOW = "zuko_nsf"
-"""Its grids take seven seconds each; `zuko_maf` and `zuko_realnvp` take the same way."""
+SLOW = {"zuko_nsf", "zuko_maf"}
+"""Their grids take seconds each; `zuko_realnvp` takes the same way."""
 
 
 @pytest.fixture(
-    params=[pytest.param(name, marks=[pytest.mark.slow] if name == SLOW else []) for name in DENSITIES], ids=str
+    params=[pytest.param(name, marks=[pytest.mark.slow] if name in SLOW else []) for name in DENSITIES], ids=str
 )
 def density(request: pytest.FixtureRequest) -> Density:
     return DENSITIES[request.param]()

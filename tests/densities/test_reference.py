@@ -176,6 +176,7 @@ def test_hard_rows_give_a_finite_reference(name: str) -> None:
             assert second.isfinite().all()
 
 
+@pytest.mark.slow
 def test_points_of_two_axes_keep_their_shape() -> None:
     rows = heavy_rows(100).view(100, 2, 1)
     density = Reference(rows, wide=0.1)
@@ -192,6 +193,7 @@ def test_share_of_the_wide_part_is_refused_out_of_its_range(wide: float) -> None
         Reference(shape=(2,), wide=wide)
 
 
+@pytest.mark.slow
 def test_row_far_from_all_others_does_not_choose_the_family(monkeypatch: pytest.MonkeyPatch) -> None:
     """It makes the standard error of any difference as large as the difference."""
     bulk = torch.randn(2500, 2, generator=seeded()) + torch.tensor([6.0, 0.0])

@@ -81,6 +81,7 @@ def _reset_compiler() -> Iterator[None]:
         torch.compiler.reset()
 
 
+@pytest.mark.slow
 def test_compiled_sweep_is_the_eager_one_for_any_weights() -> None:
     energy, warnings = MLP((3,), width=4, depth=1).double(), list[str]()
     x, v = points(energy)

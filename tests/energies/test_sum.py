@@ -108,6 +108,7 @@ def test_sum_refuses_members_and_weights_that_do_not_fit(keys: dict[str, object]
         Sum((3,), ["a", "b"], lambda path: gaussian(*PAIR[path]))
 
 
+@pytest.mark.slow
 def test_train_sum_of_other_runs(ebm: Ebm, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Members of other units are frozen, the weights trained; a loaded sum is the trained one; misfits are refused."""
     no_pictures(monkeypatch)

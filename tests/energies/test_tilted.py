@@ -82,6 +82,7 @@ def test_tilted_loads_states_whose_gaussian_was_its_own() -> None:
     torch.testing.assert_close(x0.T.cov(), x.T.cov(), atol=0.03, rtol=0.03)
 
 
+@pytest.mark.slow
 def test_tilted_is_finite_for_a_constant_column() -> None:
     x = rows()
     x[:, 1] = 0.0

@@ -28,6 +28,7 @@ def test_loop_costs_the_dimension_and_sliced_does_not() -> None:
     assert float(rows["loop of autograd", 96]["CPU seconds"] or 0) > 5 * float(rows["sliced", 96]["CPU seconds"] or 0)
 
 
+@pytest.mark.slow
 def test_wrong_trace_is_seen(monkeypatch: pytest.MonkeyPatch) -> None:
     """Negative control: the loss of another direction's curvature is not the exact one."""
     monkeypatch.setitem(hessian_trace.WAYS, "forward Laplacian", hessian_trace.sliced_loss)

@@ -76,7 +76,8 @@ def test_training_starts_without_evaluation_and_figures(tmp_path: Path) -> None:
     assert not modules & NOT_AT_START
 
 
-@pytest.mark.parametrize("method", [pytest.param("nce", marks=pytest.mark.slow), "sm"])
+@pytest.mark.slow
+@pytest.mark.parametrize("method", ["nce", "sm"])
 def test_training_does_not_import_the_compiler(
     method: str, ebm: Ebm, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -338,6 +338,7 @@ def test_verb_refuses_an_untrusted_config(
         assert f"monitor={text}: a stored config holds no interpolations" in refused(ebm, tmp_path, VERBS[verb]("x.pt"))
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("_canary")
 def test_run_with_an_altered_config_is_not_resumed(ebm: Ebm, run: Path, tmp_path: Path) -> None:
     stored = yaml.safe_load((run / "config.yaml").read_text())

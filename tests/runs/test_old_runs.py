@@ -14,8 +14,8 @@ from omegaconf import OmegaConf
 
 import ebm_cli
 from ebm_cli.runs import record
+from ebm_cli.runs.added_keys import fill
 from ebm_cli.runs.status import read_status
-from ebm_cli.runs.stored_config import fill
 from tests.support import REPO, Ebm, composed, last, no_pictures
 
 DATA = REPO / "tests" / "data" / "runs-1b2473a"

@@ -8,10 +8,11 @@ import pytest
 from omegaconf import OmegaConf
 
 import ebm_cli
+from ebm_cli.runs import added_keys, record, reserve, stored_config
 from ebm_cli.runs import checkpoint as checkpoints
-from ebm_cli.runs import record, reserve, stored_config
+from ebm_cli.runs.added_keys import AddedKey, fill, missing_keys
 from ebm_cli.runs.status import read_status
-from ebm_cli.runs.stored_config import AddedKey, drop_filled, fill, keep_old_values, missing_keys
+from ebm_cli.runs.stored_config import drop_filled, keep_old_values
 from tests.support import FAST, Ebm, at_step, differences, last, no_pictures, trained
 
 OLD = "tests"
@@ -23,7 +24,7 @@ CLIP = AddedKey("clip_grad_norm", 0.01, after=OLD)
 def added(monkeypatch: pytest.MonkeyPatch) -> list[AddedKey]:
     """Keys that count as added; a test appends to them."""
     keys: list[AddedKey] = []
-    monkeypatch.setattr(stored_config, "ADDED_KEYS", keys)
+    monkeypatch.setattr(added_keys, "ADDED_KEYS", keys)
     return keys
 
 

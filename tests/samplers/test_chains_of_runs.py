@@ -29,7 +29,7 @@ def test_chains_of_runs_are_those_of_each_run(kernel: Kernel, factors: list[floa
     x = blocks()
     together = kernel.of_runs(factors, x.flatten(0, 1))
     assert together is not None
-    streams = Streams([seeded(1), seeded(2)])
+    streams = Streams.of([seeded(1), seeded(2)])
     before = streams.get_state()
     state, info = run(together, quartic, x.flatten(0, 1), 10, streams)
     for i, factor in enumerate(factors):

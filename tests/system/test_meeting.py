@@ -6,7 +6,7 @@ import time
 import pytest
 
 from ebm_cli.errors import ProcessLost, UserError
-from ebm_cli.system import meeting
+from ebm_cli.system import meeting, signs_of_life
 from ebm_cli.system.launched import Place
 from ebm_cli.system.meeting import Meeting
 from ebm_cli.training.launched import has_own
@@ -14,8 +14,8 @@ from ebm_cli.training.launched import has_own
 
 @pytest.fixture(autouse=True)
 def _fast(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(meeting, "BEAT", 0.02)
-    monkeypatch.setattr(meeting, "GRACE", 0.5)
+    monkeypatch.setattr(signs_of_life, "BEAT", 0.02)
+    monkeypatch.setattr(signs_of_life, "GRACE", 0.5)
 
 
 def place(index: int, port: int) -> Place:
@@ -36,28 +36,28 @@ def test_values_are_heard_and_all_end_well(port: int) -> None:
         for each, index in ((first, 0), (second, 1)):
             each.say(f"unit/{index}", index)
         assert first.everyone("unit") == second.everyone("unit") == [0, 1]
-        second.leave(0)
+        second.life.leave(0)
         time.sleep(0.2)
-        first.leave(0)
-        assert first.lost is None
+        first.life.leave(0)
+        assert first.life.lost is None
 
 
 def test_process_without_signs_of_life_is_lost(port: int) -> None:
     with Meeting(place(0, port)) as first, Meeting(place(1, port)) as second:
         time.sleep(0.1)
-        second._is_over.set()
+        second.life._is_over.set()
         began = time.monotonic()
         with pytest.raises(ProcessLost, match=r"rank 1 of the 2 processes, .* does not answer any more \(pid \d+ on "):
             first.hear("nothing", 10)
-        assert 0.02 * meeting.MISSED * 0.5 < time.monotonic() - began < 5
+        assert 0.02 * signs_of_life.MISSED * 0.5 < time.monotonic() - began < 5
 
 
 def test_process_that_fails_says_why(port: int) -> None:
     with Meeting(place(0, port)) as first, Meeting(place(1, port)) as second:
-        second.leave(1, "failed: no such file")
+        second.life.leave(1, "failed: no such file")
         with pytest.raises(ProcessLost, match="rank 1 of the 2 processes, counted from 0, failed: no such file"):
             first.hear("nothing", 10)
-        assert first.speaks
+        assert first.life.speaks
 
 
 def test_two_processes_of_one_number_are_refused(port: int) -> None:

@@ -40,7 +40,7 @@ WINE += ["ema=0.5", "log_every=10", "eval_every=10", "checkpoint_every=25"]
         (["dataset=moons"], "eval/kl"),
         (["dataset=gaussian", "dataset.density.dim=3", "metrics=[density]"], "val/kl"),
         (["dataset=gaussian", "dataset.density.dim=3", "metrics=[score]"], "val/fisher"),
-        (["dataset=iris", "energy=mlp"], "val/objective"),
+        pytest.param(["dataset=iris", "energy=mlp"], "val/objective", marks=pytest.mark.slow),
         (["dataset=wine", "energy=mlp", "method=cd"], "val/nll"),
         (["dataset=iris"], "val/nll"),
         (["dataset=iris", "monitor=eval/nll"], "val/nll"),
@@ -188,6 +188,7 @@ def test_an_energy_without_a_reference_has_no_start_to_compare() -> None:
     assert (monitor.key, monitor.compares_start) == ("val/objective", False)
 
 
+@pytest.mark.slow
 def test_early_weights_of_a_reference_are_evaluated_too(
     ebm: Ebm, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

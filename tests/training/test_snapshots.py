@@ -36,6 +36,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder / "run"
 
 
+@pytest.mark.slow
 def test_run_on_images_writes_grids_of_them(run: Path) -> None:
     """Once at each evaluation and at the end."""
     events = events_of(run)

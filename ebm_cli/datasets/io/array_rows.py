@@ -43,7 +43,7 @@ def array_rows(contents: Contents, keys: Reading, name: str, missing: bool = Fal
     if array.size == 0:
         raise InvalidFile(f"is empty: shape {list(array.shape)}")
     notes = [contents.source] if contents.source else []
-    label, pixel_range = contents.label, None
+    label, pixel_range, words = contents.label, None, ColumnWords()
     if array.ndim > 2:
         rows = _images(array, keys, label is not None)
         require_finite(rows, missing=missing)
@@ -52,7 +52,7 @@ def array_rows(contents: Contents, keys: Reading, name: str, missing: bool = Fal
     else:
         choice = choose_columns(array.shape[1], None, keys, {}, has_own_label=contents.label is not None)
         rows = MappedRows(array, None if choice.used == list(range(array.shape[1])) else choice.used)
-        words = ColumnWords(None, choice.used, keys.drop or ())
+        words = ColumnWords(None, choice.used, keys.drop or (), choice.used if keys.columns else None)
         label = label if choice.label is None else np.asarray(array[:, choice.label])
         require_finite(rows, words, missing=missing)
         if not missing:
@@ -67,6 +67,7 @@ def array_rows(contents: Contents, keys: Reading, name: str, missing: bool = Fal
         None if classes is None else classes.names,
         pixel_range,
         describe(rows.shape, None, name, notes),
+        words=words,
     )
 
 

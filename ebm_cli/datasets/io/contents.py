@@ -114,6 +114,37 @@ class ReadTable(NamedTuple):
     style: NumberFormat = NumberFormat()
 
 
+class ColumnWords(NamedTuple):
+    """Words for the columns of some rows: by the place and the name that they have in their file.
+
+    Attributes:
+        names: one a column of the file; None if it has none.
+        positions: in the file, of the columns of the rows; None if these are all.
+        dropped: columns that the user leaves out already, which a key that is typed must name again.
+        chosen: positions of the columns that the user asked for; None if `columns` is not set.
+    """
+
+    names: Sequence[str] | None = None
+    positions: Sequence[int] | None = None
+    dropped: Sequence[Column] = ()
+    chosen: Sequence[int] | None = None
+
+    def label(self, k: int) -> str:
+        """Column k of the rows as it is called in a message."""
+        return column_label(k if self.positions is None else self.positions[k], self.names)
+
+    def drop(self, *ks: int) -> str:
+        """The key that leaves out columns of the rows, as it is typed."""
+        more = [k if self.positions is None else self.positions[k] for k in ks]
+        if kept := [j for j in self.chosen or () if j not in more]:
+            return key("columns", *kept, names=self.names)  # drop may name no column that columns names
+        return key("drop", *self.dropped, *more, names=self.names)
+
+
+UNNAMED = ColumnWords()
+"""For all columns of a file without names."""
+
+
 class FileRows(NamedTuple):
     """Rows of a user's file.
 
@@ -125,6 +156,7 @@ class FileRows(NamedTuple):
         pixel_range: for images, the lowest and the highest value of a pixel; None for a table.
         description: of what was read: "400 rows × 2 columns (a, b) from my.csv".
         fingerprint: of rows, names and classes.
+        words: for the columns, by their places in the file.
     """
 
     rows: Rows
@@ -134,29 +166,7 @@ class FileRows(NamedTuple):
     pixel_range: tuple[float, float] | None = None
     description: str = ""
     fingerprint: Fingerprint | None = None
-
-
-class ColumnWords(NamedTuple):
-    """Words for the columns of some rows: by the place and the name that they have in their file.
-
-    Attributes:
-        names: one a column of the file; None if it has none.
-        positions: in the file, of the columns of the rows; None if these are all.
-        dropped: columns that the user leaves out already, which a key that is typed must name again.
-    """
-
-    names: Sequence[str] | None = None
-    positions: Sequence[int] | None = None
-    dropped: Sequence[Column] = ()
-
-    def label(self, k: int) -> str:
-        """Column k of the rows as it is called in a message."""
-        return column_label(k if self.positions is None else self.positions[k], self.names)
-
-    def drop(self, *ks: int) -> str:
-        """The key that leaves out columns of the rows, as it is typed."""
-        more = (k if self.positions is None else self.positions[k] for k in ks)
-        return key("drop", *self.dropped, *more, names=self.names)
+    words: ColumnWords = UNNAMED
 
 
 def column_label(j: int, names: Sequence[str] | None) -> str:

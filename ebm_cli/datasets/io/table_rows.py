@@ -38,7 +38,7 @@ def table_rows(table: ReadTable, keys: Reading, name: str, missing: bool = False
     text = [j for j, column in zip(choice.used, columns, strict=True) if not is_numeric(column)]
     if text:
         raise_for_text(table, text, choice.label, keys.drop or ())
-    words = ColumnWords(table.names, choice.used, keys.drop or ())
+    words = ColumnWords(table.names, choice.used, keys.drop or (), choice.used if keys.columns else None)
     if not missing:
         _require_no_gaps(table, columns, words)
     rows = torch.empty(len(columns[0]), len(columns))
@@ -58,6 +58,7 @@ def table_rows(table: ReadTable, keys: Reading, name: str, missing: bool = False
         None if classes is None else classes.labels,
         None if classes is None else classes.names,
         description=describe(rows.shape, names, name, [*_notes(classes, keys), *choice.notes, *table.notes]),
+        words=words,
     )
 
 

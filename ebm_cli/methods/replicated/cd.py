@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from ebm_cli.methods.cd import CD
-from ebm_cli.methods.chains import Chains
+from ebm_cli.methods.chains import Chains, ended
 from ebm_cli.methods.replicated.base import Losses, Replicated
 from ebm_cli.methods.replicated.of_energies import answered
 from ebm_cli.rng import Streams
@@ -49,7 +49,7 @@ class ReplicatedCD(Replicated[CD]):
             return None
         starts = [method.starts(rows, rng) for method, rows, rng in zip(self.methods, x, rngs, strict=True)]
         at = torch.cat([own.x for own in starts])
-        state, info = run(kernel, self.energy, at, first.k, Streams(rngs))
+        state, info = run(kernel, self.energy, at, first.k, Streams.of(rngs))
         ends, accepted = state.x.detach().chunk(len(starts)), info.accept.chunk(len(starts))
         given = zip(self.methods, starts, ends, accepted, rngs, strict=True)
-        return [method.ended(own, end, Info(accept), rng) for method, own, end, accept, rng in given]
+        return [ended(method.course, own, end, Info(accept), rng) for method, own, end, accept, rng in given]

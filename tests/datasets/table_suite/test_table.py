@@ -49,6 +49,7 @@ def test_density_is_known_to_the_final_evaluation_alone(part: str):
     assert (found.density is None) == (part == "validation")
 
 
+@pytest.mark.slow
 def test_run_is_monitored_by_validation_rows_alone(ebm: Ebm, monkeypatch: pytest.MonkeyPatch):
     no_pictures(monkeypatch)
     keys: list[str] = []
