@@ -20,12 +20,12 @@ from ebm_cli.cli.sweep_launch import failure_in_message
 from ebm_cli.cli.sweep_pool import Died, Pool
 from ebm_cli.cli.sweep_worker import Ended, Job, Order
 from ebm_cli.cli.task import Task
-from ebm_cli.evaluation.values import format_value
+from ebm_cli.evaluation.values import brief, format_value
 from ebm_cli.reporting.commands import shell_line
 from ebm_cli.reporting.console import make_console, relative_path
 from ebm_cli.reporting.sweep_table import SweepTable
 from ebm_cli.runs.signals import Interrupted, Signals
-from ebm_cli.runs.status import read_status
+from ebm_cli.runs.status import EARLY, read_status
 from ebm_cli.system.files import write_json
 
 FILE = "search.json"
@@ -125,7 +125,7 @@ class _Run:
     def conclude(self) -> float:
         """Write and print the best trial; returns its value."""
         study, best = self._study, self._study.best
-        counts = ((TrialState.COMPLETE, "finished"), (TrialState.PRUNED, "stopped early"), (TrialState.FAIL, "failed"))
+        counts = ((TrialState.COMPLETE, "finished"), (TrialState.PRUNED, EARLY), (TrialState.FAIL, "failed"))
         self._print(", ".join(f"{study.count(state)} {name}" for state, name in counts))
         if best is None:
             raise SweepFailed(list(self._failures.values()) or [self._nothing()])
@@ -154,7 +154,7 @@ class _Run:
             own = self._order.sweep_dir / str(number)
             moved = [] if folder in (None, own) else [f"hydra.sweep.subdir={folder}"]
             job = Job(number, [*self._fixed, *words, *moved])
-            board.expect([job], [" ".join(words)])
+            board.expect([job], [" ".join(_brief(word) for word in words)])
             yield job
 
     def _begin(self, board: SweepBoard, job: Job, folder: Path) -> None:
@@ -171,10 +171,10 @@ class _Run:
     def _end(self, board: SweepBoard, job: Job, message: Ended | Died, *, is_ending: bool) -> None:
         is_interrupted = isinstance(message, Ended) and message.is_interrupted
         if is_interrupted and job.number in self._pruned:
-            reason = f"stopped early at step {self._pruned[job.number]}: worse than half of the other trials there"
+            reason = f"{EARLY} at step {self._pruned[job.number]}: worse than half of the other trials there"
             self._study.tell(job.number, None, reason, is_pruned=True)
             _note(self._folders[job.number], reason)
-            board.ended(job, None, "stopped early")
+            board.ended(job, None, EARLY)
         elif is_interrupted and is_ending:
             self._study.leave(job.number)
             board.ended(job, None, "interrupted")
@@ -197,6 +197,11 @@ class _Run:
 
     def _print(self, text: str) -> None:
         self._console.print(Text(text), soft_wrap=True)
+
+
+def _brief(word: str) -> str:
+    key, _, value = word.partition("=")
+    return f"{key}={brief(value)}"
 
 
 def _note(run: Path, reason: str) -> None:

@@ -93,7 +93,8 @@ class SweepBoard:
         """Counts of jobs that have ended and that run, and the time left."""
         ended = self.count(*ENDED)
         if self.is_ending:
-            running = f", the {len(self._watches)} that run write a checkpoint" if self._watches else ""
+            n = len(self._watches)
+            running = f", the {n} that run{'s writes' if n == 1 else ' write'} a checkpoint" if n else ""
             return f"{ended} of {self._total} jobs done{running}"
         parts = [f"{ended} of {self._total} jobs done"]
         if self._watches:

@@ -23,7 +23,7 @@ from ebm_cli.evaluation.overall import overall, untrusted, with_overall, with_un
 from ebm_cli.evaluation.protocol import Protocol
 from ebm_cli.evaluation.values import Values, number
 from ebm_cli.reporting.closing_panel import closing_panel
-from ebm_cli.reporting.console import announce, duration, relative_path
+from ebm_cli.reporting.console import announce, duration, make_console, relative_path
 from ebm_cli.reporting.explanations import absences, explain
 from ebm_cli.reporting.figures.canvas import save
 from ebm_cli.reporting.figures.overview import final_figure
@@ -33,6 +33,7 @@ from ebm_cli.reporting.stages import Stages
 from ebm_cli.runs.assemble import described_data, protocol_of
 from ebm_cli.runs.instantiate import Parts
 from ebm_cli.runs.model import Model, load
+from ebm_cli.runs.record import jobs_of
 from ebm_cli.runs.stored_config import run_dir
 from ebm_cli.system.device import device_of
 from ebm_cli.system.files import write_json
@@ -89,6 +90,13 @@ def evaluate(cfg: DictConfig) -> None:
     reason = untrusted(results, cfg.strict)
     if reason is not None:
         raise NotTrustworthy(reason)
+
+
+def finalize(cfg: DictConfig, sweep_dir: Path) -> None:
+    """Rank the evaluations of a sweep."""
+    from ebm_cli.comparison.sweep_ends import print_evaluations
+
+    print_evaluations(jobs_of(sweep_dir), make_console())
 
 
 def _causes(cfg: DictConfig, model: Model, parts: Parts, results: Values, findings: Sequence[Finding]) -> list[str]:

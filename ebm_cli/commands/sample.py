@@ -26,7 +26,7 @@ from ebm_cli.evaluation.results import Results
 from ebm_cli.evaluation.values import Value, Values, format_value
 from ebm_cli.quoting import typed
 from ebm_cli.reporting.closing_panel import closing_panel
-from ebm_cli.reporting.console import announce, relative_path
+from ebm_cli.reporting.console import announce, make_console, relative_path
 from ebm_cli.reporting.coordinate_table import coordinate_table
 from ebm_cli.reporting.explanations import absences, explain
 from ebm_cli.reporting.figures.canvas import save
@@ -39,6 +39,7 @@ from ebm_cli.runs.chains import Drawn, draw
 from ebm_cli.runs.conditioning import ChainTarget
 from ebm_cli.runs.lock import lock_directory
 from ebm_cli.runs.model import Model
+from ebm_cli.runs.record import jobs_of
 from ebm_cli.runs.sample_files import SampleFile, write_samples
 from ebm_cli.runs.sampled_model import model_to_sample
 from ebm_cli.runs.shards import Shards, kind_of, require_no_shards, require_writer, streams
@@ -110,6 +111,13 @@ def sample(cfg: DictConfig) -> None:
     reasons = [*failures, *(_unmixed(measured.values) if cfg.strict else [])]
     if reasons:
         raise NotTrustworthy(" ".join(reasons))
+
+
+def finalize(cfg: DictConfig, sweep_dir: Path) -> None:
+    """List the samples of a sweep."""
+    from ebm_cli.comparison.sweep_ends import print_samples
+
+    print_samples(jobs_of(sweep_dir), make_console())
 
 
 def _streamed(cfg: DictConfig, model: Model, path: Path, console: Console) -> tuple[Drawn, Shards, int]:

@@ -5,7 +5,7 @@ each, because their results are not comparable.
 """
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -16,13 +16,14 @@ from rich.text import Text
 from ebm_cli.comparison.columns import QUALITIES, Column
 from ebm_cli.comparison.groups import DATASET, exclusion_reason
 from ebm_cli.comparison.settings import format_setting, settings_of
-from ebm_cli.evaluation.values import format_value, number
+from ebm_cli.evaluation.values import brief, format_value, number
 from ebm_cli.reporting.closing_panel import OVERALL_STYLES
 from ebm_cli.reporting.commands import print_commands, shell_command
 from ebm_cli.reporting.console import duration, relative_path
 from ebm_cli.reporting.narrow import Fitting
 from ebm_cli.runs.overrides import read_overrides
 from ebm_cli.runs.record import Record, read
+from ebm_cli.runs.status import EARLY
 
 CHANCE = frozenset({"seed", "dataset.seed"})
 """Keys that make repetitions of one experiment."""
@@ -64,21 +65,47 @@ def print_ranking(sweep: Path, runs: Sequence[Path], console: Console) -> None:
     typed = {record.path: read_overrides(record.path) for record in records}
     keys = differing(list(typed.values()))
     console.print()
-    for ranking in rank(records):
-        shown = [key for key in keys if key != DATASET or not ranking.dataset]
-        settings = {
-            path: " ".join(f"{key}={words[key]}" for key in shown if key in words) for path, words in typed.items()
-        }
-        console.print(Fitting(_table(ranking, settings)))
-        hidden = len(ranking.ranked) - MOST_ROWS
-        if hidden > 0:
-            console.print(Text(f"and {hidden} more", style="dim"))
+    print_tables(records, typed, keys, console)
     unfinished = [(record, reason) for record in records if (reason := exclusion_reason(record)) is not None]
     for record, reason in unfinished:
-        line = Text.assemble((f"{record.state:<11}", "red"), f" job {record.path.name}  {reason}")
+        is_early = reason.startswith(EARLY)
+        state, reason = (EARLY, reason.removeprefix(EARLY).strip()) if is_early else (record.state, reason)
+        line = Text.assemble((f"{state:<13}", "yellow" if is_early else "red"), f" job {record.path.name}  {reason}")
         console.print(line, soft_wrap=True)
     if len(unfinished) < len(records):
         print_commands(console, [compare_command(sweep, records, keys), *_command_of_a_search(sweep)])
+
+
+def print_tables(
+    records: Sequence[Record],
+    typed: Mapping[Path, Mapping[str, str]],
+    keys: Sequence[str],
+    console: Console,
+    *,
+    trained: bool = True,
+) -> None:
+    """Print the runs, ranked, one table a data set.
+
+    Args:
+        records: of the runs.
+        typed: run → its overrides.
+        keys: of the overrides in which they differ.
+        console: where to print.
+        trained: whether they have trained, and took a time for it that is shown.
+    """
+    for ranking in rank(records):
+        settings = settings_of_jobs(typed, [key for key in keys if key != DATASET or not ranking.dataset])
+        console.print(Fitting(_table(ranking, settings, trained)))
+        hidden = len(ranking.ranked) - MOST_ROWS
+        if hidden > 0:
+            console.print(Text(f"and {hidden} more", style="dim"))
+
+
+def settings_of_jobs(typed: Mapping[Path, Mapping[str, str]], keys: Sequence[str]) -> dict[Path, str]:
+    """Run → its overrides of these keys; numbers that a search has drawn have four digits."""
+    return {
+        path: " ".join(f"{key}={brief(words[key])}" for key in keys if key in words) for path, words in typed.items()
+    }
 
 
 def rank(records: Iterable[Record]) -> list[Ranking]:
@@ -123,7 +150,7 @@ def _rank(dataset: str, records: list[Record]) -> Ranking:
     return Ranking(dataset, column, tuple(ranked), tuple(record for record in records if record not in ranked))
 
 
-def _table(ranking: Ranking, settings: dict[Path, str]) -> Table:
+def _table(ranking: Ranking, settings: Mapping[Path, str], trained: bool) -> Table:
     table = Table(box=None, header_style="bold", pad_edge=False, title=ranking.dataset or None, title_justify="left")
     column = ranking.column
     for name, side in (
@@ -134,7 +161,8 @@ def _table(ranking: Ranking, settings: dict[Path, str]) -> Table:
     ):
         table.add_column(name, justify="right" if side == "right" else "left", no_wrap=True)
     table.add_column("overall", no_wrap=True)
-    table.add_column("trained in", justify="right", no_wrap=True)
+    if trained:
+        table.add_column("trained in", justify="right", no_wrap=True)
     for place, record in enumerate((*ranking.ranked, *ranking.others)[:MOST_ROWS], start=1):
         value = None if column is None else column.value(record)
         word, seconds = str(record.results.get("eval/overall", "")), number(record.results, "cost/seconds")
@@ -144,6 +172,6 @@ def _table(ranking: Ranking, settings: dict[Path, str]) -> Table:
             Text(settings[record.path]),
             format_value(value),
             Text(word, style=OVERALL_STYLES.get(word, "")),
-            "" if seconds is None else duration(seconds),
+            *(["" if seconds is None else duration(seconds)] if trained else []),
         )
     return table

@@ -1,11 +1,13 @@
 """Values of results: numbers by their keys, and numbers as text."""
 
 import math
+import re
 from collections.abc import Mapping
 
 Value = float | int | str | bool | None
 Values = Mapping[str, Value]
 """Key of a result, such as `eval/kl`, → its value."""
+DECIMAL = re.compile(r"-?\d+\.\d+(e[-+]?\d+)?")
 
 
 def number(values: Mapping[str, object], key: str) -> float | None:
@@ -14,6 +16,12 @@ def number(values: Mapping[str, object], key: str) -> float | None:
     if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
         return None
     return float(value)
+
+
+def brief(word: str) -> str:
+    """A word of the command line; of a number with a point and more than eight significant digits, four of them."""
+    digits = word.partition("e")[0].replace(".", "").lstrip("-0")
+    return f"{float(word):.4g}" if len(digits) > 8 and DECIMAL.fullmatch(word) else word
 
 
 def format_value(value: Value) -> str:

@@ -5,6 +5,8 @@ from pathlib import Path
 from typing import Any, Literal
 
 StateName = Literal["running", "finished", "interrupted", "diverged", "failed"]
+EARLY = "stopped early"
+"""First words of the reason of a run that a search has stopped; its state is `interrupted`."""
 
 
 def read_status(path: Path) -> dict[str, Any] | None:

@@ -56,6 +56,17 @@ def test_the_table_shows_settings_results_and_reasons(runs: Runs) -> None:
     ]
 
 
+def test_trials_have_four_digits_and_stopped_ones_are_called_so(runs: Runs) -> None:
+    typed(runs.write("nce", results={"eval/kl": 0.3}), "lr=0.0012520653814999472", "seed=1000000001")
+    typed(runs.write("nce", results={"eval/kl": 0.1}), "lr=1e-05", "seed=1")
+    typed(runs.write("nce", state="interrupted", reason="stopped early at step 400: worse"), "lr=3.5", "seed=2")
+    assert printed(runs)[1:4] == [
+        "1 001 lr=1e-05 seed=1 0.1000",
+        "2 000 lr=0.001252 seed=1000000001 0.3000",
+        "stopped early job 002 at step 400: worse",
+    ]
+
+
 def test_a_single_job_is_no_ranking(runs: Runs) -> None:
     runs.write_kls("nce", 0.1)
     assert printed(runs) == []
