@@ -26,7 +26,7 @@ class Died(NamedTuple):
 
     @property
     def how(self) -> str:
-        """How its process ended, in words."""
+        """The end of its process, in words."""
         code = self.exit_code
         return f"was killed by signal {-code} (9 is often the system's, for want of memory)" if code < 0 else "ended"
 

@@ -2,7 +2,7 @@
 
 A run that asks for a step waits until all others do; then one joint step is taken, and each is given its result.
 What a run does between two steps (logs, evaluations, checkpoints) is its own code, in turn. One that ends leaves: the
-others train without it. The final evaluation of each is made here, or by other processes while the rest goes on.
+others train without it. The final evaluation of each is made here, or by other processes while the others train.
 """
 
 import time

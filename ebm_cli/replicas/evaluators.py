@@ -1,7 +1,7 @@
 """Processes that make the final evaluations of runs, several at a time.
 
 A process reads a run's checkpoint and its data, and sends back what it has measured. It writes nothing: one that is
-killed costs an evaluation. The run itself goes on where it was trained.
+killed costs an evaluation. The run itself continues where it was trained.
 """
 
 import os
@@ -88,7 +88,7 @@ class Evaluators:
         self._give_out()
 
     def collect(self, *, waits: bool) -> list[tuple[int, Stage | Measured | BaseException]]:
-        """What processes say of the runs that they have, with the runs' numbers.
+        """Return what processes say of the runs that they have, with the runs' numbers.
 
         Args:
             waits: whether to wait for a message for some time, which is not needed while something else is to be done.

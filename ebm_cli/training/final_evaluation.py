@@ -52,7 +52,7 @@ class Stored(NamedTuple):
 
 @dataclass(frozen=True)
 class FinalEvaluation:
-    """What a trained run asks for.
+    """The evaluation that a trained run asks for.
 
     Attributes:
         session: of the run; the weights in memory are those that are evaluated.
@@ -76,7 +76,7 @@ class FinalEvaluation:
 
     @property
     def stored(self) -> Stored:
-        """What `evaluate_stored` needs to find the same."""
+        """The weights, for `evaluate_stored`, which finds the same."""
         config = self.session.checkpointer.config
         return Stored(self.file, config["device"], config["compile"], tuple(foreign_packages(config)))
 

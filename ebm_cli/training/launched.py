@@ -20,7 +20,7 @@ from ebm_cli.system.meeting import Meeting, meeting
 from ebm_cli.system.ranks import ONE, Ranks
 
 Work = Literal["train", "evaluate"]
-"""What processes do together, by the verb."""
+"""Work that processes do together, by the verb."""
 
 ECHO = 10.0
 """Seconds in which a launcher passes on a signal that its processes have received already."""

@@ -1,4 +1,4 @@
-"""What `ebm evaluate` measures, from a checkpoint: made in the same way in each of the processes that take part."""
+"""The model that `ebm evaluate` measures, loaded in the same way in each of the processes that take part."""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -25,7 +25,7 @@ from ebm_cli.training.build import chains_of
 
 
 class Subject(NamedTuple):
-    """What is measured: a trained model, the parts of its run, and the protocol."""
+    """A trained model to be measured, the parts of its run, and the protocol."""
 
     model: Model
     parts: Parts

@@ -49,7 +49,7 @@ def follow(cfg: DictConfig, run: Path, ranks: Ranks, signals: Signals) -> None:
 
 
 WORK: Mapping[str, Callable[[DictConfig, Path, Ranks, Signals], None]] = {"train": follow, "evaluate": assist}
-"""What the first process asks for → what another one does; `training.launched.Work`."""
+"""Work that the first process asks for (`training.launched.Work`) → the function by which another one does it."""
 
 
 def accompany(place: Place) -> int:

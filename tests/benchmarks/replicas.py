@@ -58,7 +58,7 @@ def medians(steps: Sequence[Callable[[], object]], clock: Callable[[], float]) -
 
 
 _start: Barrier
-"""What the processes of `in_processes` wait at."""
+"""The place where the processes of `in_processes` wait for one another."""
 
 
 def _keep(barrier: Any) -> None:
