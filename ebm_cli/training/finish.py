@@ -34,9 +34,7 @@ logger = logging.getLogger(__name__)
 
 
 def finish(session: Session, seconds: float) -> Steps[float | None]:
-    """Evaluate the averaged weights, those of best.pt if the run has patience, and write what a finished run has.
-
-    The evaluation is asked for (`steps`).
+    """Ask for an evaluation of the averaged weights, those of best.pt with patience, and write what a finished run has.
 
     Args:
         session: trained; its log is open.
