@@ -97,7 +97,7 @@ WITHOUT_TORCH = (
         f"comparison/{name}"
         for name in ("__init__", "charts", "columns", "conclusions", "groups", "page", "ranking", "settings")
     ),
-    *("comparison/spread", "comparison/tables"),
+    *("comparison/cost_charts", "comparison/spread", "comparison/tables"),
 )
 """Modules behind `ebm --help`, completion, `--cfg` and `ebm runs`, which must answer at once."""
 

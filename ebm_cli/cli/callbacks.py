@@ -70,7 +70,7 @@ class Validate(Callback):
             require_slurm(config)
             require_optuna(config)
             require_one_place_for_seeds(config)
-            if is_processes(config):
+            if is_processes(config) or is_replicas(config):
                 worker_count(config.hydra.launcher.jobs)
             if is_listed(config.hydra):
                 self._validate_jobs(config)

@@ -23,7 +23,12 @@ FLAGS = (
     ("--hydra-help", "Hydra's own flags"),
 )
 """Flags that the page of a verb describes."""
-WORDS_OF_TRAIN = (("replicas=R", "train R seeds, seed, seed + 1, …, as one network, in a directory each"),)
+WORDS_OF_TRAIN = (
+    (
+        "replicas=R",
+        "train R seeds, seed, seed + 1, …, as one network, in a directory each; jobs=N evaluates N at a time",
+    ),
+)
 """Words that the page of `ebm train` describes, and that are no keys of a run."""
 
 

@@ -1,4 +1,4 @@
-"""`ebm train parallel.ranks=env` in each of several processes that something else has started: srun, or torchrun.
+"""`ebm train parallel.ranks=env`, and `ebm evaluate`, in processes that something else has started: srun, or torchrun.
 
 The first one runs the command, writes and prints. The others wait for what it has them do, and print nothing: a mistake
 is told once.
@@ -14,6 +14,8 @@ from ebm_cli.cli.task import Task
 from ebm_cli.errors import UserError
 from ebm_cli.system.launched import WORD, Place, is_another, place_of
 
+VERBS = ("train", "evaluate")
+"""Verbs that several processes do together."""
 PRINTS_ONLY = ("--cfg", "-c", "--info", "-i")
 
 
@@ -23,10 +25,10 @@ def asks_for_launched(words: Sequence[str]) -> bool:
 
 
 def stray(verb: str, variables: Mapping[str, str]) -> str | None:
-    """Sentence for a command that torchrun started several times, each of which would train a run of its own."""
-    if verb != "train" or "TORCHELASTIC_RUN_ID" not in variables or variables.get("WORLD_SIZE", "1") == "1":
+    """Sentence for a command that torchrun started several times, each of which would do the whole work."""
+    if verb not in VERBS or "TORCHELASTIC_RUN_ID" not in variables or variables.get("WORLD_SIZE", "1") == "1":
         return None
-    return f"torchrun has started {variables['WORLD_SIZE']} processes: add {WORD} to train one run on all of them"
+    return f"torchrun has started {variables['WORLD_SIZE']} processes: add {WORD} to {verb} one run on all of them"
 
 
 def run_launched(verb: str, argv: Sequence[str], run: Callable[[str, Sequence[str]], int]) -> int:

@@ -22,6 +22,8 @@ from ebm_cli.errors import UserError
 
 VALIDATE = "hydra.callbacks.validate"
 LAUNCHER = "hydra/launcher"
+WITH_JOBS = ("processes", "replicas")
+"""Launchers that `jobs=` is a key of."""
 
 
 def prepare(verb: str, argv: Sequence[str]) -> tuple[list[str], tuple[Path, ...]]:
@@ -37,8 +39,9 @@ def prepare(verb: str, argv: Sequence[str]) -> tuple[list[str], tuple[Path, ...]
     args = parse(argv)
     folders = search_path(args.config_dir)
     groups = verb_groups(verb, folders)
-    typed = _choose_processes(quote_overrides(args.overrides, verb, is_sweep=args.multirun))
+    typed = quote_overrides(args.overrides, verb, is_sweep=args.multirun)
     typed, is_replicated = choose_replicas(typed, verb, composes_only=bool(args.cfg or args.info))
+    typed = _choose_processes(typed)
     overrides = OverridesParser.create().parse_overrides(typed)
     for override in overrides:
         _validate(override, verb, groups, folders)
@@ -61,7 +64,7 @@ def prepare(verb: str, argv: Sequence[str]) -> tuple[list[str], tuple[Path, ...]
 
 
 def _choose_processes(words: Sequence[str]) -> list[str]:
-    """Spell `jobs=2` as Hydra reads it.
+    """Spell `jobs=2` as Hydra reads it: a key of the launcher of processes, or of that of replicas if it is chosen.
 
     Raises:
         UserError: another launcher is chosen, too, or several numbers.
@@ -70,12 +73,13 @@ def _choose_processes(words: Sequence[str]) -> list[str]:
     other = next((word for word in words if word.startswith(f"{LAUNCHER}=")), None)
     if "hydra/sweeper=optuna" in words and not jobs and other is None:
         jobs = ["jobs=1"]
-    if jobs and other is not None and other != f"{LAUNCHER}=processes":
+    if jobs and other not in (None, *(f"{LAUNCHER}={own}" for own in WITH_JOBS)):
         raise UserError(f"{jobs[0]} runs a sweep's jobs in processes of this machine, and {other} elsewhere: type one")
     if len(jobs) > 1 or "," in "".join(jobs):
         raise UserError(f"{' '.join(jobs)}: one number of jobs at a time, such as jobs=2, or jobs=auto (one a core)")
     spelled = [f"hydra.launcher.{word}" for word in jobs]
-    return [word for word in words if word not in jobs] + ([f"{LAUNCHER}=processes", *spelled] if jobs else [])
+    chosen = [f"{LAUNCHER}=processes"] if jobs and other is None else []
+    return [*(word for word in words if word not in jobs), *chosen, *spelled]
 
 
 def _validate(override: Override, verb: str, groups: Sequence[Group], folders: Sequence[Path]) -> None:

@@ -50,7 +50,12 @@ class _Job:
 
 
 def launch(
-    context: HydraContext, config: DictConfig, task: TaskFunction, overrides: Sequence[Sequence[str]], first: int
+    context: HydraContext,
+    config: DictConfig,
+    task: TaskFunction,
+    overrides: Sequence[Sequence[str]],
+    first: int,
+    jobs: Any,
 ) -> list[JobReturn]:
     """Run jobs, those that differ in their seeds alone together; returns their results in order.
 
@@ -58,6 +63,7 @@ def launch(
         context, config, task: of the sweep.
         overrides: of each job.
         first: number of the first job.
+        jobs: processes that make the final evaluations: `hydra.launcher.jobs`.
 
     Raises:
         Interrupted: by a signal; all runs have ended with their checkpoints.
@@ -67,15 +73,15 @@ def launch(
     numbered = list(enumerate((list(words) for words in overrides), first))
     results: list[JobReturn] = []
     for _, group in groupby(numbered, lambda job: _without_seed(job[1])):
-        jobs = [_start(context, config, number, words) for number, words in group]
+        started = [_start(context, config, number, words) for number, words in group]
         try:
-            _train(task, jobs)
+            _train(task, started, jobs)
         finally:
-            for handler in {handler for job in jobs for handler in job.handlers}:
+            for handler in {handler for job in started for handler in job.handlers}:
                 handler.close()
             HydraConfig.instance().cfg = None
             configure_log(config.hydra.hydra_logging, config.hydra.verbose)
-        results += [job.result for job in jobs]
+        results += [job.result for job in started]
     return results
 
 
@@ -97,13 +103,15 @@ def _start(context: HydraContext, config: DictConfig, number: int, words: list[s
     return _Job(words, result, *started[0])
 
 
-def _train(task: Task, jobs: Sequence[_Job]) -> None:
-    """Train jobs together, and write into each what Hydra is given for it."""
+def _train(task: Task, jobs: Sequence[_Job], n_processes: Any) -> None:
+    """Train jobs together, evaluate them in so many processes, and write into each what Hydra is given for it."""
     board = ReplicaBoard([(job.directory, job.words) for job in jobs])
     with Signals() as signals:
         with board:
             runs = [task.steps(job.config, signals, board.quiet) for job in jobs]
-            ended = task.module.train_together(runs, jobs[0].config, lambda i: jobs[i].enter(), board.show, board.end)
+            ended = task.module.train_together(
+                runs, jobs[0].config, lambda i: jobs[i].enter(), board.show, board.end, n_processes, signals
+            )
         for job, end in zip(jobs, ended, strict=True):
             job.result.return_value = end.value if end.error is None else end.error
             job.result.status = JobStatus.COMPLETED if end.error is None else JobStatus.FAILED

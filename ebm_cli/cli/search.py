@@ -17,9 +17,10 @@ from ebm_cli.cli.sweep_board import SweepBoard
 from ebm_cli.cli.sweep_cores import worker_count
 from ebm_cli.cli.sweep_failures import JobFailed, SweepFailed, take_failure
 from ebm_cli.cli.sweep_launch import failure_in_message
-from ebm_cli.cli.sweep_pool import Died, Pool
+from ebm_cli.cli.sweep_pool import Pool
 from ebm_cli.cli.sweep_worker import Ended, Job, Order
 from ebm_cli.cli.task import Task
+from ebm_cli.cli.worker import Died
 from ebm_cli.evaluation.values import brief, format_value
 from ebm_cli.reporting.commands import shell_line
 from ebm_cli.reporting.console import make_console, relative_path

@@ -13,9 +13,10 @@ from ebm_cli.cli.grid import is_grid
 from ebm_cli.cli.sweep_board import SweepBoard, differing
 from ebm_cli.cli.sweep_cores import worker_count
 from ebm_cli.cli.sweep_failures import JobFailed, failure_of, write_failure
-from ebm_cli.cli.sweep_pool import Died, Pool
+from ebm_cli.cli.sweep_pool import Pool
 from ebm_cli.cli.sweep_worker import TERMINAL, Ended, Failure, Job, Order, title_of
 from ebm_cli.cli.task import Task
+from ebm_cli.cli.worker import Died
 from ebm_cli.reporting.console import make_console, relative_path
 from ebm_cli.reporting.sweep_table import SweepTable
 from ebm_cli.runs.signals import Interrupted, Signals
@@ -105,6 +106,4 @@ def _they(n: int) -> str:
 
 
 def _death(job: Job, died: Died) -> Failure:
-    code = died.exit_code
-    how = f"was killed by signal {-code} (9 is often the system's, for want of memory)" if code < 0 else "ended"
-    return Failure(1, f"{title_of(job)}: its process {how}; its {TERMINAL} may say more")
+    return Failure(1, f"{title_of(job)}: its process {died.how}; its {TERMINAL} may say more")

@@ -12,6 +12,7 @@ from rich.console import Console
 from torch import Tensor
 
 from ebm_cli.claims.judge import build_claims, collect_verdicts, conclude, judge_runs
+from ebm_cli.cli.sweep_cores import threads_of_a_job, worker_count
 from ebm_cli.config.trust import trust_of
 from ebm_cli.densities.memo import of_few_rows
 from ebm_cli.errors import NotTrustworthy
@@ -146,6 +147,8 @@ def train_together(
     focus: Callable[[int], None],
     show: Callable[[int, int, Sequence[float]], None],
     on_end: Callable[[int], None],
+    jobs: object,
+    signals: Signals,
 ) -> "list[Ended]":
     """Train runs whose configs differ in their seeds as one network; returns how each of them ended.
 
@@ -155,8 +158,11 @@ def train_together(
         focus: called with the number of a run before its code runs.
         show: called every `log_every` steps with the step, the last step, and the loss of each run that has not ended.
         on_end: called with the number of a run that has ended.
+        jobs: processes that make the final evaluations: a whole number, auto for one a core, or 1 for this process.
+        signals: those of the runs.
     """
     from ebm_cli.replicas.drive import Lockstep
+    from ebm_cli.replicas.evaluators import Evaluators
 
     steps, log_every = total_steps(cfg), int(cfg.log_every)
 
@@ -165,7 +171,12 @@ def train_together(
             show(step, steps, [float(loss) for loss in losses])
 
     threads = cfg.threads if isinstance(cfg.threads, int) else ALL_THREADS
-    return Lockstep(runs, focus, threads, on_step, on_end).run()
+    n = min(worker_count(jobs), len(runs))
+    if n == 1:
+        return Lockstep(runs, focus, threads, on_step, on_end).run()
+    # The signal is recorded until the runs that are evaluated or write their results have heard of it.
+    with signals.deferred(), Evaluators(n, threads_of_a_job(n), cfg.threads, signals) as evaluators:
+        return Lockstep(runs, focus, threads, on_step, on_end, evaluators).run()
 
 
 def finalize(cfg: DictConfig, sweep_dir: Path) -> None:

@@ -6,7 +6,7 @@ The frame of the page is `page.html` and its style `page.css`, beside this modul
 import html
 import json
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib.resources import files
 from string import Template
@@ -14,11 +14,11 @@ from string import Template
 from ebm_cli.comparison import charts
 from ebm_cli.comparison.columns import Column
 from ebm_cli.comparison.conclusions import conclusion, overall, warnings
+from ebm_cli.comparison.cost_charts import against_cost
 from ebm_cli.comparison.groups import Comparison, Group, Section
 from ebm_cli.comparison.settings import MISSING, differing_settings, settings_of
 from ebm_cli.comparison.tables import REFERENCE_ROW, cell
-from ebm_cli.evaluation.values import format_value, number
-from ebm_cli.reporting.optional_pictures import optional
+from ebm_cli.evaluation.values import format_value
 from ebm_cli.runs.record import Record
 
 POLICY = "default-src 'none'; style-src 'unsafe-inline'; img-src data:"
@@ -194,39 +194,16 @@ def _charts(section: Section, numbers: Mapping[str, int]) -> str:
     column = section.ranking
     if column is None:
         return ""
-    drawn, notes = [], list[str]()
-    for name, cost in (("training time, s", _seconds), ("evaluations of ∇ₓf in all", _gradients)):
-        clouds = [
-            charts.Cloud(group.label, numbers[group.label], _points(group.records, cost, column))
-            for group in section.groups
-        ]
-        if any(x > 0 for cloud in clouds for x, _ in cloud.points):
-            alt = f"{column.label} of each group against {name}"
-            with optional(f"the chart of {alt}", notes):
-                svg = charts.quality_against_cost(clouds, name, column.label, not column.result.signed)
-                drawn.append(f'<img src="{charts.data_uri(svg)}" alt="{escape(alt)}">')
+    notes: list[str] = []
+    drawn = [
+        f'<img src="{charts.data_uri(svg)}" alt="{escape(alt)}">'
+        for alt, svg in against_cost(section, column, numbers, notes)
+    ]
     failed = "".join(f"<p class=note>{escape(note)}</p>" for note in notes)
     if not drawn:
         return failed
     chips = "".join(f"<span class=chip>{_dot(g.label, numbers)}{escape(g.label)}</span>" for g in section.groups)
     return f"<h3>Quality against cost</h3><div class=charts>{''.join(drawn)}</div><p class=chips>{chips}</p>{failed}"
-
-
-def _points(
-    records: Iterable[Record], cost: Callable[[Record], float | None], column: Column
-) -> list[tuple[float, float]]:
-    pairs = [(cost(record), column.value(record)) for record in records]
-    return [(x, y) for x, y in pairs if x is not None and y is not None]
-
-
-def _seconds(record: Record) -> float | None:
-    return number(record.results, "cost/seconds")
-
-
-def _gradients(record: Record) -> float | None:
-    """Evaluations of the whole run: those of a step per row, times rows and steps."""
-    evals, batch_size = number(record.results, "cost/grad_evals"), number(record.config, "batch_size")
-    return None if evals is None or record.step is None or batch_size is None else evals * record.step * batch_size
 
 
 def _excluded(excluded: Sequence[tuple[Record, str]]) -> str:

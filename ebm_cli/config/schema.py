@@ -57,7 +57,7 @@ class EvalKeys:
 
 @dataclass(frozen=True)
 class ParallelKeys:
-    """The processes of a run, `parallel.*`."""
+    """The processes of a run or of an evaluation, `parallel.*`."""
 
     ranks: int | Literal["env"]
 
@@ -197,6 +197,7 @@ class EvaluateKeys(ModelKeys):
     seed: int | None
     strict: bool
     compile: Compile
+    parallel: ParallelKeys
     eval: EvalKeys
 
     def __post_init__(self) -> None:

@@ -5,6 +5,7 @@ layer 8, imported by commands.
     network     R networks as one energy
     step        one training step of R runs
     drive       R runs in lockstep, from their start to their ends
+    evaluators  processes that make the final evaluations
     support     what can be trained so
 
 The losses of R runs are the methods' own, `methods.replicated`.

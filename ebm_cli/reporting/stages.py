@@ -33,7 +33,7 @@ class Stages(LiveBar):
 
     def begin(self, stage: str, number: int, total: int) -> None:
         """Show that a stage begins, the `number`th (from 1) of `total`."""
-        logger.info(f"{self._name}: {stage} ({number} of {total})")
+        log_stage(self._name, stage, number, total)
         shown = f"{self._name}: {stage}"
         # The name gives way on a narrow terminal: the numbers beside it stay whole.
         shown = (
@@ -41,3 +41,8 @@ class Stages(LiveBar):
         )
         count = f"{number - 1}/{total}"
         self._bar.update(self._task, description=shown, completed=number - 1, total=total, count=count)
+
+
+def log_stage(name: str, stage: str, number: int, total: int) -> None:
+    """Write into the log of the present run that a stage begins, the `number`th (from 1) of `total`."""
+    logger.info(f"{name}: {stage} ({number} of {total})")

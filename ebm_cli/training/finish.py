@@ -16,16 +16,16 @@ from ebm_cli.evaluation.narrowest import narrowest_width
 from ebm_cli.evaluation.overall import overall, with_overall, with_unbounded
 from ebm_cli.evaluation.results import Results
 from ebm_cli.evaluation.values import Values
-from ebm_cli.methods import Method
 from ebm_cli.reporting.console import duration
 from ebm_cli.reporting.jsonl import read
-from ebm_cli.reporting.stages import Stages
 from ebm_cli.system.files import write_json
 from ebm_cli.system.memory import peak_memory_mb
 from ebm_cli.training import final_figures
 from ebm_cli.training.causes import Evidence, causes
 from ebm_cli.training.component_calibration import calibrate_components
+from ebm_cli.training.final_evaluation import FinalEvaluation, Measured
 from ebm_cli.training.session import Session
+from ebm_cli.training.steps import Steps
 from ebm_cli.training.summary import Ending, closing_summary
 from ebm_cli.training.tail_calibration import calibrate_tails
 from ebm_cli.training.trainer import Trainer
@@ -33,8 +33,8 @@ from ebm_cli.training.trainer import Trainer
 logger = logging.getLogger(__name__)
 
 
-def finish(session: Session, seconds: float) -> float | None:
-    """Evaluate the averaged weights, those of best.pt if the run has patience, and write what a finished run has.
+def finish(session: Session, seconds: float) -> Steps[float | None]:
+    """Ask for an evaluation of the averaged weights, those of best.pt with patience, and write what a finished run has.
 
     Args:
         session: trained; its log is open.
@@ -50,16 +50,19 @@ def finish(session: Session, seconds: float) -> float | None:
     has_patience = session.keys.patience is not None
     monitored, value = _evaluate_last_step(session)
     parts.energy.eval()
-    evaluated_step = trainer.step
+    evaluated_step, file = trainer.step, "last.pt"
     if has_patience and math.isfinite(history.best):
-        value, evaluated_step = history.best, session.checkpointer.load_best_weights()
+        value, evaluated_step, file = history.best, session.checkpointer.load_best_weights(), "best.pt"
     logger.info(f"trained to step {trainer.step} in {duration(seconds)}")
     with trainer.ema.applied():
         scales = calibrate_components(parts.energy, parts.method, parts.dataset, session.keys.seed)
         tails = calibrate_tails(parts.energy, parts.dataset, session.keys.seed)
         session.checkpointer.add_corrections(evaluated_step, scales, tails)
         _tell_weights(session, scales, tails)
-        found = _evaluate(session, trainer.second(evaluated_step))
+        second, asked = trainer.second(evaluated_step), time.monotonic()
+        made: Measured = yield FinalEvaluation(session, second, session.checkpointer.folder / file)
+        # Waiting for its turn is no cost of the run.
+        began, found = began + time.monotonic() - asked - made.seconds, made.evaluation
         evaluated = with_unbounded(found.results, log.opening.unbounded)
         assessment = overall(evaluated, math.prod(parts.dataset.shape))
         measured = with_overall(evaluated, assessment)
@@ -90,13 +93,6 @@ def finish(session: Session, seconds: float) -> float | None:
     summary.log()
     summary.show(log.console)
     return monitored_value(session.keys.monitor, results)
-
-
-def _evaluate(session: Session, second: Method | None) -> suite.Evaluation:
-    """Evaluate the weights in memory; the run's other processes take part."""
-    parts, ranks = session.parts, session.trainer.ranks
-    with Stages("evaluation", session.log.console) as stages:
-        return suite.evaluate(parts.energy, parts.method, parts.dataset, session.protocol, stages.begin, second, ranks)
 
 
 def take_part(session: Session) -> None:

@@ -5,7 +5,7 @@ The first process alone reads the command, as in any run. The others wait for it
 
 import socket
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, Literal, cast
 
 import torch
 from omegaconf import DictConfig, OmegaConf
@@ -18,6 +18,9 @@ from ebm_cli.system.device import device_of
 from ebm_cli.system.launched import WORD
 from ebm_cli.system.meeting import Meeting, meeting
 from ebm_cli.system.ranks import ONE, Ranks
+
+Work = Literal["train", "evaluate"]
+"""Work that processes do together, by the verb."""
 
 ECHO = 10.0
 """Seconds in which a launcher passes on a signal that its processes have received already."""
@@ -37,12 +40,12 @@ def with_number_of_ranks(cfg: DictConfig) -> DictConfig:
     return cast(DictConfig, OmegaConf.merge(cfg, {"parallel": {"ranks": found.place.size}}))
 
 
-def lead(found: Meeting, cfg: DictConfig, run: Path) -> Ranks:
-    """Have the other processes train a run with this one, their first."""
+def lead(found: Meeting, cfg: DictConfig, run: Path, work: Work) -> Ranks:
+    """Have the other processes train a run, or evaluate one, with this one, their first."""
     if found.place.size == 1:
         return ONE
     # YAML keeps keys that are numbers.
-    found.say("task", {"config": OmegaConf.to_yaml(cfg, resolve=True), "run": str(run)})
+    found.say("task", {"config": OmegaConf.to_yaml(cfg, resolve=True), "run": str(run), "work": work})
     return join(found, cfg)
 
 

@@ -1,4 +1,6 @@
-"""The processes of a run on one machine (`parallel.ranks=N`): the command is the first, and starts and ends the others.
+"""The processes of a run, or of an evaluation, on one machine (`parallel.ranks=N`).
+
+The command is the first of them, and starts and ends the others.
 
 They find one another in a private folder, so that two runs never meet, and speak over the loopback device. The others
 ignore signals: the first one decides when training ends. They end with it, also if it is killed (`training.rank`).
@@ -25,7 +27,7 @@ from ebm_cli.errors import ProcessLost
 from ebm_cli.system.device import device_of
 from ebm_cli.system.meeting import meeting
 from ebm_cli.system.ranks import ONE, Ranks
-from ebm_cli.training.launched import lead
+from ebm_cli.training.launched import Work, lead
 
 LOST_ANOTHER = 75
 """Exit code of a process that ended because another one did."""
@@ -36,25 +38,26 @@ AUTOPSY = 5.0
 
 
 @contextmanager
-def ranks_of(cfg: DictConfig, run: Path) -> Iterator[Ranks]:
-    """The processes that train a run, from this one, its first; they end with the block.
+def ranks_of(cfg: DictConfig, run: Path, work: Work = "train") -> Iterator[Ranks]:
+    """The processes that train a run, or evaluate one, from this one, the first; they end with the block.
 
     Args:
-        cfg: of the run, as all its processes build it.
-        run: run directory.
+        cfg: of the verb, as all processes build what it names.
+        run: directory that the first one writes to.
+        work: what they do.
 
     Raises:
         ProcessLost: one of them died.
     """
     launched = meeting()
     if launched is not None:
-        with closing(lead(launched, cfg, run)) as ranks:
+        with closing(lead(launched, cfg, run, work)) as ranks:
             yield ranks
         return
     if cfg.parallel.ranks == 1:
         yield ONE
         return
-    with Crew(cfg, run, cfg.parallel.ranks) as crew:
+    with Crew(cfg, run, cfg.parallel.ranks, work) as crew:
         yield crew.ranks()
 
 
@@ -62,12 +65,12 @@ class Crew:
     """The other processes of a run, which are started in a block and killed at its end, if they have not ended then.
 
     Args:
-        cfg, run: of the run.
-        size: all its processes, ≥ 2.
+        cfg, run, work: as for `ranks_of`.
+        size: all processes, ≥ 2.
     """
 
-    def __init__(self, cfg: DictConfig, run: Path, size: int) -> None:
-        self._cfg, self._run, self._size = cfg, run, size
+    def __init__(self, cfg: DictConfig, run: Path, size: int, work: Work = "train") -> None:
+        self._cfg, self._run, self._size, self._work = cfg, run, size, work
         self._folder = Path(tempfile.mkdtemp(prefix="ebm-ranks-"))
         self._others: list[subprocess.Popen[bytes]] = []
         self._before: Any = None
@@ -121,6 +124,7 @@ class Crew:
         task = {
             "config": OmegaConf.to_yaml(self._cfg, resolve=True),
             "run": str(self._run),
+            "work": self._work,
             "index": index,
             "size": self._size,
         }

@@ -1,7 +1,7 @@
 """One of the other processes of a run: `python -m ebm_cli.training.rank`, which `training.processes` starts, or
-`ebm train parallel.ranks=env`, which something else has started.
+`ebm train parallel.ranks=env`, which something else has started; `ebm evaluate` has them, too.
 
-It reads its task from its standard input, one line of JSON, and trains in step with the first process. It writes
+It reads its task from its standard input, one line of JSON, and works in step with the first process. It writes
 nothing but, if it fails, one line on its standard error. The end of its standard input is the end of the first process.
 """
 
@@ -11,6 +11,7 @@ import os
 import signal
 import sys
 import threading
+from collections.abc import Callable, Mapping
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -30,6 +31,7 @@ from ebm_cli.training.finish import take_part
 from ebm_cli.training.guard import Diverged
 from ebm_cli.training.launched import ECHO, how_to_continue
 from ebm_cli.training.launched import join as join_launched
+from ebm_cli.training.measuring import assist
 from ebm_cli.training.processes import LOST_ANOTHER, join, ready_file
 from ebm_cli.training.steps import alone
 
@@ -46,8 +48,12 @@ def follow(cfg: DictConfig, run: Path, ranks: Ranks, signals: Signals) -> None:
     take_part(session)
 
 
+WORK: Mapping[str, Callable[[DictConfig, Path, Ranks, Signals], None]] = {"train": follow, "evaluate": assist}
+"""Work that the first process asks for (`training.launched.Work`) → the function by which another one does it."""
+
+
 def accompany(place: Place) -> int:
-    """Train in step with the first process, where something else has started all of them. Returns the exit code.
+    """Work in step with the first process, where something else has started all of them. Returns the exit code.
 
     Nothing is printed, unless the first process itself is lost.
     """
@@ -63,7 +69,7 @@ def accompany(place: Place) -> int:
                 assert isinstance(cfg, DictConfig)
                 run = Path(task["run"])
                 with closing(join_launched(found, cfg)) as ranks:
-                    follow(cfg, run, ranks, signals)
+                    WORK[task["work"]](cfg, run, ranks, signals)
                 code = 0
         except (Diverged, Interrupted) as end:
             code = end.exit_code
@@ -92,7 +98,7 @@ def _done(task: dict[str, Any]) -> int:
     try:
         ready_file(Path(task["store"]), task["index"]).touch()
         ranks = join(cfg, task["index"], task["size"], Path(task["store"]))
-        follow(cfg, Path(task["run"]), ranks, Signals())
+        WORK[task["work"]](cfg, Path(task["run"]), ranks, Signals())
     except (Diverged, KeyboardInterrupt):
         return 0
     except ProcessLost:

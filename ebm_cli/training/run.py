@@ -70,7 +70,7 @@ def run_training(
                     session.log.note(sentence)
                 if state is None:
                     _describe(session, choices, typed)
-                return finish(session, (yield from session.train(signals)))
+                return (yield from finish(session, (yield from session.train(signals))))
     except Diverged as error:
         directory.finish("diverged", error.step, str(error))
         raise

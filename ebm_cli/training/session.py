@@ -104,6 +104,10 @@ class Session:
             raise Interrupted(signals.received, f" at step {self.trainer.step}; a checkpoint was written")
         return seconds
 
+    def answer(self) -> LossOutput:
+        """Take the step that the run asks for."""
+        return self.trainer.advance()
+
     def evaluate_monitor(self) -> Values:
         """The monitor's results for the averaged weights."""
         with self.trainer.ema.applied():

@@ -1,14 +1,19 @@
 """Cost of a step of several seeds as one network: `python -m tests.benchmarks.replicas [METHOD …]`.
 
 Both are timed in one process, in turn, so that whatever else the machine does falls on both: on one thread by the
-CPU's time, which other programs hardly lengthen, on two by the clock. Target: 16 seeds of nce with `energy=mlp` as
-shipped, batch 256, cost at most 5 times a single one, both on two threads.
+CPU's time, which other programs hardly lengthen, on two by the clock. Beside the latter is what `jobs=2` has to be
+compared by: two processes that take the steps of a half of the seeds each, at the same time, on one thread. Target: 16
+seeds of nce with `energy=mlp` as shipped, batch 256, cost at most 5 times a single one, both on two threads.
 """
 
+import multiprocessing
 import statistics
 import sys
 import time
 from collections.abc import Callable, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from threading import Barrier
+from typing import Any
 
 import torch
 from hydra import compose, initialize_config_dir
@@ -52,11 +57,40 @@ def medians(steps: Sequence[Callable[[], object]], clock: Callable[[], float]) -
     return [1e3 * statistics.median(own[3:]) for own in seconds]
 
 
+_start: Barrier
+"""The place where the processes of `in_processes` wait for one another."""
+
+
+def _keep(barrier: Any) -> None:
+    global _start
+    _start = barrier
+    register_resolvers(())
+    keep_freed_memory()
+
+
+def _share_of_a_process(method: str, n: int, native: bool) -> float:
+    """Median milliseconds in which this process takes a step of each of n seeds."""
+    torch.set_num_threads(1)
+    own = trainers(method, n)
+    for trainer in own:
+        trainer.energy.native = NativeChains(1) if native else None
+    _start.wait()
+    [milliseconds] = medians([lambda: [trainer.advance() for trainer in own]], time.perf_counter)
+    return milliseconds
+
+
+def in_processes(method: str, n: int, native: bool) -> float:
+    """Milliseconds in which two processes at the same time take a step of n seeds, half each."""
+    context = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(2, context, _keep, (context.Barrier(2),)) as pool:
+        return max(pool.map(_share_of_a_process, [method] * 2, [n // 2] * 2, [native] * 2))
+
+
 def main() -> None:
     """Print a table of the methods that are named, or of all."""
     register_resolvers(())
     keep_freed_memory()
-    print("method      seeds  threads  one, ms  all, ms  ratio")
+    print("method      seeds  threads  one, ms  all, ms  ratio  two processes, ms")
     for method in sys.argv[1:] or METHODS:
         for native in (False, True) if method in WITH_NATIVE_CHAINS else (False,):
             for n in SEEDS:
@@ -72,7 +106,8 @@ def time_steps(method: str, n: int, native: bool) -> None:
         for trainer in (alone, *together):
             trainer.energy.native = NativeChains(threads) if native else None
         one, every = medians([alone.advance, joint], time.process_time if threads == 1 else time.perf_counter)
-        print(f"{name:10}  {n:5}  {threads:7}  {one:7.2f}  {every:7.2f}  {every / one:5.2f}", flush=True)
+        beside = f"{in_processes(method, n, native):17.2f}" if threads == 2 else ""
+        print(f"{name:10}  {n:5}  {threads:7}  {one:7.2f}  {every:7.2f}  {every / one:5.2f}  {beside}", flush=True)
     torch.set_num_threads(1)
 
 

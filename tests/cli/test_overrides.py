@@ -23,6 +23,11 @@ def test_jobs_choose_the_launcher_of_processes() -> None:
         prepare("train", ["-m", "seed=1,2", "jobs=2,3"])
 
 
+def test_jobs_of_replicas_are_for_their_evaluations() -> None:
+    words, _ = prepare("train", ["replicas=3", "jobs=2"])
+    assert words == ["--multirun", "hydra/launcher=replicas", "seed=range(0,3)", "hydra.launcher.jobs=2"]
+
+
 @pytest.mark.parametrize(
     ("words", "line"),
     [

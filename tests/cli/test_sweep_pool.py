@@ -10,8 +10,9 @@ import pytest
 
 from ebm_cli.cli import sweep_pool
 from ebm_cli.cli.sweep_cores import n_cores, threads_of_a_job, worker_count
-from ebm_cli.cli.sweep_pool import Died, Pool
+from ebm_cli.cli.sweep_pool import Pool
 from ebm_cli.cli.sweep_worker import Ended, Job
+from ebm_cli.cli.worker import Died
 from ebm_cli.errors import UserError
 from tests.cli.light_worker import light_work
 

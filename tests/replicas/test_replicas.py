@@ -1,9 +1,13 @@
 """`ebm train replicas=R`: the runs of a sweep over seeds, trained together."""
 
+import os
+import signal
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from ebm_cli.replicas.evaluators import Evaluators
 from ebm_cli.runs.record import read
 from ebm_cli.training.guard import Diverged
 from ebm_cli.training.trainer import Trainer
@@ -54,6 +58,42 @@ def test_one_of_the_replicas_is_resumed_alone(ebm: Ebm, tmp_path: Path) -> None:
     assert (ours["energy"]["network.0.weight"] - theirs["energy"]["network.0.weight"]).abs().max() < 1e-5
 
 
+@pytest.mark.slow
+def test_processes_evaluate_replicas_to_the_same_bits(
+    ebm: Ebm, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also after a Ctrl-C while they do: the same command evaluates what was not."""
+    words = ("replicas=3", *WORDS, "steps=6", "metrics=[score,samples]")
+    assert ebm("train", *words, "hydra.sweep.dir=own").code in (0, 4)
+    collect, interrupts = Evaluators.collect, [True]
+
+    def interrupted(processes: Evaluators, *, waits: bool) -> Any:
+        if waits and interrupts:
+            interrupts.pop()
+            os.kill(os.getpid(), signal.SIGINT)
+        return collect(processes, waits=waits)
+
+    monkeypatch.setattr(Evaluators, "collect", interrupted)
+    ran = ebm("train", *words, "jobs=2", "hydra.sweep.dir=both")
+    assert ran.code == 130
+    assert "the same command" in ran.err
+    assert [state_of(tmp_path / "both" / job) for job in "012"] == [("interrupted", 6, 6)] * 3
+    assert ebm("train", *words, "jobs=2", "hydra.sweep.dir=both").code in (0, 4)
+    assert interrupts == []
+    for job in "012":
+        ours, theirs = tmp_path / "both" / job, tmp_path / "own" / job
+        assert _measured(ours) == _measured(theirs)
+        assert state_of(ours) == ("finished", 6, 6)
+        assert "evaluation: samples and their distances (2 of 2)" in (ours / "train.log").read_text()
+    assert _measured(tmp_path / "both" / "0") != _measured(tmp_path / "both" / "1")
+
+
+def _measured(run: Path) -> dict[str, Any]:
+    """The results of a run but times and memory."""
+    kept = ("eval/", "sampler/", "cost/grad_evals")
+    return {k: v for k, v in read(run).results.items() if k.startswith(kept) and k != "sampler/ess_per_second"}
+
+
 def test_replica_that_diverges_leaves_the_others(ebm: Ebm, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     conclude = Trainer.conclude
 
@@ -88,6 +128,8 @@ def _method_seed(seed: int) -> int:
         (["replicas=2", "checkpoint=run"], "resumed alone"),
         (["replicas=2", "hydra.run.dir=run"], "hydra.sweep.dir=DIR"),
         (["replicas=2", "hydra/launcher=joblib"], "one process"),
+        (["replicas=2", "jobs=0"], "jobs=0: the number of jobs at a time"),
+        (["replicas=2", "jobs=1,2"], "one number of jobs at a time"),
         (["replicas=2", "energy=quadratic", "method=nce"], "energy=mlp"),
         (["replicas=2", "energy=mlp", "method=fce"], "one by one"),
         (["replicas=2", "energy=mlp", "method=cd", "method.kl=0.5"], "method.kl=0.5"),

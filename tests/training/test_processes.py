@@ -1,5 +1,6 @@
 """Runs of several processes by the command: started, interrupted, killed, resumed."""
 
+import json
 import os
 import signal
 import time
@@ -101,6 +102,47 @@ def test_rank_killed_in_the_evaluation_ends_it(
     assert "was killed by SIGKILL" in ran.err
     assert time.monotonic() - killed[0] < 30
     assert last(tmp_path / "run")["step"] == 8
+
+
+def test_evaluation_by_two_has_the_bits_of_their_run(ebm: Ebm, tmp_path: Path) -> None:
+    budget = ["metrics=[density,samples,chains]", "eval.n_chains=40", "eval.n_samples=80", "eval.burn_in=4"]
+    budget += ["eval.n_temperatures=20", "eval.base=gaussian"]
+    words = [word for word in WORDS if not word.startswith("metrics=")]
+    assert ebm("train", *words, *budget, "hydra.run.dir=run").code in (0, 4)
+    found = {}
+    for name, ranks in (("two", "2"), ("one", "1")):
+        assert ebm("evaluate", "checkpoint=run", *budget, f"parallel.ranks={ranks}", f"hydra.run.dir={name}").code in (
+            0,
+            4,
+        )
+        found[name] = results_of(tmp_path / name)
+    assert found["two"] == {key: value for key, value in results_of(tmp_path / "run").items() if key in found["two"]}
+    assert {"eval/log_z", "eval/mmd", "sampler/rhat_max"} <= found["two"].keys()
+    # The control: random numbers are those of two processes.
+    assert found["one"]["eval/log_z"] != found["two"]["eval/log_z"]
+
+
+def results_of(run: Path) -> dict[str, object]:
+    """The results of an evaluation but its times."""
+    results = json.loads((run / "results.json").read_text())
+    kept = ("eval/", "sampler/")
+    return {k: v for k, v in results.items() if k.startswith(kept) and k != "sampler/ess_per_second"}
+
+
+def test_rank_killed_while_a_model_is_evaluated_ends_it(
+    ebm: Ebm, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, crews: list[Crew]
+) -> None:
+    assert ebm("train", *FAST, "method=nce", "steps=2", "hydra.run.dir=run").code == 0
+
+    def kill_and_wait(*args: object) -> None:
+        crews[-1]._others[0].kill()
+        time.sleep(40)
+
+    monkeypatch.setattr("ebm_cli.commands.evaluate.suite.evaluate", kill_and_wait)
+    ran = ebm("evaluate", "checkpoint=run", "parallel.ranks=2", "hydra.run.dir=found")
+    assert ran.code == 1
+    assert ran.err == "ebm: rank 1 of the 2 processes, counted from 0, was killed by SIGKILL\n"
+    assert not (tmp_path / "found" / "results.json").exists()
 
 
 def test_error_of_a_rank_is_the_run_s(ebm: Ebm, monkeypatch: pytest.MonkeyPatch) -> None:
