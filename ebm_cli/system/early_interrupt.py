@@ -1,7 +1,7 @@
 """Ctrl-C while a command imports its modules: there is nothing to save yet, and the process ends at once.
 
-A KeyboardInterrupt would not do. The import system swallows it in the callbacks of its locks, so that the command goes
-on, and modules that are half imported raise other errors in its place.
+A KeyboardInterrupt would not do. The import system swallows it in the callbacks of its locks, so that the command
+continues, and modules that are half imported raise other errors in its place.
 """
 
 import os
