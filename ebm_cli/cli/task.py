@@ -29,6 +29,7 @@ from ebm_cli.cli.job_log import logged
 from ebm_cli.cli.sweep_failures import JobFailed, write_failure
 from ebm_cli.config.groups import search_path
 from ebm_cli.errors import INTERRUPTED, NotTrustworthy
+from ebm_cli.system.early_interrupt import raise_again
 from ebm_cli.system.library_warnings import flush_warnings
 from ebm_cli.system.screen import protect_screen
 
@@ -74,7 +75,9 @@ class Task:
     @property
     def module(self) -> ModuleType:
         """Module of the verb's function and hooks; imports torch if they do."""
-        return importlib.import_module(f"ebm_cli.commands.{self.verb}")
+        module = importlib.import_module(f"ebm_cli.commands.{self.verb}")
+        raise_again()  # the verb can be interrupted: `__main__.command` has let Ctrl-C end the process
+        return module
 
     def hook(self, name: str, *args: Any, **kwargs: Any) -> None:
         """Call a hook of the verb's module, if it defines this one."""

@@ -45,6 +45,11 @@ class Column:
         return self.result.better != "none"
 
     @property
+    def is_cost(self) -> bool:
+        """True for what a run took, False for what it is worth."""
+        return self.key.startswith("cost/")
+
+    @property
     def superlative(self) -> str:
         """The phrase for the best value."""
         phrases = {"low": "the lowest", "high": "the highest", "half": "the nearest to 0.5", "none": "the"}

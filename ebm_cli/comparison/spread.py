@@ -17,6 +17,9 @@ from scipy.special import stdtr
 
 from ebm_cli.evaluation.values import format_value
 
+GIGABYTES_FROM = 10_000.0
+"""Megabytes from which memory is in gigabytes."""
+
 
 class Spread(NamedTuple):
     """A result over the n ≥ 1 runs of a group that have it; sd is None for n = 1."""
@@ -42,6 +45,19 @@ class Spread(NamedTuple):
             return f"{self.mean:.{digits}e}", f"{self.sd:.1e}"
         decimals = min(max(1 - digit, 0), 6)
         return f"{self.mean:.{decimals}f}", f"{self.sd:.{decimals}f}" if decimals < 6 else f"{self.sd:.1e}"
+
+    def cost_parts(self, unit: str) -> tuple[str, str]:
+        """The same of a cost, of which no more than three digits mean anything: whole megabytes, or gigabytes.
+
+        Args:
+            unit: of the cost; only that of memory is written.
+        """
+        if unit == "MB" and self.mean >= GIGABYTES_FROM:
+            return Spread(self.mean / 1000, self.sd and self.sd / 1000, self.n).cost_parts("GB")
+        size = math.floor(math.log10(abs(self.mean))) if self.mean else 0
+        decimals = 0 if unit == "MB" or (self.mean.is_integer() and not self.sd) else min(max(2 - size, 0), 6)
+        mean, sd = (f"{x:,.{decimals}f}".replace(",", " ") for x in (self.mean, self.sd or 0.0))
+        return f"{mean} {unit}" if unit in ("MB", "GB") else mean, sd if float(sd.replace(" ", "")) else ""
 
     def __str__(self) -> str:
         return " ± ".join(part for part in self.parts() if part)

@@ -34,7 +34,8 @@ def cell(section: Section, group: Group, column: Column) -> Cell:
     if spread is None:
         return Cell(MISSING)
     is_best = group.names in section.best.get(column.key, ())
-    return Cell(*spread.parts(), len(group.records) - spread.n, is_best)
+    parts = spread.cost_parts(column.result.unit) if column.is_cost else spread.parts()
+    return Cell(*parts, len(group.records) - spread.n, is_best)
 
 
 def name_heads(comparison: Comparison) -> list[str]:

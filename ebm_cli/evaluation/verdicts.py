@@ -16,6 +16,8 @@ P_DIFFERS = 0.01
 """A p-value up to this means that samples differ: of the five distances, a correct model should pass all."""
 LOG_Z_AGREES = 0.02
 """Nats: a log Z agrees with the independent one within this, or within two or three standard errors."""
+LOG_Z_CLOSE = 0.1
+"""Nats: up to this a trained log Z is close, since densities by it are wrong by a tenth at most."""
 LOG_Z_PRECISE = 0.1
 """Nats: standard error up to which an annealed log Z is precise."""
 WEIGHTS = 10
@@ -143,8 +145,10 @@ def _log_z_learned(key: str, value: float, values: Values) -> Verdict:
 
 def _log_z_gap(key: str, value: float, values: Values) -> Verdict:
     error = number(values, "eval/log_z_se") or 0.0
-    agrees = abs(value) <= max(LOG_Z_AGREES, 2 * error)
-    return Verdict("0", "agrees" if agrees else "off", agrees)
+    if abs(value) <= max(LOG_Z_AGREES, 2 * error):
+        return Verdict("0", "agrees", True)
+    close = abs(value) <= LOG_Z_CLOSE
+    return Verdict("0", "close" if close else "off", close)
 
 
 def _mode_tv(key: str, value: float, values: Values) -> Verdict:
@@ -230,7 +234,11 @@ LOG_Z_AIS = Rule(
     f"off beyond {LOG_Z_AGREES} nats and two standard errors; else agrees, or rough above ± {LOG_Z_AGREES}",
 )
 LOG_Z_LEARNED = Rule(_log_z_learned, "the independent log Z")
-LOG_Z_GAP = Rule(_log_z_gap, "0", f"agrees within {LOG_Z_AGREES} nats or two standard errors of log Z, off")
+LOG_Z_GAP = Rule(
+    _log_z_gap,
+    "0",
+    f"agrees within {LOG_Z_AGREES} nats or two standard errors of log Z, close ≤ {LOG_Z_CLOSE} nats < off",
+)
 MODE_TV = Rule(_mode_tv, "0, or the null", f"right ≤ {MODES_RIGHT} + 2 nulls or standard errors < wrong")
 DISTANCE = Rule(_distance, "the null and the p-value", f"within noise where p > {P_DIFFERS}, differs")
 FEATURE_DISTANCE = Rule(

@@ -34,7 +34,7 @@ def _log_z_gap(values: Values) -> Iterator[str]:
     gap = number(values, "eval/log_z_gap")
     if gap is None:
         return
-    if verdict("eval/log_z_gap", values).good:
+    if verdict("eval/log_z_gap", values).word == "agrees":
         apart = f"{abs(gap):.2g}" if abs(gap) >= LEAST_GAP else f"less than {LEAST_GAP}"
         error = number(values, "eval/log_z_se")
         known = f"; the integral has an error of {error:.2g}" if error and abs(gap) > LOG_Z_AGREES else ""

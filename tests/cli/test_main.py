@@ -43,9 +43,11 @@ def test_closed_pipe_is_no_error() -> None:
     assert ran.stdout.startswith("ebm train: ")
 
 
-def test_interrupt_during_an_import_is_one_line(tmp_path: Path) -> None:
-    """As by Ctrl-C in the first tenths of a second, before the verb runs."""
-    (tmp_path / "hydra.py").write_text("raise KeyboardInterrupt\n")
+@pytest.mark.parametrize("module", ["platform", "hydra", "torch"])
+def test_interrupt_during_an_import_is_one_line(tmp_path: Path, module: str) -> None:
+    """As by Ctrl-C in the first tenths of a second, before the verb runs, even where an import swallows it."""
+    pressed = "import os, signal\ntry:\n    os.kill(os.getpid(), signal.SIGINT)\nexcept KeyboardInterrupt:\n    pass\n"
+    (tmp_path / f"{module}.py").write_text(pressed)
     path = os.pathsep.join(filter(None, (str(tmp_path), os.environ.get("PYTHONPATH"))))
     command, env = [sys.executable, "-m", "ebm_cli", "train"], {**os.environ, "PYTHONPATH": path}
     ran = subprocess.run(command, env=env, capture_output=True, text=True, check=False)

@@ -33,6 +33,25 @@ def test_spread_is_written_to_two_digits_of_the_sd(spread: Spread, text: str) ->
     assert str(spread) == text
 
 
+@pytest.mark.parametrize(
+    ("spread", "unit", "parts"),
+    [
+        (Spread(486.4531, 0.0034, 3), "MB", ("486 MB", "")),
+        (Spread(486.4531, 3.4, 3), "MB", ("486 MB", "3")),
+        (Spread(12_345.0, 678.0, 3), "MB", ("12.3 GB", "0.7")),
+        (Spread(9.2134, 0.0412, 3), "s", ("9.21", "0.04")),
+        (Spread(140.25, None, 1), "s", ("140", "")),
+        (Spread(6.0, 0.5, 2), "s", ("6.00", "0.50")),
+        (Spread(2.0, 0.0, 2), "per row", ("2", "")),
+        (Spread(8000.0, None, 1), "", ("8 000", "")),
+        (Spread(0.0, None, 1), "per row", ("0", "")),
+        (Spread(0.00123, None, 1), "s", ("0.00123", "")),
+    ],
+)
+def test_costs_have_three_digits(spread: Spread, unit: str, parts: tuple[str, str]) -> None:
+    assert spread.cost_parts(unit) == parts
+
+
 def test_welch_agrees_with_scipy() -> None:
     from scipy.stats import ttest_ind
 

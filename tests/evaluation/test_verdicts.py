@@ -93,9 +93,12 @@ def test_log_z_learned_has_the_integral_as_reference() -> None:
     assert verdict_on("log_z_learned", log_z_learned=1.0, log_z=2.0) == Verdict("integral 2.000")
 
 
-@pytest.mark.parametrize(("gap", "error", "good"), [(0.01, 0.0, True), (0.05, 0.0, False), (0.05, 0.03, True)])
-def test_log_z_gap_agrees_within_two_errors(gap: float, error: float, good: bool) -> None:
-    assert verdict_on("log_z_gap", log_z_gap=gap, log_z_se=error) == Verdict("0", "agrees" if good else "off", good)
+@pytest.mark.parametrize(
+    ("gap", "error", "word"),
+    [(0.01, 0, "agrees"), (0.05, 0, "close"), (-0.15, 0, "off"), (0.05, 0.03, "agrees"), (0.15, 0.08, "agrees")],
+)
+def test_log_z_gap_is_off_beyond_two_errors_and_a_tenth(gap: float, error: float, word: str) -> None:
+    assert verdict_on("log_z_gap", log_z_gap=gap, log_z_se=error) == Verdict("0", word, word != "off")
 
 
 @pytest.mark.parametrize(("value", "null", "good"), [(0.02, None, True), (0.03, None, False), (0.03, 0.01, True)])

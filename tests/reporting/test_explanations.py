@@ -13,6 +13,7 @@ def test_explain_says_what_the_trained_density_integrates_to() -> None:
     (below,) = explain({"eval/log_z_gap": -0.6931472})
     assert "0.693 nats below" in below
     assert "integrates to 2" in below
+    assert "0.03 nats above" in explain({"eval/log_z_gap": 0.03})[0]
 
 
 @pytest.mark.parametrize(
