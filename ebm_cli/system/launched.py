@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from ebm_cli.errors import UserError
 
 WORD = "parallel.ranks=env"
-TORCHRUN = "python -m torch.distributed.run --nproc_per_node=N -m ebm_cli train …"
+TORCHRUN = "python -m torch.distributed.run --nproc_per_node=N -m ebm_cli …"
 PORTS = 20_000
 """First of as many ports, of which a job of Slurm has one by its number."""
 

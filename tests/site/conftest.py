@@ -25,6 +25,7 @@ MOONS = (
     "outputs/multirun/…/0",
     "runs/sweep/0",
     "runs/seeds/2",
+    "runs/big",
 )
 """Runs by the names that the pages give them; all on points in the plane, until `wines` trains one."""
 

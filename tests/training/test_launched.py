@@ -1,5 +1,6 @@
 """Runs on processes that something else has started: by their variables, and by torchrun."""
 
+import json
 import os
 import signal
 import socket
@@ -27,13 +28,15 @@ def free_port() -> int:
 class Started:
     """Processes of one command in a folder, with the variables of torchrun."""
 
-    def __init__(self, folder: Path, *words: str, size: int = 2, others: dict[str, str] | None = None) -> None:
+    def __init__(
+        self, folder: Path, *words: str, size: int = 2, others: dict[str, str] | None = None, verb: str = "train"
+    ) -> None:
         self.folder = folder
         meet = {"WORLD_SIZE": str(size), "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(free_port())}
         self.processes = []
         for index in range(size):
             own = {"RANK": str(index), "LOCAL_RANK": str(index), **((others or {}) if index else {})}
-            self.processes.append(command(folder, [sys.executable, "-m", "ebm_cli", "train", *words], meet | own))
+            self.processes.append(command(folder, [sys.executable, "-m", "ebm_cli", verb, *words], meet | own))
 
     def await_checkpoint(self, run: str) -> None:
         end = time.monotonic() + 120
@@ -70,6 +73,21 @@ def test_started_processes_train_the_run_that_ranks_do(tmp_path: Path) -> None:
     codes, errors = Started(tmp_path, *WORDS, "steps=0", ENV, "hydra.run.dir=c").ended()
     assert (codes, errors[0].count("\n"), errors[1]) == ([1, 1], 1, "")
     assert "steps must be >= 1" in errors[0]
+
+
+def test_started_processes_evaluate_as_ranks_do(tmp_path: Path) -> None:
+    ebm = [sys.executable, "-m", "ebm_cli"]
+    assert (
+        command(tmp_path, [*ebm, "train", *WORDS, "steps=2", "hydra.run.dir=run"], {}).communicate(timeout=120)[1] == ""
+    )
+    budget = ["checkpoint=run", "metrics=[density]", "eval.n_chains=40", "eval.n_samples=40", "eval.base=gaussian"]
+    budget += ["eval.n_temperatures=5", "threads=1"]
+    assert Started(tmp_path, *budget, ENV, "hydra.run.dir=a", verb="evaluate").ended() == ([0, 0], ["", ""])
+    own = command(tmp_path, [*ebm, "evaluate", *budget, "parallel.ranks=2", "hydra.run.dir=b"], {})
+    assert own.communicate(timeout=120)[1] == ""
+    a, b = (json.loads((tmp_path / name / "results.json").read_text()) for name in "ab")
+    assert a == b
+    assert "eval/log_z_se" in a
 
 
 @pytest.mark.parametrize("index", [0, 1])
