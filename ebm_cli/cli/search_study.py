@@ -201,7 +201,7 @@ class Search:
         return len(self.study.get_trials(deepcopy=False, states=states))
 
     def count_of_others(self, own: Collection[int]) -> int:
-        """Trials that other commands run or have run: neither one's own, nor interrupted ones that wait for a command."""
+        """Trials that other commands run or have run: neither one's own, nor interrupted ones that wait."""
         trials = [t for t in self.study.get_trials(deepcopy=False) if t.number not in own]
         return sum(t.state is not TrialState.RUNNING or not _is_gone(t) for t in trials)
 
