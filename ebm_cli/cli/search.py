@@ -87,6 +87,7 @@ class _Run:
         self._pruned: dict[int, int] = {}
         self._folders: dict[int, Path] = {}
         self._failures: dict[int, JobFailed] = {}
+        self._own: set[int] = set()
 
     def describe(self, space: Space) -> None:
         """Print what is searched, and where."""
@@ -101,8 +102,7 @@ class _Run:
         """Run trials until there are enough, or until a signal."""
         with Signals() as signals, signals.deferred(), SweepTable(self._console) as table:
             monitor = next((w.partition("=")[2] for w in self._fixed if w.startswith("monitor=")), "auto")
-            done = self._study.count(TrialState.COMPLETE, TrialState.PRUNED, TrialState.FAIL)
-            board = SweepBoard(table, self._n_workers, max(0, self._n_trials - done), monitor)
+            board = SweepBoard(table, self._n_workers, self._share(), monitor)
             pool = Pool(self._order, self._n_workers)
 
             def wait() -> bool:
@@ -131,7 +131,7 @@ class _Run:
         if best is None:
             raise SweepFailed(list(self._failures.values()) or [self._nothing()])
         number, value, parameters, words = best
-        self._print(f"best: job {number}, whose monitored result is {format_value(value)}")
+        self._print(f"best: job {number}{self._elsewhere(number)}, whose monitored result is {format_value(value)}")
         command = shell_line("ebm", "train", *self._fixed, *words)
         found = {
             "trial": number,
@@ -146,6 +146,12 @@ class _Run:
             raise SweepFailed([doubtful])
         return value
 
+    def _elsewhere(self, number: int) -> str:
+        """Place of a trial that another command has run, in another folder."""
+        folder = self._study.place(number)
+        is_here = folder is None or folder.parent == self._order.sweep_dir
+        return "" if folder is None or is_here else f" (in {relative_path(folder)})"
+
     def _nothing(self) -> JobFailed:
         return JobFailed(1, self._order.config, self._order.sweep_dir, "no trial of the study has finished")
 
@@ -155,6 +161,8 @@ class _Run:
             own = self._order.sweep_dir / str(number)
             moved = [] if folder in (None, own) else [f"hydra.sweep.subdir={folder}"]
             job = Job(number, [*self._fixed, *words, *moved])
+            self._own.add(number)
+            board.total = self._share()
             board.expect([job], [" ".join(_brief(word) for word in words)])
             yield job
 
@@ -169,7 +177,12 @@ class _Run:
                 self._pruned[number] = max(values)
                 pool.stop(number)
 
+    def _share(self) -> int:
+        """Trials that this command has run, runs or will: not those that others have taken since it began."""
+        return max(0, self._n_trials - self._study.count_of_others(self._own))
+
     def _end(self, board: SweepBoard, job: Job, message: Ended | Died, *, is_ending: bool) -> None:
+        board.total = self._share()
         is_interrupted = isinstance(message, Ended) and message.is_interrupted
         if is_interrupted and job.number in self._pruned:
             reason = f"{EARLY} at step {self._pruned[job.number]}: worse than half of the other trials there"

@@ -9,7 +9,7 @@ import os
 import random
 import socket
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -162,6 +162,11 @@ class Search:
         found = self._running[number].user_attrs.get(FOLDER)
         return None if found is None else Path(found)
 
+    def place(self, number: int) -> Path | None:
+        """Directory of any trial of the study; None before it has begun."""
+        found = self.study.get_trials(deepcopy=False)[number].user_attrs.get(FOLDER)
+        return None if found is None else Path(found)
+
     def began(self, number: int, folder: Path) -> None:
         """Note where a trial runs."""
         self._running[number].set_user_attr(FOLDER, str(folder))
@@ -194,6 +199,11 @@ class Search:
     def count(self, *states: TrialState) -> int:
         """Trials of the study in these states."""
         return len(self.study.get_trials(deepcopy=False, states=states))
+
+    def count_of_others(self, own: Collection[int]) -> int:
+        """Trials that other commands run or have run: neither one's own, nor interrupted ones that wait."""
+        trials = [t for t in self.study.get_trials(deepcopy=False) if t.number not in own]
+        return sum(t.state is not TrialState.RUNNING or not _is_gone(t) for t in trials)
 
     @property
     def best(self) -> tuple[int, float, dict[str, Any], list[str]] | None:

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from ebm_cli.cli.sweep_failures import JobFailed
+from ebm_cli.cli.sweep_time import SweepTime
 from ebm_cli.cli.sweep_watch import JobWatch
 from ebm_cli.cli.sweep_worker import Job, title_of
 from ebm_cli.errors import NotTrustworthy
@@ -26,14 +27,15 @@ class SweepBoard:
 
     Attributes:
         is_ending: whether a signal ends the sweep.
+        total: as given; less of it once others do a part.
     """
 
     def __init__(self, table: SweepTable, n_workers: int, total: int, monitor: str = "auto") -> None:
-        self._table, self._n_workers, self._total = table, n_workers, total
+        self._table, self.total = table, total
         self._monitor = monitor
         self._rows: dict[int, JobRow] = {}
         self._watches: dict[int, JobWatch] = {}
-        self._seconds: list[float] = []
+        self._time = SweepTime(n_workers)
         self.is_ending = False
 
     def expect(self, jobs: Sequence[Job], settings: Sequence[str]) -> None:
@@ -60,8 +62,8 @@ class SweepBoard:
         if watch is not None:
             watch.read()
             row = row._replace(step=watch.step, steps=watch.steps, result=watch.result)
-            if watch.did_work:
-                self._seconds.append(watch.seconds)
+            if failed is None or failed.exit_code == NotTrustworthy.exit_code:
+                self._time.ended(watch)
         if failed is not None:
             reason = failed.line.removeprefix(f"{title_of(job)}: ")
             row, state = row._replace(reason=reason), STATES.get(failed.exit_code, "failed")
@@ -95,22 +97,14 @@ class SweepBoard:
         if self.is_ending:
             n = len(self._watches)
             running = f", the {n} that run{'s writes' if n == 1 else ' write'} a checkpoint" if n else ""
-            return f"{ended} of {self._total} jobs done{running}"
-        parts = [f"{ended} of {self._total} jobs done"]
+            return f"{ended} of {self.total} jobs done{running}"
+        parts = [f"{ended} of {self.total} jobs done"]
         if self._watches:
             parts.append(f"{len(self._watches)} running")
-        left = self._seconds_left(self._total - ended - len(self._watches))
-        if left is not None and ended < self._total:
-            parts.append(f"about {duration(left)} left")
+        left = self._time.left(list(self._watches.values()), self.total - ended - len(self._watches))
+        if left is not None and ended < self.total:
+            parts.append(f"{'about' if self._time.is_whole else 'at least'} {duration(left)} left")
         return ", ".join(parts)
-
-    def _seconds_left(self, n_waiting: int) -> float | None:
-        """Seconds until the end, if all jobs take as long as those that have ended; None before one has."""
-        if not self._seconds:
-            return None
-        mean = sum(self._seconds) / len(self._seconds)
-        running = sum(max(0.0, mean - watch.seconds) for watch in self._watches.values())
-        return (running + n_waiting * mean) / max(1, min(self._n_workers, len(self._watches) + n_waiting))
 
 
 def differing(jobs: Sequence[Job]) -> list[str]:

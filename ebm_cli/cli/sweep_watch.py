@@ -30,6 +30,7 @@ class JobWatch:
         is_sampling: whether they are samples.
         values: step → value of the monitored result.
         result: key and value of the newest monitored result, else of the loss; None if there is neither.
+        trained: moment of `time.monotonic` at which the last step was read; None before it.
     """
 
     def __init__(self, directory: Path, monitor: str = "auto") -> None:
@@ -41,6 +42,7 @@ class JobWatch:
         self.is_sampling = False
         self.values: dict[int, float] = {}
         self.result: tuple[str, float] | None = None
+        self.trained: float | None = None
         self._file, self._offset = 0, 0
         self._times: deque[tuple[float, int]] = deque()
 
@@ -56,6 +58,8 @@ class JobWatch:
         else:
             self._read_manifest()
         self._read_metrics()
+        if self.trained is None and self.step is not None and self.step == self.steps:
+            self.trained = time.monotonic()
         if self.step is not None and (not self._times or self._times[-1][1] != self.step):
             self._times.append((time.monotonic(), self.step))
             while len(self._times) > 2 and self._times[1][0] < self._times[-1][0] - WINDOW:
@@ -65,6 +69,11 @@ class JobWatch:
     def seconds(self) -> float:
         """Seconds since the job began."""
         return time.monotonic() - self._began
+
+    @property
+    def seconds_since_trained(self) -> float | None:
+        """Seconds since the last step; None before it."""
+        return None if self.trained is None else time.monotonic() - self.trained
 
     @property
     def did_work(self) -> bool:

@@ -52,6 +52,18 @@ def test_the_same_command_takes_over_interrupted_trials(tmp_path: Path) -> None:
     assert (again.overrides(1), again.folder(1), again.folder(2)) == (words, tmp_path / "1", None)
 
 
+def test_trials_of_others_are_counted_except_those_they_left(tmp_path: Path, journal: str) -> None:
+    other, mine = (Search(options(5, storage=journal), SPACE, tmp_path) for _ in range(2))
+    assert [other.next_trial(), other.next_trial()] == [0, 1]
+    other.began(0, tmp_path / "elsewhere" / "0")
+    other.tell(0, 0.5)
+    other.leave(1)
+    assert mine.count_of_others(()) == 1
+    assert [mine.next_trial(), mine.next_trial()] == [1, 2]
+    assert mine.count_of_others((1, 2)) == 1
+    assert (mine.place(0), mine.place(2)) == (tmp_path / "elsewhere" / "0", None)
+
+
 def test_a_running_trial_of_another_process_is_left_to_it(
     tmp_path: Path, journal: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:

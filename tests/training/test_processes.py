@@ -161,7 +161,7 @@ def test_error_of_a_rank_is_the_run_s(ebm: Ebm, monkeypatch: pytest.MonkeyPatch)
 
 
 def test_diverged_run_of_two_returns_and_finishes(ebm: Ebm, tmp_path: Path) -> None:
-    """All processes return to the same checkpoint, with the same lower rate: their weights stay the same bits."""
+    """The run ends after returns of both processes, with their history and lower rate in its checkpoint."""
     words = [*FAST, "method=nce", "energy.width=128", "optimizer.lr=10", "schedule=constant", "dataset=eight_gaussians"]
     words = [word for word in words if word not in ("dataset=gaussian", "dataset.density.dim=3", "energy.width=8")]
     words += [
