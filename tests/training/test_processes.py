@@ -117,7 +117,7 @@ def test_evaluation_by_two_has_the_bits_of_their_run(ebm: Ebm, tmp_path: Path) -
         )
         found[name] = results_of(tmp_path / name)
     assert found["two"] == {key: value for key, value in results_of(tmp_path / "run").items() if key in found["two"]}
-    assert {"eval/log_z", "eval/mmd", "sampler/rhat"} <= found["two"].keys()
+    assert {"eval/log_z", "eval/mmd", "sampler/acceptance"} <= found["two"].keys()
     # The control: random numbers are those of two processes.
     assert found["one"]["eval/log_z"] != found["two"]["eval/log_z"]
 
