@@ -197,9 +197,8 @@ def _explain_unknown_key(key: str, cause: BaseException | None, verb: str, folde
     known = _siblings(cause)
     if parent in ("hydra.launcher", "hydra.sweeper"):
         group = parent.replace(".", "/")
-        return (
-            f"{key}: no such key of the chosen {group[6:]}; {group}=NAME chooses another ({', '.join(PACKAGES[group])})"
-        )
+        others = f"; {group}=NAME chooses another ({', '.join(PACKAGES[group])})"
+        return f"{key}: no such key of the chosen {group[6:]}{did_you_mean(name, known or ()) or others}"
     if key.startswith("sampler@") and name == "kernel":
         group = parent.removeprefix("sampler@")
         return f"{group}.kernel: only tempering moves its replicas by another sampler; add {group}=tempering"

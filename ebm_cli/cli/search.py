@@ -1,5 +1,6 @@
 """A search: trials of a study in worker processes, the bad ones stopped early, and the best as a command at the end."""
 
+import logging
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -19,9 +20,11 @@ from ebm_cli.cli.sweep_failures import JobFailed, SweepFailed, take_failure
 from ebm_cli.cli.sweep_launch import failure_in_message
 from ebm_cli.cli.sweep_pool import Pool
 from ebm_cli.cli.sweep_worker import Ended, Job, Order
-from ebm_cli.cli.task import Task
+from ebm_cli.cli.task import Refused, Task
 from ebm_cli.cli.worker import Died
+from ebm_cli.errors import UserError
 from ebm_cli.evaluation.values import brief, format_value
+from ebm_cli.quoting import shell_word
 from ebm_cli.reporting.commands import shell_line
 from ebm_cli.reporting.console import make_console, relative_path
 from ebm_cli.reporting.sweep_table import SweepTable
@@ -67,7 +70,18 @@ def _validate(order: Order, space: Space, fixed: Sequence[str]) -> None:
     with open_dict(config):
         config.hydra.job.id = config.hydra.job.num = 0
     HydraConfig.instance().set_config(config)
-    order.context.callbacks.on_job_start(config=config, task_function=order.task)
+    before = logging.root.manager.disable
+    logging.disable()  # of a job that is refused: here it is the search, which has no log
+    try:
+        order.context.callbacks.on_job_start(config=config, task_function=order.task)
+    except Refused as refused:
+        for key, values in space.items():
+            if isinstance(values, Numbers) and str(refused.__cause__).startswith(f"{key} must be a whole number"):
+                whole = shell_word(f"{key}=int(interval({values.low:g},{values.high:g}))")
+                raise UserError(f"{key} must be a whole number: {whole}") from None
+        raise
+    finally:
+        logging.disable(before)
 
 
 class _Run:

@@ -15,9 +15,10 @@ from ebm_cli.claims.judge import build_claims, collect_verdicts, conclude, judge
 from ebm_cli.cli.sweep_cores import threads_of_a_job, worker_count
 from ebm_cli.config.trust import trust_of
 from ebm_cli.densities.memo import of_few_rows
-from ebm_cli.errors import NotTrustworthy
+from ebm_cli.errors import NotTrustworthy, UserError, did_you_mean
 from ebm_cli.evaluation.monitored import monitored_value
 from ebm_cli.evaluation.overall import UNBOUNDED, overall, untrusted
+from ebm_cli.evaluation.result_registry import QUALITIES, registered
 from ebm_cli.evaluation.results import Results
 from ebm_cli.lecture.base import Measurement
 from ebm_cli.lecture.report import build_measurement, measured_verdicts
@@ -74,6 +75,7 @@ def validate(cfg: DictConfig) -> None:
     use_full_precision()
     set_threads(cfg.threads)
     build_claims(cfg.claims, trust_of(cfg))
+    require_monitored(cfg)
     if not _trains(build_measurement(cfg)):
         return
     with of_few_rows():
@@ -84,6 +86,19 @@ def validate(cfg: DictConfig) -> None:
     size = with_number_of_ranks(cfg).parallel.ranks
     make_trainer(cfg, parts, trust_of(cfg), Ranks(size=size))
     protocol_of(cfg, cfg.seed, cfg.batch_size, trust_of(cfg)).validate(parts.dataset)
+
+
+def require_monitored(cfg: DictConfig) -> None:
+    """Refuse a new run that is to be monitored by a result that does not exist; metrics of one's own may have any.
+
+    Raises:
+        UserError: see above.
+    """
+    key = f"eval/{cfg.monitor.rpartition('/')[2]}"
+    is_new = cfg.checkpoint is None and all(isinstance(metric, str) for metric in cfg.metrics)
+    if is_new and cfg.monitor != "auto" and registered(key) is None:
+        near = did_you_mean(key, (result.key for result in QUALITIES)) or "; auto chooses one"
+        raise UserError(f"monitor={cfg.monitor}: no such result{near}")
 
 
 def validate_together(cfg: DictConfig) -> None:

@@ -8,11 +8,14 @@ from typing import Any
 
 import pytest
 import torch
+from omegaconf import OmegaConf
 
+from ebm_cli.commands.train import require_monitored
 from ebm_cli.datasets import Dataset, Table
 from ebm_cli.datasets.finite import Finite
 from ebm_cli.densities import Density, Gaussian
 from ebm_cli.energies import Energy
+from ebm_cli.errors import UserError
 from ebm_cli.evaluation.expectation import DataDistribution
 from ebm_cli.evaluation.monitored import monitored_value
 from ebm_cli.runs.assemble import assemble, protocol_of
@@ -218,3 +221,17 @@ def test_training_that_only_harms_ends_at_the_reference(
     assert last(tmp_path / "a", "best.pt")["step"] == 0
     results = json.loads((tmp_path / "a" / "results.json").read_text())
     assert results["val/nll"] == values[0]
+
+
+def test_a_result_that_does_not_exist_is_not_monitored() -> None:
+    """A run that resumes keeps what it has, and metrics of one's own have any results."""
+    keys: dict[str, Any] = {"monitor": "val/mine", "checkpoint": None, "metrics": ["density"]}
+    with pytest.raises(UserError, match="^monitor=val/mine: no such result"):
+        require_monitored(OmegaConf.create(keys))
+    for change in (
+        {"monitor": "auto"},
+        {"monitor": "val/kl"},
+        {"checkpoint": "run"},
+        {"metrics": ["density", {"_target_": "mine.Metric"}]},
+    ):
+        require_monitored(OmegaConf.create(keys | change))
