@@ -82,8 +82,9 @@ class SweepBoard:
             is_trained = watch.step == watch.steps
             work = "sampling" if watch.is_sampling else "evaluating" if is_trained else "training"
             state = "starting" if watch.step is None else work
+            left = None if is_trained else watch.seconds_left
             self._rows[number] = self._rows[number]._replace(
-                state=state, step=watch.step, steps=watch.steps, result=watch.result, left=watch.seconds_left
+                state=state, step=watch.step, steps=watch.steps, result=watch.result, left=left
             )
         self._table.update([self._rows[number] for number in sorted(self._rows)], self.summary())
 

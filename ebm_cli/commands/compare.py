@@ -125,7 +125,7 @@ def _print(comparison: Comparison, console: Console) -> None:
     if comparison.excluded:
         console.print(Text(f"\nexcluded: {len(comparison.excluded)}", style="yellow"))
         for record, reason in comparison.excluded:
-            line = Text.assemble("  ", (f"{record.state:<11}", "red"), f" {record.path}  {reason}")
+            line = Text.assemble("  ", (f"{record.outcome:<13}", "red"), f" {record.path}  {reason}")
             console.print(line, soft_wrap=True)
     console.print()
     for sentence in filter(None, (*map(conclusion, comparison.sections), overall(comparison))):

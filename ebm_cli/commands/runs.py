@@ -70,7 +70,7 @@ def _table(records: list[Record], now: float) -> Table:
     shown.add_column("age", justify="right", no_wrap=True)
     shown.add_column("path", overflow="fold")
     for record in records:
-        state = Text(record.state, style=STYLES.get(record.state, "magenta"))
+        state = Text(record.outcome, style=STYLES.get(record.state, "magenta"))
         if untrusted(record.results, bool(record.config.get("strict"))):
             state = Text(f"{record.state}, exit code {NotTrustworthy.exit_code}", style="red")
         path = Text(str(record.path) + (f"  ({record.problem})" if record.problem else ""))

@@ -113,7 +113,7 @@ def _repeated(groups: Iterable[Group]) -> list[str]:
         seeds = Counter((format_setting(r.get("seed")), format_setting(r.get("dataset.seed"))) for r in group.records)
         repeated = [seed for (seed, _), n in seeds.items() if n > 1]
         if repeated:
-            name = " · ".join(group.names)
+            name = " · ".join(group.shown)
             found.append(f"{name}: several runs of seed={repeated[0]}; a repeated seed shows no spread")
     return found
 

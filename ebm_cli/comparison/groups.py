@@ -10,7 +10,9 @@ from dataclasses import dataclass
 from ebm_cli.comparison.columns import COSTS, QUALITIES, Column, column_of
 from ebm_cli.comparison.settings import format_setting
 from ebm_cli.comparison.spread import Spread
+from ebm_cli.evaluation.values import brief
 from ebm_cli.runs.record import Record
+from ebm_cli.runs.status import EARLY
 
 DATASET = "dataset"
 
@@ -24,12 +26,14 @@ class Group:
         label: what distinguishes it from the others of its section.
         records: its runs, all finished.
         spreads: column's key → spread; absent where no run has the result.
+        shown: the names with fewer digits, where they remain different.
     """
 
     names: tuple[str, ...]
     label: str
     records: tuple[Record, ...]
     spreads: Mapping[str, Spread]
+    shown: tuple[str, ...]
 
     def median(self, column: Column | None) -> Record:
         """The median run by this column, the lower one of two: the one whose picture is shown."""
@@ -101,7 +105,7 @@ def exclusion_reason(record: Record) -> str | None:
         "lost": f"its process is gone{at}",
         "broken": record.problem,
     }
-    return reasons.get(record.state) or record.reason or f"{record.state}{at}"
+    return reasons.get(record.state) or record.reason.removeprefix(f"{EARLY} ") or f"{record.state}{at}"
 
 
 def compare(records: Iterable[Record], by: Sequence[str], metrics: Sequence[str] | None = None) -> Comparison:
@@ -125,19 +129,36 @@ def compare(records: Iterable[Record], by: Sequence[str], metrics: Sequence[str]
         section = format_setting(record.get(DATASET)) if DATASET in by or has_one_dataset else ""
         names = tuple(format_setting(record.get(key)) for key in by)
         by_section.setdefault(section, {}).setdefault(names, []).append(record)
+    shown = _shown([names for groups in by_section.values() for names in groups])
     sections = tuple(
-        _section(name, [_group(by, names, found, qualities + costs) for names, found in groups.items()], qualities)
+        _section(
+            name,
+            [_group(by, shown[names], names, found, qualities + costs) for names, found in groups.items()],
+            qualities,
+        )
         for name, groups in sorted(by_section.items())
     )
     excluded = tuple((record, reason) for record, reason in with_reasons if reason is not None)
     return Comparison(tuple(by), rows, qualities, costs, sections, excluded)
 
 
-def _group(by: Sequence[str], names: tuple[str, ...], records: list[Record], columns: Sequence[Column]) -> Group:
+def _shown(names: Sequence[tuple[str, ...]]) -> dict[tuple[str, ...], tuple[str, ...]]:
+    """Names of groups → as they are shown: values that a search has drawn with four digits, if none becomes another."""
+    short = {found: tuple(map(brief, found)) for found in names}
+    return short if len(set(short.values())) == len(short) else {found: found for found in names}
+
+
+def _group(
+    by: Sequence[str],
+    shown: tuple[str, ...],
+    names: tuple[str, ...],
+    records: list[Record],
+    columns: Sequence[Column],
+) -> Group:
     # The name of an option is clear by itself, a number needs its key.
     parts = [
         name if any(key in record.options for record in records) else f"{key}={name}"
-        for key, name in zip(by, names, strict=True)
+        for key, name in zip(by, shown, strict=True)
         if key != DATASET
     ]
     spreads = {}
@@ -145,7 +166,7 @@ def _group(by: Sequence[str], names: tuple[str, ...], records: list[Record], col
         values = [value for record in records if (value := column.value(record)) is not None]
         if values:
             spreads[column.key] = Spread.of(values)
-    return Group(names, ", ".join(parts) or "all runs", tuple(records), spreads)
+    return Group(names, ", ".join(parts) or "all runs", tuple(records), spreads, shown)
 
 
 def _section(name: str, groups: list[Group], qualities: Sequence[Column]) -> Section:

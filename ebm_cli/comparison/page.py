@@ -210,7 +210,7 @@ def _excluded(excluded: Sequence[tuple[Record, str]]) -> str:
     if not excluded:
         return ""
     rows = "".join(
-        f'<tr><td><span class="state {escape(record.state)}">{escape(record.state)}</span></td>'
+        f'<tr><td><span class="state {escape(record.state)}">{escape(record.outcome)}</span></td>'
         f"<td>{escape(' on '.join(record.options.get(group, '?') for group in ('method', 'dataset')))}</td>"
         f"<td>{escape(why)}</td><td><code>{escape(str(record.path))}</code></td></tr>"
         for record, why in excluded

@@ -68,9 +68,8 @@ def print_ranking(sweep: Path, runs: Sequence[Path], console: Console) -> None:
     print_tables(records, typed, keys, console)
     unfinished = [(record, reason) for record in records if (reason := exclusion_reason(record)) is not None]
     for record, reason in unfinished:
-        is_early = reason.startswith(EARLY)
-        state, reason = (EARLY, reason.removeprefix(EARLY).strip()) if is_early else (record.state, reason)
-        line = Text.assemble((f"{state:<13}", "yellow" if is_early else "red"), f" job {record.path.name}  {reason}")
+        style = "yellow" if record.outcome == EARLY else "red"
+        line = Text.assemble((f"{record.outcome:<13}", style), f" job {record.path.name}  {reason}")
         console.print(line, soft_wrap=True)
     if len(unfinished) < len(records):
         print_commands(console, [compare_command(sweep, records, keys), *_command_of_a_search(sweep)])

@@ -45,7 +45,7 @@ def name_heads(comparison: Comparison) -> list[str]:
 
 def names(comparison: Comparison, group: Group) -> list[str]:
     """The group's names below `name_heads`."""
-    return [name for key, name in zip(comparison.by, group.names, strict=True) if key != DATASET] or [group.label]
+    return [name for key, name in zip(comparison.by, group.shown, strict=True) if key != DATASET] or [group.label]
 
 
 def console_tables(comparison: Comparison, width: int) -> Iterator[tuple[Table, list[Column]]]:

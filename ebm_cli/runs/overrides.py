@@ -5,6 +5,7 @@ from pathlib import Path
 
 import yaml
 
+from ebm_cli.evaluation.values import brief
 from ebm_cli.runs.record import Record
 from ebm_cli.runs.stored_config import read_plain
 
@@ -32,7 +33,7 @@ def settings_by_run(records: Sequence[Record]) -> dict[Path, list[str]]:
     for path, overrides in typed.items():
         siblings = sweeps[path.parent] if (path.parent / "multirun.yaml").exists() else []
         found[path] = [
-            f"{key}={value}"
+            f"{key}={brief(value)}"
             for key, value in overrides.items()
             if key not in ELSEWHERE
             and not key.startswith("hydra")

@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 import yaml
 
 from ebm_cli.runs.added_keys import fill
+from ebm_cli.runs.status import EARLY
 from ebm_cli.runs.stored_config import CONFIG, read_plain
 
 EVALUATIONS = "evaluate"
@@ -55,6 +56,11 @@ class Record(NamedTuple):
         """Place of a group in the config → its option, without Hydra's own: `eval.sampler` for sampler@eval.sampler."""
         own = {group: option for group, option in self.hydra_choices.items() if not group.startswith("hydra/")}
         return {group.partition("@")[2] or group: option for group, option in own.items()}
+
+    @property
+    def outcome(self) -> str:
+        """The state in words: a run that a search has interrupted was stopped early."""
+        return EARLY if self.state == "interrupted" and self.reason.startswith(EARLY) else self.state
 
     def get(self, key: str) -> Any:
         """Option of a group, or value of a config key by its dotted name; None if the run has neither."""

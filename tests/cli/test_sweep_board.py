@@ -100,6 +100,22 @@ def play(tmp_path: Path, console: Console, clock: list[float]) -> None:
         assert (board.count("finished"), board.count("diverged")) == (1, 1)
 
 
+def test_a_job_that_is_evaluated_has_no_time_of_training_left(tmp_path: Path, clock: list[float]) -> None:
+    console, file = screen(is_terminal=True)
+    with SweepTable(console) as table:
+        board = SweepBoard(table, 1, 1)
+        board.expect(JOBS[:1], ["seed=1"])
+        board.began(JOBS[0], tmp_path / "0")
+        for seconds, step in ((0.0, 50), (20.0, 75), (30.0, 100)):
+            clock[0] = seconds
+            write(tmp_path / "0", "running", step)
+            board.refresh()
+    rows = [" ".join(line.split()) for line in file.getvalue().splitlines()]
+    assert "0 seed=1 training 75/100 20 s" in rows
+    assert "0 seed=1 evaluating 100/100" in rows
+    assert "0 of 1 jobs done, 1 running, at least 20 s left" in rows
+
+
 def test_a_file_gets_one_line_when_a_job_begins_or_ends(tmp_path: Path, clock: list[float]) -> None:
     console, file = screen(is_terminal=False)
     play(tmp_path, console, clock)

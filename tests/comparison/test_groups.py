@@ -141,3 +141,19 @@ def test_sections_by_data_set_alone(runs: Runs) -> None:
         ("moons", ["all runs"], {}),
         ("rings", ["all runs"], {}),
     ]
+
+
+def test_values_that_a_search_has_drawn_have_four_digits(runs: Runs) -> None:
+    for rate in (0.0012520653814999472, 0.0075):
+        runs.write(results={"eval/kl": 0.1}, config={"lr": rate})
+    runs.write(state="interrupted", reason="stopped early at step 400: worse")
+    found = runs.compare(by=["lr"])
+    assert {group.names: group.label for group in found.groups} == {
+        ("0.0012520653814999472",): "lr=0.001252", ("0.0075",): "lr=0.0075",
+    }  # fmt: skip
+    [(record, reason)] = found.excluded
+    assert (record.outcome, reason) == ("stopped early", "at step 400: worse")
+    # Two that would become one name keep their digits.
+    runs.write(results={"eval/kl": 0.1}, config={"lr": 0.0012520653815})
+    labels = {group.label for group in runs.compare(by=["lr"]).groups}
+    assert labels == {"lr=0.0012520653814999472", "lr=0.0012520653815", "lr=0.0075"}

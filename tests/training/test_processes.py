@@ -161,7 +161,10 @@ def test_error_of_a_rank_is_the_run_s(ebm: Ebm, monkeypatch: pytest.MonkeyPatch)
 
 
 def test_diverged_run_of_two_returns_and_finishes(ebm: Ebm, tmp_path: Path) -> None:
-    """The run ends after returns of both processes, with their history and lower rate in its checkpoint."""
+    """Both processes return to the same checkpoint, with the same lower rate, and to the same weights.
+
+    The second one's weights show in the steps that follow: where the run resumes, it reads them anew.
+    """
     words = [*FAST, "method=nce", "energy.width=128", "optimizer.lr=10", "schedule=constant", "dataset=eight_gaussians"]
     words = [word for word in words if word not in ("dataset=gaussian", "dataset.density.dim=3", "energy.width=8")]
     words += [
@@ -183,3 +186,7 @@ def test_diverged_run_of_two_returns_and_finishes(ebm: Ebm, tmp_path: Path) -> N
     # Each has random numbers of its own after it, too.
     one, other = (mine["rng"] for mine in state["ranks"])
     assert not torch.equal(one, other)
+    assert ebm("train", *words, "steps=50", "hydra.run.dir=longer").code == 0
+    assert status_of(tmp_path / "longer")["rollbacks"] == history
+    assert ebm("train", "checkpoint=run", "steps=50").code == 0
+    assert differences(trained(tmp_path / "run"), trained(tmp_path / "longer")) == []
