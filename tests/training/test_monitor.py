@@ -226,7 +226,7 @@ def test_training_that_only_harms_ends_at_the_reference(
 def test_a_result_that_does_not_exist_is_not_monitored() -> None:
     """A run that resumes keeps what it has, and metrics of one's own have any results."""
     keys: dict[str, Any] = {"monitor": "val/mine", "checkpoint": None, "metrics": ["density"]}
-    with pytest.raises(UserError, match="^monitor=val/mine: no such result"):
+    with pytest.raises(UserError, match="no such result"):
         require_monitored(OmegaConf.create(keys))
     for change in (
         {"monitor": "auto"},
