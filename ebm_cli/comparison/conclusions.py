@@ -86,7 +86,7 @@ def _cheaper(ranked: Sequence[Group], column: Column) -> str:
 
 
 def _is_within(other: Spread, best: Spread, column: Column) -> bool:
-    """Whether the test of a lead does not tell them apart; for a single run, which has no test, within one sd."""
+    """True if the test of a lead does not tell them apart; for a single run, which has no test: within one sd."""
     p = welch(best, other)
     if p is not None:
         return p >= P_LEAD
