@@ -25,6 +25,7 @@ def warnings(comparison: Comparison) -> list[str]:
         *_mixed(comparison.groups, comparison.by),
         *_repeated(comparison.groups),
         *_unbounded(comparison.groups),
+        *_untrained(comparison.groups),
     ]
 
 
@@ -134,6 +135,18 @@ def _unbounded(groups: Iterable[Group]) -> list[str]:
     found = {str(run.results["eval/unbounded"]): None for group in groups for run in group.records
              if "eval/unbounded" in run.results}  # fmt: skip
     return [f"the likelihood has no upper bound, and a lower NLL means nothing: {columns}" for columns in found]
+
+
+def _untrained(groups: Iterable[Group]) -> list[str]:
+    """A sentence for each group with runs whose best checkpoint is that of step 0."""
+    found = []
+    for group in groups:
+        n = sum(run.evaluated == 0 for run in group.records)
+        if n:
+            runs = f"{n} of {len(group.records)} run{'s' if len(group.records) > 1 else ''}"
+            name = " · ".join(group.shown)
+            found.append(f"{name}: the results of {runs} are of step 0, the density that training began with")
+    return found
 
 
 def _shorten(values: list[str]) -> list[str]:

@@ -66,7 +66,13 @@ class RunDirectory:
         return self._status.get("state") == "finished"
 
     def finish(
-        self, state: StateName, step: int | None = None, reason: str | None = None, waited: int = 0, skipped: int = 0
+        self,
+        state: StateName,
+        step: int | None = None,
+        reason: str | None = None,
+        waited: int = 0,
+        skipped: int = 0,
+        evaluated: int | None = None,
     ) -> None:
         """Record how the run ended.
 
@@ -75,10 +81,12 @@ class RunDirectory:
             step: that was reached; None for the last one recorded.
             waited: evaluations without improvement at the end, which `patience` is compared with.
             skipped: steps that it is shorter than planned, since the first of two phases ended early.
+            evaluated: step of the weights that the results are of; None if there are none.
         """
         reached = self._status["step"] if step is None else step
         self._status |= {"state": state, "step": reached, "ended": _now(), "reason": reason, "waited": waited}
         self._status |= {"skipped": skipped} if skipped else {}
+        self._status |= {} if evaluated is None else {"evaluated": evaluated}
         path = self.path / "status.json"
         try:
             write_json(path, self._status)

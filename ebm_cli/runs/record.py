@@ -37,6 +37,7 @@ class Record(NamedTuple):
             there are none.
         problem: which files could not be read; empty if all could.
         versions: of the software that the result depends on, and the commit of the folder that the run started in.
+        evaluated: step of the weights that the results are of; None if unknown, and for those of a later evaluation.
     """
 
     path: Path
@@ -50,6 +51,7 @@ class Record(NamedTuple):
     results: dict[str, Any]
     problem: str
     versions: dict[str, str]
+    evaluated: int | None = None
 
     @property
     def options(self) -> dict[str, str]:
@@ -100,17 +102,22 @@ def read(run: Path) -> Record:
         results=results,
         problem="; ".join(problems),
         versions=_versions(status),
+        evaluated=None if _evaluations(run) else _whole(status.get("evaluated")),
     )
 
 
 def _results(run: Path, problems: list[str]) -> dict[str, Any]:
     trained = run / "results.json"
     results = dict(_object(trained, problems)) if trained.exists() else {}
-    evaluations = sorted((run / EVALUATIONS).glob("*/results.json"), key=lambda path: path.parent.name)
+    evaluations = _evaluations(run)
     if not evaluations:
         return results
     newest = dict(_object(evaluations[-1], problems))
     return newest | {key: value for key, value in results.items() if key.startswith("cost/")}
+
+
+def _evaluations(run: Path) -> list[Path]:
+    return sorted((run / EVALUATIONS).glob("*/results.json"), key=lambda path: path.parent.name)
 
 
 def _object(path: Path, problems: list[str]) -> Mapping[str, Any]:

@@ -79,7 +79,9 @@ def finish(session: Session, seconds: float) -> Steps[float | None]:
     log.write(trainer.step, numbers)
     stopped = _out_of_time(session) or _out_of_patience(session)
     ending = Ending(trainer.step, evaluated_step, seconds, stopped, kept)
-    session.directory.finish("finished", ending.steps, ending.stopped, history.stopping.waited, trainer.skipped)
+    session.directory.finish(
+        "finished", ending.steps, ending.stopped, history.stopping.waited, trainer.skipped, evaluated_step
+    )
     # The run is finished: a figure that fails, or a signal while it is drawn, changes nothing above.
     failures: list[str] = []
     with trainer.ema.applied():

@@ -111,3 +111,20 @@ def test_warnings_name_tables_without_a_bound(runs: Runs) -> None:
     assert warnings(runs.compare()) == [
         "the likelihood has no upper bound, and a lower NLL means nothing: column 2 is constant; set dataset.drop=2"
     ]
+
+
+def test_warnings_name_runs_that_training_has_not_bettered(runs: Runs) -> None:
+    for evaluated in (0, 0, 100):
+        runs.write("ssm", results={"eval/nll": 5.9}, evaluated=evaluated)
+    runs.write("nce", results={"eval/nll": 5.9}, evaluated=100)
+    runs.write("cd", results={"eval/nll": 5.9})
+    expected = "ssm · moons: the results of 2 of 3 runs are of step 0, the density that training began with"
+    assert warnings(runs.compare()) == [expected]
+
+
+def test_step_0_is_not_told_of_runs_evaluated_again(runs: Runs) -> None:
+    run = runs.write("ssm", results={"eval/nll": 5.9}, evaluated=0)
+    again = run / "evaluate" / "2031-01-01"
+    again.mkdir(parents=True)
+    (again / "results.json").write_text('{"eval/nll": 5.8}')
+    assert warnings(runs.compare()) == []

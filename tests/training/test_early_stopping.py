@@ -89,6 +89,7 @@ def test_overfitting_run_is_stopped(stopped: Path) -> None:
 def test_best_is_chosen_on_validation_rows_and_evaluated(stopped: Path) -> None:
     seen, best = monitored_values(stopped), last(stopped, "best.pt")
     assert seen[best["step"]] == best["best"] == min(seen.values())
+    assert status_of(stopped)["evaluated"] == best["step"]
     results = json.loads((stopped / "results.json").read_text())
     assert results["val/objective"] == best["best"]
     # The final evaluation is of best.pt, on the test rows.
