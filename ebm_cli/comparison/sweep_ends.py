@@ -11,7 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from ebm_cli.comparison.ranking import differing, print_tables, settings_of_jobs
-from ebm_cli.evaluation.result_registry import describe
+from ebm_cli.evaluation.result_registry import CHAINS_IN_BRIEF, describe
 from ebm_cli.evaluation.values import format_value, number
 from ebm_cli.reporting.console import duration, relative_path
 from ebm_cli.reporting.narrow import Fitting
@@ -20,8 +20,6 @@ from ebm_cli.runs.record import Record
 from ebm_cli.runs.record import read as read_record
 from ebm_cli.runs.stored_config import read_plain, run_dir
 
-OF_SAMPLES = ("sampler/rhat", "sampler/ess_bulk", "sampler/acceptance")
-"""Results of chains that the table of samples shows."""
 PLACES = ("samples.npz", "samples")
 """Files or folders of samples in the directory of a job."""
 
@@ -47,7 +45,7 @@ def print_samples(runs: Sequence[Path], console: Console) -> None:
         return
     typed = {run: read_overrides(run) for run, _ in found}
     settings = settings_of_jobs(typed, differing(list(typed.values())))
-    measured = [key for key in OF_SAMPLES if any(number(values, key) is not None for _, values in found)]
+    measured = [key for key in CHAINS_IN_BRIEF if any(number(values, key) is not None for _, values in found)]
     table = Table(box=None, header_style="bold", pad_edge=False)
     for name in ("job", "settings", "draws", *(describe(key).label for key in measured), "took", "samples"):
         table.add_column(name, justify="left" if name in ("settings", "samples") else "right", no_wrap=True)

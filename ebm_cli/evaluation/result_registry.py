@@ -267,6 +267,8 @@ QUALITIES, COSTS = (tuple(r for r in RESULTS if r.column == kind) for kind in ("
 """The results that a comparison shows by default, in the order of their columns."""
 HEADLINES = tuple(result.key for result in QUALITIES if result.headline)
 """Keys, of which the first that a run has is its main result."""
+CHAINS_IN_BRIEF = ("sampler/rhat", "sampler/ess_bulk", "sampler/acceptance")
+"""Keys of the results of chains that fit into one line."""
 MONITORED = tuple(result.name for result in QUALITIES if result.monitored)
 """Names, without `eval/` or `val/`, of what `monitor=auto` may choose."""
 
