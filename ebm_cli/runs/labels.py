@@ -49,8 +49,8 @@ def _replaced_by(group: str, option: str, config: Mapping[str, Any], folders: Se
         node = node.get(key) if isinstance(node, Mapping) else None
     if not isinstance(node, Mapping):
         return None
-    written = _option(folder, option, folders)
-    written = written if "_target_" in written else written.get(folder)  # the second in a file `@package _global_`
+    file = _option(folder, option, folders)
+    written = file if "_target_" in file else file.get(folder)  # the second in a file `@package _global_`
     if not isinstance(written, Mapping):
         return None
     for found, usual in ((node.get("density"), written.get("density")), (node, written)):
