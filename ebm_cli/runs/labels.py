@@ -1,4 +1,4 @@
-"""What a run's choices are called: the name of an option, or the class that an override has put in its place.
+"""Names of a run's choices: of the option, or of the class that an override has put in its place.
 
 `method._target_=my_package.methods.ImportanceML` leaves `nce` as the choice that Hydra records, and the run is none of
 NCE. Only text files are read, as for a record: neither torch nor Hydra is imported.
