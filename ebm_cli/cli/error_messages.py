@@ -15,6 +15,7 @@ from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 
 from ebm_cli.cli.plugins import PACKAGES, explain_missing_plugin
+from ebm_cli.cli.unquoted import PLACES, quoted_list
 from ebm_cli.config.groups import find_file, group_options, verb_groups, verb_keys
 from ebm_cli.errors import NotTrustworthy, UserError, did_you_mean, first_line, full_disk, memory_asked_for
 from ebm_cli.quoting import shell_word
@@ -35,6 +36,8 @@ OTHER_NAMES = {
     "energy_discrepancy": "ed", "conditional_nce": "cnce",
 }  # fmt: skip
 """Names of options in the literature → here, where no spelling is near."""
+PLACE_WORDS = ("runs", "root", "run", "path", "dir", "folder", "checkpoint")
+"""Keys, ours and others, by which people name the folder or the run that a verb takes without a key."""
 
 
 def report(error: BaseException, line: str, show_traceback: bool) -> int:
@@ -114,6 +117,9 @@ def _explain_unreadable(word: str) -> str:
         return f"{word}: cannot be read as key=value; a key is set with {shell_word(f'{key}=VALUE')}"
     if not value.strip("'\""):
         return f"{word}: cannot be read as key=value"
+    items = quoted_list(key, value)
+    if items is not None:
+        return f"{word}: cannot be read as key=value; quote the texts of the list: {shell_word(items)}"
     return f"{word}: cannot be read as key=value; if the value is one text, quote it: {quoted(key, value)}"
 
 
@@ -186,7 +192,11 @@ def _explain_composition(error: BaseException, verb: str, folders: Sequence[Path
     unknown = re.match(r"Could not override '([^']+)'", message)
     if unknown:
         key = unknown[1]
-        meant = _reference(key, verb, folders, typed) or _of_no_option(key, cause, verb, folders, typed)
+        meant = (
+            _place(key, verb, typed)
+            or _reference(key, verb, folders, typed)
+            or _of_no_option(key, cause, verb, folders, typed)
+        )
         return meant or _explain_unknown_key(key, cause, verb, folders)
     detail = f" ({first_line(cause)})" if cause is not None and str(cause) else ""
     return f"{first_line(error)}{detail}" if message.strip() else first_line(cause or error)
@@ -206,6 +216,14 @@ def _explain_unknown_key(key: str, cause: BaseException | None, verb: str, folde
     near = did_you_mean(name, known)
     listed = f"; there are {', '.join(known)}" if parent and not near else ""
     return f"{key}: no such key{f' in {parent}' if parent else ''}{near or listed or f'; see ebm {verb} --help'}"
+
+
+def _place(key: str, verb: str, typed: Sequence[str]) -> str | None:
+    """Show how a run or a folder is named, for the key of another verb, or one that is none; None for other words."""
+    value = next((word.partition("=")[2] for word in typed if word.startswith(f"{key}=")), "")
+    if verb not in PLACES or key not in PLACE_WORDS or not value:
+        return None
+    return f"{key}: no such key; write ebm {verb} {shell_word(value)}"
 
 
 def _reference(key: str, verb: str, folders: Sequence[Path], typed: Sequence[str]) -> str | None:

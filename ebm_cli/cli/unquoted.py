@@ -26,6 +26,7 @@ PLACES = {
 """Verb → the keys whose values may be typed alone: `ebm runs DIR`, `ebm density RUN FILE`."""
 
 _KEY = re.compile(r"\+{0,2}[A-Za-z_][\w./@-]*")
+_ITEM = re.compile(r"""(?:'[^']*'|"[^"]*"|\([^()]*\)|[^,])+""")
 _STRUCTURE = frozenset("'\"[](){},")
 """Characters by which Hydra's grammar builds more than a text: quotes, lists, mappings, functions, sweeps."""
 
@@ -43,6 +44,19 @@ def quote_overrides(words: Sequence[str], verb: str, is_sweep: bool) -> list[str
     """
     keyed = _with_keys(list(words), verb)
     return [_quote(word, is_sweep) for word in keyed]
+
+
+def quoted_list(key: str, value: str) -> str | None:
+    """The override of a list with those of its texts in quotes that Hydra cannot read: `columns=['T (°C)',p]`.
+
+    A comma in quotes or parentheses divides nothing. None for another value, or if it cannot be read even so.
+    """
+    if not (value.startswith("[") and value.endswith("]")):
+        return None
+    items = [item.strip() for item in _ITEM.findall(value[1:-1])]
+    written = (item if _parse(f"{key}={item}") else override("", item)[1:] for item in items)
+    word = f"{key}=[{','.join(written)}]"
+    return word if _parse(word) else None
 
 
 def _with_keys(words: list[str], verb: str) -> list[str]:

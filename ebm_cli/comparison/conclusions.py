@@ -47,7 +47,7 @@ def conclusion(section: Section) -> str:
         p_text = "p < 0.0001" if p < 1e-4 else f"p = {p:.2g}"
         lead = f"that lead is {side} the spread of the seeds (Welch's t-test, {p_text})"
     leader = f"{best.label} has {column.superlative} {column.label}, {_with_runs(spread)}"
-    return f"{where}{leader}; {ranked[1].label} follows with {second}, and {lead}{_cheapest(ranked, column)}."
+    return f"{where}{leader}; {ranked[1].label} follows with {second}, and {lead}{_cheaper(ranked, column)}."
 
 
 def overall(comparison: Comparison) -> str:
@@ -67,19 +67,30 @@ def _with_runs(spread: Spread) -> str:
     return f"{spread} ({spread.n} run{'s' if spread.n > 1 else ''})"
 
 
-def _cheapest(ranked: Sequence[Group], column: Column) -> str:
-    """The fastest group whose mean is within one sd of the best one's: a value that another seed might have given."""
+def _cheaper(ranked: Sequence[Group], column: Column) -> str:
+    """The faster groups that the seeds do not tell from the best one, each with its mean and spread."""
     best, spread = ranked[0], ranked[0].spreads[column.key]
-    timed = [group for group in ranked if TIME in group.spreads]
-    if spread.sd is None or best not in timed:
+    if spread.sd is None or TIME not in best.spreads:
         return ""
-    limit = column.loss(spread.mean) + spread.sd
-    near = [group for group in timed if column.loss(group.spreads[column.key].mean) <= limit]
-    cheapest = min(near, key=lambda group: group.spreads[TIME].mean)
-    least, of_best = (f"{format_value(group.spreads[TIME].mean)} s" for group in (cheapest, best))
-    if cheapest is best:
-        return f"; nothing within one sd of it is cheaper than its {of_best}"
-    return f"; the cheapest within one sd of it is {cheapest.label}, {least} instead of {of_best}"
+    seconds = best.spreads[TIME].mean
+    found = [
+        f"{group.label}, {group.spreads[column.key]} in {format_value(group.spreads[TIME].mean)} s"
+        for group in ranked[1:]
+        if TIME in group.spreads
+        and group.spreads[TIME].mean < seconds
+        and _is_within(group.spreads[column.key], spread, column)
+    ]
+    if not found:
+        return f"; nothing within the spread is cheaper than its {format_value(seconds)} s"
+    return f"; cheaper than its {format_value(seconds)} s and within the spread: {'; '.join(_shorten(found))}"
+
+
+def _is_within(other: Spread, best: Spread, column: Column) -> bool:
+    """True if the test of a lead does not tell them apart; for a single run, which has no test: within one sd."""
+    p = welch(best, other)
+    if p is not None:
+        return p >= P_LEAD
+    return best.sd is not None and column.loss(other.mean) <= column.loss(best.mean) + best.sd
 
 
 def _is_clear(section: Section) -> bool:

@@ -117,7 +117,9 @@ def describe_type(annotation: Any) -> str:
     if origin is Literal:
         return f"one of {', '.join(map(str, args))}" if len(args) > 1 else str(args[0])
     if origin in (Union, types.UnionType):
-        return " or ".join(describe_type(arm) for arm in args)
+        # A config cannot hold the tensor that torch's optimizers take as well.
+        arms = [arm for arm in args if getattr(arm, "__name__", "") != "Tensor"]
+        return " or ".join(dict.fromkeys(describe_type(arm) for arm in arms))
     if origin in (list, tuple, Sequence):
         if options := _options(args[0]):
             nodes = ", or mappings with _target_" if has_type({}, args[0]) else ""

@@ -12,6 +12,7 @@ from typing import Any, Literal
 import torch
 
 from ebm_cli.errors import UserError, first_line, full_disk
+from ebm_cli.runs import record
 from ebm_cli.runs.added_keys import fill
 from ebm_cli.system.files import replacing
 
@@ -75,8 +76,19 @@ def locate(path: str | Path, which: Which = "auto") -> Path:
     if file.is_file():
         return file
     there = sorted(p.name for p in folder.glob("*.pt")) if folder.is_dir() else []
-    have = f"it has {', '.join(there)}" if there else "it has no checkpoints; is it a run directory?"
+    have = f"it has {', '.join(there)}" if there else _explain_none(path)
     raise UserError(f"checkpoint={path}: no {FOLDER}/{which}.pt in it; {have}")
+
+
+def _explain_none(path: Path) -> str:
+    """Say why a folder has no checkpoints: from the state of its run, if it is one's."""
+    run = record.read(path)
+    if run.state == "broken":
+        return "it has no checkpoints; is it a run directory?"
+    if run.state == "running":
+        return "its run is still running and has written none yet; wait for it, or train with checkpoint_every=N"
+    reason = f" ({run.reason.splitlines()[0][:160]})" if run.reason else ""
+    return f"its run has written none; its state is {run.outcome}{reason}"
 
 
 def explain_auto(path: str | Path, which: Which, file: Path, step: int) -> str:
@@ -127,7 +139,10 @@ def verify_archive(path: Path) -> None:
             folder = next((member.filename for member in archive.infolist() if member.external_attr & FOLDER_BIT), None)
             damaged = None if is_compressed else folder or archive.testzip()
     except Exception as error:  # a flipped bit may mean another compression, a password, a size
-        raise UserError(f"checkpoint={path}: not a checkpoint, or a truncated one ({error})") from error
+        raise UserError(
+            f"checkpoint={path}: not a checkpoint, or a truncated one; checkpoint= takes a run directory, or a file "
+            f"{FOLDER}/*.pt of one"
+        ) from error
     if is_compressed:
         raise UserError(f"checkpoint={path}: not a checkpoint of ebm (it unpacks to more than its file holds)")
     if damaged is not None:

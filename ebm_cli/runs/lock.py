@@ -30,7 +30,10 @@ def lock_directory(path: Path) -> int:
         owner = read_status(path)
         # A process that has just begun has not written its status yet.
         whose = f" (pid {owner.get('pid')} on {owner.get('host')})" if owner else ""
-        raise UserError(f"{path}: another process is running in it{whose}") from None
+        raise UserError(
+            f"{path}: another process is running in it{whose}; wait for it, end it, or choose another directory with "
+            "hydra.run.dir=PATH"
+        ) from None
     except OSError as error:
         os.close(lock)
         raise UserError(

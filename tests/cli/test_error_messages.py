@@ -39,6 +39,11 @@ def fail_with(error: BaseException) -> Any:
         ("steps", "steps: cannot be read as key=value; a key is set with steps=VALUE"),
         ("steps==3", "steps must be a whole number, got '=3'"),
         ("steps=[3", "steps=[3: cannot be read as key=value; if the value is one text, quote it: \"steps='[3'\""),
+        (
+            "steps=[T (°C),'p q',r]",
+            "steps=[T (°C),'p q',r]: cannot be read as key=value; quote the texts of the list: "
+            "\"steps=['T (°C)','p q',r]\"",
+        ),
         ("hydra.job.name=${a}", "hydra: Interpolation key 'a' not found"),
         ("hydra.launcher.n_jobs=2", "hydra.launcher.n_jobs: no such key of the chosen launcher; hydra/launcher=NAME "),
         ("hydra/job_logging=xx", "hydra/job_logging=xx: no such option (default, "),
@@ -57,6 +62,10 @@ def fail_with(error: BaseException) -> Any:
         ("batch_size=-1", "batch_size must be >= 1, got -1"),
         ("max_seconds=0", "max_seconds must be > 0, got 0"),
         ("ema=1", "ema must be >= 0 and < 1, got 1"),
+        ("optimizer.lr=nan", "optimizer.lr must be a number, got nan"),
+        ("optimizer.lr=abc", "optimizer.lr must be a number, got 'abc'"),
+        ("optimizer.betas=[.9]", "optimizer.betas must be a list of numbers, got [0.9]"),
+        ("optimizer.betas=[nan,.9]", "optimizer.betas must be a list of numbers, got [nan, 0.9]"),
         ("ema=nan", "ema must be a number, got nan"),
         ("guard=rollbak", "guard must be one of stop, rollback, ignore, got 'rollbak'; did you mean rollback?"),
         ("device=cdua", "device must be one of auto, cpu, cuda, mps, got 'cdua'; did you mean cuda?"),

@@ -81,7 +81,8 @@ def test_locked_directory_is_not_written_to(ebm: Ebm, tmp_path: Path) -> None:
     (tmp_path / "run").mkdir()
     with RunDirectory(tmp_path / "run"):
         ran = ebm("train", *FAST, "steps=2", "hydra.run.dir=run", "seed=1")
-    assert (ran.code, ran.err) == (1, f"ebm: {tmp_path / 'run'}: another process is running in it\n")
+    advice = "wait for it, end it, or choose another directory with hydra.run.dir=PATH"
+    assert (ran.code, ran.err) == (1, f"ebm: {tmp_path / 'run'}: another process is running in it; {advice}\n")
     assert [path.name for path in (tmp_path / "run").iterdir()] == [".lock"]
 
 

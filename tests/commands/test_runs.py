@@ -28,6 +28,11 @@ def write_run(path: Path, status: Any, results: Any = None, choices: dict[str, s
     (path / "config.yaml").write_text("monitor: eval/kl\n")
 
 
+@pytest.mark.parametrize(("verb", "word"), [("runs", "runs=o"), ("compare", "root=o"), ("evaluate", "run=o")])
+def test_another_key_for_the_folder_shows_what_to_write(ebm: Ebm, verb: str, word: str) -> None:
+    assert ebm(verb, word).err == f"ebm: {word[:-2]}: no such key; write ebm {verb} o\n"
+
+
 def test_runs_shows_seed_settings_and_why_a_run_failed(ebm: Ebm, tmp_path: Path) -> None:
     write_run(tmp_path / "o/a", {"state": "failed", "step": 3, "steps": 9, "reason": "OSError: no\nroom"})
     (tmp_path / "o/a/config.yaml").write_text("seed: 7\n")

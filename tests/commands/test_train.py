@@ -315,7 +315,9 @@ def test_sweep_over_methods_and_seeds(ebm: Ebm, tmp_path: Path, monkeypatch: pyt
     [
         (["batch_size=0"], "batch_size must be >= 1, got 0"),
         (["steps=-1"], "steps must be >= 1, got -1"),
-        (["optimizer.lr=-1"], "optimizer: Invalid learning rate: -1"),
+        (["optimizer.lr=inf"], "optimizer.lr must be finite and > 0, got inf"),
+        (["optimizer=sgd", "optimizer.momentum=inf"], "optimizer.momentum must be finite, got inf"),
+        (["optimizer.lr=-1"], "optimizer.lr must be finite and > 0, got -1"),
         (["optimizer._target_=torch.optim.LBFGS"], "optimizer must step without a closure, got LBFGS"),
         (
             ["method=sm", "energy.activation=relu"],

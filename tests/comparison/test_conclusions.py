@@ -26,17 +26,37 @@ def test_conclusion_compares_a_lead_with_the_seeds(
     assert text in conclusion(section)
 
 
-def test_conclusion_names_the_cheapest_equal(runs: Runs) -> None:
+def test_conclusion_names_the_cheaper_equals(runs: Runs) -> None:
     runs.write_kls("nce", 0.10, 0.14, seconds=40.0)
     runs.write_kls("sm", 0.13, 0.14, seconds=12.0)
-    # Within the noise of its own seeds, and yet no substitute.
-    runs.write_kls("cd", 0.1, 0.9, seconds=1.0)
+    # Cheap, and clearly worse.
+    runs.write_kls("cd", 0.8, 0.9, seconds=1.0)
     [section] = runs.compare().sections
-    assert conclusion(section).endswith("the cheapest within one sd of it is sm, 12.00 s instead of 40.00 s.")
+    assert conclusion(section).endswith(
+        "cheaper than its 40.00 s and within the spread: sm, 0.1350 ± 0.0071 in 12.00 s."
+    )
     best, equal, worse = section.groups
     assert equal.label == "sm"
     alone = replace(section, groups=(best, worse))
-    assert conclusion(alone).endswith("nothing within one sd of it is cheaper than its 40.00 s.")
+    assert conclusion(alone).endswith("nothing within the spread is cheaper than its 40.00 s.")
+
+
+def test_a_best_without_spread_hides_no_cheaper_equal(runs: Runs) -> None:
+    runs.write_kls("ssm", 5.944, 5.944, seconds=15.36)
+    runs.write_kls("nce", 5.9437, 5.9579, seconds=9.8)
+    [section] = runs.compare().sections
+    assert "within the spread of the seeds (Welch's t-test, p = 0.5" in conclusion(section)
+    assert conclusion(section).endswith(
+        "cheaper than its 15.36 s and within the spread: nce, 5.951 ± 0.010 in 9.800 s."
+    )
+
+
+def test_conclusion_of_a_single_run_is_by_the_sd_of_the_best(runs: Runs) -> None:
+    runs.write_kls("nce", 0.10, 0.14, seconds=40.0)
+    runs.write_kls("sm", 0.14, seconds=12.0)
+    runs.write_kls("cd", 0.2, seconds=1.0)
+    [section] = runs.compare().sections
+    assert conclusion(section).endswith("within the spread: sm, 0.1400 in 12.00 s.")
 
 
 def test_overall_counts_leads_over_data_sets(runs: Runs) -> None:

@@ -1,5 +1,6 @@
 """Checkpoint files: written atomically, verified before they are read."""
 
+import json
 import math
 import os
 import pickle
@@ -111,6 +112,26 @@ def test_locate_finds_files_and_run_directories(file: Path, tmp_path: Path) -> N
         checkpoints.locate(tmp_path / "nowhere")
     with pytest.raises(UserError, match="is it a run directory"):
         checkpoints.locate(file.parent)
+
+
+@pytest.mark.parametrize(
+    ("status", "line"),
+    [
+        ({"state": "running"}, "its run is still running and has written none yet; wait for it, or train with "),
+        ({"state": "failed", "reason": "OSError: no\nroom"}, r"its run has written none; its state is failed \(OSEr"),
+        ({"state": "interrupted"}, "its run has written none; its state is interrupted$"),
+    ],
+)
+def test_run_without_a_checkpoint_is_named_with_its_state(tmp_path: Path, status: dict[str, str], line: str) -> None:
+    (tmp_path / "status.json").write_text(json.dumps(status))
+    with pytest.raises(UserError, match=rf"no checkpoints/last\.pt in it; {line}"):
+        checkpoints.locate(tmp_path)
+
+
+def test_other_file_is_told_what_is_expected(tmp_path: Path) -> None:
+    (tmp_path / "a.csv").write_text("x\n1\n")
+    with pytest.raises(UserError, match=r"truncated one; checkpoint= takes a run directory, or a file checkpoints/\*"):
+        checkpoints.read(tmp_path / "a.csv")
 
 
 @pytest.mark.parametrize(
