@@ -1,7 +1,10 @@
 """Tables on a narrow screen: what does not fit side by side is wrapped or stacked, and every number stays whole."""
 
+import copy
+import re
 import textwrap
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 
 from rich.console import Console, ConsoleOptions, RenderResult
 from rich.measure import Measurement
@@ -10,6 +13,10 @@ from rich.text import Text
 
 GAP, INDENT = 2, 2
 """Blanks between two entries of a line; blanks before its continuation."""
+EDGES = 2
+"""Characters of the left and the right edge of a table, which a folded one does without."""
+TIE = "\ue000"
+"""Stands for a blank where no line is broken: after a sign or the name of a number (`± 0.1`, `p 0.3`, `ESS 400`)."""
 
 
 class Fitting:
@@ -17,11 +24,11 @@ class Fitting:
 
     Args:
         table: the table; the heads of its columns stand before their entries in a row that is wrapped.
-        words: position of a column of words, the only one without no_wrap: where that is enough for the screen, its
-            entries are wrapped between words, and the table stays a table.
+        words: positions of columns of words: where that is enough for the screen, their long entries are wrapped
+            between words, where it adds the fewest lines, and the table stays a table.
     """
 
-    def __init__(self, table: Table, words: int | None = None) -> None:
+    def __init__(self, table: Table, words: Sequence[int] = ()) -> None:
         self.table = table
         self.words = words
 
@@ -30,18 +37,52 @@ class Fitting:
         return Measurement(width, width)
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
-        if table_width(console, self.table) - self._slack() <= options.max_width:
-            yield self.table
-        else:
+        table = folded(self.table, self.words, table_width(console, self.table) - options.max_width)
+        if table is None:
             yield from stacked(self.table, options.max_width)
+        else:
+            yield table
 
-    def _slack(self) -> int:
-        """Characters by which the column of words can shrink without a word that is cut."""
-        if self.words is None:
-            return 0
-        entries = [text_of(cell).plain for cell in self.table.columns[self.words].cells]
-        longest = max((len(word) for entry in entries for word in entry.split()), default=0)
-        return max(map(len, entries), default=0) - longest
+
+def folded(table: Table, words: Sequence[int], excess: int) -> Table | None:
+    """The table, narrower by `excess` characters with its columns of words folded; None if they cannot be so narrow."""
+    if excess <= 0:
+        return table
+    entries = {at: [text_of(cell) for cell in table.columns[at].cells] for at in words}
+    widths = {at: max((entry.cell_len for entry in found), default=0) for at, found in entries.items()}
+    least = {at: max((_longest_word(entry) for entry in found), default=0) for at, found in entries.items()}
+    for _ in range(excess - (EDGES if table.show_edge else 0)):
+        able = [at for at in words if widths[at] > least[at]]
+        if not able:
+            return None
+        added = {at: _lines(entries[at], widths[at] - 1) - _lines(entries[at], widths[at]) for at in able}
+        widths[min(able, key=lambda at: (added[at], -widths[at]))] -= 1
+    narrow = copy.copy(table)
+    narrow.show_edge = False
+    narrow.columns = [
+        replace(column, _cells=[_fold(entry, widths[at]) for entry in entries[at]]) if at in entries else column
+        for at, column in enumerate(table.columns)
+    ]
+    return narrow
+
+
+def _lines(entries: Sequence[Text], width: int) -> int:
+    return sum(_fold(entry, width).plain.count("\n") for entry in entries)
+
+
+def _fold(entry: Text, width: int) -> Text:
+    if entry.cell_len <= width:
+        return entry
+    lines = textwrap.wrap(_tied(entry), width, break_on_hyphens=False)
+    return Text("\n".join(lines).replace(TIE, " "), style=entry.style)
+
+
+def _longest_word(entry: Text) -> int:
+    return max(map(len, _tied(entry).split(" ")))
+
+
+def _tied(entry: Text) -> str:
+    return re.sub(r"(?<!\S)(\S|ESS) ", rf"\1{TIE}", entry.plain)
 
 
 def table_width(console: Console, table: Table) -> int:

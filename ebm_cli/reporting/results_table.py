@@ -36,7 +36,7 @@ def results_table(values: Values, title: str | None = None) -> Fitting:
     table.add_column("value", justify="right", no_wrap=True)
     table.add_column("unit", style="dim", no_wrap=True)
     table.add_column("reference", style="dim", no_wrap=True)
-    table.add_column("verdict")
+    table.add_column("verdict", no_wrap=True)
     hidden = companions(values)
     for name, group in group_results(values).items():
         table.add_section()
@@ -47,4 +47,4 @@ def results_table(values: Values, title: str | None = None) -> Fitting:
                 word = Text(found.word, style={True: "green", False: "yellow", None: ""}[found.good])
                 label = f" {key.partition('/')[2] or key}"
                 table.add_row(label, format_value(value), describe(key).unit, found.reference, word)
-    return Fitting(table, words=len(table.columns) - 1)
+    return Fitting(table, words=(3, 4))

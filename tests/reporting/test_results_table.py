@@ -67,3 +67,26 @@ def test_long_verdicts_are_wrapped_before_a_table_is_stacked() -> None:
     assert lines[row + 1][column:].strip() == "guessing"
     assert not lines[row + 1][:column].strip()
     assert lines[row - 1].index("close") == column
+
+
+def test_a_long_reference_is_wrapped_and_columns_stay_aligned() -> None:
+    values: dict[str, Value] = {
+        "eval/log_z": -0.087331,
+        "eval/log_z_method": "importance",
+        "eval/log_z_se": 2.017e-10,
+        "eval/log_z_ess": 16384.0,
+        "eval/ood_auroc_shuffled": 0.7145,
+        "eval/ood_auroc_shuffled_se": 0.0235,
+        "cost/laplacian_evals": 2.5,
+    }
+    screen = terminal(76)
+    screen.print(results_table(values))
+    lines = output_of(screen).splitlines()
+    rows = {line.split()[0]: line for line in lines if len(line.split()) > 2}
+    shown = {"log_z": "-0.08733", "ood_auroc_shuffled": "0.7145", "laplacian_evals": "2.500"}
+    assert len({rows[key].index(value) + len(value) for key, value in shown.items()}) == 1
+    column = rows["log_z"].index("importance")
+    assert rows["ood_auroc_shuffled"].index("1 ± 0.02") == column
+    after = lines[lines.index(rows["log_z"]) + 1]
+    assert (after[:column].strip(), after[column:].split()) == ("", ["±", "2.017e-10,"])
+    assert max(map(len, lines)) <= 76
