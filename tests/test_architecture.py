@@ -74,6 +74,7 @@ WITHOUT_TORCH = (
     *(
         "runs/__init__",
         "runs/record",
+        "runs/labels",
         "runs/directory",
         "runs/lock",
         "runs/status",

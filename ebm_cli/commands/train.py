@@ -14,6 +14,7 @@ from torch import Tensor
 from ebm_cli.claims.judge import build_claims, collect_verdicts, conclude, judge_runs
 from ebm_cli.cli.sweep_cores import threads_of_a_job, worker_count
 from ebm_cli.config.trust import trust_of
+from ebm_cli.config.type_checks import to_plain
 from ebm_cli.densities.memo import of_few_rows
 from ebm_cli.errors import NotTrustworthy, UserError, did_you_mean
 from ebm_cli.evaluation.monitored import monitored_value
@@ -27,6 +28,7 @@ from ebm_cli.reporting.closing_panel import as_sentence
 from ebm_cli.reporting.console import make_console
 from ebm_cli.runs.assemble import assemble, protocol_of
 from ebm_cli.runs.checkpoint import FOLDER
+from ebm_cli.runs.labels import labels
 from ebm_cli.runs.record import jobs_of, read
 from ebm_cli.runs.reserve import AlreadyFinished, is_finished, take_reserved, total_steps
 from ebm_cli.runs.reserve import reserve as reserve_directory
@@ -129,9 +131,8 @@ def steps_of(cfg: DictConfig, signals: Signals, console: Console | None = None) 
     """
     job = HydraConfig.get()
     path = Path(job.runtime.output_dir)
-    choices = {
-        str(group): str(option) for group, option in job.runtime.choices.items() if option and "hydra" not in group
-    }
+    labelled = labels(to_plain(job.runtime), to_plain(cfg))
+    choices = {group: label for group, label in labelled.items() if "hydra" not in group}
     measurement = build_measurement(cfg)
     if measurement is not None and not measurement.trains:
         run_measurement(cfg, measurement, path)

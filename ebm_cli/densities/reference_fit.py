@@ -25,6 +25,8 @@ from ebm_cli.densities.transformed import Transformed
 FAMILIES: tuple[Family, ...] = ("gaussian", "mixture", "student")
 
 FEW_ROWS = 2000
+"""Up to so many rows the winner is fitted anew to all; of more, its fit to some of them is continued on all."""
+ROWS_OF_FOLDS = 5000
 """Up to so many rows every row is held out once, in one of three folds, because a fifth of them decides little."""
 MOST_BEHIND = 0.02
 """Nats a column by which a candidate of fewer parameters may be behind the best one, however large the error is."""
@@ -79,7 +81,7 @@ def _best(z: Tensor, families: tuple[Family, ...], marginals: Marginals) -> tupl
         bent = {one._replace(splined=True): [splined(fold.found[one], fold.train) for fold in folds] for one in tried}
         kind = _choose(bent if marginals == "spline" else {kind: plain[kind]} | bent, folds, n_errors=2)
     before = kind._replace(splined=False)
-    if len(folds) == 1:
+    if len(z) > FEW_ROWS:
         return folds[0].found[before], kind
     return candidates(z, (kind.family,), "sinh_arcsinh" if kind.bent else "none")[before], kind
 
@@ -94,7 +96,7 @@ def _refitted(density: Density, z: Tensor) -> Density:
 def _splits(z: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
     """Rows to fit and rows held out: every third row of few, a fifth of many; 10,000 of each at most."""
     order = torch.randperm(len(z), generator=torch.Generator().manual_seed(2))
-    n_folds, n_held = (3, len(z) // 3) if len(z) <= FEW_ROWS else (1, len(z) // 5)
+    n_folds, n_held = (3, len(z) // 3) if len(z) <= ROWS_OF_FOLDS else (1, len(z) // 5)
     for fold in range(n_folds):
         held = order[fold * n_held : (fold + 1) * n_held]
         train = torch.cat((order[: fold * n_held], order[(fold + 1) * n_held :]))

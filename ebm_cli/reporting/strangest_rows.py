@@ -1,7 +1,9 @@
 """The strangest rows of a file, as a table, and how many rows do not belong to the data."""
 
 from collections.abc import Sequence
+from typing import Any
 
+import numpy as np
 from rich import box
 from rich.table import Table
 from torch import Tensor
@@ -73,7 +75,7 @@ def strangest_table(
     n_shown = 0
     for j in range(flat.shape[1]):
         head = f"x{j}" if names is None else names[j][:20]
-        cells = [format_value(value) for value in flat[:, j].tolist()]
+        cells = [_as_given(value) for value in flat[:, j].numpy()]
         room -= _width(head, cells)
         if room < 0:
             break
@@ -89,6 +91,11 @@ def strangest_table(
     for line in zip(*columns.values(), strict=True):
         table.add_row(*line)
     return table
+
+
+def _as_given(value: np.floating[Any]) -> str:
+    """A number as it stands in a file: the shortest text that gives it in its type, of eight digits at most."""
+    return f"{float(str(value)):.8g}"
 
 
 def _rows(n: int) -> str:

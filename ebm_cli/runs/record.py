@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 import yaml
 
 from ebm_cli.runs.added_keys import fill
+from ebm_cli.runs.labels import labels
 from ebm_cli.runs.status import EARLY
 from ebm_cli.runs.stored_config import CONFIG, read_plain
 
@@ -31,7 +32,7 @@ class Record(NamedTuple):
         step, steps: reached and planned; None if unknown.
         started: seconds since 1970.
         reason: why the run ended; empty if unknown.
-        hydra_choices: group → option, as Hydra recorded them.
+        hydra_choices: group → option, as Hydra recorded them; the class, where another than the option's was named.
         config: resolved, with missing keys filled; empty for a run that ended before it was written.
         results: of the newest evaluation, else of the end of training; `cost/…` are always those of training. Empty if
             there are none.
@@ -90,6 +91,7 @@ def read(run: Path) -> Record:
     if state == "running" and _is_gone(status):
         state = "lost"
     results = _results(run, problems)
+    config = _config(run)
     return Record(
         path=run,
         state="broken" if problems else state,
@@ -97,8 +99,8 @@ def read(run: Path) -> Record:
         steps=_whole(status.get("steps")),
         started=_seconds(status.get("started"), run),
         reason=str(status.get("reason") or ""),
-        hydra_choices=_choices(run),
-        config=_config(run),
+        hydra_choices=_choices(run, config),
+        config=config,
         results=results,
         problem="; ".join(problems),
         versions=_versions(status),
@@ -146,10 +148,9 @@ def _yaml(path: Path) -> Any:
         return None
 
 
-def _choices(run: Path) -> dict[str, str]:
+def _choices(run: Path, config: Mapping[str, Any]) -> dict[str, str]:
     try:
-        choices = _yaml(run / ".hydra" / "hydra.yaml")["hydra"]["runtime"]["choices"]
-        return {str(group): str(option) for group, option in choices.items() if option is not None}
+        return labels(_yaml(run / ".hydra" / "hydra.yaml")["hydra"]["runtime"], config)
     except (LookupError, TypeError, AttributeError):
         return {}
 

@@ -16,7 +16,7 @@ from ebm_cli.runs.assemble import boundary_warning, described_data
 from ebm_cli.runs.data_file import require_same_file
 from ebm_cli.runs.directory import RunDirectory
 from ebm_cli.runs.reserve import config_hash, total_steps
-from ebm_cli.runs.signals import Signals
+from ebm_cli.runs.signals import Interrupted, Signals
 from ebm_cli.training.build import make_session
 from ebm_cli.training.divided import was_divided
 from ebm_cli.training.finish import finish
@@ -70,7 +70,7 @@ def run_training(
                     session.log.note(sentence)
                 if state is None:
                     _describe(session, choices, typed)
-                return (yield from finish(session, (yield from session.train(signals))))
+                return (yield from _train_and_finish(session, signals))
     except Diverged as error:
         directory.finish("diverged", error.step, str(error))
         raise
@@ -89,6 +89,25 @@ def run_training(
         if explained is not None:
             raise explained from error
         raise
+
+
+def _train_and_finish(session: Session, signals: Signals) -> Steps[float | None]:
+    """Train and evaluate.
+
+    Raises:
+        Interrupted: by a signal; where the run is trained already, with how it gets its evaluation.
+    """
+    seconds = yield from session.train(signals)
+    try:
+        return (yield from finish(session, seconds))
+    except Interrupted as error:
+        if session.directory.is_finished:
+            raise
+        command = shell_command("train", {"checkpoint": relative_path(session.directory.path)})
+        trained = f"training is finished (step {session.trainer.step}, a checkpoint was written)"
+        raise Interrupted(
+            error.number, f" in the final evaluation; {trained}, and {command} makes the evaluation"
+        ) from error
 
 
 def _record_failure(error: BaseException, directory: RunDirectory, session: Session | None) -> Exception | None:

@@ -193,6 +193,15 @@ def test_share_of_the_wide_part_is_refused_out_of_its_range(wide: float) -> None
         Reference(shape=(2,), wide=wide)
 
 
+@pytest.mark.parametrize(("n", "n_folds", "n_held"), [(900, 3, 300), (3000, 3, 1000), (5000, 3, 1666), (6000, 1, 1200)])
+def test_every_row_of_few_is_held_out_once(n: int, n_folds: int, n_held: int) -> None:
+    parts = list(reference_fit._splits(torch.arange(n).unsqueeze(1)))
+    held = torch.cat([part for _, part in parts]).flatten()
+    assert len(parts) == n_folds
+    assert len(held) == len(held.unique()) == n_folds * n_held
+    assert all(not torch.isin(train, one).any() for train, one in parts)
+
+
 @pytest.mark.slow
 def test_row_far_from_all_others_does_not_choose_the_family(monkeypatch: pytest.MonkeyPatch) -> None:
     """It makes the standard error of any difference as large as the difference."""

@@ -48,3 +48,12 @@ def test_table_shows_values_as_far_as_they_fit() -> None:
         assert shown < 20
     one = strangest_table(SCORES, [0, 1], x[:, :1], ["column0"], 40)
     assert one.caption == "1 more column"
+
+
+def test_table_shows_numbers_as_the_file_has_them() -> None:
+    x = torch.tensor([[1022.4, 6.0, 0.1], [1022.5, 12.0, 123456.7]])
+    table = strangest_table(SCORES, [0, 1], x, ["pressure", "count", "share"], 80)
+    shown = [list(column.cells) for column in table.columns[-3:]]
+    assert shown == [["1022.4", "1022.5"], ["6", "12"], ["0.1", "123456.7"]]
+    precise = strangest_table(SCORES, [0], torch.tensor([[1 / 3]], dtype=torch.float64), None, 80)
+    assert list(precise.columns[-1].cells) == ["0.33333333"]

@@ -246,7 +246,11 @@ def test_signal_outside_the_loop_ends_the_run_at_once(
     with monkeypatch.context() as patched:
         patched.setattr(NCE if where == "prepare" else training, where, stop)
         ran = ebm("train", *words)
-    assert (ran.code, ran.err) == (130, "ebm: interrupted by SIGINT\n")
+    trained = (
+        "training is finished (step 3, a checkpoint was written), and ebm train checkpoint=run makes the evaluation"
+    )
+    where_it_was = "" if where == "prepare" else f" in the final evaluation; {trained}"
+    assert (ran.code, ran.err) == (130, f"ebm: interrupted by SIGINT{where_it_was}\n")
     assert state_of(tmp_path / "run") == ("interrupted", 0 if where == "prepare" else 3, 3)
     assert ebm("train", *words).code == 0
     assert state_of(tmp_path / "run") == ("finished", 3, 3)
