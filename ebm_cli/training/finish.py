@@ -79,9 +79,7 @@ def finish(session: Session, seconds: float) -> Steps[float | None]:
     log.write(trainer.step, numbers)
     stopped = _out_of_time(session) or _out_of_patience(session)
     ending = Ending(trainer.step, evaluated_step, seconds, stopped, kept)
-    session.directory.finish(
-        "finished", ending.steps, ending.stopped, history.stopping.waited, trainer.skipped, evaluated_step
-    )
+    _record_end(session, ending)
     # The run is finished: a figure that fails, or a signal while it is drawn, changes nothing above.
     failures: list[str] = []
     with trainer.ema.applied():
@@ -95,6 +93,11 @@ def finish(session: Session, seconds: float) -> Steps[float | None]:
     summary.log()
     summary.show(log.console)
     return monitored_value(session.keys.monitor, results)
+
+
+def _record_end(session: Session, ending: Ending) -> None:
+    waited, skipped = session.history.stopping.waited, session.trainer.skipped
+    session.directory.finish("finished", ending.steps, ending.stopped, waited, skipped, ending.evaluated)
 
 
 def take_part(session: Session) -> None:
