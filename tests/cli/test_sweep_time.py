@@ -8,9 +8,9 @@ import pytest
 from ebm_cli.cli.sweep_time import SweepTime
 
 
-def watch(seconds: float, left: float | None = None, since: float | None = None) -> Any:
+def watch(seconds: float, left: float | None = None, since: float | None = None, did_work: bool = True) -> Any:
     """A job that began some seconds ago, by its speed has others left, and has or has not taken its last step."""
-    return SimpleNamespace(seconds=seconds, seconds_left=left, seconds_since_trained=since, did_work=True)
+    return SimpleNamespace(seconds=seconds, seconds_left=left, seconds_since_trained=since, did_work=did_work)
 
 
 def test_running_jobs_need_what_their_speed_says() -> None:
@@ -40,5 +40,5 @@ def test_speed_says_too_much_where_jobs_stop_early() -> None:
 
 def test_jobs_that_were_skipped_say_nothing() -> None:
     time = SweepTime(1)
-    time.ended(SimpleNamespace(did_work=False))  # type: ignore[arg-type]
+    time.ended(watch(9.0, did_work=False))
     assert time.left([], 3) is None
