@@ -1,8 +1,8 @@
-"""The tables of docs/concepts/scaling.md, written into the page between their marks: python -m tests.scaling."""
+"""Tables and picture of docs/concepts/scaling.md, written into the page and beside it: python -m tests.scaling."""
 
 import re
 
-from tests.scaling import model
+from tests.scaling import figure, model
 from tests.scaling.model import Machine
 from tests.support import REPO
 
@@ -87,4 +87,5 @@ def with_tables(text: str) -> str:
 
 
 if __name__ == "__main__":
+    figure.draw(PAGE.with_suffix(".png"), DIM, PARAMETERS, BATCH, GPUS, H100)
     PAGE.write_text(with_tables(PAGE.read_text(encoding="utf-8")), encoding="utf-8")
