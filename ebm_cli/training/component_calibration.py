@@ -1,8 +1,8 @@
 """The weights of a table's components after score matching, by maximum likelihood on its training rows.
 
 Score matching hardly knows how much mass lies in parts of a density that are apart, and a network that it trains moves
-the weights of the reference, which were right. They are fitted to the rows once more at the end of a run, and kept only
-where the validation rows, which chose the network's weights, become more likely. See `energies.component_scales`.
+the weights of the reference, which were right. They are fitted to the rows once more at the end of a run, and kept
+unless the validation rows refuse them (`refusal`). See `energies.component_scales`.
 """
 
 import torch
@@ -16,6 +16,7 @@ from ebm_cli.evaluation.importance_sampling import Draws, log_weights
 from ebm_cli.evaluation.importance_weights import effective_size
 from ebm_cli.methods import Method
 from ebm_cli.rng import generator
+from ebm_cli.training.refusal import refuse
 from ebm_cli.training.tail_calibration import FEWEST_EFFECTIVE, wants_calibration
 
 N_DRAWS = 100_000
@@ -52,7 +53,7 @@ def calibrate_components(energy: Energy, method: Method, dataset: Dataset, seed:
 
 
 def _fitted(energy: Tilted, dataset: Dataset, rng: torch.Generator) -> Tensor | None:
-    """The scales; None where the model's own weights are not known, or validation rows do not become more likely."""
+    """The scales; None where the model's own weights are not known, or the validation rows refuse them."""
 
     def shares(x: Tensor) -> Tensor:
         return in_chunks(lambda part: energy.density.locate(part.flatten(1)).share, x).double()
@@ -67,5 +68,5 @@ def _fitted(energy: Tilted, dataset: Dataset, rng: torch.Generator) -> Tensor | 
         return None
     scales = fit_scales(shares(dataset.reference), means)
     unseen = shares(dataset.standardised_rows("validation", len(dataset.reference)))
-    gain = (unseen @ scales).log().mean() - (means @ scales).log()
-    return scales if bool(gain > 0) else None
+    gains = (unseen @ scales).log() - (means @ scales).log()
+    return None if refuse(gains) else scales

@@ -2,7 +2,7 @@
 
 A network sees a few dozen rows in each tail of a column, and its error there is as large as anywhere. The heights of
 `ColumnTails` are fitted to draws of the reference that the energy bends, weighted to be draws of the model. They are
-kept only where the validation rows, which chose the weights, do not become less likely.
+kept unless the validation rows refuse them (`refusal`).
 """
 
 from typing import TypeGuard
@@ -20,6 +20,7 @@ from ebm_cli.evaluation.importance_sampling import Draws, log_weights
 from ebm_cli.evaluation.importance_weights import effective_size
 from ebm_cli.evaluation.tail_draws import N_PER_COLUMN, Thinned, thinned
 from ebm_cli.rng import generator
+from ebm_cli.training.refusal import refuse
 
 MOST_STEPS = 30_000_000
 """Steps at draws beyond the outermost thresholds, all together: 120 MB."""
@@ -64,7 +65,7 @@ def calibrate_tails(energy: Energy, dataset: Dataset, seed: int) -> Tails | None
 
 
 def _fitted(reference: Density, energy: Tilted, dataset: Dataset, steps: Tails, rng: torch.Generator) -> Tails | None:
-    """The steps with their heights; None where they are not known, or the validation rows become less likely.
+    """The steps with their heights; None where they are not known, or the validation rows refuse them.
 
     Args:
         reference: that the energy bends.
@@ -85,8 +86,8 @@ def _fitted(reference: Density, energy: Tilted, dataset: Dataset, steps: Tails, 
     of_draws = torch.cat([phi(part) for part in draws.x.split(10_000)])
     heights = fit_heights(phi(rows).double().mean(0), len(rows), of_draws, log_w)
     unseen = phi(dataset.standardised_rows("validation", len(rows))).double() @ heights
-    rise = unseen.mean() + (log_w - in_chunks(lambda part: part.double() @ heights, of_draws)).logsumexp(0)
-    if not bool(rise <= log_w.logsumexp(0)):
+    rise = (log_w - in_chunks(lambda part: part.double() @ heights, of_draws)).logsumexp(0) - log_w.logsumexp(0)
+    if refuse(-unseen - rise):
         return None
     return steps._replace(heights=heights.view_as(steps.heights))
 
