@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from ebm_cli.energies.column_tails import ColumnTails, Tails
-from ebm_cli.energies.tail_fit import fit_heights, steps_of
+from ebm_cli.energies.tail_fit import PRIOR, fit_heights, steps_of
 from tests.support import normal
 
 
@@ -45,12 +45,16 @@ def test_weighted_draws_get_the_means_of_the_rows() -> None:
 
 
 def test_tail_that_few_draws_know_stays_as_it_is() -> None:
-    """Rows ask for twice the draws in a step: the prior allows a part of log 2 where these are ten, all if 10,000."""
-    found = []
-    for n in (1000, 1_000_000):
+    """Rows ask for twice the draws in a step: of log 2, ten draws allow a part, and 10,000 nearly all.
+
+    The gradient of L is 0: φ̄ + φ̄ h/(m s²) = a e^−h/(1 − a + a e^−h), with m draws in the step, a share a = 0.01.
+    """
+    for n, least, most in ((1000, 0.5, 0.6), (1_000_000, 0.69, math.log(2) + 0.02)):
         draws = (torch.arange(n) < n // 100).double().unsqueeze(1)
-        found.append(-float(fit_heights(torch.tensor([0.02]).double(), 10**9, draws, torch.zeros(n).double())))
-    assert 0.2 < found[0] < 0.4 < 0.69 < found[1] < math.log(2) + 0.02
+        h = float(fit_heights(torch.tensor([0.02]).double(), 10**9, draws, torch.zeros(n).double()))
+        assert least < -h < most
+        tilted = 0.01 * math.exp(-h)
+        assert 0.02 * (1 + h / (n // 100) / PRIOR**2) == pytest.approx(tilted / (0.99 + tilted), rel=1e-4)
 
 
 def test_steps_have_the_shares_of_the_rows() -> None:
