@@ -9,6 +9,14 @@ the negative log-likelihood of the rows under p exp(−h·φ)/Z, per row, with a
 convex: its gradient is a difference of two means, and its second derivative the covariance of φ under the corrected
 model. k_j and m_j are the rows and the effective number of draws in a step: where both are many, λ_j is nothing; where
 the draws hardly know the tail of the model, it stays as it is.
+
+s² is estimated from the P steps themselves, which differ from the rows by d_j = log(φ̄_j/E_p[φ_j]), of variance
+s² + 1/k_j + 1/m_j, and from a guess s₀² that weighs as much as g steps:
+
+    s² = ( g s₀² + Σ_j (d_j² − 1/k_j − 1/m_j) ) / (g + P)
+
+Many rows that find nothing wrong thus keep their noise out of the tails of a model that is right. Without the guess it
+is the estimator of moments of a random effect of mean 0 (Hedges & Olkin 1985, chapter 9).
 """
 
 import math
@@ -23,8 +31,11 @@ SHARES = (0.003, 0.001)
 """Shares of the rows beyond the thresholds of either side of a column."""
 FEWEST, LARGEST = 10, 0.01
 """Rows beyond a threshold, at least, because the share of fewer is hardly known, and at most as a share: a tail."""
-PRIOR = 0.7
-"""s, nats: as far as logarithms of the masses of trained tails are off, and the best of 0.3 to 1.5 on known tables."""
+GUESS, GUESS_STEPS = 0.7, 4
+"""s₀, nats, as far as trained tails are off on known tables, and g; s is at most s₀: with more, neighbouring steps work
+against each other."""
+SMALLEST = 0.3
+"""s, nats, at least."""
 MOST_ITERATIONS, TOLERANCE = 30, 1e-8
 """Steps of Newton's method at most, and twice the gain of L, nats, that a further one must promise."""
 NARROWEST = 0.02
@@ -67,8 +78,8 @@ def fit_heights(of_rows: Tensor, n_rows: int, of_draws: Tensor, log_w: Tensor) -
 
     Cost: a few passes over φ of the draws, P² operations each.
     """
-    known = 1 / (n_rows * of_rows) + 1 / _effective(of_draws, log_w)
-    ridge = of_rows * known / PRIOR**2
+    error = 1 / (n_rows * of_rows) + 1 / _effective(of_draws, log_w)
+    ridge = of_rows * error / prior_variance(of_rows, _mean(of_draws, log_w.softmax(0)), error)
     h = torch.zeros_like(of_rows)
     value, log_tilted = _objective(h, of_rows, ridge, of_draws, log_w)
     for _ in range(MOST_ITERATIONS):
@@ -88,6 +99,17 @@ def fit_heights(of_rows: Tensor, n_rows: int, of_draws: Tensor, log_w: Tensor) -
     return h
 
 
+def prior_variance(of_rows: Tensor, of_model: Tensor, error: Tensor) -> float:
+    """s², from the means of φ over rows and under the model [P], and the error variances of their log ratios [P].
+
+    A step that less than one row or draw knows, of an error of more than 1, does not count.
+    """
+    counts = error < 1
+    excess = (of_rows[counts] / of_model[counts]).log().square() - error[counts]
+    found = (GUESS_STEPS * GUESS**2 + float(excess.sum())) / (GUESS_STEPS + len(excess))
+    return min(max(found, SMALLEST**2), GUESS**2)
+
+
 def _objective(h: Tensor, of_rows: Tensor, ridge: Tensor, of_draws: Tensor, log_w: Tensor) -> tuple[float, Tensor]:
     """L(h) up to a constant, and the logarithms of the weights that h gives the draws."""
     log_tilted = log_w - torch.cat([part @ h for part in _blocks(of_draws)])
@@ -97,13 +119,18 @@ def _objective(h: Tensor, of_rows: Tensor, ridge: Tensor, of_draws: Tensor, log_
 
 def _moments(of_draws: Tensor, log_w: Tensor) -> tuple[Tensor, Tensor]:
     """Mean [P] and covariance [P, P] of φ under weighted draws."""
-    w = log_w.softmax(0).split(BLOCK)
-    mean = sum((own @ part for own, part in zip(w, _blocks(of_draws), strict=True)), log_w.new_zeros(()))
+    w = log_w.softmax(0)
+    mean = _mean(of_draws, w)
     square = sum(
-        (((part * own.unsqueeze(1)).T @ part) for own, part in zip(w, _blocks(of_draws), strict=True)),
+        (((part * own.unsqueeze(1)).T @ part) for own, part in zip(w.split(BLOCK), _blocks(of_draws), strict=True)),
         log_w.new_zeros(()),
     )
     return mean, square - mean.outer(mean)
+
+
+def _mean(of_draws: Tensor, w: Tensor) -> Tensor:
+    """Mean of φ under draws whose weights w [N] have the sum 1."""
+    return sum((own @ part for own, part in zip(w.split(BLOCK), _blocks(of_draws), strict=True)), w.new_zeros(()))
 
 
 def _effective(of_draws: Tensor, log_w: Tensor) -> Tensor:

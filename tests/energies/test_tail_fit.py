@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from ebm_cli.energies.column_tails import ColumnTails, Tails
-from ebm_cli.energies.tail_fit import PRIOR, fit_heights, steps_of
+from ebm_cli.energies.tail_fit import GUESS, SMALLEST, fit_heights, prior_variance, steps_of
 from tests.support import normal
 
 
@@ -54,7 +54,19 @@ def test_tail_that_few_draws_know_stays_as_it_is() -> None:
         h = float(fit_heights(torch.tensor([0.02]).double(), 10**9, draws, torch.zeros(n).double()))
         assert least < -h < most
         tilted = 0.01 * math.exp(-h)
-        assert 0.02 * (1 + h / (n // 100) / PRIOR**2) == pytest.approx(tilted / (0.99 + tilted), rel=1e-4)
+        error = 100 / n
+        s2 = (4 * 0.49 + math.log(2) ** 2 - error) / 5
+        assert 0.02 * (1 + h * error / s2) == pytest.approx(tilted / (0.99 + tilted), rel=1e-4)
+
+
+def test_prior_is_as_wide_as_tails_are_off() -> None:
+    """1,000 steps whose log ratios have the variance s² + 0.1 give back s², within [0.3², 0.7²]."""
+    error, noise = torch.full((1000,), 0.1).double(), normal(1000, 1, seed=4).flatten()
+    for s, found in ((0.5, 0.5), (0.0, SMALLEST), (2.0, GUESS)):
+        of_model = torch.exp(-noise * (s**2 + 0.1) ** 0.5)
+        assert prior_variance(torch.ones(1000).double(), of_model, error) == pytest.approx(found**2, rel=0.1)
+    unknown = torch.full((2,), 1000.0).double()
+    assert prior_variance(unknown / 1e6, torch.zeros(2).double(), unknown) == pytest.approx(GUESS**2)
 
 
 def test_steps_have_the_shares_of_the_rows() -> None:
