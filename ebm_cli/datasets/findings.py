@@ -85,17 +85,14 @@ class Labels(NamedTuple):
         return self.noun == "pixel"
 
     def one(self, j: int) -> str:
-        """`column 0 (a)`."""
+        """`column a`."""
         return self.words.label(j)
 
     def many(self, columns: Sequence[int]) -> str:
-        """`column 0 (a)`, `columns 0 (a) and 1 (b)`, `columns 0 (a), 1 (b), … (9 in all)`, `3 pixels`."""
+        """`column a`, `columns a and b`, `columns a, b, … (9 in all)`, `3 pixels`."""
         if self.is_image:
             return f"{len(columns)} {self.noun}{'s' * (len(columns) != 1)}"
-        short = [self.one(j).removeprefix("column ") for j in columns[:NAMED]]
-        if len(columns) > NAMED:
-            return f"columns {', '.join(short)}, … ({len(columns)} in all)"
-        return f"column{'s' * (len(columns) > 1)} {listed(short)}"
+        return self.words.label(*columns, most=NAMED)
 
 
 def without(columns: Sequence[int], label: Labels, run: Run) -> str:
