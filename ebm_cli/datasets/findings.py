@@ -8,7 +8,7 @@ from ebm_cli.datasets.io.contents import ColumnWords
 NAMED = 4
 """Columns that a sentence names at most."""
 
-ColumnKind = Literal["ties", "constant", "collinear", "outliers", "heavy_tail", "missing"]
+ColumnKind = Literal["ties", "constant", "collinear", "outliers", "heavy_tail", "missing", "numbered"]
 RowKind = Literal["left_out", "copies", "coincidences", "few_rows", "images"]
 
 
@@ -37,7 +37,7 @@ class Finding(NamedTuple):
     @property
     def bears_on_results(self) -> bool:
         """True if a result of the run means something else because of it."""
-        return self.kind not in ("heavy_tail", "images")
+        return self.kind not in ("heavy_tail", "images", "numbered")
 
     @property
     def breaks_score_matching(self) -> bool:

@@ -29,7 +29,7 @@ def found(x: Tensor, run: Run = SCORES, names: tuple[str, ...] | None = None) ->
 
 
 def with_column(values: Tensor | np.ndarray) -> Tensor:
-    """Normal rows whose column 1 (counted from 0) has these values."""
+    """Normal rows whose column 1 has these values."""
     x = X.clone()
     x[:, 1] = torch.as_tensor(values).float()
     return x
@@ -237,6 +237,22 @@ def test_noise_cures_the_ties_of_iris() -> None:
     assert [finding.kind for finding in report(Table("iris"), SCORES)] == ["ties"]
     assert report(Table("iris", dequantise="gaussian"), SCORES) == ()
     assert report(Table("iris", noise_std=0.05), SCORES) == ()
+
+
+def test_column_that_numbers_the_rows_is_named(tmp_path: Path) -> None:
+    """It is said unless the user has said which columns are data; the control is the same column shuffled."""
+    content = "sample,a,b\n" + "".join(f"{i + 100},{a},{b}\n" for i, (a, b, _) in enumerate(X.tolist()))
+    path = write(tmp_path, "x.csv", content)
+    (finding,) = report(File(path), CLASSIFIER)
+    assert str(finding) == (
+        "column sample rises by 1 from row to row (100 to 1099), as row numbers and identifiers do; if it is one, "
+        "set dataset.drop=sample"
+    )
+    assert not finding.bears_on_results
+    head, *lines = content.splitlines()
+    shuffled = "\n".join([head, *lines[500:], *lines[:500], ""])
+    for data in (File(path, drop=[]), File(path, columns=["sample", "a"]), File(write(tmp_path, "y.csv", shuffled))):
+        assert "numbered" not in [one.kind for one in report(data, CLASSIFIER)]
 
 
 def test_far_value_of_a_held_out_row_is_named(tmp_path: Path) -> None:

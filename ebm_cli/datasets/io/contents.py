@@ -14,6 +14,7 @@ from ebm_cli.datasets.fingerprint import Fingerprint
 from ebm_cli.datasets.io.mapped import Rows
 from ebm_cli.datasets.io.number_format import NumberFormat
 from ebm_cli.datasets.io.pandas_call import PandasCall
+from ebm_cli.datasets.io.row_numbers import Numbering
 from ebm_cli.quoting import typed
 
 Column = str | int
@@ -171,6 +172,7 @@ class FileRows(NamedTuple):
         description: of what was read: "400 rows × 2 columns (a, b) from my.csv".
         fingerprint: of rows, names and classes.
         words: for the columns, by their places in the file.
+        numbered: columns that number the rows, unless the user has said which columns are data.
     """
 
     rows: Rows
@@ -181,6 +183,7 @@ class FileRows(NamedTuple):
     description: str = ""
     fingerprint: Fingerprint | None = None
     words: ColumnWords = UNNAMED
+    numbered: tuple[Numbering, ...] = ()
 
 
 def column_label(j: int, names: Sequence[str] | None) -> str:

@@ -1,14 +1,14 @@
 """Numbers that float32 cannot hold: not finite, too large, or so close together that it takes them for one another."""
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 
 from ebm_cli.datasets.io.contents import ROW_LABEL, ColumnWords, InvalidFile
-from ebm_cli.datasets.io.mapped import CHUNK_NUMBERS, MappedRows
+from ebm_cli.datasets.io.mapped import CHUNK_NUMBERS, MappedRows, slices
 from ebm_cli.datasets.io.problems import Problem
 
 ROUNDING = 1e-13
@@ -144,22 +144,3 @@ def _difference(high: Array, low: Array) -> Array:
     if high.dtype.kind in "iu":
         return (high.astype(np.int64).view(np.uint64) - low.astype(np.int64).view(np.uint64)).astype(np.float64)
     return high.astype(np.float64) - low.astype(np.float64)
-
-
-def counting_columns(rows: MappedRows, chunk_numbers: int = CHUNK_NUMBERS) -> list[int]:
-    """Columns that count the rows, from 0 or from 1."""
-    counts = np.ones(rows.shape[1], dtype=bool)
-    first = rows.numbers(slice(0, 1))[0]
-    counts &= (first == 0) | (first == 1)
-    for chunk in slices(rows, chunk_numbers):
-        if not counts.any():
-            break
-        x = rows.numbers(chunk)
-        counts &= (x == first + np.arange(chunk.start, chunk.start + len(x))[:, None]).all(axis=0)
-    return [int(j) for j in np.flatnonzero(counts)]
-
-
-def slices(rows: MappedRows, chunk_numbers: int = CHUNK_NUMBERS) -> Iterator[slice]:
-    """Slices of consecutive rows with at most `chunk_numbers` numbers each, at least one row."""
-    step = max(1, chunk_numbers // max(1, int(np.prod(rows.shape[1:]))))
-    return (slice(start, start + step) for start in range(0, len(rows), step))

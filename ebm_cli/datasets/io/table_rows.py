@@ -10,14 +10,13 @@ from ebm_cli.datasets.io.classes import Classes, read_classes
 from ebm_cli.datasets.io.column_choice import choose_columns
 from ebm_cli.datasets.io.contents import ColumnWords, FileRows, Reading, ReadTable, counted, key, listed
 from ebm_cli.datasets.io.mapped import MappedRows
-from ebm_cli.datasets.io.precision import counting_columns, finite_problems, precision_problems
+from ebm_cli.datasets.io.precision import finite_problems, precision_problems
 from ebm_cli.datasets.io.problems import Problem, raise_problems
+from ebm_cli.datasets.io.row_numbers import Numbering, numbered_columns
 from ebm_cli.datasets.io.text_columns import is_numeric, text_problem
 
 INDEX_NAMES = frozenset(["", "index", "unnamed: 0", "rownames", "row.names", "row_names", "level_0"])
 """Names, in small letters, of a first column that is a row index if it counts or names the rows."""
-MIN_ROWS = 4
-"""Rows of a data set, at least; a column of fewer counts by chance."""
 
 
 def table_rows(table: ReadTable, keys: Reading, name: str, missing: bool = False) -> FileRows:
@@ -54,8 +53,11 @@ def table_rows(table: ReadTable, keys: Reading, name: str, missing: bool = False
     if of_label:
         raise ValueError(of_label)
     rows = torch.empty(len(columns[0]), len(columns))
+    numbered: list[Numbering] = []
     for k, column in enumerate(columns):
         rows[:, k : k + 1] = MappedRows(column.to_numpy()[:, None])[:]
+        if not missing:
+            numbered += [found._replace(column=k) for found in numbered_columns(MappedRows(column.to_numpy()[:, None]))]
     names = None if table.names is None else tuple(table.names[j] or f"column {j}" for j in choice.used)
     return FileRows(
         rows,
@@ -64,6 +66,7 @@ def table_rows(table: ReadTable, keys: Reading, name: str, missing: bool = False
         None if classes is None else classes.names,
         description=describe(rows.shape, names, name, [*_notes(classes, keys), *choice.notes, *table.notes]),
         words=words,
+        numbered=() if keys.keeps_index else tuple(numbered),
     )
 
 
@@ -148,14 +151,18 @@ def count_problems(rows: MappedRows, words: ColumnWords, keys: Reading, n_column
         keys: of the data set.
         n_columns: of the data set; None for D.
     """
-    if keys.keeps_index or (rows.shape[1] if n_columns is None else n_columns) == 1 or len(rows) < MIN_ROWS:
+    if keys.keeps_index or (rows.shape[1] if n_columns is None else n_columns) == 1:
         return []
-    problems = []
-    for k in counting_columns(rows):
-        first, last = (int(rows.value(i, k)) for i in (0, len(rows) - 1))
-        example = f"{first}, {first + 1}, … {last}"
-        problems.append(Problem("counts the rows, as an index does, in", words.position(k), example, _keep(keys)))
-    return problems
+    return [
+        Problem(
+            "counts the rows, as an index does, in",
+            words.position(found.column),
+            f"{found.first}, {found.first + 1}, … {found.last}",
+            _keep(keys),
+        )
+        for found in numbered_columns(rows)
+        if found.is_count
+    ]
 
 
 def _gaps(table: ReadTable, j: int) -> list[Problem]:
