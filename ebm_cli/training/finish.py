@@ -49,7 +49,6 @@ def finish(session: Session, seconds: float) -> Steps[float | None]:
     )  # fmt: skip
     has_patience = session.keys.patience is not None
     monitored, value = _evaluate_last_step(session)
-    trainer.unite()
     parts.energy.eval()
     evaluated_step, file = trainer.step, "last.pt"
     if has_patience and math.isfinite(history.best):
@@ -104,7 +103,6 @@ def _record_end(session: Session, ending: Ending) -> None:
 def take_part(session: Session) -> None:
     """Take part in what `finish` does in common, in a process that is not the first of its run."""
     _evaluate_last_step(session)
-    session.trainer.unite()
     parts, ranks = session.parts, session.trainer.ranks
     parts.energy.eval()
     _take_weights(parts.energy, ranks.announce(None))
