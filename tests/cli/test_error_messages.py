@@ -32,6 +32,7 @@ def fail_with(error: BaseException) -> Any:
         ("methd=nce", "methd: no such key; did you mean method?"),
         ("stepz=3", "stepz: no such key; did you mean steps?"),
         ("qqqq=3", "qqqq: no such key; see ebm train --help"),
+        ("n_trials=3", "n_trials: no such key here; it is one of hydra/sweeper=optuna: type -m hydra/sweeper=optuna "),
         ("+stepz=3", "stepz: no such key; did you mean steps?"),
         ("energy.widht=3", "energy.widht: no such key in energy; did you mean width?"),
         ("+energy.widht=3", "energy.widht: no such key in MLP; did you mean width?"),
