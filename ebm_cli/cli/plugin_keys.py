@@ -9,7 +9,7 @@ from ebm_cli.quoting import shell_word
 
 GROUPS = ("hydra/sweeper", GROUP)
 SHORT = ("", "hydra", "sweeper", "launcher", *(group.replace("/", ".") for group in GROUPS))
-"""What people type before such a key."""
+"""Words that people type before such a key."""
 JOBS = ("n_jobs", "num_jobs", "workers", "n_workers", "max_workers")
 """Names by which other programs call the number of jobs at a time."""
 
