@@ -48,7 +48,7 @@ class FCE(Method):
         log_z: initial value of the trained log Z, nats.
 
     Attributes:
-        is_flow_turn: whether the present step is the flow's, or the last one between two steps.
+        is_flow_turn: whether the present step, or between two steps the last one, is the flow's.
 
     Shapes: x [B, *D].
     Raises: ValueError if a number is out of range, or the noise has no parameters.
