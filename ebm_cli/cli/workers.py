@@ -24,7 +24,7 @@ class Workers(Generic[T]):
 
     @property
     def busy(self) -> list[Worker[T]]:
-        """Those that have a task."""
+        """The processes that have a task."""
         return [worker for worker in self._workers if worker.task is not None]
 
     @property
@@ -41,7 +41,7 @@ class Workers(Generic[T]):
         free.give(task)
 
     def receive(self, seconds: float) -> Iterator[tuple[T, Any]]:
-        """What processes say of their tasks, or that they died; waits for the first message for some seconds."""
+        """Yield tasks with the messages on them, one of which may be that the process died; waits for the first message for some seconds."""
         busy = {worker.connection: worker for worker in self.busy}
         ready = wait(list(busy), seconds)
         for worker in [worker for connection, worker in busy.items() if connection in ready]:

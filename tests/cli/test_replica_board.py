@@ -1,4 +1,4 @@
-"""What the terminal says while runs are trained together."""
+"""The terminal while runs are trained together."""
 
 from pathlib import Path
 
