@@ -77,8 +77,8 @@ def whole_columns(rows: Rows) -> Tensor:
     if bool(is_too_large.any()):
         column = int(is_too_large.flatten().nonzero()[0])
         raise ValueError(
-            f"dequantise must be false: column {column} holds whole numbers of {LARGEST_DEQUANTISED} and more, "
-            "between which float32 has no room for noise"
+            f"dequantise must be false: column {column} (counted from 0) holds whole numbers of {LARGEST_DEQUANTISED} "
+            "and more, between which float32 has no room for noise"
         )
     return is_whole
 

@@ -7,6 +7,7 @@ from ebm_cli.datasets.copies import Copies, copies_of
 from ebm_cli.datasets.finite import Dequantise, Finite, Standardize
 from ebm_cli.datasets.io.contents import Column, ColumnWords, Reading, as_tuple
 from ebm_cli.datasets.io.row_files import read_rows
+from ebm_cli.datasets.io.row_numbers import Numbering
 from ebm_cli.datasets.split import split
 
 
@@ -96,11 +97,16 @@ class File(Finite):
             seed=seed,
         )
         self.column_names, self.class_names, self.description = read.column_names, read.class_names, read.description
-        self.fingerprint, self._words = read.fingerprint, read.words
+        self.fingerprint, self._words, self._numbered = read.fingerprint, read.words, read.numbered
 
     @property
     def column_words(self) -> ColumnWords:
         return self._words
+
+    @property
+    def numbered(self) -> tuple[Numbering, ...]:
+        """Columns that number the rows of the file, unless the user has said which columns are data."""
+        return self._numbered
 
     @property
     def is_table(self) -> bool:

@@ -8,7 +8,7 @@ from ebm_cli.datasets.io.contents import ColumnWords
 NAMED = 4
 """Columns that a sentence names at most."""
 
-ColumnKind = Literal["ties", "constant", "collinear", "outliers", "heavy_tail", "missing"]
+ColumnKind = Literal["ties", "constant", "collinear", "outliers", "heavy_tail", "missing", "numbered"]
 RowKind = Literal["left_out", "copies", "coincidences", "few_rows", "images"]
 
 
@@ -37,7 +37,7 @@ class Finding(NamedTuple):
     @property
     def bears_on_results(self) -> bool:
         """True if a result of the run means something else because of it."""
-        return self.kind not in ("heavy_tail", "images")
+        return self.kind not in ("heavy_tail", "images", "numbered")
 
     @property
     def breaks_score_matching(self) -> bool:
@@ -85,17 +85,14 @@ class Labels(NamedTuple):
         return self.noun == "pixel"
 
     def one(self, j: int) -> str:
-        """`column 0 (a)`."""
+        """`column a`."""
         return self.words.label(j)
 
     def many(self, columns: Sequence[int]) -> str:
-        """`column 0 (a)`, `columns 0 (a) and 1 (b)`, `columns 0 (a), 1 (b), … (9 in all)`, `3 pixels`."""
+        """`column a`, `columns a and b`, `columns a, b, … (9 in all)`, `3 pixels`."""
         if self.is_image:
             return f"{len(columns)} {self.noun}{'s' * (len(columns) != 1)}"
-        short = [self.one(j).removeprefix("column ") for j in columns[:NAMED]]
-        if len(columns) > NAMED:
-            return f"columns {', '.join(short)}, … ({len(columns)} in all)"
-        return f"column{'s' * (len(columns) > 1)} {listed(short)}"
+        return self.words.label(*columns, most=NAMED)
 
 
 def without(columns: Sequence[int], label: Labels, run: Run) -> str:

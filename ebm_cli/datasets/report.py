@@ -32,7 +32,7 @@ from ebm_cli.datasets.findings import Finding, Labels, Run, listed, to_be, witho
 from ebm_cli.datasets.finite import FAR_OUT, Finite
 from ebm_cli.datasets.held_out_findings import far_held_out
 from ebm_cli.datasets.io.contents import UNNAMED, ColumnWords
-from ebm_cli.datasets.row_findings import copies, few_rows, images, left_out
+from ebm_cli.datasets.row_findings import copies, few_rows, images, left_out, numbered
 
 MAX_ROWS = 100_000
 MAX_NUMBERS = 2_000_000
@@ -63,8 +63,10 @@ def report(dataset: Dataset, run: Run) -> tuple[Finding, ...]:
         }
         far = (one for one in far_held_out(train, unseen, label, run) if one.columns[0] not in seen)
         found = (*_shortened(far, label), *found)
-    of_images = images(dataset.shape, run) if isinstance(dataset, File) else ()
-    return (*left_out(dataset.left_out, label), *of_images, *found)
+    of_file = (
+        (*numbered(dataset.numbered, label, run), *images(dataset.shape, run)) if isinstance(dataset, File) else ()
+    )
+    return (*left_out(dataset.left_out, label), *of_file, *found)
 
 
 def examine(

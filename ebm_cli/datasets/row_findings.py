@@ -1,11 +1,12 @@
-"""Findings about the rows as a whole: rows that are left out, equal ones, too few, images."""
+"""Findings about the rows as a whole: rows that are left out, numbered, equal ones, too few, images."""
 
 from collections.abc import Iterable, Sequence
 
 from ebm_cli.datasets.copies import Duplicates
-from ebm_cli.datasets.findings import Finding, Labels, Run
+from ebm_cli.datasets.findings import Finding, Labels, Run, without
 from ebm_cli.datasets.finite import FAR_OUT, LeftOut
 from ebm_cli.datasets.io.contents import counted
+from ebm_cli.datasets.io.row_numbers import Numbering
 
 ROWS_PER_COLUMN = 10
 """Rows for each column under which a score cannot be learned: a network places a minimum at every row."""
@@ -45,6 +46,19 @@ def copies(duplicates: Duplicates | None, has_ties: bool, run: Run) -> Iterable[
     elif is_shared and has_ties:
         harm = "eval/nn_ratio, which looks for copied rows, is too large or absent"
         yield Finding("coincidences", (), shared, f"{spoilt}, as values repeat", harm, "noise mends this, too")
+
+
+def numbered(columns: Sequence[Numbering], label: Labels, run: Run) -> Iterable[Finding]:
+    """Columns that may be row numbers or identifiers, in one line."""
+    if not columns:
+        return
+    first, places = columns[0], tuple(one.column for one in columns)
+    rises = "rises" if first.step is None else f"{'rises' if first.step > 0 else 'falls'} by {abs(first.step):,}"
+    rises = rises if len(columns) == 1 else "rise" if all((one.step or 1) > 0 for one in columns) else "change evenly"
+    shown = f" ({first.first} to {first.last})" if len(columns) == 1 else ""
+    it = "it is one" if len(columns) == 1 else "they are such"
+    fact = f"{label.many(places)} {rises} from row to row{shown}, as row numbers and identifiers do"
+    yield Finding("numbered", places, float(len(places)), fact, "", f"if {it}, {without(places, label, run)}")
 
 
 def images(shape: Sequence[int], run: Run) -> Iterable[Finding]:

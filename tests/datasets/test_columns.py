@@ -25,7 +25,7 @@ def test_whole_columns_finds_the_columns_of_whole_numbers():
 
 def test_whole_columns_refuses_numbers_without_room_for_noise():
     rows = torch.stack([torch.arange(9), torch.arange(9) + 2**22], dim=1).float()
-    message = r"^dequantise must be false: column 1 holds whole numbers of 4194304 and more"
+    message = r"^dequantise must be false: column 1 \(counted from 0\) holds whole numbers of 4194304 and more"
     with pytest.raises(ValueError, match=message):
         whole_columns(rows)
 

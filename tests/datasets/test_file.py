@@ -162,6 +162,6 @@ def test_key_in_a_message_is_that_of_the_second_file(ebm: Ebm, tmp_path: Path):
     ran = ebm("train", *TINY, "eval.ood=file", "eval.ood.path=x.csv")
     assert ran.code == 1
     assert ran.err.startswith(
-        "ebm: eval.ood.path x.csv holds text in column 1 (kind): 'u' (4), 'v' (4); eval.ood.label=kind"
+        "ebm: eval.ood.path x.csv holds text in column kind ('u' (4), 'v' (4), the first in line 2). eval.ood.drop=kind"
     )
     assert "eval.ood.drop=kind leaves it out" in ran.err

@@ -82,7 +82,7 @@ def test_cure_of_ties_depends_on_the_objective() -> None:
 
 def test_columns_are_named_as_in_the_file() -> None:
     (finding,) = found(with_column(uniform() < 0.3), names=("age", "sex", "pay"))
-    assert finding.fact.startswith("column 1 (sex) has only two values")
+    assert finding.fact.startswith("column sex has only two values")
 
 
 @pytest.mark.parametrize(
@@ -100,17 +100,17 @@ def test_columns_are_counted_in_the_file(tmp_path: Path, name: str, head: str, k
     text = head + "\n".join(",".join(f"{v:.7g}" for v in row) for row in x)
     data = File(write(tmp_path, name, x if name == "x.npy" else text), **keys)
     (finding,) = (one for one in report(data, CLASSIFIER) if one.kind == "constant")
-    assert str(finding) == f"column 2 is constant (3); set {key}"
+    assert str(finding) == f"column 2 (counted from 0) is constant (3); set {key}"
 
 
 def test_constant_column_is_dropped_by_its_name() -> None:
     (finding,) = found(with_column(torch.full((N,), 3.0)), CLASSIFIER, names=("age", "sex", "pay"))
-    assert str(finding) == "column 1 (sex) is constant (3); set dataset.drop=sex"
+    assert str(finding) == "column sex is constant (3); set dataset.drop=sex"
 
 
 def test_nearly_constant_column_is_no_column_of_two_values() -> None:
     (finding,) = found(with_column(torch.arange(N) % 500 == 3))
-    assert finding.fact == "column 1 is nearly constant (0 in 99.8 % of the rows)"
+    assert finding.fact == "column 1 (counted from 0) is nearly constant (0 in 99.8 % of the rows)"
     assert finding.harm == "the objective of sm has no lower bound on a value that repeats"
 
 
@@ -119,18 +119,18 @@ def test_many_findings_of_one_kind_are_one_line() -> None:
     x[7, :6] = 1e6
     findings = found(x)
     assert [finding.columns for finding in findings] == [(0,), (1,), (2, 3, 4, 5)]
-    assert findings[2].fact == "the same (outliers) in columns 2, 3, 4 and 5"
+    assert findings[2].fact == "the same (outliers) in columns 2, 3, 4 and 5 (counted from 0)"
 
 
 @pytest.mark.parametrize(
     ("values", "kind", "words"),
     [
-        (X[:, 0], "collinear", "column 1 is a copy of column 0"),
-        (-3 * X[:, 0] + 5, "collinear", "column 1 is a copy of column 0"),
+        (X[:, 0], "collinear", "column 1 (counted from 0) is a copy of column 0 (counted from 0)"),
+        (-3 * X[:, 0] + 5, "collinear", "column 1 (counted from 0) is a copy of column 0 (counted from 0)"),
         (
             X[:, 0] + 1e-3 * X[:, 1],
             "collinear",
-            "column 1 is nearly a copy of column 0 (what they leave of it is 0.001",
+            "column 1 (counted from 0) is nearly a copy of column 0 (counted from 0) (what they leave of it is 0.001",
         ),
     ],
     ids=["equal", "scaled", "near"],
@@ -146,7 +146,7 @@ def test_sum_of_columns_is_collinear() -> None:
     x = X.clone()
     x[:, 2] = x[:, 0] + x[:, 1]
     (finding,) = found(x, CLASSIFIER)
-    assert finding.fact == "column 2 is a linear function of columns 0 and 1"
+    assert finding.fact == "column 2 (counted from 0) is a linear function of columns 0 and 1 (counted from 0)"
     assert finding.cure == "set dataset.drop=2"
 
 
@@ -161,7 +161,7 @@ def test_outlier_that_sets_the_scale_is_named() -> None:
     x[:, 0] = x[:, 0].clamp(-4, 4)
     x[17, 0] = 1e6
     (finding,) = found(x)
-    assert finding.fact.startswith("column 0: one value is 1e+06, the others within ")
+    assert finding.fact.startswith("column 0 (counted from 0): one value is 1e+06, the others within ")
     assert finding.cure == "leave out the row, or set dataset.standardize=robust, which does"
 
 
@@ -169,7 +169,10 @@ def test_rows_that_robust_leaves_out_are_counted(tmp_path: Path) -> None:
     x = X.numpy().copy()
     x[::100, 0] = 1e6
     (finding,) = report(File(write(tmp_path, "x.npy", x), standardize="robust"), CLASSIFIER)
-    assert finding.fact == "10 rows lie more than 100 robust standard deviations from the median of column 0"
+    assert (
+        finding.fact
+        == "10 rows lie more than 100 robust standard deviations from the median of column 0 (counted from 0)"
+    )
 
 
 def test_heavy_tail_is_no_outlier() -> None:
@@ -236,6 +239,22 @@ def test_noise_cures_the_ties_of_iris() -> None:
     assert report(Table("iris", noise_std=0.05), SCORES) == ()
 
 
+def test_column_that_numbers_the_rows_is_named(tmp_path: Path) -> None:
+    """It is said unless the user has said which columns are data; the control is the same column shuffled."""
+    content = "sample,a,b\n" + "".join(f"{i + 100},{a},{b}\n" for i, (a, b, _) in enumerate(X.tolist()))
+    path = write(tmp_path, "x.csv", content)
+    (finding,) = report(File(path), CLASSIFIER)
+    assert str(finding) == (
+        "column sample rises by 1 from row to row (100 to 1099), as row numbers and identifiers do; if it is one, "
+        "set dataset.drop=sample"
+    )
+    assert not finding.bears_on_results
+    head, *lines = content.splitlines()
+    shuffled = "\n".join([head, *lines[500:], *lines[:500], ""])
+    for data in (File(path, drop=[]), File(path, columns=["sample", "a"]), File(write(tmp_path, "y.csv", shuffled))):
+        assert "numbered" not in [one.kind for one in report(data, CLASSIFIER)]
+
+
 def test_far_value_of_a_held_out_row_is_named(tmp_path: Path) -> None:
     held_out = File(write(tmp_path, "x.npy", X.numpy()), standardize=False).held_out(1)[0]
     row = int((X - held_out).abs().sum(1).argmin())
@@ -243,7 +262,7 @@ def test_far_value_of_a_held_out_row_is_named(tmp_path: Path) -> None:
     x[row, 1] = 1e6
     (finding,) = report(File(write(tmp_path, "y.npy", x.numpy())), SCORES)
     assert (finding.kind, finding.columns, finding.number) == ("outliers", (1,), 1e6)
-    assert str(finding).startswith("column 1: one held-out value is 1e+06, the training rows within 3")
+    assert str(finding).startswith("column 1 (counted from 0): one held-out value is 1e+06, the training rows within 3")
     assert finding.cure == "leave out the row, or set dataset.standardize=robust, which does"
 
 

@@ -31,16 +31,16 @@ def with_last(values: Tensor | np.ndarray) -> Tensor:
 @pytest.mark.parametrize(
     ("values", "words"),
     [
-        (torch.full((N,), 3.0), "column 2 (c) is constant (3); set dataset.drop=c"),
-        (3.0 + (torch.arange(N) < 3), "column 2 (c) is nearly constant (3 in 99.4 % of the rows); set dataset.drop=c"),
-        (X[:, 0], "column 2 (c) is a copy of column 0 (a); set dataset.drop=c"),
-        (2 - 3 * X[:, 0], "column 2 (c) is a copy of column 0 (a); set dataset.drop=c"),
-        (X[:, 0] + 2 * X[:, 1], "column 2 (c) is a linear function of columns 0 (a) and 1 (b); set dataset.drop=c"),
+        (torch.full((N,), 3.0), "column c is constant (3); set dataset.drop=c"),
+        (3.0 + (torch.arange(N) < 3), "column c is nearly constant (3 in 99.4 % of the rows); set dataset.drop=c"),
+        (X[:, 0], "column c is a copy of column a; set dataset.drop=c"),
+        (2 - 3 * X[:, 0], "column c is a copy of column a; set dataset.drop=c"),
+        (X[:, 0] + 2 * X[:, 1], "column c is a linear function of columns a and b; set dataset.drop=c"),
         (
             torch.where(torch.arange(N) % 4 == 0, X[:, 2], torch.zeros(N)),
-            "half of the rows or more share a value of column 2 (c); set dataset.dequantise=gaussian",
+            "half of the rows or more share a value of column c; set dataset.dequantise=gaussian",
         ),
-        (X[:, 2] > 0, "half of the rows or more share a value of column 2 (c); set dataset.dequantise=true"),
+        (X[:, 2] > 0, "half of the rows or more share a value of column c; set dataset.dequantise=true"),
     ],
     ids=["constant", "nearly", "equal", "scaled", "collinear", "dominant", "two"],
 )
@@ -65,12 +65,12 @@ def test_control_other_columns_are_not(values: Tensor) -> None:
 def test_columns_to_drop_are_one_override() -> None:
     x = torch.cat((X, X[:, :1], torch.ones(N, 1)), 1)
     text = found(x, ("a", "b", "c", "d", "e"))
-    assert text == "column 4 (e) is constant (1) and column 3 (d) is a copy of column 0 (a); set 'dataset.drop=[d,e]'"
+    assert text == "column e is constant (1) and column d is a copy of column a; set 'dataset.drop=[d,e]'"
 
 
 def test_equal_columns_are_found_among_few_rows() -> None:
     few = torch.cat((X[:7], X[:7, :1]), 1)
-    assert found(few, None) == "column 3 is a copy of column 0; set dataset.drop=3"
+    assert found(few, None) == "column 3 (counted from 0) is a copy of column 0 (counted from 0); set dataset.drop=3"
     assert found(X[:5], None) == ""
 
 

@@ -211,7 +211,7 @@ def test_run_that_is_not_judged_says_why(absent: dict[str, str], words: str) -> 
     assert overall(Results({}, absent)).sentence.startswith(f"not judged: {words}")
 
 
-CONSTANT = "column 2 (c) is constant (3); set dataset.drop=c"
+CONSTANT = "column c is constant (3); set dataset.drop=c"
 
 
 @pytest.mark.parametrize("excess", [-4.0, 4.0])
@@ -222,7 +222,7 @@ def test_no_word_where_no_likelihood_has_a_bound(excess: float) -> None:
     found = overall(results)
     assert found.word == ""
     assert found.sentence == (
-        "not judged: the likelihood of this table has no upper bound, so that a better one means nothing: column 2 (c) "
+        "not judged: the likelihood of this table has no upper bound, so that a better one means nothing: column c "
         "is constant (3); set dataset.drop=c; no test tells its samples from held-out rows"
     )
     assert verdict("eval/nll_vs_mixture", results.values).word == "means nothing"

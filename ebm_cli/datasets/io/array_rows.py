@@ -8,9 +8,11 @@ import numpy as np
 from ebm_cli.datasets.io.classes import read_classes
 from ebm_cli.datasets.io.column_choice import choose_columns
 from ebm_cli.datasets.io.contents import ColumnWords, Contents, FileRows, InvalidFile, Reading, ReadTable, counted
-from ebm_cli.datasets.io.mapped import MappedRows
-from ebm_cli.datasets.io.precision import require_finite, require_float32_precision, slices
-from ebm_cli.datasets.io.table_rows import describe, require_no_count, table_rows
+from ebm_cli.datasets.io.mapped import MappedRows, slices
+from ebm_cli.datasets.io.precision import finite_problems, precision_problems, require_finite_images
+from ebm_cli.datasets.io.problems import raise_problems
+from ebm_cli.datasets.io.row_numbers import Numbering, numbered_columns
+from ebm_cli.datasets.io.table_rows import count_problems, describe, table_rows
 
 MAX_CHANNELS = 4
 """Channels of an image, at most: grey, grey and alpha, RGB, RGB and alpha."""
@@ -44,20 +46,23 @@ def array_rows(contents: Contents, keys: Reading, name: str, missing: bool = Fal
         raise InvalidFile(f"is empty: shape {list(array.shape)}")
     notes = [contents.source] if contents.source else []
     label, pixel_range, words = contents.label, None, ColumnWords()
+    numbered: list[Numbering] = []
     if array.ndim > 2:
         rows = _images(array, keys, label is not None)
-        require_finite(rows, missing=missing)
+        require_finite_images(rows, missing=missing)
         pixel_range = _pixel_range(rows)
         notes += _channel_notes(array.shape)
     else:
         choice = choose_columns(array.shape[1], None, keys, {}, has_own_label=contents.label is not None)
         rows = MappedRows(array, None if choice.used == list(range(array.shape[1])) else choice.used)
         words = ColumnWords(None, choice.used, keys.drop or (), choice.used if keys.columns else None)
+        numbered = [] if keys.keeps_index else numbered_columns(rows)
         label = label if choice.label is None else np.asarray(array[:, choice.label])
-        require_finite(rows, words, missing=missing)
+        problems = finite_problems(rows, words, missing=missing)
         if not missing:
-            require_float32_precision(rows, words)
-            require_no_count(rows, words, keys)
+            problems += [*precision_problems(rows, words), *count_problems(rows, words, keys)]
+        if problems:
+            raise_problems(problems, words._replace(positions=None), len(choice.used), label=choice.label)
     classes = None if label is None else read_classes(_one_a_row(label, len(rows), keys), keys.label)
     notes += [] if classes is None else [f"classes in {keys.label}: {classes.describe()}"]
     return FileRows(
@@ -68,6 +73,7 @@ def array_rows(contents: Contents, keys: Reading, name: str, missing: bool = Fal
         pixel_range,
         describe(rows.shape, None, name, notes),
         words=words,
+        numbered=tuple(numbered),
     )
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from ebm_cli.datasets.io.contents import InvalidFile, Reading, ReadTable, refuse_damage
+from ebm_cli.datasets.io.pandas_call import PandasCall
 from ebm_cli.datasets.io.text_files import kind_of
 from ebm_cli.errors import first_line
 from ebm_cli.system.memory import format_bytes, max_array_bytes
@@ -37,7 +38,14 @@ def read_arrow(file: Path, keys: Reading) -> ReadTable:
     index = _index_columns(table.schema.metadata or {})
     left_out = {j: "pandas' index" for j, name in enumerate(names) if name in index}
     shown = ["" if name.startswith(NAMELESS_INDEX) else name for name in names]
-    return ReadTable([frame.iloc[:, j] for j in range(len(names))], shown, left_out=left_out)
+    # pandas' own names: an index of pandas' is none of its columns, and needs no name
+    reader = "read_parquet" if start.startswith(b"PAR1") else "read_feather"
+    return ReadTable(
+        [frame.iloc[:, j] for j in range(len(names))],
+        shown,
+        left_out=left_out,
+        pandas=lambda: PandasCall(file, reader, (), names),
+    )
 
 
 def _fault(file: Path, start: bytes, error: Exception) -> str:

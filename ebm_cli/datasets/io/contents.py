@@ -1,5 +1,6 @@
 """Rows of a user's file: the keys that say how it is read, what its reader returns, and the error of an unfit file."""
 
+import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, fields, replace
@@ -12,14 +13,22 @@ from torch import Tensor
 from ebm_cli.datasets.fingerprint import Fingerprint
 from ebm_cli.datasets.io.mapped import Rows
 from ebm_cli.datasets.io.number_format import NumberFormat
+from ebm_cli.datasets.io.pandas_call import PandasCall
+from ebm_cli.datasets.io.row_numbers import Numbering
 from ebm_cli.quoting import typed
 
 Column = str | int
 """A column by its name, or by its position from 0."""
+ROW_LABEL = "row {}, counted from 0".format
+"""Position of a row (from 0) → its name in a message, in a file without lines."""
+FROM_0 = " (counted from 0)"
+"""Said of a column without a name. Lines, and rows of a sheet, count from 1 as editors show them."""
 SHOWN = 8
 """Names or values that a message lists, at most."""
 GROUP = "dataset"
 """Config group whose keys messages name; `config.build` replaces it by the place of the node, such as eval.ood."""
+_WORD = re.compile(r"[\w.%/+-]+")
+"""A name that needs no quotes in a sentence."""
 
 
 class InvalidFile(Exception):
@@ -104,14 +113,16 @@ class ReadTable(NamedTuple):
         left_out: position of a column that is no data → reason.
         notes: sentences on how the file was read, where it could have been read otherwise.
         style: of the numbers in a text file.
+        pandas: makes the call by which pandas reads the file; None where there is none.
     """
 
     columns: Sequence[Any]
     names: Sequence[str] | None
-    row_label: Callable[[int], str] = "row {}".format
+    row_label: Callable[[int], str] = ROW_LABEL
     left_out: Mapping[int, str] = MappingProxyType({})
     notes: tuple[str, ...] = ()
     style: NumberFormat = NumberFormat()
+    pandas: Callable[[], PandasCall] | None = None
 
 
 class ColumnWords(NamedTuple):
@@ -129,13 +140,17 @@ class ColumnWords(NamedTuple):
     dropped: Sequence[Column] = ()
     chosen: Sequence[int] | None = None
 
-    def label(self, k: int) -> str:
-        """Column k of the rows as it is called in a message."""
-        return column_label(k if self.positions is None else self.positions[k], self.names)
+    def position(self, k: int) -> int:
+        """The place in the file, from 0, of column k of the rows."""
+        return k if self.positions is None else self.positions[k]
+
+    def label(self, *ks: int, most: int | None = None) -> str:
+        """Columns of the rows as they are called in a message; `most` of them are named."""
+        return column_list([self.position(k) for k in ks], self.names, most)
 
     def drop(self, *ks: int) -> str:
         """The key that leaves out columns of the rows, as it is typed."""
-        more = [k if self.positions is None else self.positions[k] for k in ks]
+        more = [self.position(k) for k in ks]
         if kept := [j for j in self.chosen or () if j not in more]:
             return key("columns", *kept, names=self.names)  # drop may name no column that columns names
         return key("drop", *self.dropped, *more, names=self.names)
@@ -157,6 +172,7 @@ class FileRows(NamedTuple):
         description: of what was read: "400 rows × 2 columns (a, b) from my.csv".
         fingerprint: of rows, names and classes.
         words: for the columns, by their places in the file.
+        numbered: columns that number the rows, unless the user has said which columns are data.
     """
 
     rows: Rows
@@ -167,11 +183,39 @@ class FileRows(NamedTuple):
     description: str = ""
     fingerprint: Fingerprint | None = None
     words: ColumnWords = UNNAMED
+    numbered: tuple[Numbering, ...] = ()
 
 
 def column_label(j: int, names: Sequence[str] | None) -> str:
-    """The name of a column in a message: its position (from 0) and, if the file gives one, its name."""
-    return f"column {j} ({names[j]})" if names and j < len(names) and names[j] else f"column {j}"
+    """A column in a message: by its name, or by the position (from 0) that the keys take where it has none."""
+    return column_list([j], names)
+
+
+def column_list(columns: Sequence[int], names: Sequence[str] | None, most: int | None = None) -> str:
+    """Columns in a message: "column a", "columns a, b and c", "columns 0 and 3 (counted from 0)".
+
+    Args:
+        columns: positions from 0.
+        names: one a column of the file; None if it has none.
+        most: columns that are named; of more only the number is said.
+    """
+    words = [_column_name(j, names) for j in columns[:most]]
+    counting = "" if all(map(_is_named(names), columns[:most])) else FROM_0
+    if len(columns) > len(words):
+        return f"columns {', '.join(words)}, … ({len(columns)} in all{', counted from 0' if counting else ''})"
+    several = f"{', '.join(words[:-1])} and {words[-1]}" if len(words) > 1 else words[0]
+    return f"column{'s' * (len(columns) > 1)} {several}{counting}"
+
+
+def _is_named(names: Sequence[str] | None) -> Callable[[int], bool]:
+    return lambda j: bool(names and j < len(names) and names[j])
+
+
+def _column_name(j: int, names: Sequence[str] | None) -> str:
+    """The name, quoted if it is no single word; the position of a column without one."""
+    if not names or not _is_named(names)(j):
+        return str(j)
+    return names[j] if _WORD.fullmatch(names[j]) else repr(names[j])
 
 
 def key(name: str, *columns: Column, names: Sequence[str] | None = None) -> str:

@@ -47,6 +47,7 @@ class Layout:
         ends_with_delimiter: each line ends with one more delimiter, behind which nothing stands.
         left_out: position of a column of row names → reason.
         notes: sentences on lines that were left out.
+        header_line: line of the names, from 1; 0 if they stand in no line of their own.
     """
 
     delimiter: str
@@ -57,6 +58,7 @@ class Layout:
     ends_with_delimiter: bool = False
     left_out: dict[int, str] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
+    header_line: int = 0
 
 
 class _Candidate(NamedTuple):
@@ -267,7 +269,7 @@ def _describe_lines(chosen: _Candidate, style: NumberFormat, lines: list[str], k
     if len(records) > 2 and keys.header is not False and is_unit_line(records[1].cells[:width], below[1:], style):
         n_skipped = records[1].line
         notes.append(f"line {records[1].line} ({listed(records[1].cells)}) was left out: units")
-    return Layout(chosen.delimiter, style, n_skipped, names, width, ends, left_out, tuple(notes))
+    return Layout(chosen.delimiter, style, n_skipped, names, width, ends, left_out, tuple(notes), records[0].line)
 
 
 def _line_before(lines: list[str], first: Record, delimiter: str) -> int:

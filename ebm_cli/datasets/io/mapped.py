@@ -53,3 +53,9 @@ def chunks(rows: Rows, index: Tensor, chunk_numbers: int = CHUNK_NUMBERS) -> Ite
     row_numbers = max(1, math.prod(rows.shape[1:]))
     for part in index.split(max(1, chunk_numbers // row_numbers)):
         yield rows[part]
+
+
+def slices(rows: MappedRows, chunk_numbers: int = CHUNK_NUMBERS) -> Iterator[slice]:
+    """Slices of consecutive rows with at most `chunk_numbers` numbers each, at least one row."""
+    step = max(1, chunk_numbers // max(1, math.prod(rows.shape[1:])))
+    return (slice(start, start + step) for start in range(0, len(rows), step))

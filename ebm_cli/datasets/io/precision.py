@@ -1,14 +1,15 @@
 """Numbers that float32 cannot hold: not finite, too large, or so close together that it takes them for one another."""
 
 import math
-from collections.abc import Callable, Iterator
-from typing import Any, Never
+from collections.abc import Callable
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 
-from ebm_cli.datasets.io.contents import ColumnWords, InvalidFile
-from ebm_cli.datasets.io.mapped import CHUNK_NUMBERS, MappedRows
+from ebm_cli.datasets.io.contents import ROW_LABEL, ColumnWords, InvalidFile
+from ebm_cli.datasets.io.mapped import CHUNK_NUMBERS, MappedRows, slices
+from ebm_cli.datasets.io.problems import Problem
 
 ROUNDING = 1e-13
 """Range of a column, relative to its largest value, up to which it is a constant that was computed with rounding."""
@@ -16,53 +17,78 @@ WITHOUT_NAMES = ColumnWords()
 Array = np.ndarray[Any, Any]
 
 
-def require_finite(
-    rows: MappedRows,
-    words: ColumnWords = WITHOUT_NAMES,
-    row_label: Callable[[int], str] = "row {}".format,
-    chunk_numbers: int = CHUNK_NUMBERS,
-    missing: bool = False,
-) -> None:
-    """Require that every number is finite, in float32 too.
+class NotFinite(NamedTuple):
+    """The numbers of one place of a row that are not finite: their number, and the first with its row."""
+
+    place: tuple[int, ...]
+    n: int
+    row: int
+    value: Any
+
+
+def not_finite(rows: MappedRows, chunk_numbers: int = CHUNK_NUMBERS, missing: bool = False) -> list[NotFinite]:
+    """Find the numbers that are not finite in float32, place by place.
 
     Args:
         rows: [N, *shape].
-        words: for the columns.
-        row_label: position of a row → its name.
         chunk_numbers: numbers that are looked at together.
         missing: whether NaN is allowed.
+    """
+    counts = np.zeros(rows.shape[1:], dtype=np.int64)
+    first = np.full(rows.shape[1:], -1, dtype=np.int64)
+    for chunk in slices(rows, chunk_numbers):
+        x = rows[chunk]
+        wrong = (torch.isinf(x) if missing else ~torch.isfinite(x)).numpy()
+        if wrong.any():
+            is_new = wrong.any(axis=0) & (first < 0)
+            first = np.where(is_new, chunk.start + wrong.argmax(axis=0), first)
+            counts += wrong.sum(axis=0)
+    places = [tuple(int(k) for k in place) for place in np.argwhere(counts)]
+    return [NotFinite(p, int(counts[p]), int(first[p]), rows.value(int(first[p]), *p)) for p in places]
+
+
+def finite_problems(
+    rows: MappedRows,
+    words: ColumnWords = WITHOUT_NAMES,
+    row_label: Callable[[int], str] = ROW_LABEL,
+    chunk_numbers: int = CHUNK_NUMBERS,
+    missing: bool = False,
+) -> list[Problem]:
+    """Problems of columns [N, D] with numbers that are not finite, or beyond float32."""
+    problems = []
+    for found in not_finite(rows, chunk_numbers, missing):
+        k = found.place[0]
+        more = f", and {found.n - 1:,} more like it" if found.n > 1 else ""
+        is_large = math.isfinite(found.value)
+        cure = "divide them by a power of ten" if is_large else "remove such rows"
+        fact = "holds numbers beyond float32 (3.4e38) in" if is_large else "holds numbers that are not finite in"
+        example = f"{found.value} in {row_label(found.row)}{more}"
+        problems.append(Problem(fact, words.position(k), example, cure, is_infinite=not is_large))
+    return problems
+
+
+def require_finite_images(rows: MappedRows, missing: bool = False) -> None:
+    """Require that every number of images [N, C, H, W] is finite, in float32 too.
 
     Raises:
         InvalidFile: the message names the first number that is not.
     """
-    n_wrong, first, cure = 0, "", ""
-    for chunk in slices(rows, chunk_numbers):
-        x = rows[chunk]
-        wrong = (torch.isinf(x) if missing else ~torch.isfinite(x)).nonzero()
-        if len(wrong) and not n_wrong:
-            i, place = chunk.start + int(wrong[0, 0]), [int(k) for k in wrong[0, 1:]]
-            where = words.label(place[0]) if len(place) == 1 else f"place {place}"
-            value = rows.value(i, *place)
-            first = f"{value} in {row_label(i)}, {where}"
-            drop = f", or leave the column out with {words.drop(place[0])}" if len(place) == 1 else ""
-            is_large = math.isfinite(value)
-            cure = ", beyond float32 (3.4e38): divide them by a power of ten" if is_large else ": remove such rows"
-            cure += drop
-        n_wrong += len(wrong)
-    if n_wrong:
-        more = f" (and {n_wrong - 1:,} more like it)" if n_wrong > 1 else ""
-        raise InvalidFile(f"holds {first}{more}{cure}")
+    found = not_finite(rows, missing=missing)
+    if found:
+        first, count = min(found, key=lambda one: one.row), sum(one.n for one in found)
+        more = f" (and {count - 1:,} more like it)" if count > 1 else ""
+        is_large = math.isfinite(first.value)
+        cure = ", beyond float32 (3.4e38): divide them by a power of ten" if is_large else ": remove such rows"
+        raise InvalidFile(f"holds {first.value} in {ROW_LABEL(first.row)}, place {list(first.place)}{more}{cure}")
 
 
-def require_float32_precision(
+def precision_problems(
     rows: MappedRows, words: ColumnWords = WITHOUT_NAMES, chunk_numbers: int = CHUNK_NUMBERS
-) -> None:
-    """Require that float32 resolves 1/1000 of each column's range: dates in seconds, for instance, are off by a minute.
+) -> list[Problem]:
+    """Problems of columns whose range float32 resolves by less than 1/1000, as dates in seconds, off by a minute.
 
-    Whole numbers are compared as whole numbers, also beyond 2⁵³, where float64 merges them.
-
-    Raises:
-        InvalidFile: the message names the first column that is rounded more coarsely.
+    Whole numbers are compared as whole numbers, also beyond 2⁵³, where float64 merges them; numbers that are missing
+    are left out, and columns with numbers beyond float32.
     """
     width = rows.shape[1]
     low, high, error = None, None, np.zeros(width)
@@ -70,31 +96,35 @@ def require_float32_precision(
     for chunk in slices(rows, chunk_numbers):
         x = rows.numbers(chunk)
         x = x.astype(np.uint8) if x.dtype.kind == "b" else x
-        low = x.min(axis=0) if low is None else np.minimum(low, x.min(axis=0))
-        high = x.max(axis=0) if high is None else np.maximum(high, x.max(axis=0))
-        error = np.maximum(error, _rounding_error(x).max(axis=0))
+        low = _lowest(x) if low is None else np.fmin(low, _lowest(x))
+        high = _highest(x) if high is None else np.fmax(high, _highest(x))
+        error = np.fmax(error, _highest(_rounding_error(x)))
         if x.dtype.kind == "f":
-            is_whole &= (x == np.round(x)).all(axis=0)
+            is_whole &= ((x == np.round(x)) | np.isnan(x)).all(axis=0)
     assert low is not None
     assert high is not None
     spread = _difference(high, low)
     largest = np.maximum(np.abs(low.astype(np.float64)), np.abs(high.astype(np.float64)))
     # A smaller range is that of a constant which was computed with rounding; whole numbers are not.
     varies = np.where(is_whole, spread > 0, spread > ROUNDING * largest)
-    wrong = np.flatnonzero(varies & (error > spread / 1000))
-    if len(wrong):
-        j = int(wrong[0])
-        _raise_too_coarse(low[j], high[j], float(largest[j]), words.label(j), words.drop(j))
+    wrong = np.flatnonzero(varies & (largest <= np.finfo(np.float32).max) & (error > spread / 1000))
+    return [_too_coarse(low[j], high[j], float(largest[j]), words.position(int(j))) for j in wrong]
 
 
-def _raise_too_coarse(low: Any, high: Any, largest: float, label: str, drop: str) -> Never:
+def _lowest(x: Array) -> Array:
+    return np.asarray(np.fmin.reduce(x, axis=0))
+
+
+def _highest(x: Array) -> Array:
+    return np.asarray(np.fmax.reduce(x, axis=0))
+
+
+def _too_coarse(low: Any, high: Any, largest: float, column: int) -> Problem:
     digits = 12 if f"{float(low):.12g}" != f"{float(high):.12g}" else 17
     first, last = (str(int(v)) if low.dtype.kind in "iu" else f"{float(v):.{digits}g}" for v in (low, high))
     cure = f"subtract {first} from them" if largest > 1 else "multiply them by a power of ten"
-    raise InvalidFile(
-        f"holds numbers from {first} to {last} in {label}, which float32 rounds too coarsely: "
-        f"{cure}, or leave the column out with {drop}"
-    )
+    fact = "holds numbers that float32 rounds too coarsely in"
+    return Problem(fact, column, f"from {first} to {last}", cure)
 
 
 def _rounding_error(x: Array) -> Array:
@@ -114,22 +144,3 @@ def _difference(high: Array, low: Array) -> Array:
     if high.dtype.kind in "iu":
         return (high.astype(np.int64).view(np.uint64) - low.astype(np.int64).view(np.uint64)).astype(np.float64)
     return high.astype(np.float64) - low.astype(np.float64)
-
-
-def counting_columns(rows: MappedRows, chunk_numbers: int = CHUNK_NUMBERS) -> list[int]:
-    """Columns that count the rows, from 0 or from 1."""
-    counts = np.ones(rows.shape[1], dtype=bool)
-    first = rows.numbers(slice(0, 1))[0]
-    counts &= (first == 0) | (first == 1)
-    for chunk in slices(rows, chunk_numbers):
-        if not counts.any():
-            break
-        x = rows.numbers(chunk)
-        counts &= (x == first + np.arange(chunk.start, chunk.start + len(x))[:, None]).all(axis=0)
-    return [int(j) for j in np.flatnonzero(counts)]
-
-
-def slices(rows: MappedRows, chunk_numbers: int = CHUNK_NUMBERS) -> Iterator[slice]:
-    """Slices of consecutive rows with at most `chunk_numbers` numbers each, at least one row."""
-    step = max(1, chunk_numbers // max(1, int(np.prod(rows.shape[1:]))))
-    return (slice(start, start + step) for start in range(0, len(rows), step))

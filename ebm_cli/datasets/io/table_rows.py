@@ -6,17 +6,17 @@ from typing import Any
 import numpy as np
 import torch
 
-from ebm_cli.datasets.io.classes import read_classes
+from ebm_cli.datasets.io.classes import Classes, read_classes
 from ebm_cli.datasets.io.column_choice import choose_columns
-from ebm_cli.datasets.io.contents import ColumnWords, FileRows, InvalidFile, Reading, ReadTable, counted, key, listed
+from ebm_cli.datasets.io.contents import ColumnWords, FileRows, Reading, ReadTable, counted, key, listed
 from ebm_cli.datasets.io.mapped import MappedRows
-from ebm_cli.datasets.io.precision import counting_columns, require_finite, require_float32_precision
-from ebm_cli.datasets.io.text_columns import is_numeric, raise_for_text
+from ebm_cli.datasets.io.precision import finite_problems, precision_problems
+from ebm_cli.datasets.io.problems import Problem, raise_problems
+from ebm_cli.datasets.io.row_numbers import Numbering, numbered_columns
+from ebm_cli.datasets.io.text_columns import is_numeric, text_problem
 
 INDEX_NAMES = frozenset(["", "index", "unnamed: 0", "rownames", "row.names", "row_names", "level_0"])
 """Names, in small letters, of a first column that is a row index if it counts or names the rows."""
-MIN_ROWS = 4
-"""Rows of a data set, at least; a column of fewer counts by chance."""
 
 
 def table_rows(table: ReadTable, keys: Reading, name: str, missing: bool = False) -> FileRows:
@@ -30,27 +30,34 @@ def table_rows(table: ReadTable, keys: Reading, name: str, missing: bool = False
 
     Raises:
         ValueError: a key that does not fit the table.
-        InvalidFile: a column without numbers, missing values, or numbers that float32 cannot hold.
+        InvalidFile: columns without numbers, missing values, or numbers that float32 cannot hold; the message is about
+            all of them.
     """
-    table = _with_index(table._replace(names=None if table.names is None else _unique(table.names)), keys)
+    table, problems = _with_index(
+        table._replace(names=None if table.names is None else unique_names(table.names)), keys
+    )
     choice = choose_columns(len(table.columns), table.names, keys, table.left_out)
     columns = [table.columns[j] for j in choice.used]
-    text = [j for j, column in zip(choice.used, columns, strict=True) if not is_numeric(column)]
-    if text:
-        raise_for_text(table, text, choice.label, keys.drop or ())
     words = ColumnWords(table.names, choice.used, keys.drop or (), choice.used if keys.columns else None)
-    if not missing:
-        _require_no_gaps(table, columns, words)
+    for k, j in enumerate(choice.used):
+        if is_numeric(columns[k]):
+            alone = words._replace(positions=[j])
+            problems += _number_problems(table, j, alone, keys, len(columns), missing)
+        else:
+            problems.append(text_problem(table, j))
+    classes, of_label = _classes(table, choice.label, keys)
+    if problems:
+        pandas = None if table.pandas is None else table.pandas()
+        in_file = words._replace(positions=None)
+        raise_problems(problems, in_file, len(columns), label=choice.label, of_label=of_label, pandas=pandas)
+    if of_label:
+        raise ValueError(of_label)
     rows = torch.empty(len(columns[0]), len(columns))
+    numbered: list[Numbering] = []
     for k, column in enumerate(columns):
-        of_column = MappedRows(column.to_numpy()[:, None])
-        alone = words._replace(positions=choice.used[k : k + 1])
-        require_finite(of_column, alone, table.row_label, missing=missing)
+        rows[:, k : k + 1] = MappedRows(column.to_numpy()[:, None])[:]
         if not missing:
-            require_float32_precision(of_column, alone)
-            require_no_count(of_column, alone, keys, len(columns))
-        rows[:, k : k + 1] = of_column[:]
-    classes = None if choice.label is None else read_classes(table.columns[choice.label], keys.label)
+            numbered += [found._replace(column=k) for found in numbered_columns(MappedRows(column.to_numpy()[:, None]))]
     names = None if table.names is None else tuple(table.names[j] or f"column {j}" for j in choice.used)
     return FileRows(
         rows,
@@ -59,7 +66,16 @@ def table_rows(table: ReadTable, keys: Reading, name: str, missing: bool = False
         None if classes is None else classes.names,
         description=describe(rows.shape, names, name, [*_notes(classes, keys), *choice.notes, *table.notes]),
         words=words,
+        numbered=() if keys.keeps_index else tuple(numbered),
     )
+
+
+def _classes(table: ReadTable, label: int | None, keys: Reading) -> tuple[Classes | None, str]:
+    """The classes of the rows, None without a column of classes or where they are unfit; and the reason, or ""."""
+    try:
+        return None if label is None else read_classes(table.columns[label], keys.label), ""
+    except ValueError as error:
+        return None, str(error)
 
 
 def _notes(classes: Any, keys: Reading) -> list[str]:
@@ -75,7 +91,7 @@ def describe(shape: Sequence[int], names: Sequence[str] | None, file: str, notes
     return "; ".join([f"{size}{of} from {file}", *notes])
 
 
-def _unique(names: Sequence[str]) -> list[str]:
+def unique_names(names: Sequence[str]) -> list[str]:
     """The names, those that occur twice with a number: a, a.1."""
     found: list[str] = []
     for name in names:
@@ -86,68 +102,75 @@ def _unique(names: Sequence[str]) -> list[str]:
     return found
 
 
-def _with_index(table: ReadTable, keys: Reading) -> ReadTable:
+def _with_index(table: ReadTable, keys: Reading) -> tuple[ReadTable, list[Problem]]:
     """Leave out a first column that is named as a row index is, and holds one value a row.
 
-    Raises:
-        InvalidFile: a first column without a name that holds decimals: it may be data.
+    A first column without a name that holds decimals may be data: it is a problem.
     """
     names = table.names
     if names is None or 0 in table.left_out or len(names) < 2 or names[0].lower() not in INDEX_NAMES:
-        return table
+        return table, []
     column = table.columns[0]
     is_whole = column.dtype.kind in "iu" or not is_numeric(column)
     if is_whole and bool(column.is_unique):
         shown = f"{column.iloc[0]} … {column.iloc[-1]}"
-        return table._replace(left_out={**table.left_out, 0: f"a row index, {shown}"})
+        return table._replace(left_out={**table.left_out, 0: f"a row index, {shown}"}), []
     if names[0] == "" and not keys.keeps_index and 0 not in (keys.drop or ()) and keys.label != 0:
-        raise InvalidFile(
-            "has no name above column 0, which may be a row index or data: "
-            f"{ColumnWords(dropped=keys.drop or ()).drop(0)} leaves it out, {_keep(keys)}"
-        )
-    return table
+        example = f"{column.iloc[0]} in {table.row_label(0)}"
+        return table, [Problem("has no name, and may hold a row index or data, in", 0, example, _keep(keys))]
+    return table, []
 
 
 def _keep(keys: Reading) -> str:
     return f"{key('drop')} keeps it" if keys.drop is None else "to keep it, list it in dataset.columns"
 
 
-def require_no_count(rows: MappedRows, words: ColumnWords, keys: Reading, n_columns: int | None = None) -> None:
-    """Refuse a column that counts the rows, unless the user has chosen the columns or there is no other.
+def _number_problems(
+    table: ReadTable, j: int, words: ColumnWords, keys: Reading, n_columns: int, missing: bool
+) -> list[Problem]:
+    """Problems of a column of numbers: values that are missing or not finite, coarse rounding, a count of the rows."""
+    column = table.columns[j]
+    rows = MappedRows(column.to_numpy()[:, None])
+    problems = [] if missing else _gaps(table, j)
+    if column.dtype.kind == "O":  # no number at all
+        return problems
+    for found in finite_problems(rows, words, table.row_label, missing=True):
+        wrong = ~np.isfinite(rows.array[:, 0].astype(np.float64)) if found.is_infinite else None
+        problems.append(found._replace(rows=wrong))
+    if not missing:
+        problems += [*precision_problems(rows, words), *count_problems(rows, words, keys, n_columns)]
+    return problems
+
+
+def count_problems(rows: MappedRows, words: ColumnWords, keys: Reading, n_columns: int | None = None) -> list[Problem]:
+    """Problems of columns that count the rows, unless the user has chosen the columns or there is no other.
 
     Args:
         rows: [N, D].
         words: for their columns.
         keys: of the data set.
         n_columns: of the data set; None for D.
-
-    Raises:
-        InvalidFile: a column holds 0, 1, 2, … or 1, 2, 3, ….
     """
-    if keys.keeps_index or (rows.shape[1] if n_columns is None else n_columns) == 1 or len(rows) < MIN_ROWS:
-        return
-    for k in counting_columns(rows)[:1]:
-        first, last = (int(rows.value(i, k)) for i in (0, len(rows) - 1))
-        raise InvalidFile(
-            f"holds {first}, {first + 1}, … {last} in {words.label(k)}, which counts the rows as an index does: "
-            f"{words.drop(k)} leaves it out, {_keep(keys)}"
+    if keys.keeps_index or (rows.shape[1] if n_columns is None else n_columns) == 1:
+        return []
+    return [
+        Problem(
+            "counts the rows, as an index does, in",
+            words.position(found.column),
+            f"{found.first}, {found.first + 1}, … {found.last}",
+            _keep(keys),
         )
+        for found in numbered_columns(rows)
+        if found.is_count
+    ]
 
 
-def _require_no_gaps(table: ReadTable, columns: Sequence[Any], words: ColumnWords) -> None:
-    """Refuse missing values, with their number in each column."""
-    gaps = [column.isna().to_numpy() for column in columns]
-    wrong = [k for k, gap in enumerate(gaps) if gap.any()]
-    if not wrong:
-        return
-    n_rows = len(columns[0])
-    said = [
-        f"{int(gaps[k].sum()):,} in {words.label(k)}, the first in {table.row_label(int(gaps[k].argmax()))}"
-        if not gaps[k].all() else f"all in {words.label(k)}"
-        for k in wrong[:3]
-    ]  # fmt: skip
-    more = f", and some in {counted(len(wrong) - 3, 'more column')}" if len(wrong) > 3 else ""
-    together = int(np.any([gaps[k] for k in wrong], axis=0).sum())
-    drop = f", or leave columns out with {words.drop(*wrong)}" if len(wrong) < len(columns) else ""
-    remove = f", or remove the {together:,} of {counted(n_rows, 'row')} that have one" if together < n_rows else ""
-    raise InvalidFile(f"has missing values (empty, NA or NaN): {'; '.join(said)}{more}. Fill them in{remove}{drop}")
+def _gaps(table: ReadTable, j: int) -> list[Problem]:
+    """The missing values of a column."""
+    gap = table.columns[j].isna().to_numpy()
+    if not gap.any():
+        return []
+    n = int(gap.sum())
+    first = f"{n:,}, {'the first ' * (n > 1)}in {table.row_label(int(gap.argmax()))}"
+    example = "all of them" if gap.all() else first
+    return [Problem("has missing values (empty, NA or NaN) in", j, example, "fill them in, or remove the rows", gap)]

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from ebm_cli.datasets.io.contents import InvalidFile, Reading, ReadTable, column_label
+from ebm_cli.datasets.io.csv_call import csv_call
 from ebm_cli.datasets.io.layout import Layout, find_layout, split_lines
 from ebm_cli.datasets.io.number_format import MISSING, NumberFormat, word_of
 from ebm_cli.datasets.io.text_files import TextFile, scan
@@ -38,6 +39,7 @@ def read_text(file: Path, keys: Reading) -> ReadTable:
         layout.left_out,
         tuple(note for note in notes if note),
         layout.style,
+        lambda: csv_call(text, layout),
     )
 
 

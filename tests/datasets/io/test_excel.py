@@ -45,9 +45,9 @@ def test_sheet_is_chosen_by_its_name(tmp_path: Path):
 @pytest.mark.parametrize(
     ("cell", "message"),
     [
-        ("x", r"holds text 'x' in row 3, column 1 \(b\)"),
-        (None, r"has missing values .*: 1 in column 1 \(b\), the first in row 3"),
-        ("2.5", r"holds numbers that are stored as text in column 1 \(b\), such as '2(.5)?': store them as numbers"),
+        ("x", r"holds text in place of numbers in column b \('x' in row 3\)"),
+        (None, r"has missing values .* in column b \(1, in row 3\)"),
+        ("2.5", r"holds numbers that are stored as text in column b \('2(.5)?' in row .*\): store them as"),
         (datetime.datetime(2020, 1, 1), r"holds (dates|text) .*2020"),
     ],
 )

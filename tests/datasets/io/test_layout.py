@@ -110,7 +110,7 @@ def test_key_or_a_further_line_chooses_the_reading(
 def test_format_of_numbers_holds_for_every_line(tmp_path: Path):
     """Beyond the lines that the layout was found in; pandas alone would read 1.5 as 15 there."""
     lines = ["a;b"] + ["1.234,5;2"] * 1200
-    with pytest.raises(ValueError, match=r"holds text '1.5' in line 1202, column 0 \(a\): write it as a plain number"):
+    with pytest.raises(ValueError, match=r"holds text in place of numbers in column a \('1.5' in line 1202\): write"):
         read_text(tmp_path, "\n".join([*lines, "1.5;2"]))
 
 

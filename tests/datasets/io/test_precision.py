@@ -5,9 +5,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from ebm_cli.datasets.io.contents import ColumnWords, InvalidFile
+from ebm_cli.datasets.io.contents import ColumnWords
 from ebm_cli.datasets.io.mapped import MappedRows
-from ebm_cli.datasets.io.precision import counting_columns, require_finite, require_float32_precision
+from ebm_cli.datasets.io.precision import finite_problems, precision_problems
 from tests.datasets.support import assert_refused, read_text
 
 N = 400
@@ -28,9 +28,9 @@ X = np.random.default_rng(0).normal(size=N)
     ],
 )
 def test_numbers_that_float32_merges_are_refused(numbers: np.ndarray, tmp_path: Path):
-    message = r"holds numbers from \S+ to \S+ in column 0.*, which float32 rounds too coarsely: .*dataset.drop="
-    with pytest.raises(InvalidFile, match=f"^{message}0$"):
-        require_float32_precision(MappedRows(numbers[:, None]))
+    (found,) = precision_problems(MappedRows(numbers[:, None]))
+    assert (found.column, found.rows) == (0, None)
+    message = r".*holds numbers that float32 rounds too coarsely in column .*from \S+ to \S+\): "
     assert_refused(tmp_path, "x.npy", numbers[:, None], message)
     with pytest.raises(ValueError, match=message):
         read_text(
@@ -43,33 +43,33 @@ def test_numbers_that_float32_merges_are_refused(numbers: np.ndarray, tmp_path: 
     [np.full(N, 1e15), np.full(N, 17 * 10**17), 0.1 + 1e-16 * X, 1e-19 * X, 1e9 + 1e8 * X, 2**62 * (np.arange(N) % 2)],
 )
 def test_control_constants_and_wide_columns_are_read(numbers: np.ndarray):
-    require_float32_precision(MappedRows(numbers[:, None]))
+    assert precision_problems(MappedRows(numbers[:, None])) == []
 
 
-def test_first_coarse_column_is_named_by_its_place_in_the_file():
+def test_numbers_that_are_missing_hide_no_coarse_column():
+    numbers = np.stack([1e9 + np.arange(N), np.full(N, np.nan), np.where(np.arange(N) % 9, np.nan, 1e9 + np.arange(N))])
+    assert [found.column for found in precision_problems(MappedRows(numbers.T), chunk_numbers=30)] == [0, 2]
+
+
+def test_coarse_columns_are_named_by_its_place_in_the_file():
     rows = MappedRows(1e9 * np.ones((40, 3)) + np.arange(40)[:, None] * np.array([1.0, 1e6, 1.0]), [1, 2])
-    with pytest.raises(InvalidFile, match=r"from 1000000000 to 1000000039 in column 2 \(c\).*dataset.drop=c$"):
-        require_float32_precision(rows, ColumnWords(["a", "b", "c"], [1, 2]), chunk_numbers=9)
+    (found,) = precision_problems(rows, ColumnWords(["a", "b", "c"], [1, 2]), chunk_numbers=9)
+    assert (found.column, found.example) == (2, "from 1000000000 to 1000000039")
 
 
 def test_non_finite_number_is_found_behind_the_first_chunk():
     rows = np.zeros((50, 3))
-    rows[7, 2] = np.nan
-    with pytest.raises(
-        InvalidFile,
-        match=r"^holds nan in row 7, column 2: remove such rows, or leave the column out with dataset.drop=2$",
-    ):
-        require_finite(MappedRows(rows), chunk_numbers=9)
-    require_finite(MappedRows(rows), missing=True)
-
-
-def test_columns_that_count_are_found():
-    rows = np.stack([np.arange(50), 1.0 + np.arange(50), 2.0 * np.arange(50), 5 + np.arange(50)], axis=1)
-    assert counting_columns(MappedRows(rows), chunk_numbers=9) == [0, 1]
+    rows[[7, 9], 2] = np.nan
+    (found,) = finite_problems(MappedRows(rows), chunk_numbers=9)
+    assert (found.column, found.example) == (2, "nan in row 7, counted from 0, and 1 more like it")
+    assert finite_problems(MappedRows(rows), missing=True) == []
 
 
 @pytest.mark.parametrize("scale", [1e39, -1e200])
 def test_numbers_beyond_float32_are_refused_with_the_cure(scale: float, tmp_path: Path):
     assert_refused(
-        tmp_path, "x.npy", scale * (2 + np.arange(20.0)[:, None]), r"holds .*, beyond float32 .*: divide them by a .*"
+        tmp_path,
+        "x.npy",
+        scale * (2 + np.arange(20.0)[:, None]),
+        r"holds numbers beyond float32 .*: divide them by a .*",
     )

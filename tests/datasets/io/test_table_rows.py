@@ -44,7 +44,7 @@ def test_whole_number_is_a_name_before_it_is_a_position(tmp_path: Path):
         ({"columns": (9,)}, "columns: no column 9; the file has 4 columns"),
         ({"columns": ("a", 1)}, "columns must name no column twice"),
         ({"columns": ("a", "kind"), "label": "kind"}, "columns must not hold the label, kind"),
-        ({"columns": ("a",), "drop": ("a",)}, r"drop and columns both name column 1 \(a\)"),
+        ({"columns": ("a",), "drop": ("a",)}, r"drop and columns both name column a"),
         ({"drop": ("id", "a", "b", "kind")}, "drop must leave at least one column to train on"),
         ({"label": "id", "drop": ("kind",)}, "label=id: holds 5 different values in 5 rows .* too many to be classes"),
         ({"label": "a", "drop": ("kind",)}, "label=a: holds 1.5: a class is a text or a whole number"),
@@ -70,34 +70,44 @@ def test_label_is_numbered_in_its_order(tmp_path: Path):
     [
         (
             ["x", "y", "x", "x"],
-            r"holds text in column 1 \(b\): 'x' \(3\), 'y' \(1\); dataset.label=b takes it as the class of each row, "
-            "dataset.drop=b leaves it out",
+            r"holds text in column b \('x' \(3\), 'y' \(1\), the first in line 2\)\. dataset.drop=b leaves it out; "
+            "dataset.label=b takes column b as the class of each row$",
         ),
-        (["yes", "no", "no", "yes"], r"holds text in column 1 .* 1 and 0 in their place are numbers, "),
-        (["u", "v", "w", "z"], r"holds text in column 1 \(b\): .*'z' \(1\); dataset.drop=b leaves it out"),
+        (["yes", "no", "no", "yes"], r"holds text in column b .*: 1 and 0 in their place are numbers\. "),
+        (["u", "v", "w", "z"], r"holds text in column b \(.*'z' \(1\), the .*\)\. dataset.drop=b leaves it out$"),
         (
             ["2020-01-31", "2020-02-01", "2020-02-03", "2020-02-04"],
-            r"holds dates in column 1 \(b\), such as '2020-01-31'",
+            r"holds dates in column b \('2020-01-31' in line 2\)",
         ),
-        (["31.01.2020", "01.02.2020", "02.02.2020", "03.02.2020"], r"holds dates in column 1 \(b\)"),
-        (["12 %", "13 %", "14 %", "15 %"], r"holds text '12 %' in line 2, column 1 \(b\) \(and 3 more like it\)"),
-        (["€12", "€13", "€14", "€1.5"], r"holds text '€12' in line 2, column 1"),
-        (["1+2j", "2-1j", "1+0j", "0-1j"], r"holds complex numbers in column 1 \(b\), such as '1\+2j'"),
-        (["1D10", "2D20", "1D10", "2D20"], r"holds text in column 1 \(b\): '1D10' \(2\), '2D20' \(2\)"),
-        (["1", "2", "oops", "3"], r"holds text 'oops' in line 4, column 1 \(b\): write it as a plain number, or leave"),
+        (["31.01.2020", "01.02.2020", "02.02.2020", "03.02.2020"], r"holds dates in column b"),
+        (
+            ["12 %", "13 %", "14 %", "15 %"],
+            r"holds text in place of numbers in column b \('12 %' in line 2, and 3 more",
+        ),
+        (["€12", "€13", "€14", "€1.5"], r"holds text in place of numbers in column b \('€12' in line 2"),
+        (["1+2j", "2-1j", "1+0j", "0-1j"], r"holds complex numbers in column b \('1\+2j' in line 2\)"),
+        (["1D10", "2D20", "1D10", "2D20"], r"holds text in column b \('1D10' \(2\), '2D20' \(2\)"),
+        (
+            ["1", "2", "oops", "3"],
+            r"holds text in place of numbers in column b \('oops' in line 4\): write plain numbers",
+        ),
         *(
             (
                 ["1", "2", cell, "3"],
-                rf"holds text '{re.escape(cell)}' in line 4, .*, which may stand for a missing value: fill it",
+                rf"holds text that may stand for a missing value in column b \('{re.escape(cell)}' in line 4\): fill",
             )
             for cell in ("?", "*", "--", "n.d.", "#DIV/0!", "Missing")
         ),
-        (["inf", "2", "-inf", "3"], r"holds inf in line 2, column 1 \(b\) \(and 1 more like it\)"),
+        (
+            ["inf", "2", "-inf", "3"],
+            r"holds numbers that are not finite in column b \(inf in line 2, and 1 more like it\): remove such rows\. "
+            r"dataset.drop=b leaves it out; to keep it without 2 of 4 rows: .*\.replace\(\[float\('inf'\)",
+        ),
         (
             ["1", "", "NA", "3"],
-            r"has missing values .*: 2 in column 1 \(b\), the first in line 3. .*remove the 2 of 4 rows",
+            r"has missing values \(empty, NA or NaN\) in column b \(2, the first in line 3\): .*without 2 of 4 rows: ",
         ),
-        (["99999999999999999999999", "1", "2", "3"], r"holds whole numbers beyond 64 bits in column 1 \(b\)"),
+        (["99999999999999999999999", "1", "2", "3"], r"holds whole numbers beyond 64 bits in column b"),
     ],
 )
 def test_column_without_numbers_is_named_with_the_cure(column: list[str], message: str, tmp_path: Path):
@@ -123,7 +133,7 @@ def test_row_index_is_left_out_with_a_word(first: int, name: str, tmp_path: Path
 
 @pytest.mark.parametrize("content", ["id,a\n0,5.1\n1,7.3\n2,6.2\n3,5.5\n", "1,5.1\n2,7.3\n3,6.2\n4,5.5\n"])
 def test_column_that_counts_the_rows_is_refused(content: str, tmp_path: Path):
-    with pytest.raises(ValueError, match=r"which counts the rows as an index does: dataset.drop=(id|0) leaves it out"):
+    with pytest.raises(ValueError, match=r"counts the rows, as an index does, in .*\. dataset.drop=(id|0) leaves"):
         read_text(tmp_path, content)
     assert read_text(tmp_path, content, drop=()).rows.shape == (4, 2)
     assert read_text(tmp_path, content, drop=(0,)).rows.shape == (4, 1)
@@ -132,7 +142,9 @@ def test_column_that_counts_the_rows_is_refused(content: str, tmp_path: Path):
 
 
 def test_decimals_without_a_name_are_refused(tmp_path: Path):
-    with pytest.raises(ValueError, match=r"has no name above column 0, .*: dataset.drop=0 leaves it out"):
+    with pytest.raises(
+        ValueError, match=r"has no name, .* column 0 \(counted from 0; 0.5 in line 2.*dataset.drop=0 leaves it"
+    ):
         read_text(tmp_path, ",a\n0.5,5.1\n1.5,7.3\n2.5,6.2\n3.1,5.5\n")
 
 
