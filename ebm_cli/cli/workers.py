@@ -41,7 +41,7 @@ class Workers(Generic[T]):
         free.give(task)
 
     def receive(self, seconds: float) -> Iterator[tuple[T, Any]]:
-        """Yield tasks with the messages on them, one of which may be that the process died; waits for the first message for some seconds."""
+        """Yield tasks with the messages on them, or that the process died; waits some seconds for the first."""
         busy = {worker.connection: worker for worker in self.busy}
         ready = wait(list(busy), seconds)
         for worker in [worker for connection, worker in busy.items() if connection in ready]:

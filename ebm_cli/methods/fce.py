@@ -124,7 +124,7 @@ class FCE(Method):
 
     def loss(self, energy: Energy, x: Tensor, rng: torch.Generator) -> LossOutput:
         player = self.begin_step()
-        with torch.set_grad_enabled(player == "flow"):
+        with torch.set_grad_enabled(self.is_flow_turn):
             y, log_q_y = self.flow.sample_with_log_prob(len(x), rng)
             log_q_x = self.flow.log_prob(x)
         # The loop differentiates in the parameters of this turn's player only; the graph of the other stays intact.
@@ -135,7 +135,7 @@ class FCE(Method):
         metrics = {
             "accuracy": accuracy,
             "log_z": self.log_z.detach().clone(),
-            "flow_turn": torch.tensor(float(player == "flow")),
+            "flow_turn": torch.tensor(float(self.is_flow_turn)),
             "flow_nll": -log_q_x.detach().mean(),
         }
-        return LossOutput(-value if player == "flow" else value, metrics, player, Evaluations(energy=2))
+        return LossOutput(-value if self.is_flow_turn else value, metrics, player, Evaluations(energy=2))
