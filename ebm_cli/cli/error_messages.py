@@ -14,6 +14,7 @@ from hydra.errors import HydraException, MissingConfigException, OverrideParseEx
 from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 
+from ebm_cli.cli.plugin_keys import explain_plugin_key
 from ebm_cli.cli.plugins import PACKAGES, explain_missing_plugin
 from ebm_cli.cli.unquoted import PLACES, quoted_list
 from ebm_cli.config.groups import find_file, group_options, verb_groups, verb_keys
@@ -196,6 +197,7 @@ def _explain_composition(error: BaseException, verb: str, folders: Sequence[Path
             _place(key, verb, typed)
             or _reference(key, verb, folders, typed)
             or _of_no_option(key, cause, verb, folders, typed)
+            or explain_plugin_key(key, typed, folders)
         )
         return meant or _explain_unknown_key(key, cause, verb, folders)
     detail = f" ({first_line(cause)})" if cause is not None and str(cause) else ""

@@ -46,7 +46,7 @@ def conclusion(section: Section) -> str:
     else:
         side = "beyond" if p < P_LEAD else "within"
         p_text = "p < 0.0001" if p < 1e-4 else f"p = {p:.2g}"
-        lead = f"that lead is {side} the spread of the seeds (Welch's t-test, {p_text})"
+        lead = f"that lead is {side} the spread of the seeds (Welch's t-test, {p_text}; beyond is p < {P_LEAD})"
     leader = f"{best.label} has {column.superlative} {column.label}, {_with_runs(spread)}"
     return f"{where}{leader}; {ranked[1].label} follows with {second}, and {lead}{_cheaper(ranked, column)}."
 

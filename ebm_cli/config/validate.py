@@ -11,6 +11,7 @@ from omegaconf import DictConfig, ListConfig, OmegaConf
 
 from ebm_cli.config.build import build, construct, read_entries, read_node
 from ebm_cli.config.groups import conf_dir, file_keys
+from ebm_cli.config.optimizer_numbers import require_finite
 from ebm_cli.config.schema import SCHEMAS
 from ebm_cli.config.trust import Trust, trust_of
 from ebm_cli.config.type_checks import annotations, convert, parameters, to_plain
@@ -21,14 +22,20 @@ def validate(cfg: DictConfig, verb: str) -> None:
     """Refuse a config that is known to be wrong before anything runs.
 
     Every key is compared with the verb's schema and every node with its constructor; a node that needs nothing from the
-    run is also built, so that its constructor can refuse values.
+    run is also built, so that its constructor can refuse values. Nodes come last, because looking at a class imports
+    it, and torch, which takes seconds: what needs no class is refused at once.
 
     Raises:
         UserError: the first mistake, by its dotted name.
     """
     _require_values(cfg, verb)
     schema = SCHEMAS[verb]
-    _validate_keys(schema, cfg, "", trust_of(cfg) if "checkpoint" in parameters(schema) else None)
+    nodes: list[tuple[DictConfig, str]] = []
+    _validate_keys(schema, cfg, "", nodes)
+    require_finite(cfg.get("optimizer"))
+    trust = trust_of(cfg) if "checkpoint" in parameters(schema) else None
+    for node, name in nodes:
+        _validate_node(node, name, trust)
     checkpoint = to_plain(cfg.get("checkpoint"))
     for path in checkpoint if isinstance(checkpoint, list) else [] if checkpoint is None else [checkpoint]:
         if not Path(path).exists():
@@ -42,29 +49,29 @@ def _require_values(cfg: DictConfig, verb: str) -> None:
             raise UserError(f"{key.name} is required, type {key.name}=…: {key.meaning}")
 
 
-def _validate_keys(schema: type, cfg: DictConfig, path: str, trust: Trust) -> Any:
-    """Validate a mapping by its schema, a dataclass; returns the instance."""
-    known, values, nodes, lists = annotations(schema), {}, [], []
+def _validate_keys(schema: type, cfg: DictConfig, path: str, nodes: list[tuple[DictConfig, str]]) -> Any:
+    """Validate a mapping by its schema, a dataclass, and collect its nodes with their names; returns the instance."""
+    known, values = annotations(schema), {}
+    own: list[tuple[DictConfig, str]] = []
+    lists: list[tuple[ListConfig, str]] = []
     for key, (value, name) in read_entries(cfg, path):
         if is_dataclass(known.get(key)) and isinstance(value, DictConfig):
-            values[key] = (_validate_keys(known[key], value, name, trust), name)
+            values[key] = (_validate_keys(known[key], value, name, nodes), name)
         elif key in known:
             values[key] = (to_plain(value), name)
             lists += [(value, name)] if isinstance(value, ListConfig) else []
         elif isinstance(value, DictConfig) and "_target_" in value:
-            nodes.append((value, name))
+            own.append((value, name))
         else:
             raise UserError(f"{name}: no such key{did_you_mean(key, parameters(schema))}")
     for key in parameters(schema):
         if key not in values:
             raise UserError(f"{path}.{key} is required" if path else f"{key} is required")
     arguments = {key: convert(schema, key, value, values, path) for key, (value, _) in values.items()}
-    validated = construct(schema, arguments, path)
     for items, name in lists:
-        nodes += [(item, f"{name}[{i}]") for i, item in enumerate(items) if isinstance(item, DictConfig)]
-    for node, name in nodes:  # last, because looking at a class imports it, and torch
-        _validate_node(node, name, trust)
-    return validated
+        own += [(item, f"{name}[{i}]") for i, item in enumerate(items) if isinstance(item, DictConfig)]
+    nodes += own
+    return construct(schema, arguments, path)
 
 
 def _validate_node(node: DictConfig, path: str, trust: Trust) -> None:

@@ -33,7 +33,7 @@ from ebm_cli.evaluation.not_integrable import NotIntegrable
 from ebm_cli.evaluation.proposals import defensive_mixture
 from ebm_cli.evaluation.protocol import Protocol
 from ebm_cli.evaluation.results import Results
-from ebm_cli.evaluation.shared import anneal_together, are_shared, draw_together
+from ebm_cli.evaluation.shared import anneal_together, are_shared, draw_together, n_sharing
 from ebm_cli.evaluation.two_sample import MIN_ROWS
 from ebm_cli.methods import Method
 from ebm_cli.rng import generator
@@ -240,8 +240,8 @@ class Context:
         found = crossed(
             found, self.energy, self.protocol, starts, lambda n: self._chains(starts[:n], jumps=False, is_tempered=True)
         )
-        if are_shared(len(starts), self.ranks):
-            notes = (*notes, f"Chains were shared by {self.ranks.size} processes, each with random numbers of its own.")
+        if (size := n_sharing(len(starts), self.ranks)) > 1:
+            notes = (*notes, f"Chains were shared by {size} processes, each with random numbers of its own.")
         return replace(found, results=found.results | Results(notes=notes))
 
     def _chains(self, starts: Tensor, *, jumps: bool, is_tempered: bool = False) -> Drawn:

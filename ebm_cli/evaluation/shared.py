@@ -29,14 +29,26 @@ from ebm_cli.samplers import EnergyFn, Info, Kernel
 from ebm_cli.system.ranks import Ranks
 
 FEWEST = 10
-"""Chains of a process below which the first one runs all."""
+"""Chains of a process that takes part. They are resampled among themselves, and their step size follows their own
+acceptance, which fewer leave to chance; a step of fewer hardly takes less time."""
 PLAIN = ("log_z", "log_z_se", "ess", "x", "log_weights", "acceptance", "evaluations", "warning")
-"""Fields of `Annealed` that a process tells the others."""
+"""Fields of `Annealed` that a process tells the others: all but the schedule, which they know."""
+
+
+def n_sharing(n_chains: int, ranks: Ranks) -> int:
+    """Number of the processes that so many chains are divided among: as many as get `FEWEST` each, at least one."""
+    return max(1, min(ranks.size, n_chains // FEWEST))
 
 
 def are_shared(n_chains: int, ranks: Ranks) -> bool:
-    """True if so many chains are divided among these processes."""
-    return ranks.size > 1 and n_chains >= FEWEST * ranks.size
+    """True if so many chains are divided among several of these processes."""
+    return n_sharing(n_chains, ranks) > 1
+
+
+def _part(rows: Tensor, ranks: Ranks) -> Tensor:
+    """The rows of this process's chains, from those of all; none where the first processes share them."""
+    size = n_sharing(len(rows), ranks)
+    return Ranks(ranks.index, size).part(rows) if ranks.index < size else rows[:0]
 
 
 def anneal_together(
@@ -63,21 +75,22 @@ def anneal_together(
 
     Cost: that of `anneal` by the number of processes, and the pilot.
     """
-    part: dict[str, Any]
+    part: dict[str, Any] = {}
     try:
         schedule = plan_schedule(energy, base, rng=rng, n_temperatures=n_temperatures, fade=fade)
-        n = len(ranks.part(torch.empty(n_chains)))
-        found = anneal(energy, base, rng=own, n_chains=n, schedule=schedule)
-        part = {name: value for name, value in vars(found).items() if name in PLAIN}
-        part["x"] = found.x.cpu()
+        n = len(_part(torch.empty(n_chains), ranks))
+        if n:
+            found = anneal(energy, base, rng=own, n_chains=n, schedule=schedule)
+            part = {name: value for name, value in vars(found).items() if name in PLAIN}
+            part["x"] = found.x.cpu()
     except NotIntegrable as reason:
         part = {"reason": str(reason)}
-    parts = ranks.collect(part)
+    parts = [each for each in ranks.collect(part) if each]
     for each in parts:
         if "reason" in each:
             raise NotIntegrable(each["reason"])
-    joined = join_annealed([replace(found, **each) for each in parts])
-    return replace(joined, x=joined.x.to(found.x.device))
+    joined = join_annealed([Annealed(schedule=schedule, **each) for each in parts])
+    return replace(joined, x=joined.x.to(own.device))
 
 
 def join_annealed(parts: Sequence[Annealed]) -> Annealed:
@@ -123,18 +136,23 @@ def draw_together(
     """
     began = time.monotonic()
     n = n_steps(n_samples, len(starts))
-    ran = run_chains(energy, kernel, ranks.part(starts), n, burn_in, own, reference)
-    parts = ranks.collect({name: _kept(value) for name, value in ran._asdict().items() if name != "kernel"})
+    mine = _part(starts, ranks)
+    part: dict[str, Any] = {}
+    if len(mine):
+        ran = run_chains(energy, kernel, mine, n, burn_in, own, reference)
+        kernel = ran.kernel
+        part = {name: _kept(value) for name, value in ran._asdict().items() if name != "kernel"}
+    parts = [each for each in ranks.collect(part) if each]
 
     def together(name: str, dim: int = 0) -> Tensor:
         return torch.cat([part[name] for part in parts], dim).to(starts.device)
 
     info = Info._make(
         None if value is None else torch.cat([part["info"][i] for part in parts]).to(starts.device)
-        for i, value in enumerate(ran.info)
+        for i, value in enumerate(parts[0]["info"])
     )
-    jumps = None if ran.jumps is None else together("jumps")
-    return described(Ran(ran.kernel, together("x"), together("draws", 1), info, jumps), energy, n, began)
+    jumps = None if parts[0]["jumps"] is None else together("jumps")
+    return described(Ran(kernel, together("x"), together("draws", 1), info, jumps), energy, n, began)
 
 
 def _kept(value: Any) -> Any:

@@ -28,7 +28,7 @@ from ebm_cli.methods.ssm import DRAW
 from ebm_cli.reporting.figures.chart import label_plainly, points, style_axes
 from ebm_cli.rng import generator
 from ebm_cli.runs.record import Record
-from ebm_cli.system.memory import peak_memory_mb, release_freed_memory, reset_peak_memory
+from ebm_cli.system.memory import peak_memory_bytes, release_freed_memory, reset_peak_memory
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -129,13 +129,13 @@ class HessianTrace(Measurement):
             gc.collect()
             release_freed_memory()
             reset_peak_memory(CPU)
-            before = peak_memory_mb(CPU)
+            before = peak_memory_bytes(CPU)
             rng = generator(self.seed, "lecture/directions", CPU)
             began = process_time()
             found = loss(energy, x, rng)
             torch.autograd.grad(found, parameters, allow_unused=True)
             best = min(best, process_time() - began)
-            peak = max(peak, peak_memory_mb(CPU) - before)
+            peak = max(peak, (peak_memory_bytes(CPU) - before) / 2**20)
             value = float(found.detach())
         # The resolution of the system's numbers is a page.
         return {"trace by": name, "dimension": dim, SECONDS: best, MEMORY: max(peak, 1 / 256), "loss": value}

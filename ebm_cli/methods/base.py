@@ -7,7 +7,7 @@ comes with its loss.
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
@@ -136,11 +136,20 @@ class Method(nn.Module, ABC):
                 f"parallel.ranks must be 1 with method={type(self).__name__.lower()}: it does not say how it is divided"
             )
         self.ranks = ranks
+        self._replace_rows(lambda rows: ranks.part(rows).clone())
+
+    def unite(self) -> None:
+        """Take the parts of all processes, at the end of training: the opposite of `divide`, and all must call it."""
+        self._replace_rows(self.ranks.join)
+        self.ranks = ONE
+
+    def _replace_rows(self, change: Callable[[Tensor], Tensor]) -> None:
+        """Replace what the processes have divided among them; nothing in a run of one process."""
         held = dict(self.named_buffers())
         for name in self.divided or ():
-            if ranks.size > 1 and name in held and held[name].dim():
+            if self.ranks.size > 1 and name in held and held[name].dim():
                 place, _, own = name.rpartition(".")
-                setattr(self.get_submodule(place), own, ranks.part(held[name]).clone())
+                setattr(self.get_submodule(place), own, change(held[name]))
 
     def replicated(self) -> "type[Replicated[Any]] | None":
         """The objective of several runs of this class, computed together; None if their steps are taken one by one.

@@ -34,6 +34,7 @@ from ebm_cli.methods.hot_replicas import HotReplicas
 from ebm_cli.methods.jarzynski import Witnesses
 from ebm_cli.methods.of_energies import OfEnergies, Query
 from ebm_cli.methods.replay_buffer import ReplayBuffer, Starts
+from ebm_cli.methods.resampling import pooled
 from ebm_cli.methods.step_backoff import StepBackoff
 from ebm_cli.samplers import Kernel, Tempering
 from ebm_cli.samplers.langevin import Langevin
@@ -71,7 +72,10 @@ class CD(OfEnergies):
         chain, and one gradient more for Langevin steps.
     """
 
-    divided = ("buffer", "age", "accepted", "hot.points")
+    divided = (
+        *("buffer", "age", "log_weight", "walker_energy", "accepted", "hot.points"),
+        *("witnesses.points", "witnesses.log_weight", "witnesses.energy"),
+    )
     has_comparable_loss: ClassVar[bool] = False
     buffer: Tensor
     age: Tensor
@@ -170,9 +174,8 @@ class CD(OfEnergies):
             raise ValueError("batch_size must be >= 2 with method.kl: a chain is compared with the others, got 1")
 
     def divide(self, ranks: Ranks) -> None:
-        if ranks.size > 1 and self.is_weighted:
-            raise ValueError("method.weights must be none with parallel.ranks > 1: chains are resampled all together")
         ranks.share(len(self.buffer) if self.start == "persistent" else 0, "method.buffer_size")
+        ranks.share(0 if self.witnesses is None else len(self.witnesses.points), "method.witnesses")
         super().divide(ranks)
 
     def prepare(self, data: Tensor, rng: torch.Generator) -> None:
@@ -201,8 +204,8 @@ class CD(OfEnergies):
         if chains.walkers is None:
             return chains.end
         # Points that stand for the model have equal weights.
-        chosen, _ = jarzynski.resample_if_uneven(chains.walkers.log_weight, rng, below=inf)
-        return chains.end.index_select(0, chosen)
+        [end] = pooled(chains.walkers.log_weight, rng).survivors(below=inf).take(chains.end)
+        return end
 
     def learned_log_z(self, energy: Energy) -> Tensor | None:
         # At another temperature the weights have the integral of exp(-f/T).
@@ -254,8 +257,10 @@ class CD(OfEnergies):
         """The query of a step whose chains have run; they go back into the buffer."""
         acceptance = chains.info.accept.mean()
         self.accepted += acceptance
+        if chains.walkers is not None:
+            chains = chains._replace(pool=pooled(chains.walkers.log_weight, rng, self.ranks))
         if chains.rows is not None:
-            store(chains, self.replay_buffer, rng)
+            store(chains, self.replay_buffer)
             if self.hot is not None and chains.replicas is not None:
                 self.hot.store(chains.rows, chains.replicas, chains.end)
         return Query(torch.cat((x, chains.end)), partial(self._from_values, chains, acceptance, energy, rng))
@@ -267,15 +272,14 @@ class CD(OfEnergies):
         n, course, witnesses = len(chains.end), self.course, self.witnesses
         kernel = course.kernel
         plus, minus = value[:n], value[n:]
-        loss = plus.mean() - jarzynski.mean(minus, chains.walkers)
+        loss = plus.mean() - jarzynski.mean(minus, chains.pool)
         metrics = {"energy_gap": loss.detach(), "step_size": value.new_full((), kernel.step_size)}
         metrics |= metrics_of(chains, None if kernel.target_accept is None else acceptance, self._clamp)
         if witnesses is not None:
             with evaluating(energy):
-                witnesses.advance(kernel, energy, self.k, rng)
-            metrics["log_z"] = witnesses.log_z
+                metrics["log_z"] = witnesses.advance(kernel, energy, self.k, rng, self.ranks)
         if self.l2:
-            loss = loss + self.l2 * (plus.square().mean() + jarzynski.mean(minus.square(), chains.walkers))
+            loss = loss + self.l2 * (plus.square().mean() + jarzynski.mean(minus.square(), chains.pool))
         cost = cost_of(chains, course, 0 if witnesses is None else len(witnesses.points))
         if self.kl:
             divergence = chain_divergence(energy, chains.end, kernel.step_size, kernel.temperature, rng, self.ranks)

@@ -48,8 +48,8 @@ def metrics_of(chains: Chains, acceptance: Tensor | None, clamp: float | None) -
         metrics["swap_rate"] = chains.info.swaps.mean(0).min()
     if clamp is not None:
         metrics["at_clamp"] = (chains.end.abs() >= clamp).float().mean()
-    if chains.walkers is not None:
-        metrics["weights_ess"] = jarzynski.effective_share(chains.walkers.log_weight)
+    if chains.pool is not None:
+        metrics["weights_ess"] = chains.pool.effective_share
     return metrics
 
 

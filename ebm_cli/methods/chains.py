@@ -15,6 +15,7 @@ from ebm_cli.methods import jarzynski
 from ebm_cli.methods.hot_replicas import HotReplicas
 from ebm_cli.methods.jarzynski import Walkers
 from ebm_cli.methods.replay_buffer import ReplayBuffer, Starts
+from ebm_cli.methods.resampling import Pool
 from ebm_cli.samplers import Info, Kernel, State, Tempering, replace_diverged, run, select_chains
 from ebm_cli.samplers.independence import jump
 from ebm_cli.samplers.tempering import X as REPLICAS
@@ -47,6 +48,7 @@ class Chains(NamedTuple):
         info: diagnostics, averaged over the steps.
         jumps: acceptance of the jumps, averaged over them []; None without any.
         walkers: the same with weights, which the replaced ones have lost; None without weights.
+        pool: these weights beside those of the other processes, once they are told; None without weights.
         new: fresh walkers, those of the replaced ones among them; None without weights.
         replicas: of tempered chains, where all replicas ended [R, B, *D]; None of others.
     """
@@ -58,6 +60,7 @@ class Chains(NamedTuple):
     info: Info
     jumps: Tensor | None
     walkers: Walkers | None = None
+    pool: Pool | None = None
     new: Walkers | None = None
     replicas: Tensor | None = None
 
@@ -101,7 +104,8 @@ def _run_walkers(course: Course, energy: Energy, starts: Starts, walkers: Walker
     new = jarzynski.fresh(course.noise, len(at), rng)
     walkers, finite = jarzynski.without_lost(walkers)
     end = select_chains(finite, walkers.x, new.x)
-    return Chains(end, finite, starts.age + k, starts.rows, info, accepted, walkers._replace(x=end), new)
+    at_end = walkers._replace(x=end)
+    return Chains(end, finite, starts.age + k, starts.rows, info, accepted, walkers=at_end, new=new)
 
 
 def _jumped(course: Course, energy: Energy, x: Tensor, rng: torch.Generator) -> tuple[Tensor, Tensor | None]:
@@ -115,19 +119,19 @@ def _jumped(course: Course, energy: Energy, x: Tensor, rng: torch.Generator) -> 
     return x, torch.stack(accepted).mean()
 
 
-def store(chains: Chains, buffer: ReplayBuffer, rng: torch.Generator) -> None:
+def store(chains: Chains, buffer: ReplayBuffer) -> None:
     """Put the chains back into the rows of the buffer that they come from, with weights after resampling by them."""
     assert chains.rows is not None
     age = torch.where(chains.finite, chains.age, 0)
-    if chains.walkers is None or chains.new is None:
+    if chains.walkers is None or chains.new is None or chains.pool is None:
         buffer.write(chains.rows, chains.end, age)
         return
-    kept, log_weight = jarzynski.resample_if_uneven(chains.walkers.log_weight, rng)
-    x, is_sound = chains.end.index_select(0, kept), chains.finite.index_select(0, kept)
+    survivors = chains.pool.survivors()
+    x, age, energy, is_sound = survivors.take(chains.end, age, chains.walkers.energy, chains.finite)
     buffer.write(
         chains.rows,
         select_chains(is_sound, x, chains.new.x),
-        age.index_select(0, kept),
-        torch.where(is_sound, log_weight, chains.new.log_weight),
-        torch.where(is_sound, chains.walkers.energy.index_select(0, kept), chains.new.energy),
+        age,
+        torch.where(is_sound, survivors.log_weight, chains.new.log_weight),
+        torch.where(is_sound, energy, chains.new.energy),
     )

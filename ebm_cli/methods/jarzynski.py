@@ -9,7 +9,7 @@ x, and E[Σ exp(A) g(x)] = N ∫ exp(−f/T) g is kept by all that happens to it
     a step that leaves exp(−f/T) invariant     A ← A
     a Langevin step x → y of any size ε        A ← A + (α(x, y) − α(y, x))/T,
                                                α(x, y) = f(x) + ½ (y − x)·∇f(x) + ¼ ε‖∇f(x)‖²
-    resampling by the weights                  A ← log mean exp(A)
+    resampling by the weights (`resampling`)   A ← log mean exp(A)
 
 so that the model's mean of g is Σ exp(A) g(x) / Σ exp(A), and mean exp(A) is Z. The third line from below is exact for
 every ε: the discretisation is weighted away, too. Nothing here waits for the device.
@@ -21,7 +21,7 @@ right, if walkers are where the weight is and the step is that of the gradient, 
 are as long in a small mode as in a large one.
 
 Sources: Carbone, Hua, Coste & Vanden-Eijnden (2023), "Efficient training of energy-based models using Jarzynski
-equality", eq. 10–12 and algorithm 1; Neal (2001), annealed importance sampling; Kitagawa (1996), resampling.
+equality", eq. 10–12 and algorithm 1; Neal (2001), annealed importance sampling.
 """
 
 import math
@@ -34,13 +34,12 @@ from ebm_cli.densities import Density
 from ebm_cli.derivatives import value_and_grad
 from ebm_cli.energies import Energy, evaluating
 from ebm_cli.methods.base import Evaluations, Symptom
+from ebm_cli.methods.resampling import Pool, log_mean, pooled
 from ebm_cli.samplers import Info, Kernel, run, select_chains
 from ebm_cli.samplers.base import Cost, inner, normal_like
 from ebm_cli.samplers.langevin import Langevin
+from ebm_cli.system.ranks import ONE, Ranks
 
-RESAMPLE_BELOW = 0.9
-"""Effective share of the walkers below which they are resampled. Rarer resampling leaves modes with more walkers than
-weight or fewer; then the bias of the running log Z differs from mode to mode, and so do their masses."""
 LOST = 1e30
 """Minus the log-weight of a walker without weight."""
 COLLAPSED = Symptom(
@@ -113,34 +112,6 @@ def moved(kernel: Kernel, energy: Energy, walkers: Walkers, k: int, rng: torch.G
     return Walkers(x, log_weight, value), Info(torch.ones_like(log_weight))
 
 
-def effective_share(log_weight: Tensor) -> Tensor:
-    """Effective share of the walkers, (Σ w)²/(B Σ w²): [B] → [], in [1/B, 1]."""
-    return (2 * log_weight.logsumexp(0) - (2 * log_weight).logsumexp(0)).exp() / len(log_weight)
-
-
-def resample_if_uneven(
-    log_weight: Tensor, rng: torch.Generator, below: float = RESAMPLE_BELOW
-) -> tuple[Tensor, Tensor]:
-    """Choose survivors by the weights where these vary, all with the mean weight then; else every walker once.
-
-    Args:
-        log_weight: [B].
-        rng: source of one uniform number, on its device.
-        below: effective share of the walkers below which they are resampled; above 1 for always.
-
-    Returns:
-        Indices of the survivors [B], and their log-weights [B].
-    """
-    n = len(log_weight)
-    every = torch.arange(n, device=log_weight.device)
-    grid = (every + torch.rand((), generator=rng, dtype=log_weight.dtype, device=log_weight.device)) / n
-    cumulative = log_weight.softmax(0).cumsum(0)
-    chosen = torch.searchsorted(cumulative, grid * cumulative[-1], right=True).clamp(max=n - 1)
-    is_uneven = effective_share(log_weight) < below
-    mean = log_weight.logsumexp(0) - math.log(n)
-    return torch.where(is_uneven, chosen, every), torch.where(is_uneven, mean, log_weight)
-
-
 def without_lost(walkers: Walkers) -> tuple[Walkers, Tensor]:
     """Take the weight of walkers that are no longer finite; returns them, and which still are [B]."""
     is_sound = walkers.x.flatten(1).isfinite().all(1) & walkers.log_weight.isfinite() & walkers.energy.isfinite()
@@ -148,9 +119,9 @@ def without_lost(walkers: Walkers) -> tuple[Walkers, Tensor]:
     return walkers._replace(log_weight=walkers.log_weight.where(is_sound, -LOST)), is_sound
 
 
-def mean(values: Tensor, walkers: Walkers | None) -> Tensor:
-    """The model's mean of values [B] at walkers; without weights their plain mean."""
-    return values.mean() if walkers is None else (walkers.log_weight.softmax(0) * values).sum()
+def mean(values: Tensor, pool: Pool | None) -> Tensor:
+    """The model's mean of values [B] at walkers of these weights (`Pool.mean`); without weights their plain mean."""
+    return values.mean() if pool is None else pool.mean(values)
 
 
 def cost(kernel: Kernel, k: int) -> Evaluations:
@@ -180,11 +151,6 @@ def require_weighable(kernel: Kernel) -> None:
         )
 
 
-def _log_mean(log_weight: Tensor) -> Tensor:
-    """log mean exp(A) of log-weights A [B]."""
-    return log_weight.logsumexp(0) - math.log(len(log_weight))
-
-
 class Witnesses(nn.Module):
     """Walkers that only watch: they move and are weighted like the others, and the gradient never sees them.
 
@@ -210,27 +176,31 @@ class Witnesses(nn.Module):
         """Draw them anew."""
         self._store(fresh(noise, len(self.points), rng))
 
-    def advance(self, kernel: Kernel, energy: Energy, k: int, rng: torch.Generator) -> None:
-        """Weigh them for this energy, and take k steps."""
+    def advance(self, kernel: Kernel, energy: Energy, k: int, rng: torch.Generator, ranks: Ranks = ONE) -> Tensor:
+        """Weigh them for this energy, and take k steps.
+
+        Args:
+            kernel, energy, k, rng: as for `moved`.
+            ranks: the processes that have as many each, all of which must call it.
+
+        Returns:
+            log mean exp(A) of all [], nats: log ∫ exp(−f/T).
+        """
         now = Walkers(self.points, self.log_weight, self.energy)
         now, _ = moved(kernel, energy, reweighted(energy, now, kernel.temperature), k, rng)
         # One that has diverged has no weight; it stands at the origin until it is resampled.
         now, is_sound = without_lost(now)
         x = select_chains(is_sound, now.x, torch.zeros_like(now.x))
-        chosen, log_weight = resample_if_uneven(now.log_weight, rng)
-        at = torch.where(is_sound, now.energy, 0)
-        self._store(Walkers(x.index_select(0, chosen), log_weight, at.index_select(0, chosen)))
-
-    @property
-    def log_z(self) -> Tensor:
-        """log mean exp(A) [], nats: log ∫ exp(−f/T) of the energy that they were weighed for last."""
-        return _log_mean(self.log_weight)
+        survivors = pooled(now.log_weight, rng, ranks).survivors()
+        x, value = survivors.take(x, torch.where(is_sound, now.energy, 0))
+        self._store(Walkers(x, survivors.log_weight, value))
+        return log_mean(survivors.every)
 
     def log_z_of(self, energy: Energy) -> Tensor:
         """log Z [] of an energy at temperature 1, nats; they stay as they are. Cost: one energy a walker."""
         with evaluating(energy):
             now, _ = without_lost(reweighted(energy, Walkers(self.points, self.log_weight, self.energy)))
-        return _log_mean(now.log_weight)
+        return log_mean(now.log_weight)
 
     def _store(self, walkers: Walkers) -> None:
         self.points.copy_(walkers.x)

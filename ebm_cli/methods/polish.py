@@ -14,6 +14,8 @@ Related: Grenioux, OuYang & Hernández-Lobato (2026), who join a classification 
 """
 
 import math
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 
 import torch
@@ -21,8 +23,10 @@ from torch import Tensor, nn
 
 from ebm_cli.derivatives import detached_gradient
 from ebm_cli.energies import Energy
+from ebm_cli.errors import UserError
 from ebm_cli.methods.base import LossOutput, Method, Symptom
 from ebm_cli.system.chunks import in_chunks
+from ebm_cli.system.ranks import Ranks
 
 ROWS = 1024
 """Rows that are differentiated at once when the phase begins: all rows of images take gigabytes."""
@@ -69,7 +73,13 @@ class Polish(nn.Module):
             )
         if set(self.method.players(energy)) != {"energy"}:
             raise ValueError(f"polish.method._target_ must train the energy alone, got {type(self.method).__name__}")
-        self.method.validate(energy, batch_size)
+        with _keys_of_this_phase():
+            self.method.validate(energy, batch_size)
+
+    def divide(self, ranks: Ranks) -> None:
+        """`Method.divide` of the objective; the message of an error begins with a key of this phase."""
+        with _keys_of_this_phase():
+            self.method.divide(ranks)
 
     def own_parameters(self, energy: Energy) -> list[nn.Parameter]:
         """The parameters that the objective trains beside the energy (log Z)."""
@@ -101,6 +111,17 @@ class Polish(nn.Module):
 def of_this_phase(cure: str) -> str:
     """A cure with the learning rate of the second phase."""
     return cure.replace("optimizer.lr", "polish.lr")
+
+
+@contextmanager
+def _keys_of_this_phase() -> Iterator[None]:
+    """Name the keys of the objective as this phase has them, in messages of errors."""
+    try:
+        yield
+    except (UserError, ValueError) as error:
+        if str(error).startswith("method."):
+            raise type(error)(f"polish.{error}") from error
+        raise
 
 
 def _of_this_phase(symptom: Symptom) -> Symptom:

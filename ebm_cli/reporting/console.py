@@ -1,8 +1,12 @@
 """Console output: its width, paths and durations as text. Imports only rich's console, so that it loads fast."""
 
+import io
 import logging
+import re
+import sys
 from collections.abc import Iterable
 from pathlib import Path
+from typing import IO, cast
 
 from rich.console import Console
 
@@ -10,12 +14,29 @@ logger = logging.getLogger(__name__)
 
 WIDTH_OF_A_PIPE = 240
 """Characters in a line where output goes to a pipe or a log, which has no width to fit into: nothing is cut."""
+_BLANKS = re.compile(r" +(?=\n)")
+
+
+class Unpadded(io.TextIOBase):
+    """Standard output, without the blanks at the ends of lines with which rich fills up a table."""
+
+    @property
+    def encoding(self) -> str:  # type: ignore[override]
+        """The encoding of standard output, on which the characters of a table depend."""
+        return sys.stdout.encoding
+
+    def write(self, text: str) -> int:
+        sys.stdout.write(_BLANKS.sub("", text))
+        return len(text)
+
+    def flush(self) -> None:
+        sys.stdout.flush()
 
 
 def make_console() -> Console:
-    """A console as wide as the terminal, or `WIDTH_OF_A_PIPE` where output goes elsewhere."""
+    """A console as wide as the terminal, or `WIDTH_OF_A_PIPE` where output goes elsewhere, without trailing blanks."""
     console = Console()
-    return console if console.is_terminal else Console(width=WIDTH_OF_A_PIPE)
+    return console if console.is_terminal else Console(width=WIDTH_OF_A_PIPE, file=cast("IO[str]", Unpadded()))
 
 
 def announce(sentences: Iterable[str], console: Console) -> None:

@@ -104,6 +104,8 @@ def stacked(table: Table, width: int) -> Iterator[Text]:
                 cell.rstrip()
                 entries.append(Text.assemble((f"{head} ", "dim"), cell) if head else cell)
         yield from pack(entries, width)
+    if table.caption:
+        yield from pack([text_of(table.caption)], width)
 
 
 def pack(entries: Sequence[Text], width: int) -> Iterator[Text]:

@@ -64,12 +64,17 @@ def reset_peak_memory(device: torch.device) -> None:
         CLEAR.write_text("5")  # proc(5): resets VmHWM
 
 
-def peak_memory_mb(device: torch.device) -> float:
-    """Peak memory since `reset_peak_memory`, in MiB: allocated on the GPU, else resident memory of the process."""
+def peak_memory_bytes(device: torch.device) -> int:
+    """Peak memory since `reset_peak_memory`: allocated on the GPU, else resident memory of the process."""
     if device.type == "cuda":
-        return torch.cuda.max_memory_allocated(device) / 2**20
+        return int(torch.cuda.max_memory_allocated(device))
     with suppress(OSError):
         lines = (line.split() for line in STATUS.read_text().splitlines())
-        return next(int(words[1]) for words in lines if words[0] == "VmHWM:") / 2**10
+        return next(int(words[1]) for words in lines if words[0] == "VmHWM:") * 2**10  # "kB" there is 1024 bytes
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return peak / (2**20 if sys.platform == "darwin" else 2**10)
+    return peak if sys.platform == "darwin" else peak * 2**10
+
+
+def peak_memory_mb(device: torch.device) -> float:
+    """The same in megabytes, 10⁶ bytes, as everywhere where MB is written."""
+    return peak_memory_bytes(device) / 10**6

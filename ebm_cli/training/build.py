@@ -1,6 +1,5 @@
 """Construction of a run's trainer and session from its config."""
 
-import math
 from collections.abc import Iterable
 from contextlib import nullcontext
 from functools import partial
@@ -14,8 +13,8 @@ from torch.optim.lr_scheduler import LRScheduler
 
 from ebm_cli.acceleration.compile_mode import ChainWork, CompileMode, Work, apply_compile_mode
 from ebm_cli.config.build import build
+from ebm_cli.config.optimizer_numbers import require_finite
 from ebm_cli.config.trust import Trust, trust_of
-from ebm_cli.config.type_checks import to_plain
 from ebm_cli.datasets.findings import Finding, Labels, Run
 from ebm_cli.datasets.report import report
 from ebm_cli.datasets.unbounded import unbounded
@@ -57,7 +56,7 @@ def make_trainer(cfg: DictConfig, parts: Parts, trust: Trust = None, ranks: Rank
     """
     device = device_of(cfg.device)
     skip_dynamo_import()
-    _require_finite(cfg.optimizer)
+    require_finite(cfg.optimizer)
 
     def optimizer(parameters: Iterable[nn.Parameter], lr: float | None) -> Optimizer:
         node = cfg.optimizer if lr is None else OmegaConf.merge(cfg.optimizer, {"lr": lr})
@@ -93,20 +92,6 @@ def make_trainer(cfg: DictConfig, parts: Parts, trust: Trust = None, ranks: Rank
         )
     except ValueError as error:
         raise UserError(str(error)) from error
-
-
-def _require_finite(optimizer: Any) -> None:
-    """Refuse numbers of an optimizer that torch takes and that no step survives.
-
-    Raises:
-        UserError: an infinite number or NaN, or a negative learning rate.
-    """
-    for key, value in to_plain(optimizer).items() if isinstance(optimizer, DictConfig) else ():
-        numbers = [number for number in (value if isinstance(value, list) else [value]) if isinstance(number, float)]
-        if key == "lr" and isinstance(value, int | float) and not 0 <= value < math.inf:
-            raise UserError(f"optimizer.lr must be finite and > 0, got {value}")
-        if not all(map(math.isfinite, numbers)):
-            raise UserError(f"optimizer.{key} must be finite, got {value}")
 
 
 def make_session(

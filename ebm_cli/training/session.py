@@ -102,6 +102,7 @@ class Session:
             signals.received = max(self.trainer.ranks.collect(signals.received or 0)) or None
         if signals.received is not None:
             raise Interrupted(signals.received, f" at step {self.trainer.step}; a checkpoint was written")
+        self.trainer.unite()
         return seconds
 
     def answer(self) -> LossOutput:

@@ -80,7 +80,7 @@ class Trainer:
         self.grad_norm = torch.zeros(())
         method.divide(ranks)
         if polishing is not None:
-            polishing.polish.method.divide(ranks)
+            polishing.polish.divide(ranks)
         players, rates = method.players(energy), method.learning_rates()
         names = {id(p): f"energy.{name}" for name, p in energy.named_parameters()}
         names |= {id(p): f"method.{name}" for name, p in method.named_parameters()}
@@ -150,6 +150,12 @@ class Trainer:
             agree(modules, self._divided, self.ranks)
             self.ema.agree(self.ranks)
 
+    def unite(self) -> None:
+        """End training: the chains of all processes are in each of them then. All of them must call it."""
+        self.method.unite()
+        if self.polishing is not None:
+            self.polishing.polish.method.unite()
+
     @property
     def _divided(self) -> list[str]:
         """Entries of the states that the processes do not have in common, with a prefix."""
@@ -214,11 +220,12 @@ class Trainer:
         It is that of one process, where the ranks' chains are joined, and beside it what each rank has for itself.
         """
         batches, rng, polish = self.batches.state_dict(), self.rng.get_state(), {}
-        method, own = joined(self.method.state_dict(), self.method.divided or (), self.ranks)
+        # The ranks of the objective: none any more once it is united.
+        method, own = joined(self.method.state_dict(), self.method.divided or (), self.method.ranks)
         mine = {"batches": batches, "rng": rng, "method": own}
         if self.polishing is not None:
-            polish = self.polishing.state_dict()
-            polish["parts"], mine["polish"] = joined(polish["parts"], self.polishing.divided, self.ranks)
+            polish, ranks = self.polishing.state_dict(), self.polishing.polish.method.ranks
+            polish["parts"], mine["polish"] = joined(polish["parts"], self.polishing.divided, ranks)
         return {
             **({"polish": polish} if polish else {}),
             **({"ranks": self.ranks.collect(mine)} if self.ranks.size > 1 else {}),

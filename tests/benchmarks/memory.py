@@ -15,17 +15,17 @@ from torch import Tensor
 from ebm_cli.derivatives import chunked_laplacian, directional, laplacian
 from ebm_cli.samplers import run
 from ebm_cli.samplers.langevin import Langevin
-from ebm_cli.system.memory import peak_memory_mb, reset_peak_memory
+from ebm_cli.system.memory import peak_memory_bytes, reset_peak_memory
 
 from . import networks as nets
 from .harness import OURS, Effort, Fact, Measurement, Row
 
 BUDGET = 4 * 2**28 / 2**20
-"""Megabytes that the graphs of a Laplacian may hold together (`graph` of `chunked_laplacian.Budget`, in float32)."""
+"""MiB that the graphs of a Laplacian may hold together (`graph` of `chunked_laplacian.Budget`, in float32)."""
 WIDE = (784, 1024, 128)
 """D, width and batch of a Laplacian whose graph in one piece would exceed the budget."""
 FLAT = 5.0
-"""Megabytes by which a chain may grow from its 10,000th step to its last: the noise of the heap."""
+"""MiB by which a chain may grow from its 10,000th step to its last: the noise of the heap."""
 
 
 def rows() -> list[Row]:
@@ -42,7 +42,7 @@ def _step_of_784(effort: Effort) -> Measurement:
     facts = []
     for name in exact_steps(784)[0]:
         bound = 60.0 if name.startswith(OURS) else None
-        facts.append(Fact(name, _in_a_process("sm", name), "MB", bound))
+        facts.append(Fact(name, _in_a_process("sm", name), "MiB", bound))
     return Measurement(facts=facts)
 
 
@@ -60,8 +60,8 @@ def _laplacian(effort: Effort) -> Measurement:
     whole = each * batch * size * 4 / 2**20
     return Measurement(
         facts=[
-            Fact("the graph in one piece would hold", whole, "MB"),
-            Fact("peak in blocks, with the backward pass", _in_a_process("laplacian", ""), "MB", BUDGET),
+            Fact("the graph in one piece would hold", whole, "MiB"),
+            Fact("peak in blocks, with the backward pass", _in_a_process("laplacian", ""), "MiB", BUDGET),
         ]
     )
 
@@ -71,9 +71,9 @@ def _growth(effort: Effort) -> Measurement:
     short, long = _in_a_process("chain", "10000"), _in_a_process("chain", str(most))
     return Measurement(
         facts=[
-            Fact("peak of 10,000 steps", short, "MB"),
-            Fact(f"peak of {most:,} steps", long, "MB"),
-            Fact("growth", max(0.0, long - short), "MB", FLAT),
+            Fact("peak of 10,000 steps", short, "MiB"),
+            Fact(f"peak of {most:,} steps", long, "MiB"),
+            Fact("growth", max(0.0, long - short), "MiB", FLAT),
         ]
     )
 
@@ -88,15 +88,15 @@ def _in_a_process(job: str, argument: str) -> float:
 
 
 def peak_of(call: Callable[[], object]) -> float:
-    """Megabytes that a call needs at its peak, beyond what is allocated when it begins."""
+    """MiB that a call needs at its peak, beyond what is allocated when it begins."""
     with suppress(OSError, AttributeError):
         # Memory that the heap keeps from earlier calls would hide the need of this one.
         ctypes.CDLL(None).malloc_trim(0)
     cpu = torch.device("cpu")
     reset_peak_memory(cpu)
-    before = peak_memory_mb(cpu)
+    before = peak_memory_bytes(cpu)
     call()
-    return peak_memory_mb(cpu) - before
+    return (peak_memory_bytes(cpu) - before) / 2**20
 
 
 def _score_matching(name: str) -> float:

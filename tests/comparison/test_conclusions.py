@@ -11,8 +11,16 @@ from tests.comparison.support import Runs
 @pytest.mark.parametrize(
     ("nce", "sm", "text"),
     [
-        ((0.10, 0.11, 0.12), (0.50, 0.51, 0.52), "is beyond the spread of the seeds (Welch's t-test, p < 0.0001)"),
-        ((0.10, 0.11, 0.12), (0.05, 0.20, 0.15), "is within the spread of the seeds (Welch's t-test, p = 0.65)"),
+        (
+            (0.10, 0.11, 0.12),
+            (0.50, 0.51, 0.52),
+            "is beyond the spread of the seeds (Welch's t-test, p < 0.0001; beyond is p < 0.05)",
+        ),
+        (
+            (0.10, 0.11, 0.12),
+            (0.05, 0.20, 0.15),
+            "is within the spread of the seeds (Welch's t-test, p = 0.65; beyond is p < 0.05)",
+        ),
         ((0.1,), (0.5,), "the difference cannot be tested with fewer than two seeds per group"),
     ],
 )

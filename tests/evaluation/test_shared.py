@@ -12,7 +12,7 @@ from ebm_cli.evaluation import suite
 from ebm_cli.evaluation.annealing import Annealed, anneal
 from ebm_cli.evaluation.importance_weights import effective_size
 from ebm_cli.evaluation.results import Results
-from ebm_cli.evaluation.shared import anneal_together, are_shared, draw_together, join_annealed
+from ebm_cli.evaluation.shared import anneal_together, are_shared, draw_together, join_annealed, n_sharing
 from ebm_cli.methods import SM
 from ebm_cli.samplers.mala import MALA
 from ebm_cli.system.ranks import Ranks
@@ -80,10 +80,30 @@ def test_shared_chains_keep_the_moments_of_exact_starts() -> None:
     assert not torch.equal(last[:200], last[200:])
 
 
-def test_few_chains_are_those_of_the_first_process() -> None:
-    assert are_shared(20, Ranks(0, 2))
-    assert not are_shared(19, Ranks(0, 2))
-    assert not are_shared(1000, Ranks())
+@pytest.mark.parametrize(
+    ("n_chains", "size", "sharing"), [(20, 2, 2), (19, 2, 1), (5, 2, 1), (1000, 1, 1), (1000, 100, 100), (29, 4, 2)]
+)
+def test_processes_with_too_few_chains_have_none(n_chains: int, size: int, sharing: int) -> None:
+    assert n_sharing(n_chains, Ranks(0, size)) == sharing
+    assert are_shared(n_chains, Ranks(0, size)) == (sharing > 1)
+
+
+def test_chains_of_two_of_three_processes_are_those_of_two() -> None:
+    """The third has no part in them, and hears the same."""
+    energy, base = skewed_gaussian(), normal_density(3, 4.0)
+
+    def work(ranks: Ranks) -> tuple[Annealed, Tensor]:
+        own = seeded(ranks.index + 1)
+        log_z = anneal_together(energy, base, ranks, n_chains=25, n_temperatures=5, fade=0.01, rng=seeded(), own=own)
+        return log_z, draw_together(
+            lambda x: 0.5 * x.square().sum(1), MALA(0.5), normal(25, 3), 50, 2, ranks, own
+        ).draws
+
+    (two, drawn), *others = together(2, work)
+    for found, draws in (*others, *together(3, work)):
+        assert found.log_z == two.log_z
+        assert torch.equal(found.log_weights, two.log_weights)
+        assert torch.equal(draws, drawn)
 
 
 def test_evaluation_of_two_processes_has_the_results_of_all() -> None:

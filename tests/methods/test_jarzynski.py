@@ -11,7 +11,8 @@ from ebm_cli.densities import Gaussian
 from ebm_cli.energies import Mixture, Quadratic
 from ebm_cli.energies.given import Given
 from ebm_cli.methods import CD
-from ebm_cli.methods.jarzynski import LOST, Walkers, effective_share, fresh, moved, resample_if_uneven, reweighted
+from ebm_cli.methods.jarzynski import LOST, Walkers, fresh, moved, reweighted
+from ebm_cli.methods.resampling import effective_share, pooled
 from ebm_cli.samplers import HMC, Kernel, Underdamped
 from ebm_cli.samplers.langevin import Langevin
 from ebm_cli.samplers.mala import MALA
@@ -36,8 +37,9 @@ def stiffened(kernel: Kernel, resamples: bool) -> Walkers:
             energy.raw_precision.fill_(1 + 3 * i / 200)
         walkers, _ = moved(kernel, energy, reweighted(energy, walkers), 1, rng)
         if resamples:
-            kept, log_weight = resample_if_uneven(walkers.log_weight, rng)
-            walkers = Walkers(walkers.x[kept], log_weight, walkers.energy[kept])
+            survivors = pooled(walkers.log_weight, rng).survivors()
+            x, value = survivors.take(walkers.x, walkers.energy)
+            walkers = Walkers(x, survivors.log_weight, value)
     return walkers
 
 
@@ -64,13 +66,15 @@ def test_weights_undo_lag_and_step_size(kernel: Kernel) -> None:
 def test_resampling_keeps_the_mean_weight() -> None:
     """The share of the weight that each walker had becomes its number of copies, and log Z does not change."""
     log_weight = torch.tensor([0.0, 0.0, math.log(6.0), -LOST], dtype=torch.float64)
-    kept, after = resample_if_uneven(log_weight, seeded(), below=1.1)
+    survivors = pooled(log_weight, seeded()).survivors(below=1.1)
+    [kept] = survivors.take(torch.arange(4))
     assert kept.tolist() in ([0, 2, 2, 2], [1, 2, 2, 2])
-    torch.testing.assert_close(after.logsumexp(0), log_weight.logsumexp(0))
+    torch.testing.assert_close(survivors.log_weight.logsumexp(0), log_weight.logsumexp(0))
     even = torch.tensor([0.1, 0.0, 0.0, -0.1])
-    kept, after = resample_if_uneven(even, seeded())
+    survivors = pooled(even, seeded()).survivors()
+    [kept] = survivors.take(torch.arange(4))
     assert kept.tolist() == [0, 1, 2, 3]
-    assert torch.equal(after, even)
+    assert torch.equal(survivors.log_weight, even)
 
 
 def test_resampled_walkers_stay_exact() -> None:

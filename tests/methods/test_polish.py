@@ -10,8 +10,11 @@ from ebm_cli.densities import CouplingFlow, Gaussian
 from ebm_cli.derivatives import detached_gradient
 from ebm_cli.energies import Energy, Mixture
 from ebm_cli.energies.given import Given
-from ebm_cli.methods import DSM, FCE, NCE, SM, SSM, Method, Polish
+from ebm_cli.errors import UserError
+from ebm_cli.methods import CD, DSM, FCE, NCE, SM, SSM, Method, Polish
 from ebm_cli.methods.logistic_loss import balanced_log_z
+from ebm_cli.samplers.mala import MALA
+from ebm_cli.system.ranks import Ranks
 from tests.methods.toys import correlated, minimise, mlp
 from tests.support import seeded
 
@@ -116,6 +119,11 @@ def test_polish_refuses_what_it_does_not_mend() -> None:
         begun(SM(), energy, x).validate(NCE(Gaussian(x)), energy, 16)
     with pytest.raises(ValueError, match="must train the energy alone, got FCE"):
         Polish(FCE(CouplingFlow((2,)))).validate(SM(), energy, 16)
+    chains = CD((2,), MALA(), Gaussian(x), start="persistent", buffer_size=15)
+    with pytest.raises(ValueError, match=r"^polish.method.buffer_size must be >= batch_size = 16, got 15"):
+        Polish(chains).validate(SM(), energy, 16)
+    with pytest.raises(UserError, match=r"^polish.method.buffer_size must be a multiple of parallel.ranks = 2, got 15"):
+        Polish(chains).divide(Ranks(0, 2))
     for keys in ({"steps": 0}, {"lr": 0.0}, {"keep": 0.0}, {"keep": math.inf}):
         with pytest.raises(ValueError, match=f"^{next(iter(keys))} must be"):
             Polish(SM(), **keys)  # type: ignore[arg-type]

@@ -32,6 +32,18 @@ def test_table_has_no_row_for_a_companion() -> None:
     assert "0 ± 0.01" in output_of(screen)
 
 
+@pytest.mark.parametrize("width", [40, 100])
+def test_bound_of_p_values_is_said_once_below_them(width: int) -> None:
+    """A table without p-values says nothing of it, although a result may be within noise of standard errors."""
+    tested: dict[str, Value] = {"eval/mmd": 0.1, "eval/mmd_p": 0.015, "eval/ksd": 0.1, "eval/ksd_p": 0.005}
+    for values, n in ((tested, 1), ({"eval/kl": 0.001, "eval/kl_se": 0.01}, 0)):
+        screen = terminal(width)
+        screen.print(results_table(values))
+        text = output_of(screen)
+        assert "within noise" in text
+        assert text.count("A p-value above 0.01 is within noise.") == n
+
+
 @pytest.mark.parametrize("width", [*range(36, 100, 4), 200])
 def test_no_word_of_a_verdict_is_cut_at_any_width(width: int) -> None:
     values: dict[str, Value] = {

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from ebm_cli.evaluation.result_registry import RESULTS
 from ebm_cli.system import memory
 from ebm_cli.system.memory import format_bytes, keep_freed_memory, max_array_bytes, peak_memory_mb, reset_peak_memory
 
@@ -37,6 +38,16 @@ def test_glibc_accepts_both_thresholds() -> None:
 def test_another_c_library_is_left_as_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(ctypes, "CDLL", lambda name: object())
     assert not keep_freed_memory()
+
+
+def test_megabytes_are_a_million_bytes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As the label of the result says; the kB of the system are 1024 bytes."""
+    (tmp_path / "status").write_text("Name:\tpython\nVmHWM:\t  500000 kB\n")
+    monkeypatch.setattr(memory, "STATUS", tmp_path / "status")
+    monkeypatch.setattr(torch.cuda, "max_memory_allocated", lambda device: 3 * 10**9)
+    assert peak_memory_mb(torch.device("cpu")) == 512.0
+    assert peak_memory_mb(torch.device("cuda")) == 3000.0
+    assert [one.unit for one in RESULTS if one.key == "cost/peak_memory_mb"] == ["MB"]
 
 
 @pytest.mark.skipif(not Path("/proc/self/clear_refs").exists(), reason="the system keeps one peak a process")

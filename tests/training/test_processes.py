@@ -105,9 +105,11 @@ def test_rank_killed_in_the_evaluation_ends_it(
 
 
 def test_evaluation_by_two_has_the_bits_of_their_run(ebm: Ebm, tmp_path: Path) -> None:
+    """Results of rank 0 alone are those of all chains, too."""
     budget = ["metrics=[density,samples,chains]", "eval.n_chains=40", "eval.n_samples=80", "eval.burn_in=4"]
     budget += ["eval.n_temperatures=20", "eval.base=gaussian"]
     words = [word for word in WORDS if not word.startswith("metrics=")]
+    words += ["method.weights=jarzynski", "method.witnesses=20"]
     assert ebm("train", *words, *budget, "hydra.run.dir=run").code in (0, 4)
     found = {}
     for name, ranks in (("two", "2"), ("one", "1")):
@@ -117,17 +119,22 @@ def test_evaluation_by_two_has_the_bits_of_their_run(ebm: Ebm, tmp_path: Path) -
         )
         found[name] = results_of(tmp_path / name)
     assert found["two"] == {key: value for key, value in results_of(tmp_path / "run").items() if key in found["two"]}
-    assert {"eval/log_z", "eval/mmd", "sampler/acceptance"} <= found["two"].keys()
+    whole = {"eval/log_z", "eval/mmd", "sampler/acceptance", "eval/chain_temperature", "eval/log_z_learned"}
+    assert whole <= found["two"].keys()
     # The control: random numbers are those of two processes.
     assert found["one"]["eval/log_z"] != found["two"]["eval/log_z"]
 
 
 def results_of(run: Path) -> dict[str, object]:
-    """The results of an evaluation but its times, and the temperature of persistent chains, of which the first process
-    had a half at the end of training."""
+    """The results of an evaluation but its times."""
     results = json.loads((run / "results.json").read_text())
-    others = ("cost/", "sampler/ess_per_second", "eval/chain_temperature")
-    return {key: value for key, value in results.items() if not key.startswith(others)}
+    return {key: value for key, value in results.items() if not key.startswith(("cost/", "sampler/ess_per_second"))}
+
+
+def test_patience_of_two_ends_with_the_chains_of_the_best_step(ebm: Ebm, tmp_path: Path) -> None:
+    words = ["eval_every=2", "patience=2", "monitor=eval/fisher"]
+    assert ebm("train", *WORDS, *words, "hydra.run.dir=run").code == 0
+    assert state_of(tmp_path / "run")[0] == "finished"
 
 
 def test_rank_killed_while_a_model_is_evaluated_ends_it(

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from ebm_cli.errors import UserError
 from ebm_cli.methods import SM, ssm
+from ebm_cli.methods.resampling import Pool, Survivors, pooled
 from ebm_cli.runs.assemble import assemble
 from ebm_cli.runs.signals import Signals
 from ebm_cli.system.ranks import Ranks
@@ -107,6 +108,46 @@ def test_two_ranks_are_one_process(words: list[str], monkeypatch: pytest.MonkeyP
     assert differences(start["energy"], end["energy"])
 
 
+WEIGHTED = ["method=pcd", "method.weights=jarzynski", "method.witnesses=14"]
+
+
+@pytest.mark.parametrize("sampler", ["mala", pytest.param("langevin", marks=pytest.mark.slow)])
+def test_two_ranks_of_weighted_chains_are_one_process(sampler: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Walkers are resampled all together: survivors go from each rank to the other."""
+    words, took, came = [*WEIGHTED, f"sampler={sampler}", "method.l2=0.1"], Survivors.take, []
+
+    def seen(self: Survivors, *values: Tensor) -> list[Tensor]:
+        if self.ranks.size > 1 and self.rows is not None:
+            came.append((self.ranks.index, self.rows // len(self.rows)))
+        return took(self, *values)
+
+    monkeypatch.setattr(Survivors, "take", seen)
+    start, parameters, end = ran(words)
+    assert 5 < len(came) < 2 * 2 * STEPS
+    for index in range(2):
+        assert any(bool((of != index).any()) for rank, of in came if rank == index)
+    assert torch.equal(parameters[0], parameters[1])
+    made = one_process(words, start, monkeypatch)
+    torch.testing.assert_close(parameters[0], moved(made), rtol=1e-6, atol=1e-8)
+    alone = made.state_dict()["method"]
+    divided = [name for name in made.method.divided or () if name in alone and alone[name].dim()]
+    assert len(divided) == 7
+    for name in divided:
+        torch.testing.assert_close(end["method"][name], alone[name], rtol=1e-6, atol=1e-8)
+
+
+@pytest.mark.slow
+def test_weighted_ranks_that_resample_apart_are_not_one_process(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The control: with its own weights alone, each would drift."""
+
+    def apart(log_weight: Tensor, rng: torch.Generator, ranks: Ranks) -> Pool:
+        return pooled(log_weight, rng)
+
+    monkeypatch.setattr("ebm_cli.methods.cd.pooled", apart)
+    start, parameters, _ = ran(WEIGHTED)
+    assert float((parameters[0] - moved(one_process(WEIGHTED, start, monkeypatch))).abs().max()) > 1e-4
+
+
 class Deaf(ThreadRanks):
     """Ranks that do not hear one another's gradients."""
 
@@ -137,7 +178,7 @@ def test_batches_of_an_epoch_are_divided() -> None:
     [
         (["batch_size=15"], "batch_size must be a multiple of parallel.ranks = 2, got 15"),
         (["method=pcd", "method.buffer_size=63"], "method.buffer_size must be a multiple"),
-        (["method=pcd", "method.weights=jarzynski", "sampler=langevin"], "method.weights must be none with parallel"),
+        ([*WEIGHTED, "method.witnesses=13"], "method.witnesses must be a multiple of parallel.ranks = 2, got 13"),
         (["dataset.n_train=1"], "parallel.ranks must be at most the 1 training rows"),
     ],
     ids=lambda value: value if isinstance(value, str) else "",
@@ -156,8 +197,9 @@ def test_method_that_does_not_say_how_is_refused() -> None:
         Own().divide(Ranks(0, 2))
 
 
-def test_resumed_ranks_continue_bit_for_bit() -> None:
-    cfg = composed(*WORDS, "method=pcd", "dataset.n_train=40")
+@pytest.mark.parametrize("words", [["method=pcd"], WEIGHTED], ids=["pcd", "weighted"])
+def test_resumed_ranks_continue_bit_for_bit(words: list[str]) -> None:
+    cfg = composed(*WORDS, *words, "dataset.n_train=40")
 
     def work(ranks: Ranks) -> tuple[Any, Any]:
         made = trainer_of(cfg, ranks)
@@ -175,10 +217,25 @@ def test_resumed_ranks_continue_bit_for_bit() -> None:
         assert not differences(made, again)
 
 
-@pytest.mark.parametrize("size", [1, 4])
-def test_state_is_taken_by_another_number(size: int) -> None:
-    cfg = composed(*WORDS, "method=pcd", "batch_size=16")
-    stored = ran(["method=pcd", "batch_size=16"]).end
+def test_chains_of_all_ranks_are_in_each_once_training_has_ended() -> None:
+    cfg = composed(*WORDS, *WEIGHTED)
+
+    def work(ranks: Ranks) -> tuple[Any, Any, Any]:
+        made = trainer_of(cfg, ranks)
+        made.advance()
+        before = copy.deepcopy(made.state_dict())
+        made.unite()
+        return before, made.state_dict(), dict(made.method.state_dict())
+
+    for index, (before, after, alone) in enumerate(together(2, work)):
+        assert not differences(before, after)
+        assert not differences(before["method"] | before["ranks"][index]["method"], alone)
+
+
+@pytest.mark.parametrize(("size", "own"), [(1, ["method=pcd"]), (4, [*WEIGHTED, "method.witnesses=16"])])
+def test_state_is_taken_by_another_number(size: int, own: list[str]) -> None:
+    cfg = composed(*WORDS, *own, "batch_size=16")
+    stored = ran([*own, "batch_size=16"]).end
 
     def work(ranks: Ranks) -> tuple[Any, Tensor]:
         made = make_trainer(cfg, assemble(cfg), None, ranks)
