@@ -31,6 +31,7 @@ class ReplicaBoard:
         self._console = make_console()
         self._runs = [(path, _seed(words)) for path, words in runs]
         self._progress: Progress | None = None
+        self._mean_loss: dict[str, float] = {}
 
     def __enter__(self) -> Self:
         self._console.print(
@@ -47,12 +48,14 @@ class ReplicaBoard:
         if self._progress is not None:
             self._progress.__exit__(kind, error, trace)
 
-    def show(self, step: int, steps: int, losses: Sequence[float]) -> None:
-        """Show how far the runs are that have not ended, and their mean loss."""
+    def show(self, step: int, steps: int, n_runs: int, losses: Sequence[float]) -> None:
+        """Show how far the runs are that have not ended, and the mean of these losses, or the last one of none."""
         if self._progress is None:
             self._progress = Progress(steps, step, console=self._console)
             self._progress.__enter__()
-        self._progress.update(step, {"runs": len(losses), "mean loss": sum(losses) / len(losses)})
+        if losses:
+            self._mean_loss = {"mean loss": sum(losses) / len(losses)}
+        self._progress.update(step, {"runs": n_runs, **self._mean_loss})
 
     def end(self, number: int) -> None:
         """Say how a run has ended."""

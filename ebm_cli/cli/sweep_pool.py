@@ -1,12 +1,12 @@
 """The worker processes of a sweep, from the parent's side: give out jobs, pass signals on, survive a worker's death."""
 
 from collections.abc import Callable, Iterator
-from multiprocessing.connection import wait
 from pathlib import Path
 
 from ebm_cli.cli.sweep_cores import threads_of_a_job
 from ebm_cli.cli.sweep_worker import Began, Ended, Job, Order, Stop, work
 from ebm_cli.cli.worker import Died, Worker
+from ebm_cli.cli.workers import Workers
 
 REFRESH = 0.5
 """Seconds between two looks at the running jobs."""
@@ -23,9 +23,8 @@ class Pool:
     """
 
     def __init__(self, order: Order, n_workers: int) -> None:
-        self._order, self._n = order, n_workers
-        self._n_threads = threads_of_a_job(n_workers)
-        self._workers: list[Worker[Job]] = []
+        n_threads = threads_of_a_job(n_workers)
+        self._workers: Workers[Job] = Workers(lambda: Worker(work, (order,), n_threads), n_workers, Began)
 
     def run(
         self,
@@ -45,65 +44,32 @@ class Pool:
         is_ending = False
         try:
             while True:
-                if not is_ending:
-                    self._give_out(jobs)
-                busy = {worker.connection: worker for worker in self._workers if worker.task is not None}
-                if not busy:
+                while not is_ending and self._workers.has_room and (job := next(jobs, None)) is not None:
+                    self._workers.give(job)
+                if not self._workers.busy:
                     return
-                ready = wait(list(busy), REFRESH)
-                for worker in [worker for connection, worker in busy.items() if connection in ready]:
-                    self._hear(worker, on_begin, on_end)
+                for job, message in self._workers.receive(REFRESH):
+                    if isinstance(message, Began):
+                        on_begin(job, message.directory)
+                    else:
+                        on_end(job, message)
                 if on_wait() and not is_ending:
                     is_ending = True
                     self._stop_all()
         except BaseException:
             self._stop_all()
-            self._close(PATIENCE)
+            self._workers.close(PATIENCE, PATIENCE)
             raise
         finally:
-            self._close(None)
+            self._workers.close(None, None)
 
     def stop(self, number: int) -> None:
         """Ask the job of this number to end with its checkpoint; nothing for one that has ended."""
-        for worker in self._workers:
+        for worker in self._workers.busy:
             if worker.task is not None and worker.task.number == number:
                 worker.tell(Stop(number))
 
     def _stop_all(self) -> None:
-        for worker in self._workers:
+        for worker in self._workers.busy:
             if worker.task is not None:
                 worker.tell(Stop(worker.task.number))
-
-    def _give_out(self, jobs: Iterator[Job]) -> None:
-        """Give a job to every free worker, which is started if need be."""
-        while True:
-            free = next((worker for worker in self._workers if worker.task is None), None)
-            if free is None and len(self._workers) == self._n:
-                return
-            job = next(jobs, None)
-            if job is None:
-                return
-            if free is None:
-                free = Worker(work, (self._order,), self._n_threads)
-                self._workers.append(free)
-            free.give(job)
-
-    def _hear(
-        self, worker: Worker[Job], on_begin: Callable[[Job, Path], None], on_end: Callable[[Job, Ended | Died], None]
-    ) -> None:
-        message, job = worker.receive(), worker.task
-        assert job is not None
-        assert isinstance(message, Began | Ended | Died)
-        if isinstance(message, Began):
-            on_begin(job, message.directory)
-            return
-        worker.task = None
-        if isinstance(message, Died):
-            self._workers.remove(worker)
-            worker.close()
-        on_end(job, message)
-
-    def _close(self, patience: float | None) -> None:
-        workers, self._workers = self._workers, []
-        for worker in workers:
-            worker.close(patience)

@@ -9,7 +9,6 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
 from omegaconf import DictConfig
 from rich.console import Console
-from torch import Tensor
 
 from ebm_cli.claims.judge import build_claims, collect_verdicts, conclude, judge_runs
 from ebm_cli.cli.sweep_cores import threads_of_a_job, worker_count
@@ -24,6 +23,7 @@ from ebm_cli.evaluation.results import Results
 from ebm_cli.lecture.base import Measurement
 from ebm_cli.lecture.report import build_measurement, measured_verdicts
 from ebm_cli.lecture.run import conclude_again, run_measurement
+from ebm_cli.methods import LossOutput
 from ebm_cli.reporting.closing_panel import as_sentence
 from ebm_cli.reporting.console import make_console
 from ebm_cli.runs.assemble import assemble, protocol_of
@@ -161,7 +161,7 @@ def train_together(
     runs: Sequence[Steps[float | None]],
     cfg: DictConfig,
     focus: Callable[[int], None],
-    show: Callable[[int, int, Sequence[float]], None],
+    show: Callable[[int, int, int, Sequence[float]], None],
     on_end: Callable[[int], None],
     jobs: object,
     signals: Signals,
@@ -172,7 +172,8 @@ def train_together(
         runs: `steps_of` each.
         cfg: of one of them.
         focus: called with the number of a run before its code runs.
-        show: called every `log_every` steps with the step, the last step, and the loss of each run that has not ended.
+        show: called every `log_every` steps with the step, the last step, the number of runs that have not ended, and
+            the losses of those whose energy took the step.
         on_end: called with the number of a run that has ended.
         jobs: processes that make the final evaluations: a whole number, auto for one a core, or 1 for this process.
         signals: those of the runs.
@@ -182,9 +183,9 @@ def train_together(
 
     steps, log_every = total_steps(cfg), int(cfg.log_every)
 
-    def on_step(step: int, losses: Sequence[Tensor]) -> None:
+    def on_step(step: int, found: Sequence[LossOutput]) -> None:
         if step % log_every == 0:
-            show(step, steps, [float(loss) for loss in losses])
+            show(step, steps, len(found), [float(out.loss) for out in found if out.player == "energy"])
 
     threads = cfg.threads if isinstance(cfg.threads, int) else ALL_THREADS
     n = min(worker_count(jobs), len(runs))

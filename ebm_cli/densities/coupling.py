@@ -42,10 +42,17 @@ class CouplingFlow(Density):
 
     def sample_with_log_prob(self, n: int, rng: torch.Generator) -> tuple[Tensor, Tensor]:
         """Draw n points with their log-density, reparameterised: gradients reach the parameters through both."""
+        return self.from_standard(self.standard(n, rng))
+
+    def standard(self, n: int, rng: torch.Generator) -> Tensor:
+        """Draw the standard normal numbers [n, D] of n points."""
         like = next(self.parameters())
-        z = torch.randn(n, self.size, generator=rng, dtype=like.dtype, device=like.device)
+        return torch.randn(n, self.size, generator=rng, dtype=like.dtype, device=like.device)
+
+    def from_standard(self, z: Tensor) -> tuple[Tensor, Tensor]:
+        """The points of standard normal numbers [n, D], and their log-density."""
         x, log_det = self.couplings.push(z)
-        return x.view(n, *self.shape), _log_normal(z) - log_det
+        return x.view(len(z), *self.shape), _log_normal(z) - log_det
 
 
 def _log_normal(z: Tensor) -> Tensor:

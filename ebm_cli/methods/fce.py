@@ -9,7 +9,7 @@ the data, and the less of it is wasted on points that are easily told from them.
 Wu (2020), "Flow contrastive estimation of energy-based models", eq. 9–11 and Algorithm 1.
 """
 
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -18,6 +18,9 @@ from ebm_cli.densities import Density
 from ebm_cli.energies import Energy
 from ebm_cli.methods.base import Evaluations, LossOutput, Method, Symptom
 from ebm_cli.methods.logistic_loss import EXPLODED_ENERGIES, classify
+
+if TYPE_CHECKING:
+    from ebm_cli.methods.replicated.fce import ReplicatedFCE
 
 COLLAPSED = Symptom(
     "flow_nll",
@@ -43,6 +46,9 @@ class FCE(Method):
         threshold: accuracy in (0.5, 1) above which the flow has every other turn.
         turn_every: steps of a turn, ≥ 1.
         log_z: initial value of the trained log Z, nats.
+
+    Attributes:
+        is_flow_turn: whether the present step, or between two steps the last one, is the flow's.
 
     Shapes: x [B, *D].
     Raises: ValueError if a number is out of range, or the noise has no parameters.
@@ -78,13 +84,13 @@ class FCE(Method):
         self.register_buffer("accuracy", torch.tensor(0.5))
         # Kept on the host: reading whose turn it is must not wait for the device.
         self._step = 0
-        self._flow_turn = False
+        self.is_flow_turn = False
 
     def get_extra_state(self) -> dict[str, int | bool]:
-        return {"step": self._step, "flow_turn": self._flow_turn}
+        return {"step": self._step, "flow_turn": self.is_flow_turn}
 
     def set_extra_state(self, state: dict[str, int | bool]) -> None:
-        self._step, self._flow_turn = int(state["step"]), bool(state["flow_turn"])
+        self._step, self.is_flow_turn = int(state["step"]), bool(state["flow_turn"])
 
     def players(self, energy: Energy) -> dict[str, list[nn.Parameter]]:
         return {"energy": [*energy.parameters(), self.log_z], "flow": list(self.flow.parameters())}
@@ -104,11 +110,21 @@ class FCE(Method):
     def proposal(self) -> Density:
         return self.flow
 
-    def loss(self, energy: Energy, x: Tensor, rng: torch.Generator) -> LossOutput:
+    def replicated(self) -> "type[ReplicatedFCE]":
+        from ebm_cli.methods.replicated.fce import ReplicatedFCE
+
+        return ReplicatedFCE
+
+    def begin_step(self) -> str:
+        """Decide whose turn the step is that begins; returns the player."""
         if self._step % self.turn_every == 0:
-            self._flow_turn = not self._flow_turn and bool(self.ranks.mean(self.accuracy) > self.threshold)
+            self.is_flow_turn = not self.is_flow_turn and bool(self.ranks.mean(self.accuracy) > self.threshold)
         self._step += 1
-        with torch.set_grad_enabled(self._flow_turn):
+        return "flow" if self.is_flow_turn else "energy"
+
+    def loss(self, energy: Energy, x: Tensor, rng: torch.Generator) -> LossOutput:
+        player = self.begin_step()
+        with torch.set_grad_enabled(self.is_flow_turn):
             y, log_q_y = self.flow.sample_with_log_prob(len(x), rng)
             log_q_x = self.flow.log_prob(x)
         # The loop differentiates in the parameters of this turn's player only; the graph of the other stays intact.
@@ -119,10 +135,7 @@ class FCE(Method):
         metrics = {
             "accuracy": accuracy,
             "log_z": self.log_z.detach().clone(),
-            "flow_turn": torch.tensor(float(self._flow_turn)),
+            "flow_turn": torch.tensor(float(self.is_flow_turn)),
             "flow_nll": -log_q_x.detach().mean(),
         }
-        cost = Evaluations(energy=2)
-        if self._flow_turn:
-            return LossOutput(-value, metrics, player="flow", evaluations=cost)
-        return LossOutput(value, metrics, evaluations=cost)
+        return LossOutput(-value if self.is_flow_turn else value, metrics, player, Evaluations(energy=2))

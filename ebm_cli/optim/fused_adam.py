@@ -107,7 +107,14 @@ class FlatAdam:
     def is_packed(self) -> bool:
         """True if the state is in one tensor of each kind, where it is moved if need be; False if torch must step."""
         # A loaded state is another object, and so is the list `has_grad` where it has changed.
-        return self._is_current(self._packed) or (not self._is_current(self._uneven) and self._pack())
+        if self._is_current(self._packed):
+            return True
+        packed = self._packed
+        if packed is not None and packed[0] is self._optimizer.state and packed[1] == self._flat.has_grad:
+            # The buffers of the parameters have moved; those of the state are as they were.
+            self._slice()
+            return True
+        return not self._is_current(self._uneven) and self._pack()
 
     @property
     def group(self) -> dict[str, Any]:
@@ -135,8 +142,14 @@ class FlatAdam:
             mean.copy_(own["exp_avg"])
             square.copy_(own["exp_avg_sq"])
             own |= {"step": count, "exp_avg": mean, "exp_avg_sq": square}
-        slices = flat.contiguous_slices()
-        self.slices = [[buffer[part] for part in slices] for buffer in (flat.values, flat.gradients, means, squares)]
-        self.count = [self.counts[0]] * len(slices)
-        self._packed = state, flat.has_grad
+        self._moments = means, squares
+        self._slice()
         return True
+
+    def _slice(self) -> None:
+        """Take the slices of the present buffers."""
+        flat = self._flat
+        slices = flat.contiguous_slices()
+        self.slices = [[buffer[part] for part in slices] for buffer in (flat.values, flat.gradients, *self._moments)]
+        self.count = [self.counts[0]] * len(slices)
+        self._packed = self._optimizer.state, flat.has_grad

@@ -13,7 +13,6 @@ from functools import partial
 from typing import Any
 
 import torch
-from torch import Tensor
 
 from ebm_cli.methods import LossOutput
 from ebm_cli.replicas.evaluators import Evaluators, Stage
@@ -55,7 +54,7 @@ class Lockstep:
         runs: generators of the runs, whose configs differ in their seeds.
         focus: called with the number of a run before its generator runs: sets what is global and belongs to a run.
         threads: of the joint step, ≥ 1; a run has its own number in its own code.
-        on_step: called with the step and the loss [] of each run that took it.
+        on_step: called with the step and the result of each run that took it.
         on_end: called with the number of a run that has ended.
         evaluators: processes that make the final evaluations; None to make them here.
     """
@@ -65,7 +64,7 @@ class Lockstep:
         runs: Sequence[Steps[Any]],
         focus: Callable[[int], None],
         threads: int,
-        on_step: Callable[[int, Sequence[Tensor]], None],
+        on_step: Callable[[int, Sequence[LossOutput]], None],
         on_end: Callable[[int], None],
         evaluators: Evaluators | None = None,
     ) -> None:
@@ -115,7 +114,7 @@ class Lockstep:
             for i in list(self._waiting):
                 self._continue(i, partial(self._runs[i].throw, error), 0.0)
             return
-        self._on_step(self._waiting[found[0][0]].session.trainer.step, [out.loss for _, out in found])
+        self._on_step(self._waiting[found[0][0]].session.trainer.step, [out for _, out in found])
         share = (time.monotonic() - began) / len(found)
         for i, out in found:
             self._continue(i, partial(self._runs[i].send, out), share)

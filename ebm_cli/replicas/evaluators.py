@@ -13,11 +13,12 @@ from collections import deque
 from collections.abc import Callable
 from contextlib import suppress
 from multiprocessing import parent_process
-from multiprocessing.connection import Connection, wait
+from multiprocessing.connection import Connection
 from types import TracebackType
 from typing import NamedTuple, Self
 
 from ebm_cli.cli.worker import Died, Worker
+from ebm_cli.cli.workers import Workers
 from ebm_cli.errors import ProcessLost, UserError, describe
 from ebm_cli.runs.signals import Interrupted, Signals
 from ebm_cli.training.final_evaluation import Measured, Stored, evaluate_stored
@@ -25,7 +26,10 @@ from ebm_cli.training.final_evaluation import Measured, Stored, evaluate_stored
 REFRESH = 0.2
 """Seconds between two looks at the signals."""
 PATIENCE = 10.0
-"""Seconds that processes without work have to end."""
+"""Seconds that processes without work have to end; others are not waited for."""
+
+_Task = tuple[int, Stored]
+"""The number of a run, and what is evaluated."""
 
 
 class Stage(NamedTuple):
@@ -68,9 +72,9 @@ class Evaluators:
     """
 
     def __init__(self, n: int, n_threads: int, threads: int | str, signals: Signals) -> None:
-        self._n, self._n_threads, self._threads, self._signals = n, n_threads, threads, signals
-        self._queue: deque[tuple[int, Stored]] = deque()
-        self._workers: list[Worker[tuple[int, Stored]]] = []
+        self._signals = signals
+        self._queue: deque[_Task] = deque()
+        self._workers: Workers[_Task] = Workers(lambda: Worker(work, (threads,), n_threads), n, Stage)
 
     def __enter__(self) -> Self:
         return self
@@ -78,9 +82,7 @@ class Evaluators:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        for worker in self._workers:
-            # One that still has a task is not waited for.
-            worker.close(PATIENCE if worker.task is None else 0.0)
+        self._workers.close(PATIENCE, 0.0)
 
     def give(self, number: int, stored: Stored) -> None:
         """Have the run of this number evaluated as soon as a process is free."""
@@ -98,36 +100,19 @@ class Evaluators:
         """
         if waits and self._signals.received is not None:
             raise Interrupted(self._signals.received, " during the evaluation")
-        busy = {worker.connection: worker for worker in self._workers if worker.task is not None}
-        ready = wait(list(busy), REFRESH if waits else 0)
-        found = [self._hear(worker) for connection, worker in busy.items() if connection in ready]
+        found = [(number, _told(message)) for (number, _), message in self._workers.receive(REFRESH if waits else 0)]
         self._give_out()
         return found
 
-    def _hear(self, worker: Worker[tuple[int, Stored]]) -> tuple[int, Stage | Measured | BaseException]:
-        message, task = worker.receive(), worker.task
-        assert task is not None
-        number, _ = task
-        if isinstance(message, Stage):
-            return number, message
-        worker.task = None
-        if isinstance(message, Died):
-            self._workers.remove(worker)
-            worker.close()
-            return number, ProcessLost(f"the process that evaluated the run {message.how}")
-        assert isinstance(message, Measured | Failed)
-        return number, message.error if isinstance(message, Failed) else message
-
     def _give_out(self) -> None:
-        """Give tasks to free processes, which are started if need be."""
-        while self._queue:
-            free = next((worker for worker in self._workers if worker.task is None), None)
-            if free is None and len(self._workers) == self._n:
-                return
-            if free is None:
-                free = Worker(work, (self._threads,), self._n_threads)
-                self._workers.append(free)
-            free.give(self._queue.popleft())
+        while self._queue and self._workers.has_room:
+            self._workers.give(self._queue.popleft())
+
+
+def _told(message: Stage | Measured | Failed | Died) -> Stage | Measured | BaseException:
+    if isinstance(message, Died):
+        return ProcessLost(f"the process that evaluated the run {message.how}")
+    return message.error if isinstance(message, Failed) else message
 
 
 def work(connection: Connection, threads: int | str) -> None:

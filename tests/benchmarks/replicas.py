@@ -4,6 +4,9 @@ Both are timed in one process, in turn, so that whatever else the machine does f
 CPU's time, which other programs hardly lengthen, on two by the clock. Beside the latter is what `jobs=2` has to be
 compared by: two processes that take the steps of a half of the seeds each, at the same time, on one thread. Target: 16
 seeds of nce with `energy=mlp` as shipped, batch 256, cost at most 5 times a single one, both on two threads.
+
+`fce` is timed over the first steps of a training, on one thread: a step of a flow costs twice one of an energy, and
+each run has turns of its own.
 """
 
 import multiprocessing
@@ -32,6 +35,7 @@ WITH_NATIVE_CHAINS = ("cd", "pcd")
 """Methods that are timed a second time with chains in native code, which `compile=auto` chooses for long runs."""
 SEEDS = (4, 16)
 ROUNDS = 40
+STEPS_WITH_TURNS = 400
 
 
 def trainers(method: str, n: int) -> list[Trainer]:
@@ -86,12 +90,34 @@ def in_processes(method: str, n: int, native: bool) -> float:
         return max(pool.map(_share_of_a_process, [method] * 2, [n // 2] * 2, [native] * 2))
 
 
+def time_turns(n: int) -> None:
+    """Print the row of n seeds of fce: means over steps, of those runs one after the other and together."""
+    alone, together = trainers("fce", n), trainers("fce", n)
+    joint, n_flow, seconds = JointStep(together), 0, [0.0, 0.0]
+    for _ in range(STEPS_WITH_TURNS):
+        began = time.process_time()
+        for trainer in alone:
+            trainer.advance()
+        between = time.process_time()
+        n_flow += sum(out.player == "flow" for out in joint())
+        seconds = [seconds[0] + between - began, seconds[1] + time.process_time() - between]
+    one, every = 1e3 * seconds[0] / STEPS_WITH_TURNS / n, 1e3 * seconds[1] / STEPS_WITH_TURNS
+    share = n_flow / STEPS_WITH_TURNS / n
+    print(
+        f"fce         {n:5}  {1:7}  {one:7.2f}  {every:7.2f}  {every / one:5.2f}  flow turns: {share:.0%}", flush=True
+    )
+
+
 def main() -> None:
     """Print a table of the methods that are named, or of all."""
     register_resolvers(())
     keep_freed_memory()
     print("method      seeds  threads  one, ms  all, ms  ratio  two processes, ms")
-    for method in sys.argv[1:] or METHODS:
+    named = sys.argv[1:] or [*METHODS, "fce"]
+    torch.set_num_threads(1)
+    for n in SEEDS if "fce" in named else ():
+        time_turns(n)
+    for method in [method for method in named if method != "fce"]:
         for native in (False, True) if method in WITH_NATIVE_CHAINS else (False,):
             for n in SEEDS:
                 time_steps(method, n, native)

@@ -93,6 +93,28 @@ def test_step_keeps_channels_last() -> None:
     assert optimizer.state[layer.weight]["exp_avg"].is_contiguous(memory_format=torch.channels_last)
 
 
+@pytest.mark.parametrize("missing", [None, 1], ids=["all", "without one"])
+def test_moved_parameters_keep_their_state(missing: int | None) -> None:
+    """Torch's numbers from other buffers, and the same tensors of the optimizer: nothing is copied."""
+    ours, theirs = made(torch.float64), made(torch.float64)
+    flat = Flat(ours)
+    mine, reference = OPTIMIZERS["adam"](ours), OPTIMIZERS["adam"](theirs)
+    step = make_step(mine, flat)
+    means = []
+    for at in range(6):
+        flat.backward(loss_of(ours, at, missing))
+        if at == 3:
+            means = [mine.state[p]["exp_avg"] for p in ours[2:]]
+            flat.move(torch.empty_like(flat.values), torch.empty_like(flat.gradients))
+        step()
+        reference.zero_grad()
+        loss_of(theirs, at, missing).backward()
+        reference.step()
+        for a, b in zip(ours, theirs, strict=True):
+            torch.testing.assert_close(a, b, rtol=1e-13, atol=1e-13)
+    assert all(mine.state[p]["exp_avg"] is mean for p, mean in zip(ours[2:], means, strict=True))
+
+
 def test_step_continues_from_a_loaded_state() -> None:
     """From a file, as a resumed run does, bit for bit."""
     whole, half = made(), made()

@@ -25,9 +25,9 @@ def trainers(seeds: Sequence[int], *words: str) -> list[Trainer]:
     return [trainer(f"seed={seed}", *words) for seed in seeds]
 
 
-def distance(a: Trainer, b: Trainer) -> float:
-    """Relative distance of all weights of two runs."""
-    ours, theirs = (torch.cat([p.detach().view(-1) for p in t.players["energy"].flat.parameters]) for t in (a, b))
+def distance(a: Trainer, b: Trainer, player: str = "energy") -> float:
+    """Relative distance of all weights of this player of two runs."""
+    ours, theirs = (torch.cat([p.detach().view(-1) for p in t.players[player].flat.parameters]) for t in (a, b))
     return float((ours - theirs).norm() / theirs.norm())
 
 

@@ -1,18 +1,22 @@
 """A joint step of several runs is the step of each, to rounding; batches and random numbers are theirs bit for bit."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 from torch import nn
 
 from ebm_cli.densities import Uniform
 from ebm_cli.energies import MLP, Energy
+from ebm_cli.errors import UserError
 from ebm_cli.methods import CNCE, NCE, LossOutput
 from ebm_cli.methods.replicated.nce import ReplicatedNCE
 from ebm_cli.methods.replicated.of_energies import ReplicatedOfEnergies, answered
 from ebm_cli.replicas.step import JointStep
-from ebm_cli.replicas.support import objective_of
+from ebm_cli.replicas.support import objective_of, require_supported
+from ebm_cli.runs.assemble import assemble
 from tests.replicas.pairs import distance, forget_constant, trainers
-from tests.support import differences
+from tests.support import composed, differences
 
 OBJECTIVES = [
     ("method=nce",),
@@ -101,6 +105,20 @@ def test_subclass_of_a_method_must_declare_its_own_losses() -> None:
     assert objective_of(NCE(noise)) is ReplicatedNCE
     assert objective_of(CNCE()) is ReplicatedOfEnergies
     assert [objective_of(other) for other in (Other(noise), OtherLoss())] == [None, None]
+
+
+def test_method_without_losses_of_several_runs_is_refused() -> None:
+    class Other(CNCE):
+        """A method of a user, with another loss."""
+
+        def loss(self, energy: Energy, x: torch.Tensor, rng: torch.Generator) -> LossOutput:
+            raise NotImplementedError
+
+    cfg = composed("dataset=moons", "energy=mlp", "method=cnce")
+    parts = assemble(cfg)
+    require_supported(cfg, parts)
+    with pytest.raises(UserError, match=r"^replicas cannot be trained with method other, .* one by one; a sweep"):
+        require_supported(cfg, replace(parts, method=Other()))
 
 
 def test_method_with_parameters_of_its_own_is_refused() -> None:

@@ -11,7 +11,8 @@ from ebm_cli.replicas.evaluators import Evaluators
 from ebm_cli.runs.record import read
 from ebm_cli.training.guard import Diverged
 from ebm_cli.training.trainer import Trainer
-from tests.support import FAST, Ebm, differences, last, no_pictures, state_of
+from tests.reporting.test_tensorboard import read_events
+from tests.support import FAST, TINY, Ebm, differences, last, no_pictures, state_of
 
 WORDS = (*FAST, "energy=mlp", "method=nce", "checkpoint_every=4", "eval_every=3")
 
@@ -56,6 +57,46 @@ def test_one_of_the_replicas_is_resumed_alone(ebm: Ebm, tmp_path: Path) -> None:
     ours, theirs = last(tmp_path / "both" / "1"), last(tmp_path / "own")
     assert differences(ours["rng"], theirs["rng"]) == []
     assert (ours["energy"]["network.0.weight"] - theirs["energy"]["network.0.weight"]).abs().max() < 1e-5
+
+
+@pytest.mark.slow
+def test_replicas_of_fce_are_the_runs_of_a_sweep(ebm: Ebm, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With flows and turns in checkpoints and logs; stopped, continued, and evaluated by processes."""
+    small = ("noise=flow", "noise.n_couplings=2", "noise.width=4", "batch_size=64", "metrics=[score]")
+    words = (*TINY, "dataset=moons", "energy=mlp", "method=fce", *small, "method.turn_every=1", "optimizer.lr=0.05")
+    words = (*words, "method.threshold=0.51", "steps=20", "log_every=1")
+    conclude, interrupts = Trainer.conclude, [True]
+
+    def interrupt(trainer: Trainer, out: object) -> None:
+        conclude(trainer, out)  # type: ignore[arg-type]
+        if trainer.step == 9 and interrupts:
+            interrupts.pop()
+            os.kill(os.getpid(), signal.SIGINT)
+
+    monkeypatch.setattr(Trainer, "conclude", interrupt)
+    assert ebm("train", "replicas=2", "jobs=2", *words, "hydra.sweep.dir=both").code == 130
+    assert [state_of(tmp_path / "both" / job) for job in "01"] == [("interrupted", 9, 20)] * 2
+    assert ebm("train", "replicas=2", "jobs=2", *words, "hydra.sweep.dir=both").code in (0, 4)
+    assert ebm("train", "-m", "seed=0,1", *words, "hydra.sweep.dir=own").code in (0, 4)
+    taken = []
+    for job in ("0", "1"):
+        ours, theirs = tmp_path / "both" / job, tmp_path / "own" / job
+        assert near(ours, theirs)
+        method, reference = last(ours)["method"], last(theirs)["method"]
+        assert differences(method["_extra_state"], reference["_extra_state"]) == []
+        assert differences(method["accuracy"], reference["accuracy"]) == []
+        flow = [name for name in reference if name.startswith("flow.")]
+        assert flow
+        assert all((method[name] - reference[name]).norm() <= 1e-4 * reference[name].norm() for name in flow)
+        assert read(ours).results.keys() == read(theirs).results.keys()
+        turns, expected = (
+            {scalar.step: scalar.value for scalar in read_events(run).Scalars("train/flow_turn")}
+            for run in (ours, theirs)
+        )
+        assert turns == expected
+        taken.append(turns)
+    # There are steps in which the energy of one learns, and the flow of the other.
+    assert taken[0] != taken[1]
 
 
 @pytest.mark.slow
@@ -131,7 +172,6 @@ def _method_seed(seed: int) -> int:
         (["replicas=2", "jobs=0"], "jobs=0: the number of jobs at a time"),
         (["replicas=2", "jobs=1,2"], "one number of jobs at a time"),
         (["replicas=2", "energy=quadratic", "method=nce"], "energy=mlp"),
-        (["replicas=2", "energy=mlp", "method=fce"], "one by one"),
         (["replicas=2", "energy=mlp", "method=cd", "method.kl=0.5"], "method.kl=0.5"),
         (["replicas=2", "energy=mlp", "method=nce", "guard=rollback"], "guard=rollback"),
     ],

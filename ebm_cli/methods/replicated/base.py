@@ -34,14 +34,14 @@ class Losses(NamedTuple):
         each = [{name: of_runs[r] for name, of_runs in values.items()} for r in range(len(loss))]
         return cls(loss, each, [evaluations] * len(loss))
 
-    def split(self) -> list[LossOutput]:
-        """The result of each run."""
+    def split(self, player: str) -> list[LossOutput]:
+        """The result of each run, in a step of this player."""
         parts = zip(self.loss.detach().unbind(), self.metrics, self.evaluations, strict=True)
-        return [LossOutput(loss, metrics, evaluations=evaluations) for loss, metrics, evaluations in parts]
+        return [LossOutput(loss, metrics, player, evaluations) for loss, metrics, evaluations in parts]
 
 
 class Replicated(ABC, Generic[M]):
-    """The objective of R runs with one player, the energy.
+    """The objective of R runs in which the same player has its turn.
 
     Random numbers are drawn as each run's own loss draws them: from its generator, in the same order.
 
@@ -49,7 +49,8 @@ class Replicated(ABC, Generic[M]):
         methods: of the runs, of one class and with equal settings.
         energies: of the runs; the weights are those of `energy`, and only this is to be differentiated in them.
         energy: of all runs, of points of all: R blocks of rows [R·B, *shape].
-        own: parameters of the methods, [R, *shape] each, in their order.
+        own: parameters of the methods, [R, *shape] each, in the order of their players: first those that learn with the
+            energy.
     """
 
     def __init__(
@@ -61,6 +62,14 @@ class Replicated(ABC, Generic[M]):
     @abstractmethod
     def refusal(method: M) -> str | None:
         """The setting of the method that is not supported, as `method.KEY=VALUE`; None if all are."""
+
+    @staticmethod
+    def begin_step(methods: Sequence[M]) -> list[str]:
+        """Decide whose turn the step is that begins, in each run; returns the players.
+
+        Those whose player is the same then have one objective.
+        """
+        return ["energy"] * len(methods)
 
     @abstractmethod
     def losses(self, x: Tensor, rngs: Sequence[torch.Generator]) -> Losses:
