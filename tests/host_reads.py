@@ -18,6 +18,7 @@ CASTS = ("float", "bool", "int")
 REASONS: dict[str, dict[str, str]] = {
     "A training step, and the chains in it": {
         "methods/fce.py": "accuracy of the energy, once a turn of `turn_every` steps: whose turn is next",
+        "methods/resampling.py": "weights of the chains of all processes (`ranks`), where they may be resampled",
         "methods/step_backoff.py": "acceptance of the chains of cd, every fifth step, for their step size",
         "optim/fused_adam.py": "counts of the optimizer, at the second step and after a resumption",
         "energies/quadratic.py": "whether the precision is positive, at each log Z: in `mle` at every step",
