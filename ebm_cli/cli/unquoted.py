@@ -14,6 +14,7 @@ from hydra.errors import HydraException
 
 from ebm_cli.errors import UserError
 from ebm_cli.quoting import Typed, override
+from ebm_cli.system.home import expanded
 
 PLACES = {
     "runs": ("root",),
@@ -66,7 +67,7 @@ def _with_keys(words: list[str], verb: str) -> list[str]:
     if not bare or not keys:
         return words
     # Several values of one key are a list.
-    values: list[Typed] = [str(Path(word).expanduser()) for word in bare]
+    values: list[Typed] = [str(expanded(word)) for word in bare]
     given = {keys[0]: values} if len(keys) == 1 and len(values) > 1 else dict(zip(keys, values, strict=False))
     for key, word in zip(given, bare, strict=False):
         twice = next((other for other in words if other.startswith(f"{key}=")), None)
@@ -81,7 +82,7 @@ def _has_no_key(word: str) -> bool:
     """Return whether a word is a value alone: without =, or a path with one in a folder that exists (`r/lr=0.1`)."""
     before, equals, _ = word.partition("=")
     if equals:
-        return "/" in before and Path(word).expanduser().exists()
+        return "/" in before and expanded(word).exists()
     return re.match(r"~[A-Za-z_@]|\+", word) is None  # which delete and add a key
 
 
@@ -102,14 +103,14 @@ def _quote(word: str, is_sweep: bool) -> str:
 
 def _expanded(value: str) -> str:
     """A path with the home folder in place of ~."""
-    return str(Path(value).expanduser()) if value.startswith("~") else value
+    return str(expanded(value)) if value.startswith("~") else value
 
 
 def _is_one_path(value: str, is_sweep: bool) -> bool:
     """Return whether a value that Hydra cannot read can only be text: it has no structure, or names what exists."""
     if not _STRUCTURE & set(value):
         return bool(value.strip())
-    return Path(value).expanduser().exists() and not (is_sweep and "," in value)
+    return expanded(value).exists() and not (is_sweep and "," in value)
 
 
 def _parse(word: str) -> Override | None:

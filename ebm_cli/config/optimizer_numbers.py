@@ -16,11 +16,11 @@ def require_finite(optimizer: Any) -> None:
         optimizer: its node; anything else passes.
 
     Raises:
-        UserError: an infinite number or NaN, or a negative learning rate.
+        UserError: an infinite number or NaN, or a learning rate that is not above 0.
     """
     for key, value in to_plain(optimizer).items() if isinstance(optimizer, DictConfig) else ():
         numbers = [number for number in (value if isinstance(value, list) else [value]) if isinstance(number, float)]
-        if key == "lr" and isinstance(value, int | float) and not 0 <= value < math.inf:
+        if key == "lr" and isinstance(value, int | float) and not 0 < value < math.inf:
             raise UserError(f"optimizer.lr must be finite and > 0, got {value}")
         if not all(map(math.isfinite, numbers)):
             raise UserError(f"optimizer.{key} must be finite, got {value}")

@@ -14,6 +14,7 @@ import torch
 from ebm_cli.errors import UserError, first_line, full_disk
 from ebm_cli.runs import record
 from ebm_cli.runs.added_keys import fill
+from ebm_cli.runs.parent_folder import explain_parent
 from ebm_cli.system.files import replacing
 
 FORMAT = 1
@@ -84,7 +85,7 @@ def _explain_none(path: Path) -> str:
     """Say why a folder has no checkpoints: from the state of its run, if it is one's."""
     run = record.read(path)
     if run.state == "broken":
-        return "it has no checkpoints; is it a run directory?"
+        return f"it has no checkpoints; {explain_parent(path, FOLDER) or 'is it a run directory?'}"
     if run.state == "running":
         return "its run is still running and has written none yet; wait for it, or train with checkpoint_every=N"
     reason = f" ({run.reason.splitlines()[0][:160]})" if run.reason else ""

@@ -17,6 +17,8 @@ from ebm_cli.config.trust import require_trusted, trust_of
 from ebm_cli.errors import UserError, first_line
 from ebm_cli.runs.added_keys import FILE, KeyPath, at, fill, mappings, missing_keys
 from ebm_cli.runs.changed_defaults import keep_old_defaults
+from ebm_cli.runs.parent_folder import explain_parent
+from ebm_cli.system.home import expanded
 
 CONFIG = "config.yaml"
 """Name of the file in a run directory."""
@@ -140,7 +142,7 @@ def with_absolute_paths(config: Mapping[str, Any]) -> dict[str, Any]:
     absolute = copy.deepcopy(dict(config))
     for path, node in mappings(absolute):
         if node.get("_target_") == FILE and isinstance(node.get("path"), str):
-            at(absolute, path)["path"] = str(Path(node["path"]).expanduser().absolute())
+            at(absolute, path)["path"] = str(expanded(node["path"]).absolute())
     return absolute
 
 
@@ -163,7 +165,7 @@ def require_data_file(config: DictConfig) -> None:
         UserError: it is not.
     """
     path = config.dataset.get("path")
-    if config.dataset.get("_target_") == FILE and path is not None and not Path(path).expanduser().is_file():
+    if config.dataset.get("_target_") == FILE and path is not None and not expanded(path).is_file():
         raise UserError(
             f"{DATA_FILE}={path}: the run was trained on this file, which is not there; if it was moved, type its new "
             f"place: {DATA_FILE}=FILE"
@@ -193,7 +195,11 @@ def merge_resume_overrides(cfg: DictConfig, typed: Sequence[str]) -> DictConfig:
             )
     stored = stored_config(cfg.checkpoint)
     if stored is None:
-        raise UserError(f"checkpoint={cfg.checkpoint}: not a run directory (no {CONFIG}), so it cannot be resumed")
+        parent = explain_parent(Path(cfg.checkpoint), CONFIG)
+        raise UserError(
+            f"checkpoint={cfg.checkpoint}: not a run directory (no {CONFIG}), so it cannot be resumed"
+            f"{f'; {parent}' if parent else ''}"
+        )
     require_trusted(OmegaConf.to_container(stored, resolve=False), trust_of(cfg) or [])
     # Keys of versions before the first entry of `added_keys` get the composed values.
     older = {str(key) for key in cfg if key not in stored}

@@ -8,7 +8,6 @@ those of `chains.draw` with the same config, bit for bit, too.
 import hashlib
 import json
 from functools import partial
-from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
 import torch
@@ -25,6 +24,7 @@ from ebm_cli.runs.chain_settings import n_chains
 from ebm_cli.runs.chains import Bar, Drawn, Plan, Say, Settled, Show, burn_in, no_bar, prepare, quiet
 from ebm_cli.runs.model import Model
 from ebm_cli.samplers.pieces import Pieces
+from ebm_cli.system.home import expanded
 
 SHARD_SAMPLES, SHARD_NUMBERS = 1_000_000, 1 << 24
 """Samples of a shard, and their numbers, at most; a shard has one draw of every chain at least."""
@@ -133,8 +133,8 @@ def identity(cfg: DictConfig, model: Model) -> str:
     kept["sampler"] = kept.get("sampler") or OmegaConf.to_container(model.config.sampler, resolve=True)
     found = hashlib.blake2b(json.dumps(kept, sort_keys=True, default=str).encode(), digest_size=16)
     for name in (cfg.init, cfg.mask):
-        if name is not None and Path(name).expanduser().is_file():
-            found.update(Path(name).expanduser().read_bytes())
+        if name is not None and expanded(name).is_file():
+            found.update(expanded(name).read_bytes())
     tensors = model.energy.state_dict() | {f"units/{name}": x for name, x in model.standardizer.state_dict().items()}
     for name, value in sorted(tensors.items()):
         found.update(name.encode())

@@ -1,7 +1,6 @@
 """Files that `ebm sample` reads: the rows that chains start from, and masks for inpainting."""
 
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -14,6 +13,7 @@ from ebm_cli.datasets.io.contents import FileRows, InvalidFile, Reading
 from ebm_cli.datasets.io.second_files import read_second, refusal
 from ebm_cli.datasets.matching import Matched, match_columns
 from ebm_cli.errors import UserError
+from ebm_cli.system.home import expanded
 
 ARRAYS = (".npy", ".npz")
 """Suffixes of files that `read_rows` reads; tables, such as .csv, are read by `read_matched`."""
@@ -90,7 +90,7 @@ def read_mask(file: str, shape: tuple[int, ...]) -> Tensor:
 
 def _read_array(key: str, file: str, name: str, wanted: str) -> NDArray[Any]:
     """The array of an .npy file, or the one of this name in an .npz file; messages begin with the key."""
-    path = Path(file).expanduser()
+    path = expanded(file)
     if not path.is_file():
         raise UserError(f"{key}: must be {wanted}")
     try:

@@ -8,6 +8,8 @@ import urllib.request
 from collections.abc import Sequence
 from pathlib import Path
 
+from ebm_cli.system.home import expanded
+
 TIMEOUT = 60.0
 """Seconds without an answer after which a download fails."""
 PIECE = 2**20
@@ -28,7 +30,7 @@ def find(root: str, names: Sequence[str], url: str, md5: str, download: bool) ->
         FileNotFoundError: the file is missing; the message says where to put it.
         OSError: the file cannot be downloaded, or differs from the published one.
     """
-    folder = Path(root).expanduser()
+    folder = expanded(root)
     found = next((folder / name for name in names if (folder / name).exists()), None)
     if found is not None:
         return found

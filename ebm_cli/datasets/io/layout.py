@@ -200,7 +200,7 @@ def _only_format(candidate: _Candidate, keys: Reading) -> NumberFormat:
     """The format of a reading's numbers.
 
     Raises:
-        InvalidFile: two formats read different values.
+        InvalidFile: two formats read different values, or each reads numbers that the other one does not.
     """
     first, *others = candidate.formats
     # With a comma or a tab between columns, people who write 1.234 mean a decimal point.
@@ -209,7 +209,13 @@ def _only_format(candidate: _Candidate, keys: Reading) -> NumberFormat:
         return first
     other = doubtful[0]
     cells = [cell for record in candidate.records[1:] for cell in record.cells]
-    cell = next(c for c in cells if first.is_number(c) and other.is_number(c) and first.plain(c) != other.plain(c))
+    both = (c for c in cells if first.is_number(c) and other.is_number(c) and first.plain(c) != other.plain(c))
+    cell = next(both, None)
+    if cell is None:
+        mine, theirs = (
+            next(c for c in cells if a.is_number(c) and not b.is_number(c)) for a, b in ((first, other), (other, first))
+        )
+        raise InvalidFile(f"writes its numbers in two ways, {mine!r} and {theirs!r}: write them alike")
     return _raise_ambiguous(*((f"{cell!r} is {s.plain(cell)}", _key_of(s)) for s in (first, other)))
 
 

@@ -35,15 +35,20 @@ class PandasCall(NamedTuple):
         near = _near(self.file)
         return near.with_name(f"{near.name.split('.')[0]}_complete.csv")
 
-    def command(self, columns: Sequence[int], marks: Sequence[str] = (), infinite: bool = False) -> str:
+    def command(
+        self, columns: Sequence[int], marks: Sequence[str] = (), infinite: bool = False, texts: Sequence[int] = ()
+    ) -> str:
         """The command that writes the copy.
 
         Args:
             columns: positions of those in which nothing may be missing.
             marks: texts that stand for a missing number.
             infinite: whether an infinite number counts as missing.
+            texts: positions of columns that are copied as they are; pandas would take a date with points for a number.
         """
         na_values = [f"na_values={list(marks)!r}"] if marks else []
+        if texts and self.reader == "read_csv":
+            na_values.append(f"dtype={dict.fromkeys((self.names[j] for j in texts), 'str')!r}")
         subset = f"subset={[self.names[j] for j in columns]!r}"
         steps = [
             f"{self.reader}({', '.join([repr(str(_near(self.file))), *self.arguments, *na_values])})",

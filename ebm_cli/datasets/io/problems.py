@@ -120,7 +120,7 @@ def _cures(
     which = it if kept == list(columns) else column_list(kept, words.names)
     cures.append(
         f"to keep {which} without {int(rows.sum()):,} of {counted(len(rows), 'row')}: "
-        f"{pandas.command(kept, marks, infinite)} and {' '.join(keys)}"
+        f"{pandas.command(kept, marks, infinite, left)} and {' '.join(keys)}"
     )
     return cures
 

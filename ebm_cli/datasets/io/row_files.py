@@ -14,6 +14,7 @@ from ebm_cli.datasets.io.table_rows import table_rows
 from ebm_cli.datasets.io.tensors import read_tensor
 from ebm_cli.datasets.io.text import read_text
 from ebm_cli.errors import did_you_mean
+from ebm_cli.system.home import expanded
 
 READERS: dict[str, Callable[[Path, Reading], Contents | ReadTable]] = {
     ".npy": read_array,
@@ -65,7 +66,7 @@ def read_rows(path: str | None, keys: Reading | None = None, *, missing: bool = 
     """
     if path is None:
         raise ValueError(f"path must name a {SUFFIXES} file")
-    file = Path(path).expanduser()
+    file = expanded(path)
     suffix = suffix_of(file)
     if "://" in path and not file.is_file():
         raise ValueError(f"path must name a file on this machine, got {path}: download it first")

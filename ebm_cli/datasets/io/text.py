@@ -4,10 +4,11 @@ import csv
 import io
 import warnings
 from collections.abc import Iterator
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from ebm_cli.datasets.io.contents import InvalidFile, Reading, ReadTable, column_label
+from ebm_cli.datasets.io.contents import InvalidFile, Reading, ReadTable, column_label, counted
 from ebm_cli.datasets.io.csv_call import csv_call
 from ebm_cli.datasets.io.layout import Layout, find_layout, split_lines
 from ebm_cli.datasets.io.number_format import MISSING, NumberFormat, word_of
@@ -24,7 +25,7 @@ def read_text(file: Path, keys: Reading) -> ReadTable:
     text = scan(file)
     try:
         layout = find_layout(text, keys)
-        columns = _parse(text, layout)
+        frame = _parse(text, layout)
     except UnicodeError as error:
         raise InvalidFile(f"cannot be read as {text.encoding}: {first_line(error)}") from None
     notes = [
@@ -32,8 +33,15 @@ def read_text(file: Path, keys: Reading) -> ReadTable:
         f"{word_of(layout.delimiter)}s between columns" if layout.width > 1 and layout.delimiter in ";|" else "",
     ]
     notes += [str(layout.style), *layout.notes]
+    n_read = len(frame)
+    if bool(frame.iloc[:, 0].isna().any()):
+        frame = frame[~frame.isna().all(axis=1)]
+    if len(frame) == 0:
+        raise InvalidFile("is empty: it has no row of numbers")
+    if n_empty := n_read - len(frame):
+        notes.append(f"{counted(n_empty, 'row')} without any value {'was' if n_empty == 1 else 'were'} left out")
     return ReadTable(
-        columns,
+        [_plain_numbers(frame.iloc[:, j], layout.style) for j in range(frame.shape[1])],
         layout.names,
         lambda i: f"line {_line_number(text, layout, i)}",
         layout.left_out,
@@ -43,8 +51,8 @@ def read_text(file: Path, keys: Reading) -> ReadTable:
     )
 
 
-def _parse(text: TextFile, layout: Layout) -> list[Any]:
-    """Pandas' Series of the columns, without rows in which every cell is empty."""
+def _parse(text: TextFile, layout: Layout) -> Any:
+    """Pandas' frame of the rows."""
     import pandas as pd
 
     with text.lines() as lines, warnings.catch_warnings():
@@ -74,12 +82,7 @@ def _parse(text: TextFile, layout: Layout) -> list[Any]:
     # A line with too few cells is filled up by pandas.
     if frame.shape[1] != layout.width or bool(frame.iloc[:, -1].isna().any()):
         _require_one_width(text, layout)
-    if bool(frame.iloc[:, 0].isna().any()):
-        frame = frame[~frame.isna().all(axis=1)]
-    if len(frame) == 0:
-        raise InvalidFile("is empty: it has no row of numbers")
-    columns = [frame.iloc[:, j] for j in range(frame.shape[1])]
-    return [_plain_numbers(column, layout.style) for column in columns]
+    return frame
 
 
 def _plain_numbers(column: Any, style: NumberFormat) -> Any:
@@ -109,9 +112,10 @@ def _rows(text: TextFile, lines: io.TextIOWrapper, layout: Layout) -> Iterator[t
 
 
 def _line_number(text: TextFile, layout: Layout, i: int) -> int:
-    """The line (from 1) of row i (from 0)."""
+    """The line (from 1) of row i (from 0) of those with a value."""
     with text.lines() as lines:
-        return next(line for k, (line, _) in enumerate(_rows(text, lines, layout)) if k == i)
+        rows = (line for line, cells in _rows(text, lines, layout) if not MISSING.issuperset(cells))
+        return next(islice(rows, i, None))
 
 
 def _require_one_width(text: TextFile, layout: Layout) -> None:

@@ -124,3 +124,22 @@ def test_fault_of_the_label_is_said_with_the_others(tmp_path: Path):
 )
 def test_columns_are_named_or_counted_from_0(columns: list[int], names: list[str] | None, words: str):
     assert column_list(columns, names) == words
+
+
+def test_line_of_pandas_copies_other_columns_as_they_are(tmp_path: Path):
+    """A date with points would be a number to pandas where points separate thousands."""
+    content = "tag;umsatz;temp\n" + "".join(f"0{i}.01.2023;2.88{i},5;{'' if i == 4 else i},5\n" for i in range(1, 10))
+    path, _ = cleaned(message(tmp_path, content.replace(";,5", ";"), delimiter=";", decimal=",", thousands="."))
+    assert Path(path).read_text(encoding="utf-8").splitlines()[1] == "01.01.2023;2881,5;1,5"
+
+
+def test_two_marks_of_thousands_are_shown(tmp_path: Path):
+    content = "a;b\n" + "4'511.5;3 012\n1'144.5;6 120\n" * 20
+    assert "in two ways, '3 012' and \"4'511.5\": write them alike" in message(tmp_path, content)
+
+
+def test_rows_without_any_value_are_said_and_counted(tmp_path: Path):
+    content = "a,b\n1.5,2\n,\n2.5,3\nNA,NA\n3.5,\n"
+    assert "in column b (1, in line 6)" in message(tmp_path, content)
+    rows = read_rows(write(tmp_path, "y.csv", content.replace("3.5,", "3.5,4")), Reading())
+    assert rows.description.endswith("; 2 rows without any value were left out")
