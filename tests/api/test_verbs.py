@@ -104,6 +104,7 @@ def test_run_is_that_of_the_verb(ebm: Ebm, capfd: pytest.CaptureFixture[str]) ->
     assert (again.path, again.step) == (run.path, 3)
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("unchanged")
 def test_process_is_left_as_it_was(capfd: pytest.CaptureFixture[str]) -> None:
     """Twice, and with the evaluation and the samples of the run."""

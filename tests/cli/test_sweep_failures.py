@@ -34,6 +34,7 @@ def states(sweep: Path) -> list[str]:
 SWEEP = [*FAST, "-m", "seed=1,2,3", "steps=4", "checkpoint_every=2", "hydra.sweep.dir=sweep"]
 
 
+@pytest.mark.slow
 def test_sweep_lists_failures_and_retries_them_when_rerun(
     ebm: Ebm, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -89,6 +90,7 @@ class Returned(Callback):
         returned.append(job_return.return_value)
 
 
+@pytest.mark.slow
 def test_finished_job_returns_its_stored_result(ebm: Ebm, tmp_path: Path) -> None:
     """To the sweeper: the number in results.json, although it is not measured again."""
     returned.clear()

@@ -10,6 +10,7 @@ from tests.comparison.support import Elements, png
 from tests.support import TINY, Ebm, no_pictures
 
 
+@pytest.mark.slow
 def test_panels_are_drawn_copied_or_explained(ebm: Ebm, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """Drawn in two dimensions, copied from training in three, explained for a damaged checkpoint."""
     no_pictures(monkeypatch)

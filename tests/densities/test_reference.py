@@ -49,7 +49,7 @@ def twisted_rows() -> Tensor:
         (heavy_rows, "a mixture of 2 Student's t distributions"),
         (skewed_rows, "a Gaussian, with transformed marginals"),
         (normal_rows, "a Gaussian"),
-        (twisted_rows, "a Gaussian, with transformed marginals"),
+        pytest.param(twisted_rows, "a Gaussian, with transformed marginals", marks=pytest.mark.slow),
     ],
 )
 def test_rows_choose_the_family_that_they_come_from(make: Callable[[], Tensor], words: str) -> None:

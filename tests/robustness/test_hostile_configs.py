@@ -166,6 +166,7 @@ SETTINGS = settings(
 )
 
 
+@pytest.mark.slow
 @settings(SETTINGS, max_examples=8)
 @given(words=command_lines())
 def test_random_words_compose_or_end_in_one_line(folder: Path, words: list[str]) -> None:

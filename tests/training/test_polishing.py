@@ -251,6 +251,7 @@ def test_time_that_ends_before_the_second_phase_is_said(ebm: Ebm, tmp_path: Path
     assert json.loads((tmp_path / "run" / "results.json").read_text())["cost/polish_steps"] == 4
 
 
+@pytest.mark.slow
 def test_log_z_of_the_second_phase_is_reported(ebm: Ebm, tmp_path: Path) -> None:
     """Witnesses have learned it, for a run and an evaluation of it; weights of the first phase have none."""
     words = [*FAST, "method=sm", "steps=3", "polish=jarzynski", "polish.steps=3", "sampler.step_size=0.01"]
