@@ -1,6 +1,5 @@
 """Console output: its width, paths and durations as text. Imports only rich's console, so that it loads fast."""
 
-import io
 import logging
 import re
 import sys
@@ -17,11 +16,11 @@ WIDTH_OF_A_PIPE = 240
 _BLANKS = re.compile(r" +(?=\n)")
 
 
-class Unpadded(io.TextIOBase):
+class Unpadded:
     """Standard output, without the blanks at the ends of lines with which rich fills up a table."""
 
     @property
-    def encoding(self) -> str:  # type: ignore[override]
+    def encoding(self) -> str:
         """The encoding of standard output, on which the characters of a table depend."""
         return sys.stdout.encoding
 

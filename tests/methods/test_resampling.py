@@ -51,7 +51,8 @@ def test_survivors_of_several_are_those_of_one() -> None:
 def test_positions_stay_where_weights_are_even() -> None:
     """Each tells its weights and one number; with positions it would be N/2 (2·3 + 2) numbers more."""
 
-    def work(ranks: Counting) -> int:
+    def work(ranks: Ranks) -> int:
+        assert isinstance(ranks, Counting)
         own = [ranks.part(value) for value in values()]
         survivors = pooled(torch.linspace(0, 0.1, N // 2), seeded(), ranks).survivors()
         assert all(a is b for a, b in zip(survivors.take(*own), own, strict=True))
@@ -60,4 +61,4 @@ def test_positions_stay_where_weights_are_even() -> None:
         assert ranks.told == 2 * few + N // 2 * 8
         return few
 
-    assert together(2, work, Counting) == [N // 2 + 1] * 2  # type: ignore[arg-type]
+    assert together(2, work, Counting) == [N // 2 + 1] * 2

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from ebm_cli.methods.base import LossOutput
 from ebm_cli.replicas.evaluators import Evaluators
 from ebm_cli.runs.record import read
 from ebm_cli.training.guard import Diverged
@@ -67,8 +68,8 @@ def test_replicas_of_fce_are_the_runs_of_a_sweep(ebm: Ebm, tmp_path: Path, monke
     words = (*words, "method.threshold=0.51", "steps=20", "log_every=1")
     conclude, interrupts = Trainer.conclude, [True]
 
-    def interrupt(trainer: Trainer, out: object) -> None:
-        conclude(trainer, out)  # type: ignore[arg-type]
+    def interrupt(trainer: Trainer, out: LossOutput) -> None:
+        conclude(trainer, out)
         if trainer.step == 9 and interrupts:
             interrupts.pop()
             os.kill(os.getpid(), signal.SIGINT)
@@ -138,8 +139,8 @@ def _measured(run: Path) -> dict[str, Any]:
 def test_replica_that_diverges_leaves_the_others(ebm: Ebm, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     conclude = Trainer.conclude
 
-    def fail(trainer: Trainer, out: object) -> None:
-        conclude(trainer, out)  # type: ignore[arg-type]
+    def fail(trainer: Trainer, out: LossOutput) -> None:
+        conclude(trainer, out)
         if trainer.step == 3 and trainer.rng.initial_seed() == other:
             trainer.guard._found = Diverged(3, "a test")
 
