@@ -30,8 +30,8 @@ class Problem(NamedTuple):
         cure: what to do but to leave the column out, in the imperative.
         rows: rows that are to be removed [N]; None where no removal of rows cures the column.
         marks: texts that stand for a missing number.
-        is_infinite: the rows hold infinite numbers.
-        is_class: the column may be taken as the class of each row.
+        is_infinite: whether the problem is infinite numbers.
+        is_class: whether the column may be taken as the class of each row.
     """
 
     fact: str
