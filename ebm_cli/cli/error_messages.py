@@ -106,6 +106,12 @@ def _explain_lost_job(error: BaseException) -> str:
 def _explain_wrong_function(error: OverrideParseException) -> str | None:
     """A function of Hydra's grammar with wrong arguments, such as interval(1); None for another mistake."""
     found = re.search(r"while evaluating '.*': (.+)", str(error))
+    unknown = re.search(r"Unknown function '(\w+)'", found[1]) if found else None
+    if unknown:
+        return (
+            f"{error.override}: no function {unknown[1]}; there are range(start,stop,step) and, for a search with "
+            "hydra/sweeper=optuna, interval(low,high)"
+        )
     return f"{error.override}: {found[1]}" if found else None
 
 
@@ -183,12 +189,14 @@ def _explain_composition(error: BaseException, verb: str, folders: Sequence[Path
     if ambiguous:
         word = ambiguous[1]
         key, _, value = word.partition("=")
+        if "interval(" in value:
+            return f"{word}: names an interval, which is searched with -m hydra/sweeper=optuna"
         return (
             f"{word}: names several values; add -m to sweep over them, or write {key}=[{value}] for a list, or "
             f"{quoted(key, value)} for one text"
         )
     if "does not support sweep type" in message:
-        return "a grid sweeps over listed values only (key=a,b); hydra/sweeper=optuna takes intervals, too"
+        return "a grid sweeps over listed values only (key=a,b); add hydra/sweeper=optuna to search an interval"
     unknown = re.match(r"Could not override '([^']+)'", message)
     if unknown:
         return explain_unknown_key(unknown[1], cause, verb, folders, typed)

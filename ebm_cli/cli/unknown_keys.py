@@ -95,7 +95,7 @@ def _known(verb: str, folders: Sequence[Path], words: Sequence[str]) -> list[str
     """Keys and groups of a verb with the chosen options, and the words that are typed like keys."""
     # A reference to a group, `method.sampler: ${sampler}`, is no key of its own.
     keys = [key.name for key in verb_keys(verb, words, folders) if not re.fullmatch(r"\$\{\w+\}", key.default)]
-    own = ["replicas", "jobs"] if verb == "train" else []
+    own = ["replicas", "jobs", "n_trials"] if verb == "train" else []
     return [*keys, *(group.package for group in verb_groups(verb, folders)), *own, *([RUN_DIR] * (verb != "runs"))]
 
 
