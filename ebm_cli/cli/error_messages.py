@@ -70,7 +70,7 @@ def explain(error: BaseException, verb: str, folders: Sequence[Path], typed: Seq
     if isinstance(error, UserError) or hasattr(error, "exit_code"):
         return str(error)
     if isinstance(error, MissingConfigException) and error.missing_cfg_file:
-        return _explain_missing_option(error, folders) or _with_typed(first_line(error), typed)
+        return _explain_missing_option(error, folders, typed) or _with_typed(first_line(error), typed)
     if isinstance(error, OverrideParseException):
         return _explain_wrong_function(error) or _explain_unreadable(error.override)
     if isinstance(error, HydraException | OmegaConfBaseException):
@@ -154,7 +154,7 @@ def _explain_unexpected(error: BaseException, typed: Sequence[str]) -> str:
     return f"{type(error).__name__}: {first_line(error)}{place}; {FULL_ERROR}=1 shows the traceback"
 
 
-def _explain_missing_option(error: MissingConfigException, folders: Sequence[Path]) -> str | None:
+def _explain_missing_option(error: MissingConfigException, folders: Sequence[Path], typed: Sequence[str]) -> str | None:
     """List the options of `method` for the missing file `method/ncee`; groups and options may be in sub-folders."""
     missing = error.missing_cfg_file or ""
     parts = missing.split("/")
@@ -164,9 +164,11 @@ def _explain_missing_option(error: MissingConfigException, folders: Sequence[Pat
         group, option = "/".join(parts[:n]), "/".join(parts[n:])
         known = group_options(group, folders)
         if known:
-            data = explain_data_file(group, option)
+            # The group may have been typed for another place of the config: eval.sampler=hmcc.
+            key = next((word[: -len(option) - 1] for word in typed if word.endswith(f"={option}")), group)
             near = _own_name(option, known) or did_you_mean(option, known) or _density_of(group, option, folders)
-            return data or f"{group}={option}: no such option{near} ({', '.join(known)})"
+            data = explain_data_file(key, option) if group == "dataset" else None
+            return data or f"{key}={option}: no such option{near} ({', '.join(known)})"
     return None
 
 

@@ -55,7 +55,6 @@ def explain_unknown_key(
         or _data(key, value, verb)
         or _reference(key, verb, folders, typed)
         or _of_no_option(key, cause, verb, folders, typed)
-        or explain_plugin_key(key, typed, folders)
         or _of_plugin(key, cause)
         or _kernel(key)
         or _near(key, cause, verb, folders, typed)
@@ -64,12 +63,13 @@ def explain_unknown_key(
 
 def explain_data_file(group: str, option: str) -> str | None:
     """The words for a file of data that was typed as an option, `dataset=my.csv`; None for what is none."""
-    is_file = bool(Path(option).suffix) or "/" in option or Path(option).exists()
-    return f"{group}={option}: no such option; write {_data_words(option)}" if group == "dataset" and is_file else None
+    if not Path(option).suffix and "/" not in option and not Path(option).exists():
+        return None
+    return f"{group}={option}: no such option; write {_data_words(group, option)}"
 
 
-def _data_words(path: str) -> str:
-    return f"dataset=file {typed('dataset.path', path)}"
+def _data_words(group: str, path: str) -> str:
+    return f"{group}=file {typed(f'{group}.path', path)}"
 
 
 def _near(key: str, cause: BaseException | None, verb: str, folders: Sequence[Path], words: Sequence[str]) -> str:
@@ -78,17 +78,42 @@ def _near(key: str, cause: BaseException | None, verb: str, folders: Sequence[Pa
     beside = _siblings(cause) if parent and getattr(cause, "full_key", None) == key else []
     line = f"{key}: no such key{f' in {parent}' if beside else ''}"
     known, elsewhere = _known(verb, folders, words), _keys_of_other_options(verb, folders)
-    if key in elsewhere and key not in known:
-        return f"{line}; {_options(elsewhere[key])} it"
-    meant = near_keys(name, beside) or same_keys(key, known)
-    if not meant and (other := same_keys(key, elsewhere)):
-        return f"{line}; {_options(elsewhere[other[0]])} {other[0]}"
-    if meant := meant or ([] if beside else near_keys(key, known)):
-        return f"{line}{suggestion(meant)}"
-    others = [other for other in verbs() if key in [k.name for k in file_keys(conf_dir() / f"{other}.yaml")]]
-    if others:
-        return f"{line} of ebm {verb}; it is one of {_listed([f'ebm {other}' for other in others])}"
-    return f"{line}; there are {', '.join(beside)}" if beside else f"{line}; see ebm {verb} --help"
+    meant = (
+        _of_other_option(key, elsewhere)
+        or suggestion(same_keys(name, beside) or same_keys(key, [k for k in known if k != key]))
+        or suggestion(near_keys(name, beside))
+        or _of_other_option(next(iter(same_keys(key, elsewhere)), ""), elsewhere, is_named=True)
+        or _of_other_verb(key, verb, folders)
+    )
+    if meant:
+        return f"{line}{meant}"
+    if plugin := explain_plugin_key(key, words, folders):
+        return plugin
+    listed = f"; there are {', '.join(beside)}" if beside else ""
+    return f"{line}{listed or suggestion(near_keys(key, known)) or f'; see ebm {verb} --help'}"
+
+
+def _of_other_option(key: str, elsewhere: Mapping[str, Sequence[str]], *, is_named: bool = False) -> str:
+    """Name the options that have a key; if many have it, the key alone."""
+    options = elsewhere.get(key, ())
+    if len(options) > MOST and is_named:
+        return suggestion([key])
+    return (
+        f"; {_listed(options)} {'have' if len(options) > 1 else 'has'} {key if is_named else 'it'}" if options else ""
+    )
+
+
+def _of_other_verb(key: str, verb: str, folders: Sequence[Path]) -> str:
+    """Name the verbs that have a key or a group of this name."""
+    names = {
+        other: {
+            *(k.name for k in file_keys(conf_dir() / f"{other}.yaml")),
+            *(g.name for g in verb_groups(other, folders)),
+        }
+        for other in verbs()
+    }
+    others = [f"ebm {other}" for other, own in names.items() if key in own]
+    return f" of ebm {verb}; it is one of {_listed(others)}" if others else ""
 
 
 def _known(verb: str, folders: Sequence[Path], words: Sequence[str]) -> list[str]:
@@ -112,14 +137,9 @@ def _keys_of_other_options(verb: str, folders: Sequence[Path]) -> Mapping[str, l
     return found
 
 
-def _options(names: Sequence[str]) -> str:
-    """`a, b and c have`."""
-    listed = _listed(names if len(names) <= MOST else (*names[:MOST], f"{len(names) - MOST} more"))
-    return f"{listed} {'have' if len(names) > 1 else 'has'}"
-
-
 def _listed(names: Sequence[str]) -> str:
-    *others, last = names
+    """`a, b and c`; of many names the first."""
+    *others, last = names if len(names) <= MOST + 1 else (*names[:MOST], f"{len(names) - MOST} more")
     return f"{', '.join(others)} and {last}" if others else last
 
 
@@ -132,8 +152,9 @@ def _place(key: str, value: str, verb: str) -> str | None:
 
 def _data(key: str, value: str, verb: str) -> str | None:
     """Show how a file of data is named; None for other words."""
-    words = explain_data_file("dataset", value) if verb == "train" and key in DATA_WORDS and value else None
-    return f"{key}: no such key; write {_data_words(value)}" if words else None
+    if verb != "train" or key not in DATA_WORDS or not value or explain_data_file("dataset", value) is None:
+        return None
+    return f"{key}: no such key; write {_data_words('dataset', value)}"
 
 
 def _reference(key: str, verb: str, folders: Sequence[Path], typed: Sequence[str]) -> str | None:

@@ -19,7 +19,8 @@ from ebm_cli.comparison.conclusions import conclusion, overall, warnings
 from ebm_cli.comparison.groups import Comparison, exclusion_reason
 from ebm_cli.comparison.groups import compare as compare_records
 from ebm_cli.comparison.settings import settings_of
-from ebm_cli.errors import UserError, did_you_mean
+from ebm_cli.config.near_keys import near_keys, suggestion
+from ebm_cli.errors import UserError
 from ebm_cli.reporting.console import WIDTH_OF_A_PIPE, make_console, relative_path
 from ebm_cli.reporting.narrow import Fitting
 from ebm_cli.runs.record import Record, find
@@ -73,7 +74,9 @@ def _comparison(cfg: DictConfig) -> Comparison:
     known = {key: None for record in counted for key in record.results}
     for key in metrics:
         if not any(isinstance(record.results.get(key), int | float) for record in counted):
-            raise UserError(f"metrics: no run has a number {key}{did_you_mean(key, known)}")
+            dotted = {name.replace("/", "."): name for name in known}
+            near = [dotted[name] for name in near_keys(key.replace("/", "."), dotted)]
+            raise UserError(f"metrics: no run has a number {key}{suggestion(near)}")
     return compare_records(records, by, metrics)
 
 
@@ -110,7 +113,7 @@ def _require_keys(by: Sequence[str], records: Iterable[Record]) -> None:
         inner = [name for name in known if name.startswith(f"{key}.")]
         if inner:
             raise UserError(f"by: {key} is not a single value; name one of its keys, such as {inner[0]}")
-        raise UserError(f"by: no run has a key {key}{did_you_mean(key, known)}")
+        raise UserError(f"by: no run has a key {key}{suggestion(near_keys(key, known))}")
 
 
 def _print(comparison: Comparison, console: Console) -> None:

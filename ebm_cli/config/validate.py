@@ -45,8 +45,10 @@ def validate(cfg: DictConfig, verb: str) -> None:
 
 
 def _require_values(cfg: DictConfig, verb: str) -> None:
-    """Require a value for every key of the verb that is not in a group; the message has the key's comment."""
+    """Require a value, and no empty text, for every key of the verb itself; the message has the key's comment."""
     for key in file_keys(conf_dir() / f"{verb}.yaml"):
+        if not OmegaConf.is_missing(cfg, key.name) and OmegaConf.select(cfg, key.name) == "":
+            raise UserError(f"{key.name}= has no value; it takes: {key.meaning}")
         if OmegaConf.is_missing(cfg, key.name):
             raise UserError(f"{key.name} is required, type {key.name}=…: {key.meaning}")
 
