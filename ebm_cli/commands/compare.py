@@ -18,7 +18,7 @@ from ebm_cli.comparison import page, tables
 from ebm_cli.comparison.conclusions import conclusion, overall, warnings
 from ebm_cli.comparison.groups import Comparison, exclusion_reason
 from ebm_cli.comparison.groups import compare as compare_records
-from ebm_cli.comparison.settings import settings_of
+from ebm_cli.comparison.settings import keys_that_group, settings_of
 from ebm_cli.config.near_keys import near_keys, suggestion
 from ebm_cli.errors import UserError
 from ebm_cli.reporting.console import WIDTH_OF_A_PIPE, make_console, relative_path
@@ -68,6 +68,8 @@ def _comparison(cfg: DictConfig) -> Comparison:
         reasons = "; ".join(f"{record.path}: {exclusion_reason(record)}" for record in records[:3])
         more = f"; and {len(records) - 3} more" if len(records) > 3 else ""
         raise UserError(f"runs={_as_typed(cfg.runs)}: no finished run to compare ({reasons}{more})")
+    if by == ["auto"]:
+        by = keys_that_group(counted)
     _require_keys(by, counted)
     if metrics == ["auto"]:
         return compare_records(records, by)
