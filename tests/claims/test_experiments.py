@@ -22,7 +22,13 @@ def composed(*words: str) -> DictConfig:
     return compose("train", list(words), return_hydra_config=True)
 
 
-@pytest.mark.parametrize("name", EXPERIMENTS)
+LONG = {"lecture/all_methods", "lecture/cd_cost", "lecture/fce_vs_nce", "paper/ica", "table_suite", "tables"}
+"""Their many runs take seconds to compose; those of the other experiments are made the same way."""
+
+
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=[pytest.mark.slow] if name in LONG else []) for name in EXPERIMENTS]
+)
 def test_shipped_experiment_makes_the_runs_of_its_claims(name: str) -> None:
     """Every selector of its claims selects a job of its sweep."""
     with initialize_config_dir(str(conf_dir()), version_base="1.3"):

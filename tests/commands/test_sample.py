@@ -348,7 +348,7 @@ def two_modes(original: Path, tmp_path: Path) -> Path:
 
 
 @pytest.mark.usefixtures("_no_picture")
-@pytest.mark.parametrize("adapted", [False, True])
+@pytest.mark.parametrize("adapted", [False, pytest.param(True, marks=pytest.mark.slow)])
 def test_annealed_chains_find_the_other_mode(ebm: Ebm, two_modes: Path, tmp_path: Path, adapted: bool) -> None:
     """At the first temperature chains move freely, so that half of them end in either mode by symmetry.
 

@@ -46,8 +46,8 @@ def twisted_rows() -> Tensor:
 @pytest.mark.parametrize(
     ("make", "words"),
     [
-        (heavy_rows, "a mixture of 2 Student's t distributions"),
-        (skewed_rows, "a Gaussian, with transformed marginals"),
+        pytest.param(heavy_rows, "a mixture of 2 Student's t distributions", marks=pytest.mark.slow),
+        pytest.param(skewed_rows, "a Gaussian, with transformed marginals", marks=pytest.mark.slow),
         (normal_rows, "a Gaussian"),
         pytest.param(twisted_rows, "a Gaussian, with transformed marginals", marks=pytest.mark.slow),
     ],
@@ -65,7 +65,7 @@ FORCED: dict[str, dict[str, Any]] = {
 }
 
 
-@pytest.fixture(params=FORCED)
+@pytest.fixture(params=[pytest.param(name, marks=[pytest.mark.slow] if name == "wide" else []) for name in FORCED])
 def forced(request: pytest.FixtureRequest) -> tuple[Density, dict[str, Any]]:
     return Reference(bent_data(), **FORCED[request.param]), FORCED[request.param]
 

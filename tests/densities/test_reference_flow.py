@@ -103,6 +103,7 @@ def test_nearly_collinear_columns_are_no_obstacle() -> None:
     torch.testing.assert_close(flow.log_prob(data), reference.log_prob(data), rtol=1e-3, atol=1e-3)
 
 
+@pytest.mark.slow
 def test_fitted_flow_beats_the_reference_that_it_started_at() -> None:
     data = bent_data()
     gaussian = Gaussian(data)

@@ -41,7 +41,7 @@ def test_features_of_a_gaussian_are_whitened_coordinates() -> None:
 
 
 def test_features_are_bounded() -> None:
-    features = local_features(Reference(rows()).locate(1e8 * normal(50, 2)))
+    features = local_features(Reference(rows(), family="mixture").locate(1e8 * normal(50, 2)))
     assert features.abs().max() <= REACH
 
 

@@ -33,7 +33,7 @@ def bent(energy: Tilted) -> Tilted:
     return energy
 
 
-@pytest.mark.parametrize("family", ["auto", "gaussian", "mixture", "student"])
+@pytest.mark.parametrize("family", ["auto", "gaussian", "mixture", pytest.param("student", marks=pytest.mark.slow)])
 def test_tilted_starts_as_its_reference(family: Family) -> None:
     x = rows()
     energy = Tilted((3,), x, reference=family)

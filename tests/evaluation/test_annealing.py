@@ -183,7 +183,7 @@ def short_schedule() -> AnnealingSchedule:
     return plan_schedule(skewed_gaussian(), normal_density(3, 4.0), rng=seeded(), n_temperatures=6, fade=math.inf)
 
 
-@pytest.mark.parametrize("back", [False, True])
+@pytest.mark.parametrize("back", [False, pytest.param(True, marks=pytest.mark.slow)])
 def test_z_is_unbiased_for_few_chains_and_levels(back: bool) -> None:
     z = relative_z(short_schedule(), back=back)
     assert abs(z.mean() - 1) < 4 * z.std() / math.sqrt(N_RUNS)
@@ -259,6 +259,7 @@ def test_samples_that_are_no_samples_of_the_model_are_refused() -> None:
 # --- the standard error, and warnings ---------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_standard_error_is_the_spread_over_seeds() -> None:
     energy, base = skewed_gaussian(), normal_density(3, 4.0)
     schedule = plan_schedule(energy, base, rng=seeded(), n_temperatures=30)

@@ -2,7 +2,7 @@
 
 import warnings
 from collections.abc import Callable
-from functools import partial
+from functools import cache, partial
 from types import ModuleType
 
 import numpy as np
@@ -13,7 +13,7 @@ from torch import Tensor
 from ebm_cli.evaluation.mcmc_diagnostics import ess_bulk, ess_mean, ess_quantile, ess_sd, ess_tail, rhat
 from ebm_cli.evaluation.monte_carlo_error import mcse_mean, mcse_quantile, mcse_sd
 
-N_ARRAYS = 200
+N_ARRAYS = 60
 KINDS: tuple[Callable[[np.ndarray], np.ndarray], ...] = (
     lambda x: x,
     np.round,
@@ -33,6 +33,7 @@ def arviz() -> ModuleType:
     return arviz
 
 
+@cache
 def chains(seed: int) -> np.ndarray:
     """Draws [n_chains, n_draws] of the seed's own shape, autocorrelation and kind; no chain is constant."""
     rng = np.random.default_rng(seed)

@@ -139,6 +139,7 @@ class TestTemperature:
         assert abs(found.value - t) < 5 * found.error
         assert found.error < 0.02 * t
 
+    @pytest.mark.slow
     def test_standard_error_is_that_of_the_ratio(self) -> None:
         n_repeats = 400
         found = [temperature(double_well, from_double_well(1.7, 400, seed)) for seed in range(n_repeats)]

@@ -63,7 +63,7 @@ def test_degenerate_data_end_training(tmp_path: Path, name: str) -> None:
         pytest.param(X, (), marks=pytest.mark.slow),
         pytest.param(np.where(X[:, :1] > 0.5, 5.0, -5.0) + 0.1 * X[:, 1:], (), marks=pytest.mark.slow),
         pytest.param(np.c_[X[:, :1], X[:, :1] + 0.03 * X[:, 1:]], (), marks=pytest.mark.slow),
-        (WHOLE, ("dataset.dequantise=gaussian",)),
+        pytest.param(WHOLE, ("dataset.dequantise=gaussian",), marks=pytest.mark.slow),
         (np.c_[X[:, :1], X[:, :1]], ("method.whiten=true", "energy=mlp")),
     ],
     ids=["normal", "narrow modes", "nearly collinear", "whole with noise", "equal columns, whitened"],
@@ -88,7 +88,7 @@ def test_large_curvature_alone_is_no_symptom() -> None:
     assert UNBOUNDED.detect(curvature, torch.tensor([9e5, 2e5, 1.0])).tolist() == [False, True, False]
 
 
-@pytest.mark.parametrize(("guard", "code"), [("rollback", 3), ("ignore", 0)])
+@pytest.mark.parametrize(("guard", "code"), [("rollback", 3), pytest.param("ignore", 0, marks=pytest.mark.slow)])
 def test_run_ends_once_with_cause_and_cure(
     ebm: Ebm, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, guard: str, code: int
 ) -> None:

@@ -183,7 +183,7 @@ def try_another_verb(folder: Path, run: Path, data: st.DataObject) -> None:
     assert_sound_end(folder, [*needed, *data.draw(command_lines(verb))], verb)
 
 
-@settings(SETTINGS, max_examples=8)
+@settings(SETTINGS, max_examples=4)
 @given(data=st.data())
 def test_random_words_of_another_verb_end_in_one_line(folder: Path, run: Path, data: st.DataObject) -> None:
     try_another_verb(folder, run, data)

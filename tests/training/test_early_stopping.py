@@ -158,7 +158,10 @@ def test_stopping_changes_nothing_before_it(ebm: Ebm, stopped: Path, tmp_path: P
     assert results["val/objective"] == long[400] > min(long.values())
 
 
-@pytest.mark.parametrize("before", [1, 21], ids=["in its last step", "20 steps before it"])
+@pytest.mark.parametrize(
+    "before",
+    [pytest.param(1, id="in its last step", marks=pytest.mark.slow), pytest.param(21, id="20 steps before it")],
+)
 def test_interrupted_run_stops_at_the_same_step(
     ebm: Ebm, stopped: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, before: int
 ) -> None:
@@ -188,6 +191,7 @@ def test_run_killed_after_its_best_stops_at_the_same_step(
     assert_same_end(run, stopped)
 
 
+@pytest.mark.slow
 def test_run_killed_in_its_final_evaluation_stops_there(
     ebm: Ebm, stopped: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -17,6 +17,7 @@ from tests.support import seeded
 
 SHAPES = {name: member.build().shape[0] for name, member in MEMBERS.items()}
 PLANE = [name for name, dim in SHAPES.items() if dim == 2]
+SMOOTH = [name for name in PLANE if name != "laplace_grid"]
 
 pytestmark = pytest.mark.usefixtures("float64")
 
@@ -40,7 +41,9 @@ def mass_of_the_plane(density: Target) -> float:
     return float(logs.exp().sum())
 
 
-@pytest.mark.parametrize("name", [name for name in PLANE if name != "laplace_grid"])
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=[pytest.mark.slow] if name == "spiral_arm" else []) for name in SMOOTH]
+)
 def test_smooth_density_of_the_plane_integrates_to_1(name: str):
     assert abs(mass_of_the_plane(MEMBERS[name].build()) - 1.0) < 1e-4
 
