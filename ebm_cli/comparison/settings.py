@@ -11,6 +11,8 @@ BY_CHANCE = frozenset(
     | {"log_every", "eval_every", "checkpoint_every"}
 )
 """Keys in which the runs of a group may differ: seeds, and keys that change neither training nor its evaluation."""
+OF_THE_MACHINE = frozenset({"threads", "device", "compile", "deterministic", "parallel.ranks", "max_seconds"})
+"""Keys that change rounding and time, or end a run early: they make no group, but a warning names mixed runs."""
 USUAL = ("method", "dataset")
 """Groups of the config that runs are grouped by, whatever else they differ in."""
 MOST_KEYS = 4
@@ -62,7 +64,7 @@ def keys_that_group(records: Sequence[Record]) -> list[str]:
         for record in records:
             groups.setdefault(tuple(format_setting(record.get(key)) for key in keys), []).append(record)
         differing = [key for group in groups.values() for key in differing_settings(group)]
-        own = [key for key in dict.fromkeys(differing) if key not in BY_CHANCE and key not in keys]
+        own = [key for key in dict.fromkeys(differing) if key not in BY_CHANCE | OF_THE_MACHINE and key not in keys]
         room = len(USUAL) + MOST_KEYS - len(keys)
         if not own or not room:
             return keys

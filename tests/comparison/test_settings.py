@@ -1,5 +1,6 @@
 """Settings of runs, and those in which they differ."""
 
+from ebm_cli.comparison.conclusions import warnings
 from ebm_cli.comparison.settings import (
     MOST_KEYS,
     differing_settings,
@@ -57,6 +58,14 @@ def test_settings_that_differ_between_methods_group_nothing(runs: Runs) -> None:
     runs.write("nce", config={"steps": 10})
     runs.write("sm", config={"steps": 20})
     assert keys_that_group(find(runs.root)) == ["method", "dataset"]
+
+
+def test_runs_on_other_threads_are_one_group_with_a_warning(runs: Runs) -> None:
+    for threads in (1, 2):
+        runs.write(results={"eval/kl": 1.0}, seed=threads, config={"threads": threads})
+    keys = keys_that_group(find(runs.root))
+    assert keys == ["method", "dataset"]
+    assert any("threads" in line for line in warnings(runs.compare(keys)))
 
 
 def test_keys_that_group_are_few(runs: Runs) -> None:
