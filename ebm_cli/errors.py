@@ -101,8 +101,9 @@ def require_positive(**values: float | None) -> None:
 
 
 def did_you_mean(word: str, known: Iterable[str]) -> str:
-    """Return `; did you mean X?` if a known word is close to this one, else an empty string."""
-    close = difflib.get_close_matches(word, list(known), n=1, cutoff=0.5)
+    """Return `; did you mean X?` if a known word is close to this one, in small letters too, else an empty one."""
+    words = list(known)
+    close = difflib.get_close_matches(word, words, n=1) or difflib.get_close_matches(word.lower(), words, n=1)
     return f"; did you mean {close[0]}?" if close else ""
 
 

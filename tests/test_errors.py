@@ -35,7 +35,9 @@ def test_require_positive_names_the_value(value: float, message: str) -> None:
 
 def test_did_you_mean_suggests_a_close_word() -> None:
     assert did_you_mean("methd", ["method", "energy"]) == "; did you mean method?"
+    assert did_you_mean("NCE", ["dsm", "nce"]) == "; did you mean nce?"
     assert did_you_mean("qqqq", ["method", "energy"]) == ""
+    assert did_you_mean("gpu", ["guard", "dtype"]) == ""
 
 
 def test_first_line_skips_empty_lines_and_is_short() -> None:

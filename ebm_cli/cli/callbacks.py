@@ -22,8 +22,9 @@ from ebm_cli.cli.output_dirs import (
     validate_launch,
 )
 from ebm_cli.cli.places import explained_place, require_own_place, require_writable
-from ebm_cli.cli.plugins import is_processes, require_optuna, require_slurm
+from ebm_cli.cli.plugins import is_processes, is_search, require_optuna, require_slurm
 from ebm_cli.cli.replica_words import is_replicas, require_one_place_for_seeds
+from ebm_cli.cli.search_space import EXAMPLE
 from ebm_cli.cli.sweep_cores import worker_count
 from ebm_cli.cli.sweep_failures import JobFailed, SweepFailed, clear_failures, read_failures
 from ebm_cli.cli.task import Task, reraise_past_hydra
@@ -47,6 +48,10 @@ class Validate(Callback):
         with reraise_past_hydra():
             cfg = self._validate(config)
             validate_launch(config)
+            if is_search(config):
+                raise UserError(
+                    f"hydra/sweeper=optuna: one run searches nothing; add -m and an interval, such as {EXAMPLE}"
+                )
             if is_processes(config):
                 raise UserError("jobs: one run is one job; add -m and several values (seed=1,2) for a sweep")
             wanted = Path(config.hydra.run.dir).absolute()

@@ -1,7 +1,8 @@
 """Error messages: one line that names the key, the value and what to do.
 
 Errors of Hydra, OmegaConf and the system get their words here. Our own, `errors.UserError`, have theirs from where they
-are raised: `main` and `flags` for verbs and flags, `overrides` for options, `config.validate` for keys and types.
+are raised: `main` and `flags` for verbs and flags, `overrides` for options, `config.validate` for keys and types. A key
+that the config does not have is explained in `unknown_keys`.
 """
 
 import re
@@ -11,13 +12,12 @@ from collections.abc import Collection, Sequence
 from pathlib import Path
 
 from hydra.errors import HydraException, MissingConfigException, OverrideParseException
-from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 
-from ebm_cli.cli.plugin_keys import explain_plugin_key
-from ebm_cli.cli.plugins import PACKAGES, explain_missing_plugin
-from ebm_cli.cli.unquoted import PLACES, quoted_list
-from ebm_cli.config.groups import find_file, group_options, verb_groups, verb_keys
+from ebm_cli.cli.plugins import explain_missing_plugin
+from ebm_cli.cli.unknown_keys import explain_data_file, explain_unknown_key
+from ebm_cli.cli.unquoted import quoted_list
+from ebm_cli.config.groups import find_file, group_options
 from ebm_cli.errors import NotTrustworthy, UserError, did_you_mean, first_line, full_disk, memory_asked_for
 from ebm_cli.quoting import shell_word
 from ebm_cli.quoting import typed as quoted
@@ -37,8 +37,6 @@ OTHER_NAMES = {
     "energy_discrepancy": "ed", "conditional_nce": "cnce",
 }  # fmt: skip
 """Names of options in the literature → here, where no spelling is near."""
-PLACE_WORDS = ("runs", "root", "run", "path", "dir", "folder", "checkpoint")
-"""Keys, ours and others, by which people name the folder or the run that a verb takes without a key."""
 
 
 def report(error: BaseException, line: str, show_traceback: bool) -> int:
@@ -72,7 +70,7 @@ def explain(error: BaseException, verb: str, folders: Sequence[Path], typed: Seq
     if isinstance(error, UserError) or hasattr(error, "exit_code"):
         return str(error)
     if isinstance(error, MissingConfigException) and error.missing_cfg_file:
-        return _explain_missing_option(error, folders) or _with_typed(first_line(error), typed)
+        return _explain_missing_option(error, folders, typed) or _with_typed(first_line(error), typed)
     if isinstance(error, OverrideParseException):
         return _explain_wrong_function(error) or _explain_unreadable(error.override)
     if isinstance(error, HydraException | OmegaConfBaseException):
@@ -108,6 +106,12 @@ def _explain_lost_job(error: BaseException) -> str:
 def _explain_wrong_function(error: OverrideParseException) -> str | None:
     """A function of Hydra's grammar with wrong arguments, such as interval(1); None for another mistake."""
     found = re.search(r"while evaluating '.*': (.+)", str(error))
+    unknown = re.search(r"Unknown function '(\w+)'", found[1]) if found else None
+    if unknown:
+        return (
+            f"{error.override}: no function {unknown[1]}; there are range(start,stop,step) and, for a search with "
+            "hydra/sweeper=optuna, interval(low,high)"
+        )
     return f"{error.override}: {found[1]}" if found else None
 
 
@@ -150,7 +154,7 @@ def _explain_unexpected(error: BaseException, typed: Sequence[str]) -> str:
     return f"{type(error).__name__}: {first_line(error)}{place}; {FULL_ERROR}=1 shows the traceback"
 
 
-def _explain_missing_option(error: MissingConfigException, folders: Sequence[Path]) -> str | None:
+def _explain_missing_option(error: MissingConfigException, folders: Sequence[Path], typed: Sequence[str]) -> str | None:
     """List the options of `method` for the missing file `method/ncee`; groups and options may be in sub-folders."""
     missing = error.missing_cfg_file or ""
     parts = missing.split("/")
@@ -160,8 +164,11 @@ def _explain_missing_option(error: MissingConfigException, folders: Sequence[Pat
         group, option = "/".join(parts[:n]), "/".join(parts[n:])
         known = group_options(group, folders)
         if known:
+            # The group may have been typed for another place of the config: eval.sampler=hmcc.
+            key = next((word[: -len(option) - 1] for word in typed if word.endswith(f"={option}")), group)
             near = _own_name(option, known) or did_you_mean(option, known) or _density_of(group, option, folders)
-            return f"{group}={option}: no such option{near} ({', '.join(known)})"
+            data = explain_data_file(key, option) if group == "dataset" else None
+            return data or f"{key}={option}: no such option{near} ({', '.join(known)})"
     return None
 
 
@@ -184,75 +191,16 @@ def _explain_composition(error: BaseException, verb: str, folders: Sequence[Path
     if ambiguous:
         word = ambiguous[1]
         key, _, value = word.partition("=")
+        if "interval(" in value:
+            return f"{word}: names an interval, which is searched with -m hydra/sweeper=optuna"
         return (
             f"{word}: names several values; add -m to sweep over them, or write {key}=[{value}] for a list, or "
             f"{quoted(key, value)} for one text"
         )
     if "does not support sweep type" in message:
-        return "a grid sweeps over listed values only (key=a,b); hydra/sweeper=optuna takes intervals, too"
+        return "a grid sweeps over listed values only (key=a,b); add hydra/sweeper=optuna to search an interval"
     unknown = re.match(r"Could not override '([^']+)'", message)
     if unknown:
-        key = unknown[1]
-        meant = (
-            _place(key, verb, typed)
-            or _reference(key, verb, folders, typed)
-            or _of_no_option(key, cause, verb, folders, typed)
-            or explain_plugin_key(key, typed, folders)
-        )
-        return meant or _explain_unknown_key(key, cause, verb, folders)
+        return explain_unknown_key(unknown[1], cause, verb, folders, typed)
     detail = f" ({first_line(cause)})" if cause is not None and str(cause) else ""
     return f"{first_line(error)}{detail}" if message.strip() else first_line(cause or error)
-
-
-def _explain_unknown_key(key: str, cause: BaseException | None, verb: str, folders: Sequence[Path]) -> str:
-    parent, _, name = key.rpartition(".")
-    known = _siblings(cause)
-    if parent in ("hydra.launcher", "hydra.sweeper"):
-        group = parent.replace(".", "/")
-        others = f"; {group}=NAME chooses another ({', '.join(PACKAGES[group])})"
-        return f"{key}: no such key of the chosen {group[6:]}{did_you_mean(name, known or ()) or others}"
-    if key.startswith("sampler@") and name == "kernel":
-        group = parent.removeprefix("sampler@")
-        return f"{group}.kernel: only tempering moves its replicas by another sampler; add {group}=tempering"
-    known = known or sorted({group.name for group in verb_groups(verb, folders)})
-    near = did_you_mean(name, known)
-    listed = f"; there are {', '.join(known)}" if parent and not near else ""
-    return f"{key}: no such key{f' in {parent}' if parent else ''}{near or listed or f'; see ebm {verb} --help'}"
-
-
-def _place(key: str, verb: str, typed: Sequence[str]) -> str | None:
-    """Show how a run or a folder is named, for the key of another verb, or one that is none; None for other words."""
-    value = next((word.partition("=")[2] for word in typed if word.startswith(f"{key}=")), "")
-    if verb not in PLACES or key not in PLACE_WORDS or not value:
-        return None
-    return f"{key}: no such key; write ebm {verb} {shell_word(value)}"
-
-
-def _reference(key: str, verb: str, folders: Sequence[Path], typed: Sequence[str]) -> str | None:
-    """Name the key that is meant where the typed one is inside of `method.sampler: ${sampler}`; None for any other."""
-    parent, _, name = key.rpartition(".")
-    written = next((k.default for k in verb_keys(verb, typed, folders) if k.name == parent), "")
-    group = re.fullmatch(r"\$\{(\w+)\}", written)
-    return f"{key}: {parent} is the group {group[1]}; set {group[1]}.{name}" if group else None
-
-
-def _of_no_option(
-    key: str, cause: BaseException | None, verb: str, folders: Sequence[Path], typed: Sequence[str]
-) -> str | None:
-    """Ask for an option of the group that a key belongs to, where none is chosen; None for any other key."""
-    groups = [group for group in verb_groups(verb, folders) if group.default is None]
-    group = next((group for group in groups if key.startswith(f"{group.package}.")), None)
-    # What is missing is the whole group, and not a key of its option.
-    if group is None or getattr(cause, "full_key", None) != group.package:
-        return None
-    if verb == "train" and any(re.match(r"\+*checkpoint=(?!null$)", word) for word in typed):
-        return f"{key}: cannot change when a run is continued; start a new run to change it"
-    known = ", ".join(group_options(group.folder, folders))
-    return f"{key}: no {group.package} is chosen; add {group.package}=NAME ({known})"
-
-
-def _siblings(cause: BaseException | None) -> list[str]:
-    """Keys of the node in which OmegaConf did not find a key."""
-    parent = getattr(cause, "parent_node", None)
-    keys = map(str, parent) if isinstance(parent, DictConfig) else ()
-    return sorted(key for key in keys if key not in ("hydra", "_target_"))

@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, NoReturn
 
 from ebm_cli.errors import did_you_mean
+from ebm_cli.quoting import shell_word
 
 INFO = ("all", "config", "defaults", "defaults-tree", "plugins", "searchpath")
 
@@ -43,6 +44,18 @@ class _Parser(argparse.ArgumentParser):
         raise WrongFlag(message)
 
 
+def _meant(word: str, argv: Sequence[str]) -> str:
+    """The flag that a wrong one is near to, or the key that is typed like a flag of other programs."""
+    flag, _, value = word.partition("=")
+    if len(flag) < 4:
+        return ""
+    following = next(iter(argv[list(argv).index(word) + 1 :]), "")
+    value = value or (following if following and "=" not in following and following[0] != "-" else "VALUE")
+    key = flag.lstrip("-").replace("-", "_")
+    near = did_you_mean(flag.lstrip("-"), [name[2:] for name in FLAGS if name.startswith("--")])
+    return near.replace("mean ", "mean --") or f"; a key is typed without dashes: {shell_word(f'{key}={value}')}"
+
+
 def parse(argv: Sequence[str]) -> argparse.Namespace:
     """Parse what was typed behind a verb: flags by name, and the list `overrides`.
 
@@ -52,7 +65,7 @@ def parse(argv: Sequence[str]) -> argparse.Namespace:
     for word in argv:
         flag = word.partition("=")[0]
         if flag.startswith("-") and flag not in FLAGS:
-            raise WrongFlag(f"no flag {flag!r}{did_you_mean(flag, FLAGS)}")
+            raise WrongFlag(f"no flag {flag!r}{_meant(word, argv)}")
     parser = _Parser(add_help=False)
     parser.add_argument("overrides", nargs="*")
     for names, given in ARGUMENTS.items():

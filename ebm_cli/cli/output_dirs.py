@@ -4,6 +4,8 @@ import copy
 import itertools
 import os
 from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
 
 from hydra.core.utils import configure_log
 from hydra.types import RunMode
@@ -49,6 +51,9 @@ def _validate_log_file(handler: DictConfig) -> None:
         name = handler.filename = os.devnull
     if isinstance(name, str) and (Path(name).is_dir() or not Path(name).absolute().parent.is_dir()):
         raise FileNotFoundError(f"no file can be made at {name}")
+    given: dict[str, Any] = {key: handler[key] for key in ("encoding", "errors") if key in handler}
+    with TemporaryDirectory() as elsewhere:  # only opening a file shows a wrong mode or encoding
+        Path(elsewhere, "log").open(handler.get("mode", "a"), **given).close()
 
 
 def is_timestamped(config: DictConfig, key: str) -> bool:

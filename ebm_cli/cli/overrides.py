@@ -15,9 +15,10 @@ from hydra.core.override_parser.types import Override
 
 from ebm_cli.cli.flags import parse
 from ebm_cli.cli.replica_words import choose_replicas
+from ebm_cli.cli.split_words import require_whole
 from ebm_cli.cli.stored_sampler import choose_stored_sampler
 from ebm_cli.cli.unquoted import quote_overrides
-from ebm_cli.config.groups import Group, group_options, paired_groups, search_path, verb_groups
+from ebm_cli.config.groups import Group, group_options, paired_groups, search_path, verb_groups, verb_keys
 from ebm_cli.errors import UserError
 
 VALIDATE = "hydra.callbacks.validate"
@@ -39,6 +40,8 @@ def prepare(verb: str, argv: Sequence[str]) -> tuple[list[str], tuple[Path, ...]
     args = parse(argv)
     folders = search_path(args.config_dir)
     groups = verb_groups(verb, folders)
+    known = {key.name for key in verb_keys(verb, (), folders)} | {group.package for group in groups}
+    require_whole(args.overrides, known)
     typed = quote_overrides(args.overrides, verb, is_sweep=args.multirun)
     typed, is_replicated = choose_replicas(typed, verb, composes_only=bool(args.cfg or args.info))
     typed = _choose_processes(typed)

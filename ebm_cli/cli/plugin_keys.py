@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from ebm_cli.cli.plugins import GROUP
+from ebm_cli.cli.search_space import EXAMPLE
 from ebm_cli.config.groups import file_keys, find_file, group_options
 from ebm_cli.quoting import shell_word
 
@@ -39,5 +40,12 @@ def explain_plugin_key(key: str, typed: Sequence[str], folders: Sequence[Path]) 
                 chosen = f"{group}={option}"
                 place = shell_word(f"{group.replace('/', '.')}.{name}={value}")
                 words = " ".join([*sweep, *([] if chosen in typed else [chosen]), place])
-                return f"{key}: no such key here; it is one of {chosen}: type {words}"
+                return f"{key}: no such key here; it is one of {chosen}: type {words}{_to_search(group, typed)}"
     return None
+
+
+def _to_search(group: str, typed: Sequence[str]) -> str:
+    """Ask for something to search, where a sweeper is chosen and no key has an interval or several values."""
+    values = [word.partition("=")[2] for word in typed]
+    is_given = any("," in value and not value.startswith(("[", "{")) for value in values)
+    return "" if is_given or group == GROUP else f", and what to search, such as {EXAMPLE}"

@@ -49,13 +49,18 @@ def is_processes(config: DictConfig) -> bool:
     return str(config.hydra.launcher._target_).endswith(".ProcessesLauncher")
 
 
+def is_search(config: DictConfig) -> bool:
+    """Return whether the sweeper is the search with Optuna."""
+    return str(config.hydra.sweeper._target_).endswith("ebm_sweeps.search.OptunaSweeper")
+
+
 def require_optuna(config: DictConfig) -> None:
     """Refuse a search where Optuna is not installed, or where something else than `jobs=` would run its trials.
 
     Raises:
         UserError: see above.
     """
-    if not str(config.hydra.sweeper._target_).endswith("ebm_sweeps.search.OptunaSweeper"):
+    if not is_search(config):
         return
     if find_spec("optuna") is None:
         raise UserError(explain_missing_plugin("hydra/sweeper", "optuna", ()))

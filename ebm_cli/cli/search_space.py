@@ -16,6 +16,8 @@ from hydra.core.override_parser.types import IntervalSweep, Override, RangeSweep
 
 from ebm_cli.errors import UserError
 
+EXAMPLE = "'optimizer.lr=interval(1e-4,1e-2)'"
+"""A key with an interval, as it is typed for a search."""
 LOG_FROM = 100.0
 """Ratio of the ends of an interval from which it is searched in logarithms."""
 
@@ -72,7 +74,9 @@ def read_space(words: Sequence[str]) -> tuple[Space, list[str]]:
         else:
             space[key] = Words(tuple(map(str, override.sweep_string_iterator())))
     if not space:
-        raise UserError("nothing to search: give a key several values, such as 'optimizer.lr=interval(1e-4,1e-2)'")
+        raise UserError(
+            f"nothing to search: give a key an interval, such as {EXAMPLE}, or several values, such as seed=0,1"
+        )
     return space, fixed
 
 

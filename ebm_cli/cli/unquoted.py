@@ -13,7 +13,7 @@ from hydra.core.override_parser.types import Override
 from hydra.errors import HydraException
 
 from ebm_cli.errors import UserError
-from ebm_cli.quoting import Typed, override
+from ebm_cli.quoting import Typed, override, shell_word
 from ebm_cli.system.home import expanded
 
 PLACES = {
@@ -25,6 +25,8 @@ PLACES = {
     "check": ("only",),
 }
 """Verb → the keys whose values may be typed alone: `ebm runs DIR`, `ebm density RUN FILE`."""
+OF_ONE = ("evaluate",)
+"""Verbs of `PLACES` whose key is one value, and never a list."""
 
 _KEY = re.compile(r"\+{0,2}[A-Za-z_][\w./@-]*")
 _ITEM = re.compile(r"""(?:'[^']*'|"[^"]*"|\([^()]*\)|[^,])+""")
@@ -66,6 +68,9 @@ def _with_keys(words: list[str], verb: str) -> list[str]:
     keys = PLACES.get(verb, ())
     if not bare or not keys:
         return words
+    if verb in OF_ONE and len(bare) > 1:
+        several = shell_word(f"{keys[0]}={','.join(bare)}")
+        raise UserError(f"{bare[1]}: ebm {verb} takes one {keys[0]}; with -m, {several} takes one after the other")
     # Several values of one key are a list.
     values: list[Typed] = [str(expanded(word)) for word in bare]
     given = {keys[0]: values} if len(keys) == 1 and len(values) > 1 else dict(zip(keys, values, strict=False))

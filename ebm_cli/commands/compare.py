@@ -18,8 +18,9 @@ from ebm_cli.comparison import page, tables
 from ebm_cli.comparison.conclusions import conclusion, overall, warnings
 from ebm_cli.comparison.groups import Comparison, exclusion_reason
 from ebm_cli.comparison.groups import compare as compare_records
-from ebm_cli.comparison.settings import settings_of
-from ebm_cli.errors import UserError, did_you_mean
+from ebm_cli.comparison.settings import keys_that_group, settings_of
+from ebm_cli.config.near_keys import near_keys, suggestion
+from ebm_cli.errors import UserError
 from ebm_cli.reporting.console import WIDTH_OF_A_PIPE, make_console, relative_path
 from ebm_cli.reporting.narrow import Fitting
 from ebm_cli.runs.record import Record, find
@@ -67,13 +68,17 @@ def _comparison(cfg: DictConfig) -> Comparison:
         reasons = "; ".join(f"{record.path}: {exclusion_reason(record)}" for record in records[:3])
         more = f"; and {len(records) - 3} more" if len(records) > 3 else ""
         raise UserError(f"runs={_as_typed(cfg.runs)}: no finished run to compare ({reasons}{more})")
+    if by == ["auto"]:
+        by = keys_that_group(counted)
     _require_keys(by, counted)
     if metrics == ["auto"]:
         return compare_records(records, by)
     known = {key: None for record in counted for key in record.results}
     for key in metrics:
         if not any(isinstance(record.results.get(key), int | float) for record in counted):
-            raise UserError(f"metrics: no run has a number {key}{did_you_mean(key, known)}")
+            dotted = {name.replace("/", "."): name for name in known}
+            near = [dotted[name] for name in near_keys(key.replace("/", "."), dotted)]
+            raise UserError(f"metrics: no run has a number {key}{suggestion(near)}")
     return compare_records(records, by, metrics)
 
 
@@ -110,7 +115,7 @@ def _require_keys(by: Sequence[str], records: Iterable[Record]) -> None:
         inner = [name for name in known if name.startswith(f"{key}.")]
         if inner:
             raise UserError(f"by: {key} is not a single value; name one of its keys, such as {inner[0]}")
-        raise UserError(f"by: no run has a key {key}{did_you_mean(key, known)}")
+        raise UserError(f"by: no run has a key {key}{suggestion(near_keys(key, known))}")
 
 
 def _print(comparison: Comparison, console: Console) -> None:

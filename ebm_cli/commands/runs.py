@@ -32,7 +32,7 @@ def runs(cfg: DictConfig) -> None:
     roots = [Path(root) for root in ([cfg.root] if isinstance(cfg.root, str) else cfg.root)]
     for root in roots:
         if not root.is_dir():
-            raise UserError(f"root={root}: no such directory")
+            raise UserError(f"root={root}: {'not a' if root.exists() else 'no such'} directory")
     found = {record.path.resolve(): record for root in roots for record in find(root)}
     records = sorted(found.values(), key=lambda record: (record.started, record.path))
     if not records:

@@ -42,7 +42,7 @@ from ebm_cli.runs.model import Model
 from ebm_cli.runs.record import jobs_of
 from ebm_cli.runs.sample_files import SampleFile, write_samples
 from ebm_cli.runs.sampled_model import model_to_sample
-from ebm_cli.runs.shards import Shards, kind_of, require_no_shards, require_writer, streams
+from ebm_cli.runs.shards import Shards, kind_of, require_no_shards, require_room, require_writer, streams
 from ebm_cli.runs.signals import Interrupted, Signals
 from ebm_cli.runs.stream import identity, stream
 from ebm_cli.system.files import write_json
@@ -60,6 +60,12 @@ def validate(cfg: DictConfig) -> None:
     set_threads(cfg.threads)
     require_writer(cfg.shards)
     validate_chains(cfg, model_to_sample(cfg))
+
+
+def reserve(cfg: DictConfig, path: Path, *, lock: bool) -> None:
+    """Refuse more samples than the disk of the run's directory has room for."""
+    if streams(cfg):
+        require_room(path, cfg.n_samples, model_to_sample(cfg).standardizer.like)
 
 
 def sample(cfg: DictConfig) -> None:

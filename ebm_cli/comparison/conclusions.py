@@ -5,18 +5,13 @@ from collections.abc import Iterable, Sequence
 
 from ebm_cli.comparison.columns import Column
 from ebm_cli.comparison.groups import Comparison, Group, Section
-from ebm_cli.comparison.settings import differing_settings, format_setting, in_order
+from ebm_cli.comparison.settings import BY_CHANCE, differing_settings, format_setting, in_order
 from ebm_cli.comparison.spread import Spread, welch
 from ebm_cli.evaluation.values import format_value
 
 P_LEAD = 0.05
 """A lead with a p-value below this is beyond the spread of the seeds."""
 TIME = "cost/seconds"
-BY_CHANCE = frozenset(
-    {"seed", "dataset.seed", "checkpoint", "resume", "trust", "monitor", "metrics", "keep"}
-    | {"log_every", "eval_every", "checkpoint_every"}
-)
-"""Keys in which the runs of a group may differ: seeds, and keys that change neither training nor its evaluation."""
 
 
 def warnings(comparison: Comparison) -> list[str]:

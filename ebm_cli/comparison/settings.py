@@ -6,6 +6,15 @@ from typing import Any
 
 from ebm_cli.runs.record import Record
 
+BY_CHANCE = frozenset(
+    {"seed", "dataset.seed", "checkpoint", "resume", "trust", "monitor", "metrics", "keep", "strict"}
+    | {"log_every", "eval_every", "checkpoint_every"}
+)
+"""Keys in which the runs of a group may differ: seeds, and keys that change neither training nor its evaluation."""
+USUAL = ("method", "dataset")
+"""Groups of the config that runs are grouped by, whatever else they differ in."""
+MOST_KEYS = 4
+"""Other keys that runs are grouped by without being asked; a table has no room for more."""
 MISSING = "–"
 """Text in place of a missing value."""
 
@@ -40,6 +49,25 @@ def differing_settings(records: Sequence[Record]) -> dict[str, list[str]]:
     options = {key for record in records for key in record.options if len(values[key]) > 1}
     inside = {key: any(f".{option}." in f".{key}." and option != key for option in options) for key in keys}
     return {key: found for key, found in values.items() if len(found) > 1 and not inside[key]}
+
+
+def keys_that_group(records: Sequence[Record]) -> list[str]:
+    """Method, data set, and the settings in which runs of one method and data set differ, as `by=auto` has them.
+
+    At most `MOST_KEYS` of these settings; groups that are mixed even so are named in a warning.
+    """
+    keys = list(USUAL)
+    while True:
+        groups: dict[tuple[str, ...], list[Record]] = {}
+        for record in records:
+            groups.setdefault(tuple(format_setting(record.get(key)) for key in keys), []).append(record)
+        differing = [key for group in groups.values() for key in differing_settings(group)]
+        own = [key for key in dict.fromkeys(differing) if key not in BY_CHANCE and key not in keys]
+        room = len(USUAL) + MOST_KEYS - len(keys)
+        if not own or not room:
+            return keys
+        # Of runs whose energies differ, the keys of one energy show only when they are grouped by energy.
+        keys += own[:room]
 
 
 def in_order(values: set[str]) -> list[str]:

@@ -13,9 +13,10 @@ from typing import Any
 from omegaconf import DictConfig, ListConfig, OmegaConf
 from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
 
+from ebm_cli.config.near_keys import near_keys, suggestion
 from ebm_cli.config.trust import Trust, import_class
 from ebm_cli.config.type_checks import convert, parameters, to_plain
-from ebm_cli.errors import UserError, describe, did_you_mean, first_line, memory_asked_for
+from ebm_cli.errors import UserError, describe, first_line, memory_asked_for
 
 _REFERENCE = re.compile(r"\$\{([A-Za-z_][\w.]*)\}")
 
@@ -82,7 +83,7 @@ def read_node(node: Any, path: str, trust: Trust) -> tuple[type, dict[str, tuple
         if key.startswith("_"):
             raise UserError(f"{path}.{key}: not a key; only _target_ may begin with an underscore")
         if key not in known:
-            raise UserError(f"{path}.{key}: no such key in {cls.__name__}{did_you_mean(key, known)}")
+            raise UserError(f"{path}.{key}: no such key in {cls.__name__}{suggestion(near_keys(key, known))}")
     return cls, entries
 
 

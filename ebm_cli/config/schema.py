@@ -231,6 +231,10 @@ class RunsKeys:
 
     root: str | list[str]
 
+    def __post_init__(self) -> None:
+        if not self.root:
+            raise ValueError(f"root must have at least one entry, got {self.root!r}")
+
 
 @dataclass(frozen=True)
 class CheckKeys:

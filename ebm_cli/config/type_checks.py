@@ -13,6 +13,11 @@ from omegaconf import DictConfig, ListConfig, OmegaConf
 
 from ebm_cli.errors import UserError, did_you_mean
 
+OTHER_OPTIONS = {
+    "gpu": "cuda", "float": "float32", "single": "float32", "fp32": "float32", "double": "float64", "fp64": "float64"
+}  # fmt: skip
+"""Values in other programs → ours."""
+
 
 @cache
 def parameters(cls: type) -> dict[str, inspect.Parameter]:
@@ -54,17 +59,22 @@ def convert(cls: type, key: str, value: Any, given: Mapping[str, tuple[Any, str]
     name = given[key][1]
     if not has_type(value, annotation):
         wanted, near = describe_type(annotation), _suggestion(value, annotation)
+        near = near or (f"; write {name}=[{value}]" if isinstance(value, str) and has_type([value], annotation) else "")
         raise UserError(f"{name} must be {wanted}, got {to_plain(value)!r}{near}")
     return tuple(value) if isinstance(value, list) and _wants_tuple(annotation) else value
 
 
 def _suggestion(value: Any, annotation: Any) -> str:
-    """`; did you mean X?` for a wrong word, or for the first wrong word of a list."""
+    """`; did you mean X?` for a wrong word, or for the first wrong word of a list; `; write 1000000` for 1e6."""
     if isinstance(value, list | tuple) and get_origin(annotation) in (list, tuple, Sequence):
         item = get_args(annotation)[0]
         wrong = next((word for word in value if not has_type(word, item)), None)
         return _suggestion(wrong, item) if isinstance(wrong, str) else ""
-    return did_you_mean(str(value), map(str, _options(annotation)))
+    if isinstance(value, float) and value.is_integer() and has_type(int(value), annotation):
+        return f"; write {int(value)}"
+    options = [str(option) for option in _options(annotation)]
+    known = OTHER_OPTIONS.get(str(value).lower())
+    return f"; did you mean {known}?" if known in options else did_you_mean(str(value), options)
 
 
 def _options(annotation: Any) -> tuple[Any, ...]:

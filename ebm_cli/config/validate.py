@@ -3,6 +3,7 @@
 Every key is compared with the verb's schema (`schema`), and every node with the constructor of its class (`build`).
 """
 
+from collections.abc import Iterator
 from dataclasses import is_dataclass
 from pathlib import Path
 from typing import Any
@@ -11,11 +12,12 @@ from omegaconf import DictConfig, ListConfig, OmegaConf
 
 from ebm_cli.config.build import build, construct, read_entries, read_node
 from ebm_cli.config.groups import conf_dir, file_keys
+from ebm_cli.config.near_keys import near_keys, suggestion
 from ebm_cli.config.optimizer_numbers import require_finite
 from ebm_cli.config.schema import SCHEMAS
 from ebm_cli.config.trust import Trust, trust_of
 from ebm_cli.config.type_checks import annotations, convert, parameters, to_plain
-from ebm_cli.errors import UserError, did_you_mean
+from ebm_cli.errors import UserError
 
 
 def validate(cfg: DictConfig, verb: str) -> None:
@@ -43,8 +45,10 @@ def validate(cfg: DictConfig, verb: str) -> None:
 
 
 def _require_values(cfg: DictConfig, verb: str) -> None:
-    """Require a value for every key of the verb that is not in a group; the message has the key's comment."""
+    """Require a value, and no empty text, for every key of the verb itself; the message has the key's comment."""
     for key in file_keys(conf_dir() / f"{verb}.yaml"):
+        if not OmegaConf.is_missing(cfg, key.name) and OmegaConf.select(cfg, key.name) == "":
+            raise UserError(f"{key.name}= has no value; it takes: {key.meaning}")
         if OmegaConf.is_missing(cfg, key.name):
             raise UserError(f"{key.name} is required, type {key.name}=…: {key.meaning}")
 
@@ -63,7 +67,8 @@ def _validate_keys(schema: type, cfg: DictConfig, path: str, nodes: list[tuple[D
         elif isinstance(value, DictConfig) and "_target_" in value:
             own.append((value, name))
         else:
-            raise UserError(f"{name}: no such key{did_you_mean(key, parameters(schema))}")
+            known_here = {*parameters(schema), *_dotted(OmegaConf.to_container(cfg, resolve=False))} - {key}
+            raise UserError(f"{name}: no such key{suggestion(near_keys(key, known_here))}")
     for key in parameters(schema):
         if key not in values:
             raise UserError(f"{path}.{key} is required" if path else f"{key} is required")
@@ -72,6 +77,15 @@ def _validate_keys(schema: type, cfg: DictConfig, path: str, nodes: list[tuple[D
         own += [(item, f"{name}[{i}]") for i, item in enumerate(items) if isinstance(item, DictConfig)]
     nodes += own
     return construct(schema, arguments, path)
+
+
+def _dotted(plain: Any) -> Iterator[str]:
+    """Dotted names of the values in a plain mapping."""
+    for key, value in plain.items() if isinstance(plain, dict) else ():
+        if isinstance(value, dict):
+            yield from (f"{key}.{name}" for name in _dotted(value))
+        elif key != "_target_":
+            yield str(key)
 
 
 def _validate_node(node: DictConfig, path: str, trust: Trust) -> None:

@@ -68,6 +68,7 @@ ADDED_KEYS: tuple[AddedKey, ...] = (
     AddedKey("parallel", {"ranks": 1}, after="bb0dc35"),
     AddedKey("eval.fallback", "none", after="bb0dc35"),
     AddedKey("target_accept", 0.8, after="412d032", target="ebm_cli.samplers.nuts.NUTS"),
+    AddedKey("target_accept", 0.651, after="a4e8a97", target="ebm_cli.samplers.hmc.HMC"),
 )
 """Every key that training configs have got since commit 1b2473a, in the order in which they were added."""
 

@@ -21,7 +21,8 @@ def labels(runtime: Mapping[str, Any], config: Mapping[str, Any]) -> dict[str, s
     """Group → name of its option, or the class that the config names in place of the class of the option's YAML.
 
     A data set of a density is called by the class of the density, where that was replaced. An option whose YAML is not
-    there any more keeps its name, and so does one whose class has moved inside this package.
+    there any more keeps its name, and so does one whose class has moved inside this package. A group without an option
+    has the class that was typed for it, if one was.
 
     Args:
         runtime: Hydra's node `hydra.runtime`, plain: `choices`, and `config_sources`, where options are looked for.
@@ -31,8 +32,14 @@ def labels(runtime: Mapping[str, Any], config: Mapping[str, Any]) -> dict[str, s
         LookupError, TypeError, AttributeError: `runtime` is damaged.
     """
     folders = (str(conf_dir()), *_own_folders(runtime.get("config_sources")))
-    chosen = {str(group): str(option) for group, option in runtime["choices"].items() if option is not None}
-    return {group: _replaced_by(group, option, config, folders) or option for group, option in chosen.items()}
+    found: dict[str, str] = {}
+    for group, option in runtime["choices"].items():
+        node = _node(str(group), config)
+        label = (
+            _own_class(node) if option is None else _replaced_by(str(group), str(option), node, folders) or str(option)
+        )
+        found |= {} if label is None else {str(group): label}
+    return found
 
 
 def _own_folders(sources: Any) -> list[str]:
@@ -41,14 +48,24 @@ def _own_folders(sources: Any) -> list[str]:
     return [str(s.get("path")) for s in listed if s.get("schema") == "file" and s.get("provider") != "main"]
 
 
-def _replaced_by(group: str, option: str, config: Mapping[str, Any], folders: Sequence[str]) -> str | None:
-    """Name of the class that has replaced that of an option; None if none has."""
+def _node(group: str, config: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The part of a config that an option of a group makes; empty if there is none."""
     folder, _, place = group.partition("@")
     node: Any = config
     for key in (place or folder).split("."):
         node = node.get(key) if isinstance(node, Mapping) else None
-    if not isinstance(node, Mapping):
-        return None
+    return node if isinstance(node, Mapping) else {}
+
+
+def _own_class(node: Mapping[str, Any]) -> str | None:
+    """Name of the class that was typed for a group without an option, or of its density; None if none was."""
+    target = _target(node.get("density")) or _target(node)
+    return None if target is None else target.rpartition(".")[2]
+
+
+def _replaced_by(group: str, option: str, node: Mapping[str, Any], folders: Sequence[str]) -> str | None:
+    """Name of the class that has replaced that of an option; None if none has."""
+    folder = group.partition("@")[0]
     file = _option(folder, option, folders)
     written = file if "_target_" in file else file.get(folder)  # the second in a file `@package _global_`
     if not isinstance(written, Mapping):

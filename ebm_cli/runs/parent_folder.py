@@ -1,4 +1,4 @@
-"""A folder of runs, such as that of a sweep or of replicas, where that of one run was meant."""
+"""A folder of runs, such as that of a sweep or of replicas, or one inside a run, where that of one run was meant."""
 
 from pathlib import Path
 
@@ -9,13 +9,15 @@ SHOWN = 8
 
 
 def explain_parent(path: Path, name: str) -> str:
-    """Say which runs a folder holds, and what to type for one of them; empty if it holds none.
+    """Say which runs a folder holds or which run holds it, and what to type for one; empty if there is none.
 
     Args:
         path: of the folder.
         name: of a file or folder that is in the folder of every run.
     """
     runs = sorted(file.parent.name for file in path.glob(f"*/{name}"))
+    if not runs and path.absolute().parent.joinpath(name).exists():
+        return f"it is a folder of the run: type {typed('checkpoint', path.parent)}"
     if not runs:
         return ""
     shown = ", ".join(runs[:SHOWN]) + (", …" if len(runs) > SHOWN else "")

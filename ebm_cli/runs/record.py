@@ -79,7 +79,8 @@ class Record(NamedTuple):
 
 def find(root: Path) -> list[Record]:
     """Find the runs under `root`, oldest first."""
-    found = (read(path.parent) for path in root.rglob("status.json"))
+    # Unlike Path.rglob, it passes over a folder that is deleted meanwhile.
+    found = (read(Path(folder)) for folder, _, files in os.walk(root) if "status.json" in files)
     return sorted(found, key=lambda record: (record.started, record.path))
 
 

@@ -25,7 +25,8 @@ from ebm_cli.errors import UserError
 from ebm_cli.evaluation.coordinate_summary import coordinate_names
 from ebm_cli.runs import checkpoint as checkpoints
 from ebm_cli.runs.sample_files import finite_arrays
-from ebm_cli.system.files import remove_leftovers, replacing, write_json
+from ebm_cli.system.files import free_bytes, remove_leftovers, replacing, write_json
+from ebm_cli.system.memory import format_bytes
 
 FOLDER, MANIFEST, STATE = "samples", "manifest.json", "chains.pt"
 FORMAT = 1
@@ -45,6 +46,27 @@ def kind_of(cfg: DictConfig) -> str:
     if cfg.shards != "auto":
         return str(cfg.shards)
     return "npz" if cfg.n_samples > MANY else "none"
+
+
+def require_room(path: Path, n_samples: int, like: Tensor) -> None:
+    """Refuse more samples than the disk has room for; what an earlier command has written there counts as room.
+
+    Args:
+        path: directory of the files, which need not exist.
+        n_samples: of all files together.
+        like: a tensor of the shape and dtype of one sample.
+
+    Raises:
+        UserError: they do not fit.
+    """
+    needed = n_samples * (like.numel() + 1) * like.element_size()  # with its energy
+    written = sum(file.stat().st_size for file in (path / FOLDER).glob("*") if file.is_file())
+    free = free_bytes(path) + written
+    if needed > free:
+        raise UserError(
+            f"n_samples={n_samples}: the samples take {format_bytes(needed)}, and {path.parent} has "
+            f"{format_bytes(free)} of room; take fewer, or name a directory of another disk with hydra.run.dir=DIR"
+        )
 
 
 def require_no_shards(path: Path) -> None:

@@ -7,6 +7,7 @@ sees the old file or the new one, even if the writer is killed or the disk is fu
 import json
 import os
 import re
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -69,3 +70,9 @@ def _sync(path: Path) -> None:
         os.fsync(number)
     finally:
         os.close(number)
+
+
+def free_bytes(path: Path) -> int:
+    """Bytes that may still be written to the disk of a path, which need not exist yet."""
+    existing = next(parent for parent in (path.absolute(), *path.absolute().parents) if parent.exists())
+    return shutil.disk_usage(existing).free

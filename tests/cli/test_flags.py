@@ -10,6 +10,9 @@ from tests.support import Ebm
     ("words", "line"),
     [
         (["--multirnu"], "no flag '--multirnu'; did you mean --multirun?"),
+        (["--batch-size=64"], "no flag '--batch-size'; a key is typed without dashes: batch_size=64"),
+        (["--steps", "100"], "no flag '--steps'; a key is typed without dashes: steps=100"),
+        (["-n", "3"], "no flag '-n'"),
         (["--config-dir"], "argument --config-dir/-cd: expected one argument"),
         (["--cfg", "jb"], "argument --cfg/-c: invalid choice: 'jb' (choose from 'job', 'hydra', 'all')"),
         (["--resolve"], "--resolve needs --cfg job: it resolves interpolations in the config that is printed"),

@@ -113,6 +113,9 @@ def test_directory_is_locked_before_hydra_writes(ebm: Ebm, tmp_path: Path, monke
         (["hydra.launcher=null"], "hydra.launcher must be a mapping with _target_"),
         (["hydra.job_logging.handlers.file.filename=nowhere/x.log"], "hydra: the logging cannot be set up: no file"),
         (["hydra.job_logging.root.level=LOUD"], "hydra: the logging cannot be set up: "),
+        (["hydra.job_logging.handlers.file.encoding=nan"], "hydra: the logging cannot be set up: "),
+        (["hydra.job_logging.handlers.file.encoding=utf-99"], "hydra: the logging cannot be set up: unknown encoding"),
+        (["+hydra.job_logging.handlers.file.mode=q"], "hydra: the logging cannot be set up: invalid mode"),
     ],
 )
 def test_launch_that_would_fail_is_refused(

@@ -38,7 +38,7 @@ def test_kinds_of_values(word: str, values: Numbers | Words, text: str) -> None:
 @pytest.mark.parametrize(
     ("word", "line"),
     [
-        ("seed=1", "nothing to search: give a key several values, such as 'optimizer.lr=interval"),
+        ("seed=1", "nothing to search: give a key an interval, such as 'optimizer.lr=interval"),
         ("a=interval(2,1)", r"a=interval\(2,1\): the first number of an interval must be below the second"),
         ("a=tag(log,interval(0,1))", "an interval in logarithms needs positive numbers"),
         ("a=interval(1,inf)", "the ends of an interval are numbers"),

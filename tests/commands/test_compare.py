@@ -67,6 +67,7 @@ def test_compare_takes_lists_of_runs_and_metrics(ebm: Ebm, runs: Runs, tmp_path:
             "by must have at least one entry, and none twice, got ['method', 'method']",
         ),
         (["runs=runs/*", "metrics=[eval/lk]"], "metrics: no run has a number eval/lk; did you mean eval/kl?"),
+        (["runs=runs/*", "metrics=kl"], "metrics: no run has a number kl; did you mean eval/kl?"),
         (["runs=bad"], "runs=bad: no finished run to compare (bad/a: lower optimizer.lr)"),
         (
             [],

@@ -179,7 +179,7 @@ def test_annealing_brackets_the_exact_log_z(ebm: Ebm, tmp_path: Path) -> None:
         (["checkpoint={run}", "eval.n_chains=1"], "eval.n_chains must be >= 10, got 1"),
         (["checkpoint={run}", "parallel.ranks=0"], "parallel.ranks must be >= 1, got 0"),
         (["checkpoint={run}", "eval.base=flow"], "eval.base must be one of auto, gaussian, method, got 'flow'"),
-        (["checkpoint={run}", "eval.sampler=langvin"], "sampler=langvin: no such option; did you mean langevin?"),
+        (["checkpoint={run}", "eval.sampler=langvin"], "eval.sampler=langvin: no such option; did you mean langevin?"),
         (["checkpoint={run}", "n_samples=10"], "n_samples: no such key"),
     ],
 )

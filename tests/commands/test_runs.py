@@ -33,6 +33,20 @@ def test_another_key_for_the_folder_shows_what_to_write(ebm: Ebm, verb: str, wor
     assert ebm(verb, word).err == f"ebm: {word[:-2]}: no such key; write ebm {verb} o\n"
 
 
+def test_folder_deleted_during_the_search_is_passed_over(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write_run(tmp_path / "kept", {"state": "finished"})
+    (tmp_path / "gone").mkdir()
+    right = os.scandir
+
+    def scandir(path: str) -> Any:
+        if str(path).endswith("gone"):
+            raise FileNotFoundError(path)
+        return right(path)
+
+    monkeypatch.setattr(os, "scandir", scandir)
+    assert [record.path.name for record in find(tmp_path)] == ["kept"]
+
+
 def test_runs_shows_seed_settings_and_why_a_run_failed(ebm: Ebm, tmp_path: Path) -> None:
     write_run(tmp_path / "o/a", {"state": "failed", "step": 3, "steps": 9, "reason": "OSError: no\nroom"})
     (tmp_path / "o/a/config.yaml").write_text("seed: 7\n")

@@ -153,6 +153,16 @@ def test_command_streams_and_names_lost_samples(ebm: Ebm, tmp_path: Path, monkey
     assert (ran.code, len(ran.err.splitlines()), "hydra.run.dir=DIR" in ran.err) == (1, 1, True)
 
 
+def test_samples_without_room_are_refused_at_once(cfg: DictConfig, tmp_path: Path) -> None:
+    """10¹³ samples of two coordinates and an energy, four bytes each; 1,000 fit, in a folder still to be made."""
+    many = cfg.copy()
+    many.n_samples = 10**13
+    with pytest.raises(UserError, match=r"n_samples=10000000000000: the samples take 120\.0 TB, and .* of room"):
+        sample.reserve(many, tmp_path / "new", lock=True)
+    sample.reserve(cfg, tmp_path / "new", lock=True)
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_full_disk_says_how_to_continue(ebm: Ebm, monkeypatch: pytest.MonkeyPatch) -> None:
     def full(shards: Shards, *args: Any) -> None:
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))

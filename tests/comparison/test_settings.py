@@ -1,6 +1,14 @@
 """Settings of runs, and those in which they differ."""
 
-from ebm_cli.comparison.settings import differing_settings, flatten, format_setting, in_order, settings_of
+from ebm_cli.comparison.settings import (
+    MOST_KEYS,
+    differing_settings,
+    flatten,
+    format_setting,
+    in_order,
+    keys_that_group,
+    settings_of,
+)
 from ebm_cli.runs.record import find
 from tests.comparison.support import Runs
 
@@ -29,3 +37,29 @@ def test_differing_settings_leave_out_keys_inside_an_option(runs: Runs) -> None:
     runs.write(dataset="moons", config={"dataset": {"noise": 1}, "steps": 1}, seed=0)
     runs.write(dataset="rings", config={"dataset": {"radius": 2}, "steps": 2}, seed=0)
     assert differing_settings(find(runs.root)) == {"dataset": ["moons", "rings"], "steps": ["1", "2"]}
+
+
+def test_runs_of_other_settings_are_other_groups(runs: Runs) -> None:
+    """Two classes of one name, two widths; the control differs in seeds alone, and has the usual keys."""
+    for width in (8, 16):
+        for seed in (0, 1):
+            runs.write(results={"eval/kl": 1.0}, seed=seed, config={"energy": {"_target_": "a.Own", "width": width}})
+    runs.write(results={"eval/kl": 1.0}, seed=0, config={"energy": {"_target_": "b.Own", "width": 8}})
+    records = find(runs.root)
+    assert keys_that_group(records[:2]) == ["method", "dataset"]
+    assert keys_that_group(records[:4]) == ["method", "dataset", "energy.width"]
+    keys = keys_that_group(records)
+    assert set(keys) == {"method", "dataset", "energy._target_", "energy.width"}
+    assert [len(group.records) for group in runs.compare(keys).groups] == [2, 2, 1]
+
+
+def test_settings_that_differ_between_methods_group_nothing(runs: Runs) -> None:
+    runs.write("nce", config={"steps": 10})
+    runs.write("sm", config={"steps": 20})
+    assert keys_that_group(find(runs.root)) == ["method", "dataset"]
+
+
+def test_keys_that_group_are_few(runs: Runs) -> None:
+    for value in (1, 2):
+        runs.write(config={f"k{i}": value for i in range(MOST_KEYS + 2)})
+    assert len(keys_that_group(find(runs.root))) == 2 + MOST_KEYS

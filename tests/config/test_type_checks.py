@@ -1,12 +1,14 @@
 """Types of constructor arguments: whether a value has the type of an annotation, and the annotation in words."""
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
 import pytest
 
-from ebm_cli.config.type_checks import describe_type, has_type
+from ebm_cli.config.type_checks import convert, describe_type, has_type
+from ebm_cli.errors import UserError
 
 
 @pytest.mark.parametrize(
@@ -29,3 +31,24 @@ def test_describe_type_uses_plain_words() -> None:
     assert describe_type(float | None) == "a number or null"
     assert describe_type(int | Literal["auto"]) == "a whole number or auto"
     assert describe_type(list[str]) == "a list of texts"
+
+
+@dataclass
+class Settings:
+    n: int = 1
+    device: Literal["cpu", "cuda"] = "cpu"
+    names: list[str] | None = None
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "end"),
+    [
+        ("n", 1e6, "got 1000000.0; write 1000000"),
+        ("n", 1.5, "got 1.5"),
+        ("device", "gpu", "got 'gpu'; did you mean cuda?"),
+        ("names", "a", "got 'a'; write names=[a]"),
+    ],
+)
+def test_wrong_type_is_answered_by_what_to_write(key: str, value: Any, end: str) -> None:
+    with pytest.raises(UserError, match=f"{re.escape(end)}$"):
+        convert(Settings, key, value, {key: (value, key)}, "")

@@ -110,8 +110,11 @@ def test_locate_finds_files_and_run_directories(file: Path, tmp_path: Path) -> N
         checkpoints.locate(tmp_path, "best")
     with pytest.raises(UserError, match="no such file or directory"):
         checkpoints.locate(tmp_path / "nowhere")
-    with pytest.raises(UserError, match="is it a run directory"):
+    with pytest.raises(UserError, match="it is a folder of the run: type checkpoint="):
         checkpoints.locate(file.parent)
+    (file.parent / "empty").mkdir()
+    with pytest.raises(UserError, match="is it a run directory"):
+        checkpoints.locate(file.parent / "empty")
 
 
 @pytest.mark.parametrize(

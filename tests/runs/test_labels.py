@@ -53,6 +53,13 @@ def test_data_are_called_by_their_density() -> None:
     assert found == {"dataset": "Logistic", "dataset@eval.ood": "moons", "sampler@eval.sampler": "CrankNicolson"}
 
 
+def test_class_of_a_group_without_an_option_is_its_label() -> None:
+    choices = {"polish": None, "dataset@eval.ood": None, "experiment": None, "energy": "mlp"}
+    logistic = {"_target_": "ebm_cli.datasets.Synthetic", "density": {"_target_": "mine.Logistic"}}
+    config = {"polish": {"_target_": "mine.Polish"}, "eval": {"ood": logistic}, "energy": {"width": 8}}
+    assert labels_of(choices, config) == {"polish": "Polish", "dataset@eval.ood": "Logistic", "energy": "mlp"}
+
+
 def test_options_of_ones_own_folder_are_found(tmp_path: Path) -> None:
     (tmp_path / "energy").mkdir()
     option = tmp_path / "energy" / "ring.yaml"

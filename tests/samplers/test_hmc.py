@@ -9,12 +9,12 @@ from scipy import stats
 from torch import Tensor
 
 from ebm_cli.derivatives import value_and_grad
+from ebm_cli.samplers import adapt, run
 from ebm_cli.samplers import hmc as hmc_module
-from ebm_cli.samplers import run
 from ebm_cli.samplers.hmc import HMC
 from ebm_cli.selftest.invariance import harmonic
 from tests.samplers.targets import BANANA, GAUSSIAN, deviation_of_variance, recorded_ratio
-from tests.support import seeded
+from tests.support import normal, seeded
 
 
 def test_hmc_proposes_the_end_of_a_reversible_trajectory(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -96,6 +96,17 @@ def test_step_sizes_are_uniform_around_their_mean() -> None:
 def test_hmc_refuses_a_jitter_out_of_range(jitter: float) -> None:
     with pytest.raises(ValueError, match=r"^jitter must be in \[0, 1\), got "):
         HMC(jitter=jitter)
+
+
+def test_burn_in_finds_the_acceptance_that_is_asked_for() -> None:
+    found = {}
+    for target in (0.65, 0.9):
+        kernel, state = adapt(HMC(0.5, target_accept=target), harmonic, normal(50, 20), 150, seeded())
+        found[target] = kernel.step_size
+        assert float(run(kernel, harmonic, state, 20, seeded(1))[1].accept.mean()) == pytest.approx(target, abs=0.03)
+    assert found[0.9] < 0.8 * found[0.65]
+    with pytest.raises(ValueError, match=r"target_accept must be in \(0, 1\), got 1.0"):
+        HMC(target_accept=1.0)
 
 
 def test_one_leapfrog_step_is_enough_and_none_is_refused() -> None:
