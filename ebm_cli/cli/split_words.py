@@ -7,7 +7,7 @@ from collections.abc import Collection, Sequence
 
 from ebm_cli.errors import UserError
 from ebm_cli.quoting import shell_word, typed
-from ebm_cli.system.home import expanded
+from ebm_cli.system.home import is_there
 
 _PAIRS = {"[": "]", "{": "}", "(": ")"}
 
@@ -66,14 +66,14 @@ def _in_a_path(word: str, after: Sequence[str]) -> str | None:
     """`checkpoint=my run` and `my run`, where there is a folder `my run`, and none of the parts."""
     key, equals, value = word.partition("=") if "=" in word else ("", "", word)
     whole = f"{value} {after[0]}" if value and after and "=" not in after[0] else ""
-    is_path = whole and expanded(whole).exists() and not any(expanded(part).exists() for part in (value, after[0]))
+    is_path = whole and is_there(whole) and not any(map(is_there, (value, after[0])))
     shown = typed(key, whole) if equals else shell_word(whole)
     return f"{key}{equals}{whole}: quote a path with a space: {shown}" if is_path else None
 
 
 def _without_equals(word: str, after: Sequence[str], keys: Collection[str]) -> str | None:
     """`steps 100` and `steps`."""
-    if word not in keys or expanded(word).exists():
+    if word not in keys or is_there(word):
         return None
     value = after[0] if after and "=" not in after[0] else "VALUE"
     shown = f"{word} {value}" if value != "VALUE" else word

@@ -18,6 +18,7 @@ from ebm_cli.config.groups import conf_dir, file_keys, find_file, group_options,
 from ebm_cli.config.near_keys import MOST, near_keys, same_keys, suggestion
 from ebm_cli.errors import did_you_mean
 from ebm_cli.quoting import shell_word, typed
+from ebm_cli.system.home import is_there
 
 PLACE_WORDS = ("runs", "root", "run", "path", "dir", "folder", "checkpoint")
 """Keys, ours and others, by which people name the folder or the run that a verb takes without a key."""
@@ -63,7 +64,7 @@ def explain_unknown_key(
 
 def explain_data_file(group: str, option: str) -> str | None:
     """The words for a file of data that was typed as an option, `dataset=my.csv`; None for what is none."""
-    if not Path(option).suffix and "/" not in option and not Path(option).exists():
+    if not Path(option).suffix and "/" not in option and not is_there(option):
         return None
     return f"{group}={option}: no such option; write {_data_words(group, option)}"
 

@@ -6,7 +6,6 @@ quoted here. A word that could mean two things is left as it is, and refused wit
 
 import re
 from collections.abc import Sequence
-from pathlib import Path
 
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override
@@ -14,7 +13,7 @@ from hydra.errors import HydraException
 
 from ebm_cli.errors import UserError
 from ebm_cli.quoting import Typed, override, shell_word
-from ebm_cli.system.home import expanded
+from ebm_cli.system.home import expanded, is_there
 
 PLACES = {
     "runs": ("root",),
@@ -87,7 +86,7 @@ def _has_no_key(word: str) -> bool:
     """Return whether a word is a value alone: without =, or a path with one in a folder that exists (`r/lr=0.1`)."""
     before, equals, _ = word.partition("=")
     if equals:
-        return "/" in before and expanded(word).exists()
+        return "/" in before and is_there(word)
     return re.match(r"~[A-Za-z_@]|\+", word) is None  # which delete and add a key
 
 
@@ -101,8 +100,8 @@ def _quote(word: str, is_sweep: bool) -> str:
     items = value[1:-1].split(",") if value.startswith("[") and value.endswith("]") else []
     if read is None and items and not any(_STRUCTURE & set(item) for item in items):
         return override(key, [_expanded(item.strip()) for item in items])
-    if read is not None and read.is_sweep_override() and not is_sweep and Path(value).exists():
-        return override(key, value)
+    if read is not None and read.is_sweep_override() and not is_sweep and is_there(value):
+        return override(key, _expanded(value))
     return word
 
 
@@ -115,7 +114,7 @@ def _is_one_path(value: str, is_sweep: bool) -> bool:
     """Return whether a value that Hydra cannot read can only be text: it has no structure, or names what exists."""
     if not _STRUCTURE & set(value):
         return bool(value.strip())
-    return expanded(value).exists() and not (is_sweep and "," in value)
+    return is_there(value) and not (is_sweep and "," in value)
 
 
 def _parse(word: str) -> Override | None:

@@ -42,7 +42,15 @@ from ebm_cli.runs.model import Model
 from ebm_cli.runs.record import jobs_of
 from ebm_cli.runs.sample_files import SampleFile, write_samples
 from ebm_cli.runs.sampled_model import model_to_sample
-from ebm_cli.runs.shards import Shards, kind_of, require_no_shards, require_room, require_writer, streams
+from ebm_cli.runs.shards import (
+    Shards,
+    kind_of,
+    require_memory,
+    require_no_shards,
+    require_room,
+    require_writer,
+    streams,
+)
 from ebm_cli.runs.signals import Interrupted, Signals
 from ebm_cli.runs.stream import identity, stream
 from ebm_cli.system.files import write_json
@@ -59,7 +67,10 @@ def validate(cfg: DictConfig) -> None:
     use_full_precision()
     set_threads(cfg.threads)
     require_writer(cfg.shards)
-    validate_chains(cfg, model_to_sample(cfg))
+    model = model_to_sample(cfg)
+    validate_chains(cfg, model)
+    if not streams(cfg):
+        require_memory(cfg.n_samples, model.standardizer.like)
 
 
 def reserve(cfg: DictConfig, path: Path, *, lock: bool) -> None:

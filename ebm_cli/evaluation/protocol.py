@@ -11,6 +11,7 @@ from ebm_cli.errors import UserError
 from ebm_cli.evaluation.metric_group import MetricGroup
 from ebm_cli.samplers import Kernel
 from ebm_cli.samplers.metric import why_not_measured
+from ebm_cli.system.memory import format_bytes, max_array_bytes
 
 
 @dataclass(frozen=True)
@@ -60,9 +61,15 @@ class Protocol:
         """Refuse what does not fit the data, before anything is trained or measured.
 
         Raises:
-            UserError: the sampler cannot move points of their dimension, or foreign rows are not of their columns or
-                shape.
+            UserError: the sampler cannot move points of their dimension, more samples than the memory holds, or foreign
+                rows that are not of their columns or shape.
         """
+        needed, most = 4 * self.n_samples * math.prod(dataset.shape), max_array_bytes()
+        if needed > most:
+            raise UserError(
+                f"eval.n_samples={self.n_samples}: {format_bytes(needed)} of samples, and one array may have "
+                f"{format_bytes(most)} here; take fewer"
+            )
         reason = self.kernel.why_not(math.prod(dataset.shape))
         if reason is not None:
             raise UserError(f"eval.sampler: {reason}")

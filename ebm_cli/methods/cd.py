@@ -17,7 +17,7 @@ divergence of the chain itself (`chain_divergence`).
 """
 
 from functools import partial
-from math import inf, prod
+from math import inf
 from typing import TYPE_CHECKING, ClassVar, Literal
 
 import torch
@@ -29,7 +29,7 @@ from ebm_cli.methods import jarzynski
 from ebm_cli.methods.base import LossOutput, Symptom
 from ebm_cli.methods.chain_divergence import chain_divergence
 from ebm_cli.methods.chain_metrics import CLAMPED, SYMPTOMS, cost_of, metrics_of
-from ebm_cli.methods.chains import Chains, Course, run_chains, store
+from ebm_cli.methods.chains import Chains, Course, require_companions, run_chains, store
 from ebm_cli.methods.hot_replicas import HotReplicas
 from ebm_cli.methods.jarzynski import Witnesses
 from ebm_cli.methods.of_energies import OfEnergies, Query
@@ -38,8 +38,6 @@ from ebm_cli.methods.resampling import pooled
 from ebm_cli.methods.step_backoff import StepBackoff
 from ebm_cli.samplers import Kernel, Tempering
 from ebm_cli.samplers.langevin import Langevin
-from ebm_cli.samplers.mala import MALA
-from ebm_cli.samplers.metric import wants_metric
 from ebm_cli.system.ranks import Ranks
 
 if TYPE_CHECKING:
@@ -99,30 +97,8 @@ class CD(OfEnergies):
         witnesses: int = 0,
     ) -> None:
         super().__init__()
-        if k < 1:
-            raise ValueError(f"k must be >= 1, got {k}")
-        if buffer_size < 1:
-            raise ValueError(f"buffer_size must be >= 1, got {buffer_size}")
-        if not 0 <= restart <= 1:
-            raise ValueError(f"restart must be in [0, 1], got {restart}")
-        if jumps < 0:
-            raise ValueError(f"jumps must be >= 0, got {jumps}")
-        if l2 < 0:
-            raise ValueError(f"l2 must be >= 0, got {l2}")
-        if not 0 <= kl < float("inf"):
-            raise ValueError(f"kl must be >= 0, got {kl}")
-        if kl and not isinstance(sampler, Langevin | MALA):
-            raise ValueError(f"kl must be 0 with {type(sampler).__name__}: it needs a step of langevin or mala")
-        if witnesses < 0 or (witnesses and weights == "none"):
-            raise ValueError(f"witnesses must be >= 0, and 0 without weights=jarzynski, got {witnesses}")
-        if weights != "none":
-            if start != "persistent" or kl:
-                raise ValueError("weights must be none unless start=persistent (method=pcd) and kl=0")
-            jarzynski.require_weighable(sampler)
-        if (reason := sampler.why_not(prod(shape))) is not None:
-            raise ValueError(f"sampler: {reason}")
-        if wants_metric(sampler):
-            raise ValueError("sampler.metric must be none with cd and pcd, whose chains have no burn-in")
+        _require_ranges(k, buffer_size, restart, jumps, l2, kl)
+        require_companions(shape, sampler, start, kl, weights, witnesses)
         self.sampler = sampler
         self.noise = noise
         self.k = self.n_chain_steps = k
@@ -132,17 +108,21 @@ class CD(OfEnergies):
         self.kl = kl
         self.jumps = jumps
         self.backoff = StepBackoff(sampler.target_accept)
-        self.register_buffer("accepted", torch.zeros(()))
-        if start == "persistent":
-            self.register_buffer("buffer", torch.zeros(buffer_size, *shape))
-            self.register_buffer("age", torch.zeros(buffer_size))
         self.is_weighted = weights != "none"
-        if self.is_weighted:
-            self.register_buffer("log_weight", torch.zeros(buffer_size))
-            self.register_buffer("walker_energy", torch.zeros(buffer_size))
+        self._make_state(shape, buffer_size)
         self.witnesses = Witnesses(shape, witnesses) if witnesses else None
         n_hot = len(sampler.betas) - 1 if isinstance(sampler, Tempering) and start == "persistent" else 0
         self.hot = HotReplicas(shape, n_hot, buffer_size) if n_hot else None
+
+    def _make_state(self, shape: tuple[int, ...], buffer_size: int) -> None:
+        """Register what a checkpoint holds of the chains: acceptance, and the replay buffer of persistent ones."""
+        self.register_buffer("accepted", torch.zeros(()))
+        if self.start == "persistent":
+            self.register_buffer("buffer", torch.zeros(buffer_size, *shape))
+            self.register_buffer("age", torch.zeros(buffer_size))
+        if self.is_weighted:
+            self.register_buffer("log_weight", torch.zeros(buffer_size))
+            self.register_buffer("walker_energy", torch.zeros(buffer_size))
 
     def get_extra_state(self) -> dict[str, int | float]:
         return self.backoff.state_dict()
@@ -286,3 +266,18 @@ class CD(OfEnergies):
             loss, metrics["chain_divergence"] = loss + self.kl * divergence, divergence.detach()
             cost = cost._replace(grad=cost.grad + 1, laplacian=1)
         return LossOutput(loss, metrics, evaluations=cost)
+
+
+def _require_ranges(k: int, buffer_size: int, restart: float, jumps: int, l2: float, kl: float) -> None:
+    if k < 1:
+        raise ValueError(f"k must be >= 1, got {k}")
+    if buffer_size < 1:
+        raise ValueError(f"buffer_size must be >= 1, got {buffer_size}")
+    if not 0 <= restart <= 1:
+        raise ValueError(f"restart must be in [0, 1], got {restart}")
+    if jumps < 0:
+        raise ValueError(f"jumps must be >= 0, got {jumps}")
+    if l2 < 0:
+        raise ValueError(f"l2 must be >= 0, got {l2}")
+    if not 0 <= kl < inf:
+        raise ValueError(f"kl must be >= 0, got {kl}")

@@ -4,6 +4,7 @@ They jump to draws of the density that the energy bends, if that is asked for, a
 ones (`jarzynski`) are weighed for the present energy first, and tempered ones continue with their hot replicas.
 """
 
+from math import prod
 from typing import NamedTuple
 
 import torch
@@ -18,6 +19,9 @@ from ebm_cli.methods.replay_buffer import ReplayBuffer, Starts
 from ebm_cli.methods.resampling import Pool
 from ebm_cli.samplers import Info, Kernel, State, Tempering, replace_diverged, run, select_chains
 from ebm_cli.samplers.independence import jump
+from ebm_cli.samplers.langevin import Langevin
+from ebm_cli.samplers.mala import MALA
+from ebm_cli.samplers.metric import wants_metric
 from ebm_cli.samplers.tempering import X as REPLICAS
 
 
@@ -63,6 +67,33 @@ class Chains(NamedTuple):
     pool: Pool | None = None
     new: Walkers | None = None
     replicas: Tensor | None = None
+
+
+def require_companions(
+    shape: tuple[int, ...], sampler: Kernel, start: str, kl: float, weights: str, witnesses: int
+) -> None:
+    """Refuse a sampler that cannot make the chains of cd, and weights for chains that cannot have any.
+
+    Args:
+        shape: of one point.
+        sampler: transition of the chains.
+        start, kl, weights, witnesses: as `CD` takes them.
+
+    Raises:
+        ValueError: the message begins with the name of the argument.
+    """
+    if kl and not isinstance(sampler, Langevin | MALA):
+        raise ValueError(f"kl must be 0 with {type(sampler).__name__}: it needs a step of langevin or mala")
+    if witnesses < 0 or (witnesses and weights == "none"):
+        raise ValueError(f"witnesses must be >= 0, and 0 without weights=jarzynski, got {witnesses}")
+    if weights != "none":
+        if start != "persistent" or kl:
+            raise ValueError("weights must be none unless start=persistent (method=pcd) and kl=0")
+        jarzynski.require_weighable(sampler)
+    if (reason := sampler.why_not(prod(shape))) is not None:
+        raise ValueError(f"sampler: {reason}")
+    if wants_metric(sampler):
+        raise ValueError("sampler.metric must be none with cd and pcd, whose chains have no burn-in")
 
 
 def run_chains(course: Course, energy: Energy, starts: Starts, hot: HotReplicas | None, rng: torch.Generator) -> Chains:

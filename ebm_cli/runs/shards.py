@@ -26,7 +26,7 @@ from ebm_cli.evaluation.coordinate_summary import coordinate_names
 from ebm_cli.runs import checkpoint as checkpoints
 from ebm_cli.runs.sample_files import finite_arrays
 from ebm_cli.system.files import free_bytes, remove_leftovers, replacing, write_json
-from ebm_cli.system.memory import format_bytes
+from ebm_cli.system.memory import format_bytes, max_array_bytes
 
 FOLDER, MANIFEST, STATE = "samples", "manifest.json", "chains.pt"
 FORMAT = 1
@@ -48,6 +48,24 @@ def kind_of(cfg: DictConfig) -> str:
     return "npz" if cfg.n_samples > MANY else "none"
 
 
+def require_memory(n_samples: int, like: Tensor) -> None:
+    """Refuse more samples in one file than the memory holds.
+
+    Args:
+        n_samples: of the file.
+        like: a tensor of the shape and dtype of one sample.
+
+    Raises:
+        UserError: they do not fit.
+    """
+    needed, most = _bytes_of(n_samples, like), max_array_bytes()
+    if needed > most:
+        raise UserError(
+            f"n_samples={n_samples} with shards=none: {format_bytes(needed)} at once, and one array may have "
+            f"{format_bytes(most)} here; shards=npz writes files of a part each"
+        )
+
+
 def require_room(path: Path, n_samples: int, like: Tensor) -> None:
     """Refuse more samples than the disk has room for; what an earlier command has written there counts as room.
 
@@ -59,7 +77,7 @@ def require_room(path: Path, n_samples: int, like: Tensor) -> None:
     Raises:
         UserError: they do not fit.
     """
-    needed = n_samples * (like.numel() + 1) * like.element_size()  # with its energy
+    needed = _bytes_of(n_samples, like)
     written = sum(file.stat().st_size for file in (path / FOLDER).glob("*") if file.is_file())
     free = free_bytes(path) + written
     if needed > free:
@@ -67,6 +85,11 @@ def require_room(path: Path, n_samples: int, like: Tensor) -> None:
             f"n_samples={n_samples}: the samples take {format_bytes(needed)}, and {path.parent} has "
             f"{format_bytes(free)} of room; take fewer, or name a directory of another disk with hydra.run.dir=DIR"
         )
+
+
+def _bytes_of(n_samples: int, like: Tensor) -> int:
+    """Bytes of so many samples, each with its energy."""
+    return n_samples * (like.numel() + 1) * like.element_size()
 
 
 def require_no_shards(path: Path) -> None:

@@ -1,5 +1,6 @@
-"""Paths that begin with ~."""
+"""Paths as they are typed, such as those that begin with ~."""
 
+import os
 from pathlib import Path
 
 
@@ -9,3 +10,8 @@ def expanded(path: str) -> Path:
         return Path(path).expanduser()
     except RuntimeError:
         return Path(path)
+
+
+def is_there(path: str) -> bool:
+    """Return whether a path exists; False, and no error, for text that is no path: too long, or with a zero byte."""
+    return os.path.exists(expanded(path))  # noqa: PTH110 - Path.exists raises for such text

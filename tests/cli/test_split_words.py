@@ -40,7 +40,19 @@ def test_divided_override_is_shown_in_one_word(line: str, message: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "line", ["", "steps=100 seed=1", "a b", "checkpoint=a b", "only= seed=1", "sampler", "x=[1,2] y=(3)", "x=[1 y=2]"]
+    "line",
+    [
+        "",
+        "steps=100 seed=1",
+        "a b",
+        "checkpoint=a b",
+        "only= seed=1",
+        "sampler",
+        "x=[1,2] y=(3)",
+        "x=[1 y=2]",
+        f"a={'b' * 300} {'c' * 300}",
+        "a=\0 b",
+    ],
 )
 def test_control_other_words_are_left_alone(line: str) -> None:
     require_whole(line.split(" "), KEYS)

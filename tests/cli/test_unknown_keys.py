@@ -27,6 +27,7 @@ from ebm_cli.config.groups import conf_dir
             "which: no such key of ebm train; it is one of ebm density, ebm evaluate and ebm sample",
         ),
         ("sample", "eval_every=3", "eval_every: no such key of ebm sample; it is one of ebm train"),
+        ("train", f"data={'a' * 300}", "data: no such key of ebm train; it is one of ebm density"),
         ("train", "data=my.csv", "data: no such key; write dataset=file dataset.path=my.csv"),
         ("train", "dataset.path=a b.csv", "dataset.path: no such key; write dataset=file \"dataset.path='a b.csv'\""),
     ],

@@ -177,6 +177,7 @@ def test_annealing_brackets_the_exact_log_z(ebm: Ebm, tmp_path: Path) -> None:
         ),
         (["checkpoint={run}", "metrics=[]"], "metrics must name at least one group of results, got []"),
         (["checkpoint={run}", "eval.n_chains=1"], "eval.n_chains must be >= 10, got 1"),
+        (["checkpoint={run}", "eval.n_samples=1_000_000_000_000"], "eval.n_samples=1000000000000: 8.0 TB of samples, "),
         (["checkpoint={run}", "parallel.ranks=0"], "parallel.ranks must be >= 1, got 0"),
         (["checkpoint={run}", "eval.base=flow"], "eval.base must be one of auto, gaussian, method, got 'flow'"),
         (["checkpoint={run}", "eval.sampler=langvin"], "eval.sampler=langvin: no such option; did you mean langevin?"),

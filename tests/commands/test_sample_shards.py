@@ -160,6 +160,9 @@ def test_samples_without_room_are_refused_at_once(cfg: DictConfig, tmp_path: Pat
     with pytest.raises(UserError, match=r"n_samples=10000000000000: the samples take 120\.0 TB, and .* of room"):
         sample.reserve(many, tmp_path / "new", lock=True)
     sample.reserve(cfg, tmp_path / "new", lock=True)
+    many.shards = "none"
+    with pytest.raises(UserError, match=r"n_samples=10000000000000 with shards=none: 120\.0 TB at once, and one array"):
+        sample.validate(many)
     assert list(tmp_path.iterdir()) == []
 
 
