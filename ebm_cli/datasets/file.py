@@ -34,6 +34,8 @@ class File(Finite):
         thousands: mark between groups of three digits: comma, point, blank, apostrophe or none; None to detect it.
         header: whether the first line holds names; "text" if it does where none of its cells is a number; None to
             detect it. A line that may be either is refused.
+        missing_class: True takes the rows without a class as a class of their own: in a text by what is written there
+            (NA, None, …), an empty cell as "missing"; False refuses them.
         validation_fraction: share of the rows that training is monitored by, in (0, 1); at least one row.
         test_fraction: share of the rows that is held out, in (0, 1); at least one row.
         n_train: rows of the training set, ≥ 2; None takes all that are left.
@@ -69,6 +71,7 @@ class File(Finite):
         decimal: str | None = None,
         thousands: str | None = None,
         header: bool | Literal["text"] | None = None,
+        missing_class: bool = False,
         validation_fraction: float = 0.1,
         test_fraction: float = 0.2,
         n_train: int | None = None,
@@ -78,7 +81,8 @@ class File(Finite):
         copies: Copies = "auto",
         seed: int = 0,
     ) -> None:
-        keys = Reading(array, as_tuple(columns), as_tuple(drop), label, delimiter, decimal, thousands, header)
+        chosen = (array, as_tuple(columns), as_tuple(drop), label)
+        keys = Reading(*chosen, delimiter, decimal, thousands, header, missing_class)
         read = read_rows(path, keys)
         n_rows = len(read.rows)
         if n_rows < 4:

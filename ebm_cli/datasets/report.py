@@ -63,9 +63,11 @@ def report(dataset: Dataset, run: Run) -> tuple[Finding, ...]:
         }
         far = (one for one in far_held_out(train, unseen, label, run) if one.columns[0] not in seen)
         found = (*_shortened(far, label), *found)
-    of_file = (
-        (*numbered(dataset.numbered, label, run), *images(dataset.shape, run)) if isinstance(dataset, File) else ()
-    )
+    of_file: tuple[Finding, ...] = ()
+    if isinstance(dataset, File):
+        # A single column cannot be left out.
+        rising = numbered(dataset.numbered, label, run) if scale.numel() > 1 else ()
+        of_file = (*rising, *images(dataset.shape, run))
     return (*left_out(dataset.left_out, label), *of_file, *found)
 
 

@@ -49,16 +49,33 @@ def copies(duplicates: Duplicates | None, has_ties: bool, run: Run) -> Iterable[
 
 
 def numbered(columns: Sequence[Numbering], label: Labels, run: Run) -> Iterable[Finding]:
-    """Columns that may be row numbers or identifiers, in one line."""
-    if not columns:
-        return
-    first, places = columns[0], tuple(one.column for one in columns)
-    rises = "rises" if first.step is None else f"{'rises' if first.step > 0 else 'falls'} by {abs(first.step):,}"
-    rises = rises if len(columns) == 1 else "rise" if all((one.step or 1) > 0 for one in columns) else "change evenly"
-    shown = f" ({first.first} to {first.last})" if len(columns) == 1 else ""
-    it = "it is one" if len(columns) == 1 else "they are such"
-    fact = f"{label.many(places)} {rises} from row to row{shown}, as row numbers and identifiers do"
-    yield Finding("numbered", places, float(len(places)), fact, "", f"if {it}, {without(places, label, run)}")
+    """Columns that may be row numbers, time stamps or identifiers: those of one kind in one line."""
+    alike: dict[str, list[Numbering]] = {}
+    for one in columns:
+        alike.setdefault(_resembles(one), []).append(one)
+    for words, group in alike.items():
+        first, places = group[0], tuple(one.column for one in group)
+        is_alone = len(group) == 1
+        if first.is_shuffled:
+            verb = f"{'holds' if is_alone else 'hold'} a different whole number in every row"
+        elif is_alone and first.step is not None:
+            verb = f"{'rises' if first.step > 0 else 'falls'} by {abs(first.step):,} from row to row"
+        else:
+            verb = "rises" if is_alone else "rise" if all((one.step or 1) > 0 for one in group) else "change evenly"
+            verb += " from row to row"
+        shown = f" ({first.first:.12g} to {first.last:.12g})" if is_alone else ""
+        fact = f"{label.many(places)} {verb}{shown}, as {words} do"
+        if isinstance(first.first, float):
+            fact += f", unless the rows are sorted by {'it' if is_alone else 'them'}"
+        cure = f"if {'it is one' if is_alone else 'they are such'}, {without(places, label, run)}"
+        yield Finding("numbered", places, float(len(places)), fact, "", cure)
+
+
+def _resembles(one: Numbering) -> str:
+    """Numbers that a column may hold instead of measurements."""
+    if one.is_shuffled:
+        return "identifiers"
+    return "row numbers and identifiers" if isinstance(one.first, int) else "time stamps"
 
 
 def images(shape: Sequence[int], run: Run) -> Iterable[Finding]:

@@ -45,6 +45,7 @@ ADDED_KEYS: tuple[AddedKey, ...] = (
     AddedKey("decimal", "point", "f1ab3ba", FILE),
     AddedKey("thousands", "none", "f1ab3ba", FILE),
     AddedKey("header", "text", "f1ab3ba", FILE),
+    AddedKey("missing_class", False, "a4e8a978", FILE),
     AddedKey("strict", False, after="9fa8354"),
     AddedKey("jitter", 0.0, after="9fa8354", target="ebm_cli.samplers.hmc.HMC"),
     AddedKey("init_from", None, after="08d8297"),

@@ -1,18 +1,21 @@
 """Helpers of the tests of data sets: rows as sets, files of every kind, statistics of samples in the plane."""
 
 import math
+import re
+import shlex
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from hydra.core.override_parser.overrides_parser import OverridesParser
 from omegaconf import OmegaConf
 from torch import Tensor
 
 from ebm_cli.config.build import build
 from ebm_cli.datasets import Batches, Dataset, Target
-from ebm_cli.datasets.io.contents import FileRows, Reading
+from ebm_cli.datasets.io.contents import FileRows, Reading, reading
 from ebm_cli.datasets.io.row_files import read_rows
 from tests.support import REPO, seeded
 
@@ -115,3 +118,27 @@ def read_text(folder: Path, content: str | bytes, name: str = "x.csv", **keys: A
     data = content if isinstance(content, bytes) else content.encode()
     (folder / name).write_bytes(data)
     return read_rows(str(folder / name), Reading(**keys))
+
+
+def refusal(path: str, **keys: Any) -> str:
+    """The message by which a file is refused."""
+    with pytest.raises(ValueError, match=r"^path ") as caught:
+        read_rows(path, Reading(**keys))
+    return str(caught.value)
+
+
+def cured(said: str) -> FileRows:
+    """The rows of the copy that the command of a message writes, read with the keys that follow it."""
+    found = re.search(r"(?:rows|as numbers): (python -c .*) and (dataset\.path=.*)$", said)
+    assert found is not None, said
+    _, _, code = shlex.split(found[1])
+    exec(code, {})
+    keys = pasted(found[2])
+    return read_rows(keys.pop("path"), reading(keys))
+
+
+def pasted(words: str) -> dict[str, Any]:
+    """Keys of a data set, typed as they are in a message."""
+    parser = OverridesParser.create()
+    parsed = [parser.parse_override(word) for word in shlex.split(words)]
+    return {str(one.key_or_group).removeprefix("dataset."): one.value() for one in parsed}

@@ -240,7 +240,7 @@ def test_noise_cures_the_ties_of_iris() -> None:
 
 
 def test_column_that_numbers_the_rows_is_named(tmp_path: Path) -> None:
-    """It is said unless the user has said which columns are data; the control is the same column shuffled."""
+    """It is said unless the user has said which columns are data; the control has every number twice."""
     content = "sample,a,b\n" + "".join(f"{i + 100},{a},{b}\n" for i, (a, b, _) in enumerate(X.tolist()))
     path = write(tmp_path, "x.csv", content)
     (finding,) = report(File(path), CLASSIFIER)
@@ -251,8 +251,25 @@ def test_column_that_numbers_the_rows_is_named(tmp_path: Path) -> None:
     assert not finding.bears_on_results
     head, *lines = content.splitlines()
     shuffled = "\n".join([head, *lines[500:], *lines[:500], ""])
-    for data in (File(path, drop=[]), File(path, columns=["sample", "a"]), File(write(tmp_path, "y.csv", shuffled))):
+    (finding,) = report(File(write(tmp_path, "y.csv", shuffled)), CLASSIFIER)
+    assert str(finding) == (
+        "column sample holds a different whole number in every row (100 to 1099), as identifiers do; if it is one, "
+        "set dataset.drop=sample"
+    )
+    twice = "\n".join([head, *(f"{100 + i * 7 % 500}{line[line.index(',') :]}" for i, line in enumerate(lines)), ""])
+    for data in (File(path, drop=[]), File(path, columns=["sample", "a"]), File(write(tmp_path, "z.csv", twice))):
         assert "numbered" not in [one.kind for one in report(data, CLASSIFIER)]
+
+
+def test_decimals_that_rise_may_be_time_stamps(tmp_path: Path) -> None:
+    """A single column, which cannot be left out, has no such finding."""
+    x = X.numpy().copy()
+    x[:, 1] = np.arange(N) + 0.5 * uniform().numpy()
+    (finding,) = report(File(write(tmp_path, "x.npy", x)), CLASSIFIER)
+    assert finding.fact.startswith("column 1 (counted from 0) rises from row to row (0.")
+    assert finding.fact.endswith("), as time stamps do, unless the rows are sorted by it")
+    assert finding.cure == "if it is one, set dataset.drop=1"
+    assert report(File(write(tmp_path, "y.npy", x[:, 1])), CLASSIFIER) == ()
 
 
 def test_far_value_of_a_held_out_row_is_named(tmp_path: Path) -> None:

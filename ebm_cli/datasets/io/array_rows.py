@@ -5,14 +5,15 @@ from typing import Any
 
 import numpy as np
 
-from ebm_cli.datasets.io.classes import read_classes
+from ebm_cli.datasets.io.classes import NO_CLASS, Classes, read_classes
 from ebm_cli.datasets.io.column_choice import choose_columns
+from ebm_cli.datasets.io.column_problems import count_problems, doubts
 from ebm_cli.datasets.io.contents import ColumnWords, Contents, FileRows, InvalidFile, Reading, ReadTable, counted
 from ebm_cli.datasets.io.mapped import MappedRows, slices
 from ebm_cli.datasets.io.precision import finite_problems, precision_problems, require_finite_images
-from ebm_cli.datasets.io.problems import raise_problems
+from ebm_cli.datasets.io.problems import ClassFaults, Problem, raise_problems
 from ebm_cli.datasets.io.row_numbers import Numbering, numbered_columns
-from ebm_cli.datasets.io.table_rows import count_problems, describe, table_rows
+from ebm_cli.datasets.io.table_rows import describe, table_rows
 
 MAX_CHANNELS = 4
 """Channels of an image, at most: grey, grey and alpha, RGB, RGB and alpha."""
@@ -55,15 +56,13 @@ def array_rows(contents: Contents, keys: Reading, name: str, missing: bool = Fal
     else:
         choice = choose_columns(array.shape[1], None, keys, {}, has_own_label=contents.label is not None)
         rows = MappedRows(array, None if choice.used == list(range(array.shape[1])) else choice.used)
-        words = ColumnWords(None, choice.used, keys.drop or (), choice.used if keys.columns else None)
-        numbered = [] if keys.keeps_index else numbered_columns(rows)
+        words = ColumnWords(None, choice.used, keys.drop, choice.used if keys.columns else None)
+        numbered = [] if keys.keeps_index or missing else numbered_columns(rows)
         label = label if choice.label is None else np.asarray(array[:, choice.label])
-        problems = finite_problems(rows, words, missing=missing)
-        if not missing:
-            problems += [*precision_problems(rows, words), *count_problems(rows, words, keys)]
-        if problems:
-            raise_problems(problems, words._replace(positions=None), len(choice.used), label=choice.label)
-    classes = None if label is None else read_classes(_one_a_row(label, len(rows), keys), keys.label)
+        if problems := _problems(rows, words, numbered, missing):
+            faults = _faults(label, choice.label, len(rows), keys)
+            raise_problems(problems, words._replace(positions=None), len(choice.used), faults, contents.rewriting)
+    classes = None if label is None else _read_classes(label, len(rows), keys)
     notes += [] if classes is None else [f"classes in {keys.label}: {classes.describe()}"]
     return FileRows(
         rows if isinstance(array, np.memmap) else rows[:],
@@ -77,6 +76,16 @@ def array_rows(contents: Contents, keys: Reading, name: str, missing: bool = Fal
     )
 
 
+def _problems(rows: MappedRows, words: ColumnWords, numbered: Sequence[Numbering], missing: bool) -> list[Problem]:
+    """Problems of columns [N, D], and if there are any, the numbers that may stand for missing ones."""
+    problems = finite_problems(rows, words, missing=missing)
+    if missing:
+        return problems
+    problems += [*precision_problems(rows, words), *count_problems(numbered, words, rows.shape[1])]
+    columns = range(rows.shape[1]) if problems else ()
+    return [*problems, *(found for k in columns for found in doubts(words.position(k), rows.column(k)))]
+
+
 def _structured(array: np.ndarray[Any, Any], keys: Reading, name: str, missing: bool) -> FileRows:
     """Rows of an array of records, whose fields are columns."""
     import pandas as pd
@@ -86,6 +95,27 @@ def _structured(array: np.ndarray[Any, Any], keys: Reading, name: str, missing: 
         raise InvalidFile(f"must hold one number a field and row, got {array.dtype}")
     native = [np.asarray(array[field]).astype(array.dtype[field].newbyteorder("=")) for field in names]
     return table_rows(ReadTable([pd.Series(column) for column in native], list(names)), keys, name, missing)
+
+
+def _read_classes(label: np.ndarray[Any, Any], n_rows: int, keys: Reading) -> Classes:
+    """The classes of the rows; NaN is one of its own if the keys say so."""
+    absent = [NO_CLASS] * _n_missing(label) if keys.missing_class else None
+    return read_classes(_one_a_row(label, n_rows, keys), keys.label, absent)
+
+
+def _faults(label: np.ndarray[Any, Any] | None, column: int | None, n_rows: int, keys: Reading) -> ClassFaults:
+    """The faults of the classes, which are in a column of the array or in an array of their own."""
+    if label is None:
+        return ClassFaults()
+    try:
+        _read_classes(label, n_rows, keys)
+    except ValueError as error:
+        return ClassFaults(column, str(error), not keys.missing_class and _n_missing(label) > 0)
+    return ClassFaults(column)
+
+
+def _n_missing(label: np.ndarray[Any, Any]) -> int:
+    return int(np.isnan(label).sum()) if label.dtype.kind == "f" else 0
 
 
 def _one_a_row(label: np.ndarray[Any, Any], n_rows: int, keys: Reading) -> np.ndarray[Any, Any]:

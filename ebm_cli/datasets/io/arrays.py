@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from ebm_cli.datasets.io.array_call import ArrayCall
 from ebm_cli.datasets.io.contents import GROUP, Contents, InvalidFile, Reading, listed, refuse_damage
 from ebm_cli.datasets.io.text_files import is_text, kind_of, kind_of_text
 from ebm_cli.errors import did_you_mean, first_line
@@ -26,7 +27,8 @@ def read_array(file: Path, keys: Reading) -> Contents:
     """
     names = _member_names(file)
     if names is None or (keys.label not in names and keys.array is None and len(names) == 1):
-        return Contents(load_array(file))
+        member = None if names is None else names[0]
+        return Contents(load_array(file), rewriting=_call(file, member, keys))
     others = [name for name in names if name != keys.label]
     if not others:
         raise InvalidFile(f"must hold one array, got {len(names)}")
@@ -35,7 +37,11 @@ def read_array(file: Path, keys: Reading) -> Contents:
         first = typed(f"{GROUP}.array", others[0])
         raise InvalidFile(f"must hold one array, got {len(names)}: {listed(names)}; {first} chooses one")
     label = load_array(file, str(keys.label)) if keys.label in names else None
-    return Contents(load_array(file, name), label, f"read from its array {name}")
+    return Contents(load_array(file, name), label, f"read from its array {name}", _call(file, name, keys))
+
+
+def _call(file: Path, member: str | None, keys: Reading) -> ArrayCall:
+    return ArrayCall(file, "numpy", member, tuple(keys.typed("array", "label", "missing_class")))
 
 
 def _member_names(file: Path) -> list[str] | None:

@@ -2,16 +2,19 @@
 
 import importlib
 import json
+from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from ebm_cli.datasets.io.contents import InvalidFile, Reading, ReadTable, refuse_damage
-from ebm_cli.datasets.io.pandas_call import PandasCall
+from ebm_cli.datasets.io.contents import InvalidFile, Reading, ReadTable, key, refuse_damage
+from ebm_cli.datasets.io.pandas_call import PandasCall, copy_keys
 from ebm_cli.datasets.io.text_files import kind_of
 from ebm_cli.errors import first_line
 from ebm_cli.system.memory import format_bytes, max_array_bytes
 
+PANDAS_READERS = {b"PAR1": "read_parquet", b"ARROW1": "read_feather"}
+"""First bytes of a file → function of pandas that reads it; none reads a stream."""
 NAMELESS_INDEX = "__index_level_"
 """Begin of the names under which pandas stores an index without one."""
 
@@ -35,16 +38,19 @@ def read_arrow(file: Path, keys: Reading) -> ReadTable:
     names: list[str] = list(map(str, table.column_names))
     if not names:
         raise InvalidFile("is empty: it has no columns")
-    index = _index_columns(table.schema.metadata or {})
-    left_out = {j: "pandas' index" for j, name in enumerate(names) if name in index}
+    metadata = _pandas_metadata(table.schema.metadata or {})
+    index = {name for name in metadata.get("index_columns", ()) if isinstance(name, str)}
+    left_out = {j: f"pandas' index, which {key('drop')} keeps" for j, name in enumerate(names) if name in index}
     shown = ["" if name.startswith(NAMELESS_INDEX) else name for name in names]
-    # pandas' own names: an index of pandas' is none of its columns, and needs no name
-    reader = "read_parquet" if start.startswith(b"PAR1") else "read_feather"
+    readers = (reader for magic, reader in PANDAS_READERS.items() if start.startswith(magic))
+    reader = None if (index and keys.keeps_index) or len(set(names)) < len(names) else next(readers, None)
     return ReadTable(
         [frame.iloc[:, j] for j in range(len(names))],
         shown,
         left_out=left_out,
-        pandas=lambda: PandasCall(file, reader, (), names),
+        rewriting=None
+        if reader is None
+        else lambda keys: PandasCall(file, reader, (), _pandas_names(names, metadata), keys=copy_keys(shown, keys)),
     )
 
 
@@ -95,9 +101,16 @@ def _require_room(n_bytes: int) -> None:
         raise InvalidFile(f"unpacks to {size}: at most {largest} are read into memory here")
 
 
-def _index_columns(metadata: dict[bytes, bytes]) -> set[str]:
-    """Names of the columns that pandas stored as an index."""
-    with suppress(ValueError, TypeError, AttributeError):
-        found = json.loads(metadata[b"pandas"])["index_columns"] if b"pandas" in metadata else []
-        return {name for name in found if isinstance(name, str)}
-    return set()
+def _pandas_metadata(metadata: dict[bytes, bytes]) -> dict[str, Any]:
+    """Notes of pandas on its columns and its index; empty for a file of another program."""
+    with suppress(ValueError):
+        found = json.loads(metadata.get(b"pandas", b"{}"))
+        return found if isinstance(found, dict) else {}
+    return {}
+
+
+def _pandas_names(names: Sequence[str], metadata: dict[str, Any]) -> Sequence[str | int]:
+    """The names as pandas has them, which are numbers for the columns of an array."""
+    indexes = metadata.get("column_indexes") or [{}]
+    is_number = indexes[0].get("pandas_type") == "int64"
+    return [int(name) if is_number and name.lstrip("-").isdecimal() else name for name in names]

@@ -13,7 +13,7 @@ from torch import Tensor
 from ebm_cli.datasets.fingerprint import Fingerprint
 from ebm_cli.datasets.io.mapped import Rows
 from ebm_cli.datasets.io.number_format import NumberFormat
-from ebm_cli.datasets.io.pandas_call import PandasCall
+from ebm_cli.datasets.io.rewriting import Rewriting
 from ebm_cli.datasets.io.row_numbers import Numbering
 from ebm_cli.quoting import typed
 
@@ -61,6 +61,7 @@ class Reading:
         drop: columns to leave out; () keeps every column, also one that looks like a row index.
         label: column, or array of a .npz, that holds the class of each row.
         delimiter, decimal, thousands, header: of a text file, see `File`.
+        missing_class: whether the rows without a class are a class of their own.
     """
 
     array: str | None = None
@@ -71,16 +72,23 @@ class Reading:
     decimal: str | None = None
     thousands: str | None = None
     header: bool | Literal["text"] | None = None
+    missing_class: bool = False
 
     @property
     def keeps_index(self) -> bool:
         """True if the user has said that every column, or which columns, are data."""
         return self.columns is not None or self.drop == ()
 
+    def typed(self, *names: str) -> list[str]:
+        """These keys as they are typed; none of those that are left to detection."""
+        detected = Reading()
+        given = [name for name in names if getattr(self, name) != getattr(detected, name)]
+        return [typed(f"{GROUP}.{name}", getattr(self, name)) for name in given]
+
 
 def reading(keys: Mapping[str, Any]) -> Reading:
     """The reading keys among the keys of a data set; those that are not given stand for detection."""
-    found: dict[str, Any] = {field.name: keys.get(field.name) for field in fields(Reading)}
+    found: dict[str, Any] = {field.name: keys.get(field.name, field.default) for field in fields(Reading)}
     return replace(Reading(**found), columns=as_tuple(found["columns"]), drop=as_tuple(found["drop"]))
 
 
@@ -96,11 +104,13 @@ class Contents(NamedTuple):
         array: as it was read, of any shape and dtype.
         label: class of each row, if the file keeps it in an array of its own.
         source: sentence about what was chosen in the file; "" if there was no choice.
+        rewriting: of the file; None where there is none.
     """
 
     array: np.ndarray[Any, Any]
     label: np.ndarray[Any, Any] | None = None
     source: str = ""
+    rewriting: Rewriting | None = None
 
 
 class ReadTable(NamedTuple):
@@ -113,7 +123,8 @@ class ReadTable(NamedTuple):
         left_out: position of a column that is no data → reason.
         notes: sentences on how the file was read, where it could have been read otherwise.
         style: of the numbers in a text file.
-        pandas: makes the call by which pandas reads the file; None where there is none.
+        rewriting: the keys by which a copy would be read → the rewriting of the file; None where there is none.
+        written: position of a column → its cells as they are written, in a text file.
     """
 
     columns: Sequence[Any]
@@ -122,7 +133,8 @@ class ReadTable(NamedTuple):
     left_out: Mapping[int, str] = MappingProxyType({})
     notes: tuple[str, ...] = ()
     style: NumberFormat = NumberFormat()
-    pandas: Callable[[], PandasCall] | None = None
+    rewriting: Callable[[Reading], Rewriting] | None = None
+    written: Callable[[int], Sequence[str]] | None = None
 
 
 class ColumnWords(NamedTuple):
@@ -131,13 +143,14 @@ class ColumnWords(NamedTuple):
     Attributes:
         names: one a column of the file; None if it has none.
         positions: in the file, of the columns of the rows; None if these are all.
-        dropped: columns that the user leaves out already, which a key that is typed must name again.
+        dropped: columns that the user leaves out already, which a key that is typed must name again; None if `drop` is
+            not set.
         chosen: positions of the columns that the user asked for; None if `columns` is not set.
     """
 
     names: Sequence[str] | None = None
     positions: Sequence[int] | None = None
-    dropped: Sequence[Column] = ()
+    dropped: Sequence[Column] | None = None
     chosen: Sequence[int] | None = None
 
     def position(self, k: int) -> int:
@@ -153,7 +166,15 @@ class ColumnWords(NamedTuple):
         more = [self.position(k) for k in ks]
         if kept := [j for j in self.chosen or () if j not in more]:
             return key("columns", *kept, names=self.names)  # drop may name no column that columns names
-        return key("drop", *self.dropped, *more, names=self.names)
+        return key("drop", *(self.dropped or ()), *more, names=self.names)
+
+    def choice(self, *ks: int) -> list[str]:
+        """The key that chooses the columns as the user does, without these columns of the rows; none without either."""
+        if ks or self.dropped:
+            return [self.drop(*ks)]
+        if self.chosen is not None:
+            return [key("columns", *self.chosen, names=self.names)]
+        return [] if self.dropped is None else [key("drop")]
 
 
 UNNAMED = ColumnWords()

@@ -211,6 +211,8 @@ def _only_format(candidate: _Candidate, keys: Reading) -> NumberFormat:
     cells = [cell for record in candidate.records[1:] for cell in record.cells]
     both = (c for c in cells if first.is_number(c) and other.is_number(c) and first.plain(c) != other.plain(c))
     cell = next(both, None)
+    if cell is None and not first.thousands and not other.thousands:
+        return first  # the columns with the other mark are refused, with a command that writes them anew
     if cell is None:
         mine, theirs = (
             next(c for c in cells if a.is_number(c) and not b.is_number(c)) for a, b in ((first, other), (other, first))
@@ -237,10 +239,8 @@ def _reading(candidate: _Candidate, style: NumberFormat) -> tuple[str, str]:
 
 
 def _raise_ambiguous(*readings: tuple[str, str]) -> Never:
-    one, other = readings
-    raise InvalidFile(
-        f"can be read in two ways: {one[0]}, or {other[0]}. {one[1]} chooses the first, {other[1]} the second"
-    )
+    (one, first), (other, second) = readings
+    raise InvalidFile(f"can be read in two ways: {one}, or {other}. {first} chooses the first, {second} the second")
 
 
 def _describe_lines(chosen: _Candidate, style: NumberFormat, lines: list[str], keys: Reading) -> Layout:

@@ -33,6 +33,10 @@ class MappedRows:
         rows = self.array[where]
         return rows if self.columns is None else rows[:, self.columns]
 
+    def column(self, k: int) -> np.ndarray[Any, Any]:
+        """Read a column [N] of rows [N, D] in the dtype of the array."""
+        return self.array[:, k if self.columns is None else self.columns[k]]
+
     def value(self, i: int, *place: int) -> Any:
         """Read one number of row i, for a message."""
         return self.numbers(slice(i, i + 1))[(0, *place)]

@@ -1,18 +1,21 @@
-"""A line of pandas that writes a file anew without the rows in which something is missing."""
+"""A line of pandas that writes a file anew: without rows in which something is missing, and with numbers for text."""
 
-import os
-import re
 from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import NamedTuple
+from typing import final
 
-from ebm_cli.quoting import shell_word
+from ebm_cli.datasets.io.contents import Reading
+from ebm_cli.datasets.io.number_format import NumberFormat
+from ebm_cli.datasets.io.rewriting import Repair, Rewriting, copy_of, near, python_command
 
-_ESCAPES = re.compile(r"\\[ts]")
-"""Escapes of Python that a shell leaves alone between double quotes."""
+NAN = "float('nan')"
+INFINITE = "[float('inf'), -float('inf')]"
 
 
-class PandasCall(NamedTuple):
+@final
+@dataclass(frozen=True)
+class PandasCall(Rewriting):
     """The call by which pandas reads a file as it was read here.
 
     Attributes:
@@ -21,46 +24,80 @@ class PandasCall(NamedTuple):
         arguments: behind the path, as they are written.
         names: that pandas gives the columns, one a column of the file.
         writing: arguments of to_csv, so that the keys which read the file also read its copy.
+        keys: that the copy is read with, as they are typed.
     """
 
     file: Path
     reader: str
     arguments: tuple[str, ...]
-    names: Sequence[str | int]
+    names: Sequence[object]
     writing: tuple[str, ...] = ()
+    keys: tuple[str, ...] = ()
 
     @property
     def copy(self) -> Path:
-        """The file that is written, beside the one that is read."""
-        near = _near(self.file)
-        return near.with_name(f"{near.name.split('.')[0]}_complete.csv")
+        return copy_of(self.file, ".csv")
 
-    def command(
-        self, columns: Sequence[int], marks: Sequence[str] = (), infinite: bool = False, texts: Sequence[int] = ()
-    ) -> str:
-        """The command that writes the copy.
-
-        Args:
-            columns: positions of those in which nothing may be missing.
-            marks: texts that stand for a missing number.
-            infinite: whether an infinite number counts as missing.
-            texts: positions of columns that are copied as they are; pandas would take a date with points for a number.
-        """
-        na_values = [f"na_values={list(marks)!r}"] if marks else []
-        if texts and self.reader == "read_csv":
-            na_values.append(f"dtype={dict.fromkeys((self.names[j] for j in texts), 'str')!r}")
-        subset = f"subset={[self.names[j] for j in columns]!r}"
+    def command(self, repair: Repair) -> str:
+        names = [str(name) for name in self.names]
         steps = [
-            f"{self.reader}({', '.join([repr(str(_near(self.file))), *self.arguments, *na_values])})",
-            *(["replace([float('inf'), -float('inf')], float('nan'))"] if infinite else []),
-            f"dropna({subset})",
+            f"{self.reader}({', '.join([repr(str(near(self.file))), *self.arguments, *self._reading(repair)])})",
+            *(["rename(columns=str)"] if names != list(self.names) else []),
+            *self._replaced(repair, names),
+            *([f"assign(**{{{_assigned(repair, names)}}})"] if repair.expressions else []),
+            *([f"dropna(subset={[names[j] for j in repair.complete]!r})"] if repair.complete else []),
             f"to_csv({', '.join([repr(str(self.copy)), *self.writing, 'index=False'])})",
         ]
-        code = f"import pandas; pandas.{'.'.join(steps)}"
-        plain = _ESCAPES.sub("", code)
-        return f'python -c "{code}"' if shell_word(plain).startswith('"') else f"python -c {shell_word(code)}"
+        return python_command(f"import pandas; pandas.{'.'.join(steps)}")
+
+    @property
+    def _reads_text(self) -> bool:
+        return self.reader == "read_csv"
+
+    def _reading(self, repair: Repair) -> list[str]:
+        """Arguments of the reader: what is missing, and what is text; a date with points is a number to pandas."""
+        if not self._reads_text:
+            # A class may be called NA in a workbook.
+            return ["keep_default_na=False", "na_values=['']"] if self.reader == "read_excel" and repair.texts else []
+        found = []
+        if marks := {self.names[j]: list(values) for j, values in repair.marks.items()}:
+            every = list(dict.fromkeys(value for values in marks.values() for value in values))
+            # A text stands for nothing else in another column; a number may be one there.
+            found.append(f"na_values={every if all(isinstance(value, str) for value in every) else marks!r}")
+        if texts := list(dict.fromkeys([*repair.texts, *repair.expressions])):
+            found.append(f"dtype={dict.fromkeys((self.names[j] for j in texts), 'str')!r}")
+        return found
+
+    def _replaced(self, repair: Repair, names: Sequence[str]) -> list[str]:
+        """Steps that make values missing, column by column: pandas replaces nothing in a frame that holds lists."""
+        found = []
+        if repair.marks and not self._reads_text:
+            found.append(f"replace({ {names[j]: list(values) for j, values in repair.marks.items()}!r}, {NAN})")
+        if repair.infinite:
+            infinite = ", ".join(f"{names[j]!r}: {INFINITE}" for j in repair.infinite)
+            found.append(f"replace({{{infinite}}}, {NAN})")
+        return found
 
 
-def _near(file: Path) -> Path:
-    """The path as a person types it in the working directory, where the file is inside."""
-    return Path(os.path.relpath(file)) if file.is_relative_to(Path.cwd()) else file
+def copy_keys(names: Sequence[str] | None, keys: Reading, style: NumberFormat | None = None) -> tuple[str, ...]:
+    """The keys that read a copy in text: those that read the file, and `header` where its first line may be a row.
+
+    Args:
+        names: of the columns; None if the copy has none.
+        keys: by which the file was read.
+        style: of the numbers of a file in text; None for any other, whose copy has decimal points.
+    """
+    if names is None or any(map((style or NumberFormat()).is_number, names)):
+        keys = replace(keys, header=names is not None)
+    elif style is None:
+        keys = replace(keys, header=None)
+    of_text = ("delimiter", "decimal", "thousands") if style is not None else ()
+    return tuple(keys.typed(*of_text, "header", "label", "missing_class"))
+
+
+def _assigned(repair: Repair, names: Sequence[str]) -> str:
+    """Keyword arguments of assign: each column by an expression of itself."""
+    return ", ".join(
+        f"{names[j]!r}: lambda f: {expression.format(f'f[{names[j]!r}]')}"
+        for j, expression in repair.expressions.items()
+    )

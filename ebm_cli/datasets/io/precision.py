@@ -63,8 +63,15 @@ def finite_problems(
         cure = "divide them by a power of ten" if is_large else "remove such rows"
         fact = "holds numbers beyond float32 (3.4e38) in" if is_large else "holds numbers that are not finite in"
         example = f"{found.value} in {row_label(found.row)}{more}"
-        problems.append(Problem(fact, words.position(k), example, cure, is_infinite=not is_large))
+        wrong = None if is_large else _without_value(rows.column(k), missing)
+        problems.append(Problem(fact, words.position(k), example, cure, wrong, is_infinite=not is_large))
     return problems
+
+
+def _without_value(column: Array, missing: bool) -> Array:
+    """Rows [N] whose number is infinite, or NaN if that is not allowed."""
+    x = column.astype(np.float64)
+    return np.isinf(x) if missing else ~np.isfinite(x)
 
 
 def require_finite_images(rows: MappedRows, missing: bool = False) -> None:

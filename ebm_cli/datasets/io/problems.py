@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ebm_cli.datasets.io.contents import FROM_0, GROUP, ColumnWords, InvalidFile, column_list, counted, key
-from ebm_cli.datasets.io.pandas_call import PandasCall
+from ebm_cli.datasets.io.rewriting import Repair, Rewriting
 from ebm_cli.quoting import typed
 
 SHOWN = 3
@@ -19,19 +19,28 @@ SHOWN = 3
 MOST_REMOVED = 0.5
 """Share of the rows that a cure removes, at most; a column that needs more is left out."""
 
+AS_WRITTEN = "{0}"
+"""The expression of a column whose text holds numbers: in a copy in text they are numbers."""
+MISSING_CLASS = typed(f"{GROUP}.missing_class", True)
+"""The key that takes the rows without a class as a class of their own."""
+
 
 class Problem(NamedTuple):
-    """One thing that keeps a column from being trained on.
+    """One thing that keeps a column from being trained on, or may do so.
 
     Attributes:
         fact: what is wrong, up to the column: "holds dates in".
         column: position in the file.
         example: of the values, with the place of one, or their number.
         cure: what to do but to leave the column out, in the imperative.
-        rows: rows that are to be removed [N]; None where no removal of rows cures the column.
-        marks: texts that stand for a missing number.
-        is_infinite: whether the problem is infinite numbers.
+        rows: rows that are to be removed [N], none of them where `expression` alone cures the column; None where no
+            copy of the file does.
+        marks: texts and numbers that stand for a missing number.
+        is_infinite: whether some numbers are infinite.
+        expression: of pandas, with {0} for the column, that makes numbers of it in a copy of the file.
         is_class: whether the column may be taken as the class of each row.
+        has_gaps: whether some rows would have no class then.
+        is_doubt: whether the column is trained on as it is, if there is no other problem.
     """
 
     fact: str
@@ -39,46 +48,59 @@ class Problem(NamedTuple):
     example: str
     cure: str = ""
     rows: NDArray[np.bool_] | None = None
-    marks: tuple[str, ...] = ()
+    marks: tuple[str | float, ...] = ()
     is_infinite: bool = False
+    expression: str = ""
     is_class: bool = False
+    has_gaps: bool = False
+    is_doubt: bool = False
+
+
+class ClassFaults(NamedTuple):
+    """The column of the classes, and what is wrong with them beside a problem of that column.
+
+    Attributes:
+        column: position in the file; None if the classes are in none.
+        reason: sentence; "" for nothing.
+        has_gaps: whether that is that some rows have no class.
+    """
+
+    column: int | None = None
+    reason: str = ""
+    has_gaps: bool = False
 
 
 def raise_problems(
     problems: Sequence[Problem],
     words: ColumnWords,
     n_used: int,
-    *,
-    label: int | None = None,
-    of_label: str = "",
-    pandas: PandasCall | None = None,
+    classes: ClassFaults,
+    rewriting: Rewriting | None = None,
 ) -> Never:
-    """Refuse a file for all problems of its columns, with the keys, and the line of pandas, that cure them together.
+    """Refuse a file for all problems of its columns, with the keys, and the command, that cure them together.
 
     Args:
         problems: at least one.
         words: for the columns, by their positions in the file.
         n_used: columns that would be trained on.
-        label: column of the classes; None if there is none yet.
-        of_label: what is wrong with it; "" for nothing.
-        pandas: of the file; None where pandas does not read it.
+        classes: of the rows.
+        rewriting: of the file; None where there is none.
 
     Raises:
         InvalidFile: always.
     """
-    columns = list(dict.fromkeys(problem.column for problem in problems))
     groups: dict[tuple[str, str], list[Problem]] = {}
-    for problem in problems:
+    for problem in sorted(problems, key=lambda problem: problem.is_doubt):
         groups.setdefault((problem.fact, problem.cure), []).append(problem)
     said = [f"{fact} {_shown(group, words)}{f': {cure}' if cure else ''}" for (fact, cure), group in groups.items()]
     text = said[0]
-    said += [of_label] if of_label else []
+    said += [classes.reason] if classes.reason else []
     if len(said) > 1:
         numbered = "; ".join(f"({i}) {one}" for i, one in enumerate(said, 1))
-        text = f"has problems in {counted(len(columns), 'column')}: {numbered}"
-    classes = [] if label is not None else [problem.column for problem in problems if problem.is_class]
-    cures = _cures(problems, columns, classes, words, n_used, pandas)
-    raise InvalidFile(f"{text}. {'; '.join(cures)}" if cures else text)
+        n_columns = len({problem.column for problem in problems})
+        text = f"has problems in {counted(n_columns, 'column')}: {numbered}"
+    cures = "; ".join(_cures(problems, words, n_used, classes, rewriting))
+    raise InvalidFile(f"{text}. {f'T{cures[1:]}' if cures.startswith('to ') else cures}" if cures else text)
 
 
 def _shown(group: Sequence[Problem], words: ColumnWords) -> str:
@@ -90,50 +112,77 @@ def _shown(group: Sequence[Problem], words: ColumnWords) -> str:
 
 def _cures(
     problems: Sequence[Problem],
-    columns: Sequence[int],
-    classes: Sequence[int],
     words: ColumnWords,
     n_used: int,
-    pandas: PandasCall | None,
+    faults: ClassFaults,
+    rewriting: Rewriting | None,
 ) -> list[str]:
-    """Cures of all problems together: keys that leave the columns out, a class, and a file of complete rows."""
-    it, them = ("it", "it") if len(columns) == 1 else ("all of them", "all of these columns")
-    label = key("label", classes[-1], names=words.names) if classes else ""
+    """Cures of all problems together: keys that leave the columns out, a class, and a copy of the file."""
+    label = faults.column
+    every = list(dict.fromkeys(problem.column for problem in problems))
+    columns = list(dict.fromkeys(p.column for p in problems if p.column != label and not p.is_doubt))
+    classes = [p for p in problems if p.is_class and label is None]
     cures = []
-    if len(columns) < n_used:
+    if columns and len(columns) < n_used:
+        them = words.label(*columns) if columns != every else "all of these columns" if len(columns) > 1 else "it"
         cures.append(f"{words.drop(*columns)} leaves {them} out")
-    if label:
-        others = f" ({column_list(classes[:-1], words.names)} may be taken instead)" if len(classes) > 1 else ""
+    chosen: list[str] = []
+    if classes:
+        *others, best = classes
+        chosen = [key("label", best.column, names=words.names), *([MISSING_CLASS] if best.has_gaps else [])]
         beside = " beside it" if cures and len(columns) > 1 else ""
-        cures.append(f"{label}{beside} takes {words.label(classes[-1])} as the class of each row{others}")
-    kept, rows = _repaired(problems)
+        gaps = ", missing ones as a class of their own" * best.has_gaps
+        instead = f" ({column_list([p.column for p in others], words.names)} may be taken instead)" if others else ""
+        cures.append(
+            f"{' '.join(chosen)}{beside} takes {words.label(best.column)} as the class of each row{gaps}{instead}"
+        )
+    if label in every or faults.has_gaps:
+        cures.append(f"{MISSING_CLASS} takes the rows without a class as a class of their own")
+    cured, rows = _repaired(problems)
+    kept = list(dict.fromkeys(p.column for p in cured))
     left = [j for j in columns if j not in kept]
-    if rows is None or pandas is None or len(left) >= n_used:
+    if rows is None or rewriting is None or len(left) >= n_used:
         return cures
-    marks = list(dict.fromkeys(mark for p in problems if p.column in kept for mark in p.marks))
-    infinite = any(p.is_infinite for p in problems if p.column in kept)
-    keys = [
-        typed(f"{GROUP}.path", pandas.copy),
-        *([words.drop(*left)] if left else []),
-        *([label] if label and left else []),
-    ]
-    which = it if kept == list(columns) else column_list(kept, words.names)
-    cures.append(
-        f"to keep {which} without {int(rows.sum()):,} of {counted(len(rows), 'row')}: "
-        f"{pandas.command(kept, marks, infinite, left)} and {' '.join(keys)}"
-    )
+    n = int(rows.sum())
+    which = column_list(kept, words.names) if set(kept) != set(every) else "it" if len(every) == 1 else "all of them"
+    how = f"without {n:,} of {counted(len(rows), 'row')}" if n else "as numbers"
+    if faults.has_gaps or (label in every and label not in kept):
+        chosen = [MISSING_CLASS]
+    elif not left:
+        chosen = []
+    texts = [*left, *([] if label is None else [label])]
+    keys = [typed(f"{GROUP}.path", rewriting.copy), *rewriting.keys, *words.choice(*left), *chosen]
+    cures.append(f"to keep {which} {how}: {rewriting.command(_repair(cured, texts))} and {' '.join(keys)}")
     return cures
 
 
-def _repaired(problems: Sequence[Problem]) -> tuple[list[int], Any]:
-    """The columns that lose their problems with some rows, and these rows [N]; None if there are no such columns."""
-    kept: list[int] = []
+def _repaired(problems: Sequence[Problem]) -> tuple[list[Problem], Any]:
+    """The problems that a copy of the file lacks, and the rows [N] that it lacks, None without such problems.
+
+    All problems of a column are cured, or none: those that keep it from being read first, then doubts.
+    """
+    cured: list[Problem] = []
     rows: Any = None
-    hopeless = {p.column for p in problems if p.rows is None}
-    for p in problems:
-        if p.rows is None or p.column in hopeless:
+    hard, doubts = ([p for p in problems if p.is_doubt is is_doubt] for is_doubt in (False, True))
+    groups = [[p for p in hard if p.column == j] for j in dict.fromkeys(p.column for p in hard)]
+    for group in [*groups, *([p] for p in doubts)]:
+        is_open = any(p.column == group[0].column and not any(p is one for one in cured) for p in hard)
+        if any(p.rows is None for p in group) or (group[0].is_doubt and is_open):
             continue
-        together = p.rows if rows is None else rows | p.rows
+        together = np.any([p.rows for p in group] + ([] if rows is None else [rows]), axis=0)
         if together.mean() <= MOST_REMOVED:
-            kept, rows = [*dict.fromkeys([*kept, p.column])], together
-    return kept, rows
+            cured, rows = [*cured, *group], together
+    return cured, rows
+
+
+def _repair(cured: Sequence[Problem], texts: Sequence[int]) -> Repair:
+    """The changes of columns that cure these problems in a copy."""
+    marks: dict[int, list[str | float]] = {}
+    for p in cured:
+        if p.marks:
+            marks[p.column] = list(dict.fromkeys([*marks.get(p.column, []), *p.marks]))
+    infinite = list(dict.fromkeys(p.column for p in cured if p.is_infinite))
+    texts = [*texts, *(p.column for p in cured if p.expression == AS_WRITTEN)]
+    expressions = {p.column: p.expression for p in cured if p.expression not in ("", AS_WRITTEN)}
+    complete = list(dict.fromkeys(p.column for p in cured if p.rows is not None and p.rows.any()))
+    return Repair(complete, marks, infinite, texts, expressions)

@@ -1,19 +1,20 @@
 """Rows of a table: its columns of numbers side by side, each validated, and its column of classes."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
-import numpy as np
 import torch
 
-from ebm_cli.datasets.io.classes import Classes, read_classes
+from ebm_cli.datasets.io.classes import NO_CLASS, Classes, read_classes
 from ebm_cli.datasets.io.column_choice import choose_columns
-from ebm_cli.datasets.io.contents import ColumnWords, FileRows, Reading, ReadTable, counted, key, listed
+from ebm_cli.datasets.io.column_problems import count_problems, doubts, keep_cure, number_problems
+from ebm_cli.datasets.io.contents import ColumnWords, FileRows, Reading, ReadTable, counted, listed
 from ebm_cli.datasets.io.mapped import MappedRows
-from ebm_cli.datasets.io.precision import finite_problems, precision_problems
-from ebm_cli.datasets.io.problems import Problem, raise_problems
+from ebm_cli.datasets.io.number_format import MISSING
+from ebm_cli.datasets.io.problems import ClassFaults, Problem, raise_problems
 from ebm_cli.datasets.io.row_numbers import Numbering, numbered_columns
-from ebm_cli.datasets.io.text_columns import is_numeric, text_problem
+from ebm_cli.datasets.io.text_columns import is_numeric, text_problems
 
 INDEX_NAMES = frozenset(["", "index", "unnamed: 0", "rownames", "row.names", "row_names", "level_0"])
 """Names, in small letters, of a first column that is a row index if it counts or names the rows."""
@@ -33,31 +34,37 @@ def table_rows(table: ReadTable, keys: Reading, name: str, missing: bool = False
         InvalidFile: columns without numbers, missing values, or numbers that float32 cannot hold; the message is about
             all of them.
     """
-    table, problems = _with_index(
-        table._replace(names=None if table.names is None else unique_names(table.names)), keys
-    )
+    table, problems = _with_index(_with_unique_names(table), keys)
     choice = choose_columns(len(table.columns), table.names, keys, table.left_out)
     columns = [table.columns[j] for j in choice.used]
-    words = ColumnWords(table.names, choice.used, keys.drop or (), choice.used if keys.columns else None)
-    for k, j in enumerate(choice.used):
-        if is_numeric(columns[k]):
-            alone = words._replace(positions=[j])
-            problems += _number_problems(table, j, alone, keys, len(columns), missing)
-        else:
-            problems.append(text_problem(table, j))
-    classes, of_label = _classes(table, choice.label, keys)
-    if problems:
-        pandas = None if table.pandas is None else table.pandas()
-        in_file = words._replace(positions=None)
-        raise_problems(problems, in_file, len(columns), label=choice.label, of_label=of_label, pandas=pandas)
-    if of_label:
-        raise ValueError(of_label)
-    rows = torch.empty(len(columns[0]), len(columns))
+    words = ColumnWords(table.names, choice.used, keys.drop, choice.used if keys.columns else None)
     numbered: list[Numbering] = []
+    for k, j in enumerate(choice.used):
+        if not is_numeric(columns[k]):
+            problems += text_problems(table, j)
+            continue
+        problems += number_problems(table, j, missing)
+        if not missing and not keys.keeps_index and columns[k].dtype.kind != "O":
+            numbered += [
+                found._replace(column=k) for found in numbered_columns(MappedRows(columns[k].to_numpy()[:, None]))
+            ]
+    problems += count_problems(numbered, words, len(columns))
+    classes, of_classes, reason = _classes(table, choice.label, keys)
+    problems += of_classes
+    if problems:
+        if not missing:
+            numeric = [(j, table.columns[j]) for j in choice.used if table.columns[j].dtype.kind in "iuf"]
+            problems += [found for j, column in numeric for found in doubts(j, column.to_numpy())]
+        has_gaps = choice.label is not None and bool(table.columns[choice.label].isin(MISSING).any())
+        kept = replace(keys, missing_class=keys.missing_class or has_gaps)  # text in a copy as in a workbook
+        rewriting = None if table.rewriting is None else table.rewriting(kept)
+        in_file, faults = words._replace(positions=None), ClassFaults(choice.label, reason)
+        raise_problems(problems, in_file, len(columns), faults, rewriting)
+    if reason:
+        raise ValueError(reason)
+    rows = torch.empty(len(columns[0]), len(columns))
     for k, column in enumerate(columns):
         rows[:, k : k + 1] = MappedRows(column.to_numpy()[:, None])[:]
-        if not missing:
-            numbered += [found._replace(column=k) for found in numbered_columns(MappedRows(column.to_numpy()[:, None]))]
     names = None if table.names is None else tuple(table.names[j] or f"column {j}" for j in choice.used)
     return FileRows(
         rows,
@@ -66,16 +73,26 @@ def table_rows(table: ReadTable, keys: Reading, name: str, missing: bool = False
         None if classes is None else classes.names,
         description=describe(rows.shape, names, name, [*_notes(classes, keys), *choice.notes, *table.notes]),
         words=words,
-        numbered=() if keys.keeps_index else tuple(numbered),
+        numbered=tuple(numbered),
     )
 
 
-def _classes(table: ReadTable, label: int | None, keys: Reading) -> tuple[Classes | None, str]:
-    """The classes of the rows, None without a column of classes or where they are unfit; and the reason, or ""."""
+def _classes(table: ReadTable, label: int | None, keys: Reading) -> tuple[Classes | None, list[Problem], str]:
+    """The classes of the rows, None where they are unfit; the gaps of their column; and its other faults."""
+    if label is None:
+        return None, [], ""
+    column = table.columns[label]
+    gap = column.isna().to_numpy()
+    written = table.written(label) if gap.any() and table.written is not None else [""] * len(gap)
+    absent = [cell for cell, is_gap in zip(written, gap, strict=True) if is_gap]
+    if absent and not keys.missing_class:
+        said = f"{absent[0]!r} in " * bool(absent[0])
+        example = f"{len(absent):,} of {len(gap):,}, {said or 'the first in '}{table.row_label(int(gap.argmax()))}"
+        return None, [Problem("has rows without a class in", label, example, rows=gap)], ""
     try:
-        return None if label is None else read_classes(table.columns[label], keys.label), ""
+        return read_classes(column, keys.label, [cell or NO_CLASS for cell in absent]), [], ""
     except ValueError as error:
-        return None, str(error)
+        return None, [], str(error)
 
 
 def _notes(classes: Any, keys: Reading) -> list[str]:
@@ -102,6 +119,13 @@ def unique_names(names: Sequence[str]) -> list[str]:
     return found
 
 
+def _with_unique_names(table: ReadTable) -> ReadTable:
+    if table.names is None or (names := unique_names(table.names)) == list(table.names):
+        return table
+    new = listed(name for name, old in zip(names, table.names, strict=True) if name != old)
+    return table._replace(names=names, notes=(*table.notes, f"columns of one name are told apart by a number: {new}"))
+
+
 def _with_index(table: ReadTable, keys: Reading) -> tuple[ReadTable, list[Problem]]:
     """Leave out a first column that is named as a row index is, and holds one value a row.
 
@@ -117,60 +141,5 @@ def _with_index(table: ReadTable, keys: Reading) -> tuple[ReadTable, list[Proble
         return table._replace(left_out={**table.left_out, 0: f"a row index, {shown}"}), []
     if names[0] == "" and not keys.keeps_index and 0 not in (keys.drop or ()) and keys.label != 0:
         example = f"{column.iloc[0]} in {table.row_label(0)}"
-        return table, [Problem("has no name, and may hold a row index or data, in", 0, example, _keep(keys))]
+        return table, [Problem("has no name, and may hold a row index or data, in", 0, example, keep_cure(keys.drop))]
     return table, []
-
-
-def _keep(keys: Reading) -> str:
-    return f"{key('drop')} keeps it" if keys.drop is None else "to keep it, list it in dataset.columns"
-
-
-def _number_problems(
-    table: ReadTable, j: int, words: ColumnWords, keys: Reading, n_columns: int, missing: bool
-) -> list[Problem]:
-    """Problems of a column of numbers: values that are missing or not finite, coarse rounding, a count of the rows."""
-    column = table.columns[j]
-    rows = MappedRows(column.to_numpy()[:, None])
-    problems = [] if missing else _gaps(table, j)
-    if column.dtype.kind == "O":  # no number at all
-        return problems
-    for found in finite_problems(rows, words, table.row_label, missing=True):
-        wrong = ~np.isfinite(rows.array[:, 0].astype(np.float64)) if found.is_infinite else None
-        problems.append(found._replace(rows=wrong))
-    if not missing:
-        problems += [*precision_problems(rows, words), *count_problems(rows, words, keys, n_columns)]
-    return problems
-
-
-def count_problems(rows: MappedRows, words: ColumnWords, keys: Reading, n_columns: int | None = None) -> list[Problem]:
-    """Problems of columns that count the rows, unless the user has chosen the columns or there is no other.
-
-    Args:
-        rows: [N, D].
-        words: for their columns.
-        keys: of the data set.
-        n_columns: of the data set; None for D.
-    """
-    if keys.keeps_index or (rows.shape[1] if n_columns is None else n_columns) == 1:
-        return []
-    return [
-        Problem(
-            "counts the rows, as an index does, in",
-            words.position(found.column),
-            f"{found.first}, {found.first + 1}, … {found.last}",
-            _keep(keys),
-        )
-        for found in numbered_columns(rows)
-        if found.is_count
-    ]
-
-
-def _gaps(table: ReadTable, j: int) -> list[Problem]:
-    """The missing values of a column."""
-    gap = table.columns[j].isna().to_numpy()
-    if not gap.any():
-        return []
-    n = int(gap.sum())
-    first = f"{n:,}, {'the first ' * (n > 1)}in {table.row_label(int(gap.argmax()))}"
-    example = "all of them" if gap.all() else first
-    return [Problem("has missing values (empty, NA or NaN) in", j, example, "fill them in, or remove the rows", gap)]

@@ -8,6 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from ebm_cli.datasets.io.array_call import ArrayCall
 from ebm_cli.datasets.io.arrays import require_room_to_unpack
 from ebm_cli.datasets.io.contents import GROUP, Contents, InvalidFile, Reading, listed, refuse_damage
 from ebm_cli.errors import did_you_mean
@@ -33,11 +34,11 @@ def read_tensor(file: Path, keys: Reading) -> Contents:
                     raise InvalidFile("is damaged: its checksums do not match")
         loaded = torch.load(file, map_location="cpu", weights_only=True)
     if isinstance(loaded, dict) and (tensors := {str(k): v for k, v in loaded.items() if isinstance(v, Tensor)}):
-        return _read_member(tensors, keys)
-    return Contents(_to_array(loaded))
+        return _read_member(file, tensors, keys)
+    return Contents(_to_array(loaded), rewriting=_call(file, None, keys))
 
 
-def _read_member(tensors: dict[str, Tensor], keys: Reading) -> Contents:
+def _read_member(file: Path, tensors: dict[str, Tensor], keys: Reading) -> Contents:
     others = [name for name in tensors if name != keys.label]
     name = keys.array if keys.array is not None else others[0] if len(others) == 1 else None
     if name is None:
@@ -46,7 +47,11 @@ def _read_member(tensors: dict[str, Tensor], keys: Reading) -> Contents:
     if name not in tensors:
         raise InvalidFile(f"must hold a tensor {name}, has {listed(tensors)}{did_you_mean(name, tensors)}")
     label = _to_array(tensors[str(keys.label)]) if keys.label in tensors else None
-    return Contents(_to_array(tensors[name]), label, f"read from its tensor {name}")
+    return Contents(_to_array(tensors[name]), label, f"read from its tensor {name}", _call(file, name, keys))
+
+
+def _call(file: Path, member: str | None, keys: Reading) -> ArrayCall:
+    return ArrayCall(file, "torch", member, tuple(keys.typed("array", "label", "missing_class")))
 
 
 def _to_array(loaded: Any) -> np.ndarray[Any, Any]:

@@ -47,7 +47,8 @@ def read_text(file: Path, keys: Reading) -> ReadTable:
         layout.left_out,
         tuple(note for note in notes if note),
         layout.style,
-        lambda: csv_call(text, layout),
+        lambda keys: csv_call(text, layout, keys),
+        lambda j: _written(text, layout, j),
     )
 
 
@@ -116,6 +117,12 @@ def _line_number(text: TextFile, layout: Layout, i: int) -> int:
     with text.lines() as lines:
         rows = (line for line, cells in _rows(text, lines, layout) if not MISSING.issuperset(cells))
         return next(islice(rows, i, None))
+
+
+def _written(text: TextFile, layout: Layout, j: int) -> list[str]:
+    """The cells of a column as they are written, of the rows with a value."""
+    with text.lines() as lines:
+        return [cells[j] for _, cells in _rows(text, lines, layout) if not MISSING.issuperset(cells)]
 
 
 def _require_one_width(text: TextFile, layout: Layout) -> None:

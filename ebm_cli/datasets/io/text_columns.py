@@ -1,12 +1,18 @@
 """Columns without numbers: what they hold instead, with an example, and what can be done about it."""
 
 import re
+from collections.abc import Callable
 from typing import Any
 
-from ebm_cli.datasets.io.contents import ReadTable, listed
-from ebm_cli.datasets.io.problems import Problem
+import numpy as np
 
-_DATE = re.compile(r"\d{4}-\d\d?-\d\d?([ T].*)?|\d\d?[./]\d\d?[./]\d{2,4}([ ,].*)?|\d\d?:\d\d(:\d\d.*)?")
+from ebm_cli.datasets.io.column_problems import doubts
+from ebm_cli.datasets.io.contents import ReadTable, listed
+from ebm_cli.datasets.io.number_format import MISSING, NumberFormat
+from ebm_cli.datasets.io.problems import AS_WRITTEN, Problem
+from ebm_cli.datasets.io.times import times
+
+_DATE = re.compile(r"\d{4}-\d\d?-\d\d?([ T].*)?|\d\d?[./]\d\d?[./]\d{2,4}([ ,].*)?")
 _SIGNED = re.compile(r"[+-]?\s?[€$£¥%]?\s?[+-]?[\d.,' ]*\d[\d.,' ]*\s?([€$£¥%‰]|EUR|USD|GBP|CHF)?", re.ASCII)
 _COMPLEX = re.compile(r"\(?[+-]?[\d.]+(e[+-]?\d+)?[+-][\d.]+(e[+-]?\d+)?[ij]\)?", re.IGNORECASE)
 _YES_NO = frozenset(["yes", "no", "y", "n", "ja", "nein", "on", "off", "t", "f"])
@@ -18,6 +24,8 @@ LONGEST_MARK = 30
 """Characters of such a text, at most."""
 LONGEST = 80
 """Characters of a text that are shown."""
+NESTED = (list, tuple, dict, set, np.ndarray)
+"""Values of a cell that are several ones."""
 
 
 def is_numeric(column: Any) -> bool:
@@ -25,38 +33,55 @@ def is_numeric(column: Any) -> bool:
     return column.dtype.kind in "biuf" or len(column.dropna()) == 0
 
 
-def text_problem(table: ReadTable, j: int) -> Problem:
-    """Find the problem of a column without numbers.
+def text_problems(table: ReadTable, j: int) -> list[Problem]:
+    """Find the problems of a column without numbers.
 
     Args:
         table: as it was read.
         j: position of the column, for which `is_numeric` is false.
     """
     column = table.columns[j]
+    if isinstance(column.dropna().iloc[0], NESTED):
+        cure = "write each of their elements as a column of its own"
+        return [Problem("holds lists in", j, _first(table, j, column.dropna().astype(str)), cure)]
     values = column.dropna().astype(str).str.strip()
-    if column.dtype.kind in "mM":
-        return _dates(table, j, values)
+    if (found := times(column, values)) is not None:
+        rows = _gap(column) if found.expression else None
+        return [Problem(found.fact, j, _first(table, j, values), found.cure, rows, expression=found.expression)]
+    if column.dtype.kind == "M" or bool(values.map(lambda cell: bool(_DATE.fullmatch(cell))).all()):
+        cure = "write them as numbers, for instance days since the first one"
+        return [Problem("holds dates in", j, _first(table, j, values), cure)]
     is_number = values.map(table.style.is_number)
     if bool(is_number.all()):
-        return _numbers(table, j, values)
+        return [_numbers(table, j, values), *_of_numbers(table, j, values, table.style.plain)]
     words = values[~is_number]
-    if bool(values.map(lambda cell: bool(_DATE.fullmatch(cell))).all()):
-        return _dates(table, j, values)
     if bool(words.map(lambda cell: bool(_COMPLEX.fullmatch(cell))).all()):
         cure = "write real and imaginary part as two columns"
-        return Problem("holds complex numbers in", j, _first(table, j, words), cure)
+        return [Problem("holds complex numbers in", j, _first(table, j, words), cure)]
+    if mixed := _two_marks(table, j, values, is_number):
+        return mixed
     if is_number.mean() >= 0.5 or bool(words.map(lambda cell: bool(_SIGNED.fullmatch(cell))).all()):
-        return _words_among_numbers(table, j, words)
-    counts = values.value_counts()
+        numbers = _of_numbers(table, j, values[is_number], table.style.plain)
+        return [_words_among_numbers(table, j, words), *numbers]
+    return [_text(table, j, values)]
+
+
+def _text(table: ReadTable, j: int, values: Any) -> Problem:
+    """A column of words."""
+    counts, n_missing = values.value_counts(), int(table.columns[j].isna().sum())
     is_class = 2 <= len(counts) <= len(values) / 2
     shown = listed((f"{value!r} ({n:,})" for value, n in counts.items()), 4)
+    absent = f", {n_missing:,} missing (empty, NA or None)" if n_missing else ""
+    example = f"{shown}, the first in {_place(table, j, values)}{absent}"
     cure = "1 and 0 in their place are numbers" if {str(v).lower() for v in counts.index} <= _YES_NO else ""
-    return Problem("holds text in", j, f"{shown}, the first in {_place(table, j, values)}", cure, is_class=is_class)
-
-
-def _dates(table: ReadTable, j: int, values: Any) -> Problem:
-    cure = "write them as numbers, for instance days since the first one"
-    return Problem("holds dates in", j, _first(table, j, values), cure)
+    return Problem(
+        "holds text in",
+        j,
+        example,
+        cure,
+        is_class=is_class,
+        has_gaps=n_missing > 0 or not MISSING.isdisjoint(counts.index),
+    )
 
 
 def _numbers(table: ReadTable, j: int, values: Any) -> Problem:
@@ -65,7 +90,28 @@ def _numbers(table: ReadTable, j: int, values: Any) -> Problem:
     if len(large):
         cure = "subtract a constant from them"
         return Problem("holds whole numbers beyond 64 bits in", j, _first(table, j, large), cure)
-    return Problem("holds numbers that are stored as text in", j, _first(table, j, values), "store them as numbers")
+    fact, column = "holds numbers that are stored as text in", table.columns[j]
+    return Problem(fact, j, _first(table, j, values), "store them as numbers", _gap(column), expression=AS_WRITTEN)
+
+
+def _two_marks(table: ReadTable, j: int, values: Any, is_number: Any) -> list[Problem]:
+    """Decimal commas in a file of decimal points, or the reverse, and the words among them; none for other columns."""
+    mark, other = (",", ".") if table.style.decimal == "," else (".", ",")
+    is_right, is_other = values.map(NumberFormat(mark).is_number), values.map(NumberFormat(other).is_number)
+    wrong, marked = values[is_other & ~is_right], values[is_right & values.str.contains(mark, regex=False)]
+    has_thousands = bool((is_number & ~is_right & ~is_other).any())
+    if len(wrong) == 0 or has_thousands or (is_right | is_other).mean() < 0.5:
+        return []
+    word, other_word = ("commas", "points") if mark == "," else ("points", "commas")
+    more = f", and {len(wrong) - 1:,} more like it" if len(wrong) > 1 else ""
+    example, fact = f"{_first(table, j, wrong)}{more}", f"holds decimal {other_word}, not {word} as the file does, in"
+    if len(marked):
+        example, fact = f"{_first(table, j, marked)}; {example}", f"holds decimal {word} and decimal {other_word} in"
+    expression = f"{{0}}.str.replace({other!r}, {mark!r}, regex=False)"
+    found = [Problem(fact, j, example, f"write {word} only", _gap(table.columns[j]), expression=expression)]
+    words, numbers = values[~is_right & ~is_other], values[is_right | is_other]
+    found += [_words_among_numbers(table, j, words)] if len(words) else []
+    return [*found, *_of_numbers(table, j, numbers, lambda cell: cell.replace(",", "."))]
 
 
 def _words_among_numbers(table: ReadTable, j: int, words: Any) -> Problem:
@@ -82,6 +128,29 @@ def _words_among_numbers(table: ReadTable, j: int, words: Any) -> Problem:
     are_few = len(marks) <= MARKS and max(map(len, marks)) <= LONGEST_MARK
     rows = column.isna() | column.index.isin(words.index)
     return Problem(fact, j, example, cure, rows.to_numpy() if are_few else None, marks)
+
+
+def _of_numbers(table: ReadTable, j: int, cells: Any, plain: Callable[[str], str]) -> list[Problem]:
+    """Problems of the numbers in a column of text: infinite ones, and codes for missing ones."""
+    values, column = cells.map(lambda cell: _number(plain(cell))).astype(float), table.columns[j]
+    infinite = cells[np.isinf(values)]
+    found = doubts(j, values.reindex(column.index).to_numpy())
+    if len(infinite) == 0:
+        return found
+    more = f", and {len(infinite) - 1:,} more like it" if len(infinite) > 1 else ""
+    example = f"{_first(table, j, infinite)}{more}"
+    marks, rows = tuple(map(str, column[infinite.index].unique())), column.index.isin(infinite.index)
+    fact = "holds numbers that are not finite in"
+    return [Problem(fact, j, example, "remove such rows", rows, marks, is_infinite=True), *found]
+
+
+def _number(cell: str) -> float:
+    return {"true": 1.0, "false": 0.0}[cell.lower()] if cell.lower() in ("true", "false") else float(cell)
+
+
+def _gap(column: Any) -> Any:
+    """Rows [N] in which a column has no value."""
+    return column.isna().to_numpy()
 
 
 def _first(table: ReadTable, j: int, values: Any) -> str:

@@ -67,7 +67,10 @@ def test_index_of_pandas_is_left_out(name: str, tmp_path: Path):
                 writer.write_table(table)
         read = read_rows(str(tmp_path / name))
         assert read.column_names == ("a", "b")
-        assert read.description == f"50 rows × 2 columns (a, b) from {name}; {said}: pandas' index"
+        assert (
+            read.description
+            == f"50 rows × 2 columns (a, b) from {name}; {said}: pandas' index, which 'dataset.drop=[]' keeps"
+        )
         assert read_rows(str(tmp_path / name), Reading(drop=())).rows.shape == (50, 3)
 
 

@@ -110,7 +110,9 @@ def test_column_with_many_gaps_is_left_out(tmp_path: Path):
 
 def test_fault_of_the_label_is_said_with_the_others(tmp_path: Path):
     said = message(tmp_path, "a,b,k\n1.5,,u\n2.5,3,\n3.5,1,v\n0.5,2,u\n1.5,6,v\n", label="k")
-    assert re.search(r"\(1\) has missing values .*\(2\) label=k: 1 of 5 rows have no class", said)
+    assert re.search(
+        r"\(1\) has missing values .*\(2\) has rows without a class in column k \(1 of 5, .* line 3\)", said
+    )
 
 
 @pytest.mark.parametrize(

@@ -101,7 +101,7 @@ def test_label_is_numbered_in_its_order(tmp_path: Path):
         (
             ["inf", "2", "-inf", "3"],
             r"holds numbers that are not finite in column b \(inf in line 2, and 1 more like it\): remove such rows\. "
-            r"dataset.drop=b leaves it out; to keep it without 2 of 4 rows: .*\.replace\(\[float\('inf'\)",
+            r"dataset.drop=b leaves it out; to keep it without 2 of 4 rows: .*\.replace\({'b': \[float\('inf'\)",
         ),
         (
             ["1", "", "NA", "3"],

@@ -1,0 +1,205 @@
+"""Commands of refusals: each of them runs as it is printed, and its copy is read with the keys behind it."""
+
+import datetime
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+
+from ebm_cli.datasets.io.contents import Reading
+from ebm_cli.datasets.io.row_files import read_rows
+from tests.datasets.support import cured, pasted, read_text, refusal, write
+
+N = 24
+A, B = np.random.default_rng(0).normal(size=(2, N)).round(3)
+K = np.array(["NA", "u", "v"])[np.arange(N) % 3]
+FRAME = pd.DataFrame({"a": A, "b": B, "k": K})
+
+
+def stored(folder: Path, name: str, frame: pd.DataFrame, **keys: Any) -> str:
+    """A table in the format that its suffix names; its path."""
+    path = folder / name
+    if path.suffix == ".xlsx":
+        pytest.importorskip("openpyxl")
+        frame.to_excel(path, **keys)
+    elif path.suffix == ".csv":
+        frame.to_csv(path, **keys)
+    else:
+        pytest.importorskip("pyarrow")
+        frame.to_parquet(path, **keys) if path.suffix == ".parquet" else frame.to_feather(path)
+    return str(path)
+
+
+def with_values(column: str, values: dict[int, Any]) -> pd.DataFrame:
+    """The table with other values in some rows of a column."""
+    frame = FRAME.astype({column: object})
+    for i, value in values.items():
+        frame.loc[i, column] = value
+    return frame
+
+
+def without(*rows: int) -> list[list[float]]:
+    """The rows of the table but these, in float32."""
+    kept = [i for i in range(N) if i not in rows]
+    return torch.from_numpy(np.stack([A, B], axis=1)[kept]).float().tolist()
+
+
+@pytest.mark.parametrize(
+    ("name", "keys"),
+    [
+        ("x.csv", {"index": False}),
+        ("x.csv", {"index": False, "sep": ";", "decimal": ","}),
+        ("x.csv", {"index": False, "compression": "gzip"}),
+        ("x.xlsx", {"index": False}),
+        ("x.xlsx", {"index": False, "startrow": 2, "startcol": 1}),
+        ("x.parquet", {}),
+        ("x.feather", {}),
+    ],
+)
+def test_command_cures_marks_infinities_and_codes(name: str, keys: dict[str, Any], tmp_path: Path):
+    """A mark, an infinity and a code for missing numbers are said at once, and are gone at once."""
+    frame = with_values("a", {3: "?", 5: "inf"} if name != "x.parquet" else {5: np.inf})
+    frame["a"] = frame["a"].astype(float if name == "x.parquet" else str)
+    frame["b"] = np.where(np.arange(N) % 6 == 0, -999.0, B)
+    said = refusal(stored(tmp_path, name, frame, **keys), label="k", missing_class=True)
+    assert "holds a number that may stand for a missing value in column b (-999 in 4 rows)" in said
+    read = cured(said)
+    assert read.rows[:].tolist() == without(*range(0, N, 6), *([5] if name == "x.parquet" else [3, 5]))
+    # pandas writes an empty cell for NA of a text.
+    assert read.class_names == ("u", "v", "missing" if name == "x.csv" else "NA")
+
+
+def test_lists_of_a_parquet_stay_in_the_copy(tmp_path: Path):
+    frame = pd.DataFrame({"a": A, "l": [list(range(i, i + 30)) for i in range(N)], "s": [{"u": 1}] * N})
+    frame.loc[4, "a"] = np.inf
+    said = refusal(stored(tmp_path, "x.parquet", frame))
+    assert "holds lists in column l ('[ 0  1  2" in said
+    assert cured(said).rows[:].tolist() == [[a] for i, a in enumerate(A.astype(np.float32).tolist()) if i != 4]
+
+
+@pytest.mark.parametrize("name", ["x.csv", "x.xlsx", "x.parquet"])
+def test_names_that_are_numbers_need_a_header(name: str, tmp_path: Path):
+    frame = pd.DataFrame({2020: A, 2021: B})
+    frame.loc[2, 2021] = np.nan
+    keys = {} if name == "x.parquet" else {"index": False}
+    said = refusal(stored(tmp_path, name, frame, **keys), **({} if name == "x.parquet" else {"header": True}))
+    assert "dataset.header=true" in said
+    assert (cured(said).column_names, cured(said).rows[:].tolist()) == (("2020", "2021"), without(2))
+
+
+def test_keys_of_the_user_are_printed_again(tmp_path: Path):
+    content = "".join(f"u{i};{a};{b if i else '?'}\n" for i, (a, b) in enumerate(zip(A, B, strict=True)))
+    said = refusal(write(tmp_path, "x.csv", content), drop=(0,), header=False, delimiter="semicolon")
+    found = said.rpartition(" and ")[2]
+    assert pasted(found) | {"path": ""} == {"path": "", "delimiter": "semicolon", "header": False, "drop": 0}
+    assert cured(said).rows[:].tolist() == without(0)
+
+
+@pytest.mark.parametrize("name", ["x.npy", "x.npz", "y.npz", "x.pt", "y.pt"])
+def test_command_removes_rows_of_arrays(name: str, tmp_path: Path):
+    x = np.stack([A, B], axis=1)
+    x[3, 1], x[::6, 0], y = np.nan, -999, np.arange(N) % 2
+    arrays: dict[str, Any] = {"X": x, "y": y} if name[0] == "y" else {"x": x}
+    content: Any = x if name == "x.npy" else arrays
+    if name.endswith(".pt"):
+        tensors = {key: torch.from_numpy(value) for key, value in arrays.items()}
+        content = tensors if name == "y.pt" else tensors["x"]
+    read = cured(refusal(write(tmp_path, name, content), label="y" if name[0] == "y" else None))
+    gone = (3, *range(0, N, 6))
+    assert read.rows[:].tolist() == without(*gone)
+    assert name[0] == "x" or (read.labels is not None and read.labels.tolist() == np.delete(y, gone).tolist())
+
+
+@pytest.mark.parametrize(
+    ("texts", "fact", "seconds"),
+    [
+        (lambda i: f"{i}:30", "times", lambda i: 3600 * i + 1800),
+        (lambda i: f"0{i % 3}:02:{i:02}.5", "durations or times of day", lambda i: 3600 * (i % 3) + 120 + i + 0.5),
+        (lambda i: f"{i} days 00:00:01", "durations or times of day", lambda i: 86_400 * i + 1),
+        (lambda i: f"{i % 12 + 1}:05 PM", "times of day", lambda i: 300 + 3600 * (12 + (i % 12 + 1) % 12)),
+    ],
+)
+def test_times_are_cured_with_seconds(texts: Any, fact: str, seconds: Any, tmp_path: Path):
+    said = refusal(stored(tmp_path, "x.csv", pd.DataFrame({"a": A, "t": [*map(texts, range(N))]}), index=False))
+    assert f"holds {fact} in column t" in said
+    assert cured(said).rows[:, 1].tolist() == [seconds(i) for i in range(N)]
+
+
+@pytest.mark.parametrize("kind", [datetime.timedelta, datetime.time])
+def test_times_of_a_parquet_are_cured_with_seconds(kind: type, tmp_path: Path):
+    values = [datetime.timedelta(minutes=i) if kind is datetime.timedelta else datetime.time(0, i) for i in range(N)]
+    said = refusal(stored(tmp_path, "x.parquet", pd.DataFrame({"a": A, "t": values})))
+    assert cured(said).rows[:, 1].tolist() == [60 * i for i in range(N)]
+
+
+def test_two_decimal_marks_are_said_and_cured(tmp_path: Path):
+    """Within a column, and a column that differs from the others."""
+    lines = [f"{a};{b}".replace(".", ",", 2 if i % 3 else 1) for i, (a, b) in enumerate(zip(A, B, strict=True))]
+    said = refusal(write(tmp_path, "x.csv", "a;b\n" + "\n".join(lines)))
+    assert "holds decimal commas and decimal points in column b ('" in said
+    assert ": write commas only. " in said
+    assert cured(said).rows[:].tolist() == without()
+    halves = [f"{a};{b}".replace(".", ",", 1) for a, b in zip(A, B, strict=True)]
+    said = refusal(write(tmp_path, "y.csv", "a;b\n" + "\n".join(halves)))
+    assert "holds decimal commas, not points as the file does, in column a" in said
+    assert cured(said).rows[:].tolist() == without()
+
+
+def test_blanks_behind_names_are_none_of_theirs(tmp_path: Path):
+    lines = [f"{a} , {b} , {k}" for a, b, k in zip(A, ["?", *B[1:]], K, strict=True)]
+    said = refusal(write(tmp_path, "x.csv", "a , b , k \n" + "\n".join(lines)), label="k", missing_class=True)
+    assert cured(said).rows[:].tolist() == without(0)
+
+
+def test_class_called_na_is_kept_by_a_key(tmp_path: Path):
+    content = FRAME.assign(k=[["NA", "None", "", "u", "v"][i % 5] for i in range(N)]).to_csv(index=False)
+    said = refusal(write(tmp_path, "x.csv", content), label="k")
+    assert "has rows without a class in column k (15 of 24, 'NA' in line 2). dataset.missing_class=true takes" in said
+    read = read_text(tmp_path, content, label="k", missing_class=True)
+    assert read.class_names == ("u", "v", "NA", "None", "missing")
+    assert read.labels is not None
+    assert read.labels.tolist() == [[2, 3, 4, 0, 1][i % 5] for i in range(N)]
+
+
+def test_rows_without_a_class_are_removed_by_the_command(tmp_path: Path):
+    frame = with_values("a", {1: "?"})
+    read = cured(refusal(stored(tmp_path, "x.csv", frame, index=False), label="k"))
+    assert (read.class_names, read.rows[:].tolist()) == (("u", "v"), without(1, *range(0, N, 3)))
+
+
+def test_code_in_most_rows_is_not_removed(tmp_path: Path):
+    """It is said, and the rows with the mark alone are removed; so it is with a label that most rows lack."""
+    frame = with_values("a", {1: "?"}).assign(b=np.where(np.arange(N) % 3 > 0, -999, 1e-3 * np.arange(N)), k=K)
+    frame.loc[frame["k"] != "u", "k"] = None
+    frame.loc[:3, "k"] = "v"
+    said = refusal(stored(tmp_path, "x.csv", frame, index=False), label="k")
+    assert "column b (-999 in 16 rows)" in said
+    assert len(cured(said).rows) == N - 1
+    assert cured(said).class_names == ("u", "v", "missing")
+
+
+def test_class_that_is_suggested_keeps_its_gaps(tmp_path: Path):
+    """The keys of the message as they are printed read the file."""
+    path = stored(tmp_path, "x.csv", FRAME, index=False)
+    said = refusal(path)
+    assert "column k ('u' (8), 'v' (8), the first in line 3, 8 missing (empty, NA or None))" in said
+    assert "dataset.label=k dataset.missing_class=true takes column k as the class of each row" in said
+    assert read_rows(path, Reading(label="k", missing_class=True)).class_names == ("u", "v", "NA")
+
+
+def test_numbers_without_a_class_are_one(tmp_path: Path):
+    y = np.where(np.arange(N) % 4 == 0, np.nan, np.arange(N) % 2)
+    path = write(tmp_path, "x.npz", {"x": np.stack([A, B], axis=1), "y": y})
+    with pytest.raises(ValueError, match=r"label=y: 6 of 24 rows have no class: .* set dataset.missing_class=true"):
+        read_rows(path, Reading(label="y"))
+    assert read_rows(path, Reading(label="y", missing_class=True)).class_names == ("0", "1", "missing")
+
+
+def test_names_that_occur_twice_are_said(tmp_path: Path):
+    content = "x,y,x\n" + "".join(f"{a},{b},{a * b}\n" for a, b in zip(A, B, strict=True))
+    read = read_text(tmp_path, content)
+    assert read.column_names == ("x", "y", "x.1")
+    assert read.description.endswith("; columns of one name are told apart by a number: x.1")
