@@ -26,8 +26,8 @@ VERBS = {"train": train, "sample": sample, "evaluate": evaluate, "compare": comp
 GROUPS = {
     verb: {group.name: list(group_options(group.folder, WHERE)) for group in verb_groups(verb, WHERE)} for verb in VERBS
 }
-SECONDS = 30
-"""Time limit of a command line: composing and validating any config takes less."""
+SECONDS, WAITED = 30, 300
+"""Processor time of a command line, and time on the clock, beside others that run: any config is validated in less."""
 
 VALUES = [
     *("nan", "inf", "-inf", "-1", "0", "1", "-0.0", "1e-320", "1e308", "1e400", "0x10", "1_000", "+1", "true", "null"),
@@ -94,7 +94,7 @@ def command_lines(draw: st.DrawFn, verb: str = "train") -> list[str]:
 
 
 class Hangs(BaseException):
-    """A command line that takes longer than SECONDS."""
+    """A command line that takes longer than SECONDS, or WAITED on the clock."""
 
 
 class Ended(NamedTuple):
@@ -125,9 +125,10 @@ def folder(run: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path
         for name, module in VERBS.items():
             patched.setattr(module, name, lambda cfg: None)
         patched.delenv("HYDRA_FULL_ERROR", raising=False)
-        before = signal.signal(signal.SIGALRM, hang)
+        before = {number: signal.signal(number, hang) for number in (signal.SIGALRM, signal.SIGPROF)}
         yield tmp_path_factory.mktemp("hostile")
-        signal.signal(signal.SIGALRM, before)
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def run_verb(folder: Path, words: list[str], verb: str = "train") -> Ended:
@@ -135,12 +136,14 @@ def run_verb(folder: Path, words: list[str], verb: str = "train") -> Ended:
     work = folder / "above" / "here"
     work.mkdir(parents=True)
     out, err = io.StringIO(), io.StringIO()
-    signal.alarm(SECONDS)
+    signal.alarm(WAITED)
+    signal.setitimer(signal.ITIMER_PROF, SECONDS)
     try:
         with contextlib.chdir(work), contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
             code = main([verb, *words])
     finally:
         signal.alarm(0)
+        signal.setitimer(signal.ITIMER_PROF, 0)
         made = sorted(str(path.relative_to(folder)) for path in folder.rglob("*") if path not in (work, work.parent))
         shutil.rmtree(folder / "above")
     return Ended(code, err.getvalue(), made)
