@@ -63,7 +63,8 @@ def numbered(columns: Sequence[Numbering], label: Labels, run: Run) -> Iterable[
         else:
             verb = "rises" if is_alone else "rise" if all((one.step or 1) > 0 for one in group) else "change evenly"
             verb += " from row to row"
-        shown = f" ({first.first:.12g} to {first.last:.12g})" if is_alone else ""
+        low, high = (str(x) if isinstance(x, int) else f"{x:.6g}" for x in (first.first, first.last))
+        shown = f" ({low} to {high})" if is_alone else ""
         fact = f"{label.many(places)} {verb}{shown}, as {words} do"
         if isinstance(first.first, float):
             fact += f", unless the rows are sorted by {'it' if is_alone else 'them'}"
