@@ -41,6 +41,7 @@ class Problem(NamedTuple):
         is_class: whether the column may be taken as the class of each row.
         has_gaps: whether some rows would have no class then.
         is_doubt: whether the column is trained on as it is, if there is no other problem.
+        has_other_mark: whether decimals of the column are written with another mark than those of the file.
     """
 
     fact: str
@@ -54,6 +55,7 @@ class Problem(NamedTuple):
     is_class: bool = False
     has_gaps: bool = False
     is_doubt: bool = False
+    has_other_mark: bool = False
 
 
 class ClassFaults(NamedTuple):

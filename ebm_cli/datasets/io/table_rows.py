@@ -14,7 +14,7 @@ from ebm_cli.datasets.io.mapped import MappedRows
 from ebm_cli.datasets.io.number_format import MISSING
 from ebm_cli.datasets.io.problems import ClassFaults, Problem, raise_problems
 from ebm_cli.datasets.io.row_numbers import Numbering, numbered_columns
-from ebm_cli.datasets.io.text_columns import is_numeric, text_problems
+from ebm_cli.datasets.io.text_columns import decimals_as_thousands, is_numeric, text_problems
 
 INDEX_NAMES = frozenset(["", "index", "unnamed: 0", "rownames", "row.names", "row_names", "level_0"])
 """Names, in small letters, of a first column that is a row index if it counts or names the rows."""
@@ -52,6 +52,8 @@ def table_rows(table: ReadTable, keys: Reading, name: str, missing: bool = False
     classes, of_classes, reason = _classes(table, choice.label, keys)
     problems += of_classes
     if problems:
+        if any(problem.has_other_mark for problem in problems):
+            problems += decimals_as_thousands(table, choice.used)
         if not missing:
             numeric = [(j, table.columns[j]) for j in choice.used if table.columns[j].dtype.kind in "iuf"]
             problems += [found for j, column in numeric for found in doubts(j, column.to_numpy())]

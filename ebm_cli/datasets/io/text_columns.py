@@ -1,7 +1,7 @@
 """Columns without numbers: what they hold instead, with an example, and what can be done about it."""
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -107,11 +107,35 @@ def _two_marks(table: ReadTable, j: int, values: Any, is_number: Any) -> list[Pr
     example, fact = f"{_first(table, j, wrong)}{more}", f"holds decimal {other_word}, not {word} as the file does, in"
     if len(marked):
         example, fact = f"{_first(table, j, marked)}; {example}", f"holds decimal {word} and decimal {other_word} in"
-    expression = f"{{0}}.str.replace({other!r}, {mark!r}, regex=False)"
-    found = [Problem(fact, j, example, f"write {word} only", _gap(table.columns[j]), expression=expression)]
+    cure, gap = f"write {word} only", _gap(table.columns[j])
+    found = [Problem(fact, j, example, cure, gap, expression=_exchanged(other, mark), has_other_mark=True)]
     words, numbers = values[~is_right & ~is_other], values[is_right | is_other]
     found += [_words_among_numbers(table, j, words)] if len(words) else []
     return [*found, *_of_numbers(table, j, numbers, lambda cell: cell.replace(",", "."))]
+
+
+def decimals_as_thousands(table: ReadTable, columns: Sequence[int]) -> list[Problem]:
+    """Find marks between thousands in columns of numbers, of a file in which another column has them before decimals.
+
+    `5.976` is 5976 in a file of decimal commas, and its writer may have meant 5,976.
+    """
+    mark, style = table.style.thousands, table.style
+    if mark not in (",", ".") or table.written is None:
+        return []
+    word, own = ("points", "commas") if mark == "." else ("commas", "points")
+    fact = f"may hold decimal {word}, which are read as marks between thousands, in"
+    cure, expression, problems = f"write {own}, or no {word}", _exchanged(mark, style.decimal), []
+    for j in columns:
+        cells = table.written(j) if is_numeric(table.columns[j]) else ()
+        if found := next(((i, cell) for i, cell in enumerate(cells) if mark in cell), None):
+            example = f"{found[1]!r} in {table.row_label(found[0])} is read as {style.plain(found[1])}"
+            problems.append(Problem(fact, j, example, cure, _gap(table.columns[j]), expression=expression))
+    return problems
+
+
+def _exchanged(mark: str, by: str) -> str:
+    """The expression that writes one mark in place of another."""
+    return f"{{0}}.str.replace({mark!r}, {by!r}, regex=False)"
 
 
 def _words_among_numbers(table: ReadTable, j: int, words: Any) -> Problem:

@@ -148,6 +148,20 @@ def test_two_decimal_marks_are_said_and_cured(tmp_path: Path):
     assert cured(said).rows[:].tolist() == without()
 
 
+def test_decimals_like_thousands_are_doubted_beside_decimals(tmp_path: Path):
+    """Of 5.001 alone, in a file of decimal commas, nothing tells that it is no 5001: the second file is the control."""
+    commas = [f"{a:.3f}".replace(".", ",") for a in A]
+    lines = [f"{a};{a};{b:.2f};{5 + i}.001" for i, (a, b) in enumerate(zip(commas, B, strict=True))]
+    said = refusal(write(tmp_path, "x.csv", "a;b;c;d\n" + "\n".join(lines)))
+    assert "holds decimal points, not commas as the file does, in column c" in said
+    fact = "may hold decimal points, which are read as marks between thousands, in column d"
+    assert f"{fact} ('5.001' in line 2 is read as 5001): write commas, or no points" in said
+    torch.testing.assert_close(cured(said).rows[:][:, 3], torch.arange(5.0, 5 + N) + 0.001)
+    read = read_text(tmp_path, "a;d\n" + "\n".join(f"{a};{5 + i}.001" for i, a in enumerate(commas)))
+    assert read.rows[:][0, 1] == 5001
+    assert "decimal commas and a point between thousands" in read.description
+
+
 def test_blanks_behind_names_are_none_of_theirs(tmp_path: Path):
     lines = [f"{a} , {b} , {k}" for a, b, k in zip(A, ["?", *B[1:]], K, strict=True)]
     said = refusal(write(tmp_path, "x.csv", "a , b , k \n" + "\n".join(lines)), label="k", missing_class=True)
