@@ -11,6 +11,10 @@ from ebm_cli.evaluation.values import format_value
 
 P_LEAD = 0.05
 """A lead with a p-value below this is beyond the spread of the seeds."""
+SPREADS = 2.0
+"""Standard deviations beyond which a difference is not called one within the spread, however few runs test it."""
+CHEAPER = 0.9
+"""Share of the best group's time up to which another group is called cheaper; less is lost in the noise of clocks."""
 TIME = "cost/seconds"
 
 
@@ -39,9 +43,11 @@ def conclusion(section: Section) -> str:
     if p is None:
         lead = "the difference cannot be tested with fewer than two seeds per group"
     else:
-        side = "beyond" if p < P_LEAD else "within"
         p_text = "p < 0.0001" if p < 1e-4 else f"p = {p:.2g}"
-        lead = f"that lead is {side} the spread of the seeds (Welch's t-test, {p_text}; beyond is p < {P_LEAD})"
+        test = f"(Welch's t-test, {p_text}; beyond is p < {P_LEAD})"
+        lead = f"that lead is {'beyond' if p < P_LEAD else 'within'} the spread of the seeds {test}"
+        if p >= P_LEAD and not _is_near(spread, second):
+            lead = f"that lead is larger than the spread, and more seeds would tell whether it is chance {test}"
     leader = f"{best.label} has {column.superlative} {column.label}, {_with_runs(spread)}"
     return f"{where}{leader}; {ranked[1].label} follows with {second}, and {lead}{_cheaper(ranked, column)}."
 
@@ -73,7 +79,7 @@ def _cheaper(ranked: Sequence[Group], column: Column) -> str:
         f"{group.label}, {group.spreads[column.key]} in {format_value(group.spreads[TIME].mean)} s"
         for group in ranked[1:]
         if TIME in group.spreads
-        and group.spreads[TIME].mean < seconds
+        and group.spreads[TIME].mean < CHEAPER * seconds
         and _is_within(group.spreads[column.key], spread, column)
     ]
     if not found:
@@ -85,8 +91,13 @@ def _is_within(other: Spread, best: Spread, column: Column) -> bool:
     """True if the test of a lead does not tell them apart; for a single run, which has no test: within one sd."""
     p = welch(best, other)
     if p is not None:
-        return p >= P_LEAD
+        return p >= P_LEAD and _is_near(best, other)
     return best.sd is not None and column.loss(other.mean) <= column.loss(best.mean) + best.sd
+
+
+def _is_near(a: Spread, b: Spread) -> bool:
+    """True if two means are at most `SPREADS` of the larger standard deviation apart."""
+    return abs(a.mean - b.mean) <= SPREADS * max(a.sd or 0.0, b.sd or 0.0)
 
 
 def _is_clear(section: Section) -> bool:

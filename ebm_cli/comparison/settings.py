@@ -8,9 +8,10 @@ from ebm_cli.runs.record import Record
 
 BY_CHANCE = frozenset(
     {"seed", "dataset.seed", "checkpoint", "resume", "trust", "monitor", "metrics", "keep", "strict"}
-    | {"log_every", "eval_every", "checkpoint_every"}
+    | {"log_every", "eval_every", "checkpoint_every", "pairing", "table", "experiment"}
 )
-"""Keys in which the runs of a group may differ: seeds, and keys that change neither training nor its evaluation."""
+"""Settings in which the runs of a group may differ: seeds, keys that change neither training nor its evaluation, and
+options of defaults alone, whose values are settings themselves."""
 OF_THE_MACHINE = frozenset({"threads", "device", "compile", "deterministic", "parallel.ranks", "max_seconds"})
 """Keys that change rounding and time, or end a run early: they make no group, but a warning names mixed runs."""
 USUAL = ("method", "dataset")

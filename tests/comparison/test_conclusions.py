@@ -49,6 +49,19 @@ def test_conclusion_names_the_cheaper_equals(runs: Runs) -> None:
     assert conclusion(alone).endswith("nothing within the spread is cheaper than its 40.00 s.")
 
 
+def test_two_seeds_do_not_make_a_far_worse_group_an_equal(runs: Runs) -> None:
+    """A lead of six standard deviations, for which the test of two runs each has p = 0.07; and a time within noise."""
+    runs.write_kls("nce", 0.0596, 0.0628, seconds=2.4)
+    runs.write_kls("sm", 0.38, 0.464, seconds=1.0)
+    [section] = runs.compare().sections
+    assert "that lead is larger than the spread, and more seeds would tell whether it is chance (Welch's" in conclusion(
+        section
+    )
+    assert conclusion(section).endswith("nothing within the spread is cheaper than its 2.400 s.")
+    runs.write_kls("cd", 0.0597, 0.0629, seconds=2.3)
+    assert conclusion(runs.compare().sections[0]).endswith("nothing within the spread is cheaper than its 2.400 s.")
+
+
 def test_a_best_without_spread_hides_no_cheaper_equal(runs: Runs) -> None:
     runs.write_kls("ssm", 5.944, 5.944, seconds=15.36)
     runs.write_kls("nce", 5.9437, 5.9579, seconds=9.8)

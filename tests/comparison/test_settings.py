@@ -1,5 +1,7 @@
 """Settings of runs, and those in which they differ."""
 
+import json
+
 from ebm_cli.comparison.conclusions import warnings
 from ebm_cli.comparison.settings import (
     MOST_KEYS,
@@ -58,6 +60,17 @@ def test_settings_that_differ_between_methods_group_nothing(runs: Runs) -> None:
     runs.write("nce", config={"steps": 10})
     runs.write("sm", config={"steps": 20})
     assert keys_that_group(find(runs.root)) == ["method", "dataset"]
+
+
+def test_options_of_defaults_alone_make_no_group(runs: Runs) -> None:
+    """Two runs have the same config; the energy of one was typed."""
+    for pairing in ("default_nce", "mlp_nce"):
+        path = runs.write(results={"eval/kl": 1.0})
+        choices = {"method": "nce", "dataset": "moons", "pairing": pairing}
+        (path / ".hydra" / "hydra.yaml").write_text(json.dumps({"hydra": {"runtime": {"choices": choices}}}))
+    keys = keys_that_group(find(runs.root))
+    assert keys == ["method", "dataset"]
+    assert warnings(runs.compare(keys)) == []
 
 
 def test_runs_on_other_threads_are_one_group_with_a_warning(runs: Runs) -> None:

@@ -149,7 +149,7 @@ def test_two_decimal_marks_are_said_and_cured(tmp_path: Path):
 
 
 def test_decimals_like_thousands_are_doubted_beside_decimals(tmp_path: Path):
-    """Of 5.001 alone, in a file of decimal commas, nothing tells that it is no 5001: the second file is the control."""
+    """Alone in a file of decimal commas, 5.001 is 5001: nothing tells that it is not (the control)."""
     commas = [f"{a:.3f}".replace(".", ",") for a in A]
     lines = [f"{a};{a};{b:.2f};{5 + i}.001" for i, (a, b) in enumerate(zip(commas, B, strict=True))]
     said = refusal(write(tmp_path, "x.csv", "a;b;c;d\n" + "\n".join(lines)))
