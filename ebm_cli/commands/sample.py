@@ -23,7 +23,7 @@ from ebm_cli.evaluation.chain_health import problems
 from ebm_cli.evaluation.coordinate_summary import summarise_coordinates
 from ebm_cli.evaluation.result_registry import verdict
 from ebm_cli.evaluation.results import Results
-from ebm_cli.evaluation.values import Value, Values, format_value
+from ebm_cli.evaluation.values import Value, format_value
 from ebm_cli.quoting import typed
 from ebm_cli.reporting.closing_panel import closing_panel
 from ebm_cli.reporting.console import announce, make_console, relative_path
@@ -60,6 +60,10 @@ from ebm_cli.system.threads import set_threads
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
+
+MIXING = ("sampler/rhat", "sampler/ess_bulk", "sampler/ess_tail", "sampler/virial")
+"""Diagnostics that `strict=true` asks for."""
+SIZES = MIXING[1:3]
 
 
 def validate(cfg: DictConfig) -> None:
@@ -125,7 +129,7 @@ def sample(cfg: DictConfig) -> None:
     panel = closing_panel(title, measured.values, files, notes=notes, failures=failures)
     panel.log()
     panel.show(console)
-    reasons = [*failures, *(_unmixed(measured.values) if cfg.strict else [])]
+    reasons = [*failures, *(_unmixed(measured) if cfg.strict else [])]
     if reasons:
         raise NotTrustworthy(" ".join(reasons))
 
@@ -190,14 +194,18 @@ def _bar(console: Console, total: int, done: int = 0) -> Iterator[Callable[[int]
         yield lambda done: progress.update(done, {})
 
 
-def _unmixed(values: Values) -> list[str]:
-    """Sentences on diagnostics of the chains that are not good enough, for `strict=true`."""
-    found = {key: verdict(key, values) for key in ("sampler/rhat", "sampler/ess_bulk", "sampler/ess_tail")}
-    return [
+def _unmixed(measured: Results) -> list[str]:
+    """Sentences on diagnostics of the chains that are not good enough, or not there, for `strict=true`."""
+    values = measured.values
+    found = {key: verdict(key, values) for key in MIXING}
+    poor = [
         f"{key} is {format_value(values[key])}, {v.word} ({v.reference}), and strict=true."
         for key, v in found.items()
-        if v.good is False
+        # Effective sizes of chains that have not met mean nothing.
+        if v.good is False and (key not in SIZES or found["sampler/rhat"].good)
     ]
+    unknown = measured.absent.get(MIXING[0])
+    return poor if unknown is None else [*poor, f"{MIXING[0]} is not known ({unknown}), and strict=true."]
 
 
 def _coordinates(target: ChainTarget, x: Tensor, names: Sequence[str] | None) -> list[dict[str, Any]]:

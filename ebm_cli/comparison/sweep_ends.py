@@ -11,7 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from ebm_cli.comparison.ranking import differing, print_tables, settings_of_jobs
-from ebm_cli.evaluation.result_registry import CHAINS_IN_BRIEF, describe
+from ebm_cli.evaluation.result_registry import CHAINS_IN_BRIEF, describe, verdict
 from ebm_cli.evaluation.values import format_value, number
 from ebm_cli.reporting.console import duration, relative_path
 from ebm_cli.reporting.narrow import Fitting
@@ -56,12 +56,18 @@ def print_samples(runs: Sequence[Path], console: Console) -> None:
             run.name,
             Text(settings[run]),
             format_value(values.get("sampler/n_draws")),
-            *(format_value(number(values, key)) for key in measured),
+            *(_measured(values, key) for key in measured),
             "" if seconds is None else duration(seconds),
             Text(relative_path(place)),
         )
     console.print()
     console.print(Fitting(table))
+
+
+def _measured(values: dict[str, Any], key: str) -> str:
+    """A number of the chains, with its word where it is not good."""
+    value, found = format_value(number(values, key)), verdict(key, values)
+    return f"{value} {found.word}" if found.good is False else value
 
 
 def _results(run: Path) -> dict[str, Any]:

@@ -109,6 +109,10 @@ def test_strict_ends_with_exit_code_4_if_chains_have_not_mixed(ebm: Ebm) -> None
     ran = ebm("sample", *words, "strict=true")
     assert (ran.code, len(ran.err.splitlines())) == (4, 1)
     assert "not mixed (< 1.01), and strict=true." in ran.err
+    assert "sampler/ess" not in ran.err
+    ran = ebm("sample", "checkpoint=run", "n_samples=20", "burn_in=5", "strict=true")
+    assert (ran.code, len(ran.err.splitlines())) == (4, 1)
+    assert "sampler/rhat is not known (too few draws a chain: 1, and 4 are needed), and strict=true." in ran.err
 
 
 @pytest.mark.usefixtures("run", "_no_picture")

@@ -48,12 +48,13 @@ def test_evaluations_are_ranked_on_each_data_set(tmp_path: Path, runs: Runs) -> 
 
 def test_samples_are_listed_with_their_places(tmp_path: Path) -> None:
     values = {"sampler/n_draws": 4000, "sampler/rhat": 1.002, "cost/seconds": 3.0}
-    jobs = [job(tmp_path, name, values, checkpoint="run", seed=name) for name in ("0", "1")]
+    jobs = [job(tmp_path, "0", values, checkpoint="run", seed=0)]
+    jobs += [job(tmp_path, "1", values | {"sampler/rhat": 2.5}, checkpoint="run", seed=1)]
     (jobs[0] / "samples.npz").touch()
     (jobs[1] / "samples").mkdir()
     assert lines(print_samples, jobs) == [
         "job settings draws R-hat took samples",
         f"0 seed=0 4 000 1.002 3 s {jobs[0]}/samples.npz",
-        f"1 seed=1 4 000 1.002 3 s {jobs[1]}/samples",
+        f"1 seed=1 4 000 2.500 not mixed 3 s {jobs[1]}/samples",
     ]
     assert lines(print_samples, jobs[:1]) == []
