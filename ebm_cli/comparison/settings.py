@@ -1,9 +1,10 @@
 """Settings of runs: the options and config keys in which runs differ."""
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
+from ebm_cli.runs.flat_config import flatten
 from ebm_cli.runs.record import Record
 
 BY_CHANCE = frozenset(
@@ -27,15 +28,6 @@ def format_setting(value: Any) -> str:
     if value is None:
         return MISSING
     return value if isinstance(value, str) else json.dumps(value)
-
-
-def flatten(config: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
-    """The config's keys by dotted name, with their values."""
-    for key, value in config.items():
-        if isinstance(value, Mapping) and value:
-            yield from flatten(value, f"{prefix}{key}.")
-        else:
-            yield f"{prefix}{key}", value
 
 
 def settings_of(record: Record) -> dict[str, str]:

@@ -15,6 +15,7 @@ from ebm_cli.errors import UserError
 from ebm_cli.quoting import typed
 from ebm_cli.runs.added_keys import fill
 from ebm_cli.runs.directory import RunDirectory
+from ebm_cli.runs.flat_config import flatten
 from ebm_cli.runs.status import read_status
 from ebm_cli.runs.stored_config import run_dir, stored_form, tolerant_config, with_absolute_paths
 
@@ -25,6 +26,9 @@ NOT_THE_RUN = (
 """Keys that do not identify a run: how a command reaches it, where it runs and what is expected of it."""
 CHECKPOINTS = ("checkpoint_every", "keep")
 """Keys that identify a run only where it may return to its checkpoints (`guard=rollback`)."""
+
+SHOWN = 3
+"""Values of another run's config that are named."""
 
 _reserved: dict[Path, RunDirectory] = {}
 """Directories that are locked for runs which have not begun: Hydra writes to a directory before its run begins."""
@@ -71,7 +75,7 @@ def reserve(cfg: DictConfig, path: Path, *, lock: bool, trains: bool = True) -> 
         if not _is_run_of(cfg, path, status, trains):
             raise UserError(
                 f"hydra.run.dir={path}: holds a run of another config; resume that one with "
-                f"{typed('checkpoint', path)}, or name another directory"
+                f"{typed('checkpoint', path)}, or name another directory{_difference(cfg, path)}"
             )
     if lock:
         path.mkdir(parents=True, exist_ok=True)
@@ -117,11 +121,15 @@ def is_finished(cfg: DictConfig, status: Mapping[str, Any]) -> bool:
 
 
 def _hash(config: Mapping[str, Any], *, trains: bool) -> str:
-    left_out = {*NOT_THE_RUN, *(() if config.get("guard") == "rollback" else CHECKPOINTS)}
-    kept = {key: value for key, value in config.items() if key not in left_out}
+    kept = {key: value for key, value in config.items() if key not in _left_out(config)}
     if trains:
         kept["measurement"] = None
     return hashlib.blake2b(json.dumps(kept, sort_keys=True).encode(), digest_size=8).hexdigest()
+
+
+def _left_out(config: Mapping[str, Any]) -> set[str]:
+    """Keys that do not identify the run of a config."""
+    return {*NOT_THE_RUN, *(() if config.get("guard") == "rollback" else CHECKPOINTS)}
 
 
 def _is_run_of(cfg: DictConfig, path: Path, status: Mapping[str, Any], trains: bool) -> bool:
@@ -141,6 +149,20 @@ def _is_run_of(cfg: DictConfig, path: Path, status: Mapping[str, Any], trains: b
     measured = as_now.get("measurement")
     is_alike = measured is None or (cfg.measurement is not None and measured["_target_"] == cfg.measurement["_target_"])
     return _hash(as_now, trains=trains and is_alike) == own
+
+
+def _difference(cfg: DictConfig, path: Path) -> str:
+    """The first values in which the run of a directory differs from a config; empty if its config cannot be read."""
+    stored, own = tolerant_config(path), dict(flatten(stored_form(cfg)))
+    held = dict(flatten(with_absolute_paths(fill(stored)))) if stored else own
+    different = [key for key in dict.fromkeys([*held, *own]) if held.get(key) != own.get(key)]
+    left_out = {*_left_out(stored), "measurement"}
+    keys = [key for key in different if key.partition(".")[0] not in left_out and not key.endswith("_target_")]
+    if not keys:
+        return ""
+    shown = " ".join(typed(key, held[key]) if key in held else f"no {key}" for key in keys[:SHOWN])
+    more = f", and {len(keys) - SHOWN} other values" if len(keys) > SHOWN else ""
+    return f" (that run has {shown}{more})"
 
 
 def _stopped_early(cfg: DictConfig, status: Mapping[str, Any]) -> bool:

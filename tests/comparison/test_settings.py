@@ -6,7 +6,6 @@ from ebm_cli.comparison.conclusions import warnings
 from ebm_cli.comparison.settings import (
     MOST_KEYS,
     differing_settings,
-    flatten,
     format_setting,
     in_order,
     keys_that_group,
@@ -19,10 +18,6 @@ from tests.comparison.support import Runs
 def test_format_setting_writes_values_as_on_the_command_line() -> None:
     found = [format_setting(value) for value in (None, "mala", 0.5, True, [1, 2])]
     assert found == ["–", "mala", "0.5", "true", "[1, 2]"]
-
-
-def test_flatten_names_inner_keys() -> None:
-    assert dict(flatten({"a": {"b": 1, "c": {}}, "d": 2})) == {"a.b": 1, "a.c": {}, "d": 2}
 
 
 def test_in_order_sorts_numbers_by_length() -> None:

@@ -93,6 +93,7 @@ def test_checkpoints_count_where_a_run_returns_to_them() -> None:
     ("words", "line"),
     [
         ([*RUN, "seed=7"], "holds a run of another config; resume that one with checkpoint="),
+        ([*RUN, "seed=7"], ", or name another directory (that run has seed=0)\n"),
         ([*RUN, "resume=never"], "already holds a run; resume it with resume=auto"),
         (["checkpoint=run", "batch_size=32"], "batch_size: cannot change when a run is continued; only "),
         (["checkpoint=run", "steps=9", "hydra.run.dir=other"], "a run is resumed in its own directory, not in "),
