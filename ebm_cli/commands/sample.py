@@ -21,7 +21,7 @@ from torch import Tensor
 from ebm_cli.errors import NoRoom, NotTrustworthy, UserError, full_disk
 from ebm_cli.evaluation.chain_health import problems
 from ebm_cli.evaluation.coordinate_summary import summarise_coordinates
-from ebm_cli.evaluation.result_registry import verdict
+from ebm_cli.evaluation.result_registry import MIXING, SIZES, verdict
 from ebm_cli.evaluation.results import Results
 from ebm_cli.evaluation.values import Value, format_value
 from ebm_cli.quoting import typed
@@ -60,10 +60,6 @@ from ebm_cli.system.threads import set_threads
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
-
-MIXING = ("sampler/rhat", "sampler/ess_bulk", "sampler/ess_tail", "sampler/virial")
-"""Diagnostics that `strict=true` asks for."""
-SIZES = MIXING[1:3]
 
 
 def validate(cfg: DictConfig) -> None:
@@ -202,7 +198,7 @@ def _unmixed(measured: Results) -> list[str]:
         f"{key} is {format_value(values[key])}, {v.word} ({v.reference}), and strict=true."
         for key, v in found.items()
         # Effective sizes of chains that have not met mean nothing.
-        if v.good is False and (key not in SIZES or found["sampler/rhat"].good)
+        if v.good is False and (key not in SIZES or found[MIXING[0]].good)
     ]
     unknown = measured.absent.get(MIXING[0])
     return poor if unknown is None else [*poor, f"{MIXING[0]} is not known ({unknown}), and strict=true."]

@@ -269,6 +269,10 @@ HEADLINES = tuple(result.key for result in QUALITIES if result.headline)
 """Keys, of which the first that a run has is its main result."""
 CHAINS_IN_BRIEF = ("sampler/rhat", "sampler/ess_bulk", "sampler/acceptance")
 """Keys of the results of chains that fit into one line."""
+SIZES = ("sampler/ess_bulk", "sampler/ess_tail")
+"""Effective sizes, which mean nothing where R-hat is not good."""
+MIXING = ("sampler/rhat", *SIZES, "sampler/virial")
+"""Keys by which `ebm sample … strict=true` judges chains."""
 MONITORED = tuple(result.name for result in QUALITIES if result.monitored)
 """Names, without `eval/` or `val/`, of what `monitor=auto` may choose."""
 

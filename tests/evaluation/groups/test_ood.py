@@ -42,7 +42,7 @@ def test_a_run_on_digits_reports_the_areas(ebm: Ebm, monkeypatch: pytest.MonkeyP
     [
         (["dataset@eval.ood=wine"], "eval.ood: has 13 columns (alcohol, malic_acid, ash, "),
         (["dataset@eval.ood=wine", "eval.ood.seed=-1"], "eval.ood.seed must be >= 0, got -1"),
-        (["dataset@eval.ood=whine"], "dataset=whine: no such option; did you mean wine?"),
+        (["dataset@eval.ood=whine"], "dataset@eval.ood=whine: no such option; did you mean wine?"),
     ],
 )
 def test_foreign_rows_of_another_shape_are_refused_first(ebm: Ebm, words: list[str], line: str) -> None:
