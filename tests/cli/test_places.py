@@ -119,7 +119,7 @@ def test_an_impossible_place_is_one_line(
     assert reason in ran.err
     assert ran.err.endswith("name another directory with hydra.run.dir=DIR\n")
     assert (ran.code, seen, len(ran.err.splitlines())) == (1, [], 1)
-    if verb == "train":
+    if verb == "train" and place in ("file", "/proc/x"):
         ran = ebm("train", "-m", "seed=1,2", f"hydra.sweep.dir={place}")
         assert reason in ran.err
         assert (ran.code, seen, len(ran.err.splitlines())) == (1, [], 1)

@@ -75,6 +75,7 @@ def test_sample_inpaints_each_row(ebm: Ebm, made: Path) -> None:
 
 
 @pytest.mark.usefixtures("_no_picture")
+@pytest.mark.slow
 def test_sample_denoises_each_row(ebm: Ebm, made: Path) -> None:
     """The chains of a row sample its posterior under noise in data units; another noise is the control."""
     np.save("rows.npy", ROWS)

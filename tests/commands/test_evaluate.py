@@ -70,7 +70,8 @@ def results_of_training(run: Path) -> dict[str, Any]:
 
 
 @pytest.mark.usefixtures("_no_picture")
-@pytest.mark.parametrize("name", ["planar", pytest.param("spatial", marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["planar", "spatial"])
 def test_results_equal_those_of_the_end_of_training(ebm: Ebm, name: str, request: pytest.FixtureRequest) -> None:
     """Bit for bit: the same protocol, the same streams of random numbers, the same averaged weights."""
     run = request.getfixturevalue(name)
@@ -128,6 +129,7 @@ def test_only_the_requested_metrics_are_computed(ebm: Ebm, planar: Path) -> None
 
 
 @pytest.mark.usefixtures("_no_picture")
+@pytest.mark.slow
 def test_another_sampler_can_evaluate(ebm: Ebm, planar: Path) -> None:
     mala = evaluate_run(ebm, planar, "metrics=[chains]")
     hmc = evaluate_run(ebm, planar, "metrics=[chains]", "eval.sampler=hmc")
@@ -148,6 +150,7 @@ def test_three_dimensions_have_a_log_z_with_an_error(spatial: Path) -> None:
 
 
 @pytest.mark.usefixtures("_no_picture")
+@pytest.mark.slow
 def test_annealing_may_start_at_the_noise_of_the_method(ebm: Ebm, spatial: Path) -> None:
     gaussian = evaluate_run(ebm, spatial, "metrics=[density]")
     noise = evaluate_run(ebm, spatial, "metrics=[density]", "eval.base=method")
@@ -212,6 +215,7 @@ def test_evaluate_leaves_the_run_unchanged(ebm: Ebm, planar: Path) -> None:
     assert all(path.read_bytes() == content for path, content in before.items())
 
 
+@pytest.mark.slow
 def test_copied_rows_come_before_other_causes(ebm: Ebm, tmp_path: Path) -> None:
     np.save(tmp_path / "copies.npy", np.tile(np.random.default_rng(0).normal(size=(10, 2)), (20, 1)))
     words = ("dataset=file", "dataset.path=copies.npy", "method=cd", "method.k=2", "optimizer.lr=0.5", "steps=20")

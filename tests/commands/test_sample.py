@@ -116,6 +116,7 @@ def test_strict_ends_with_exit_code_4_if_chains_have_not_mixed(ebm: Ebm) -> None
 
 
 @pytest.mark.usefixtures("run", "_no_picture")
+@pytest.mark.slow
 def test_n_chains_defaults_to_at_most_a_thousand(ebm: Ebm, tmp_path: Path) -> None:
     """One chain for each sample, up to a thousand."""
     ran = ebm("sample", "checkpoint=run", "n_samples=30", "burn_in=1", "thin=1", "hydra.run.dir=few")
@@ -421,6 +422,7 @@ def test_product_of_two_runs_adds_their_precisions(ebm: Ebm, tmp_path: Path) -> 
 
 
 @pytest.mark.usefixtures("_no_picture", "other")
+@pytest.mark.slow
 def test_mixture_of_two_runs_has_shares_of_w_times_z(ebm: Ebm, tmp_path: Path) -> None:
     """Shares are in proportion to w Z, with Z = 2π √det of each member in the standardised units of its own run."""
     words = ["checkpoint=[other.pt,gaussian.pt]", "compose={kind:mixture,weights:[12,1]}", "sampler.n_leapfrog=5"]

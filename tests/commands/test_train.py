@@ -218,10 +218,10 @@ def test_diverged_run_keeps_finite_checkpoints_only(
     ("words", "is_warned"),
     [
         (["method=sm"], True),
-        (["method=ssm"], True),
+        pytest.param(["method=ssm"], True, marks=pytest.mark.slow),
         (["method=ssm", "dataset.noise_std=1"], False),
-        (["method=ssm", "dataset.dequantise=false"], False),
-        (["method=dsm"], False),
+        pytest.param(["method=ssm", "dataset.dequantise=false"], False, marks=pytest.mark.slow),
+        pytest.param(["method=dsm"], False, marks=pytest.mark.slow),
     ],
 )
 def test_score_matching_warns_of_hard_edges(ebm: Ebm, tmp_path: Path, words: list[str], is_warned: bool) -> None:

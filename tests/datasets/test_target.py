@@ -23,6 +23,11 @@ from tests.support import seeded
 SYNTHETIC = sorted(p.stem for p in CONF.glob("*.yaml") if "datasets.Synthetic" in p.read_text() and p.stem != "ica")
 """Densities of the plane; mixed sources, whose blurred density is not known, are tested in test_ica.py."""
 
+SELDOM_SLOW = [
+    pytest.param(name, marks=[pytest.mark.slow] if name in ("pinwheel", "two_spirals") else []) for name in SYNTHETIC
+]
+"""The same; their blurred densities are sums of many parts."""
+
 pytestmark = pytest.mark.usefixtures("float64")
 
 
@@ -68,7 +73,7 @@ def test_cell_counts_detect_a_missing_mode():
     assert excess_chi_square(seven.sample(100_000, seeded(3)), GaussianRing()) > 5.0
 
 
-@pytest.mark.parametrize("name", SYNTHETIC)
+@pytest.mark.parametrize("name", SELDOM_SLOW)
 @pytest.mark.parametrize("noise_std", [0.02, 0.2])
 def test_smoothed_density_is_the_convolution(name: str, noise_std: float):
     density = shipped_target(name)
@@ -81,7 +86,7 @@ def test_smoothed_density_is_the_convolution(name: str, noise_std: float):
     assert (smoothed.log_prob(x) - torch.logsumexp(around + log_kernel, dim=1)).abs().max() < 1e-5
 
 
-@pytest.mark.parametrize("name", SYNTHETIC)
+@pytest.mark.parametrize("name", SELDOM_SLOW)
 def test_smoothed_sampler_has_the_smoothed_density(name: str):
     smoothed = shipped_target(name).smoothed(0.15)
     points, log_area = grid(smoothed, 128)

@@ -146,6 +146,7 @@ def test_fit_of_few_rows_is_not_remembered() -> None:
     assert Reference(rows).describe() == "a mixture of 2 Student's t distributions"
 
 
+@pytest.mark.slow
 def test_wide_part_is_a_t_distribution_of_the_moments() -> None:
     rows = bent_data()
     mixed, alone = Reference(rows, family="mixture", wide=0.25), Reference(rows, family="mixture")

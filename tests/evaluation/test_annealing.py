@@ -141,6 +141,7 @@ def collinear(dim: int = 12) -> tuple[Tensor, Quadratic]:
     return torch.randn(2000, dim, generator=seeded(6)) * widths @ axes.T, energy
 
 
+@pytest.mark.slow
 def test_log_z_is_right_for_nearly_collinear_columns(monkeypatch: pytest.MonkeyPatch) -> None:
     """From both sides, in the coordinates of the base; in those of the data the same chains hardly move."""
     rows, energy = collinear()
@@ -211,6 +212,7 @@ def schedule_of(n_temperatures: int) -> AnnealingSchedule:
     return plan_schedule(TWO_MODES, normal_density(3, 4.0), rng=seeded(), n_temperatures=n_temperatures)
 
 
+@pytest.mark.slow
 def test_a_short_path_bounds_log_z_from_both_sides() -> None:
     schedule, g = schedule_of(4), seeded(1)
     pairs = [both_sides(schedule, 10, g) for _ in range(100)]

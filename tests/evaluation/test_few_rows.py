@@ -27,7 +27,7 @@ def results_of(rows: Tensor, folder: Path) -> Results:
     return small_evaluation(Quadratic((rows.shape[1],)), data, *NAMES, n_samples=20).results
 
 
-@pytest.mark.parametrize("n_rows", [4, 5, 8, 10, 20])
+@pytest.mark.parametrize("n_rows", [4, *(pytest.param(n, marks=pytest.mark.slow) for n in (5, 8, 10)), 20])
 @pytest.mark.parametrize("n_columns", [1, 2, 5])
 def test_every_group_ends_on_a_file_of_few_rows(n_rows: int, n_columns: int, tmp_path: Path) -> None:
     found = results_of(normal(n_rows, n_columns, seed=1).float(), tmp_path)

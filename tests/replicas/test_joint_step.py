@@ -21,14 +21,17 @@ from tests.support import composed, differences
 OBJECTIVES = [
     ("method=nce",),
     pytest.param(("method=nce", "method.nu=3", "optimizer=sgd"), marks=pytest.mark.slow),
-    ("method=nce", "noise=flow", "method.fit_steps=2", "clip_grad_norm=0.1"),
+    pytest.param(("method=nce", "noise=flow", "method.fit_steps=2", "clip_grad_norm=0.1"), marks=pytest.mark.slow),
     ("method=nce", "method.objective=self_normalised", "method.nu=2", "method.redraw=false"),
     ("method=bridges", "method.width=8"),
     pytest.param(("method=bridges", "method.n_bridges=1"), marks=pytest.mark.slow),
     ("method=sm",),
-    ("method=sm", "method.whiten=true", "dataset.seed=${seed}"),
+    pytest.param(("method=sm", "method.whiten=true", "dataset.seed=${seed}"), marks=pytest.mark.slow),
     ("method=ssm", "method.n_projections=3"),
-    ("method=ssm", "method.variance_reduction=false", "method.whiten=true", "dataset=gaussian"),
+    pytest.param(
+        ("method=ssm", "method.variance_reduction=false", "method.whiten=true", "dataset=gaussian"),
+        marks=pytest.mark.slow,
+    ),
     ("method=dsm", "energy.activation=tanh"),
 ]
 OF_DIFFERENCES = [

@@ -89,7 +89,10 @@ def assert_failed_of_a_full_disk(ran: Ran, run: Path, cause: str) -> None:
     assert not list(run.rglob("*.tmp"))
 
 
-@pytest.mark.parametrize("leave", [0, 8192], ids=["none", "too little for a checkpoint"])
+@pytest.mark.parametrize(
+    "leave",
+    [pytest.param(0, id="none", marks=pytest.mark.slow), pytest.param(8192, id="too little for a checkpoint")],
+)
 def test_run_resumes_after_a_disk_filled_up(
     ebm: Ebm,
     monkeypatch: pytest.MonkeyPatch,
@@ -144,7 +147,10 @@ def limit_file_size(size: int) -> None:
 
 
 @FORKS
-@pytest.mark.parametrize("size", [2048, 6000], ids=["in a line of metrics", "in a checkpoint"])
+@pytest.mark.parametrize(
+    "size",
+    [pytest.param(2048, id="in a line of metrics", marks=pytest.mark.slow), pytest.param(6000, id="in a checkpoint")],
+)
 def test_run_resumes_after_its_files_could_not_grow(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str], size: int, whole: dict[str, Any]
 ) -> None:

@@ -278,7 +278,9 @@ def rebuild(file: Path) -> None:
 
 
 @pytest.mark.usefixtures("_canary")
-@pytest.mark.parametrize("where", ["energy", "sampler", "dataset", "method"])
+@pytest.mark.parametrize(
+    "where", ["energy", *(pytest.param(name, marks=pytest.mark.slow) for name in ("sampler", "dataset", "method"))]
+)
 def test_untrusted_node_is_refused_anywhere(tmp_path: Path, state: dict[str, Any], where: str) -> None:
     """Also in a part that is not built: the whole config is checked before any part is built."""
     own = state["config"][where]

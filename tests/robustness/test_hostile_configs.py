@@ -149,12 +149,12 @@ def run_verb(folder: Path, words: list[str], verb: str = "train") -> Ended:
     return Ended(code, err.getvalue(), made)
 
 
-def assert_sound_end(folder: Path, words: list[str], verb: str = "train") -> None:
-    """The command succeeds, or ends in one line and leaves no file."""
+def assert_sound_end(folder: Path, words: list[str], verb: str = "train") -> Ended:
+    """The command succeeds, or ends in one line and leaves no file; its end."""
     ended = run_verb(folder, words, verb)
     if ended.code == 0:
         assert ended.err == ""
-        return
+        return ended
     assert ended.code in ((1, 2) if any(word.startswith("-") for word in words) else (1,))
     assert ended.err.startswith("ebm: ")
     assert len(ended.err.splitlines()) == 1, ended.err
@@ -162,6 +162,7 @@ def assert_sound_end(folder: Path, words: list[str], verb: str = "train") -> Non
     # The hint that follows an unforeseen exception.
     assert "HYDRA_FULL_ERROR" not in ended.err
     assert ended.made == []
+    return ended
 
 
 SETTINGS = settings(
@@ -259,8 +260,7 @@ def test_500_random_words_compose_or_end_in_one_line(folder: Path, words: list[s
     ],
 )
 def test_words_found_by_random_search_end_in_one_line(folder: Path, word: str, line: str) -> None:
-    assert_sound_end(folder, [word])
-    assert run_verb(folder, [word]).err.startswith(f"ebm: {line}")
+    assert assert_sound_end(folder, [word]).err.startswith(f"ebm: {line}")
 
 
 @pytest.mark.slow

@@ -142,6 +142,7 @@ def test_other_verbs_take_the_best_too_and_say_so(ebm: Ebm, stopped: Path, tmp_p
     assert (ran.code, ran.out.count(f"energy.checkpoints: {model.remarks[0]}")) == (0, 1), ran.err
 
 
+@pytest.mark.slow
 def test_stopping_changes_nothing_before_it(ebm: Ebm, stopped: Path, tmp_path: Path) -> None:
     """Without patience the run continues to its end, past the same best."""
     ran = ebm("train", *WINE, "patience=null", "hydra.run.dir=whole")

@@ -127,7 +127,7 @@ def _no_pictures(monkeypatch: pytest.MonkeyPatch) -> None:
     no_pictures(monkeypatch)
 
 
-@pytest.mark.parametrize("stop", [pytest.param(2, marks=pytest.mark.slow), 5, 7])
+@pytest.mark.parametrize("stop", [*(pytest.param(stop, marks=pytest.mark.slow) for stop in (2, 5)), 7])
 def test_run_resumes_through_both_phases(stop: int, ebm: Ebm, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Stopped in the first phase, at its end, or in the second: the same bits, and every step once."""
     words = [*FAST, *WORDS, "steps=5"]

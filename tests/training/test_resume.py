@@ -342,6 +342,7 @@ def test_more_steps_follow_the_longer_schedule(ebm: Ebm, finished: Path) -> None
     assert last(finished)["config"]["steps"] == 9
 
 
+@pytest.mark.slow
 def test_both_ways_to_resume_can_be_mixed(ebm: Ebm, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The resolved value of `auto` is stored, and does not make another config of the run."""
     for step, words in ((2, SHORT), (3, ["checkpoint=run"])):

@@ -49,6 +49,7 @@ UNADJUSTED = ["method=cd", "sampler=langevin", "energy.base=2.0", "method.k=100"
 """Chains of an energy with curvature 2, which diverge with a step above 1."""
 
 
+@pytest.mark.slow
 def test_step_of_unadjusted_chains_is_lowered(ebm: Ebm, tmp_path: Path) -> None:
     """Chains that diverge at once need another step; the learning rate stays."""
     words = [*UNADJUSTED, "sampler.step_size=3.0", "guard=rollback", "hydra.run.dir=run"]

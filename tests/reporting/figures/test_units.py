@@ -40,7 +40,9 @@ def test_standardised_rows_have_unit_scale_in_any_unit(units: tuple[float, ...])
     torch.testing.assert_close(back, x / torch.tensor(units))
 
 
-@pytest.mark.parametrize("units", UNITS, ids=str)
+@pytest.mark.parametrize(
+    "units", [pytest.param(u, id=str(u), marks=[pytest.mark.slow] if len(u) > 2 else []) for u in UNITS]
+)
 def test_figure_shows_data_samples_and_density_in_one_place(units: tuple[float, ...]) -> None:
     """Every panel spans about six standard deviations of its column, each axis in its own unit."""
     data = Measured(units)
