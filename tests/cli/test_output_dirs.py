@@ -30,7 +30,9 @@ def _stopped_clock(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.usefixtures("_stopped_clock")
-@pytest.mark.parametrize("words", [(), ("-m", "seed=1,2")], ids=["runs", "sweeps"])
+@pytest.mark.parametrize(
+    "words", [pytest.param((), id="runs"), pytest.param(("-m", "seed=1,2"), id="sweeps", marks=pytest.mark.slow)]
+)
 def test_commands_of_one_microsecond_share_no_directory(
     ebm: Ebm, stand_in: StandIn, tmp_path: Path, words: tuple[str, ...]
 ) -> None:

@@ -91,6 +91,7 @@ class Returned(Callback):
 
 
 @pytest.mark.slow
+@pytest.mark.slow
 def test_finished_job_returns_its_stored_result(ebm: Ebm, tmp_path: Path) -> None:
     """To the sweeper: the number in results.json, although it is not measured again."""
     returned.clear()

@@ -90,6 +90,7 @@ def test_sample_denoises_each_row(ebm: Ebm, made: Path) -> None:
 
 
 @pytest.mark.usefixtures("_no_picture")
+@pytest.mark.slow
 def test_sample_diagnoses_the_chains_of_each_row(ebm: Ebm, made: Path) -> None:
     """R̂ of exact chains is near 1 although the rows differ, with neither kept nor unused coordinates in it."""
     np.savez("rows.npz", x=[[3.0, 0.0, -1.0], [0.0, -6.0, 2.0]], mask=[[0, 1, 1], [0, 1, 0]])

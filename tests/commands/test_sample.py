@@ -405,6 +405,7 @@ HMC = (
 
 
 @pytest.mark.usefixtures("_no_picture", "other")
+@pytest.mark.slow
 def test_product_of_two_runs_adds_their_precisions(ebm: Ebm, tmp_path: Path) -> None:
     """p² q of two Gaussians in data units: precisions add up, with weights, although the units of the runs differ."""
     words = ["checkpoint=[gaussian.pt,other.pt]", "compose.weights=[2,1]"]

@@ -102,6 +102,7 @@ def test_measurement_on_runs_is_made_after_the_sweep(ebm: Ebm, monkeypatch: pyte
 
 
 @pytest.mark.slow
+@pytest.mark.slow
 def test_finished_sweep_is_judged_by_a_new_measurement(ebm: Ebm, monkeypatch: pytest.MonkeyPatch) -> None:
     """Its runs are not repeated, also one whose hash still counts the measurement, as earlier versions stored it."""
     no_pictures(monkeypatch)

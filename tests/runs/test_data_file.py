@@ -61,6 +61,7 @@ def test_stored_path_is_absolute(run: Path, ebm: Ebm, tmp_path: Path, monkeypatc
     assert ebm("train", "checkpoint=../run", "steps=4").code == 0
 
 
+@pytest.mark.slow
 def test_run_with_a_relative_stored_path_continues(run: Path, ebm: Ebm, tmp_path: Path) -> None:
     """As earlier versions stored it, with the hash of that config in status.json, and without a fingerprint."""
     for name in ("last.pt", "best.pt"):

@@ -177,6 +177,7 @@ def test_interrupted_run_stops_at_the_same_step(
     assert_same_end(run, stopped)
 
 
+@pytest.mark.slow
 def test_run_killed_after_its_best_stops_at_the_same_step(
     ebm: Ebm, stopped: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

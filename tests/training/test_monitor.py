@@ -44,7 +44,7 @@ WINE += ["ema=0.5", "log_every=10", "eval_every=10", "checkpoint_every=25"]
         (["dataset=gaussian", "dataset.density.dim=3", "metrics=[density]"], "val/kl"),
         (["dataset=gaussian", "dataset.density.dim=3", "metrics=[score]"], "val/fisher"),
         pytest.param(["dataset=iris", "energy=mlp"], "val/objective", marks=pytest.mark.slow),
-        (["dataset=wine", "energy=mlp", "method=cd"], "val/nll"),
+        pytest.param(["dataset=wine", "energy=mlp", "method=cd"], "val/nll", marks=pytest.mark.slow),
         pytest.param(["dataset=iris"], "val/nll", marks=pytest.mark.slow),
         (["dataset=iris", "monitor=eval/nll"], "val/nll"),
         (["dataset=iris", "monitor=val/nll"], "val/nll"),
