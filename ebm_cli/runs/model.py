@@ -24,7 +24,7 @@ from ebm_cli.runs import checkpoint as checkpoints
 from ebm_cli.runs.composed import load_member
 from ebm_cli.runs.data_file import build_data
 from ebm_cli.runs.instantiate import Parts, seeded, size_limited
-from ebm_cli.runs.stored_config import move_data_file, require_data_file
+from ebm_cli.runs.stored_config import follow_data_file, move_data_file, require_data_file
 from ebm_cli.system.device import device_of
 
 
@@ -68,8 +68,9 @@ class Model:
         Raises:
             UserError: a file that cannot be read, or that is not the one that the run was trained on.
         """
-        require_data_file(self.config)
-        return build_data(self.config.dataset, self.data_file, self.trust)
+        config = follow_data_file(self.config, self.path)
+        require_data_file(config)
+        return build_data(config.dataset, self.data_file, self.trust)
 
     def with_data_file(self, path: str | None) -> "Model":
         """The model with another place of its data file; None keeps the place that its run was trained from.

@@ -158,6 +158,23 @@ def move_data_file(config: DictConfig, path: str) -> None:
     config.dataset.path = path
 
 
+def follow_data_file(config: DictConfig, checkpoint: Path) -> DictConfig:
+    """The config of a checkpoint, with the place to which a later command of its run has moved the data file.
+
+    `best.pt` may be older than that command. The contents are compared when the file is read.
+    """
+    path, run = config.dataset.get("path"), run_dir(checkpoint)
+    if config.dataset.get("_target_") != FILE or path is None or run is None or expanded(path).is_file():
+        return config
+    node = tolerant_config(run).get("dataset")
+    place = node.get("path") if isinstance(node, Mapping) else None
+    if not isinstance(place, str) or not expanded(place).is_file():
+        return config
+    moved = config.copy()
+    move_data_file(moved, place)
+    return moved
+
+
 def require_data_file(config: DictConfig) -> None:
     """Require that the file that a run was trained on is where its config says.
 
