@@ -1,6 +1,5 @@
 """Paths as they are typed, such as those that begin with ~."""
 
-import os
 from pathlib import Path
 
 
@@ -14,4 +13,7 @@ def expanded(path: str) -> Path:
 
 def is_there(path: str) -> bool:
     """Return whether a path exists; False, and no error, for text that is no path: too long, or with a zero byte."""
-    return os.path.exists(expanded(path))  # noqa: PTH110 - Path.exists raises for such text
+    try:
+        return expanded(path).exists()
+    except OSError:
+        return False
