@@ -13,6 +13,8 @@ MIN_RISING = 10
 """Rows from which numbers that rise by any steps count: the order of ten has a chance of 3·10⁻⁷."""
 LOG_CHANCE = log(3e-7)
 """Logarithm of the chance below which whole numbers do not differ from one another by chance."""
+HEAD = 1000
+"""Rows in which a column is first looked at for numbers that repeat."""
 MAX_SPAN = 2**27
 """Whole numbers from the smallest to the largest, at most, that are looked at for repeated ones."""
 
@@ -46,7 +48,8 @@ def numbered_columns(rows: MappedRows, chunk_numbers: int = CHUNK_NUMBERS) -> li
     step = _steps(rows.numbers(slice(0, 2)))[0]
     is_constant = step != 0
     is_rising = np.full(rows.shape[1], len(rows) >= MIN_RISING)
-    is_whole, differs = np.full((2, rows.shape[1]), True)
+    # Most columns repeat a number early, and are not sorted again.
+    is_whole, differs = np.full(rows.shape[1], True), _has_no_repeats(rows.numbers(slice(0, HEAD)))
     low = high = rows.numbers(slice(0, 1))[0]
     previous = rows.numbers(slice(0, 0))
     for chunk in slices(rows, chunk_numbers):
@@ -56,7 +59,7 @@ def numbered_columns(rows: MappedRows, chunk_numbers: int = CHUNK_NUMBERS) -> li
         is_constant &= is_whole & (steps == step).all(axis=0)
         is_rising &= (steps > 0).all(axis=0)
         differs &= is_whole
-        differs[differs] = (np.diff(np.sort(x[:, differs], axis=0), axis=0) != 0).all(axis=0)
+        differs[differs] = _has_no_repeats(x[:, differs])
         if not (is_constant | is_rising | differs).any():
             return []
         low, high = np.minimum(low, x.min(axis=0)), np.maximum(high, x.max(axis=0))
@@ -77,6 +80,11 @@ def _are_whole(x: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
     if x.dtype.kind != "f":
         return np.full(x.shape[1], x.dtype.kind in "iu")
     return np.asarray((np.isfinite(x) & (x == np.round(x))).all(axis=0))
+
+
+def _has_no_repeats(x: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+    """True for each column whose numbers differ from one another."""
+    return np.asarray((np.diff(np.sort(x, axis=0), axis=0) != 0).all(axis=0))
 
 
 def _all_differ(rows: MappedRows, k: int, low: Any, high: Any, chunk_numbers: int) -> bool:
