@@ -4,7 +4,7 @@ import json
 from collections.abc import Sequence
 from typing import Any
 
-from ebm_cli.runs.flat_config import flatten
+from ebm_cli.config.flat import flatten
 from ebm_cli.runs.record import Record
 
 BY_CHANCE = frozenset(

@@ -3,7 +3,6 @@
 Every key is compared with the verb's schema (`schema`), and every node with the constructor of its class (`build`).
 """
 
-from collections.abc import Iterator
 from dataclasses import is_dataclass
 from pathlib import Path
 from typing import Any
@@ -11,6 +10,7 @@ from typing import Any
 from omegaconf import DictConfig, ListConfig, OmegaConf
 
 from ebm_cli.config.build import build, construct, read_entries, read_node
+from ebm_cli.config.flat import flatten
 from ebm_cli.config.groups import conf_dir, file_keys
 from ebm_cli.config.near_keys import near_keys, suggestion
 from ebm_cli.config.optimizer_numbers import require_finite
@@ -67,7 +67,7 @@ def _validate_keys(schema: type, cfg: DictConfig, path: str, nodes: list[tuple[D
         elif isinstance(value, DictConfig) and "_target_" in value:
             own.append((value, name))
         else:
-            known_here = {*parameters(schema), *_dotted(OmegaConf.to_container(cfg, resolve=False))} - {key}
+            known_here = {*parameters(schema), *_names(cfg)} - {key}
             raise UserError(f"{name}: no such key{suggestion(near_keys(key, known_here))}")
     for key in parameters(schema):
         if key not in values:
@@ -79,13 +79,11 @@ def _validate_keys(schema: type, cfg: DictConfig, path: str, nodes: list[tuple[D
     return construct(schema, arguments, path)
 
 
-def _dotted(plain: Any) -> Iterator[str]:
-    """Dotted names of the values in a plain mapping."""
-    for key, value in plain.items() if isinstance(plain, dict) else ():
-        if isinstance(value, dict):
-            yield from (f"{key}.{name}" for name in _dotted(value))
-        elif key != "_target_":
-            yield str(key)
+def _names(cfg: DictConfig) -> list[str]:
+    """Dotted names of the values in a config."""
+    plain = OmegaConf.to_container(cfg, resolve=False)
+    assert isinstance(plain, dict)
+    return [name for name, _ in flatten({str(key): value for key, value in plain.items()}) if "_target_" not in name]
 
 
 def _validate_node(node: DictConfig, path: str, trust: Trust) -> None:

@@ -10,9 +10,10 @@ so that the groups are eval, eval_validation, evaluation, sampler, train, train_
 as its first metric.
 """
 
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
+from ebm_cli.config.flat import flatten
 from ebm_cli.evaluation.result_registry import HEADLINES
 from ebm_cli.evaluation.values import Values
 
@@ -57,16 +58,12 @@ def settings_shown(config: Mapping[str, Any], choices: Mapping[str, str], typed:
         choices: group → option.
         typed: overrides of the run, `key=value`, with those of its place in a sweep.
     """
-    known = {**choices, **dict(flatten(config))}
+    known = {**choices, **{key: _plain(value) for key, value in flatten(config)}}
     keys = [word.partition("=")[0].lstrip("+~") for word in typed]
     shown = [*ALWAYS, *(key for key in keys if key.partition(".")[0].partition("/")[0] not in SILENT)]
     return {key: known[key] for key in shown if key in known}
 
 
-def flatten(node: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
-    """The keys of a config by their dotted names, with their values; a list is a text."""
-    for key, value in node.items():
-        if isinstance(value, Mapping):
-            yield from flatten(value, f"{prefix}{key}.")
-        else:
-            yield f"{prefix}{key}", str(value) if isinstance(value, list | tuple) else value
+def _plain(value: Any) -> Any:
+    """A value as the board takes it: a list, or an empty mapping, is a text."""
+    return str(value) if isinstance(value, list | tuple | Mapping) else value

@@ -11,11 +11,11 @@ from typing import Any
 
 from omegaconf import DictConfig
 
+from ebm_cli.config.flat import flatten
 from ebm_cli.errors import UserError
 from ebm_cli.quoting import typed
 from ebm_cli.runs.added_keys import fill
 from ebm_cli.runs.directory import RunDirectory
-from ebm_cli.runs.flat_config import flatten
 from ebm_cli.runs.status import read_status
 from ebm_cli.runs.stored_config import run_dir, stored_form, tolerant_config, with_absolute_paths
 

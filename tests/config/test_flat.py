@@ -1,6 +1,6 @@
 """A plain config as dotted keys."""
 
-from ebm_cli.runs.flat_config import flatten
+from ebm_cli.config.flat import flatten
 
 
 def test_flatten_names_inner_keys() -> None:
