@@ -2,7 +2,7 @@
 
 import ast
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from functools import cache
 from pathlib import Path
 
@@ -119,23 +119,31 @@ def tree_of(path: Path) -> ast.Module:
     return ast.parse(path.read_text(encoding="utf-8"))
 
 
-def imports(path: Path, *, top_only: bool = False) -> Iterator[str]:
+@cache
+def nodes_of(path: Path) -> tuple[ast.AST, ...]:
+    """All nodes of the parsed source of a file."""
+    return tuple(ast.walk(tree_of(path)))
+
+
+@cache
+def imports(path: Path, *, top_only: bool = False) -> tuple[str, ...]:
     """The dotted names that a file imports, in functions too unless `top_only`; not those for type checkers alone."""
-    tree = tree_of(path)
-    typing_only = [
+    typing_only = {
         inner
-        for node in ast.walk(tree)
+        for node in nodes_of(path)
         if isinstance(node, ast.If) and "TYPE_CHECKING" in ast.dump(node.test)
         for inner in ast.walk(node)
-    ]
-    for node in tree.body if top_only else ast.walk(tree):
+    }
+    found: list[str] = []
+    for node in tree_of(path).body if top_only else nodes_of(path):
         if node in typing_only:
             continue
         if isinstance(node, ast.Import):
-            yield from (alias.name for alias in node.names)
+            found += [alias.name for alias in node.names]
         elif isinstance(node, ast.ImportFrom):
             assert node.level == 0, f"{path}: a relative import"
-            yield from (f"{node.module}.{alias.name}" for alias in node.names)
+            found += [f"{node.module}.{alias.name}" for alias in node.names]
+    return tuple(found)
 
 
 def ours(path: Path) -> set[str]:
@@ -227,10 +235,10 @@ def private_names_of_torch() -> set[str]:
     return {name for name in names if name.startswith("_") and not name.startswith("__")} | {"_opt_called"}
 
 
-def uses_of_private_torch(tree: ast.AST) -> Iterator[str]:
+def uses_of_private_torch(nodes: Iterable[ast.AST]) -> Iterator[str]:
     """Expressions with a private name of torch: in a chain from `torch`, of an object of torch, or as a string."""
     names = private_names_of_torch()
-    for node in ast.walk(tree):
+    for node in nodes:
         if isinstance(node, ast.Attribute) and node.attr.startswith("_"):
             chain = ast.unparse(node)
             of_torch = re.fullmatch(r"torch(\.\w+)*\._\w+", chain)
@@ -245,7 +253,7 @@ def uses_of_private_torch(tree: ast.AST) -> Iterator[str]:
 
 
 def test_private_names_of_torch_are_in_one_file() -> None:
-    uses = {name_of(path): sorted(uses_of_private_torch(tree_of(path))) for path in FILES}
+    uses = {name_of(path): sorted(uses_of_private_torch(nodes_of(path))) for path in FILES}
     assert {name for name, found in uses.items() if found} == {"system/torch_internals.py"}, uses
 
 
@@ -261,8 +269,9 @@ def test_uses_of_private_torch_are_seen() -> None:
         "import torch._dynamo",
         "from torch import _C",
     ):
-        assert any(uses_of_private_torch(ast.parse(line))), line
-    assert not [*uses_of_private_torch(ast.parse("self._step = torch.ops.aten.gelu_backward; getattr(x, 'native')"))]
+        assert any(uses_of_private_torch(ast.walk(ast.parse(line)))), line
+    line = "self._step = torch.ops.aten.gelu_backward; getattr(x, 'native')"
+    assert not [*uses_of_private_torch(ast.walk(ast.parse(line)))]
 
 
 def test_what_a_config_names_is_final() -> None:
@@ -294,9 +303,7 @@ def test_only_a_search_imports_optuna() -> None:
 
 
 def test_functions_have_at_most_60_lines() -> None:
-    functions = [
-        (path, node) for path in FILES for node in ast.walk(tree_of(path)) if isinstance(node, ast.FunctionDef)
-    ]
+    functions = [(path, node) for path in FILES for node in nodes_of(path) if isinstance(node, ast.FunctionDef)]
     lengths = {f"{name_of(path)}: {f.name}": (f.end_lineno or 0) - f.lineno + 1 for path, f in functions}
     assert {name: n for name, n in lengths.items() if n > LONGEST_FUNCTION} == {}
 
@@ -308,6 +315,6 @@ def test_long_files_give_a_reason() -> None:
 
 def test_names_of_tests_fit_into_60_characters() -> None:
     files = sorted((REPO / "tests").rglob("test_*.py"))
-    nodes = (node for path in files for node in ast.walk(tree_of(path)))
+    nodes = (node for path in files for node in nodes_of(path))
     names = [node.name for node in nodes if isinstance(node, ast.FunctionDef) and node.name.startswith("test_")]
     assert [name for name in names if len(name) > LONGEST_NAME] == []
