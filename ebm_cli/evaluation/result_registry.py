@@ -195,6 +195,9 @@ RESULTS = (
     Result(CHAINS, "sampler/rhat", "R-hat", "", "low",
            "split rank-normalised R̂ of the worst coordinate, of the chains that moved",
            chain_rules.RHAT),
+    Result(CHAINS, "sampler/separation", "separation", "", "none",
+           "distance between two groups of chains in the coordinate with the worst R̂, in widths of what one chain "
+           "explores; 0 where each chain drifts itself", shown_with="sampler/rhat"),
     Result(CHAINS, "sampler/ess_bulk", "ESS", "", "high",
            "bulk effective sample size of the worst coordinate, at most the number of different draws",
            chain_rules.ESS),

@@ -230,6 +230,22 @@ def test_virial_is_graded_by_its_noise_and_by_its_share(value: float, error: flo
     assert verdict("sampler/virial", values) == Verdict("0, D T = 10")
 
 
+def test_virial_of_chains_that_have_not_met_is_no_bias() -> None:
+    values = {"sampler/virial": 3.9, "sampler/virial_exact": 10, "sampler/rhat": 1.2}
+    assert verdict("sampler/virial", values) == Verdict("0, D T = 10", "not mixed")
+    known = {**values, "sampler/virial_se": 1.0}
+    assert verdict("sampler/virial", known) == Verdict("0 ± 1, D T = 10", "not mixed", False)
+    assert verdict("sampler/virial", {**known, "sampler/rhat": 1.09}).word == "biased"
+
+
+@pytest.mark.parametrize(("n_chains", "quantile"), [(1, 3.447), (20, 3.447), (100, 3.078), (10_000, 3.001)])
+def test_virial_beyond_a_quantile_of_t_is_biased(n_chains: int, quantile: float) -> None:
+    """As rare as three standard deviations of a normal number: t with 19, 99 and 9,999 degrees of freedom."""
+    values = {"sampler/virial_se": 1.0, "sampler/virial_exact": 10, "sampler/n_chains": n_chains}
+    found = [verdict("sampler/virial", {**values, "sampler/virial": quantile + d}).word for d in (-0.001, 0.001)]
+    assert found == ["within noise", "biased"]
+
+
 def test_acceptance_is_graded_by_the_range_of_its_sampler() -> None:
     values = {"sampler/acceptance_low": 0.15, "sampler/acceptance_high": 0.5}
     found = [verdict("sampler/acceptance", {**values, "sampler/acceptance": rate}) for rate in (0.1, 0.3, 0.6)]
@@ -243,7 +259,19 @@ def test_acceptance_is_graded_by_the_range_of_its_sampler() -> None:
 def test_ess_of_chains_that_have_not_mixed_is_not_enough() -> None:
     assert verdict("sampler/ess_bulk", {"sampler/ess_bulk": 1361.0, "sampler/rhat": 1.1}).word == "not mixed"
     assert verdict("sampler/ess_bulk", {"sampler/ess_bulk": 1361.0, "sampler/rhat": 1.09}).word == "enough"
-    assert verdict("sampler/ess_bulk", {"sampler/ess_bulk": 300.0, "sampler/rhat": 2.0}).word == "too few"
+    assert verdict("sampler/ess_bulk", {"sampler/ess_bulk": 300.0, "sampler/rhat": 2.0}).word == "not mixed"
+
+
+@pytest.mark.parametrize(
+    ("ess", "expected"),
+    [
+        (400.0, Verdict("> 400, of 400 draws", "few draws", False)),
+        (199.0, Verdict("> 400, of 400 draws", "correlated", False)),
+        (401.0, Verdict("> 400", "enough", True)),
+    ],
+)
+def test_small_ess_is_of_few_draws_or_of_correlated_ones(ess: float, expected: Verdict) -> None:
+    assert verdict("sampler/ess_tail", {"sampler/ess_tail": ess, "sampler/n_draws": 400}) == expected
 
 
 def test_stuck_chains_and_non_finite_draws_are_bad() -> None:
