@@ -216,7 +216,7 @@ RESULTS = (
     Result(OOD, "density/strange", "strange rows", "rows", "none", "rows whose p-value is at most 0.01"),
 
     # Costs.
-    _cost("cost/steps", "steps", "", "none", "training steps"),
+    _cost("cost/steps", "steps taken", "", "none", "training steps, with those of a second phase (`polish`)"),
     _cost("cost/seconds", "seconds", "s", "low", "wall-clock time of training or sampling",
           headline=True),
     _cost("cost/energy_evals", "f", "per row", "low", "evaluations of the energy in a training step"),
