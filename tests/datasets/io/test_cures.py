@@ -306,7 +306,7 @@ def test_numbers_of_several_units_or_readings_have_no_command(texts: tuple[str, 
 @pytest.mark.parametrize("name", ["x.npy", "x.npz"])
 @pytest.mark.parametrize("order", ["<", ">"])
 def test_records_are_cured_as_a_table(name: str, order: str, tmp_path: Path):
-    """Of both orders of bytes; text among the fields is left out, as of any table."""
+    """In both orders of bytes; text among the fields is left out, as of any table."""
     x = np.zeros(N, dtype=[("a", f"{order}f8"), ("b", f"{order}f4"), ("t", f"{order}U4")])
     x["a"], x["b"], x["t"] = A, B, "u"
     x["a"][3] = np.nan
