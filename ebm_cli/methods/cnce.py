@@ -76,6 +76,9 @@ class CNCE(OfEnergies):
     def symptoms(self) -> tuple[Symptom, ...]:
         return (*super().symptoms(), FAR_COPIES)
 
+    def n_values(self, n_rows: int) -> float:
+        return (1 + self.n_copies) * n_rows
+
     def query(self, energy: Energy, x: Tensor, rng: torch.Generator) -> Query:
         if self.whitening is not None:
             x = self.whitening.to_white(x)

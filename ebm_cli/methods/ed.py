@@ -80,6 +80,9 @@ class ED(OfEnergies):
     def symptoms(self) -> tuple[Symptom, ...]:
         return (*super().symptoms(), FAR_PERTURBATIONS) if self.w else super().symptoms()
 
+    def n_values(self, n_rows: int) -> float:
+        return (1 + self.n_perturbations) * n_rows
+
     def query(self, energy: Energy, x: Tensor, rng: torch.Generator) -> Query:
         if self.whitening is not None:
             x = self.whitening.to_white(x)

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from ebm_cli.energies import Energy
+from ebm_cli.energies.values import values
 from ebm_cli.methods.base import LossOutput, Method
 
 if TYPE_CHECKING:
@@ -42,7 +43,7 @@ class OfEnergies(Method):
 
     def loss(self, energy: Energy, x: Tensor, rng: torch.Generator) -> LossOutput:
         points, loss = self.query(energy, x, rng)
-        return loss(energy(points))
+        return loss(values(energy, points))
 
     def replicated(self) -> "type[Replicated[Any]]":
         # It imports this module.
