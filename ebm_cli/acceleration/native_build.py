@@ -15,6 +15,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
+from concurrent.futures import ThreadPoolExecutor
 from functools import cache
 from pathlib import Path
 
@@ -22,12 +23,12 @@ from ebm_cli.system.cpu_info import read_cpuinfo
 
 SOURCES = tuple(Path(__file__).with_name(name) for name in ("chains.cpp", "values.cpp"))
 HEADERS = (Path(__file__).with_name("vectors.h"),)
-FLAGS = ("-std=c++17", "-O3", "-march=native", "-pthread", "-ffp-contract=fast", "-fno-math-errno", "-fPIC", "-shared")
+FLAGS = ("-std=c++17", "-O3", "-march=native", "-pthread", "-ffp-contract=fast", "-fno-math-errno", "-fPIC")
 """Without -ffast-math: the code tests proposals for non-finite numbers."""
 OPENMP = "-fopenmp"
 """Used where the compiler has it. Under Linux, gcc's OpenMP shares the pool of threads that torch has."""
 PATIENCE = 120
-"""Seconds after which a compiler is given up; it takes four."""
+"""Seconds after which a compiler is given up; it takes two to four."""
 
 
 class LibraryUnavailable(Exception):
@@ -112,9 +113,21 @@ def _build(path: Path) -> None:
 
 
 def _compile(flags: list[str], made: Path) -> None:
-    command = [*_compiler(), *flags, *map(str, SOURCES), "-o", str(made)]
+    """Compile the sources at the same time, and link them."""
+    objects = [made.with_name(f"{source.stem}.o") for source in SOURCES]
+    with ThreadPoolExecutor(len(SOURCES)) as pool:
+        found = [
+            pool.submit(_run, flags, "-c", str(source), "-o", str(to))
+            for source, to in zip(SOURCES, objects, strict=True)
+        ]
+    for each in found:
+        each.result()
+    _run(flags, "-shared", *map(str, objects), "-o", str(made))
+
+
+def _run(flags: list[str], *words: str) -> None:
     subprocess.run(
-        command,
+        [*_compiler(), *flags, *words],
         check=True,
         capture_output=True,
         text=True,

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from ebm_cli.acceleration.native_build import load_library
 from ebm_cli.acceleration.native_ladder import Ladder
-from ebm_cli.acceleration.native_network import Layers, i64, layers_of, pointer, takes
+from ebm_cli.acceleration.native_network import Layers, i64, layers_of, pointer, pointers, takes
 from ebm_cli.acceleration.native_noise import Noise
 from ebm_cli.energies import MLP, Energy
 from ebm_cli.samplers import Info, Kernel, Preconditioned, State
@@ -94,11 +94,11 @@ class Chains:
         self.n_chains = len(x)
         self.accept = x.new_zeros(len(x))
         self.activation = layers.activation
-        *hidden, last = layers.linears
-        self.n_hidden, self.widths, self.biases = layers.n_hidden, layers.widths, layers.biases
-        self.out = last.weight.data_ptr()
-        self.packed = x.new_empty(2 * sum(m.weight.numel() for m in hidden))
-        load_library().ebm_pack(i64(self.n_hidden), self.widths, layers.weights, pointer(self.packed))
+        self.n_hidden, self.widths, self.biases = layers.n_hidden, layers.widths, pointers(layers.biases)
+        *hidden, last = layers.weights
+        self.out = last.data_ptr()
+        self.packed = x.new_empty(2 * sum(weight.numel() for weight in hidden))
+        load_library().ebm_pack(i64(self.n_hidden), self.widths, pointers(hidden), pointer(self.packed))
 
     @classmethod
     def of(cls, kernel: Kernel, energy: Energy, start: Tensor | State) -> "Chains | None":

@@ -20,32 +20,24 @@ class Layers(NamedTuple):
     """Layers of a perceptron; the pointers are right until a parameter moves.
 
     Attributes:
-        linears: the linear layers, of which the last has one output.
+        weights: weights of the layers, of which the last has one output.
+        biases: their biases.
         activation: number of the activation.
     """
 
-    linears: list[nn.Linear]
+    weights: list[Tensor]
+    biases: list[Tensor]
     activation: int
 
     @property
     def n_hidden(self) -> int:
         """Number of hidden layers."""
-        return len(self.linears) - 1
+        return len(self.weights) - 1
 
     @property
     def widths(self) -> "ctypes.Array[ctypes.c_int64]":
         """D and the widths of the hidden layers."""
-        return (i64 * len(self.linears))(*(layer.in_features for layer in self.linears))
-
-    @property
-    def weights(self) -> "ctypes.Array[ctypes.c_void_p]":
-        """Weights of the layers."""
-        return pointers([layer.weight for layer in self.linears])
-
-    @property
-    def biases(self) -> "ctypes.Array[ctypes.c_void_p]":
-        """Biases of the layers."""
-        return pointers([layer.bias for layer in self.linears])
+        return (i64 * len(self.weights))(*(weight.shape[1] for weight in self.weights))
 
 
 def layers_of(energy: Energy) -> Layers | None:
@@ -57,14 +49,17 @@ def layers_of(energy: Energy) -> Layers | None:
     hooked = any(map(has_hooks, (energy, energy.network, *layers)))
     linears = [m for m in layers if isinstance(m, nn.Linear) and type(m) in (nn.Linear, Linear)]
     kinds = {type(layer) for layer in layers if layer not in linears}
-    readable = all(_is_readable(m.weight) and _is_readable(m.bias) for m in linears)
+    weights: list[Tensor] = [m.weight for m in linears]
+    biases: list[Tensor] = [m.bias for m in linears]
     known = len(kinds) == 1 and kinds <= ACTIVATIONS.keys() and len(layers) == 2 * len(linears) - 1
-    return Layers(linears, ACTIVATIONS[kinds.pop()]) if known and readable and not hooked else None
+    if hooked or not known or not all(map(_is_readable, weights + biases)):
+        return None
+    return Layers(weights, biases, ACTIVATIONS[kinds.pop()])
 
 
 def takes(energy: Energy, x: Tensor) -> bool:
     """True if native code reads such points of this energy."""
-    return x.shape[1:] == energy.shape and len(x) > 0 and x.dtype == torch.float32 and x.device.type == "cpu"
+    return x.shape[1:] == energy.shape and len(x) > 0 and x.dtype == torch.float32 and x.is_cpu
 
 
 def pointer(tensor: Tensor | None) -> ctypes.c_void_p:
@@ -78,4 +73,4 @@ def pointers(tensors: list[Tensor]) -> "ctypes.Array[ctypes.c_void_p]":
 
 
 def _is_readable(tensor: Tensor) -> bool:
-    return tensor.dtype == torch.float32 and tensor.device.type == "cpu" and tensor.is_contiguous()
+    return tensor.is_cpu and tensor.dtype == torch.float32 and tensor.is_contiguous()

@@ -30,16 +30,14 @@ class NativeValues:
         self.threads = threads
         self._spare: list[Tensor] = []
 
-    def __call__(self, energy: Energy, x: Tensor) -> Tensor | None:
-        """f(x) [B], differentiable once in the parameters, or None where values.cpp does not compute it: for another
-        energy, or points [B, *D] that are themselves differentiated."""
+    def evaluate(self, energy: Energy, x: Tensor) -> "NativeEvaluation | None":
+        """Evaluate f at points [B, *D], or return None where values.cpp does not: for another energy, or points that
+        are themselves differentiated."""
         layers = layers_of(energy)
         if layers is None or not takes(energy, x) or x.requires_grad or not torch.is_grad_enabled():
             return None
         assert isinstance(energy, MLP)
-        parameters = [p for layer in layers.linears for p in (layer.weight, layer.bias)]
-        values: Tensor = _Values.apply(x.flatten(1).contiguous(), layers, energy.base, self, *parameters)  # type: ignore[no-untyped-call]  # torch has no annotation of it
-        return values
+        return NativeEvaluation(self, layers, energy.base, x.detach().flatten(1).contiguous())
 
     def borrow(self, size: int) -> Tensor:
         """Memory of an evaluation [≥ size]: that of the last one, whose pages the process has already."""
@@ -51,39 +49,82 @@ class NativeValues:
         self._spare[:] = [memory]
 
 
-class _Values(torch.autograd.Function):
-    """f(x), and the gradient of its weights."""
+class NativeEvaluation:
+    """Energies at some points, and what their gradient in the weights needs.
 
-    @staticmethod
-    def forward(ctx: Any, x: Tensor, layers: Layers, base: float, native: NativeValues, *parameters: Tensor) -> Tensor:
-        library, widths = load_library(), layers.widths
-        size = (i64(layers.n_hidden), widths, i64(len(x)))
-        memory, f = native.borrow(library.ebm_values_memory(*size)), x.new_empty(len(x))
+    Args:
+        native: what evaluates.
+        layers: those of the energy.
+        base: κ.
+        x: points [B, D].
+
+    Attributes:
+        values: f(x) [B], without a graph.
+    """
+
+    def __init__(self, native: NativeValues, layers: Layers, base: float, x: Tensor) -> None:
+        library = load_library()
+        self._native, self._layers = native, layers
+        self._size = (i64(layers.n_hidden), layers.widths, i64(len(x)))
+        self._memory: Tensor | None = native.borrow(library.ebm_values_memory(*self._size))
+        self.values = x.new_empty(len(x))
         library.ebm_values(
             i64(layers.activation),
-            i64(layers.n_hidden),
-            widths,
-            layers.weights,
-            layers.biases,
+            *self._size[:2],
+            pointers(layers.weights),
+            pointers(layers.biases),
             ctypes.c_double(base),
-            i64(len(x)),
-            *map(pointer, (x, memory, f)),
+            self._size[2],
+            *map(pointer, (x, self._memory, self.values)),
             i64(native.threads),
         )
-        ctx.evaluated = (size, memory, native, [p.shape for p in parameters])
-        return f
+
+    def differentiable(self) -> Tensor:
+        """f(x) [B], differentiable once in the parameters."""
+        return self._attach(self.values, None)
+
+    def of_loss(self, loss: Tensor, slope: Tensor) -> Tensor:
+        """A function of the energies, differentiable once in the parameters.
+
+        Args:
+            loss: its value [].
+            slope: its derivative in each energy [B].
+        """
+        return self._attach(loss, slope)
+
+    def gradient(self, g: Tensor) -> list[Tensor]:
+        """The gradient of Σ_n g_n f(x_n), g [B], in the weights of all layers and then in their biases; once."""
+        if self._memory is None:
+            raise RuntimeError("the gradient of energies in native code can be taken only once")
+        memory, self._memory = self._memory, None
+        weights, biases = (
+            list(map(torch.empty_like, self._layers.weights)),
+            [*map(torch.empty_like, self._layers.biases)],
+        )
+        g = g.contiguous()
+        load_library().ebm_values_backward(
+            *self._size, pointer(memory), pointer(g), pointers(weights), pointers(biases), i64(self._native.threads)
+        )
+        self._native.give_back(memory)
+        return weights + biases
+
+    def _attach(self, output: Tensor, slope: Tensor | None) -> Tensor:
+        parameters = (*self._layers.weights, *self._layers.biases)
+        attached: Tensor = _Attached.apply(self, output, slope, *parameters)  # type: ignore[no-untyped-call]  # torch has no annotation of it
+        return attached
+
+
+class _Attached(torch.autograd.Function):
+    """A function of the energies of an evaluation, as one node of the graph."""
+
+    @staticmethod
+    def forward(
+        ctx: Any, evaluation: NativeEvaluation, output: Tensor, slope: Tensor | None, *parameters: Tensor
+    ) -> Tensor:
+        ctx.evaluation, ctx.slope = evaluation, slope
+        return output
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, g: Tensor) -> tuple[Tensor | None, ...]:
-        if ctx.evaluated is None:
-            raise RuntimeError("the gradient of energies in native code can be taken only once")
-        size, memory, native, shapes = ctx.evaluated
-        ctx.evaluated = None
-        gradients = [g.new_empty(shape) for shape in shapes]
-        g = g.contiguous()
-        load_library().ebm_values_backward(
-            *size, pointer(memory), pointer(g), pointers(gradients[::2]), pointers(gradients[1::2]), i64(native.threads)
-        )
-        native.give_back(memory)
-        return None, None, None, None, *gradients
+        return None, None, None, *ctx.evaluation.gradient(g if ctx.slope is None else g * ctx.slope)

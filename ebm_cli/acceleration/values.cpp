@@ -242,11 +242,11 @@ void ebm_values(int64_t activation, int64_t n_hidden, const int64_t* widths, con
     const int team = std::min(threads, memory.n_blocks());
 #pragma omp parallel num_threads(team) if (team > 1)
     {
-#pragma omp for schedule(dynamic) nowait
+#pragma omp for schedule(static) nowait
         for (int64_t l = 0; l < n_hidden; ++l) pack_layer(net, memory, l);
 #pragma omp single
         pack(weights[n_hidden], 1, net.inputs(n_hidden), 0, 1, memory.out);
-#pragma omp for schedule(dynamic)
+#pragma omp for schedule(static)
         for (int64_t block = 0; block < memory.n_blocks(); ++block) {
             const int64_t first = block * BLOCK, last = std::min(first + BLOCK, n_points);
             std::fill_n(memory.x + first * stride, BLOCK * stride, 0.0f);
@@ -268,11 +268,11 @@ void ebm_values_backward(int64_t n_hidden, const int64_t* widths, int64_t n_poin
     const int team = std::min(threads, memory.n_blocks());
 #pragma omp parallel num_threads(team) if (team > 1)
     {
-#pragma omp for schedule(dynamic)
+#pragma omp for schedule(static)
         for (int64_t block = 0; block < memory.n_blocks(); ++block) backward_rows(net, memory, g, block * BLOCK);
-#pragma omp for schedule(dynamic) nowait
+#pragma omp for schedule(static) nowait
         for (int64_t i = 0; i < n_parts; ++i) weight_gradient(net, memory, parts[i], weights[parts[i].layer]);
-#pragma omp for schedule(dynamic) nowait
+#pragma omp for schedule(static) nowait
         for (int64_t l = 0; l < n_hidden; ++l)
             column_sums(memory.layers[l].slope, n_points, net.stride(l + 1), net.outputs(l), nullptr, biases[l]);
 #pragma omp single

@@ -1,6 +1,7 @@
 """Energies of a training step, whose gradient is taken in the parameters alone."""
 
 from collections.abc import Callable
+from typing import Any
 
 from torch import Tensor
 
@@ -11,6 +12,12 @@ def values(energy: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
     An energy that carries native code (`energy.native_values`) is evaluated there if that code supports it, and in
     torch otherwise.
     """
+    native = native_evaluation(energy, x)
+    found: Tensor = energy(x) if native is None else native.differentiable()
+    return found
+
+
+def native_evaluation(energy: Callable[[Tensor], Tensor], x: Tensor) -> Any:
+    """The energies at points [B, *D] with their gradient in the parameters (`acceleration.native_values`), or None."""
     native = getattr(energy, "native_values", None)
-    found: Tensor | None = None if native is None else native(energy, x)
-    return energy(x) if found is None else found
+    return None if native is None else native.evaluate(energy, x)

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from ebm_cli.acceleration import attach_native_code
-from ebm_cli.acceleration.native_values import NativeValues
+from ebm_cli.acceleration.native_values import NativeEvaluation, NativeValues
 from ebm_cli.densities.gaussian import Gaussian
 from ebm_cli.energies import MLP, Energy, Quadratic
 from ebm_cli.energies.values import values
@@ -143,7 +143,7 @@ def declined() -> dict[str, tuple[Energy, Tensor]]:
 @pytest.mark.parametrize("case", declined())
 def test_torch_does_the_rest(case: str) -> None:
     energy, x = declined()[case]
-    assert NativeValues(1)(energy, x) is None
+    assert NativeValues(1).evaluate(energy, x) is None
     if case != "other points":
         energy.native_values = NativeValues(1)
         assert torch.equal(values(energy, x), energy(x))
@@ -188,13 +188,13 @@ def test_gradients_of_objectives_are_torchs(name: str) -> None:
 @pytest.mark.parametrize("name", METHODS)
 def test_objectives_say_how_many_energies_they_differentiate(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     energy, x, counted = native(mlp(2)), points(50, 2), []
-    evaluate = NativeValues.__call__
+    evaluate = NativeValues.evaluate
 
-    def counting(self: NativeValues, energy: Energy, x: Tensor) -> Tensor | None:
+    def counting(self: NativeValues, energy: Energy, x: Tensor) -> NativeEvaluation | None:
         counted.append(len(x))
         return evaluate(self, energy, x)
 
-    monkeypatch.setattr(NativeValues, "__call__", counting)
+    monkeypatch.setattr(NativeValues, "evaluate", counting)
     method = METHODS[name](x)
     method.loss(energy, x, seeded(3))
     assert counted == [method.n_values(len(x))]
