@@ -21,7 +21,7 @@ class NativeValues:
     """Evaluates an energy for a gradient in its weights; holds nothing of it but memory of one evaluation.
 
     Args:
-        threads: ≥ 1; results are the same for any number, bit for bit.
+        threads: ≥ 1, used where the compiler has OpenMP; results are the same for any number, bit for bit.
     """
 
     def __init__(self, threads: int) -> None:

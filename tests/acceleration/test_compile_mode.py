@@ -326,22 +326,26 @@ def test_unavailable_mode_is_one_line_of_the_command(ebm: Ebm, tmp_path: Path, q
 
 
 CD = [*FAST, "method=cd", "method.k=2", "steps=6", "metrics=[chains]"]
+ED = [*FAST, "method=ed", "steps=6", "metrics=[chains]"]
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize(("words", "constant"), [(CD, "NATIVE_AFTER"), (ED, "VALUES_AFTER")], ids=["cd", "ed"])
 @pytest.mark.skipif(shutil.which("c++") is None, reason="no C++ compiler")
-def test_native_run_resumes_bit_for_bit_where_it_can(ebm: Ebm, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """With the chains that `auto` chose when it began, although it would now choose others."""
+def test_native_run_resumes_bit_for_bit_where_it_can(
+    words: list[str], constant: str, ebm: Ebm, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In the code that `auto` chose when it began, although it would now choose other code."""
     no_pictures(monkeypatch)
     with monkeypatch.context() as patched:
-        patched.setattr(compile_mode, "NATIVE_AFTER", 1)
-        whole = ebm("train", *CD, "hydra.run.dir=whole")
+        patched.setattr(compile_mode, constant, 1)
+        whole = ebm("train", *words, "hydra.run.dir=whole")
         assert (whole.code, whole.err) == (0, "")
         assert whole.out.count("compile=auto: training steps and chains run in native code") == 1
         at_step(patched, 3, lambda: os.kill(os.getpid(), signal.SIGTERM))
-        assert ebm("train", *CD, "hydra.run.dir=half").code == 143
+        assert ebm("train", *words, "hydra.run.dir=half").code == 143
     shutil.copytree(tmp_path / "half", tmp_path / "elsewhere")
-    ran = ebm("train", *CD, "hydra.run.dir=half")
+    ran = ebm("train", *words, "hydra.run.dir=half")
     assert (ran.code, ran.err) == (0, "")
     assert "compile=" not in ran.out
     assert resolved_mode(tmp_path / "half") == resolved_mode(tmp_path / "whole") == "native"
@@ -353,10 +357,10 @@ def test_native_run_resumes_bit_for_bit_where_it_can(ebm: Ebm, tmp_path: Path, m
     assert found == again
     assert found
 
-    monkeypatch.setattr(compile_mode, "attach_native_code", lambda *args: "they are gone")
-    ran = ebm("train", *CD, "hydra.run.dir=elsewhere")
+    monkeypatch.setattr(compile_mode, "attach_native_code", lambda *args, **keys: "it is gone")
+    ran = ebm("train", *words, "hydra.run.dir=elsewhere")
     assert (ran.code, ran.err) == (0, "")
-    line = "compile=native: they are gone; running eager; from here on the run differs in rounding"
+    line = "compile=native: it is gone; running eager; from here on the run differs in rounding"
     assert " ".join(ran.out.split()).count(line) == 1
     assert resolved_mode(tmp_path / "elsewhere") == "never"
 

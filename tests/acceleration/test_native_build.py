@@ -10,6 +10,7 @@ from torch import Tensor
 
 from ebm_cli.acceleration import NativeChains, attach_native_code, native_build
 from ebm_cli.energies import MLP
+from ebm_cli.energies.values import values
 from ebm_cli.samplers import run
 from ebm_cli.samplers.langevin import Langevin
 from ebm_cli.samplers.mala import MALA
@@ -35,6 +36,11 @@ def mlp() -> MLP:
 
 def ends(energy: MLP) -> Tensor:
     return run(Langevin(0.01), energy, torch.randn(75, 3, generator=seeded(1)), 10, seeded())[0].x
+
+
+def gradient(energy: MLP) -> Tensor:
+    total = values(energy, torch.randn(75, 3, generator=seeded(1))).sum()
+    return torch.autograd.grad(total, energy.network[0].weight)[0]
 
 
 @pytest.mark.parametrize(
@@ -86,7 +92,7 @@ def test_failed_build_is_not_tried_twice(cache: Path, monkeypatch: pytest.Monkey
     monkeypatch.setenv("CXX", str(compiler))
     whys = [attach_native_code(mlp(), 1) for _ in range(3)]
     assert set(whys) == {"native code is not available: the build failed (a.cpp:1: error: no header)"}
-    assert tried.read_text().split() == ["again"] * 2, "with OpenMP, and without"
+    assert tried.read_text().split() == ["again"] * 4, "both sources with OpenMP, and without"
 
 
 @pytest.mark.slow
@@ -94,7 +100,7 @@ def test_compiler_without_openmp_gives_the_same_bits(cache: Path, monkeypatch: p
     """The library then has threads of its own."""
     energy = mlp()
     assert attach_native_code(energy, 2) is None
-    expected = ends(energy)
+    expected, of_step = ends(energy), gradient(energy)
     native_build._library_or_reason.cache_clear()
     compiler = cache / "plain-c++"
     compiler.write_text('#!/bin/sh\ncase "$*" in *-fopenmp*) echo "no OpenMP" >&2; exit 1;; esac\nexec c++ "$@"\n')
@@ -104,6 +110,7 @@ def test_compiler_without_openmp_gives_the_same_bits(cache: Path, monkeypatch: p
     assert attach_native_code(energy, 2) is None
     assert native_build.load_library().ebm_has_pool() == 0
     assert torch.equal(ends(energy), expected)
+    assert torch.equal(gradient(energy), of_step)
 
 
 def test_cached_library_needs_no_compiler(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
