@@ -80,6 +80,9 @@ class ED(OfEnergies):
     def symptoms(self) -> tuple[Symptom, ...]:
         return (*super().symptoms(), FAR_PERTURBATIONS) if self.w else super().symptoms()
 
+    def n_values(self, n_rows: int) -> float:
+        return (1 + self.n_perturbations) * n_rows
+
     def query(self, energy: Energy, x: Tensor, rng: torch.Generator) -> Query:
         if self.whitening is not None:
             x = self.whitening.to_white(x)
@@ -87,19 +90,44 @@ class ED(OfEnergies):
         xi = torch.randn((1 + m, *x.shape), generator=rng, dtype=x.dtype, device=x.device)
         perturbed = torch.add(x + scale * xi[0], xi[1:], alpha=scale)
         points = torch.cat((x, perturbed.flatten(0, 1)))
-        return Query(points if self.whitening is None else self.whitening.from_white(points), self._from_values)
+        return Query(
+            points if self.whitening is None else self.whitening.from_white(points), self._from_values, self._with_slope
+        )
 
     def _from_values(self, value: Tensor) -> LossOutput:
         """The loss from the energies of rows and their perturbations [(1 + M) B]."""
-        m = self.n_perturbations
-        value = value.view(1 + m, -1)
-        # log(w/M + mean_j exp d_j) = logsumexp(log w, d_1 … d_M) − log M
-        difference = value[0] - value[1:]
+        difference = self._differences(value)
+        rows = difference.logsumexp(0)
         if self.w:
-            difference = F.pad(difference, (0, 0, 1, 0), value=math.log(self.w))
-        loss = difference.logsumexp(0).mean() - math.log(m)
-        gap = (value[0].detach() - value[1:].detach()).mean()
-        metrics = {"perturbation_gap": gap}
+            log_w = math.log(self.w)
+            # log(w + e^r) = log w + softplus(r − log w)
+            rows = log_w + F.softplus(rows - log_w)
+        return self._output(rows, difference)
+
+    def _with_slope(self, value: Tensor) -> tuple[LossOutput, Tensor]:
+        """The loss and ∂L/∂f: −exp(d_j) / (w + Σ exp d) / B at x'_j, and at x minus their sum [(1 + M) B]."""
+        difference = self._differences(value)
+        top = difference.amax(0)
+        if self.w:
+            top.clamp_(min=math.log(self.w))
+        of_perturbed = (difference - top).exp_()
+        total = of_perturbed.sum(0)
+        if self.w:
+            total.add_(top.neg().exp_(), alpha=self.w)
+        of_perturbed.div_(total).div_(-len(total))
+        slope = torch.cat((-of_perturbed.sum(0), of_perturbed.flatten()))
+        return self._output(total.log_().add_(top), difference), slope
+
+    def _differences(self, value: Tensor) -> Tensor:
+        """d_j = f(x) − f(x'_j) [M, B]."""
+        value = value.view(1 + self.n_perturbations, -1)
+        return value[:1] - value[1:]
+
+    def _output(self, rows: Tensor, difference: Tensor) -> LossOutput:
+        """The loss of rows whose log(w + Σ_j exp d_j) is `rows` [B]: log(w/M + mean_j exp d_j) without log M."""
+        m = self.n_perturbations
+        loss = rows.mean() - math.log(m)
+        metrics = {"perturbation_gap": difference.detach().mean()}
         if self.w:
             metrics["above_bound"] = loss.detach() - math.log(self.w / m)
         return LossOutput(loss, metrics, evaluations=Evaluations(energy=1 + m))
