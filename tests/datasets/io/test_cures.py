@@ -114,6 +114,25 @@ def test_command_removes_rows_of_arrays(name: str, tmp_path: Path):
     assert name[0] == "x" or (read.labels is not None and read.labels.tolist() == np.delete(y, gone).tolist())
 
 
+@pytest.mark.parametrize("name", ["x.csv", "x.xlsx"])
+def test_a_doubtful_header_is_said_with_all_other_problems(name: str, tmp_path: Path):
+    """One message, whose command and keys read the file; alone, the doubt is said alone."""
+    frame = pd.DataFrame({2020: A, 2021: B, "k": K})
+    frame.loc[2, 2021] = np.nan
+    said = refusal(stored(tmp_path, name, frame, index=False), label="k", missing_class=True)
+    doubt = "dataset.header=true reads it as names, dataset.header=false as the first row"
+    assert f"{doubt}. With names, it also has missing values (empty, NA or NaN) in column 2021 (1, in " in said
+    read = cured(said)
+    assert (read.column_names, read.rows[:].tolist()) == (("2020", "2021"), without(2))
+    alone = refusal(stored(tmp_path, name, frame.drop(index=2), index=False), label="k", missing_class=True)
+    assert alone.endswith(doubt)
+
+
+def test_a_line_of_another_width_is_said_with_the_header(tmp_path: Path):
+    said = refusal(write(tmp_path, "x.csv", "2020,2021\n1.5,2.5\n3.5,1.5,3\n2.25,4.75\n7.5,1.25\n"))
+    assert said.endswith("as the first row. With names, it also has 3 columns in line 3, expected 2")
+
+
 @pytest.mark.parametrize(
     ("texts", "fact", "seconds"),
     [
