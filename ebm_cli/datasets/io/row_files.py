@@ -120,7 +120,7 @@ def _rows(file: Path, keys: Reading, missing: bool) -> FileRows:
 
 
 def _problems_below_names(file: Path, keys: Reading, missing: bool) -> str:
-    """The other reasons to refuse a file whose first line holds names, so that they are not told one after the other."""
+    """The other reasons to refuse a file whose first line holds names: they are told together with the doubt."""
     try:
         _rows(file, replace(keys, header=True), missing)
     except InvalidFile as reason:
