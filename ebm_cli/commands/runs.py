@@ -20,6 +20,7 @@ from ebm_cli.evaluation.values import number
 from ebm_cli.reporting.closing_panel import OVERALL_STYLES
 from ebm_cli.reporting.console import make_console
 from ebm_cli.reporting.narrow import pack, table_width, text_of
+from ebm_cli.runs.labels import class_path, told_apart
 from ebm_cli.runs.overrides import settings_by_run
 from ebm_cli.runs.record import Record, find
 
@@ -80,17 +81,17 @@ def _table(records: list[Record], now: float) -> Table:
     shown.add_column("result", no_wrap=True)
     shown.add_column("age", justify="right", no_wrap=True)
     shown.add_column("path", overflow="fold")
-    for record in records:
+    chosen = [_labels(records, group) for group in ("method", "dataset")]
+    for i, record in enumerate(records):
         state = Text(record.outcome, style=STYLES.get(record.state, "magenta"))
         if untrusted(record.results, bool(record.config.get("strict"))):
             state = Text(f"{record.state}, exit code {NotTrustworthy.exit_code}", style="red")
         path = Text(str(record.path) + (f"  ({record.problem})" if record.problem else ""))
-        chosen = [record.hydra_choices.get(group, "?") for group in ("method", "dataset")]
         step = "/".join("?" if n is None else str(n) for n in (record.step, record.steps))
         settings = Text(" ".join(differing[record.path]))
         shown.add_row(
             state,
-            *chosen,
+            *(names[i] for names in chosen),
             _seed(record),
             settings,
             step,
@@ -100,6 +101,12 @@ def _table(records: list[Record], now: float) -> Table:
             path,
         )
     return shown
+
+
+def _labels(records: list[Record], group: str) -> list[str]:
+    """The choice of each run in a group; two classes of one name with as much of their paths as tells them apart."""
+    found = (class_path(record.hydra_choices.get(group, "?"), record.config.get(group)) for record in records)
+    return told_apart(list(found))
 
 
 def _seed(record: Record) -> str:

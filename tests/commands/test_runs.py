@@ -97,6 +97,18 @@ def test_runs_names_a_run_that_is_not_judged(ebm: Ebm, tmp_path: Path) -> None:
     assert "1/1  not judged  eval/nll -4" in ebm("runs", "root=o").out
 
 
+def test_two_classes_of_one_name_have_their_paths(ebm: Ebm, tmp_path: Path) -> None:
+    """One alone is called by its name."""
+    for name in "ab":
+        run = tmp_path / "o" / name
+        write_run(run, {"state": "finished", "step": 1, "steps": 1}, choices={"method": "cd"})
+        (run / "config.yaml").write_text(f"method: {{_target_: {name}.methods.Mine}}\n")
+    found = [line.split()[1:3] for line in ebm("runs", "root=o").out.splitlines()[1:]]
+    assert sorted(found) == [["a.methods.Mine", "moons"], ["b.methods.Mine", "moons"]]
+    (alone,) = ebm("runs", "root=o/a").out.splitlines()[1:]
+    assert alone.split()[1] == "Mine"
+
+
 def test_runs_says_that_there_are_none(ebm: Ebm, tmp_path: Path) -> None:
     assert ebm("runs")[::2] == (1, "ebm: root=outputs: no such directory\n")
     (tmp_path / "outputs").mkdir()
