@@ -11,6 +11,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from ebm_cli.config.patterns import explain_nothing, matches
 from ebm_cli.errors import NotTrustworthy, UserError
 from ebm_cli.evaluation.overall import UNJUDGED, overall, untrusted
 from ebm_cli.evaluation.result_registry import HEADLINES
@@ -28,11 +29,8 @@ STYLES = {"running": "cyan", "finished": "green", "interrupted": "yellow", "dive
 
 
 def runs(cfg: DictConfig) -> None:
-    """Print the table of all runs under `cfg.root`, a folder or several, newest last."""
-    roots = [Path(root) for root in ([cfg.root] if isinstance(cfg.root, str) else cfg.root)]
-    for root in roots:
-        if not root.is_dir():
-            raise UserError(f"root={root}: {'not a' if root.exists() else 'no such'} directory")
+    """Print the table of all runs under `cfg.root`, a folder, a pattern or several, newest last."""
+    roots = [path for word in ([cfg.root] if isinstance(cfg.root, str) else cfg.root) for path in _folders(str(word))]
     found = {record.path.resolve(): record for root in roots for record in find(root)}
     records = sorted(found.values(), key=lambda record: (record.started, record.path))
     if not records:
@@ -43,6 +41,19 @@ def runs(cfg: DictConfig) -> None:
     for record in records:
         if reason := _reason(record):
             console.print(Text.assemble(str(record.path), (f"  {reason}", "dim")), soft_wrap=True)
+
+
+def _folders(word: str) -> list[Path]:
+    """The folders that a word names or matches; files beside them are passed over.
+
+    Raises:
+        UserError: there are none.
+    """
+    found = matches(word)
+    folders = [path for path in found if path.is_dir()]
+    if not folders:
+        raise UserError(f"root={word}: {'not a directory' if found else explain_nothing(word)}")
+    return folders
 
 
 def _print(console: Console, table: Table) -> None:
