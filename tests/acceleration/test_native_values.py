@@ -36,7 +36,7 @@ def mlp(*shape: int, seed: int = 0, **settings: object) -> MLP:
 
 
 def native(energy: MLP, threads: int = 2) -> MLP:
-    assert attach_native_code(energy, threads) is None
+    assert attach_native_code(energy, threads, has_values=True) is None
     return energy
 
 
