@@ -16,7 +16,7 @@ def attach_native_code(
 ) -> str | None:
     """Make the chains of an energy, and its values in a training step, run in native code.
 
-    Sets `energy.native`, which `samplers.run` and `samplers.trace` then use for all that it covers, and
+    Sets `energy.native`, which `samplers.run` and `samplers.trace` then use for all that it covers, and with has_values
     `energy.native_values`, for `energies.values`. Torch does everything else (another kernel, float64, another device).
     The first call on a machine builds the library, in seconds.
 
@@ -24,14 +24,15 @@ def attach_native_code(
         energy: its weights may change, they are read at the start of every run.
         threads: ≥ 1; results are the same for any number, bit for bit.
         kernels: those that are going to run, of which one at least must be covered; none if that is not known.
-        has_values: whether values are going to be asked for, so that the code is of use without chains.
+        has_values: whether values are wanted, too, so that the code is of use without chains.
 
     Returns:
         None, or the reason why all stays in torch; the energy is then unchanged.
     """
     why = _why_not(energy, () if has_values else kernels)
     if why is None:
-        energy.native, energy.native_values = NativeChains(threads), NativeValues(threads)
+        energy.native = NativeChains(threads)
+        energy.native_values = NativeValues(threads) if has_values else None
     return why
 
 

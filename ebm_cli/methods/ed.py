@@ -21,7 +21,6 @@ import math
 
 import torch
 from torch import Tensor
-from torch.nn import functional as F
 
 from ebm_cli.energies import Energy
 from ebm_cli.methods.base import Evaluations, LossOutput, Symptom
@@ -96,38 +95,30 @@ class ED(OfEnergies):
 
     def _from_values(self, value: Tensor) -> LossOutput:
         """The loss from the energies of rows and their perturbations [(1 + M) B]."""
-        difference = self._differences(value)
-        rows = difference.logsumexp(0)
-        if self.w:
-            log_w = math.log(self.w)
-            # log(w + e^r) = log w + softplus(r − log w)
-            rows = log_w + F.softplus(rows - log_w)
-        return self._output(rows, difference)
+        return self._output(self._terms(value))
 
     def _with_slope(self, value: Tensor) -> tuple[LossOutput, Tensor]:
-        """The loss and ∂L/∂f: −exp(d_j) / (w + Σ exp d) / B at x'_j, and at x minus their sum [(1 + M) B]."""
-        difference = self._differences(value)
-        top = difference.amax(0)
-        if self.w:
-            top.clamp_(min=math.log(self.w))
-        of_perturbed = (difference - top).exp_()
-        total = of_perturbed.sum(0)
-        if self.w:
-            total.add_(top.neg().exp_(), alpha=self.w)
-        of_perturbed.div_(total).div_(-len(total))
-        slope = torch.cat((-of_perturbed.sum(0), of_perturbed.flatten()))
-        return self._output(total.log_().add_(top), difference), slope
+        """The loss and ∂L/∂f [(1 + M) B]: −s_j/B at x'_j with s = softmax(log w, d_1 … d_M), and (1 − s_0)/B at x."""
+        terms = self._terms(value)
+        share = -1 / terms.shape[1]
+        slope = terms.softmax(0).mul_(share)
+        slope[0] -= share
+        return self._output(terms), slope.flatten()
 
-    def _differences(self, value: Tensor) -> Tensor:
-        """d_j = f(x) − f(x'_j) [M, B]."""
+    def _terms(self, value: Tensor) -> Tensor:
+        """log w and d_j = f(x) − f(x'_j) [1 + M, B]."""
         value = value.view(1 + self.n_perturbations, -1)
-        return value[:1] - value[1:]
+        terms = value[0] - value
+        # The first row is 0.
+        if self.w != 1:
+            terms[0] = math.log(self.w) if self.w else -math.inf
+        return terms
 
-    def _output(self, rows: Tensor, difference: Tensor) -> LossOutput:
-        """The loss of rows whose log(w + Σ_j exp d_j) is `rows` [B]: log(w/M + mean_j exp d_j) without log M."""
+    def _output(self, terms: Tensor) -> LossOutput:
         m = self.n_perturbations
-        loss = rows.mean() - math.log(m)
-        metrics = {"perturbation_gap": difference.detach().mean()}
+        # log(w/M + mean_j exp d_j) = logsumexp(log w, d_1 … d_M) − log M
+        loss = terms.logsumexp(0).mean() - math.log(m)
+        metrics = {"perturbation_gap": terms[1:].detach().mean()}
         if self.w:
             metrics["above_bound"] = loss.detach() - math.log(self.w / m)
         return LossOutput(loss, metrics, evaluations=Evaluations(energy=1 + m))

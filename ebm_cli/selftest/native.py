@@ -38,7 +38,7 @@ def native_facts(harness: Harness) -> Iterator[Fact | Skip]:
     with torch.random.fork_rng([]):
         torch.manual_seed(harness.seed)
         energy = MLP((DIM,), width=32, base=1.0).eval()
-    why = attach_native_code(energy, 1)
+    why = attach_native_code(energy, 1, has_values=True)
     if why is not None:
         yield Skip("", why)
         return

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable
 from contextlib import nullcontext
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -122,6 +123,9 @@ def make_session(
     trainer = make_trainer(cfg, parts, trust, ranks)
     protocol = protocol_of(cfg, cfg.seed, cfg.batch_size, trust)
     work = training_work(parts, trainer.batches.batch_size, protocol, total_steps(cfg))
+    if cfg.precision != "highest":
+        # Native code has no products of less than full precision.
+        work = replace(work, n_values=0)
     # A run of a version that stored no mode was in none.
     asked: CompileMode = "never" if state is not None and cfg.compile == "auto" else cfg.compile
     mode = apply_compile_mode(asked, parts.energy, work, threads, console.print, is_resumed=state is not None)

@@ -365,6 +365,17 @@ def test_native_run_resumes_bit_for_bit_where_it_can(
     assert resolved_mode(tmp_path / "elsewhere") == "never"
 
 
+@pytest.mark.parametrize(("precision", "what"), [("highest", "training steps and chains"), ("high", "chains")])
+@pytest.mark.skipif(shutil.which("c++") is None, reason="no C++ compiler")
+def test_native_steps_have_full_precision(precision: str, what: str, ebm: Ebm, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Products of another precision, which are asked for, are torch's."""
+    no_pictures(monkeypatch)
+    monkeypatch.setattr(compile_mode, "NATIVE_AFTER", 1)
+    ran = ebm("train", *CD, f"precision={precision}")
+    assert (ran.code, ran.err) == (0, "")
+    assert ran.out.count(f"compile=auto: {what} run in native code") == 1
+
+
 def chain_numbers(folder: Path) -> dict[str, Any]:
     results = json.loads((folder / "results.json").read_text())
     return {key: value for key, value in results.items() if key.startswith("sampler/") and "second" not in key}

@@ -36,7 +36,7 @@ def mlp(*shape: int, seed: int = 0, **settings: object) -> MLP:
 
 
 def native(energy: MLP, threads: int = 2) -> MLP:
-    assert attach_native_code(energy, threads) is None
+    assert attach_native_code(energy, threads, has_values=True) is None
     return energy
 
 
@@ -162,6 +162,8 @@ def test_native_values_need_a_thread() -> None:
 
 METHODS: dict[str, Callable[[Tensor], OfEnergies | NCE]] = {
     "ed": lambda data: ED(n_perturbations=3),
+    "ed, w=0": lambda data: ED(w=0),
+    "ed, w=0.3": lambda data: ED(w=0.3, n_perturbations=1),
     "cnce": lambda data: CNCE(n_copies=2),
     "cd": lambda data: CD((2,), Langevin(0.01), Gaussian(data), l2=0.1),
     "mle": lambda data: MLE((2,)),
@@ -175,14 +177,17 @@ def test_gradients_of_objectives_are_torchs(name: str) -> None:
     energies = [mlp(2, width=64), native(mlp(2, width=64))]
     # The same chains: those in native code round differently.
     energies[1].native = None
-    gradients = []
+    gradients, found = [], []
     for energy in energies:
         method = METHODS[name](x)
-        loss = method.loss(energy, x, seeded(3)).loss
+        out = method.loss(energy, x, seeded(3))
+        loss = out.loss
+        found.append(torch.stack([loss.detach(), *out.metrics.values()]))
         gradients.append(torch.autograd.grad(loss, [p for p in energy.parameters() if p.dim() == 2]))
     for plain, other in zip(*gradients, strict=True):
         assert not torch.equal(plain, other)
         assert float((plain - other).abs().max() / plain.abs().max()) < 1e-4
+    assert torch.allclose(*found, rtol=1e-4, atol=1e-5)
 
 
 @pytest.mark.parametrize("name", METHODS)

@@ -81,7 +81,7 @@ def native(energy: MLP) -> MLP:
         RuntimeError: the native code cannot be built.
     """
     other = copy.copy(energy)
-    why = attach_native_code(other, torch.get_num_threads())
+    why = attach_native_code(other, torch.get_num_threads(), has_values=True)
     if why is not None:
         raise RuntimeError(why)
     return other

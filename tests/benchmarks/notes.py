@@ -28,6 +28,12 @@ after ten steps with the same noise, blackjax by the mean energy.""",
     ),
     "mala": ("MALA", "A step of all chains."),
     "hmc": ("HMC", "A trajectory of ten leapfrogs of all chains."),
+    "tempering": (
+        "Parallel tempering",
+        """\
+A step of MALA of every replica of all chains, then exchanges: ebmkit tests every second pair of neighbours, ours every
+pair. ebmkit evaluates each replica's gradient twice a step, ours once.""",
+    ),
     "cd": (
         "Contrastive divergence",
         """\

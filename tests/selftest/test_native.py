@@ -75,7 +75,7 @@ def test_native_gradient_of_another_activation_fails(
 def test_native_chains_without_a_compiler_are_skipped(
     outcomes: Callable[[], dict[str, str]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def attach(*args: Any) -> str:
+    def attach(*args: Any, **keys: Any) -> str:
         return "native code is not available"
 
     monkeypatch.setattr(native_part, "attach_native_code", attach)
