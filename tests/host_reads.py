@@ -90,6 +90,7 @@ REASONS: dict[str, dict[str, str]] = {
         "evaluation/surface.py": "energies on the grid of a picture",
         "evaluation/tail_draws.py": "draws of the tails",
         "evaluation/two_sample.py": "median distance (the kernel's width), each distance with its null",
+        "evaluation/separation.py": "the separation of the chains in one coordinate",
         "evaluation/virial.py": "the virial and its error",
         "evaluation/window.py": "rows outside the window of a picture, by numpy",
     },

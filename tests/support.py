@@ -45,6 +45,15 @@ def normal(*shape: int, seed: int = 1) -> torch.Tensor:
     return torch.randn(*shape, generator=seeded(seed), dtype=torch.float64)
 
 
+def autoregressive(n: int, n_chains: int, tau: float, dim: int = 1) -> torch.Tensor:
+    """Stationary chains on N(0, I) whose correlation falls as exp(−t/τ): [n, n_chains, dim]."""
+    a, noise = math.exp(-1 / tau), normal(n, n_chains, dim)
+    draws = [noise[0]]
+    for z in noise[1:]:
+        draws.append(a * draws[-1] + math.sqrt(1 - a * a) * z)
+    return torch.stack(draws)
+
+
 TINY = ("energy.width=8", "batch_size=16", "log_every=1", "eval.n_samples=20", "eval.burn_in=4")
 TINY += ("eval.n_temperatures=4", "eval.n_chains=10", "metrics=[density]")
 """A run of milliseconds, of any method."""

@@ -111,9 +111,9 @@ def test_wheel_holds_every_config_and_no_test(wheel: Path) -> None:
     names = set(zipfile.ZipFile(wheel).namelist())
     configs = {f"ebm_cli/conf/{path.relative_to(REPO / 'conf').as_posix()}" for path in (REPO / "conf").rglob("*.yaml")}
     assert configs <= names
-    data = {"ebm_cli/py.typed", "ebm_cli/acceleration/chains.cpp"}
+    native = {f"ebm_cli/acceleration/{name}" for name in ("chains.cpp", "values.cpp", "vectors.h")}
     assert "hydra_plugins/ebm_sweeps/processes.py" in names
-    assert data | {f"ebm_cli/comparison/page.{kind}" for kind in ("html", "css")} <= names
+    assert native | {"ebm_cli/py.typed"} | {f"ebm_cli/comparison/page.{kind}" for kind in ("html", "css")} <= names
     assert not any(name.startswith(("conf/", "tests/", "outputs/", "docs/")) for name in names)
     assert any(name.endswith("licenses/LICENSE") for name in names)
 

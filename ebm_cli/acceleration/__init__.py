@@ -1,7 +1,8 @@
-"""Faster ways to run an energy: the mode that `compile=` chooses, and chains in native code; layer 4, imported by
+"""Faster ways to run an energy: the mode that `compile=` chooses, and native code; layer 4, imported by
 layers 5 and above."""
 
 from ebm_cli.acceleration.native_calls import uncovered
-from ebm_cli.acceleration.native_chains import NativeChains, attach_native_chains
+from ebm_cli.acceleration.native_chains import NativeChains
+from ebm_cli.acceleration.native_code import attach_native_code
 
-__all__ = ["NativeChains", "attach_native_chains", "uncovered"]
+__all__ = ["NativeChains", "attach_native_code", "uncovered"]

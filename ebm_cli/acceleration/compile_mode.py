@@ -1,8 +1,8 @@
-"""The modes of `compile=`: eager torch, compiled derivatives, or chains in native code.
+"""The modes of `compile=`: eager torch, compiled derivatives, or native code.
 
     never    eager torch
     always   compiled: the derivatives in x of a training step, on a GPU also its chains (`derivatives.compiled`)
-    native   eager torch, and chains in native code (`native_chains`)
+    native   eager torch, with chains and the energies of training steps in native code (`native_code`)
     auto     always or native where it repays the time that compiling takes, else never: a fixed rule on the work and on
              whether there is a compiler, without a timing or a look into a cache
 
@@ -21,7 +21,7 @@ import torch
 from torch import Tensor
 
 from ebm_cli.acceleration.native_build import missing_compiler
-from ebm_cli.acceleration.native_chains import attach_native_chains, covers
+from ebm_cli.acceleration.native_code import attach_native_code, covers, covers_values
 from ebm_cli.derivatives import Compiled, matmul, supports
 from ebm_cli.energies import Energy
 from ebm_cli.samplers import Kernel
@@ -39,6 +39,8 @@ NATIVE_AFTER = 16_000
 """Gradients of a small network that save more in native code than its build costs: 0.13 ms each against 2 s."""
 LARGE_GRADIENT = 3e6
 """Points × parameters of a gradient that saves twice as much."""
+VALUES_AFTER = 1.4e11
+"""Points × parameters of the energies of all steps that save twice the two seconds of a build: 0.03 ms a million."""
 
 
 class ChainWork(NamedTuple):
@@ -64,19 +66,21 @@ class ChainWork(NamedTuple):
 
 @dataclass(frozen=True)
 class Work:
-    """The derivatives in x that a run takes.
+    """The derivatives that a run takes.
 
     Args:
         steps: training steps, ≥ 0.
         n_rows: points a step, ≥ 1.
         directions: of the second derivatives, ≥ 0; None where no derivative in x is taken.
         chains: those that are going to run.
+        n_values: points of all steps whose energies are differentiated in the parameters alone, ≥ 0.
     """
 
     steps: int
     n_rows: int
     directions: int | None
     chains: tuple[ChainWork, ...] = ()
+    n_values: float = 0
 
     @property
     def kernels(self) -> list[Kernel]:
@@ -102,7 +106,7 @@ def is_worth_compiling(work: Work, n_parameters: int, device: str, onednn_is_fas
 
 
 def is_worth_native_code(chains: Iterable[ChainWork], n_parameters: int) -> bool:
-    """True if `auto` builds native chains, where there is a compiler.
+    """True if `auto` builds native code for the chains, where there is a compiler.
 
     Args:
         chains: those that native code covers.
@@ -110,6 +114,11 @@ def is_worth_native_code(chains: Iterable[ChainWork], n_parameters: int) -> bool
     """
     saved = sum(work.n_gradients * (1 + work.n_chains * n_parameters / LARGE_GRADIENT) for work in chains)
     return saved >= NATIVE_AFTER
+
+
+def is_worth_native_values(work: Work, n_parameters: int) -> bool:
+    """True if `auto` builds native code for the energies of training steps, where there is a compiler."""
+    return work.n_values * n_parameters >= VALUES_AFTER
 
 
 def apply_compile_mode(
@@ -120,21 +129,21 @@ def apply_compile_mode(
     warn: Callable[[str], None],
     is_resumed: bool = False,
 ) -> CompileMode:
-    """Make an energy run in this mode: sets `energy.compiled` and `energy.native`, whatever mode it ran in before.
+    """Make an energy run in this mode, whatever mode it ran in before: sets `compiled`, `native`, `native_values`.
 
     Args:
         mode: the requested mode.
         energy: anything but an `Energy` runs eager.
         work: the derivatives of the run.
-        threads: of native chains, ≥ 1.
-        warn: is given one line where the requested mode is not available, and where `auto` chooses native chains.
+        threads: of native code, ≥ 1.
+        warn: is given one line where the requested mode is not available, and where `auto` chooses native code.
         is_resumed: whether a run continues that was in this mode.
 
     Returns:
         The resolved mode, never auto.
     """
     if isinstance(energy, Energy):
-        energy.compiled = energy.native = None
+        energy.compiled = energy.native = energy.native_values = None
     chosen = _automatic(energy, work) if mode == "auto" else mode
     if chosen == "never":
         return "never"
@@ -143,18 +152,19 @@ def apply_compile_mode(
     elif chosen == "native":
         # The library may lie in a cache: that must not decide what a new run computes.
         why = missing_compiler() if mode == "auto" else None
-        why = why or attach_native_chains(energy, threads, work.kernels)
+        why = why or attach_native_code(energy, threads, work.kernels, has_values=work.n_values > 0)
     else:
         why = _compile(energy, work, lambda line: warn(f"compile={mode}: {line}"))
+    native = "training steps and chains" if work.n_values else "chains"
     if why is None:
         if mode == "auto" and chosen == "native":
-            warn("compile=auto: chains run in native code (C++); compile=never keeps them in torch")
+            warn(f"compile=auto: {native} run in native code (C++); compile=never keeps them in torch")
         return chosen
     if mode != "auto":
         lost = "; from here on the run differs in rounding from one that was not interrupted" if is_resumed else ""
         warn(f"compile={mode}: {why}; running eager{lost}")
     elif chosen == "native":
-        warn(f"compile=auto: {why}; chains stay in torch, slower")
+        warn(f"compile=auto: {why}; {native} stay in torch, slower")
     return "never"
 
 
@@ -166,7 +176,8 @@ def _automatic(energy: object, work: Work) -> CompileMode:
     if is_worth_compiling(work, n_parameters, _like(energy).device.type, matmul.ONEDNN_IS_FASTER):
         return "always"
     covered = [chains for chains in work.chains if covers(chains.kernel, energy)]
-    return "native" if is_worth_native_code(covered, n_parameters) else "never"
+    of_values = covers_values(energy) and is_worth_native_values(work, n_parameters)
+    return "native" if of_values or is_worth_native_code(covered, n_parameters) else "never"
 
 
 def _compile(energy: Energy, work: Work, warn: Callable[[str], None]) -> str | None:
@@ -176,7 +187,7 @@ def _compile(energy: Energy, work: Work, warn: Callable[[str], None]) -> str | N
     if work.directions is None:
         return "this method takes no derivative in x, and compiling the energy alone saves no time"
     if work.directions == 0 and device.type == "cpu":
-        return "on a CPU gradients alone are no faster compiled; compile=native is for chains"
+        return "on a CPU gradients alone are no faster compiled; compile=native is for them"
     if not supports(energy):
         return f"{type(energy).__name__} has layers without a derivative rule"
     compiler = os.environ.get("CXX", "clang++" if sys.platform == "darwin" else "g++")

@@ -1,4 +1,4 @@
-"""The library of `chains.cpp`: built by the C++ compiler on first use, cached, and loaded.
+"""The library of `chains.cpp` and `values.cpp`: built by the C++ compiler on first use, cached, and loaded.
 
 It lies in torch's cache of extensions, under a name that changes with the source, the flags and the CPU:
 `-march=native` is right for the machine that compiles, and other machines may share a home directory. It is built in a
@@ -15,18 +15,20 @@ import shutil
 import subprocess
 import sys
 import tempfile
+from concurrent.futures import ThreadPoolExecutor
 from functools import cache
 from pathlib import Path
 
 from ebm_cli.system.cpu_info import read_cpuinfo
 
-SOURCE = Path(__file__).with_name("chains.cpp")
-FLAGS = ("-std=c++17", "-O3", "-march=native", "-pthread", "-ffp-contract=fast", "-fno-math-errno", "-fPIC", "-shared")
+SOURCES = tuple(Path(__file__).with_name(name) for name in ("chains.cpp", "values.cpp"))
+HEADERS = (Path(__file__).with_name("vectors.h"),)
+FLAGS = ("-std=c++17", "-O3", "-march=native", "-pthread", "-ffp-contract=fast", "-fno-math-errno", "-fPIC")
 """Without -ffast-math: the code tests proposals for non-finite numbers."""
 OPENMP = "-fopenmp"
 """Used where the compiler has it. Under Linux, gcc's OpenMP shares the pool of threads that torch has."""
 PATIENCE = 120
-"""Seconds after which a compiler is given up; it takes two."""
+"""Seconds after which a compiler is given up; it takes two to four."""
 
 
 class LibraryUnavailable(Exception):
@@ -55,7 +57,7 @@ def load_library() -> ctypes.CDLL:
 
 @cache
 def _library_or_reason() -> ctypes.CDLL | str:
-    name = f"ebm_chains_{_key()}"
+    name = f"ebm_native_{_key()}"
     try:
         path = _cache_folder() / name / f"{name}.so"
         if not path.is_file():
@@ -69,6 +71,7 @@ def _library_or_reason() -> ctypes.CDLL | str:
     except OSError as error:
         return f"the library {path} does not load ({error})"
     loaded.ebm_start.restype = ctypes.c_void_p
+    loaded.ebm_values_memory.restype = ctypes.c_int64
     return loaded
 
 
@@ -78,7 +81,8 @@ def _compiler() -> list[str]:
 
 
 def _key() -> str:
-    parts = [SOURCE.read_bytes(), " ".join((*FLAGS, OPENMP)).encode(), _processor().encode()]
+    sources = [path.read_bytes() for path in (*SOURCES, *HEADERS)]
+    parts = [*sources, " ".join((*FLAGS, OPENMP)).encode(), _processor().encode()]
     return hashlib.sha256(b"\0".join(parts)).hexdigest()[:16]
 
 
@@ -109,9 +113,21 @@ def _build(path: Path) -> None:
 
 
 def _compile(flags: list[str], made: Path) -> None:
-    command = [*_compiler(), *flags, str(SOURCE), "-o", str(made)]
+    """Compile the sources at the same time, and link them."""
+    objects = [made.with_name(f"{source.stem}.o") for source in SOURCES]
+    with ThreadPoolExecutor(len(SOURCES)) as pool:
+        found = [
+            pool.submit(_run, flags, "-c", str(source), "-o", str(to))
+            for source, to in zip(SOURCES, objects, strict=True)
+        ]
+    for each in found:
+        each.result()
+    _run(flags, "-shared", *map(str, objects), "-o", str(made))
+
+
+def _run(flags: list[str], *words: str) -> None:
     subprocess.run(
-        command,
+        [*_compiler(), *flags, *words],
         check=True,
         capture_output=True,
         text=True,

@@ -1,4 +1,4 @@
-"""Kernels, networks and chains as arguments of `chains.cpp`, and the calls of its library.
+"""Kernels and chains as arguments of `chains.cpp`, and the calls of its library.
 
 Whatever the library does not compute has no such arguments here: `Chains.of` then returns None, before any random
 number is drawn.
@@ -8,26 +8,23 @@ import ctypes
 from collections.abc import Iterator
 from contextlib import contextmanager
 from math import inf
-from typing import NamedTuple
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from ebm_cli.acceleration.native_build import load_library
 from ebm_cli.acceleration.native_ladder import Ladder
+from ebm_cli.acceleration.native_network import Layers, i64, layers_of, pointer, pointers, takes
 from ebm_cli.acceleration.native_noise import Noise
-from ebm_cli.derivatives import Linear
 from ebm_cli.energies import MLP, Energy
 from ebm_cli.samplers import Info, Kernel, Preconditioned, State
 from ebm_cli.samplers.hmc import HMC
 from ebm_cli.samplers.langevin import Langevin
 from ebm_cli.samplers.mala import MALA
 from ebm_cli.samplers.tempering import ENERGY, GRAD, Tempering, X
-from ebm_cli.system.torch_internals import has_hooks
 
 KERNELS: dict[type[Kernel], int] = {Langevin: 0, MALA: 1, HMC: 2}
-ACTIVATIONS: dict[type[nn.Module], int] = {nn.SiLU: 0, nn.Softplus: 1, nn.Tanh: 2, nn.GELU: 3}
-"""Numbers of the kernels and activations in chains.cpp."""
+"""Numbers of the kernels in chains.cpp."""
 
 
 def uncovered(kernel: Kernel) -> str | None:
@@ -64,31 +61,6 @@ class Step(ctypes.Structure):
         return cls(kernel.step_size, kernel.temperature, *of_langevin, jitter, n_leapfrog)
 
 
-class Layers(NamedTuple):
-    """The linear layers of a network, of which the last has one output, and the number of its activation."""
-
-    linears: list[nn.Linear]
-    activation: int
-
-
-def layers_of(energy: Energy) -> Layers | None:
-    """The layers of an energy, or None where chains.cpp does not compute it."""
-    if type(energy) is not MLP:
-        return None
-    layers = list(energy.network.children())
-    # A hook could change what a layer computes.
-    hooked = any(map(has_hooks, (energy, energy.network, *layers)))
-    linears = [m for m in layers if isinstance(m, nn.Linear) and type(m) in (nn.Linear, Linear)]
-    kinds = {type(layer) for layer in layers if layer not in linears}
-    readable = all(_is_readable(m.weight) and _is_readable(m.bias) for m in linears)
-    known = len(kinds) == 1 and kinds <= ACTIVATIONS.keys() and len(layers) == 2 * len(linears) - 1
-    return Layers(linears, ACTIVATIONS[kinds.pop()]) if known and readable and not hooked else None
-
-
-def _is_readable(tensor: Tensor) -> bool:
-    return tensor.dtype == torch.float32 and tensor.device.type == "cpu" and tensor.is_contiguous()
-
-
 class Chains:
     """Running chains: their state in torch's memory, and the network as the library reads it.
 
@@ -122,21 +94,17 @@ class Chains:
         self.n_chains = len(x)
         self.accept = x.new_zeros(len(x))
         self.activation = layers.activation
-        *hidden, last = layers.linears
-        self.n_hidden = len(hidden)
-        self.widths = (ctypes.c_int64 * (len(hidden) + 1))(hidden[0].in_features, *(m.out_features for m in hidden))
-        weights = (ctypes.c_void_p * len(hidden))(*(m.weight.data_ptr() for m in hidden))
-        self.biases = (ctypes.c_void_p * len(layers.linears))(*(m.bias.data_ptr() for m in layers.linears))
-        self.out = last.weight.data_ptr()
-        self.packed = x.new_empty(2 * sum(m.weight.numel() for m in hidden))
-        load_library().ebm_pack(_i64(self.n_hidden), self.widths, weights, _pointer(self.packed))
+        self.n_hidden, self.widths, self.biases = layers.n_hidden, layers.widths, pointers(layers.biases)
+        *hidden, last = layers.weights
+        self.out = last.data_ptr()
+        self.packed = x.new_empty(2 * sum(weight.numel() for weight in hidden))
+        load_library().ebm_pack(i64(self.n_hidden), self.widths, pointers(hidden), pointer(self.packed))
 
     @classmethod
     def of(cls, kernel: Kernel, energy: Energy, start: Tensor | State) -> "Chains | None":
         """The chains, or None where the library does not compute them."""
         layers, x = layers_of(energy), _points(start)
-        fits = x.shape[1:] == energy.shape and len(x) > 0 and x.dtype == torch.float32 and x.device.type == "cpu"
-        if layers is None or uncovered(kernel) is not None or not fits:
+        if layers is None or uncovered(kernel) is not None or not takes(energy, x):
             return None
         assert isinstance(energy, MLP)
         return cls(kernel, energy, layers, start)
@@ -174,29 +142,29 @@ class Chains:
             team: threads of OpenMP's pool at the end.
         """
         ladder = self.ladder
-        of_ladder = (_i64(0), _i64(1), *[_pointer(None)] * 5)
+        of_ladder = (i64(0), i64(1), *[pointer(None)] * 5)
         if ladder is not None:
-            counted = map(_pointer, (noise.exchange, ladder.marks, ladder.rates, ladder.trips))
-            of_ladder = (_i64(len(ladder.betas)), _i64(ladder.moves), ladder.betas, *counted)
+            counted = map(pointer, (noise.exchange, ladder.marks, ladder.rates, ladder.trips))
+            of_ladder = (i64(len(ladder.betas)), i64(ladder.moves), ladder.betas, *counted)
         job = load_library().ebm_start(
-            *map(_i64, (self.kind, self.activation, self.n_hidden)),
+            *map(i64, (self.kind, self.activation, self.n_hidden)),
             self.widths,
-            _pointer(self.packed),
+            pointer(self.packed),
             self.biases,
             ctypes.c_void_p(self.out),
             ctypes.c_double(self.base),
-            *map(_i64, (self.n_chains, n_steps, start, thin, self.is_evaluated or start > 0)),
+            *map(i64, (self.n_chains, n_steps, start, thin, self.is_evaluated or start > 0)),
             steps,
             *map(
-                _pointer, (noise.normal, noise.uniform, noise.jitter, self.x, self.energy, self.grad, self.accept, kept)
+                pointer, (noise.normal, noise.uniform, noise.jitter, self.x, self.energy, self.grad, self.accept, kept)
             ),
             *of_ladder,
-            _i64(helpers),
+            i64(helpers),
         )
         try:
             yield
         finally:
-            load_library().ebm_finish(ctypes.c_void_p(job), _i64(team))
+            load_library().ebm_finish(ctypes.c_void_p(job), i64(team))
 
     def state(self) -> State:
         """The state that the kernel's own `step` would return."""
@@ -212,16 +180,9 @@ class Chains:
         return Info(total / n_steps)
 
 
-_i64 = ctypes.c_int64
-
-
 def _points(start: Tensor | State) -> Tensor:
     return start.x if isinstance(start, State) else start
 
 
 def _copy(x: Tensor) -> Tensor:
     return x.detach().clone(memory_format=torch.contiguous_format)
-
-
-def _pointer(tensor: Tensor | None) -> ctypes.c_void_p:
-    return ctypes.c_void_p(None if tensor is None else tensor.data_ptr())

@@ -1,64 +1,24 @@
-"""Langevin dynamics, MALA and HMC in native code on the energy of a perceptron: the mode `compile=native`.
+"""Langevin dynamics, MALA and HMC in native code on the energy of a perceptron: a part of `compile=native`.
 
 `chains.cpp` advances a block of chains through many steps before it turns to the next block, so that the block stays
 in cache (docs/adr/0018). The random numbers are those of torch's chains (`native_noise`), so that the chains are the
 same chains, up to rounding.
 """
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from math import ceil
 
 import torch
 from torch import Tensor
 
-from ebm_cli.acceleration.native_build import LibraryUnavailable, load_library
-from ebm_cli.acceleration.native_calls import Chains, Step, layers_of, uncovered
-from ebm_cli.energies import MLP, Energy
+from ebm_cli.acceleration.native_build import load_library
+from ebm_cli.acceleration.native_calls import Chains, Step
+from ebm_cli.energies import Energy
 from ebm_cli.samplers import Info, Kernel, Schedule, State
 
 CHUNK = 2**18
 """Normal numbers drawn at a time, unless one step needs more: 1 MiB, which stays in cache."""
-
-
-def attach_native_chains(energy: Energy, threads: int, kernels: Iterable[Kernel] = ()) -> str | None:
-    """Make the chains of an energy run in native code: sets `energy.native`.
-
-    `samplers.run` and `samplers.trace` then use it for all that it covers, and torch for everything else (another
-    kernel, float64, another device). The first call on a machine builds the library, in seconds.
-
-    Args:
-        energy: its weights may change, they are read at the start of every run.
-        threads: ≥ 1; results are the same for any number, bit for bit.
-        kernels: those that are going to run, of which one at least must be covered; none if that is not known.
-
-    Returns:
-        None, or the reason why chains stay in torch; the energy is then unchanged.
-    """
-    why = _why_not(energy, kernels)
-    if why is None:
-        energy.native = NativeChains(threads)
-    return why
-
-
-def covers(kernel: Kernel, energy: Energy) -> bool:
-    """True if native code has this kernel and this energy, where it can be built."""
-    return uncovered(kernel) is None and layers_of(energy) is not None
-
-
-def _why_not(energy: Energy, kernels: Iterable[Kernel]) -> str | None:
-    reasons = [uncovered(kernel) for kernel in kernels]
-    if reasons and None not in reasons:
-        return reasons[0]
-    if type(energy) is not MLP:
-        return f"native chains need energy=mlp, not {type(energy).__name__}"
-    if layers_of(energy) is None:
-        return "native chains need float32 on a CPU, and an activation among silu, softplus, tanh, gelu"
-    try:
-        load_library()
-    except LibraryUnavailable as why:
-        return f"native chains are not available: {why}"
-    return None
 
 
 @dataclass(frozen=True)

@@ -3,7 +3,6 @@
 The numbers are read, not computed again; torch is imported for the pictures alone.
 """
 
-import glob
 from collections.abc import Iterable, Sequence
 from datetime import datetime
 from pathlib import Path
@@ -20,6 +19,7 @@ from ebm_cli.comparison.groups import Comparison, exclusion_reason
 from ebm_cli.comparison.groups import compare as compare_records
 from ebm_cli.comparison.settings import keys_that_group, settings_of
 from ebm_cli.config.near_keys import near_keys, suggestion
+from ebm_cli.config.patterns import explain_nothing, matches
 from ebm_cli.errors import UserError
 from ebm_cli.reporting.console import WIDTH_OF_A_PIPE, make_console, relative_path
 from ebm_cli.reporting.narrow import Fitting
@@ -93,12 +93,9 @@ def select_runs(words: Sequence[str]) -> list[Record]:
     """
     found: dict[Path, Record] = {}
     for word in words:
-        # A path that exists is taken literally, even if it is a pattern. Path.glob takes no absolute pattern.
-        matches = [word] if Path(word).exists() else sorted(glob.glob(word, recursive=True))  # noqa: PTH207
-        paths = [Path(match) for match in matches]
+        paths = matches(word)
         if not paths:
-            hint = "matches nothing" if glob.has_magic(word) else "no such directory"
-            raise UserError(f"runs={word}: {hint}; ebm runs lists all runs")
+            raise UserError(f"runs={word}: {explain_nothing(word)}; ebm runs lists all runs")
         records = [record for path in paths if path.is_dir() for record in find(path)]
         if not records:
             raise UserError(f"runs={word}: no run there (no directory at or below it has a status.json)")

@@ -11,6 +11,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from ebm_cli.config.patterns import explain_nothing, matches
 from ebm_cli.errors import NotTrustworthy, UserError
 from ebm_cli.evaluation.overall import UNJUDGED, overall, untrusted
 from ebm_cli.evaluation.result_registry import HEADLINES
@@ -19,6 +20,7 @@ from ebm_cli.evaluation.values import number
 from ebm_cli.reporting.closing_panel import OVERALL_STYLES
 from ebm_cli.reporting.console import make_console
 from ebm_cli.reporting.narrow import pack, table_width, text_of
+from ebm_cli.runs.labels import class_path, told_apart
 from ebm_cli.runs.overrides import settings_by_run
 from ebm_cli.runs.record import Record, find
 
@@ -28,11 +30,8 @@ STYLES = {"running": "cyan", "finished": "green", "interrupted": "yellow", "dive
 
 
 def runs(cfg: DictConfig) -> None:
-    """Print the table of all runs under `cfg.root`, a folder or several, newest last."""
-    roots = [Path(root) for root in ([cfg.root] if isinstance(cfg.root, str) else cfg.root)]
-    for root in roots:
-        if not root.is_dir():
-            raise UserError(f"root={root}: {'not a' if root.exists() else 'no such'} directory")
+    """Print the table of all runs under `cfg.root`, a folder, a pattern or several, newest last."""
+    roots = [path for word in ([cfg.root] if isinstance(cfg.root, str) else cfg.root) for path in _folders(str(word))]
     found = {record.path.resolve(): record for root in roots for record in find(root)}
     records = sorted(found.values(), key=lambda record: (record.started, record.path))
     if not records:
@@ -43,6 +42,19 @@ def runs(cfg: DictConfig) -> None:
     for record in records:
         if reason := _reason(record):
             console.print(Text.assemble(str(record.path), (f"  {reason}", "dim")), soft_wrap=True)
+
+
+def _folders(word: str) -> list[Path]:
+    """The folders that a word names or matches; files beside them are passed over.
+
+    Raises:
+        UserError: there are none.
+    """
+    found = matches(word)
+    folders = [path for path in found if path.is_dir()]
+    if not folders:
+        raise UserError(f"root={word}: {'not a directory' if found else explain_nothing(word)}")
+    return folders
 
 
 def _print(console: Console, table: Table) -> None:
@@ -69,17 +81,17 @@ def _table(records: list[Record], now: float) -> Table:
     shown.add_column("result", no_wrap=True)
     shown.add_column("age", justify="right", no_wrap=True)
     shown.add_column("path", overflow="fold")
-    for record in records:
+    chosen = [_labels(records, group) for group in ("method", "dataset")]
+    for i, record in enumerate(records):
         state = Text(record.outcome, style=STYLES.get(record.state, "magenta"))
         if untrusted(record.results, bool(record.config.get("strict"))):
             state = Text(f"{record.state}, exit code {NotTrustworthy.exit_code}", style="red")
         path = Text(str(record.path) + (f"  ({record.problem})" if record.problem else ""))
-        chosen = [record.hydra_choices.get(group, "?") for group in ("method", "dataset")]
         step = "/".join("?" if n is None else str(n) for n in (record.step, record.steps))
         settings = Text(" ".join(differing[record.path]))
         shown.add_row(
             state,
-            *chosen,
+            *(names[i] for names in chosen),
             _seed(record),
             settings,
             step,
@@ -89,6 +101,12 @@ def _table(records: list[Record], now: float) -> Table:
             path,
         )
     return shown
+
+
+def _labels(records: list[Record], group: str) -> list[str]:
+    """The choice of each run in a group; two classes of one name with as much of their paths as tells them apart."""
+    found = (class_path(record.hydra_choices.get(group, "?"), record.config.get(group)) for record in records)
+    return told_apart(list(found))
 
 
 def _seed(record: Record) -> str:

@@ -20,6 +20,7 @@ from torch import Tensor
 
 from ebm_cli.errors import NoRoom, NotTrustworthy, UserError, full_disk
 from ebm_cli.evaluation.chain_health import problems
+from ebm_cli.evaluation.chain_verdicts import UNMET
 from ebm_cli.evaluation.coordinate_summary import summarise_coordinates
 from ebm_cli.evaluation.result_registry import MIXING, SIZES, verdict
 from ebm_cli.evaluation.results import Results
@@ -197,8 +198,8 @@ def _unmixed(measured: Results) -> list[str]:
     poor = [
         f"{key} is {format_value(values[key])}, {v.word} ({v.reference}), and strict=true."
         for key, v in found.items()
-        # Effective sizes of chains that have not met mean nothing.
-        if v.good is False and (key not in SIZES or found[MIXING[0]].good)
+        # Of chains that have not met, R-hat is the reason: effective sizes mean nothing, and a virial is off with it.
+        if v.good is False and (key == MIXING[0] or v.word != UNMET) and (key not in SIZES or found[MIXING[0]].good)
     ]
     unknown = measured.absent.get(MIXING[0])
     return poor if unknown is None else [*poor, f"{MIXING[0]} is not known ({unknown}), and strict=true."]

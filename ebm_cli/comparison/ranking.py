@@ -15,7 +15,7 @@ from rich.text import Text
 
 from ebm_cli.comparison.columns import QUALITIES, Column
 from ebm_cli.comparison.groups import DATASET, exclusion_reason
-from ebm_cli.comparison.settings import format_setting, settings_of
+from ebm_cli.comparison.settings import format_setting, keys_that_group, settings_of
 from ebm_cli.evaluation.values import brief, format_value, number
 from ebm_cli.reporting.closing_panel import OVERALL_STYLES
 from ebm_cli.reporting.commands import print_commands, shell_command
@@ -27,8 +27,6 @@ from ebm_cli.runs.status import EARLY
 
 CHANCE = frozenset({"seed", "dataset.seed"})
 """Keys that make repetitions of one experiment."""
-USUAL = frozenset({"method", DATASET})
-"""Keys that `ebm compare` groups by when it is told nothing."""
 SEARCH = "search.json"
 """File of a sweep's directory with the best trial of a search, see `cli.search`."""
 MOST_ROWS = 50
@@ -123,11 +121,23 @@ def differing(typed: Sequence[dict[str, str]]) -> list[str]:
 
 
 def compare_command(sweep: Path, records: Sequence[Record], keys: Sequence[str]) -> str:
-    """The command that compares the runs of a sweep, grouped by what they differ in except seeds."""
+    """The command that compares the runs of a sweep, grouped by what they differ in except seeds.
+
+    `by` is left out where `by=auto`, its default, makes the same groups.
+    """
     known = {key for record in records for key in settings_of(record)}
     by = [key for key in keys if key in known and key not in CHANCE]
-    chosen = {} if set(by) <= USUAL else {"by": by}
-    return shell_command("compare", {"runs": relative_path(sweep), **chosen})
+    counted = [record for record in records if exclusion_reason(record) is None]
+    is_auto = _groups(counted, by) == _groups(counted, keys_that_group(counted))
+    return shell_command("compare", {"runs": relative_path(sweep), **({} if is_auto else {"by": by})})
+
+
+def _groups(records: Sequence[Record], by: Sequence[str]) -> set[frozenset[Path]]:
+    """The runs of each group that these keys make."""
+    groups: dict[tuple[str, ...], set[Path]] = {}
+    for record in records:
+        groups.setdefault(tuple(format_setting(record.get(key)) for key in by), set()).add(record.path)
+    return {frozenset(group) for group in groups.values()}
 
 
 def _command_of_a_search(sweep: Path) -> list[str]:

@@ -21,11 +21,13 @@ class Energy(nn.Module, ABC):
     Attributes:
         shape: shape of one point, without the batch.
         native: runs its chains in native code, used by `samplers.loops` alone; None for chains in torch.
+        native_values: evaluates it in native code, used by `energies.values` alone; None for torch.
         compiled: its derivatives in compiled form, used by `derivatives` alone; None for eager mode.
     """
 
     shape: tuple[int, ...]
     native: Any = None
+    native_values: Any = None
     compiled: Any = None
 
     @classmethod

@@ -6,12 +6,15 @@ draws: the estimate itself has no such bound, since antithetic draws can be wort
 is reported as a number of draws must exist.
 """
 
+from typing import NamedTuple
+
 import torch
 from torch import Tensor
 
 from ebm_cli.evaluation.mcmc_diagnostics import MIN_DRAWS, diagnose
 from ebm_cli.evaluation.results import Results
-from ebm_cli.evaluation.values import Value
+from ebm_cli.evaluation.separation import separation
+from ebm_cli.evaluation.values import Value, number
 from ebm_cli.evaluation.virial import virial
 from ebm_cli.samplers import EnergyFn, Info, Kernel, Tempering
 
@@ -66,12 +69,12 @@ def chain_results(
     Cost: some 4096 gradients, of the virial, unless the kernel takes none.
     """
     found = acceptance(kernel, info, draws[0, 0].numel())
+    mixing = worst_diagnostics(draws, starts, thin, n_rows, used)
     if kernel.evaluations(1).grad:
         # An energy whose sampler asks for no gradient may have none.
-        found |= virial(energy, draws, kernel.temperature)
+        found |= virial(energy, draws, kernel.temperature, number(mixing.values, "sampler/rhat"))
     found |= exchanges(kernel, info, thin * len(draws))
-    found |= Results({"sampler/n_steps": burn_in + thin * len(draws)})
-    return found | worst_diagnostics(draws, starts, thin, n_rows, used)
+    return found | Results({"sampler/n_steps": burn_in + thin * len(draws)}) | mixing
 
 
 def worst_diagnostics(
@@ -90,8 +93,9 @@ def worst_diagnostics(
 
     Returns:
         `sampler/never_moved` of `sampler/n_chains`, `sampler/non_finite` of `sampler/n_draws`; `sampler/rhat`,
-        `sampler/ess_bulk` and `sampler/ess_tail`, or their absence with its reason. These are those of the chains
-        whose draws differ; coordinates without a diagnostic are ignored where others have one.
+        `sampler/ess_bulk` and `sampler/ess_tail`, or their absence with its reason; `sampler/separation` of the chains
+        in the coordinate with the worst R̂. These are those of the chains whose draws differ; coordinates without a
+        diagnostic are ignored where others have one.
     """
     n_draws, n_chains = draws.shape[:2]
     differ = ~never_moved(draws) if n_draws > 1 else torch.zeros(n_chains, dtype=torch.bool)
@@ -106,7 +110,7 @@ def worst_diagnostics(
     if n_draws < MIN_DRAWS:
         return _absent(counts, f"too few draws a chain: {n_draws}, and {MIN_DRAWS} are needed")
     rows = [_of_row(draws[:, row::n_rows], differ[row::n_rows], used, row) for row in range(n_rows)]
-    rhat, bulk, tail = (torch.cat(values) for values in zip(*rows, strict=True))
+    rhat, bulk, tail = (torch.cat(values) for values in zip(*(row[:3] for row in rows), strict=True))
     if not rhat.numel():
         return _absent(counts, "every coordinate is constant in a chain")
     results = Results(counts)
@@ -114,17 +118,33 @@ def worst_diagnostics(
         results |= Results(absent={"sampler/rhat": "it is infinite: the halves of every chain stand at one point each"})
     else:
         results |= Results({"sampler/rhat": float(rhat.max())})
+    worst = max((row for row in rows if row.rhat.numel()), key=lambda row: float(row.rhat.max()))
+    if worst.apart is not None:
+        results |= Results({"sampler/separation": worst.apart})
     return results | Results({"sampler/ess_bulk": float(bulk.min()), "sampler/ess_tail": float(tail.min())})
 
 
-def _of_row(draws: Tensor, differ: Tensor, used: Tensor | None, row: int) -> tuple[Tensor, Tensor, Tensor]:
-    """R̂, bulk and tail ESS of the coordinates that have them [n], of chains with one distribution."""
+class _Row(NamedTuple):
+    """R̂, bulk and tail ESS of the coordinates that have them [n], and the separation of the chains in the worst one."""
+
+    rhat: Tensor
+    ess_bulk: Tensor
+    ess_tail: Tensor
+    apart: float | None
+
+
+def _of_row(draws: Tensor, differ: Tensor, used: Tensor | None, row: int) -> _Row:
+    """The diagnostics of chains with one distribution."""
     if not bool(differ.any()):
-        return (draws.new_empty(0, dtype=torch.float64),) * 3
+        return _Row(*(draws.new_empty(0, dtype=torch.float64),) * 3, None)
     moving = draws if bool(differ.all()) else draws[:, differ]
     found = diagnose(moving).bounded()
     known = ~found.rhat.isnan() if used is None else ~found.rhat.isnan() & used[row]
-    return found.rhat[known], found.ess_bulk[known], found.ess_tail[known]
+    if not bool(known.any()):
+        return _Row(found.rhat[known], found.ess_bulk[known], found.ess_tail[known], None)
+    worst = int(torch.where(known, found.rhat, -1.0).argmax())
+    apart = separation(moving.flatten(2)[:, :, worst])
+    return _Row(found.rhat[known], found.ess_bulk[known], found.ess_tail[known], apart)
 
 
 def _absent(counts: dict[str, Value], reason: str) -> Results:

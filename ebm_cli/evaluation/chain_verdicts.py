@@ -7,6 +7,16 @@ MIXED, ENOUGH = 1.01, 400
 """R̂ and effective sample size that Vehtari et al. (2021) ask for."""
 UNMIXED = 1.1
 """R̂ from which an effective sample size means nothing, however large."""
+UNMET = "not mixed"
+"""Grade of what means nothing, or less, because the chains have not met."""
+SEPARATED = 2.0
+"""Separation of two groups of chains from which they are in regions of their own."""
+MANY_CHAINS = 20
+"""Chains from which the spread of their means gives the standard error of the virial."""
+THREE_SIGMA = 0.99865
+"""Probability of a normal number below 3."""
+INDEPENDENT = 0.5
+"""Share of the draws from which an effective sample size is small because the draws are few."""
 UNBIASED = 0.02
 """Virial, in units of D T, up to which the bias of an unadjusted chain is small: 1 % of the energy's spread."""
 RARE = 0.1
@@ -28,15 +38,21 @@ def _chain_temperature(key: str, value: float, values: Values) -> Verdict:
 
 
 def _rhat(key: str, value: float, values: Values) -> Verdict:
-    return Verdict(f"< {MIXED}", "mixed" if value < MIXED else "not mixed", value < MIXED)
+    return Verdict(f"< {MIXED}", "mixed" if value < MIXED else UNMET, value < MIXED)
 
 
 def _ess(key: str, value: float, values: Values) -> Verdict:
     rhat = number(values, "sampler/rhat")
-    if value > ENOUGH and rhat is not None and rhat >= UNMIXED:
+    if rhat is not None and rhat >= UNMIXED:
         # Chains that stand apart count as independent draws, of which each is its start.
-        return Verdict(f"> {ENOUGH}", "not mixed", False)
-    return Verdict(f"> {ENOUGH}", "enough" if value > ENOUGH else "too few", value > ENOUGH)
+        return Verdict(f"> {ENOUGH}", UNMET, False)
+    if value > ENOUGH:
+        return Verdict(f"> {ENOUGH}", "enough", True)
+    n_draws = number(values, "sampler/n_draws")
+    if n_draws is None:
+        return Verdict(f"> {ENOUGH}", "too few", False)
+    reference = f"> {ENOUGH}, of {n_draws:.0f} draws"
+    return Verdict(reference, "few draws" if value >= INDEPENDENT * n_draws else "correlated", False)
 
 
 def _acceptance(key: str, value: float, values: Values) -> Verdict:
@@ -64,12 +80,30 @@ def _virial(key: str, value: float, values: Values) -> Verdict:
     reference = plus_minus("0", error)
     if exact is not None:
         reference += f", D T = {exact:.4g}"
-    if error is not None and abs(value) <= 3 * error:
+    rhat = number(values, "sampler/rhat")
+    unmixed = rhat is not None and rhat >= UNMIXED
+    if error is not None and abs(value) <= _bound(values) * error:
         return Verdict(reference, "within noise", True)
     if exact is None or error is None:
-        return Verdict(reference)  # a few draws say nothing about a bias
-    small = abs(value) <= UNBIASED * exact
-    return Verdict(reference, "small" if small else "biased", small)
+        return Verdict(reference, UNMET if unmixed else "")  # a few draws say nothing about a bias
+    if abs(value) <= UNBIASED * exact:
+        return Verdict(reference, "small", True)
+    # Chains that have not met have not all forgotten their start, which is a bias that no step size has caused.
+    return Verdict(reference, UNMET if unmixed else "biased", False)
+
+
+def _bound(values: Values) -> float:
+    """Standard errors that chance exceeds as rarely as three of a normal number: a quantile of Student's t.
+
+    Its degrees of freedom are the number of chains less one, by whose spread the error is; few chains are as good as
+    `MANY_CHAINS`, since there is an error only where they have that many effective draws several times.
+    """
+    n_chains = number(values, "sampler/n_chains")
+    if n_chains is None:
+        return 3.0
+    from scipy.special import stdtrit
+
+    return float(stdtrit(max(n_chains, MANY_CHAINS) - 1, THREE_SIGMA))
 
 
 def chance_of_rest(values: Values) -> float:
@@ -110,7 +144,11 @@ CHAIN_TEMPERATURE = Rule(
     "right within 0.02, within noise (three standard errors), too hot, too cold",
 )
 RHAT = Rule(_rhat, f"{MIXED} (Vehtari et al. 2021)", f"mixed < {MIXED} ≤ not mixed")
-ESS = Rule(_ess, f"{ENOUGH} (Vehtari et al. 2021)", f"too few ≤ {ENOUGH} < enough; not mixed where R̂ ≥ {UNMIXED}")
+ESS = Rule(
+    _ess,
+    f"{ENOUGH} (Vehtari et al. 2021)",
+    f"few draws or correlated ≤ {ENOUGH} < enough; correlated below half of the draws; not mixed where R̂ ≥ {UNMIXED}",
+)
 ACCEPTANCE = Rule(
     _acceptance,
     "the range of the sampler: mala 0.4 to 0.8, hmc 0.6 to 0.9, metropolis 0.15 to 0.5 (0.2 to 0.7 in one dimension)",
@@ -119,7 +157,10 @@ ACCEPTANCE = Rule(
 SWAP_RATE = Rule(_swap_rate, f"{RARE}, and the rarest exchange", f"fine where every rate is above {RARE}, too low")
 ROUND_TRIPS = Rule(_round_trips, f"{FEW_TRIPS}", f"too few < {FEW_TRIPS} ≤ enough")
 VIRIAL = Rule(
-    _virial, "0 ± its standard error, and D T", f"within noise (three standard errors), small ≤ {UNBIASED} D T < biased"
+    _virial,
+    "0 ± its standard error, and D T",
+    f"within noise (three standard errors, 3.4 of {MANY_CHAINS} chains or fewer), "
+    f"small ≤ {UNBIASED} D T < biased; not mixed where R̂ ≥ {UNMIXED}",
 )
 NEVER_MOVED = Rule(
     _never_moved,

@@ -33,7 +33,7 @@ from ebm_cli.evaluation.result_registry import QUALITIES, verdict
 from ebm_cli.evaluation.results import Results
 from ebm_cli.evaluation.sample_tests import sample_tests
 from ebm_cli.evaluation.values import Values, format_value, number
-from ebm_cli.evaluation.verdicts import CLOSE, FAIR
+from ebm_cli.evaluation.verdicts import CLOSE, FAIR, word_of_kl
 
 WORDS = ("right", "close", "fair", "poor", "broken")
 """From best to worst."""
@@ -41,8 +41,6 @@ UNJUDGED = "not judged"
 """In place of the word, where there is none."""
 UNBOUNDED = "eval/unbounded"
 """Key of the columns on which no likelihood has an upper bound."""
-RIGHT = 0.003
-"""KL, nats, up to which a model is right: hundreds of rows would be needed to tell it from the data."""
 NOT_A_MODEL = 10.0
 """Nats by which a broken model is worse than the Gaussian: it gives the rows e⁻¹⁰ of its density. In more than ten
 dimensions, one nat a coordinate: the Gaussian fitted to images is very narrow in pixels that hardly vary."""
@@ -167,14 +165,12 @@ def _by_kl(values: Values, n_dims: int, not_a_model: float) -> Finding | None:
         if 2 * error <= CLOSE:
             return Finding("right", f"{shown}, within its noise")
         return Finding("fair", f"{shown}, too uncertain to say more")
-    if kl <= FAIR:
-        return Finding("right" if kl <= RIGHT else "close" if kl <= CLOSE else "fair", shown)
     if kl > not_a_model:
         return Finding("broken", shown)
     excess = better_baseline(values)
-    if excess is None:
-        return Finding("poor", shown)
-    word = "poor" if excess.is_beyond_noise(n_dims) else "fair"
+    word = word_of_kl(kl, is_worse=excess is None or excess.is_beyond_noise(n_dims))
+    if kl <= FAIR or excess is None:
+        return Finding(word, shown)
     return Finding(word, f"{shown}, {excess.name} has {format_value(kl - excess.nats)}")
 
 

@@ -195,6 +195,9 @@ RESULTS = (
     Result(CHAINS, "sampler/rhat", "R-hat", "", "low",
            "split rank-normalised R̂ of the worst coordinate, of the chains that moved",
            chain_rules.RHAT),
+    Result(CHAINS, "sampler/separation", "separation", "", "none",
+           "distance between two groups of chains in the coordinate with the worst R̂, in widths of what one chain "
+           "explores; 0 where each chain drifts itself", shown_with="sampler/rhat"),
     Result(CHAINS, "sampler/ess_bulk", "ESS", "", "high",
            "bulk effective sample size of the worst coordinate, at most the number of different draws",
            chain_rules.ESS),
@@ -213,7 +216,7 @@ RESULTS = (
     Result(OOD, "density/strange", "strange rows", "rows", "none", "rows whose p-value is at most 0.01"),
 
     # Costs.
-    _cost("cost/steps", "steps", "", "none", "training steps"),
+    _cost("cost/steps", "steps taken", "", "none", "training steps, with those of a second phase (`polish`)"),
     _cost("cost/seconds", "seconds", "s", "low", "wall-clock time of training or sampling",
           headline=True),
     _cost("cost/energy_evals", "f", "per row", "low", "evaluations of the energy in a training step"),

@@ -10,12 +10,10 @@ from ebm_cli.evaluation.result_description import SAMPLES, SCORE, P, Result
 from ebm_cli.evaluation.result_registry import QUALITIES, verdict
 from ebm_cli.evaluation.results import Results
 from ebm_cli.evaluation.values import Values, number
-from ebm_cli.evaluation.verdicts import NULLS
+from ebm_cli.evaluation.verdicts import MANY_NULLS, NULLS
 
 ACCURACIES = (0.6, 0.75)
 """Accuracies of the classifier test up to which samples that differ are close, fair."""
-MANY_NULLS = 10
-"""Nulls up to which a distance that differs is fair."""
 FIRST = "eval/mmd"
 """Key under which the distances of samples are absent, all for one reason."""
 

@@ -3,15 +3,19 @@
 A distance means nothing without its noise floor: every rule has a reference (the truth, the null between two samples of
 the data, a threshold of the literature) and, where that allows one, a grade. A rule says its thresholds itself, for the
 reference page; `evaluation.result_registry` assigns rules to results.
+
+The size of an error has one scale, in a row of a table as in the word for the whole run (`evaluation.overall`): right,
+close, fair, poor. A row says what the run would be called by this result alone.
 """
 
 from collections.abc import Callable
 from typing import NamedTuple
 
+from ebm_cli.evaluation.baselines import better_baseline
 from ebm_cli.evaluation.values import Values, format_value, number
 
-CLOSE, FAIR = 0.01, 0.1
-"""Nats: about 1/KL rows are needed to tell a model from its data."""
+RIGHT, CLOSE, FAIR = 0.003, 0.01, 0.1
+"""KL, nats, up to which a model is right, close, fair: about 1/KL rows are needed to tell it from the data."""
 P_DIFFERS = 0.01
 """A p-value up to this means that samples differ: of the five distances, a correct model should pass all."""
 LOG_Z_AGREES = 0.02
@@ -24,8 +28,9 @@ WEIGHTS = 10
 """Effective number of weights from which the standard error of an annealed log Z means something."""
 MODES_RIGHT = 0.02
 """Total variation between mode weights that is right, beside twice its null."""
-NULLS = 3
-"""Nulls up to which a feature distance is close: the samples' excess is then below twice the noise of two data sets."""
+NULLS, MANY_NULLS = 3, 10
+"""Nulls up to which a distance that differs is close, fair: at 3, the samples' excess is below twice the noise of two
+data sets."""
 REACHED = 0.9
 """Share of the classes: nine of ten digits."""
 COPIES = 0.7
@@ -62,8 +67,31 @@ class Rule(NamedTuple):
     grades: str = ""
 
 
-def _grade(value: float) -> tuple[str, bool]:
-    return ("close", True) if value <= CLOSE else ("fair", True) if value <= FAIR else ("far", False)
+def word_of_kl(kl: float, *, is_worse: bool) -> str:
+    """The word for a KL, or an error of its size, in nats.
+
+    Args:
+        kl: the divergence.
+        is_worse: whether a simple density of the training rows is better, so that a large KL is poor and not fair.
+    """
+    if kl > FAIR:
+        return "poor" if is_worse else "fair"
+    return "right" if kl <= RIGHT else "close" if kl <= CLOSE else "fair"
+
+
+def _graded_kl(key: str, kl: float, values: Values) -> tuple[str, bool]:
+    """The word of a row, and whether it is good; of the energy in view of the simple densities and the run's word."""
+    is_of_energy = key in ("eval/kl", "eval/log_density_mse")
+    excess = better_baseline(values) if is_of_energy else None
+    is_worse = excess is None or excess.is_beyond_noise()
+    # Beyond the noise alone, a run of many columns is fair all the same.
+    is_worse = is_worse and not (is_of_energy and values.get("eval/overall") in ("right", "close", "fair"))
+    return word_of_kl(kl, is_worse=is_worse), kl <= FAIR
+
+
+def _graded_ratio(ratio: float) -> tuple[str, bool]:
+    """The word for the error of a score in units of a flat energy's: never right, as it is blind to mode weights."""
+    return ("close", True) if ratio <= CLOSE else ("fair", True) if ratio <= FAIR else ("poor", False)
 
 
 def plus_minus(centre: str, error: float | None) -> str:
@@ -79,7 +107,7 @@ def _kl(key: str, value: float, values: Values) -> Verdict:
     if value < -max(CLOSE, 3 * (error or 0.0)):
         # KL is never negative: log Z is too small, or the rows are not from the density of the data.
         return Verdict(reference, "impossible", False)
-    return Verdict(reference, *_grade(value))
+    return Verdict(reference, *_graded_kl(key, value, values))
 
 
 def _nll(key: str, value: float, values: Values) -> Verdict:
@@ -101,14 +129,14 @@ def _nll_vs_baseline(key: str, value: float, values: Values) -> Verdict:
 
 def _log_density_mse(key: str, value: float, values: Values) -> Verdict:
     # Near the truth E(log p − log p_θ)² = 2 KL.
-    return Verdict("0", *_grade(value / 2))
+    return Verdict("0", *_graded_kl(key, value / 2, values))
 
 
 def _fisher(key: str, value: float, values: Values) -> Verdict:
     flat = number(values, "eval/fisher_flat")
     if flat is None:
         return Verdict("0")
-    return Verdict(f"flat: {format_value(flat)}", *_grade(value / flat))
+    return Verdict(f"flat: {format_value(flat)}", *_graded_ratio(value / flat))
 
 
 def _log_z(key: str, value: float, values: Values) -> Verdict:
@@ -171,8 +199,8 @@ def _feature_distance(key: str, value: float, values: Values) -> Verdict:
     found, null = _distance(key, value, values), number(values, f"{key}_null")
     if null is None or found.good:
         return found
-    close = value <= NULLS * null
-    return Verdict(found.reference, "close" if close else "far", close)
+    word = "close" if value <= NULLS * null else "fair" if value <= MANY_NULLS * null else "poor"
+    return Verdict(found.reference, word, word == "close")
 
 
 def _coverage(key: str, value: float, values: Values) -> Verdict:
@@ -209,7 +237,10 @@ def _auroc(key: str, value: float, values: Values) -> Verdict:
     return Verdict(reference, "partly told apart" if value > GUESSING else REVERSED, False)
 
 
-_KL_GRADES = f"close ≤ {CLOSE} < fair ≤ {FAIR} < far"
+_KL_GRADES = (
+    f"right ≤ {RIGHT} < close ≤ {CLOSE} < fair ≤ {FAIR} < poor; above, fair where no simple density of the training "
+    "rows is better"
+)
 KL = Rule(
     _kl,
     "0 ± its standard error",
@@ -222,7 +253,7 @@ NLL_VS_BASELINE = Rule(
     f"better, equal (two standard errors, or {CLOSE}), worse; means nothing on columns without a bound",
 )
 LOG_DENSITY_MSE = Rule(_log_density_mse, "0", f"of half the value, which is near KL: {_KL_GRADES}")
-FISHER = Rule(_fisher, "that of a flat energy", f"of the ratio: {_KL_GRADES}")
+FISHER = Rule(_fisher, "that of a flat energy", f"of the ratio: close ≤ {CLOSE} < fair ≤ {FAIR} < poor")
 LOG_Z = Rule(
     _log_z,
     "how it was computed, its standard error",
@@ -242,7 +273,9 @@ LOG_Z_GAP = Rule(
 MODE_TV = Rule(_mode_tv, "0, or the null", f"right ≤ {MODES_RIGHT} + 2 nulls or standard errors < wrong")
 DISTANCE = Rule(_distance, "the null and the p-value", f"within noise where p > {P_DIFFERS}, differs")
 FEATURE_DISTANCE = Rule(
-    _feature_distance, "the null and the p-value", f"within noise where p > {P_DIFFERS}, close ≤ {NULLS} nulls < far"
+    _feature_distance,
+    "the null and the p-value",
+    f"within noise where p > {P_DIFFERS}, close ≤ {NULLS} nulls < fair ≤ {MANY_NULLS} nulls < poor",
 )
 COVERAGE = Rule(_coverage, "1, or the null", f"reached ≥ {REACHED}, or the null, > classes missed")
 NN_RATIO = Rule(

@@ -162,6 +162,10 @@ class Method(nn.Module, ABC):
         """Directions along which a step differentiates f twice in x; 0 for gradients alone, None for no derivative."""
         return None
 
+    def n_values(self, n_rows: int) -> float:
+        """Points of a step on so many rows whose energies are differentiated in the parameters alone."""
+        return 0
+
     @property
     def kernel(self) -> Kernel | None:
         """Transition of the chains that a step runs; None without chains."""

@@ -167,6 +167,9 @@ class CD(OfEnergies):
     def n_directions(self, energy: Energy) -> int:
         return 0
 
+    def n_values(self, n_rows: int) -> float:
+        return 2 * n_rows
+
     def symptoms(self) -> tuple[Symptom, ...]:
         weighted = (jarzynski.COLLAPSED,) if self.is_weighted else ()
         return (*SYMPTOMS, *weighted) if self._clamp is None else (*SYMPTOMS, CLAMPED)

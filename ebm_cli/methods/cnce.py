@@ -76,6 +76,9 @@ class CNCE(OfEnergies):
     def symptoms(self) -> tuple[Symptom, ...]:
         return (*super().symptoms(), FAR_COPIES)
 
+    def n_values(self, n_rows: int) -> float:
+        return (1 + self.n_copies) * n_rows
+
     def query(self, energy: Energy, x: Tensor, rng: torch.Generator) -> Query:
         if self.whitening is not None:
             x = self.whitening.to_white(x)
@@ -89,13 +92,24 @@ class CNCE(OfEnergies):
             u = torch.rand((k, len(x), *[1] * (x.dim() - 1)), generator=rng, dtype=x.dtype, device=x.device)
             copies = x + self.eps * torch.exp(u * math.log(self.eps_least / self.eps)) * xi
         points = torch.cat((x, copies.flatten(0, 1)))
-        return Query(points if self.whitening is None else self.whitening.from_white(points), self._from_values)
+        return Query(
+            points if self.whitening is None else self.whitening.from_white(points), self._from_values, self._with_slope
+        )
 
     def _from_values(self, value: Tensor) -> LossOutput:
         """The loss from the energies of rows and their copies [(1 + k) B]."""
-        k = self.n_copies
-        value = value.view(1 + k, -1)
-        difference = value[0] - value[1:]
+        difference = self._differences(value)
         loss = 2 * F.softplus(difference).mean()
         metrics = {"accuracy": (difference.detach() < 0).to(value.dtype).mean()}
-        return LossOutput(loss, metrics, evaluations=Evaluations(energy=1 + k))
+        return LossOutput(loss, metrics, evaluations=Evaluations(energy=1 + self.n_copies))
+
+    def _with_slope(self, value: Tensor) -> tuple[LossOutput, Tensor]:
+        """The loss and ∂L/∂f: −2 sigmoid(d_j) / (k B) at x'_j, and at x minus their sum [(1 + k) B]."""
+        of_copies = self._differences(value).sigmoid_()
+        of_copies.mul_(-2 / of_copies.numel())
+        return self._from_values(value), torch.cat((-of_copies.sum(0), of_copies.flatten()))
+
+    def _differences(self, value: Tensor) -> Tensor:
+        """d_j = f(x) − f(x'_j) [k, B]."""
+        value = value.view(1 + self.n_copies, -1)
+        return value[:1] - value[1:]

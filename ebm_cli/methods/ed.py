@@ -21,7 +21,6 @@ import math
 
 import torch
 from torch import Tensor
-from torch.nn import functional as F
 
 from ebm_cli.energies import Energy
 from ebm_cli.methods.base import Evaluations, LossOutput, Symptom
@@ -80,6 +79,9 @@ class ED(OfEnergies):
     def symptoms(self) -> tuple[Symptom, ...]:
         return (*super().symptoms(), FAR_PERTURBATIONS) if self.w else super().symptoms()
 
+    def n_values(self, n_rows: int) -> float:
+        return (1 + self.n_perturbations) * n_rows
+
     def query(self, energy: Energy, x: Tensor, rng: torch.Generator) -> Query:
         if self.whitening is not None:
             x = self.whitening.to_white(x)
@@ -87,19 +89,36 @@ class ED(OfEnergies):
         xi = torch.randn((1 + m, *x.shape), generator=rng, dtype=x.dtype, device=x.device)
         perturbed = torch.add(x + scale * xi[0], xi[1:], alpha=scale)
         points = torch.cat((x, perturbed.flatten(0, 1)))
-        return Query(points if self.whitening is None else self.whitening.from_white(points), self._from_values)
+        return Query(
+            points if self.whitening is None else self.whitening.from_white(points), self._from_values, self._with_slope
+        )
 
     def _from_values(self, value: Tensor) -> LossOutput:
         """The loss from the energies of rows and their perturbations [(1 + M) B]."""
+        return self._output(self._terms(value))
+
+    def _with_slope(self, value: Tensor) -> tuple[LossOutput, Tensor]:
+        """The loss and ∂L/∂f [(1 + M) B]: −s_j/B at x'_j with s = softmax(log w, d_1 … d_M), and (1 − s_0)/B at x."""
+        terms = self._terms(value)
+        share = -1 / terms.shape[1]
+        slope = terms.softmax(0).mul_(share)
+        slope[0] -= share
+        return self._output(terms), slope.flatten()
+
+    def _terms(self, value: Tensor) -> Tensor:
+        """log w and d_j = f(x) − f(x'_j) [1 + M, B]."""
+        value = value.view(1 + self.n_perturbations, -1)
+        terms = value[0] - value
+        # The first row is 0.
+        if self.w != 1:
+            terms[0] = math.log(self.w) if self.w else -math.inf
+        return terms
+
+    def _output(self, terms: Tensor) -> LossOutput:
         m = self.n_perturbations
-        value = value.view(1 + m, -1)
         # log(w/M + mean_j exp d_j) = logsumexp(log w, d_1 … d_M) − log M
-        difference = value[0] - value[1:]
-        if self.w:
-            difference = F.pad(difference, (0, 0, 1, 0), value=math.log(self.w))
-        loss = difference.logsumexp(0).mean() - math.log(m)
-        gap = (value[0].detach() - value[1:].detach()).mean()
-        metrics = {"perturbation_gap": gap}
+        loss = terms.logsumexp(0).mean() - math.log(m)
+        metrics = {"perturbation_gap": terms[1:].detach().mean()}
         if self.w:
             metrics["above_bound"] = loss.detach() - math.log(self.w / m)
         return LossOutput(loss, metrics, evaluations=Evaluations(energy=1 + m))

@@ -57,6 +57,9 @@ class MLE(OfEnergies):
                 f"not {self.size}: choose energy=quadratic, or another method"
             )
 
+    def n_values(self, n_rows: int) -> float:
+        return n_rows + (self.n_grid**self.size if self.size <= 2 else 0)
+
     def query(self, energy: Energy, x: Tensor, rng: torch.Generator) -> Query:
         log_z = energy.log_z()
         if log_z is not None:

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from ebm_cli.densities import Density
 from ebm_cli.energies import Energy
+from ebm_cli.energies.values import values
 from ebm_cli.methods.base import Evaluations, LossOutput, Method, Symptom
 from ebm_cli.methods.fit_density import fit_density
 from ebm_cli.methods.logistic_loss import EXPLODED_ENERGIES, balanced_log_z, classify
@@ -89,6 +90,9 @@ class NCE(Method):
         if not self.redraw:
             self.noise_seed.random_(generator=rng)
 
+    def n_values(self, n_rows: int) -> float:
+        return (1 + self.nu) * n_rows
+
     @torch.no_grad()
     def calibrate(self, energy: Energy, data: Tensor, rng: torch.Generator) -> None:
         """Set log Z to the minimum of the loss for this energy."""
@@ -138,7 +142,7 @@ class NCE(Method):
             noise_rng = rng if self.redraw else self.kept_noise(x.device)
             y, log_q_noise = self.noise.sample_with_log_prob(n_noise, noise_rng)
             log_q = torch.cat((self.noise.log_prob(x), log_q_noise))
-        f = energy(torch.cat((x, y)))
+        f = values(energy, torch.cat((x, y)))
         if self.objective != "logistic":
             return self._likelihood(f, log_q, len(x))
         h = -(f + log_q + self.log_z)

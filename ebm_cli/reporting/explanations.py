@@ -4,21 +4,31 @@ import math
 from collections.abc import Iterator, Mapping
 
 from ebm_cli.evaluation.chain_health import sampler_keys
-from ebm_cli.evaluation.chain_verdicts import MIXED, UNMIXED, n_stuck
+from ebm_cli.evaluation.chain_verdicts import ENOUGH, MIXED, SEPARATED, UNMIXED, n_stuck
 from ebm_cli.evaluation.overall import worse_than
-from ebm_cli.evaluation.result_registry import describe, verdict
+from ebm_cli.evaluation.result_registry import SIZES, describe, verdict
 from ebm_cli.evaluation.values import Values, number
 from ebm_cli.evaluation.verdicts import LOG_Z_AGREES, REVERSED
 
-APART = 1.5
-"""R̂ from which most of the spread is between chains: each has seen its own region."""
+MARGIN = 1.25
+"""Factor on the draws that would have just enough effective ones: an estimate of them is uncertain."""
 LEAST_GAP = 0.001
 """Nats: a smaller gap of log Z changes no number that is shown."""
 
 
 def explain(values: Values) -> list[str]:
     """The sentences for these results; none where every result speaks for itself."""
-    rules = (_log_z_gap, _worse_than_own_density, _mode_weights, _temperature, _mixing, _acceptance, _bias, _foreign)
+    rules = (
+        _log_z_gap,
+        _worse_than_own_density,
+        _mode_weights,
+        _temperature,
+        _mixing,
+        _sizes,
+        _acceptance,
+        _bias,
+        _foreign,
+    )
     return [sentence for rule in rules for sentence in rule(values)]
 
 
@@ -82,24 +92,67 @@ def _mixing(values: Values) -> Iterator[str]:
     rhat = number(values, "sampler/rhat")
     if rhat is None or verdict("sampler/rhat", values).good is not False:
         return
-    # `ebm sample` says where its chains start; those of an evaluation start at annealed points unless annealing fails.
-    init = values.get("sampler/init", "annealed" if "eval/log_z_ais" in values else "")
-    start = {"annealed": "the annealed start", "noise": "the noise that they start from"}.get(str(init), "their start")
+    apart = number(values, "sampler/separation")
     if rhat < UNMIXED:
         yield (
             f"The chains have nearly mixed (R-hat {rhat:.4g}, below {MIXED} is asked for): longer ones would make the "
             "samples' means and quantiles more certain."
         )
-    elif rhat < APART:
+    elif apart is not None and apart >= SEPARATED:
+        # `ebm sample` says where its chains start; of an evaluation, at annealed points unless annealing fails.
+        init = values.get("sampler/init", "annealed" if "eval/log_z_ais" in values else "")
+        start = {"annealed": "the annealed start", "noise": "the noise that they start from"}.get(str(init))
         yield (
-            f"The chains mix slowly (R-hat {rhat:.4g}): what they have seen differs from chain to chain. Longer ones "
-            f"are needed before the weights of modes are those of the model, and not of {start}.{_crossing(values)}"
+            f"The chains have not mixed (R-hat {rhat:.4g}): groups of them stay in regions of their own, as in "
+            f"separate modes. The weights of modes are those of {start or 'their start'}, not of the chains."
+            f"{_crossing(values)}"
         )
     else:
         yield (
-            f"The chains have not mixed (R-hat {rhat:.4g}): most stay near where they begin. Mode weights of the "
-            f"samples are those of {start}, not of the chains.{_crossing(values)}"
+            f"The chains have not converged yet (R-hat {rhat:.4g}): the draws of each are correlated over much of its "
+            f"length, so that chains differ. {_longer(values)}"
         )
+
+
+def _longer(values: Values) -> str:
+    """The way to longer chains, in `ebm sample` or an evaluation; of a ladder that is at fault, its cure."""
+    if "sampler/swap_rate" in values and not _is_good_ladder(values):
+        return _crossing(values).strip()
+    if "sampler/init" in values:
+        return "Take longer ones (a larger thin), and a longer burn_in where they start far away."
+    return "Take longer ones (a larger eval.n_samples, or fewer eval.n_chains), and a longer eval.burn_in."
+
+
+def _is_good_ladder(values: Values) -> bool:
+    return all(verdict(f"sampler/{name}", values).good is not False for name in ("swap_rate", "round_trips"))
+
+
+def _sizes(values: Values) -> Iterator[str]:
+    """Why effective sizes are small, of chains that have met: few draws were asked for, or they are correlated."""
+    rhat, n_draws = number(values, "sampler/rhat"), number(values, "sampler/n_draws")
+    sizes = {key: size for key in SIZES if (size := number(values, key)) is not None}
+    if rhat is None or rhat >= UNMIXED or n_draws is None or not sizes:
+        return
+    key = min(sizes, key=lambda name: sizes[name])
+    word, size, is_sample = verdict(key, values).word, max(1.0, sizes[key]), "sampler/init" in values
+    factor = MARGIN * ENOUGH / size
+    n_chains = number(values, "sampler/n_chains") or 1.0
+    n = n_chains * math.ceil(_rounded_up(factor * n_draws) / n_chains)
+    wanted = f"{'' if is_sample else 'eval.'}n_samples={n:.0f}"
+    worth = f"their effective number is {sizes[key]:.0f} of {n_draws:.0f}, and more than {ENOUGH} is asked for"
+    if word == "few draws":
+        yield f"The draws are few, not correlated ({worth}): ask for more, {wanted}."
+    elif word == "correlated":
+        # Draws that are further apart are no more than there are.
+        has_enough = is_sample and n_draws >= MARGIN * ENOUGH
+        thinner = f"thin {math.ceil(factor)} times as large, or " if has_enough else ""
+        yield f"The draws of a chain are correlated ({worth}): take {thinner}{wanted}."
+
+
+def _rounded_up(n: float) -> float:
+    """The next number with two digits: 4,481 → 4,500."""
+    unit = 10.0 ** max(0, math.floor(math.log10(n)) - 1)
+    return math.ceil(n / unit) * unit
 
 
 def _crossing(values: Values) -> str:
@@ -141,10 +194,14 @@ def _bias(values: Values) -> Iterator[str]:
         value, exact = number(values, "sampler/virial"), number(values, "sampler/virial_exact")
         assert value is not None
         assert exact is not None
+        found = f"E[(x - c) grad f] is {exact + value:.4g} where D T = {exact:.4g} is right"
         if "sampler/acceptance" in values:
+            yield f"The chains have not forgotten their start: {found}. Take a longer burn-in."
+            return
+        if verdict("sampler/virial", values).word != "biased":
             yield (
-                f"The chains have not forgotten their start: E[(x - c) grad f] is {exact + value:.4g} where "
-                f"D T = {exact:.4g} is right. Take a longer burn-in."
+                f"The chains have not forgotten their start, or their step biases them: {found}. Take a longer "
+                f"burn-in first; {option}=mala has no bias by its step."
             )
             return
         yield (

@@ -11,6 +11,7 @@ from typing import Any, Literal
 
 import torch
 
+from ebm_cli.config.patterns import explain_pattern
 from ebm_cli.errors import UserError, first_line, full_disk
 from ebm_cli.runs import record
 from ebm_cli.runs.added_keys import fill
@@ -67,7 +68,8 @@ def locate(path: str | Path, which: Which = "auto") -> Path:
     """
     path = Path(path)
     if not path.exists():
-        raise UserError(f"checkpoint={path}: no such file or directory")
+        pattern = explain_pattern(str(path))
+        raise UserError(f"checkpoint={path}: no such file or directory{f'; {pattern}' if pattern else ''}")
     if path.is_file():
         return path
     folder = path / FOLDER

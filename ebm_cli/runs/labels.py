@@ -4,7 +4,7 @@
 NCE. Only text files are read, as for a record: neither torch nor Hydra is imported.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -40,6 +40,29 @@ def labels(runtime: Mapping[str, Any], config: Mapping[str, Any]) -> dict[str, s
         )
         found |= {} if label is None else {str(group): label}
     return found
+
+
+def class_path(label: str, node: Any) -> str:
+    """The whole name of the class that a label stands for; the label itself where it is that of an option.
+
+    Args:
+        label: of a group, as `labels` has it.
+        node: of the group in the config.
+    """
+    node = node if isinstance(node, Mapping) else {}
+    targets = (_target(node.get("density")), _target(node))
+    return next((target for target in targets if target and target.rpartition(".")[2] == label), label)
+
+
+def told_apart(paths: Sequence[str]) -> list[str]:
+    """The last word of each dotted name, with as many words before it as tell it from the others: b.Ring and c.Ring."""
+    return [_end(path, {other for other in paths if other != path}) for path in paths]
+
+
+def _end(path: str, others: Iterable[str]) -> str:
+    words = path.split(".")
+    ends = (".".join(words[-n:]) for n in range(1, len(words)))
+    return next((end for end in ends if not any(f".{other}".endswith(f".{end}") for other in others)), path)
 
 
 def _own_folders(sources: Any) -> list[str]:

@@ -12,6 +12,7 @@ from typing import Any
 import yaml
 from omegaconf import DictConfig, OmegaConf, open_dict
 
+from ebm_cli.config.patterns import explain_pattern
 from ebm_cli.config.schema import CHANGEABLE_ON_RESUME
 from ebm_cli.config.trust import require_trusted, trust_of
 from ebm_cli.errors import UserError, first_line
@@ -212,7 +213,7 @@ def merge_resume_overrides(cfg: DictConfig, typed: Sequence[str]) -> DictConfig:
             )
     stored = stored_config(cfg.checkpoint)
     if stored is None:
-        parent = explain_parent(Path(cfg.checkpoint), CONFIG)
+        parent = explain_pattern(cfg.checkpoint) or explain_parent(Path(cfg.checkpoint), CONFIG)
         raise UserError(
             f"checkpoint={cfg.checkpoint}: not a run directory (no {CONFIG}), so it cannot be resumed"
             f"{f'; {parent}' if parent else ''}"

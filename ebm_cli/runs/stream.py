@@ -17,6 +17,7 @@ from torch import Tensor
 from ebm_cli.evaluation.chain_summary import acceptance, exchanges, worst_diagnostics
 from ebm_cli.evaluation.draw_counts import DrawCounts
 from ebm_cli.evaluation.results import Results
+from ebm_cli.evaluation.values import number
 from ebm_cli.evaluation.virial import virial
 from ebm_cli.rng import generator
 from ebm_cli.runs.annealed_starts import Starts
@@ -115,11 +116,12 @@ class _Running(NamedTuple):
         assert pieces.total is not None
         info = pieces.total.over(n_steps)
         found = acceptance(pieces.kernel, info, kept[0, 0].numel())
-        if pieces.kernel.evaluations(1).grad:
-            found |= virial(plan.target.energy, kept, temperature)
-        found |= exchanges(pieces.kernel, info, n_steps) | Results({"sampler/n_steps": cfg.burn_in + n_steps})
         thin = cfg.thin * self.counts.every
-        found |= worst_diagnostics(kept, self.left, thin, plan.target.n_rows, plan.used) | self.counts.results()
+        mixing = worst_diagnostics(kept, self.left, thin, plan.target.n_rows, plan.used)
+        if pieces.kernel.evaluations(1).grad:
+            found |= virial(plan.target.energy, kept, temperature, number(mixing.values, "sampler/rhat"))
+        found |= exchanges(pieces.kernel, info, n_steps) | Results({"sampler/n_steps": cfg.burn_in + n_steps})
+        found |= mixing | self.counts.results()
         if plan.density is not None:
             found |= Results({"sampler/jumps": float(pieces.jumps.mean()) / pieces.n_kept})
         return found

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable
 from contextlib import nullcontext
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -122,6 +123,9 @@ def make_session(
     trainer = make_trainer(cfg, parts, trust, ranks)
     protocol = protocol_of(cfg, cfg.seed, cfg.batch_size, trust)
     work = training_work(parts, trainer.batches.batch_size, protocol, total_steps(cfg))
+    if cfg.precision != "highest":
+        # Native code has no products of less than full precision.
+        work = replace(work, n_values=0)
     # A run of a version that stored no mode was in none.
     asked: CompileMode = "never" if state is not None and cfg.compile == "auto" else cfg.compile
     mode = apply_compile_mode(asked, parts.energy, work, threads, console.print, is_resumed=state is not None)
@@ -176,15 +180,17 @@ def training_work(parts: Parts, batch_size: int, protocol: Protocol, steps: int)
         protocol: of the evaluation.
         steps: training steps, of both phases.
     """
-    method, chains = parts.method, [chains_of(protocol)]
+    method, polish, chains = parts.method, parts.polish, [chains_of(protocol)]
+    n_values = method.n_values(batch_size) * (steps - (0 if polish is None else polish.steps))
     if method.kernel is not None:
         chains.append(ChainWork(method.kernel, steps, method.n_chain_steps, batch_size))
-    if parts.polish is not None:
-        kernel, n_steps = parts.polish.method.kernel, parts.polish.method.n_chain_steps
+    if polish is not None:
+        n_values += polish.method.n_values(batch_size) * polish.steps
+        kernel, n_steps = polish.method.kernel, polish.method.n_chain_steps
         # A Langevin step with a weight is taken in torch, whatever is built.
         if kernel is not None and not isinstance(kernel, Langevin):
-            chains.append(ChainWork(kernel, parts.polish.steps, n_steps, batch_size))
-    return Work(steps, batch_size, method.n_directions(parts.energy), tuple(chains))
+            chains.append(ChainWork(kernel, polish.steps, n_steps, batch_size))
+    return Work(steps, batch_size, method.n_directions(parts.energy), tuple(chains), n_values)
 
 
 def chains_of(protocol: Protocol) -> ChainWork:

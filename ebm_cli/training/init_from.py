@@ -87,7 +87,9 @@ def _locate(path: str) -> Path:
     try:
         return checkpoints.locate(path)
     except UserError as reason:
-        raise UserError(f"init_from={str(reason).removeprefix('checkpoint=')}") from reason
+        raise UserError(
+            f"init_from={str(reason).removeprefix('checkpoint=').replace('checkpoint=', 'init_from=')}"
+        ) from reason
 
 
 def _numbers(shape: Sequence[int]) -> str:

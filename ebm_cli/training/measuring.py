@@ -8,7 +8,7 @@ from typing import NamedTuple
 from omegaconf import DictConfig
 
 from ebm_cli.acceleration.compile_mode import CompileMode, Work, apply_compile_mode
-from ebm_cli.acceleration.native_chains import covers
+from ebm_cli.acceleration.native_code import covers
 from ebm_cli.config.trust import trust_of
 from ebm_cli.errors import UserError
 from ebm_cli.evaluation import suite

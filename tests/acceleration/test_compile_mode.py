@@ -21,6 +21,7 @@ from ebm_cli.acceleration.compile_mode import (
     apply_compile_mode,
     is_worth_compiling,
     is_worth_native_code,
+    is_worth_native_values,
 )
 from ebm_cli.derivatives import Compiled
 from ebm_cli.energies import MLP, Energy, Quadratic, ResidualMLP
@@ -175,11 +176,11 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> list[list[str]]:
     """The kernels of each time that native chains are asked for, in place of a build."""
     seen: list[list[str]] = []
 
-    def attach(energy: Energy, threads: int, kernels: Collection[Kernel]) -> str | None:
+    def attach(energy: Energy, threads: int, kernels: Collection[Kernel], *, has_values: bool) -> str | None:
         seen.append([type(kernel).__name__ for kernel in kernels])
-        return "no" if seen[-1] == ["Underdamped"] else None
+        return "no" if seen[-1] == ["Underdamped"] and not has_values else None
 
-    monkeypatch.setattr(compile_mode, "attach_native_chains", attach)
+    monkeypatch.setattr(compile_mode, "attach_native_code", attach)
     monkeypatch.setenv("CXX", sys.executable)
     return seen
 
@@ -193,8 +194,17 @@ def test_native_mode_needs_a_kernel_that_is_covered(asked: list[list[str]]) -> N
     of = work(chains=(chains(Underdamped()),))
     assert apply_compile_mode("native", energy, of, 1, warnings.append) == "never"
     assert warnings == ["compile=native: no; running eager"]
-    assert asked == [["Langevin", "Underdamped"], ["Underdamped"]]
+    of = work(None, chains=(chains(Underdamped()),), n_values=1)
+    assert apply_compile_mode("native", energy, of, 1, warnings.append) == "native"
+    assert warnings == ["compile=native: no; running eager"]
+    assert asked == [["Langevin", "Underdamped"], ["Underdamped"], ["Underdamped"]]
     assert energy.compiled is None
+
+
+@pytest.mark.parametrize(("n_values", "answer"), [(8_000 * 1_280, True), (8_000 * 512, False), (0, False)])
+def test_native_code_pays_for_many_energies(n_values: float, answer: bool) -> None:
+    """A run of ed with its defaults is worth it; one of nce saves hardly more than the build takes."""
+    assert is_worth_native_values(work(None, n_values=n_values), 17_025) is answer
 
 
 @pytest.mark.parametrize(
@@ -202,6 +212,9 @@ def test_native_mode_needs_a_kernel_that_is_covered(asked: list[list[str]]) -> N
     [
         (MLP((3,)), work(0, chains=(chains(),)), "native"),
         (MLP((3,)), work(None, chains=(chains(Underdamped()), chains())), "native"),
+        (MLP((3,)), work(None, n_values=10**7), "native"),
+        (MLP((3,)), work(None, n_values=10**6), "never"),
+        (ResidualMLP((3,)), work(None, n_values=10**7), "never"),
         (MLP((3,)), work(0, chains=(chains(n_runs=10),)), "never"),
         (MLP((3,)), work(0, chains=(chains(Underdamped()),)), "never"),
         (MLP((3,)).double(), work(0, chains=(chains(),)), "never"),
@@ -210,14 +223,28 @@ def test_native_mode_needs_a_kernel_that_is_covered(asked: list[list[str]]) -> N
         (torch.sin, work(0, chains=(chains(),)), "never"),
         (MLP((3,)), work(1, chains=(chains(),)), "always"),
     ],
-    ids=["cd", "one kernel", "short", "kernel", "float64", "activation", "energy", "conditioned", "score matching"],
+    ids=[
+        "cd",
+        "one kernel",
+        "ed",
+        "few energies",
+        "ed of another energy",
+        "short",
+        "kernel",
+        "float64",
+        "activation",
+        "energy",
+        "conditioned",
+        "score matching",
+    ],
 )
 def test_auto_takes_native_chains_silently_or_in_one_line(
     energy: Any, of: Work, mode: str, asked: list[list[str]]
 ) -> None:
     warnings: list[str] = []
     assert apply_compile_mode("auto", energy, of, 1, warnings.append) == mode
-    assert [line.startswith("compile=auto: chains run in native code") for line in warnings] == (
+    native = "training steps and chains" if of.n_values else "chains"
+    assert [line.startswith(f"compile=auto: {native} run in native code") for line in warnings] == (
         [True] if mode == "native" else []
     )
     assert len(asked) == (mode == "native")
@@ -299,22 +326,26 @@ def test_unavailable_mode_is_one_line_of_the_command(ebm: Ebm, tmp_path: Path, q
 
 
 CD = [*FAST, "method=cd", "method.k=2", "steps=6", "metrics=[chains]"]
+ED = [*FAST, "method=ed", "steps=6", "metrics=[chains]"]
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize(("words", "constant"), [(CD, "NATIVE_AFTER"), (ED, "VALUES_AFTER")], ids=["cd", "ed"])
 @pytest.mark.skipif(shutil.which("c++") is None, reason="no C++ compiler")
-def test_native_run_resumes_bit_for_bit_where_it_can(ebm: Ebm, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """With the chains that `auto` chose when it began, although it would now choose others."""
+def test_native_run_resumes_bit_for_bit_where_it_can(
+    words: list[str], constant: str, ebm: Ebm, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In the code that `auto` chose when it began, although it would now choose other code."""
     no_pictures(monkeypatch)
     with monkeypatch.context() as patched:
-        patched.setattr(compile_mode, "NATIVE_AFTER", 1)
-        whole = ebm("train", *CD, "hydra.run.dir=whole")
+        patched.setattr(compile_mode, constant, 1)
+        whole = ebm("train", *words, "hydra.run.dir=whole")
         assert (whole.code, whole.err) == (0, "")
-        assert whole.out.count("compile=auto: chains run in native code") == 1
+        assert whole.out.count("compile=auto: training steps and chains run in native code") == 1
         at_step(patched, 3, lambda: os.kill(os.getpid(), signal.SIGTERM))
-        assert ebm("train", *CD, "hydra.run.dir=half").code == 143
+        assert ebm("train", *words, "hydra.run.dir=half").code == 143
     shutil.copytree(tmp_path / "half", tmp_path / "elsewhere")
-    ran = ebm("train", *CD, "hydra.run.dir=half")
+    ran = ebm("train", *words, "hydra.run.dir=half")
     assert (ran.code, ran.err) == (0, "")
     assert "compile=" not in ran.out
     assert resolved_mode(tmp_path / "half") == resolved_mode(tmp_path / "whole") == "native"
@@ -326,12 +357,23 @@ def test_native_run_resumes_bit_for_bit_where_it_can(ebm: Ebm, tmp_path: Path, m
     assert found == again
     assert found
 
-    monkeypatch.setattr(compile_mode, "attach_native_chains", lambda *args: "they are gone")
-    ran = ebm("train", *CD, "hydra.run.dir=elsewhere")
+    monkeypatch.setattr(compile_mode, "attach_native_code", lambda *args, **keys: "it is gone")
+    ran = ebm("train", *words, "hydra.run.dir=elsewhere")
     assert (ran.code, ran.err) == (0, "")
-    line = "compile=native: they are gone; running eager; from here on the run differs in rounding"
+    line = "compile=native: it is gone; running eager; from here on the run differs in rounding"
     assert " ".join(ran.out.split()).count(line) == 1
     assert resolved_mode(tmp_path / "elsewhere") == "never"
+
+
+@pytest.mark.parametrize(("precision", "what"), [("highest", "training steps and chains"), ("high", "chains")])
+@pytest.mark.skipif(shutil.which("c++") is None, reason="no C++ compiler")
+def test_native_steps_have_full_precision(precision: str, what: str, ebm: Ebm, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Products of another precision, which are asked for, are torch's."""
+    no_pictures(monkeypatch)
+    monkeypatch.setattr(compile_mode, "NATIVE_AFTER", 1)
+    ran = ebm("train", *CD, f"precision={precision}")
+    assert (ran.code, ran.err) == (0, "")
+    assert ran.out.count(f"compile=auto: {what} run in native code") == 1
 
 
 def chain_numbers(folder: Path) -> dict[str, Any]:

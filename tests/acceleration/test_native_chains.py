@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from ebm_cli.acceleration import NativeChains, attach_native_chains
+from ebm_cli.acceleration import NativeChains, attach_native_code
 from ebm_cli.densities.gaussian import Gaussian
 from ebm_cli.derivatives import value_and_grad
 from ebm_cli.energies import MLP, Energy, Quadratic
@@ -48,7 +48,7 @@ def starts(*shape: int, seed: int = 1) -> Tensor:
 
 def native(energy: MLP, threads: int = 2) -> MLP:
     """The same energy, with native chains."""
-    assert attach_native_chains(energy, threads) is None
+    assert attach_native_code(energy, threads) is None
     return energy
 
 
@@ -224,7 +224,7 @@ def test_diverged_chain_stays_nan_and_changes_no_other() -> None:
 def test_uncovered_chains_run_in_torch(kernel: Kernel, energy: Energy, x: Tensor) -> None:
     expected = run(kernel, energy, x, 5, seeded())[0].x
     kept = trace(kernel, energy, x, 4, 2, seeded())[0]
-    assert attach_native_chains(energy, 1, [kernel]) is not None
+    assert attach_native_code(energy, 1, [kernel]) is not None
     assert energy.native is None
     energy.native = NativeChains(1)
     assert torch.equal(run(kernel, energy, x, 5, seeded())[0].x, expected)

@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from ebm_cli.acceleration import attach_native_chains
+from ebm_cli.acceleration import attach_native_code
 from ebm_cli.acceleration.native_calls import uncovered
 from ebm_cli.energies import MLP
 from ebm_cli.samplers import Info, State, geometric, run, trace
@@ -38,7 +38,7 @@ def both() -> tuple[MLP, MLP]:
         with torch.random.fork_rng([]):
             torch.manual_seed(0)
             energies.append(MLP((3,), width=37, depth=2).eval())
-    assert attach_native_chains(energies[1], 2) is None
+    assert attach_native_code(energies[1], 2) is None
     return energies[0], energies[1]
 
 

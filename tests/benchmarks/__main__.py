@@ -29,6 +29,7 @@ FAMILIES = {
     "ula": "chains",
     "mala": "chains",
     "hmc": "chains",
+    "tempering": "chains",
     "cd": "contrastive",
     "pcd": "contrastive",
     "nce": "noise_contrastive",

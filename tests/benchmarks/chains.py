@@ -1,4 +1,4 @@
-"""Rows of chains: steps of ULA, MALA and HMC from standard normal points, SiLU networks without a base.
+"""Rows of chains: steps of ULA, MALA, HMC and tempering from standard normal points, SiLU networks without a base.
 
 A unit of work is one step of all chains. Peers that can jit their whole chain do.
 """
@@ -12,6 +12,7 @@ import numpy as np
 import torch
 from ebm.samplers import hmc as ebmkit_hmc
 from ebm.samplers import langevin as ebmkit_langevin
+from ebm.samplers import tempering as ebmkit_tempering
 from torch import Tensor
 from torchebm.samplers import LangevinDynamics
 
@@ -20,6 +21,7 @@ from ebm_cli.samplers import Kernel, run
 from ebm_cli.samplers.hmc import HMC
 from ebm_cli.samplers.langevin import Langevin
 from ebm_cli.samplers.mala import MALA
+from ebm_cli.samplers.tempering import Tempering
 
 from . import networks as nets
 from . import peers
@@ -36,6 +38,8 @@ REACH = {"2-128-128-128-1": (1.5, 2.5), "2-64-64-1": (2.0, 4.0), "64-256-256-1":
 SAME_NOISE = 1e-4
 """Relative distance of chains after 10 steps with the same noise, in float32."""
 STANDARD_ERRORS = 5.0
+LADDER = (1.0, 0.5, 0.25, 0.125)
+"""Inverse temperatures of replicas: those that ebmkit has when none are named."""
 
 
 def rows() -> list[Row]:
@@ -43,6 +47,7 @@ def rows() -> list[Row]:
         *(_ula(name, n) for n in CHAINS for name in NETWORKS if n == 1024 or name == "2-128-128-128-1"),
         *(_mala(n) for n in (64, 1024)),
         *(_hmc(n) for n in (64, 1024)),
+        *(_tempering(n) for n in (64, 1024)),
     ]
 
 
@@ -182,6 +187,44 @@ def _measure_corrected(
         Variant("ebmkit", lambda: ebmkit.sample(flat, x, steps=n_steps), n_steps),
         Variant("blackjax", jaxed, n_steps),
         Variant(FLOOR, nets.floor(_gradient_products(energy, n) * gradients)),
+    ]
+    found.times = measure_times(variants, effort)
+    return found
+
+
+# --- parallel tempering -----------------------------------------------------------------------------------------------
+
+
+def _tempering(n: int) -> Row:
+    return Row(
+        name=f"tempering-{n}",
+        title=f"Parallel tempering over MALA, {len(LADDER)} replicas, {n:,} chains, {CORRECTED}",
+        measure=lambda effort: _measure_tempering(n, effort),
+        base="ebmkit",
+        targets=(Target("ours, native", "ebmkit", 2.0),),
+    )
+
+
+def _measure_tempering(n: int, effort: Effort) -> Measurement:
+    energy, x, rng = nets.mlp(*NETWORKS[CORRECTED], ACTIVATION), nets.points(n, 2), nets.generator(3)
+    native, flat, n_steps = nets.native(energy), nets.flat(energy), max(5, _steps(n) // len(LADDER))
+    kernel = Tempering(step_size=MALA_EPS, kernel=MALA(), ladder=LADDER)
+    ebmkit = ebmkit_tempering.ParallelTempering(
+        ebmkit_langevin.MALA(step_size=MALA_EPS), temperatures=tuple(1 / beta for beta in LADDER)
+    )
+    ends = run(kernel, energy, x, n_steps, nets.generator(7))[0].x
+    found = Measurement()
+    found.agreements = require_agreement(
+        [
+            nets.agreement("5 steps, native", *(_end(kernel, e, x) for e in (native, energy)), SAME_NOISE),
+            _same_distribution("ebmkit", energy, ends, lambda: ebmkit.sample(flat, x, steps=n_steps)),
+        ]
+    )
+    variants = [
+        Variant("ours, portable", _ours(kernel, energy, x, n_steps, rng), n_steps),
+        Variant("ours, native", _ours(kernel, native, x, n_steps, rng), n_steps),
+        Variant("ebmkit", lambda: ebmkit.sample(flat, x, steps=n_steps), n_steps),
+        Variant(FLOOR, nets.floor(_gradient_products(energy, n * len(LADDER)))),
     ]
     found.times = measure_times(variants, effort)
     return found

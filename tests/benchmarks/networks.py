@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 from torchebm.core import BaseModel
 
-from ebm_cli.acceleration import attach_native_chains
+from ebm_cli.acceleration import attach_native_code
 from ebm_cli.derivatives import Compiled
 from ebm_cli.energies.mlp import MLP
 
@@ -75,13 +75,13 @@ class Torchebm(BaseModel):
 
 
 def native(energy: MLP) -> MLP:
-    """The same energy with the same weights, whose chains run in native code.
+    """The same energy with the same weights, whose chains and training steps run in native code.
 
     Raises:
         RuntimeError: the native code cannot be built.
     """
     other = copy.copy(energy)
-    why = attach_native_chains(other, torch.get_num_threads())
+    why = attach_native_code(other, torch.get_num_threads(), has_values=True)
     if why is not None:
         raise RuntimeError(why)
     return other

@@ -28,6 +28,12 @@ after ten steps with the same noise, blackjax by the mean energy.""",
     ),
     "mala": ("MALA", "A step of all chains."),
     "hmc": ("HMC", "A trajectory of ten leapfrogs of all chains."),
+    "tempering": (
+        "Parallel tempering",
+        """\
+A step of MALA of every replica of all chains, then exchanges: ebmkit tests every second pair of neighbours, ours every
+pair. ebmkit evaluates each replica's gradient twice a step, ours once.""",
+    ),
     "cd": (
         "Contrastive divergence",
         """\
@@ -51,10 +57,8 @@ energy are the same for all; only the flow is another library's.""",
         "Energy discrepancy",
         """\
 A whole training step in the published setting: five energies of 128 rows, four layers of 128 softplus units, Adam. Most
-of it is the products of the network, which are the same for all. By processor time of one thread (Zen 4) ebmkit takes
-5.3 ms, its products alone 2.8, so that twice its speed is out of reach; ours takes 4.3 with MKL's products and 5.2 with
-oneDNN's, which are of no use on that processor. With the default network, batch 256: 3.8 ms, products 2.1, ours 3.1 and
-3.6.""",
+of it is the products of the network, which are the same for all. `compile=auto` takes the native one for the default
+length of a run.""",
     ),
     "cnce": (
         "Conditional noise contrastive estimation",
@@ -126,10 +130,12 @@ Trials from before this suite, on two cores with AVX-512, medians of interleaved
   is used there.
 - **Sums over directions in chunks**, for the cache: 3 to 6 % faster from 64 dimensions on, but with less readable
   code. `vector_norm` and `einsum` in their place take 5 to 30 times as long.
-- **The steps of ed and cnce**: the graph from the energies to the loss takes 0.16 ms of 4.3, as one autograd function
-  0.13 to 0.15. The whole network as one function, its derivatives by hand with the same bits: 0.94 to 0.98 of the
-  speed. All buffers kept from step to step: 6 % of the network's part; blocks of 80 to 320 rows, for the cache: 2 to
-  15 % slower. What is left is products (2.8 ms) and softplus with its slope (0.7 ms).
+- **The steps of ed and cnce in torch**: the whole network as one autograd function, its derivatives by hand with the
+  same bits: 0.94 to 0.98 of the speed. All buffers kept from step to step: 6 % of the network's part; blocks of 80 to
+  320 rows, for the cache: 2 to 15 % slower. Native code is 1.3 to 1.7 times as fast
+  ([ADR 37](adr/0037-steps-of-energies-run-in-native-code.md)): its products run at 90 % of the peak of the processor.
+  There, what is left beside them is Python: after a megabyte of activations its own code has left the cache, so that
+  the small operators of a loss take three times as long as alone.
 - **`aten::silu` and `silu_backward` in chains**: 20 to 30 % slower than sigmoid, product and `lerp` from 128 × 128 on.
 - **The loss of noise contrastive estimation as one autograd function** with its derivative by hand: as slow as the
   graph of softplus and means, because calling Python in the backward pass costs what the kernels save. `silu` with its

@@ -36,7 +36,7 @@ def _row(name: str, title: str, n_energies: int) -> Row:
         title=f"{title} step, batch {BATCH}, 2-128-128-128-128-1",
         measure=lambda effort: _measure(name, n_energies, effort),
         base=PEERS[name],
-        targets=(Target("ours", PEERS[name], 2.0),),
+        targets=(Target("ours, native", PEERS[name], 2.0),),
     )
 
 
@@ -45,7 +45,8 @@ def _measure(name: str, n_energies: int, effort: Effort) -> Measurement:
     method: Method = ED(t=T, n_perturbations=M) if name == "ed" else CNCE(eps=EPS)
     peer: Callable[[MLP], nn.Module] = _Ebmkit if name == "ed" else _Separate
     variants = [
-        Variant("ours", training_step(method, _network(), x, nets.generator(3))),
+        Variant("ours, eager", training_step(method, _network(), x, nets.generator(3))),
+        Variant("ours, native", training_step(method, nets.native(_network()), x, nets.generator(3))),
         Variant(PEERS[name], module_step(peer(_network()), x)),
         Variant(FLOOR, nets.floor(nets.training_products(nets.widths(_network()), n_energies * BATCH))),
     ]
@@ -81,8 +82,9 @@ class _Separate(nn.Module):
 
 def _agreements(method: Method, peer: Callable[[MLP], nn.Module], x: Tensor) -> list[Agreement]:
     """Agreement of the gradients on the perturbations that our method draws."""
-    energy, other = _network(), _network()
-    method.loss(energy, x, nets.generator(7)).loss.backward()
+    energy, native, other = _network(), nets.native(_network()), _network()
+    for ours in (energy, native):
+        method.loss(ours, x, nets.generator(7)).loss.backward()
     xi = torch.randn((1 + (M if isinstance(method, ED) else 0), *x.shape), generator=nets.generator(7))
     draws = [xi[0], xi[1:].transpose(0, 1)]
     with (
@@ -90,4 +92,8 @@ def _agreements(method: Method, peer: Callable[[MLP], nn.Module], x: Tensor) -> 
         patch("torch.randn", lambda *shape, **keys: draws[1]),
     ):
         peer(other)(x).backward()
-    return [nets.agreement("gradient", nets.torch_gradient(energy), nets.torch_gradient(other), 1e-4)]
+    expected = nets.torch_gradient(other)
+    return [
+        nets.agreement(f"gradient, {name}", nets.torch_gradient(ours), expected, 1e-4)
+        for name, ours in (("eager", energy), ("native", native))
+    ]

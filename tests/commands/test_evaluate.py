@@ -87,7 +87,7 @@ def test_evaluate_writes_results_and_a_picture(ebm: Ebm, planar: Path) -> None:
     folder = max(planar.glob("evaluate/*"))
     assert {path.name for path in folder.iterdir()} >= {"results.json", "evaluation.png"}
     assert (folder / "evaluation.png").read_bytes().startswith(b"\x89PNG")
-    for word in ("kl", "mode_tv", "wrong", "far", "differs", "data:", "chain_temperature", "rhat", "evaluation.png"):
+    for word in ("kl", "mode_tv", "wrong", "poor", "differs", "data:", "chain_temperature", "rhat", "evaluation.png"):
         assert word in ran.out, word
 
 

@@ -97,10 +97,36 @@ def test_runs_names_a_run_that_is_not_judged(ebm: Ebm, tmp_path: Path) -> None:
     assert "1/1  not judged  eval/nll -4" in ebm("runs", "root=o").out
 
 
+def test_two_classes_of_one_name_have_their_paths(ebm: Ebm, tmp_path: Path) -> None:
+    """One alone is called by its name."""
+    for name in "ab":
+        run = tmp_path / "o" / name
+        write_run(run, {"state": "finished", "step": 1, "steps": 1}, choices={"method": "cd"})
+        (run / "config.yaml").write_text(f"method: {{_target_: {name}.methods.Mine}}\n")
+    found = [line.split()[1:3] for line in ebm("runs", "root=o").out.splitlines()[1:]]
+    assert sorted(found) == [["a.methods.Mine", "moons"], ["b.methods.Mine", "moons"]]
+    (alone,) = ebm("runs", "root=o/a").out.splitlines()[1:]
+    assert alone.split()[1] == "Mine"
+
+
 def test_runs_says_that_there_are_none(ebm: Ebm, tmp_path: Path) -> None:
     assert ebm("runs")[::2] == (1, "ebm: root=outputs: no such directory\n")
     (tmp_path / "outputs").mkdir()
     assert ebm("runs")[:2] == (0, "no runs under outputs\n")
+
+
+def test_runs_takes_a_pattern_that_no_shell_expanded(ebm: Ebm, tmp_path: Path) -> None:
+    for name in ("s1/a", "s1/b", "s2/a", "t/a"):
+        write_run(tmp_path / "o" / name, {"state": "finished", "step": 1, "steps": 1})
+    (tmp_path / "o/s.txt").touch()
+
+    def listed(*words: str) -> list[str]:
+        return [line.split()[-1] for line in ebm("runs", *words).out.splitlines()[1:]]
+
+    assert listed("o/s*") == listed("root=o/s*") == ["o/s1/a", "o/s1/b", "o/s2/a"]
+    assert listed("root=[o/s*/b,o/t]") == ["o/s1/b", "o/t/a"]
+    assert ebm("runs", "o/u*")[::2] == (1, "ebm: root=o/u*: matches nothing\n")
+    assert ebm("runs", "o/*.txt")[::2] == (1, "ebm: root=o/*.txt: not a directory\n")
 
 
 @pytest.mark.parametrize(("seconds", "text"), [(-3, "0s"), (59, "59s"), (60, "1m"), (7199, "1h"), (200_000, "2d")])

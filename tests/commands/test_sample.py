@@ -80,7 +80,7 @@ def test_sample_writes_samples_picture_and_diagnostics(ebm: Ebm, run: Path) -> N
     assert set(results) == {
         "sampler/init", "sampler/step_size", "sampler/rhat", "sampler/ess_bulk", "sampler/ess_tail",
         "sampler/never_moved", "sampler/n_chains", "sampler/non_finite", "sampler/n_draws", "sampler/n_steps",
-        "sampler/virial", "sampler/virial_se", "sampler/virial_exact", "sampler/coordinates",
+        "sampler/separation", "sampler/virial", "sampler/virial_exact", "sampler/coordinates",
         "cost/seconds", "cost/peak_memory_mb",
     }  # fmt: skip
     assert results["sampler/step_size"] == 0.02

@@ -30,9 +30,9 @@ KEYS = {
     *("overall", "nll_vs_gaussian"),
     *(f"{name}{part}" for name in DISTANCES for part in ("", "_null", "_p")),
 }
-CHAINS = ("acceptance", "step_size", "rhat", "ess_bulk", "ess_tail", "ess_per_grad", "ess_per_second")
-CHAINS += ("acceptance_low", "acceptance_high", "never_moved", "non_finite", "n_chains", "n_draws", "n_steps")
-CHAINS += ("virial", "virial_se", "virial_exact", "drawn_by")
+CHAINS = ("acceptance", "step_size", "rhat", "separation", "ess_bulk", "ess_tail", "ess_per_grad")
+CHAINS += ("ess_per_second", "acceptance_low", "acceptance_high", "never_moved", "non_finite", "n_chains", "n_draws")
+CHAINS += ("n_steps", "virial", "virial_se", "virial_exact", "drawn_by")
 COST = ("energy_evals", "grad_evals", "laplacian_evals", "seconds", "eval_seconds", "peak_memory_mb")
 RESULT_KEYS = {f"eval/{key}" for key in KEYS} | {f"sampler/{key}" for key in CHAINS} | {f"cost/{key}" for key in COST}
 """Keys of results.json for nce on a two-dimensional set."""

@@ -3,7 +3,9 @@
 import io
 import json
 from pathlib import Path
+from typing import Any
 
+import pytest
 from rich.console import Console
 
 from ebm_cli.comparison.ranking import compare_command, differing, print_ranking, rank
@@ -72,10 +74,22 @@ def test_a_single_job_is_no_ranking(runs: Runs) -> None:
     assert printed(runs) == []
 
 
-def test_the_command_groups_by_what_differs_except_seeds(runs: Runs) -> None:
+def test_the_command_is_short_where_auto_groups_alike(runs: Runs) -> None:
     runs.write_kls("nce", 0.1, 0.2)
     records, sweep = find(runs.root), Path("sweep")
     assert compare_command(sweep, records, ["method", "seed"]) == "ebm compare runs=sweep"
     words = [{"energy.width": "8", "seed": "1", "lr": "1"}, {"energy.width": "9", "seed": "2", "lr": "1"}]
     assert differing(words) == ["energy.width", "seed"]
-    assert compare_command(sweep, records, differing(words)) == "ebm compare runs=sweep 'by=[energy.width]'"
+    assert compare_command(sweep, records, differing(words)) == "ebm compare runs=sweep"
+
+
+@pytest.mark.parametrize(
+    ("key", "values", "by"),
+    [("energy.width", (8, 9), ""), ("seed", (1, 2), ""), ("threads", (1, 2), " 'by=[threads]'")],
+)
+def test_the_command_has_keys_that_auto_does_not_find(key: str, values: tuple[int, int], by: str, runs: Runs) -> None:
+    """Keys of the machine make no group unless they are named."""
+    for value in values:
+        config: dict[str, Any] = {"energy": {"width": value}} if key == "energy.width" else {key: value}
+        runs.write(seed=0, config=config, results={"eval/kl": 0.1})
+    assert compare_command(Path("sweep"), find(runs.root), [key]) == f"ebm compare runs=sweep{by}"

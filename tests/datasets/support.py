@@ -127,13 +127,13 @@ def refusal(path: str, **keys: Any) -> str:
     return str(caught.value)
 
 
-def cured(said: str) -> FileRows:
-    """The rows of the copy that the command of a message writes, read with the keys that follow it."""
-    found = re.search(r"(?:rows|as numbers): (python -c .*) and (dataset\.path=.*)$", said)
-    assert found is not None, said
-    _, _, code = shlex.split(found[1])
+def cured(said: str, n: int = 0) -> FileRows:
+    """The rows of the copy that the command of a message, its n-th, writes, read with the keys that follow it."""
+    found = re.findall(r": (python -c .*?) and (dataset\.path=.*?)(?=; or with|$)", said)
+    assert len(found) > n, said
+    _, _, code = shlex.split(found[n][0])
     exec(code, {})
-    keys = pasted(found[2])
+    keys = pasted(found[n][1])
     return read_rows(keys.pop("path"), reading(keys))
 
 

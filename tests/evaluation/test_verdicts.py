@@ -2,7 +2,9 @@
 
 import pytest
 
+from ebm_cli.evaluation.overall import overall, with_overall
 from ebm_cli.evaluation.result_registry import verdict
+from ebm_cli.evaluation.results import Results
 from ebm_cli.evaluation.values import Value
 from ebm_cli.evaluation.verdicts import Verdict
 
@@ -12,21 +14,38 @@ def verdict_on(key: str, **values: Value) -> Verdict:
     return verdict(f"eval/{key}", {f"eval/{name}": value for name, value in values.items()})
 
 
-@pytest.mark.parametrize(("kl", "word"), [(0.0019, "close"), (0.05, "fair"), (2.9, "far")])
+@pytest.mark.parametrize(("kl", "word"), [(0.0019, "right"), (0.004, "close"), (0.05, "fair"), (2.9, "poor")])
 def test_kl_is_graded_in_nats(kl: float, word: str) -> None:
-    assert verdict_on("kl", kl=kl) == Verdict("0", word, word != "far")
+    assert verdict_on("kl", kl=kl) == Verdict("0", word, word != "poor")
+
+
+@pytest.mark.parametrize("excess", [{}, {"nll_vs_gaussian": -0.7}, {"nll_vs_gaussian": 0.05}, {"nll_vs_mixture": 0.3}])
+@pytest.mark.parametrize("kl", [0.001, 0.005, 0.02, 0.2, 3.0])
+@pytest.mark.parametrize("n_dims", [1, 10])
+def test_row_of_kl_has_the_word_of_its_run(kl: float, excess: dict[str, Value], n_dims: int) -> None:
+    """By KL alone: what lowers the word of a run beside it is said with it."""
+    results = Results({"eval/kl": kl, **{f"eval/{key}": value for key, value in excess.items()}})
+    found = overall(results, n_dims)
+    row = verdict("eval/kl", with_overall(results, found).values)
+    assert (row.word == found.word) or any("worse than" in reason for reason in found.reasons)
+    assert row.good == (kl <= 0.1)
+
+
+def test_a_flow_is_not_graded_by_what_the_energy_beats() -> None:
+    assert verdict_on("flow_kl", flow_kl=0.2, nll_vs_gaussian=-0.7).word == "poor"
+    assert verdict_on("kl", kl=0.2, nll_vs_gaussian=-0.7).word == "fair"
 
 
 def test_kl_within_two_standard_errors_is_noise() -> None:
     assert verdict_on("kl", kl=0.3, kl_se=0.2) == Verdict("0 ± 0.2", "within noise", True)
-    assert verdict_on("kl", kl=0.3, kl_se=0.1).word == "far"
+    assert verdict_on("kl", kl=0.3, kl_se=0.1).word == "poor"
 
 
 @pytest.mark.parametrize(("kl", "error", "word"), [(-0.5, 0.1, "impossible"), (-0.5, None, "impossible")])
 def test_kl_below_zero_is_impossible(kl: float, error: float | None, word: str) -> None:
     assert verdict_on("kl", kl=kl, kl_se=error)[1:] == (word, False)
-    assert verdict_on("kl", kl=-0.25, kl_se=0.1).word == "close"
-    assert verdict_on("kl", kl=-1e-6).word == "close"
+    assert verdict_on("kl", kl=-0.25, kl_se=0.1).word == "right"
+    assert verdict_on("kl", kl=-1e-6).word == "right"
 
 
 def test_nll_has_the_entropy_as_reference() -> None:
@@ -44,14 +63,14 @@ def test_nll_vs_gaussian_is_equal_below_a_hundredth(value: float, word: str) -> 
     assert verdict_on("nll_vs_gaussian", nll_vs_gaussian=value).word == word
 
 
-@pytest.mark.parametrize(("value", "word"), [(0.02, "close"), (0.19, "fair"), (0.21, "far")])
+@pytest.mark.parametrize(("value", "word"), [(0.006, "right"), (0.02, "close"), (0.19, "fair"), (0.21, "poor")])
 def test_log_density_mse_is_graded_as_twice_a_kl(value: float, word: str) -> None:
     assert verdict_on("log_density_mse", log_density_mse=value).word == word
 
 
-@pytest.mark.parametrize(("value", "word"), [(0.1, "close"), (0.9, "fair"), (1.1, "far")])
+@pytest.mark.parametrize(("value", "word"), [(0.01, "close"), (0.1, "close"), (0.9, "fair"), (1.1, "poor")])
 def test_fisher_is_graded_by_its_ratio_to_a_flat_energy(value: float, word: str) -> None:
-    assert verdict_on("fisher", fisher=value, fisher_flat=10.0) == Verdict("flat: 10.00", word, word != "far")
+    assert verdict_on("fisher", fisher=value, fisher_flat=10.0) == Verdict("flat: 10.00", word, word != "poor")
     assert verdict_on("fisher", fisher=value) == Verdict("0")
 
 
@@ -125,11 +144,12 @@ def test_distance_without_a_p_value_has_no_grade() -> None:
 
 
 @pytest.mark.parametrize(
-    ("value", "p", "word"), [(0.02, 0.3, "within noise"), (0.05, 0.01, "close"), (0.061, 0.01, "far")]
+    ("value", "p", "word"),
+    [(0.02, 0.3, "within noise"), (0.05, 0.01, "close"), (0.061, 0.01, "fair"), (0.21, 0.01, "poor")],
 )
 def test_feature_distance_is_close_up_to_three_nulls(value: float, p: float, word: str) -> None:
     found = verdict_on("feature_distance", feature_distance=value, feature_distance_null=0.02, feature_distance_p=p)
-    assert found == Verdict(f"data: 0.02, p {p}", word, word != "far")
+    assert found == Verdict(f"data: 0.02, p {p}", word, word in ("within noise", "close"))
 
 
 @pytest.mark.parametrize(("value", "good"), [(1.0, True), (0.9, True), (0.8, False)])
@@ -230,6 +250,22 @@ def test_virial_is_graded_by_its_noise_and_by_its_share(value: float, error: flo
     assert verdict("sampler/virial", values) == Verdict("0, D T = 10")
 
 
+def test_virial_of_chains_that_have_not_met_is_no_bias() -> None:
+    values = {"sampler/virial": 3.9, "sampler/virial_exact": 10, "sampler/rhat": 1.2}
+    assert verdict("sampler/virial", values) == Verdict("0, D T = 10", "not mixed")
+    known = {**values, "sampler/virial_se": 1.0}
+    assert verdict("sampler/virial", known) == Verdict("0 ± 1, D T = 10", "not mixed", False)
+    assert verdict("sampler/virial", {**known, "sampler/rhat": 1.09}).word == "biased"
+
+
+@pytest.mark.parametrize(("n_chains", "quantile"), [(1, 3.447), (20, 3.447), (100, 3.078), (10_000, 3.001)])
+def test_virial_beyond_a_quantile_of_t_is_biased(n_chains: int, quantile: float) -> None:
+    """As rare as three standard deviations of a normal number: t with 19, 99 and 9,999 degrees of freedom."""
+    values = {"sampler/virial_se": 1.0, "sampler/virial_exact": 10, "sampler/n_chains": n_chains}
+    found = [verdict("sampler/virial", {**values, "sampler/virial": quantile + d}).word for d in (-0.001, 0.001)]
+    assert found == ["within noise", "biased"]
+
+
 def test_acceptance_is_graded_by_the_range_of_its_sampler() -> None:
     values = {"sampler/acceptance_low": 0.15, "sampler/acceptance_high": 0.5}
     found = [verdict("sampler/acceptance", {**values, "sampler/acceptance": rate}) for rate in (0.1, 0.3, 0.6)]
@@ -243,7 +279,19 @@ def test_acceptance_is_graded_by_the_range_of_its_sampler() -> None:
 def test_ess_of_chains_that_have_not_mixed_is_not_enough() -> None:
     assert verdict("sampler/ess_bulk", {"sampler/ess_bulk": 1361.0, "sampler/rhat": 1.1}).word == "not mixed"
     assert verdict("sampler/ess_bulk", {"sampler/ess_bulk": 1361.0, "sampler/rhat": 1.09}).word == "enough"
-    assert verdict("sampler/ess_bulk", {"sampler/ess_bulk": 300.0, "sampler/rhat": 2.0}).word == "too few"
+    assert verdict("sampler/ess_bulk", {"sampler/ess_bulk": 300.0, "sampler/rhat": 2.0}).word == "not mixed"
+
+
+@pytest.mark.parametrize(
+    ("ess", "expected"),
+    [
+        (400.0, Verdict("> 400, of 400 draws", "few draws", False)),
+        (199.0, Verdict("> 400, of 400 draws", "correlated", False)),
+        (401.0, Verdict("> 400", "enough", True)),
+    ],
+)
+def test_small_ess_is_of_few_draws_or_of_correlated_ones(ess: float, expected: Verdict) -> None:
+    assert verdict("sampler/ess_tail", {"sampler/ess_tail": ess, "sampler/n_draws": 400}) == expected
 
 
 def test_stuck_chains_and_non_finite_draws_are_bad() -> None:

@@ -6,12 +6,16 @@ import pytest
 import torch
 from torch import Tensor
 
+from ebm_cli.evaluation.chain_summary import worst_diagnostics
+from ebm_cli.evaluation.mcmc_diagnostics import rhat
+from ebm_cli.evaluation.monte_carlo_error import mcse_mean
+from ebm_cli.evaluation.result_registry import verdict
 from ebm_cli.evaluation.virial import virial
 from ebm_cli.samplers import Kernel, trace
 from ebm_cli.samplers.langevin import Langevin
 from ebm_cli.samplers.mala import MALA
 from ebm_cli.samplers.underdamped import Underdamped
-from tests.support import harmonic, is_mean, normal, seeded
+from tests.support import autoregressive, harmonic, is_mean, normal, seeded
 
 
 def chains(kernel: Kernel, variance: float = 1.0) -> Tensor:
@@ -44,11 +48,11 @@ def test_virial_counts_the_temperature() -> None:
     assert abs(float(found["sampler/virial"] or 0)) < 5 * float(found["sampler/virial_se"] or 0)
 
 
-@pytest.mark.parametrize("shape", [(8, 50, 3), (30, 4, 3)])
+@pytest.mark.parametrize("shape", [(8, 50, 3), (40, 8, 3)])
 def test_standard_error_is_the_spread_of_the_virial(shape: tuple[int, int, int]) -> None:
     """It is by the means of many chains, of few by the autocorrelation of their draws."""
     rng = seeded()
-    found = [virial(harmonic, torch.randn(*shape, generator=rng, dtype=torch.float64)).values for _ in range(200)]
+    found = [virial(harmonic, torch.randn(*shape, generator=rng, dtype=torch.float64)).values for _ in range(80)]
     values, errors = (torch.tensor([float(f[f"sampler/virial{end}"] or 0) for f in found]) for end in ("", "_se"))
     assert is_mean(values, 0.0)
     assert float(errors.mean()) == pytest.approx(float(values.std()), rel=0.2)
@@ -57,9 +61,9 @@ def test_standard_error_is_the_spread_of_the_virial(shape: tuple[int, int, int])
 def test_a_few_chains_with_one_at_rest_have_no_standard_error() -> None:
     draws = normal(5, 4, 3)
     draws[:, 1] = draws[0, 1]
-    found = virial(harmonic, draws).values
-    assert isinstance(found["sampler/virial"], float)
-    assert "sampler/virial_se" not in found
+    found = virial(harmonic, draws)
+    assert isinstance(found.values["sampler/virial"], float)
+    assert found.absent == {"sampler/virial_se": "it cannot be known where one of a few chains is at rest"}
 
 
 def test_draws_that_are_not_finite_have_no_virial() -> None:
@@ -71,4 +75,26 @@ def test_draws_that_are_not_finite_have_no_virial() -> None:
 
 
 def test_few_draws_of_few_chains_have_no_standard_error() -> None:
-    assert set(virial(harmonic, normal(3, 5, 2)).values) == {"sampler/virial", "sampler/virial_exact"}
+    found = virial(harmonic, normal(3, 5, 2))
+    assert set(found.values) == {"sampler/virial", "sampler/virial_exact"}
+    assert found.absent == {"sampler/virial_se": "too few draws a chain: 3, and 4 are needed"}
+
+
+def test_few_chains_that_have_not_met_have_no_standard_error() -> None:
+    found = virial(harmonic, normal(50, 4, 3), rhat=1.2)
+    said = "it cannot be known from 4 chains with R-hat 1.2; take longer chains, or 20 or more"
+    assert found.absent == {"sampler/virial_se": said}
+    assert virial(harmonic, normal(50, 4, 3), rhat=1.09).absent == {}
+    assert virial(harmonic, normal(50, 20, 3), rhat=1.2).absent == {}
+
+
+def test_correlated_draws_of_few_chains_are_not_called_biased() -> None:
+    """Stationary autoregressive chains with no bias: 3 MCSE are too few for them, and no verdict says so."""
+    draws, false_alarms, exceeded = autoregressive(50, 240, 15.0, 2).unflatten(1, (60, 4)), 0, 0
+    for chains in draws.transpose(0, 1):
+        found = worst_diagnostics(chains) | virial(harmonic, chains, rhat=float(rhat(chains).max()))
+        value = float(found.values["sampler/virial"] or 0)
+        false_alarms += verdict("sampler/virial", found.values).good is False
+        exceeded += abs(value) > 3 * float(mcse_mean((chains * chains).sum(-1)))
+    assert false_alarms == 0
+    assert exceeded >= 3

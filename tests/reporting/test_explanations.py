@@ -62,16 +62,51 @@ def test_explain_names_a_wrong_temperature() -> None:
 
 
 def test_explain_names_chains_that_have_not_mixed() -> None:
-    for rhat, degree in ((1.02, "have nearly mixed"), (1.2, "mix slowly"), (2.4, "have not mixed")):
-        (sentence,) = explain({"sampler/rhat": rhat, "sampler/init": "noise"})
+    for rhat, degree in ((1.02, "have nearly mixed"), (1.2, "have not mixed"), (2.4, "have not mixed")):
+        (sentence,) = explain({"sampler/rhat": rhat, "sampler/init": "noise", "sampler/separation": 2.0})
         assert sentence.startswith(f"The chains {degree} (R-hat {rhat}")
         assert ("the noise that they start from" in sentence) == (rhat > 1.1)
-    (evaluated,) = explain({"sampler/rhat": 2.4, "eval/log_z_ais": 0.1})
+    (evaluated,) = explain({"sampler/rhat": 2.4, "sampler/separation": 2.0, "eval/log_z_ais": 0.1})
     assert "those of the annealed start, not" in evaluated
     # Without a log Z by annealing the start is not known here.
-    (unknown,) = explain({"sampler/rhat": 2.4})
+    (unknown,) = explain({"sampler/rhat": 2.4, "sampler/separation": 2.0})
     assert "those of their start, not" in unknown
     assert explain({"sampler/rhat": 1.001}) == []
+
+
+@pytest.mark.parametrize("apart", [{}, {"sampler/separation": 1.9}], ids=["one chain", "chains overlap"])
+@pytest.mark.parametrize("rhat", [1.13, 2.4])
+def test_chains_that_overlap_are_not_told_as_modes(rhat: float, apart: dict[str, Value]) -> None:
+    (sentence,) = explain({"sampler/rhat": rhat, "sampler/init": "noise", **apart})
+    assert sentence.startswith(f"The chains have not converged yet (R-hat {rhat}): the draws of each are correlated")
+    assert sentence.endswith("Take longer ones (a larger thin), and a longer burn_in where they start far away.")
+    assert "mode" not in sentence
+    (evaluated,) = explain({"sampler/rhat": rhat, **apart})
+    assert "a larger eval.n_samples, or fewer eval.n_chains" in evaluated
+    ladder = {"sampler/swap_rate": 0.3, "sampler/swap_rate_low": 0.02}
+    assert "raise eval.sampler.n_replicas" in explain({"sampler/rhat": rhat, **apart, **ladder})[0]
+
+
+@pytest.mark.parametrize(
+    ("ess", "n_draws", "cure"),
+    [
+        (400, 400, "The draws are few, not correlated (their effective number is 400 of 400, and more than 400 is"
+                   " asked for): ask for more, n_samples=500."),
+        (100, 2000, "The draws of a chain are correlated (their effective number is 100 of 2000, and more than 400 is"
+                    " asked for): take thin 5 times as large, or n_samples=10000."),
+        (40, 400, "The draws of a chain are correlated (their effective number is 40 of 400, and more than 400 is"
+                  " asked for): take n_samples=5000."),
+    ],
+)  # fmt: skip
+def test_small_ess_is_told_with_the_cure_of_its_reason(ess: float, n_draws: int, cure: str) -> None:
+    values: dict[str, Value] = {"sampler/ess_bulk": ess, "sampler/ess_tail": 500, "sampler/n_draws": n_draws}
+    values |= {"sampler/n_chains": 20, "sampler/rhat": 1.005}
+    assert explain({**values, "sampler/init": "noise"}) == [cure]
+    (evaluated,) = explain(values)
+    assert "eval.n_samples=" in evaluated
+    assert "thin" not in evaluated
+    assert explain({**values, "sampler/ess_bulk": 401}) == []
+    assert "effective number" not in " ".join(explain({**values, "sampler/rhat": 1.2}))
 
 
 @pytest.mark.parametrize(
@@ -87,9 +122,9 @@ def test_explain_names_chains_that_have_not_mixed() -> None:
 )
 def test_explain_says_what_lets_chains_cross(values: dict[str, Value], advice: str) -> None:
     for rhat in (1.2, 2.4):
-        (sentence,) = explain({"sampler/rhat": rhat, **values})
+        (sentence,) = explain({"sampler/rhat": rhat, "sampler/separation": 2.0, **values})
         assert advice in sentence
-    (sentence,) = explain({"sampler/rhat": 1.02, **values})
+    (sentence,) = explain({"sampler/rhat": 1.02, "sampler/separation": 2.0, **values})
     assert advice not in sentence
 
 
@@ -130,3 +165,5 @@ def test_explain_names_the_bias_of_an_unadjusted_chain() -> None:
     assert explain({**results, "sampler/virial": 0.02}) == []
     (exact,) = explain({**results, "sampler/acceptance": 0.6})
     assert exact.startswith("The chains have not forgotten their start: E[(x - c) grad f] is 3.2 where")
+    *_, unmixed = explain({**results, "sampler/rhat": 1.2})
+    assert unmixed.startswith("The chains have not forgotten their start, or their step biases them: E[(x - c)")

@@ -19,7 +19,7 @@ def test_table_shows_value_unit_reference_and_verdict() -> None:
     values: dict[str, Value] = {"eval/kl": 0.0012345, "eval/mode_tv": 0.5, "cost/seconds": 41.52, "eval/own": 3}
     screen.print(results_table(values))
     lines = [line.split() for line in output_of(screen).splitlines()]
-    assert ["kl", "0.001234", "nats", "0", "close"] in lines
+    assert ["kl", "0.001234", "nats", "0", "right"] in lines
     assert ["mode_tv", "0.5000", "0", "wrong"] in lines
     assert ["seconds", "41.52", "s"] in lines
     assert ["own", "3"] in lines
@@ -78,7 +78,7 @@ def test_long_verdicts_are_wrapped_before_a_table_is_stacked() -> None:
     column = lines[row].index("no better than")
     assert lines[row + 1][column:].strip() == "guessing"
     assert not lines[row + 1][:column].strip()
-    assert lines[row - 1].index("close") == column
+    assert lines[row - 1].index("right") == column
 
 
 def test_a_long_reference_is_wrapped_and_columns_stay_aligned() -> None:

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from ebm_cli.config.groups import conf_dir
-from ebm_cli.runs.labels import labels
+from ebm_cli.runs.labels import class_path, labels, told_apart
 from ebm_cli.runs.record import find
 from ebm_cli.runs.stored_config import read_plain
 from tests.comparison.support import Runs
@@ -86,3 +86,22 @@ def test_shipped_options_keep_their_names(folder: str) -> None:
 def test_damaged_list_of_folders_leaves_the_choices(sources: Any) -> None:
     own = {"method": {"_target_": "mine.Own"}}
     assert labels({"choices": {"method": "nce"}, "config_sources": sources}, own) == {"method": "Own"}
+
+
+@pytest.mark.parametrize(
+    ("paths", "shown"),
+    [
+        (["nce", "a.Ring", "a.Ring", "b.Disc"], ["nce", "Ring", "Ring", "Disc"]),
+        (["a.Ring", "b.Ring"], ["a.Ring", "b.Ring"]),
+        (["a.x.Ring", "b.x.Ring", "b.y.Ring"], ["a.x.Ring", "b.x.Ring", "y.Ring"]),
+        (["a.Ring", "b.a.Ring", "Ring", "String"], ["a.Ring", "b.a.Ring", "Ring", "String"]),
+    ],
+)
+def test_paths_are_shown_as_far_as_they_differ(paths: list[str], shown: list[str]) -> None:
+    assert told_apart(paths) == shown
+
+
+def test_path_of_a_label_is_that_of_its_class() -> None:
+    assert class_path("Ring", {"_target_": "a.b.Ring"}) == "a.b.Ring"
+    assert class_path("Ring", {"_target_": "a.Data", "density": {"_target_": "c.Ring"}}) == "c.Ring"
+    assert class_path("mlp", {"_target_": "ebm_cli.energies.MLP"}) == class_path("mlp", None) == "mlp"

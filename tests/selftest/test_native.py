@@ -1,4 +1,4 @@
-"""The check of native chains: a wrong gradient or a wrong step fails, and without a compiler it is skipped."""
+"""The check of native code: a wrong gradient or a wrong step fails, and without a compiler it is skipped."""
 
 import shutil
 from collections.abc import Callable, Sequence
@@ -9,7 +9,7 @@ import pytest
 import torch
 from omegaconf import DictConfig, OmegaConf
 
-from ebm_cli.acceleration import native_calls
+from ebm_cli.acceleration import native_calls, native_network
 from ebm_cli.acceleration.native_calls import Step
 from ebm_cli.samplers import Kernel
 from ebm_cli.selftest import Harness, measure_check
@@ -20,7 +20,8 @@ MADE = {
     "mala": {"_target_": "ebm_cli.samplers.mala.MALA", "step_size": 0.3},
     "walk": {"_target_": "ebm_cli.samplers.metropolis.Metropolis", "step_size": 0.3},
 }
-FACTS = ("energy and gradient", "sampler hmc", "sampler mala")
+OF_A_STEP = "energy and gradient of a training step"
+FACTS = ("energy and gradient", OF_A_STEP, "sampler hmc", "sampler mala")
 
 
 @pytest.fixture
@@ -59,22 +60,23 @@ def test_native_chains_at_another_temperature_fail(
         return step
 
     monkeypatch.setattr(native_calls.Step, "of", hotter)
-    assert outcomes() == {"energy and gradient": "ok", "sampler hmc": "FAILED", "sampler mala": "FAILED"}
+    assert outcomes() == {name: "FAILED" if name.startswith("sampler") else "ok" for name in FACTS}
 
 
 @needs_compiler
 def test_native_gradient_of_another_activation_fails(
     outcomes: Callable[[], dict[str, str]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setitem(native_calls.ACTIVATIONS, torch.nn.SiLU, native_calls.ACTIVATIONS[torch.nn.GELU])
-    assert outcomes()["energy and gradient"] == "FAILED"
+    monkeypatch.setitem(native_network.ACTIVATIONS, torch.nn.SiLU, native_network.ACTIVATIONS[torch.nn.GELU])
+    found = outcomes()
+    assert [found["energy and gradient"], found[OF_A_STEP]] == ["FAILED", "FAILED"]
 
 
 def test_native_chains_without_a_compiler_are_skipped(
     outcomes: Callable[[], dict[str, str]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def attach(*args: Any) -> str:
-        return "native chains are not available"
+    def attach(*args: Any, **keys: Any) -> str:
+        return "native code is not available"
 
-    monkeypatch.setattr(native_part, "attach_native_chains", attach)
+    monkeypatch.setattr(native_part, "attach_native_code", attach)
     assert outcomes() == {"": "skipped"}

@@ -1,10 +1,14 @@
 """A line of numpy, or of torch, that writes the arrays of a file anew without some of their rows."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, final
 
+from ebm_cli.datasets.io.contents import GROUP, Reading
+from ebm_cli.datasets.io.pandas_call import PandasCall, copy_keys
 from ebm_cli.datasets.io.rewriting import Repair, Rewriting, copy_of, near, python_command
+from ebm_cli.quoting import typed
 
 
 @final
@@ -44,3 +48,25 @@ class ArrayCall(Rewriting):
             written = f"numpy.savez({copy}, **{parts})" if self.library == "numpy" else f"torch.save({parts}, {copy})"
         lines = (f"import {self.library}", f"x = {loaded}", f"r = {x}.reshape(len({x}), -1)", f"k = {kept}", written)
         return python_command("; ".join(lines))
+
+    def of_records(self, names: Sequence[str], keys: Reading, *, is_native: bool) -> PandasCall:
+        """The rewriting of an array of records as a table in text.
+
+        Args:
+            names: of its fields.
+            keys: by which a copy would be read, beside `array`.
+            is_native: whether its numbers have the order of bytes of this machine, as pandas needs them.
+        """
+        records = f"numpy.load({{0}}){'' if self.member is None else f'[{self.member!r}]'}"
+        if not is_native:
+            records = f"(lambda x: x.astype(x.dtype.newbyteorder('=')))({records})"
+        frame = f"pandas.DataFrame({records})"
+        return PandasCall(self.file, "", (), names, (), copy_keys(names, keys), frame, "numpy")
+
+    def flat(self) -> str:
+        """The command that writes records of several numbers a field as rows and columns, and the key of its copy."""
+        copy = copy_of(self.file, ".npy")
+        x = f"numpy.load({str(near(self.file))!r}){'' if self.member is None else f'[{self.member!r}]'}"
+        code = f"import numpy, numpy.lib.recfunctions as r; x = {x}; "
+        code += f"numpy.save({str(copy)!r}, r.structured_to_unstructured(x).reshape(len(x), -1))"
+        return f"to write them as rows and columns: {python_command(code)} and {typed(f'{GROUP}.path', copy)}"

@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 
+from ebm_cli.datasets.io.array_call import ArrayCall
 from ebm_cli.datasets.io.classes import NO_CLASS, Classes, read_classes
 from ebm_cli.datasets.io.column_choice import choose_columns
 from ebm_cli.datasets.io.column_problems import count_problems, doubts
@@ -36,7 +37,7 @@ def array_rows(contents: Contents, keys: Reading, name: str, missing: bool = Fal
     """
     array = contents.array
     if array.dtype.names is not None:
-        return _structured(array, keys, name, missing)
+        return _structured(contents, keys, name, missing)
     if array.dtype.kind not in "biuf":
         raise InvalidFile(f"must hold real numbers, got dtype {array.dtype}")
     if array.ndim == 0:
@@ -86,15 +87,29 @@ def _problems(rows: MappedRows, words: ColumnWords, numbered: Sequence[Numbering
     return [*problems, *(found for k in columns for found in doubts(words.position(k), rows.column(k)))]
 
 
-def _structured(array: np.ndarray[Any, Any], keys: Reading, name: str, missing: bool) -> FileRows:
+def _structured(contents: Contents, keys: Reading, name: str, missing: bool) -> FileRows:
     """Rows of an array of records, whose fields are columns."""
     import pandas as pd
 
+    array, call = contents.array, contents.rewriting
     names: Sequence[str] = array.dtype.names or ()
     if array.ndim != 1 or any(array.dtype[field].shape for field in names):
-        raise InvalidFile(f"must hold one number a field and row, got {array.dtype}")
+        cure = f"; {call.flat()}" if isinstance(call, ArrayCall) and _is_all_numbers(array.dtype) else ""
+        raise InvalidFile(f"must hold one number a field and row, got {array.dtype}{cure}")
     native = [np.asarray(array[field]).astype(array.dtype[field].newbyteorder("=")) for field in names]
-    return table_rows(ReadTable([pd.Series(column) for column in native], list(names)), keys, name, missing)
+    table = ReadTable([pd.Series(column) for column in native], list(names))
+    if isinstance(call, ArrayCall):
+        is_native = all(array.dtype[field].isnative for field in names)
+        table = table._replace(rewriting=lambda keys: call.of_records(names, keys, is_native=is_native))
+    return table_rows(table, keys, name, missing)
+
+
+def _is_all_numbers(dtype: np.dtype[Any]) -> bool:
+    """True if every field holds real numbers, one or several, or records of such fields."""
+    base = dtype.base
+    if base.names is None:
+        return base.kind in "biuf"
+    return all(_is_all_numbers(base[field]) for field in base.names)
 
 
 def _read_classes(label: np.ndarray[Any, Any], n_rows: int, keys: Reading) -> Classes:

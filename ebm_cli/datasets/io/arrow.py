@@ -7,14 +7,23 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from ebm_cli.datasets.io.contents import InvalidFile, Reading, ReadTable, key, refuse_damage
+from ebm_cli.datasets.io.contents import GROUP, InvalidFile, Reading, ReadTable, key, refuse_damage
 from ebm_cli.datasets.io.pandas_call import PandasCall, copy_keys
+from ebm_cli.datasets.io.rewriting import copy_of, near, python_command
+from ebm_cli.datasets.io.table_rows import unique_names
 from ebm_cli.datasets.io.text_files import kind_of
 from ebm_cli.errors import first_line
+from ebm_cli.quoting import typed
 from ebm_cli.system.memory import format_bytes, max_array_bytes
 
 PANDAS_READERS = {b"PAR1": "read_parquet", b"ARROW1": "read_feather"}
 """First bytes of a file → function of pandas that reads it; none reads a stream."""
+FRAMES = {
+    b"PAR1": ("pyarrow.parquet", "pyarrow.parquet.ParquetFile({0}).read().to_pandas()"),
+    b"ARROW1": ("pyarrow.feather", "pyarrow.feather.read_table({0}).to_pandas()"),
+    b"\xff\xff\xff\xff": ("pyarrow", "pyarrow.ipc.open_stream(pyarrow.OSFile({0})).read_pandas()"),
+}
+"""First bytes of a file → library and expression of its table, which has columns of one name as well."""
 NAMELESS_INDEX = "__index_level_"
 """Begin of the names under which pandas stores an index without one."""
 
@@ -33,7 +42,7 @@ def read_arrow(file: Path, keys: Reading) -> ReadTable:
         start = opened.read(8)
         opened.seek(0)
         with refuse_damage(lambda error: f"cannot be read as {file.suffix}: {_fault(file, start, error)}"):
-            table = _read_parquet(opened) if start.startswith(b"PAR1") else _read_ipc(opened, start)
+            table = _read_parquet(opened) if start.startswith(b"PAR1") else _read_ipc(opened, file, start)
             frame = _with_floats(table).to_pandas(ignore_metadata=True, date_as_object=False)
     names: list[str] = list(map(str, table.column_names))
     if not names:
@@ -42,16 +51,28 @@ def read_arrow(file: Path, keys: Reading) -> ReadTable:
     index = {name for name in metadata.get("index_columns", ()) if isinstance(name, str)}
     left_out = {j: f"pandas' index, which {key('drop')} keeps" for j, name in enumerate(names) if name in index}
     shown = ["" if name.startswith(NAMELESS_INDEX) else name for name in names]
-    readers = (reader for magic, reader in PANDAS_READERS.items() if start.startswith(magic))
-    reader = None if (index and keys.keeps_index) or len(set(names)) < len(names) else next(readers, None)
+    are_unique = len(set(names)) == len(names)
+    is_copied = not index or (are_unique and not keys.keeps_index)
     return ReadTable(
         [frame.iloc[:, j] for j in range(len(names))],
         shown,
         left_out=left_out,
-        rewriting=None
-        if reader is None
-        else lambda keys: PandasCall(file, reader, (), _pandas_names(names, metadata), keys=copy_keys(shown, keys)),
+        rewriting=(lambda keys: _call(file, start, names, metadata, copy_keys(shown, keys))) if is_copied else None,
     )
+
+
+def _call(
+    file: Path, start: bytes, names: Sequence[str], metadata: dict[str, Any], keys: tuple[str, ...]
+) -> PandasCall:
+    """The call that reads a file with these first bytes, whose columns get names of their own where two have one."""
+    (magic,) = (magic for magic in FRAMES if start.startswith(magic))
+    library, frame = FRAMES[magic]
+    if (own := unique_names(names)) != list(names):
+        return PandasCall(file, "", (), own, keys=keys, frame=f"{frame}.set_axis({own!r}, axis=1)", library=library)
+    shown = _pandas_names(names, metadata)
+    if magic in PANDAS_READERS:
+        return PandasCall(file, PANDAS_READERS[magic], (), shown, keys=keys)
+    return PandasCall(file, "", (), shown, keys=keys, frame=frame, library=library)
 
 
 def _fault(file: Path, start: bytes, error: Exception) -> str:
@@ -77,12 +98,15 @@ def _read_parquet(opened: Any) -> Any:
         return read.read()
 
 
-def _read_ipc(opened: Any, start: bytes) -> Any:
+def _read_ipc(opened: Any, file: Path, start: bytes) -> Any:
     arrow: Any = importlib.import_module("pyarrow")
     if not start.startswith((b"ARROW1", b"\xff\xff\xff\xff", b"FEA1")):
         raise InvalidFile("is not a table of Apache Arrow: its first bytes are others")
     if start.startswith(b"FEA1"):
-        raise InvalidFile("is of the first version of feather: write it again with pandas' to_feather")
+        copy = copy_of(file, ".feather")
+        again = f"import pandas; pandas.read_feather({str(near(file))!r}).to_feather({str(copy)!r})"
+        command = f"{python_command(again)} and {typed(f'{GROUP}.path', copy)}"
+        raise InvalidFile(f"is of the first version of feather; to write it as the second: {command}")
     reader = arrow.ipc.open_file(opened) if start.startswith(b"ARROW1") else arrow.ipc.open_stream(opened)
     batches = (
         (reader.get_batch(i) for i in range(reader.num_record_batches)) if hasattr(reader, "get_batch") else reader

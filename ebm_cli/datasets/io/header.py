@@ -15,6 +15,10 @@ LONGEST_UNIT = 20
 """Characters of a unit below a name, at most."""
 
 
+class DoubtfulHeader(InvalidFile):
+    """A file whose first line may hold names or numbers; the message has the keys that say which."""
+
+
 def first_line_is_header(
     cells: Sequence[str],
     below: Sequence[Sequence[str]],
@@ -32,7 +36,7 @@ def first_line_is_header(
         line: number of the first line, for the message.
 
     Raises:
-        InvalidFile: it may be either.
+        DoubtfulHeader: it may be either.
     """
     if isinstance(header, bool):
         return header
@@ -86,7 +90,7 @@ def _is_finite(cell: str) -> bool:
 
 
 def _raise_doubtful(cells: Sequence[str], line: int, reason: str) -> None:
-    raise InvalidFile(
+    raise DoubtfulHeader(
         f"may have names or numbers in line {line}: {listed(cells)} ({reason}). "
         f"{GROUP}.header=true reads it as names, {GROUP}.header=false as the first row"
     )

@@ -25,6 +25,8 @@ class PandasCall(Rewriting):
         names: that pandas gives the columns, one a column of the file.
         writing: arguments of to_csv, so that the keys which read the file also read its copy.
         keys: that the copy is read with, as they are typed.
+        frame: expression of the table, with {0} for the path, where no function of pandas alone reads the file.
+        library: that this expression needs beside pandas.
     """
 
     file: Path
@@ -33,6 +35,8 @@ class PandasCall(Rewriting):
     names: Sequence[object]
     writing: tuple[str, ...] = ()
     keys: tuple[str, ...] = ()
+    frame: str = ""
+    library: str = ""
 
     @property
     def copy(self) -> Path:
@@ -40,15 +44,19 @@ class PandasCall(Rewriting):
 
     def command(self, repair: Repair) -> str:
         names = [str(name) for name in self.names]
+        path = repr(str(near(self.file)))
+        read = f"pandas.{self.reader}({', '.join([path, *self.arguments, *self._reading(repair)])})"
         steps = [
-            f"{self.reader}({', '.join([repr(str(near(self.file))), *self.arguments, *self._reading(repair)])})",
+            self.frame.format(path) if self.frame else read,
             *(["rename(columns=str)"] if names != list(self.names) else []),
             *self._replaced(repair, names),
-            *([f"assign(**{{{_assigned(repair, names)}}})"] if repair.expressions else []),
+            *([f"assign(**{{{assigned}}})"] if (assigned := _assigned(repair, names)) else []),
             *([f"dropna(subset={[names[j] for j in repair.complete]!r})"] if repair.complete else []),
+            *([f"drop(columns={[names[j] for j in repair.parts]!r})"] if repair.parts else []),
             f"to_csv({', '.join([repr(str(self.copy)), *self.writing, 'index=False'])})",
         ]
-        return python_command(f"import pandas; pandas.{'.'.join(steps)}")
+        libraries = f"{self.library}, pandas" if self.library else "pandas"
+        return python_command(f"import {libraries}; {'.'.join(steps)}")
 
     @property
     def _reads_text(self) -> bool:
@@ -64,7 +72,7 @@ class PandasCall(Rewriting):
             every = list(dict.fromkeys(value for values in marks.values() for value in values))
             # A text stands for nothing else in another column; a number may be one there.
             found.append(f"na_values={every if all(isinstance(value, str) for value in every) else marks!r}")
-        if texts := list(dict.fromkeys([*repair.texts, *repair.expressions])):
+        if texts := list(dict.fromkeys([*repair.texts, *repair.expressions, *repair.parts])):
             found.append(f"dtype={dict.fromkeys((self.names[j] for j in texts), 'str')!r}")
         return found
 
@@ -96,8 +104,7 @@ def copy_keys(names: Sequence[str] | None, keys: Reading, style: NumberFormat | 
 
 
 def _assigned(repair: Repair, names: Sequence[str]) -> str:
-    """Keyword arguments of assign: each column by an expression of itself."""
-    return ", ".join(
-        f"{names[j]!r}: lambda f: {expression.format(f'f[{names[j]!r}]')}"
-        for j, expression in repair.expressions.items()
-    )
+    """Keyword arguments of assign: each column by an expression of itself, and its parts beside it."""
+    made = [(j, names[j], one) for j, one in repair.expressions.items() if j not in repair.parts]
+    made += [(j, f"{names[j]}_{name}", one) for j, parts in repair.parts.items() for name, one in parts]
+    return ", ".join(f"{name!r}: lambda f: {one.format(f'f[{names[j]!r}]')}" for j, name, one in made)

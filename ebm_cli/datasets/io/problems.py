@@ -38,6 +38,8 @@ class Problem(NamedTuple):
         marks: texts and numbers that stand for a missing number.
         is_infinite: whether some numbers are infinite.
         expression: of pandas, with {0} for the column, that makes numbers of it in a copy of the file.
+        parts: name of a part of the column → expression that makes it: columns that may stand for this one, or that do
+            so in a copy where there is no `expression`.
         is_class: whether the column may be taken as the class of each row.
         has_gaps: whether some rows would have no class then.
         is_doubt: whether the column is trained on as it is, if there is no other problem.
@@ -52,6 +54,7 @@ class Problem(NamedTuple):
     marks: tuple[str | float, ...] = ()
     is_infinite: bool = False
     expression: str = ""
+    parts: tuple[tuple[str, str], ...] = ()
     is_class: bool = False
     has_gaps: bool = False
     is_doubt: bool = False
@@ -154,7 +157,13 @@ def _cures(
         chosen = []
     texts = [*left, *([] if label is None else [label])]
     keys = [typed(f"{GROUP}.path", rewriting.copy), *rewriting.keys, *words.choice(*left), *chosen]
-    cures.append(f"to keep {which} {how}: {rewriting.command(_repair(cured, texts))} and {' '.join(keys)}")
+    repair, read = _repair(cured, texts), " ".join(keys)
+    cures.append(f"to keep {which} {how}: {rewriting.command(repair)} and {read}")
+    if either := {p.column: p.parts for p in cured if p.parts and p.expression}:
+        names = [name for name, _ in next(iter(either.values()))]
+        them = "it" if len(every) == 1 else column_list([*either], words.names)
+        command = rewriting.command(repair._replace(parts={**repair.parts, **either}))
+        cures.append(f"or with {', '.join(names[:-1])} and {names[-1]} of {them}: {command} and {read}")
     return cures
 
 
@@ -187,4 +196,5 @@ def _repair(cured: Sequence[Problem], texts: Sequence[int]) -> Repair:
     texts = [*texts, *(p.column for p in cured if p.expression == AS_WRITTEN)]
     expressions = {p.column: p.expression for p in cured if p.expression not in ("", AS_WRITTEN)}
     complete = list(dict.fromkeys(p.column for p in cured if p.rows is not None and p.rows.any()))
-    return Repair(complete, marks, infinite, texts, expressions)
+    parts = {p.column: p.parts for p in cured if p.parts and not p.expression}
+    return Repair(complete, marks, infinite, texts, expressions, parts)

@@ -23,6 +23,7 @@ class Repair(NamedTuple):
         infinite: columns in which an infinite number counts as missing.
         texts: columns that are copied as they are written.
         expressions: column → expression of pandas that makes numbers of it, with {0} for the column.
+        parts: column → its parts, name → expression, which stand in its place.
     """
 
     complete: Sequence[int]
@@ -30,6 +31,7 @@ class Repair(NamedTuple):
     infinite: Sequence[int] = ()
     texts: Sequence[int] = ()
     expressions: Mapping[int, str] = MappingProxyType({})
+    parts: Mapping[int, Sequence[tuple[str, str]]] = MappingProxyType({})
 
 
 class Rewriting(ABC):

@@ -1,6 +1,7 @@
 """Rows of a user's file: the reader is chosen by the file's suffix, and every number is validated."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
 
@@ -10,6 +11,7 @@ from ebm_cli.datasets.io.arrays import read_array
 from ebm_cli.datasets.io.arrow import read_arrow
 from ebm_cli.datasets.io.contents import Contents, FileRows, InvalidFile, Reading, ReadTable
 from ebm_cli.datasets.io.excel import read_excel
+from ebm_cli.datasets.io.header import DoubtfulHeader
 from ebm_cli.datasets.io.table_rows import table_rows
 from ebm_cli.datasets.io.tensors import read_tensor
 from ebm_cli.datasets.io.text import read_text
@@ -102,9 +104,27 @@ def _near(file: Path) -> str:
 @lru_cache(maxsize=FILES)
 def _read(file: Path, modified: int, size: int, keys: Reading, missing: bool) -> FileRows:
     """The rows of a file with this time of modification and size; they are shared by all callers and read-only."""
+    try:
+        read = _rows(file, keys, missing)
+    except DoubtfulHeader as doubt:
+        others = _problems_below_names(file, keys, missing)
+        raise InvalidFile(f"{doubt}. With names, it also {others}" if others else str(doubt)) from None
+    return read._replace(fingerprint=fingerprint(read.rows, read.column_names, read.labels))
+
+
+def _rows(file: Path, keys: Reading, missing: bool) -> FileRows:
     contents = READERS[suffix_of(file)](file, keys)
     if isinstance(contents, ReadTable):
-        read = table_rows(contents, keys, file.name, missing)
-    else:
-        read = array_rows(contents, keys, file.name, missing)
-    return read._replace(fingerprint=fingerprint(read.rows, read.column_names, read.labels))
+        return table_rows(contents, keys, file.name, missing)
+    return array_rows(contents, keys, file.name, missing)
+
+
+def _problems_below_names(file: Path, keys: Reading, missing: bool) -> str:
+    """The other reasons to refuse a file whose first line holds names: they are told together with the doubt."""
+    try:
+        _rows(file, replace(keys, header=True), missing)
+    except InvalidFile as reason:
+        return str(reason)
+    except ValueError:  # a key that does not fit the file, or does not fit names
+        return ""
+    return ""

@@ -4,6 +4,7 @@ from math import lgamma, log
 from typing import Any, NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
 from ebm_cli.datasets.io.mapped import CHUNK_NUMBERS, MappedRows, slices
 
@@ -39,6 +40,11 @@ class Numbering(NamedTuple):
     def is_count(self) -> bool:
         """True for 0, 1, 2, … and 1, 2, 3, …."""
         return self.step == 1 and self.first in (0, 1)
+
+
+def counts_rows(numbers: NDArray[Any]) -> bool:
+    """True for 0, 1, 2, … and 1, 2, 3, … in four rows or more: what is refused as an index, unless a key keeps it."""
+    return len(numbers) >= MIN_ROWS and numbers[0] in (0, 1) and bool((np.diff(numbers) == 1).all())
 
 
 def numbered_columns(rows: MappedRows, chunk_numbers: int = CHUNK_NUMBERS) -> list[Numbering]:

@@ -8,12 +8,12 @@ import numpy as np
 
 from ebm_cli.datasets.io.column_problems import doubts
 from ebm_cli.datasets.io.contents import ReadTable, listed
+from ebm_cli.datasets.io.dates import dates
 from ebm_cli.datasets.io.number_format import MISSING, NumberFormat
 from ebm_cli.datasets.io.problems import AS_WRITTEN, Problem
 from ebm_cli.datasets.io.times import times
+from ebm_cli.datasets.io.units import SIGNED, units
 
-_DATE = re.compile(r"\d{4}-\d\d?-\d\d?([ T].*)?|\d\d?[./]\d\d?[./]\d{2,4}([ ,].*)?")
-_SIGNED = re.compile(r"[+-]?\s?[€$£¥%]?\s?[+-]?[\d.,' ]*\d[\d.,' ]*\s?([€$£¥%‰]|EUR|USD|GBP|CHF)?", re.ASCII)
 _COMPLEX = re.compile(r"\(?[+-]?[\d.]+(e[+-]?\d+)?[+-][\d.]+(e[+-]?\d+)?[ij]\)?", re.IGNORECASE)
 _YES_NO = frozenset(["yes", "no", "y", "n", "ja", "nein", "on", "off", "t", "f"])
 _ABSENT = frozenset(["n.d.", "n.a.", "nd", "na", "k.a.", "nil", "missing", "unknown", "not available"])
@@ -45,12 +45,18 @@ def text_problems(table: ReadTable, j: int) -> list[Problem]:
         cure = "write each of their elements as a column of its own"
         return [Problem("holds lists in", j, _first(table, j, column.dropna().astype(str)), cure)]
     values = column.dropna().astype(str).str.strip()
-    if (found := times(column, values)) is not None:
+    if (timed := times(column, values)) is not None:
+        rows = _gap(column) if timed.expression else None
+        return [Problem(timed.fact, j, _first(table, j, values), timed.cure, rows, expression=timed.expression)]
+    if (dated := dates(column, values)) is not None:
+        rows, example = _gap(column) if dated.expression or dated.parts else None, _first(table, j, values)
+        made = Problem("holds dates in", j, example, dated.cure, rows, expression=dated.expression, parts=dated.parts)
+        return [made]
+    is_text = bool(column.dropna().map(type).eq(str).all())
+    if is_text and (found := units(values, table.style)) is not None:
+        example = _first(table, j, values)
         rows = _gap(column) if found.expression else None
-        return [Problem(found.fact, j, _first(table, j, values), found.cure, rows, expression=found.expression)]
-    if column.dtype.kind == "M" or bool(values.map(lambda cell: bool(_DATE.fullmatch(cell))).all()):
-        cure = "write them as numbers, for instance days since the first one"
-        return [Problem("holds dates in", j, _first(table, j, values), cure)]
+        return [Problem(found.fact, j, example, found.cure, rows, expression=found.expression)]
     is_number = values.map(table.style.is_number)
     if bool(is_number.all()):
         return [_numbers(table, j, values), *_of_numbers(table, j, values, table.style.plain)]
@@ -60,7 +66,7 @@ def text_problems(table: ReadTable, j: int) -> list[Problem]:
         return [Problem("holds complex numbers in", j, _first(table, j, words), cure)]
     if mixed := _two_marks(table, j, values, is_number):
         return mixed
-    if is_number.mean() >= 0.5 or bool(words.map(lambda cell: bool(_SIGNED.fullmatch(cell))).all()):
+    if is_number.mean() >= 0.5 or bool(words.map(lambda cell: bool(SIGNED.fullmatch(cell))).all()):
         numbers = _of_numbers(table, j, values[is_number], table.style.plain)
         return [_words_among_numbers(table, j, words), *numbers]
     return [_text(table, j, values)]

@@ -1,6 +1,7 @@
 """Commands of refusals: each of them runs as it is printed, and its copy is read with the keys behind it."""
 
 import datetime
+import importlib
 from pathlib import Path
 from typing import Any
 
@@ -113,6 +114,25 @@ def test_command_removes_rows_of_arrays(name: str, tmp_path: Path):
     assert name[0] == "x" or (read.labels is not None and read.labels.tolist() == np.delete(y, gone).tolist())
 
 
+@pytest.mark.parametrize("name", ["x.csv", "x.xlsx"])
+def test_a_doubtful_header_is_said_with_all_other_problems(name: str, tmp_path: Path):
+    """One message, whose command and keys read the file; alone, the doubt is said alone."""
+    frame = pd.DataFrame({2020: A, 2021: B, "k": K})
+    frame.loc[2, 2021] = np.nan
+    said = refusal(stored(tmp_path, name, frame, index=False), label="k", missing_class=True)
+    doubt = "dataset.header=true reads it as names, dataset.header=false as the first row"
+    assert f"{doubt}. With names, it also has missing values (empty, NA or NaN) in column 2021 (1, in " in said
+    read = cured(said)
+    assert (read.column_names, read.rows[:].tolist()) == (("2020", "2021"), without(2))
+    alone = refusal(stored(tmp_path, name, frame.drop(index=2), index=False), label="k", missing_class=True)
+    assert alone.endswith(doubt)
+
+
+def test_a_line_of_another_width_is_said_with_the_header(tmp_path: Path):
+    said = refusal(write(tmp_path, "x.csv", "2020,2021\n1.5,2.5\n3.5,1.5,3\n2.25,4.75\n7.5,1.25\n"))
+    assert said.endswith("as the first row. With names, it also has 3 columns in line 3, expected 2")
+
+
 @pytest.mark.parametrize(
     ("texts", "fact", "seconds"),
     [
@@ -217,3 +237,139 @@ def test_names_that_occur_twice_are_said(tmp_path: Path):
     read = read_text(tmp_path, content)
     assert read.column_names == ("x", "y", "x.1")
     assert read.description.endswith("; columns of one name are told apart by a number: x.1")
+
+
+DAYS = pd.to_datetime("2020-02-27") + pd.to_timedelta(np.arange(N) * 9 // 2, unit="D")
+
+
+@pytest.mark.parametrize("name", ["x.csv", "x.parquet", "x.xlsx"])
+@pytest.mark.parametrize("written", [None, "%Y-%m-%d", "%d.%m.%Y", "%m/%d/%y", "%d/%m/%Y", "%Y-%m-%dT%H:%M:%S"])
+def test_dates_are_cured_with_days_or_their_parts(name: str, written: str | None, tmp_path: Path):
+    dates = list(DAYS) if written is None else list(DAYS.strftime(written))
+    frame = pd.DataFrame({"a": A, "d": dates})
+    said = refusal(stored(tmp_path, name, frame, **({} if name == "x.parquet" else {"index": False})))
+    assert "holds dates in column d" in said
+    assert cured(said).rows[:, 1].tolist() == [(day - DAYS[0]).days for day in DAYS]
+    read = cured(said, 1)
+    assert read.column_names == ("a", "d_year", "d_month", "d_day")
+    assert read.rows[:, 1:].tolist() == [[day.year, day.month, day.day] for day in DAYS]
+
+
+@pytest.mark.parametrize(("mark", "first"), [("/", "2020-03-01"), (".", "2020-01-03")])
+def test_doubtful_order_of_day_and_month_is_said(mark: str, first: str, tmp_path: Path):
+    """By their mark: 3/1 is of March in America, 3.1 of January in Europe; the message says what to change."""
+    frame = pd.DataFrame({"a": A, "d": [f"{i % 4 + 3}{mark}{i % 3 + 1}{mark}2020" for i in range(N)]})
+    said = refusal(stored(tmp_path, "x.csv", frame, index=False))
+    read, other = ("%d.%m.%Y", "%m.%d.%Y") if mark == "." else ("%m/%d/%Y", "%d/%m/%Y")
+    assert f"; format='{other}' instead of '{read}' reads " in said
+    assert cured(said, 1).rows[0, 1:].tolist() == [*map(float, first.split("-"))]
+    assert cured(said.replace(f"format='{read}'", f"format='{other}'"), 1).rows[0, 2:].tolist() == [
+        *map(float, first.split("-")[:0:-1])
+    ]
+
+
+def test_dates_that_count_the_rows_are_cured_with_parts(tmp_path: Path):
+    """Days since the first one are refused as an index, and so are the days of one month."""
+    for start, has_parts in (("2020-01-20", True), ("2020-01-01", False)):
+        days = pd.date_range(start, periods=N)
+        frame = pd.DataFrame({"a": A, "d": days.strftime("%Y-%m-%d")})
+        said = refusal(stored(tmp_path, "x.csv", frame, index=False))
+        assert "in line 2): days since the first one would count the rows, as an index does. dataset.drop=d" in said
+        assert ("python" in said) == has_parts
+        if has_parts:
+            assert cured(said).rows[:, 1:].tolist() == [[2020, day.month, day.day] for day in days]
+    counts = pd.DataFrame({"a": A, "p": [f"${i}" for i in range(N)]})
+    assert "python" not in refusal(stored(tmp_path, "x.csv", counts, index=False))
+
+
+def test_dates_that_pandas_cannot_read_have_no_command(tmp_path: Path):
+    frame = pd.DataFrame({"a": A, "d": [f"2020-13-{i + 1}" for i in range(N)]})
+    assert "python" not in refusal(stored(tmp_path, "x.csv", frame, index=False))
+
+
+def test_rows_without_a_date_are_removed(tmp_path: Path):
+    frame = pd.DataFrame({"a": A, "d": [None if i == 2 else f"2020-01-{i + 2:02}" for i in range(N)]})
+    said = refusal(stored(tmp_path, "x.csv", frame, index=False))
+    for n in (0, 1):
+        assert cured(said, n).rows[:, -1].tolist() == [i + 2 * n for i in range(N) if i != 2]
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [
+        (lambda i: f"{12 + i} %", lambda i: (12 + i) / 100),
+        (lambda i: f"{i}.5%", lambda i: (i + 0.5) / 100),
+        (lambda i: f"{i}\u00a0‰", lambda i: i / 1000),
+        (lambda i: f"${1234.5 + i:,.2f}", lambda i: 1234.5 + i),
+        (lambda i: f"-£{i + 1},000", lambda i: -1000.0 * (i + 1)),
+        (lambda i: f"{i},5 €", lambda i: i + 0.5),
+        (lambda i: f"1.{i:03},50 EUR", lambda i: 1000.5 + i),
+        (lambda i: f"CHF 1'{i:03}.25", lambda i: 1000.25 + i),
+    ],
+)
+def test_percentages_and_money_are_cured_with_numbers(text: Any, value: Any, tmp_path: Path):
+    frame = pd.DataFrame({"a": A, "p": [*map(text, range(N))]})
+    said = refusal(stored(tmp_path, "x.csv", frame, index=False))
+    assert f"write plain numbers ({text(0)!r} is {value(0):.15g})" in said
+    torch.testing.assert_close(cured(said).rows[:, 1], torch.tensor([*map(value, range(N))], dtype=torch.float32))
+
+
+@pytest.mark.parametrize("texts", [("$5", "5 €"), ("5 %", "5"), ("$5%", "$6%"), ("$1,5", "$1.5")])
+def test_numbers_of_several_units_or_readings_have_no_command(texts: tuple[str, str], tmp_path: Path):
+    frame = pd.DataFrame({"a": A, "p": [texts[i % 2] for i in range(N)]})
+    said = refusal(stored(tmp_path, "x.csv", frame, index=False))
+    assert "holds percentages" not in said
+    assert "holds numbers with a unit" not in said
+
+
+@pytest.mark.parametrize("name", ["x.npy", "x.npz"])
+@pytest.mark.parametrize("order", ["<", ">"])
+def test_records_are_cured_as_a_table(name: str, order: str, tmp_path: Path):
+    """In both orders of bytes; text among the fields is left out, as of any table."""
+    x = np.zeros(N, dtype=[("a", f"{order}f8"), ("b", f"{order}f4"), ("t", f"{order}U4")])
+    x["a"], x["b"], x["t"] = A, B, "u"
+    x["a"][3] = np.nan
+    read = cured(refusal(write(tmp_path, name, x if name == "x.npy" else {"x": x})))
+    assert (read.column_names, read.rows[:].tolist()) == (("a", "b"), without(3))
+
+
+def test_records_of_several_numbers_are_written_as_rows(tmp_path: Path):
+    x = np.zeros(N, dtype=[("a", "f8"), ("v", "i4", (2,)), ("r", [("u", "f4")])])
+    x["a"], x["v"], x["r"]["u"] = A, np.arange(2 * N).reshape(N, 2), B
+    said = refusal(write(tmp_path, "x.npy", x))
+    assert "must hold one number a field and row, got [('a', '<f8'), ('v', '<i4', (2,)), ('r', [" in said
+    assert cured(said).rows[:].tolist() == [[a, 2 * i, 2 * i + 1, b] for i, (a, b) in enumerate(without())]
+    texts = np.zeros(N, dtype=[("v", "U3", (2,))])
+    assert "python" not in refusal(write(tmp_path, "t.npy", texts))
+
+
+def test_stream_of_arrow_is_cured(tmp_path: Path):
+    arrow = pytest.importorskip("pyarrow")
+    frame = with_values("a", {3: np.nan}).astype({"a": float}).set_index(pd.Index(range(N, 0, -1)))
+    table = arrow.Table.from_pandas(frame)
+    with arrow.OSFile(str(tmp_path / "x.arrow"), "wb") as file, arrow.ipc.new_stream(file, table.schema) as writer:
+        writer.write_table(table)
+    read = cured(refusal(str(tmp_path / "x.arrow"), label="k"))
+    assert (read.column_names, read.class_names, read.rows[:].tolist()) == (("a", "b"), ("u", "v", "NA"), without(3))
+
+
+@pytest.mark.parametrize("name", ["x.parquet", "x.feather", "x.arrow"])
+def test_columns_of_one_name_are_cured(name: str, tmp_path: Path):
+    arrow = pytest.importorskip("pyarrow")
+    a = np.where(np.arange(N) == 3, np.nan, A)
+    table = arrow.Table.from_arrays([arrow.array(B), arrow.array(a)], names=["a", "a"])
+    if name == "x.parquet":
+        importlib.import_module("pyarrow.parquet").write_table(table, tmp_path / name)
+    else:
+        new = arrow.ipc.new_file if name == "x.feather" else arrow.ipc.new_stream
+        with arrow.OSFile(str(tmp_path / name), "wb") as file, new(file, table.schema) as writer:
+            writer.write_table(table)
+    read = cured(refusal(str(tmp_path / name)))
+    assert (read.column_names, read.rows[:].tolist()) == (("a", "a.1"), [[b, a] for a, b in without(3)])
+
+
+@pytest.mark.filterwarnings("ignore:.*Feather V1")
+def test_first_version_of_feather_is_written_as_the_second(tmp_path: Path):
+    feather = pytest.importorskip("pyarrow.feather")
+    feather.write_feather(FRAME[["a", "b"]], tmp_path / "x.feather", version=1)
+    assert cured(refusal(str(tmp_path / "x.feather"))).rows[:].tolist() == without()

@@ -34,9 +34,9 @@ def typed(said: str) -> Reading:
 
 def cleaned(said: str) -> tuple[str, Reading]:
     """The path of the file that the line of pandas writes, run as a shell would, and the keys behind it."""
-    command, keys = re.search(r"rows: (python -c .*) and (dataset\.path=.*)$", said).groups()
+    command, keys = re.search(r"rows: (python -c .*?) and (dataset\.path=.*?)(?:; or with .*)?$", said).groups()
     _, _, code = shlex.split(command)
-    exec(code)
+    exec(code, {})
     path = re.search(r"dataset\.path=(\S+)", keys)[1]
     return path, typed(keys) if "drop" in keys else Reading()
 

@@ -80,11 +80,12 @@ def test_label_is_numbered_in_its_order(tmp_path: Path):
             r"holds dates in column b \('2020-01-31' in line 2\)",
         ),
         (["31.01.2020", "01.02.2020", "02.02.2020", "03.02.2020"], r"holds dates in column b"),
+        (["12 %", "13 %", "14 %", "15 %"], r"holds percentages in column b \('12 %' in line 2\): write plain numbers"),
+        (["€12", "€13", "€14", "€1.5"], r"holds numbers with a unit in column b \('€12' in line 2\)"),
         (
-            ["12 %", "13 %", "14 %", "15 %"],
+            ["12 %", "€13", "14 %", "15 %"],
             r"holds text in place of numbers in column b \('12 %' in line 2, and 3 more",
         ),
-        (["€12", "€13", "€14", "€1.5"], r"holds text in place of numbers in column b \('€12' in line 2"),
         (["1+2j", "2-1j", "1+0j", "0-1j"], r"holds complex numbers in column b \('1\+2j' in line 2\)"),
         (["1D10", "2D20", "1D10", "2D20"], r"holds text in column b \('1D10' \(2\), '2D20' \(2\)"),
         (

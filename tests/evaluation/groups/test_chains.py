@@ -13,7 +13,9 @@ from ebm_cli.methods.sm import SM
 from tests.evaluation.toys import small_evaluation
 
 DIAGNOSTICS = {f"sampler/{name}" for name in ("acceptance", "step_size", "ess_per_grad", "ess_per_second")}
-DIAGNOSTICS |= {f"sampler/{name}" for name in ("rhat", "ess_bulk", "ess_tail", "acceptance_low", "acceptance_high")}
+DIAGNOSTICS |= {
+    f"sampler/{name}" for name in ("rhat", "separation", "ess_bulk", "ess_tail", "acceptance_low", "acceptance_high")
+}
 DIAGNOSTICS |= {
     f"sampler/{name}" for name in ("never_moved", "n_chains", "non_finite", "n_draws", "n_steps", "drawn_by")
 }

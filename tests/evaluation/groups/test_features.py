@@ -27,7 +27,7 @@ def test_a_run_on_digits_has_feature_results(ebm: Ebm, monkeypatch: pytest.Monke
     ran = ebm("train", *WORDS, "dataset=digits")
     assert (ran.code, ran.err) == (0, "")
     assert results_of(Path("run")) == KEYS
-    for word in ("classifier_accuracy", "feature_distance", "far", "coverage", "nn_ratio", "off the data", "reliable"):
+    for word in ("classifier_accuracy", "feature_distance", "poor", "coverage", "nn_ratio", "off the data", "reliable"):
         assert word in ran.out, word
     again = ebm("evaluate", "checkpoint=run", *(word for word in WORDS if word.startswith(("eval.", "metrics"))))
     assert again.code == 0
