@@ -289,6 +289,7 @@ def test_run_interrupted_in_its_last_step_can_be_finished(
 # --- sweeps -----------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("_no_pictures")
 def test_sweep_over_methods_and_seeds(ebm: Ebm, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Four directories; a failed job does not stop the others, and the command reports it at the end."""

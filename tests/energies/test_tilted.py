@@ -60,7 +60,7 @@ def test_correction_is_bounded() -> None:
     assert abs(further - near) > 1e4
 
 
-@pytest.mark.parametrize("family", ["gaussian", "mixture", "student"])
+@pytest.mark.parametrize("family", ["gaussian", "mixture", pytest.param("student", marks=pytest.mark.slow)])
 def test_tilted_loads_everything_from_its_state(family: Family) -> None:
     x = rows()
     energy, loaded = bent(Tilted((3,), x, reference=family)), Tilted((3,), reference=family)

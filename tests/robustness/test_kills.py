@@ -252,6 +252,7 @@ def kill_at_a_rename(number: int) -> None:
     Path.replace = replace_and_die  # type: ignore[method-assign, assignment]
 
 
+@pytest.mark.slow
 @FORKS
 def test_run_killed_during_a_write_keeps_the_earlier_checkpoint(tmp_path: Path) -> None:
     words, run = words_of("cd", 10, str(tmp_path / "run")), tmp_path / "run"

@@ -84,7 +84,7 @@ def test_run_with_a_relative_stored_path_continues(run: Path, ebm: Ebm, tmp_path
     ("table", "names", "what"),
     [
         (TABLE[:59], "a,c", "column b renamed c; rows 60 → 59"),
-        (TABLE[:, :1], "a", "columns 2 → 1"),
+        pytest.param(TABLE[:, :1], "a", "columns 2 → 1", marks=pytest.mark.slow),
     ],
 )
 def test_changed_file_is_refused(

@@ -117,7 +117,13 @@ def fail_at(ebm: Ebm, monkeypatch: pytest.MonkeyPatch, step: int, *words: str) -
         assert ebm("train", *words).code == 1
 
 
-@pytest.mark.parametrize("words", [[*WORDS, "checkpoint_every=2", "hydra.run.dir=old"], ["checkpoint=old"]])
+@pytest.mark.parametrize(
+    "words",
+    [
+        pytest.param([*WORDS, "checkpoint_every=2", "hydra.run.dir=old"], marks=pytest.mark.slow),
+        ["checkpoint=old"],
+    ],
+)
 def test_run_from_before_a_key_is_resumed_with_its_value(
     ebm: Ebm, old: Path, added: list[AddedKey], monkeypatch: pytest.MonkeyPatch, words: list[str]
 ) -> None:

@@ -25,8 +25,14 @@ from ebm_cli.training.monitor import Monitor
 from tests.evaluation.toys import Bent, FunctionEnergy
 from tests.support import TINY, Ebm, composed, differences, last, no_pictures
 
+SOON = ["noise.family=gaussian", "noise.marginals=none"]
+TILTED = [*SOON, "energy.reference=gaussian", "energy.marginals=none"]
+"""Noise, and noise and reference, that are fitted soonest."""
+IRIS = ["dataset=iris", *TILTED]
+
 WINE = [
     *TINY,
+    *SOON,
     "dataset=wine",
     "energy=mlp",
     "metrics=[score]",
@@ -46,8 +52,8 @@ WINE += ["ema=0.5", "log_every=10", "eval_every=10", "checkpoint_every=25"]
         pytest.param(["dataset=iris", "energy=mlp"], "val/objective", marks=pytest.mark.slow),
         pytest.param(["dataset=wine", "energy=mlp", "method=cd"], "val/nll", marks=pytest.mark.slow),
         pytest.param(["dataset=iris"], "val/nll", marks=pytest.mark.slow),
-        (["dataset=iris", "monitor=eval/nll"], "val/nll"),
-        (["dataset=iris", "monitor=val/nll"], "val/nll"),
+        ([*IRIS, "monitor=eval/nll"], "val/nll"),
+        ([*IRIS, "monitor=val/nll"], "val/nll"),
         (["dataset=moons", "monitor=eval/nll"], "eval/nll"),
     ],
 )
@@ -66,14 +72,14 @@ def test_monitored_result_depends_on_data_and_method(words: list[str], key: str)
 
 def test_uncertain_log_z_chooses_no_weights() -> None:
     """Weights whose log Z came out low by chance are not chosen for it; a result without log Z has no such error."""
-    parts = assemble(composed("dataset=iris"))
-    protocol = protocol_of(composed("dataset=iris"), 0, 16, None)
+    parts = assemble(composed(*IRIS))
+    protocol = protocol_of(composed(*IRIS), 0, 16, None)
     monitor = Monitor(parts, protocol, "eval/nll")
     assert monitor.value({"val/nll": 5.0, "val/log_z_se": 0.01}) == 5.0
     assert monitor.value({"val/nll": 3.9, "val/log_z_se": 2.4}) is None
     assert Monitor(parts, protocol, "eval/fisher").value({"val/fisher": 1.0, "val/log_z_se": 2.4}) == 1.0
     # Without a reference every log Z is as uncertain, and one of them has to be chosen.
-    plain = assemble(composed("dataset=wine", "energy=mlp", "method=cd"))
+    plain = assemble(composed(*SOON, "dataset=wine", "energy=mlp", "method=cd"))
     assert Monitor(plain, protocol, "eval/nll").value({"val/nll": 3.9, "val/log_z_se": 2.4}) == 3.9
 
 
@@ -143,7 +149,7 @@ def test_test_rows_do_not_choose_the_best(ebm: Ebm, tmp_path: Path, monkeypatch:
 
 def bent(energy_of: Callable[[Density], Energy], *words: str) -> tuple[Monitor, Parts]:
     """The monitor of an energy that bends the Gaussian fitted to wine, and its parts."""
-    cfg = composed("dataset=wine", *words)
+    cfg = composed("dataset=wine", *TILTED, *words)
     parts = assemble(cfg)
     parts = replace(parts, energy=energy_of(Gaussian(parts.dataset.reference)))
     return Monitor(parts, protocol_of(cfg, 0, 16, None), "auto"), parts
@@ -170,7 +176,7 @@ def test_likelihood_of_another_density_than_the_reference() -> None:
     narrow: list[Gaussian] = []
 
     def energy(wide: Density) -> Energy:
-        narrow.append(Gaussian(assemble(composed("dataset=wine")).dataset.reference, widen=0.9))
+        narrow.append(Gaussian(assemble(composed("dataset=wine", *TILTED)).dataset.reference, widen=0.9))
         return Bent(wide, lambda x: 2.0 + wide.log_prob(x) - narrow[0].log_prob(x))
 
     monitor, parts = bent(energy)

@@ -185,7 +185,7 @@ def test_early_stopping_begins_the_second_phase(ebm: Ebm, tmp_path: Path) -> Non
     [
         pytest.param("density", (1.0, None, None), 5, marks=pytest.mark.slow),
         pytest.param("density", (1.0, 3.0, 2.0), 5, marks=pytest.mark.slow),
-        ("density", (1.0, 3.0, 0.5), 15),
+        pytest.param("density", (1.0, 3.0, 0.5), 15, marks=pytest.mark.slow),
         ("score", (1.0, None, None), 5),
         ("score", (1.0, 2.0, 3.0), 10),
         ("score", (None, None, None), 15),

@@ -209,6 +209,7 @@ def test_resumed_table_fits_no_density_again(ebm: Ebm, tmp_path: Path, monkeypat
     assert differences(trained(tmp_path / "half"), trained(tmp_path / "whole")) == []
 
 
+@pytest.mark.slow
 def test_interrupted_process_reports_it_and_resumes(tmp_path: Path, ebm: Ebm) -> None:
     """SIGINT to a process of its own: exit code 130."""
     words = [*FAST, "log_every=50", "steps=2000000", "hydra.run.dir=run"]
