@@ -16,13 +16,12 @@ from typing import NamedTuple, Never
 from ebm_cli.datasets.io.contents import GROUP, InvalidFile, Reading, counted, listed
 from ebm_cli.datasets.io.header import first_line_is_header, is_unit_line
 from ebm_cli.datasets.io.number_format import MISSING, NumberFormat, best_formats, candidates, mark_of, word_of
-from ebm_cli.datasets.io.row_names import are_row_names, refuse_thousands
+from ebm_cli.datasets.io.row_names import DELIMITERS, are_row_names, refuse_numbers
 from ebm_cli.datasets.io.text_files import TextFile
 from ebm_cli.quoting import typed
 
 SAMPLE_LINES = 1000
 SAMPLE_CHARACTERS = 2**21
-DELIMITERS = (",", ";", "\t", "|", " ")
 _EXCEL_MARK = re.compile(r'"?sep=(.)"?', re.IGNORECASE)
 """First line by which Excel is told what separates columns."""
 
@@ -261,10 +260,11 @@ def _describe_lines(chosen: _Candidate, style: NumberFormat, lines: list[str], k
         return Layout(chosen.delimiter, style, n_skipped, comment, width, ends, left_out)
     names = list(cells)
     if len(names) == width - 1 and are_row_names([row[0] for row in below], style):
-        if keys.delimiter is None and chosen.delimiter == ",":
-            refuse_thousands(below)
         names = ["", *names]
         left_out[0] = "row names"
+    if names[0] == "" and keys.delimiter is None:
+        header = lines[records[0].line - 1] if left_out else None
+        refuse_numbers(below, chosen.delimiter, header)
     if len(names) != width:
         raise InvalidFile(
             f"has {counted(len(names), 'name')} in line {records[0].line} ({listed(names)}) above "

@@ -80,6 +80,34 @@ def test_ambiguous_table_is_refused_with_both_readings(content: str, message: st
 
 
 @pytest.mark.parametrize(
+    ("content", "said", "n_columns"),
+    [
+        ("a;b;x\n0.3;-1.2\t0.5\n0.1;-1.0\t0.7\n", "semicolons in '0.3;-1.2' and tabs", 1),
+        ("a,b,x\n0.3,-1.2 0.5\n0.1,-1.0 0.7\n", "commas in '0.3,-1.2' and blanks", 1),
+        ("a|b|x\n0.3|-1.2;0.5\n0.1|-1.0;0.7\n", r"bars in '0.3\|-1.2' and semicolons", 1),
+        ("a\tb\tx\n0.3\t-1.2;0.5\n0.1\t-1.0;0.7\n", r"tabs in '0.3\\t-1.2' and semicolons", 1),
+        ("x\ty\n1;2\t3\t0.5\n2;4\t3\t0.7\n", "semicolons in '1;2' and tabs", 2),
+        ("\tx\n1;2\t0.5\n2;4\t0.7\n", "semicolons in '1;2' and tabs", 1),
+        ("a;b\n3\t0.5\n7\t0.7\n", "semicolons in 'a;b' and tabs", 1),
+        ("id;a;x\nA;3\t0.5\nB;7\t0.7\n", "semicolons in 'id;a;x' and tabs", 1),
+    ],
+)
+def test_numbers_between_other_delimiters_are_no_row_names(content: str, said: str, n_columns: int, tmp_path: Path):
+    chosen = said.split()[-1].removesuffix("s")
+    with pytest.raises(ValueError, match=rf"has two delimiters, {said}: .* dataset\.delimiter={chosen} takes '"):
+        read_text(tmp_path, content)
+    if content[0] != "\t":
+        assert read_text(tmp_path, content, delimiter=chosen).rows[:].shape == (2, n_columns)
+
+
+@pytest.mark.parametrize("names", ["New York\tSt. Louis", "2024-01-01\t2024-01-02", "A;1\tB;2"])
+def test_row_names_with_other_marks_stay_names(names: str, tmp_path: Path):
+    one, two = names.split("\t")
+    read = read_text(tmp_path, f'"size, cm"\tx\n{one}\t0.5\t1.5\n{two}\t0.75\t2.5\n')
+    assert (read.column_names, read.rows[:].tolist()) == (("size, cm", "x"), [[0.5, 1.5], [0.75, 2.5]])
+
+
+@pytest.mark.parametrize(
     ("content", "keys", "first"),
     [
         (COMMAS, {"decimal": "comma"}, [1.5]),
