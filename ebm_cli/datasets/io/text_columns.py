@@ -45,18 +45,10 @@ def text_problems(table: ReadTable, j: int) -> list[Problem]:
         cure = "write each of their elements as a column of its own"
         return [Problem("holds lists in", j, _first(table, j, column.dropna().astype(str)), cure)]
     values = column.dropna().astype(str).str.strip()
-    if (timed := times(column, values)) is not None:
-        rows = _gap(column) if timed.expression else None
-        return [Problem(timed.fact, j, _first(table, j, values), timed.cure, rows, expression=timed.expression)]
-    if (dated := dates(column, values)) is not None:
-        rows, example = _gap(column) if dated.expression or dated.parts else None, _first(table, j, values)
-        made = Problem("holds dates in", j, example, dated.cure, rows, expression=dated.expression, parts=dated.parts)
-        return [made]
-    is_text = bool(column.dropna().map(type).eq(str).all())
-    if is_text and (found := units(values, table.style)) is not None:
-        example = _first(table, j, values)
-        rows = _gap(column) if found.expression else None
-        return [Problem(found.fact, j, example, found.cure, rows, expression=found.expression)]
+    is_mark = values.map(_may_be_missing)
+    known, marks = values[~is_mark], values[is_mark]
+    if len(known) and (measured := _measured(table, j, known)) is not None:
+        return [measured, *([_words_among_numbers(table, j, marks)] if len(marks) else [])]
     is_number = values.map(table.style.is_number)
     if bool(is_number.all()):
         return [_numbers(table, j, values), *_of_numbers(table, j, values, table.style.plain)]
@@ -70,6 +62,30 @@ def text_problems(table: ReadTable, j: int) -> list[Problem]:
         numbers = _of_numbers(table, j, values[is_number], table.style.plain)
         return [_words_among_numbers(table, j, words), *numbers]
     return [_text(table, j, values)]
+
+
+def _measured(table: ReadTable, j: int, values: Any) -> Problem | None:
+    """A column of times, dates, or numbers with a unit; None for any other.
+
+    Args:
+        values: its texts, without marks for missing ones.
+    """
+    column = table.columns[j]
+    known, gap, example = column.where(column.index.isin(values.index)), _gap(column), _first(table, j, values)
+    if (timed := times(known, values)) is not None:
+        return Problem(
+            timed.fact, j, example, timed.cure, gap if timed.expression else None, expression=timed.expression
+        )
+    if (dated := dates(known, values)) is not None:
+        rows = gap if dated.expression or dated.parts else None
+        fact = "holds dates in"
+        return Problem(fact, j, example, dated.cure, rows, expression=dated.expression, parts=dated.parts)
+    is_text = bool(known.dropna().map(type).eq(str).all())
+    if is_text and (found := units(values, table.style)) is not None:
+        return Problem(
+            found.fact, j, example, found.cure, gap if found.expression else None, expression=found.expression
+        )
+    return None
 
 
 def _text(table: ReadTable, j: int, values: Any) -> Problem:

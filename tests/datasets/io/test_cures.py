@@ -314,6 +314,42 @@ def test_percentages_and_money_are_cured_with_numbers(text: Any, value: Any, tmp
     torch.testing.assert_close(cured(said).rows[:, 1], torch.tensor([*map(value, range(N))], dtype=torch.float32))
 
 
+@pytest.mark.parametrize("marks", [("-", "-"), ("?", ""), ("n/a", "unknown"), ("#REF!", "n.d.")])
+@pytest.mark.parametrize(
+    ("fact", "text", "value"),
+    [
+        (
+            "dates",
+            lambda i: f"{2000 + i}-01-01",
+            lambda i: (datetime.date(2000 + i, 1, 1) - datetime.date(2000, 1, 1)).days,
+        ),
+        ("times", lambda i: f"{i % 24:02}:30", lambda i: 3600 * (i % 24) + 1800),
+        ("times of day", lambda i: f"{i % 11 + 1}:00 pm", lambda i: 3600 * (i % 11 + 13)),
+        ("durations or times of day", lambda i: f"0:{i:02}:01", lambda i: 60 * i + 1),
+        ("percentages", lambda i: f"{i}.5%", lambda i: (i + 0.5) / 100),
+        ("numbers with a unit", lambda i: f"${i}.50", lambda i: i + 0.5),
+    ],
+)
+def test_marks_for_missing_count_as_gaps_of_a_column(
+    fact: str, text: Any, value: Any, marks: tuple[str, str], tmp_path: Path
+):
+    """Dates with a - among them are dates; the command removes the rows of the marks."""
+    cells = [marks[i - 2] if i in (2, 3) else text(i) for i in range(N)]
+    said = refusal(stored(tmp_path, "x.csv", pd.DataFrame({"a": A, "t": cells}), index=False))
+    assert f"holds {fact} in column t ('{text(0)}' in line 2)" in said
+    expected = torch.tensor([value(i) for i in range(N) if i not in (2, 3)], dtype=torch.float32)
+    torch.testing.assert_close(cured(said).rows[:, 1], expected)
+
+
+@pytest.mark.parametrize("name", ["x.xlsx", "x.csv"])
+def test_dates_of_a_workbook_may_have_marks(name: str, tmp_path: Path):
+    days: list[Any] = [datetime.datetime(2000 + i, 1, 1) for i in range(N)]
+    days[4] = "-"
+    said = refusal(stored(tmp_path, name, pd.DataFrame({"a": A, "t": days}), index=False))
+    assert "holds dates in column t" in said
+    assert cured(said).rows[:, 1].tolist() == [(day - days[0]).days for day in days if day != "-"]
+
+
 @pytest.mark.parametrize("texts", [("$5", "5 €"), ("5 %", "5"), ("$5%", "$6%"), ("$1,5", "$1.5")])
 def test_numbers_of_several_units_or_readings_have_no_command(texts: tuple[str, str], tmp_path: Path):
     frame = pd.DataFrame({"a": A, "p": [texts[i % 2] for i in range(N)]})
