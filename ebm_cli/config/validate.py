@@ -14,7 +14,7 @@ from ebm_cli.config.flat import flatten
 from ebm_cli.config.groups import conf_dir, file_keys
 from ebm_cli.config.near_keys import near_keys, suggestion
 from ebm_cli.config.optimizer_numbers import require_finite
-from ebm_cli.config.patterns import explain_pattern
+from ebm_cli.config.patterns import explain_missing
 from ebm_cli.config.schema import SCHEMAS
 from ebm_cli.config.trust import Trust, trust_of
 from ebm_cli.config.type_checks import annotations, convert, parameters, to_plain
@@ -42,8 +42,7 @@ def validate(cfg: DictConfig, verb: str) -> None:
     checkpoint = to_plain(cfg.get("checkpoint"))
     for path in checkpoint if isinstance(checkpoint, list) else [] if checkpoint is None else [checkpoint]:
         if not Path(path).exists():
-            pattern = explain_pattern(str(path))
-            raise UserError(f"checkpoint={path}: no such file or directory{f'; {pattern}' if pattern else ''}")
+            raise UserError(f"checkpoint={path}: {explain_missing(str(path))}")
 
 
 def _require_values(cfg: DictConfig, verb: str) -> None:

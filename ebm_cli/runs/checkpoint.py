@@ -11,7 +11,7 @@ from typing import Any, Literal
 
 import torch
 
-from ebm_cli.config.patterns import explain_pattern
+from ebm_cli.config.patterns import explain_missing
 from ebm_cli.errors import UserError, first_line, full_disk
 from ebm_cli.runs import record
 from ebm_cli.runs.added_keys import fill
@@ -68,8 +68,7 @@ def locate(path: str | Path, which: Which = "auto") -> Path:
     """
     path = Path(path)
     if not path.exists():
-        pattern = explain_pattern(str(path))
-        raise UserError(f"checkpoint={path}: no such file or directory{f'; {pattern}' if pattern else ''}")
+        raise UserError(f"checkpoint={path}: {explain_missing(str(path))}")
     if path.is_file():
         return path
     folder = path / FOLDER

@@ -213,7 +213,9 @@ def merge_resume_overrides(cfg: DictConfig, typed: Sequence[str]) -> DictConfig:
             )
     stored = stored_config(cfg.checkpoint)
     if stored is None:
-        parent = explain_pattern(cfg.checkpoint) or explain_parent(Path(cfg.checkpoint), CONFIG)
+        if pattern := explain_pattern(cfg.checkpoint):
+            raise UserError(f"checkpoint={cfg.checkpoint}: {pattern}")
+        parent = explain_parent(Path(cfg.checkpoint), CONFIG)
         raise UserError(
             f"checkpoint={cfg.checkpoint}: not a run directory (no {CONFIG}), so it cannot be resumed"
             f"{f'; {parent}' if parent else ''}"

@@ -17,6 +17,9 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         (tmp_path / name).mkdir(parents=True)
         (tmp_path / name / "status.json").touch()
     (tmp_path / "s/logs").mkdir()
+    (tmp_path / "s/1/checkpoints").mkdir()
+    for name in ("last.pt", "best.pt"):
+        (tmp_path / "s/1/checkpoints" / name).touch()
     return tmp_path
 
 
@@ -34,14 +37,21 @@ def test_a_path_that_exists_is_no_pattern() -> None:
     [
         ("s/*", "matches 2 runs (s/0, s/1), and a path is needed: type checkpoint=s/0"),
         ("s/[1-9]", "matches 1 run (s/1), and a path is needed: type checkpoint=s/1"),
-        ("t/*", "matches no run"),
+        ("s/**", "matches 2 runs (s/0, s/1), and a path is needed: type checkpoint=s/0"),
+        (
+            "s/*/*/last.pt",
+            "matches 1 checkpoint (s/1/checkpoints/last.pt), and a path is needed: type "
+            "checkpoint=s/1/checkpoints/last.pt",
+        ),
+        ("?", "matches no run; ?/* matches 2 runs (s/0, s/1), and a path is needed: type checkpoint=s/0"),
+        ("t/*", "matches no run; ebm runs lists all runs"),
         ("?2]", "matches 1 run ([2]), and a path is needed: type \"checkpoint='[2]'\""),
     ],
 )
 def test_a_pattern_for_one_run_is_answered_with_paths(word: str, said: str) -> None:
     with pytest.raises(UserError) as caught:
         locate(word)
-    assert str(caught.value) == f"checkpoint={word}: no such file or directory; the pattern {said}"
+    assert str(caught.value) == f"checkpoint={word}: the pattern {said}"
 
 
 def test_an_absolute_pattern_is_expanded(folder: Path) -> None:
