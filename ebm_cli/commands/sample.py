@@ -22,6 +22,7 @@ from ebm_cli.errors import NoRoom, NotTrustworthy, UserError, full_disk
 from ebm_cli.evaluation.chain_health import problems
 from ebm_cli.evaluation.chain_verdicts import UNMET
 from ebm_cli.evaluation.coordinate_summary import summarise_coordinates
+from ebm_cli.evaluation.mcmc_diagnostics import MIN_DRAWS, too_few_draws
 from ebm_cli.evaluation.result_registry import MIXING, SIZES, verdict
 from ebm_cli.evaluation.results import Results
 from ebm_cli.evaluation.values import Value, format_value
@@ -35,7 +36,7 @@ from ebm_cli.reporting.figures.completions import GIVEN, completions_figure
 from ebm_cli.reporting.figures.overview import samples_figure
 from ebm_cli.reporting.optional_pictures import optional
 from ebm_cli.reporting.progress import Progress
-from ebm_cli.runs.chain_settings import n_chains, validate_chains
+from ebm_cli.runs.chain_settings import longer_chains, n_chains, validate_chains
 from ebm_cli.runs.chains import Drawn, draw
 from ebm_cli.runs.conditioning import ChainTarget
 from ebm_cli.runs.lock import lock_directory
@@ -126,7 +127,7 @@ def sample(cfg: DictConfig) -> None:
     panel = closing_panel(title, measured.values, files, notes=notes, failures=failures)
     panel.log()
     panel.show(console)
-    reasons = [*failures, *(_unmixed(measured) if cfg.strict else [])]
+    reasons = [*failures, *(_unmixed(cfg, measured) if cfg.strict else [])]
     if reasons:
         raise NotTrustworthy(" ".join(reasons))
 
@@ -191,7 +192,7 @@ def _bar(console: Console, total: int, done: int = 0) -> Iterator[Callable[[int]
         yield lambda done: progress.update(done, {})
 
 
-def _unmixed(measured: Results) -> list[str]:
+def _unmixed(cfg: DictConfig, measured: Results) -> list[str]:
     """Sentences on diagnostics of the chains that are not good enough, or not there, for `strict=true`."""
     values = measured.values
     found = {key: verdict(key, values) for key in MIXING}
@@ -202,7 +203,11 @@ def _unmixed(measured: Results) -> list[str]:
         if v.good is False and (key == MIXING[0] or v.word != UNMET) and (key not in SIZES or found[MIXING[0]].good)
     ]
     unknown = measured.absent.get(MIXING[0])
-    return poor if unknown is None else [*poor, f"{MIXING[0]} is not known ({unknown}), and strict=true."]
+    if unknown is None:
+        return poor
+    is_few = unknown == too_few_draws(cfg.n_samples // n_chains(cfg))
+    cure = f" {longer_chains(cfg, MIN_DRAWS)} gives each chain enough." if is_few else ""
+    return [*poor, f"{MIXING[0]} is not known ({unknown}), and strict=true.{cure}"]
 
 
 def _coordinates(target: ChainTarget, x: Tensor, names: Sequence[str] | None) -> list[dict[str, Any]]:

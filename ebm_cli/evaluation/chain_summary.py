@@ -11,7 +11,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from ebm_cli.evaluation.mcmc_diagnostics import MIN_DRAWS, diagnose
+from ebm_cli.evaluation.mcmc_diagnostics import diagnose, too_few_draws
 from ebm_cli.evaluation.results import Results
 from ebm_cli.evaluation.separation import separation
 from ebm_cli.evaluation.values import Value, number
@@ -107,8 +107,8 @@ def worst_diagnostics(
         return _absent(counts, "no chain ever moved")
     if n_broken:
         return _absent(counts, f"{n_broken} of {n_draws * n_chains} draws are not finite")
-    if n_draws < MIN_DRAWS:
-        return _absent(counts, f"too few draws a chain: {n_draws}, and {MIN_DRAWS} are needed")
+    if reason := too_few_draws(n_draws):
+        return _absent(counts, reason)
     rows = [_of_row(draws[:, row::n_rows], differ[row::n_rows], used, row) for row in range(n_rows)]
     rhat, bulk, tail = (torch.cat(values) for values in zip(*(row[:3] for row in rows), strict=True))
     if not rhat.numel():

@@ -45,6 +45,11 @@ CONSTANT = 1e-15
 """Range of draws, relative to their size, that is rounding."""
 
 
+def too_few_draws(n_draws: int) -> str:
+    """Why so few draws of a chain have no diagnostics; "" if they are enough."""
+    return f"too few draws a chain: {n_draws}, and {MIN_DRAWS} are needed" if n_draws < MIN_DRAWS else ""
+
+
 class Diagnostics(NamedTuple):
     """The diagnostics of each coordinate [*D], computed together in one pass.
 

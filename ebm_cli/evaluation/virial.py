@@ -30,7 +30,7 @@ from torch import Tensor
 
 from ebm_cli.derivatives import EnergyFn, value_and_grad
 from ebm_cli.evaluation.chain_verdicts import MANY_CHAINS, UNMIXED
-from ebm_cli.evaluation.mcmc_diagnostics import MIN_DRAWS, ess_mean
+from ebm_cli.evaluation.mcmc_diagnostics import ess_mean, too_few_draws
 from ebm_cli.evaluation.monte_carlo_error import mcse_mean
 from ebm_cli.evaluation.results import Results
 from ebm_cli.evaluation.values import Value
@@ -80,8 +80,8 @@ def _no_error(values: Tensor, rhat: float | None) -> str | None:
     n_draws, n_chains = values.shape
     if n_chains >= MANY_CHAINS:
         return None
-    if n_draws < MIN_DRAWS:
-        return f"too few draws a chain: {n_draws}, and {MIN_DRAWS} are needed"
+    if reason := too_few_draws(n_draws):
+        return reason
     few = "1 chain" if n_chains == 1 else f"{n_chains} chains"
     if rhat is not None and rhat >= UNMIXED:
         return f"it cannot be known from {few} with R-hat {rhat:.4g}; take longer chains, or {MANY_CHAINS} or more"

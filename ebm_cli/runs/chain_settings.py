@@ -53,6 +53,14 @@ def n_chains(cfg: DictConfig) -> int:
     return int(min(DEFAULT_CHAINS, cfg.n_samples) if cfg.n_chains is None else cfg.n_chains)
 
 
+def longer_chains(cfg: DictConfig, n_draws: int) -> str:
+    """The keys that give each chain so many draws or more, as they are typed: fewer chains, or more samples."""
+    fewer = next((n for n in range(cfg.n_samples // n_draws, 1, -1) if cfg.n_samples % n == 0), None)
+    chains = DEFAULT_CHAINS if cfg.n_chains is None else int(cfg.n_chains)
+    keys = [] if fewer is None else [f"n_chains={fewer}"]
+    return " or ".join([*keys, f"n_samples={n_draws * chains}"])
+
+
 def settle_adapt(cfg: DictConfig, model: Model) -> None:
     """Replace `adapt=auto` in the config by true or false.
 

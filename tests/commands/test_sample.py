@@ -113,6 +113,7 @@ def test_strict_ends_with_exit_code_4_if_chains_have_not_mixed(ebm: Ebm) -> None
     ran = ebm("sample", "checkpoint=run", "n_samples=20", "burn_in=5", "strict=true")
     assert (ran.code, len(ran.err.splitlines())) == (4, 1)
     assert "sampler/rhat is not known (too few draws a chain: 1, and 4 are needed), and strict=true." in ran.err
+    assert ran.err.endswith("strict=true. n_chains=5 or n_samples=4000 gives each chain enough.\n")
 
 
 @pytest.mark.usefixtures("run", "_no_picture")
