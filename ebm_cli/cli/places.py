@@ -94,7 +94,8 @@ def require_writable(path: Path) -> None:
         OSError: it cannot be made, or not be written to.
     """
     path.mkdir(parents=True, exist_ok=True)
-    probe = path / f".{os.getpid()}.tmp"
+    # A process that is killed here leaves it, with a name that `remove_leftovers` knows.
+    probe = path / f".probe.{os.getpid()}.tmp"
     try:
         probe.touch()
     finally:

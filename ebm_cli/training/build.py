@@ -125,6 +125,8 @@ def make_session(
     work = training_work(parts, trainer.batches.batch_size, protocol, total_steps(cfg))
     if cfg.precision != "highest":
         # Native code has no products of less than full precision.
+        if cfg.compile == "native" and work.n_values:
+            console.print(f"compile=native: chains alone, since training steps have precision={cfg.precision}")
         work = replace(work, n_values=0)
     # A run of a version that stored no mode was in none.
     asked: CompileMode = "never" if state is not None and cfg.compile == "auto" else cfg.compile

@@ -374,6 +374,10 @@ def test_native_steps_have_full_precision(precision: str, what: str, ebm: Ebm, m
     ran = ebm("train", *CD, f"precision={precision}")
     assert (ran.code, ran.err) == (0, "")
     assert ran.out.count(f"compile=auto: {what} run in native code") == 1
+    ran = ebm("train", *CD, f"precision={precision}", "compile=native")
+    assert ran.out.count("compile=native: chains alone, since training steps have precision=high") == (
+        precision == "high"
+    )
 
 
 def chain_numbers(folder: Path) -> dict[str, Any]:

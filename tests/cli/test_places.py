@@ -5,8 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from ebm_cli.cli.places import OURS, require_own_place
+from ebm_cli.cli.places import OURS, require_own_place, require_writable
 from ebm_cli.errors import UserError
+from ebm_cli.system.files import remove_leftovers
 from tests.support import Ebm, StandIn
 
 VERBS = {"train": (), "sample": ("checkpoint=run",), "evaluate": ("checkpoint=run",), "compare": ("runs=run",)}
@@ -129,3 +130,12 @@ def test_a_default_place_in_a_file_is_one_line(ebm: Ebm, stand_in: StandIn, tmp_
     stand_in("train")
     (tmp_path / "outputs").touch()
     assert f"{tmp_path / 'outputs'} is a file; name another directory with hydra.run.dir=DIR" in ebm("train").err
+
+
+def test_probe_of_a_killed_process_is_removed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with monkeypatch.context() as killed:
+        killed.setattr(Path, "unlink", lambda path, missing_ok=False: None)
+        require_writable(tmp_path / "run")
+    assert list((tmp_path / "run").iterdir())
+    remove_leftovers(tmp_path / "run")
+    assert not list((tmp_path / "run").iterdir())

@@ -93,7 +93,7 @@ def _structured(contents: Contents, keys: Reading, name: str, missing: bool) -> 
 
     array, call = contents.array, contents.rewriting
     names: Sequence[str] = array.dtype.names or ()
-    if array.ndim != 1 or any(array.dtype[field].shape for field in names):
+    if array.ndim != 1 or any(array.dtype[field].shape or array.dtype[field].names for field in names):
         cure = f"; {call.flat()}" if isinstance(call, ArrayCall) and _is_all_numbers(array.dtype) else ""
         raise InvalidFile(f"must hold one number a field and row, got {array.dtype}{cure}")
     native = [np.asarray(array[field]).astype(array.dtype[field].newbyteorder("=")) for field in names]

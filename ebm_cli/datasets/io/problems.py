@@ -19,6 +19,8 @@ SHOWN = 3
 MOST_REMOVED = 0.5
 """Share of the rows that a cure removes, at most; a column that needs more is left out."""
 
+LONGEST = 1_900
+"""Characters of a message; the command line shows some more, and would cut a longer one within a command."""
 AS_WRITTEN = "{0}"
 """The expression of a column whose text holds numbers: in a copy in text they are numbers."""
 MISSING_CLASS = typed(f"{GROUP}.missing_class", True)
@@ -104,8 +106,21 @@ def raise_problems(
         numbered = "; ".join(f"({i}) {one}" for i, one in enumerate(said, 1))
         n_columns = len({problem.column for problem in problems})
         text = f"has problems in {counted(n_columns, 'column')}: {numbered}"
-    cures = "; ".join(_cures(problems, words, n_used, classes, rewriting))
+    cures = "; ".join(_short_enough(_cures(problems, words, n_used, classes, rewriting), LONGEST - len(text)))
     raise InvalidFile(f"{text}. {f'T{cures[1:]}' if cures.startswith('to ') else cures}" if cures else text)
+
+
+def _short_enough(cures: Sequence[str], room: int) -> list[str]:
+    """The cures that fit into so many characters, in their order: a part of a command is none."""
+    found: list[str] = []
+    for cure in cures:
+        if sum(map(len, found)) + len(cure) <= room:
+            found.append(cure)
+    return (
+        found
+        if found or not cures
+        else [f"{GROUP}.drop leaves columns out; a command that keeps them would be too long to show"]
+    )
 
 
 def _shown(group: Sequence[Problem], words: ColumnWords) -> str:

@@ -73,18 +73,15 @@ def _measured(table: ReadTable, j: int, values: Any) -> Problem | None:
     column = table.columns[j]
     known, gap, example = column.where(column.index.isin(values.index)), _gap(column), _first(table, j, values)
     if (timed := times(known, values)) is not None:
-        return Problem(
-            timed.fact, j, example, timed.cure, gap if timed.expression else None, expression=timed.expression
-        )
+        rows = gap if timed.expression else None
+        return Problem(timed.fact, j, example, timed.cure, rows, expression=timed.expression)
     if (dated := dates(known, values)) is not None:
-        rows = gap if dated.expression or dated.parts else None
-        fact = "holds dates in"
-        return Problem(fact, j, example, dated.cure, rows, expression=dated.expression, parts=dated.parts)
+        rows, (cure, made, parts) = gap if dated.expression or dated.parts else None, dated
+        return Problem("holds dates in", j, example, cure, rows, expression=made, parts=parts)
     is_text = bool(known.dropna().map(type).eq(str).all())
     if is_text and (found := units(values, table.style)) is not None:
-        return Problem(
-            found.fact, j, example, found.cure, gap if found.expression else None, expression=found.expression
-        )
+        rows = gap if found.expression else None
+        return Problem(found.fact, j, example, found.cure, rows, expression=found.expression)
     return None
 
 

@@ -46,18 +46,22 @@ def units(values: Any, style: NumberFormat) -> Units | None:
         return None
     (unit,) = names
     numbers = [_PLAIN.sub("", cell.replace(str(unit), "")).replace(" ", "") for cell in cells]
-    formats, count = best_formats(numbers, candidates(None, None))
-    formats = [one for one in formats if one.decimal == style.decimal] or formats if len(formats) > 1 else formats
+    readings, count = best_formats(numbers, candidates(None, None))
+    share = SHARES.get(str(unit))
+    # An amount of money has no three decimals: 11.500 € are thousands, whatever the mark of other columns is.
+    formats = [one for one in readings if one.thousands] or readings if share is None else readings
+    if len(formats) > 1:
+        formats = [one for one in formats if one.decimal == style.decimal] or formats
     if count < len(numbers) or len(formats) != 1:
         return None
     (own,) = formats
-    share = SHARES.get(str(unit))
     # Digits, signs and the decimal mark are kept, not the unit named: some of its characters mean much to a shell.
     expression = f"{{0}}.str.replace('[^0-9{own.decimal}+-]', '', regex=True)"
     expression += ".str.replace(',', '.', regex=False)" if own.decimal == "," else ""
     expression += f".astype(float){f' / {share}' if share else ''}"
     read = np.array([float(own.plain(number)) for number in numbers]) / (share or 1)
     fact = "holds percentages in" if unit == "%" else "holds numbers with a unit in"
-    return Units(
-        fact, f"write plain numbers ({values.iloc[0]!r} is {read[0]:.15g})", "" if counts_rows(read) else expression
-    )
+    # The cell that is shown tells how all are read.
+    shown = next((i for i, number in enumerate(numbers) if len({one.plain(number) for one in readings}) > 1), 0)
+    example = f"{_NARROW.sub(' ', values.iloc[shown])!r} is {read[shown]:.15g}"
+    return Units(fact, f"write plain numbers ({example})", "" if counts_rows(read) else expression)

@@ -310,7 +310,8 @@ def test_rows_without_a_date_are_removed(tmp_path: Path):
 def test_percentages_and_money_are_cured_with_numbers(text: Any, value: Any, tmp_path: Path):
     frame = pd.DataFrame({"a": A, "p": [*map(text, range(N))]})
     said = refusal(stored(tmp_path, "x.csv", frame, index=False))
-    assert f"write plain numbers ({text(0)!r} is {value(0):.15g})" in said
+    shown = text(0).replace("\u00a0", " ")
+    assert f"write plain numbers ({shown!r} is {value(0):.15g})" in said
     torch.testing.assert_close(cured(said).rows[:, 1], torch.tensor([*map(value, range(N))], dtype=torch.float32))
 
 
@@ -348,6 +349,37 @@ def test_dates_of_a_workbook_may_have_marks(name: str, tmp_path: Path):
     said = refusal(stored(tmp_path, name, pd.DataFrame({"a": A, "t": days}), index=False))
     assert "holds dates in column t" in said
     assert cured(said).rows[:, 1].tolist() == [(day - days[0]).days for day in days if day != "-"]
+
+
+@pytest.mark.parametrize(("mark", "unit"), [(".", "€"), (",", "USD")])
+def test_money_has_no_three_decimals(mark: str, unit: str, tmp_path: Path):
+    """Although other columns have a decimal point; the cell that is shown is one that could be read in two ways."""
+    frame = pd.DataFrame({"a": [0.25, *A[1:]], "p": [f"{i}{mark}500 {unit}" if i else f"500 {unit}" for i in range(N)]})
+    said = refusal(stored(tmp_path, "x.csv", frame, index=False))
+    assert f"write plain numbers ('1{mark}500 {unit}' is 1500)" in said
+    assert cured(said).rows[:, 1].tolist() == [1000.0 * i + 500 for i in range(N)]
+    shares = pd.DataFrame({"a": [0.25, *A[1:]], "p": [f"{i}.500 %" for i in range(N)]})
+    said = refusal(stored(tmp_path, "x.csv", shares, index=False))
+    assert "write plain numbers ('0.500 %' is 0.005)" in said
+
+
+def test_command_that_would_be_cut_is_left_out(tmp_path: Path):
+    """A message is shown up to 2,000 characters, and a part of a command does not run."""
+    days = pd.date_range("2020-01-20", periods=N, freq="2D").strftime("%Y-%m-%d")
+    for n_columns, n_commands in ((1, 2), (3, 1), (30, 0)):
+        names = [f"the {i}th day's date of this table" for i in range(n_columns)]
+        frame = pd.DataFrame({"a": A, **dict.fromkeys(names, days)})
+        said = refusal(stored(tmp_path, f"{n_columns}.csv", frame, index=False))
+        assert len(said) < 2000
+        assert said.count("python -c") == n_commands
+
+
+def test_nested_records_are_written_as_rows(tmp_path: Path):
+    x = np.zeros(N, dtype=[("a", "f4"), ("g", [("p", "f4"), ("q", "f4")])])
+    x["a"], x["g"]["p"], x["g"]["q"] = A, B, 2 * np.arange(N)
+    said = refusal(write(tmp_path, "x.npy", x))
+    assert "must hold one number a field and row, got [('a', '<f4'), ('g', [" in said
+    assert cured(said).rows[:].tolist() == [[a, b, 2 * i] for i, (a, b) in enumerate(without())]
 
 
 @pytest.mark.parametrize("texts", [("$5", "5 €"), ("5 %", "5"), ("$5%", "$6%"), ("$1,5", "$1.5")])
