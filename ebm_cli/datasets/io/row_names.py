@@ -12,7 +12,7 @@ from ebm_cli.datasets.io.number_format import NumberFormat, candidates, word_of
 from ebm_cli.quoting import typed
 
 DELIMITERS = (",", ";", "\t", "|", " ")
-"""What people write between columns."""
+"""Characters that people write between columns; a blank stands for any number of them."""
 
 _GROUP = re.compile(r"\d{3}(\.\d*)?")
 """Digits behind a mark between thousands."""
