@@ -13,7 +13,7 @@ from tests.support import REPO
 
 TEXT = (REPO / "CONTRIBUTING.md").read_text(encoding="utf-8")
 FILES = dict(re.findall(r"```(?:python|yaml)\n# (\S+)\n(.*?)```", TEXT, re.DOTALL))
-TINY = ("steps=20", "energy.width=8", "batch_size=32", "eval.n_samples=50", "eval.burn_in=5", "log_every=10")
+TINY = ("steps=20", "energy.width=8", "batch_size=32", "eval.n_samples=50", "eval.burn_in=100", "log_every=10")
 RUNS = [
     ("train", "method=importance", "metrics=[{_target_: ebm_cli.evaluation.groups.virial.Virial}]", *TINY),
     ("train", "energy=ring", "dataset=logistic", "method=pcd", "sampler=crank_nicolson", *TINY[:1], *TINY[2:]),

@@ -53,7 +53,10 @@ import json, sys
 from ebm_cli.system import torch_internals
 from ebm_cli.runs.assemble import assemble
 from ebm_cli.training.build import make_trainer
+from ebm_cli.cli.resolvers import register_resolvers
+from ebm_cli.config.groups import search_path
 from tests.support import composed
+register_resolvers(search_path())
 found = {"missing": torch_internals.MISSING}
 for method in ("nce", "sm", "pcd"):
     cfg = composed(f"method={method}", "dataset=moons", "energy.width=32", "steps=20", "clip_grad_norm=0.5")
