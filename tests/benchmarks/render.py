@@ -211,7 +211,7 @@ def draw_picture(rows: dict[str, StoredRow], file: Path) -> None:
     axes.set_ylim(-0.7, len(shown) - 0.3)
     axes.set_xscale("log")
     axes.xaxis.set_major_formatter("{x:g}×")
-    axes.set_xlabel("times faster than the row's base: median of the rounds, and its 95 % interval")
+    axes.set_xlabel("times faster than the row's base\n(median of the rounds, 95 % interval)")
     axes.grid(axis="x", color="0.9", which="both", lw=0.5)
     axes.set_axisbelow(True)
     ordered = sorted(labels, key=lambda label: (not label.startswith(OURS), label.startswith("matrix"), label))
