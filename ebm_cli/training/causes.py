@@ -217,6 +217,8 @@ def _modes(run: Evidence) -> Iterator[str]:
         cure = "method=nce noise=mixture learns them, since its noise covers all modes"
         if name != "CD" and run.get("polish") is None:
             cure = "polish=nce mends them in a short second phase, and keeps the score"
+        elif name != "CD":
+            cure = f"a longer second phase mends them: polish.steps, now {run.get('polish.steps')}"
         elif run.get("method.start") == "persistent":
             cure += "; method.weights=jarzynski with sampler=langevin keeps those of the chains"
         yield f"Wrong mode weights: {reasons[name]}; {cure}."
@@ -260,11 +262,13 @@ def _steps(run: Evidence) -> Iterator[str]:
         yield f"max_seconds={run.get('max_seconds'):g} ended training at step {reached:,} of {steps:,}: raise it."
     elif isinstance(steps, int) and reached < steps:
         return  # early stopping, or a signal, ended it
-    elif values and values[-1] < values[-2] and values[-2] - values[-1] > STILL_FALLING * (values[0] - values[-1]):
+    # Those of a second phase are not the method's.
+    own = reached if run.get("polish") is None or not isinstance(steps, int) else min(reached, steps)
+    if values and values[-1] < values[-2] and values[-2] - values[-1] > STILL_FALLING * (values[0] - values[-1]):
         fell = f"from {format_value(values[-2])} to {format_value(values[-1])}"
-        yield f"The monitored value was still falling at the end ({fell}): train longer, steps={2 * reached}."
-    elif reached < FEW_STEPS and not any(finding.kind in NOT_FOR_LONGER for finding in run.data):
-        yield f"{reached:,} steps are few: train longer, for instance steps={max(5000, 5 * reached)}."
+        yield f"The monitored value was still falling at the end ({fell}): train longer, steps={2 * own}."
+    elif own < FEW_STEPS and not any(finding.kind in NOT_FOR_LONGER for finding in run.data):
+        yield f"{own:,} steps are few: train longer, for instance steps={max(5000, 5 * own)}."
 
 
 def _overfitting(run: Evidence) -> Iterator[str]:

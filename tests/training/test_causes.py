@@ -193,6 +193,15 @@ def test_wrong_mode_weights_name_what_the_method_cannot_see(method: str, reason:
     assert found(cfg, mode_tv=0.01) == ""
 
 
+def test_advice_for_a_run_with_a_second_phase_is_about_its_phases() -> None:
+    cfg = config(node("SM"), steps=100, polish={"steps": 150})
+    text = found(cfg, log("train/loss", 1.0, steps=250), mode_tv=0.3)
+    assert "a longer second phase mends them: polish.steps, now 150" in text
+    assert "method=nce" not in text
+    assert "100 steps are few: train longer, for instance steps=5000" in text
+    assert "polish=nce mends them" in found(config(node("SM")), mode_tv=0.3)
+
+
 def test_probability_outside_the_data_needs_a_base() -> None:
     text = found(config(node("SM")), border_mass=0.3)
     assert "30.0% of the probability lies where there are no data" in text
