@@ -285,14 +285,19 @@ _PATTERNS = [
     for result in RESULTS
     if "NAME" in result.key
 ]
+_POLISH = "train/polish_"
+"""Beginning of the keys of the objective that a second phase adds (`methods.polish`)."""
 _VALIDATED = (DENSITY, SCORE)
 """Sections of the results that are also computed on validation rows, as `val/NAME`."""
 
 
 def registered(key: str) -> Result | None:
-    """The description of a key: a result, a companion of one, or the same on validation rows; None for another key."""
+    """The description of a key: a result, a companion, the same on validation rows or in a second phase; else None."""
     if key in _BY_KEY:
         return _BY_KEY[key]
+    if key.startswith(_POLISH):
+        found = registered(f"train/{key.removeprefix(_POLISH)}")
+        return None if found is None else _in_second_phase(key, found)
     if key.startswith("val/"):
         found = registered(f"eval/{key.removeprefix('val/')}")
         return _on_validation_rows(key, found) if found is not None and found.section in _VALIDATED else None
@@ -332,6 +337,11 @@ def _companion(base: Result, suffix: str) -> Result:
     unit = "" if suffix == P else base.unit
     label = f"{base.label} {suffix[1:]}"
     return Result(base.section, f"{base.key}{suffix}", label, unit, "none", meaning)
+
+
+def _in_second_phase(key: str, result: Result) -> Result:
+    meaning = f"{result.meaning}; of the objective that a second phase adds"
+    return replace(result, key=key, label=f"{result.label}, second phase", meaning=meaning)
 
 
 def _on_validation_rows(key: str, result: Result) -> Result:

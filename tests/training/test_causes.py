@@ -193,7 +193,7 @@ def test_wrong_mode_weights_name_what_the_method_cannot_see(method: str, reason:
     assert found(cfg, mode_tv=0.01) == ""
 
 
-def test_advice_for_a_run_with_a_second_phase_is_about_its_phases() -> None:
+def test_advice_knows_of_a_second_phase() -> None:
     cfg = config(node("SM"), steps=100, polish={"steps": 150})
     text = found(cfg, log("train/loss", 1.0, steps=250), mode_tv=0.3)
     assert "a longer second phase mends them: polish.steps, now 150" in text
