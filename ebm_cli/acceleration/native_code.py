@@ -38,7 +38,7 @@ def attach_native_code(
 
 def covers(kernel: Kernel, energy: Energy) -> bool:
     """True if native code has this kernel and this energy, where it can be built."""
-    return uncovered(kernel) is None and layers_of(energy) is not None
+    return uncovered(kernel) is None and covers_values(energy)
 
 
 def covers_values(energy: Energy) -> bool:

@@ -6,6 +6,7 @@ from the first layer to the last (docs/adr/0018).
 """
 
 import ctypes
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -97,10 +98,8 @@ class NativeEvaluation:
         if self._memory is None:
             raise RuntimeError("the gradient of energies in native code can be taken only once")
         memory, self._memory = self._memory, None
-        weights, biases = (
-            list(map(torch.empty_like, self._layers.weights)),
-            [*map(torch.empty_like, self._layers.biases)],
-        )
+        weights = [torch.empty_like(weight) for weight in self._layers.weights]
+        biases = [torch.empty_like(bias) for bias in self._layers.biases]
         g = g.contiguous()
         load_library().ebm_values_backward(
             *self._size, pointer(memory), pointer(g), pointers(weights), pointers(biases), i64(self._native.threads)
@@ -109,9 +108,8 @@ class NativeEvaluation:
         return weights + biases
 
     def _attach(self, output: Tensor, slope: Tensor | None) -> Tensor:
-        parameters = (*self._layers.weights, *self._layers.biases)
-        attached: Tensor = _Attached.apply(self, output, slope, *parameters)  # type: ignore[no-untyped-call]  # torch has no annotation of it
-        return attached
+        attach: Callable[..., Tensor] = _Attached.apply
+        return attach(self, output, slope, *self._layers.weights, *self._layers.biases)
 
 
 class _Attached(torch.autograd.Function):

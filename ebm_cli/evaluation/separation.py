@@ -14,6 +14,8 @@ between the two is given a width that it would have explored in several times as
 Source: the split by the largest variance between two groups is that of Otsu (1979), IEEE Trans. SMC 9(1).
 """
 
+from math import sqrt
+
 import torch
 from torch import Tensor
 
@@ -24,7 +26,9 @@ DRIFT = 10
 
 
 def separation(draws: Tensor) -> float | None:
-    """Distance between two groups of chains, in widths of what one chain explores; None for fewer than two chains.
+    """Distance between two groups of chains, in widths of what one chain explores.
+
+    None for fewer than two chains, and for chains that stand still, which have no width.
 
     Args:
         draws: of one coordinate [n_draws, n_chains], finite, n_draws ≥ 4.
@@ -41,6 +45,8 @@ def separation(draws: Tensor) -> float | None:
     below = ordered.cumsum(0)[:-1]
     sizes = torch.arange(1, n_chains, device=draws.device)
     gaps = (ordered.sum() - below) / (n_chains - sizes) - below / sizes
-    best = (sizes * (n_chains - sizes) * gaps.square()).argmax()
-    found = torch.where(drift > within, 0.0, gaps[best] / (within + DRIFT * drift).sqrt())
-    return float(found.nan_to_num(0.0))
+    gap = gaps[(sizes * (n_chains - sizes) * gaps.square()).argmax()]
+    apart, explored, drifted = torch.stack((gap, within, drift)).tolist()
+    if explored + drifted == 0:
+        return None
+    return 0.0 if drifted > explored else float(apart) / sqrt(explored + DRIFT * drifted)

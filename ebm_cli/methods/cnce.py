@@ -98,18 +98,20 @@ class CNCE(OfEnergies):
 
     def _from_values(self, value: Tensor) -> LossOutput:
         """The loss from the energies of rows and their copies [(1 + k) B]."""
-        difference = self._differences(value)
-        loss = 2 * F.softplus(difference).mean()
-        metrics = {"accuracy": (difference.detach() < 0).to(value.dtype).mean()}
-        return LossOutput(loss, metrics, evaluations=Evaluations(energy=1 + self.n_copies))
+        return self._output(self._differences(value))
 
     def _with_slope(self, value: Tensor) -> tuple[LossOutput, Tensor]:
         """The loss and ∂L/∂f: −2 sigmoid(d_j) / (k B) at x'_j, and at x minus their sum [(1 + k) B]."""
-        of_copies = self._differences(value).sigmoid_()
-        of_copies.mul_(-2 / of_copies.numel())
-        return self._from_values(value), torch.cat((-of_copies.sum(0), of_copies.flatten()))
+        difference = self._differences(value)
+        of_copies = difference.sigmoid().mul_(-2 / difference.numel())
+        return self._output(difference), torch.cat((-of_copies.sum(0), of_copies.flatten()))
 
     def _differences(self, value: Tensor) -> Tensor:
         """d_j = f(x) − f(x'_j) [k, B]."""
         value = value.view(1 + self.n_copies, -1)
         return value[:1] - value[1:]
+
+    def _output(self, difference: Tensor) -> LossOutput:
+        loss = 2 * F.softplus(difference).mean()
+        metrics = {"accuracy": (difference.detach() < 0).to(difference.dtype).mean()}
+        return LossOutput(loss, metrics, evaluations=Evaluations(energy=1 + self.n_copies))

@@ -45,3 +45,7 @@ def test_separation_is_that_of_the_worst_coordinate() -> None:
     assert found == separation(draws[..., 1])
     assert isinstance(found, float)
     assert found > SEPARATED
+
+
+def test_chains_that_stand_still_have_no_width() -> None:
+    assert separation(torch.tensor([[0.0, 5.0]]).expand(8, 2)) is None
