@@ -6,14 +6,14 @@ python -m tests.results_page
 from collections.abc import Iterator
 
 from ebm_cli.evaluation.result_description import NULL, SECTIONS, SUFFIXES, Result
-from ebm_cli.evaluation.result_registry import RESULTS
+from ebm_cli.evaluation.result_list import RESULTS
 from tests.support import REPO
 
 PAGE = REPO / "docs" / "reference" / "results.md"
 
 INTRODUCTION = """# Results
 
-This page is generated from `ebm_cli/evaluation/result_registry.py` by `make docs`: edit the registry, not the page.
+This page is generated from `ebm_cli/evaluation/result_list.py` by `make docs`: edit the list, not the page.
 
 A run writes its results to `results.json` and its log to `metrics.jsonl` and TensorBoard; `ebm evaluate` and
 `ebm sample` write a `results.json` of their own. A key is `GROUP/NAME`: `eval/` results of an evaluation, `sampler/`

@@ -23,7 +23,8 @@ from ebm_cli.evaluation.chain_health import problems
 from ebm_cli.evaluation.chain_verdicts import UNMET
 from ebm_cli.evaluation.coordinate_summary import summarise_coordinates
 from ebm_cli.evaluation.mcmc_diagnostics import MIN_DRAWS, too_few_draws
-from ebm_cli.evaluation.result_registry import MIXING, SIZES, verdict
+from ebm_cli.evaluation.result_list import MIXING, SIZES
+from ebm_cli.evaluation.result_registry import verdict
 from ebm_cli.evaluation.results import Results
 from ebm_cli.evaluation.values import Value, format_value
 from ebm_cli.quoting import typed

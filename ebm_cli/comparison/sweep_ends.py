@@ -11,7 +11,8 @@ from rich.table import Table
 from rich.text import Text
 
 from ebm_cli.comparison.ranking import differing, print_tables, settings_of_jobs
-from ebm_cli.evaluation.result_registry import CHAINS_IN_BRIEF, describe, verdict
+from ebm_cli.evaluation.result_list import CHAINS_IN_BRIEF
+from ebm_cli.evaluation.result_registry import describe, verdict
 from ebm_cli.evaluation.values import format_value, number
 from ebm_cli.reporting.console import duration, relative_path
 from ebm_cli.reporting.narrow import Fitting

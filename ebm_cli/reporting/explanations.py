@@ -6,7 +6,8 @@ from collections.abc import Iterator, Mapping
 from ebm_cli.evaluation.chain_health import sampler_keys
 from ebm_cli.evaluation.chain_verdicts import ENOUGH, MIXED, SEPARATED, UNMIXED, n_stuck
 from ebm_cli.evaluation.overall import worse_than
-from ebm_cli.evaluation.result_registry import SIZES, describe, verdict
+from ebm_cli.evaluation.result_list import SIZES
+from ebm_cli.evaluation.result_registry import describe, verdict
 from ebm_cli.evaluation.values import Values, number
 from ebm_cli.evaluation.verdicts import LOG_Z_AGREES, REVERSED
 

@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 import torch
 
-from ebm_cli.evaluation.result_registry import HEADLINES, MONITORED, RESULTS, companions, describe, registered, verdict
+from ebm_cli.evaluation.result_list import RESULTS
+from ebm_cli.evaluation.result_registry import HEADLINES, MONITORED, companions, describe, registered, verdict
 from ebm_cli.evaluation.values import Value
 from ebm_cli.evaluation.verdicts import Verdict
 from tests.results_page import PAGE, page
@@ -90,7 +91,7 @@ def test_no_module_has_a_second_table_of_keys() -> None:
     tables = []
     for path in PACKAGE.rglob("*.py"):
         for node in ast.parse(path.read_text(encoding="utf-8")).body:
-            if isinstance(node, ast.Assign | ast.AnnAssign) and path.name != "result_registry.py":
+            if isinstance(node, ast.Assign | ast.AnnAssign) and path.name != "result_list.py":
                 keys = [n.value for n in ast.walk(node) if isinstance(n, ast.Constant) and isinstance(n.value, str)]
                 tables += [path.name] * (sum(KEY.fullmatch(key) is not None for key in keys) > 1)
     assert tables == []

@@ -2,7 +2,7 @@
 
 import pytest
 
-from ebm_cli.evaluation.result_registry import RESULTS
+from ebm_cli.evaluation.result_list import RESULTS
 from ebm_cli.reporting.board_tags import settings_shown, tag_of
 
 CONFIG = {"seed": 3, "steps": 50, "log_every": 9, "method": {"_target_": "a.B", "k": 2}, "metrics": ["density"]}

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from ebm_cli.evaluation.result_registry import RESULTS
+from ebm_cli.evaluation.result_list import RESULTS
 from ebm_cli.system import memory
 from ebm_cli.system.memory import format_bytes, keep_freed_memory, max_array_bytes, peak_memory_mb, reset_peak_memory
 
