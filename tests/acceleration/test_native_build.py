@@ -14,6 +14,7 @@ from ebm_cli.energies.values import values
 from ebm_cli.samplers import run
 from ebm_cli.samplers.langevin import Langevin
 from ebm_cli.samplers.mala import MALA
+from tests.acceleration.networks import mlp
 from tests.support import seeded
 
 pytestmark = pytest.mark.skipif(shutil.which("c++") is None, reason="no C++ compiler")
@@ -26,12 +27,6 @@ def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     native_build._library_or_reason.cache_clear()
     yield tmp_path
     native_build._library_or_reason.cache_clear()
-
-
-def mlp() -> MLP:
-    with torch.random.fork_rng([]):
-        torch.manual_seed(0)
-        return MLP((3,), width=37, depth=3).eval()
 
 
 def ends(energy: MLP) -> Tensor:

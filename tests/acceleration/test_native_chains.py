@@ -20,6 +20,7 @@ from ebm_cli.samplers.hmc import HMC
 from ebm_cli.samplers.langevin import Langevin
 from ebm_cli.samplers.mala import MALA
 from ebm_cli.samplers.metropolis import Metropolis
+from tests.acceleration.networks import mlp
 from tests.support import seeded
 
 KERNELS = [
@@ -34,12 +35,6 @@ N = 75
 """Number of chains: two blocks and a part of one, for every size of a block."""
 
 pytestmark = pytest.mark.skipif(shutil.which("c++") is None, reason="no C++ compiler")
-
-
-def mlp(*shape: int, seed: int = 0, **settings: object) -> MLP:
-    with torch.random.fork_rng([]):
-        torch.manual_seed(seed)
-        return MLP(shape or (3,), **{"width": 37, "depth": 3, **settings}).eval()  # type: ignore[arg-type]
 
 
 def starts(*shape: int, seed: int = 1) -> Tensor:

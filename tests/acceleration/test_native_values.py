@@ -20,6 +20,7 @@ from ebm_cli.methods.mle import MLE
 from ebm_cli.methods.nce import NCE
 from ebm_cli.methods.of_energies import OfEnergies
 from ebm_cli.samplers.langevin import Langevin
+from tests.acceleration.networks import mlp
 from tests.support import seeded
 
 SMOOTH = ("silu", "softplus", "tanh", "gelu")
@@ -27,12 +28,6 @@ BOUND = 2e-6
 """The relative error against float64; that of torch in float32 is as large."""
 
 pytestmark = pytest.mark.skipif(shutil.which("c++") is None, reason="no C++ compiler")
-
-
-def mlp(*shape: int, seed: int = 0, **settings: object) -> MLP:
-    with torch.random.fork_rng([]):
-        torch.manual_seed(seed)
-        return MLP(shape or (3,), **{"width": 37, "depth": 3, **settings})  # type: ignore[arg-type]
 
 
 def native(energy: MLP, threads: int = 2) -> MLP:
